@@ -1,0 +1,30 @@
+"""Every exception that syops raises on purpose.
+
+Each derives from `SyopsError` and from the builtin that fits, so that both
+``except SyopsError`` and ``except ValueError`` work. The message names the layer or
+argument, says what was wrong and what to do.
+"""
+
+
+class SyopsError(Exception):
+    """Base of all errors raised by syops."""
+
+
+class SyopsValueError(SyopsError, ValueError):
+    """An argument or a tensor has a value that cannot be used."""
+
+
+class SyopsTypeError(SyopsError, TypeError):
+    """An argument has a type that cannot be used."""
+
+
+class SyopsLookupError(SyopsError, LookupError):
+    """A model, profile or keyword that does not exist."""
+
+
+class SyopsFileError(SyopsError, OSError):
+    """A file that is missing, corrupt or cannot be written."""
+
+
+class ForwardError(SyopsError, RuntimeError):
+    """The model itself failed on its input; the original error is the ``__cause__``."""
