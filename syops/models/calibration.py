@@ -1,0 +1,43 @@
+"""Batch statistics for untrained networks, without which their deep layers stay silent."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from syops.errors import ForwardError, SyopsError, SyopsTypeError, SyopsValueError
+from syops.models.parts import reset_neurons
+
+
+@torch.no_grad()
+def calibrate(model: nn.Module, inputs: Tensor) -> None:
+    """Set the running statistics of every BN in ``model`` to those of ``inputs``, in one pass.
+
+    In this pass each BN normalises with its batch statistics, all else is in eval mode. Weights,
+    training flags and momenta are left as found, spikingjelly neurons are reset. Raises
+    `SyopsValueError` for NaN or Inf in ``inputs`` and `ForwardError` if the model rejects them (the
+    statistics of the layers before the failing one are then set already).
+    """
+    if not isinstance(inputs, Tensor):
+        raise SyopsTypeError(f"calibrate: inputs is a {type(inputs).__name__}: expected a tensor")
+    if not torch.isfinite(inputs).all():
+        raise SyopsValueError("calibrate: inputs contain NaN or Inf")
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    found = [(m, m.training) for m in model.modules()]
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.training = True
+        norm.momentum = 1.0
+    reset_neurons(model)
+    try:
+        model(inputs)
+    except SyopsError:
+        raise
+    except Exception as error:
+        raise ForwardError(f"calibrate: the model failed on its input: {error}") from error
+    finally:
+        for module, training in found:
+            module.training = training
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        reset_neurons(model)
