@@ -1,0 +1,57 @@
+"""Exact counts of the synaptic operations of spiking networks, and the energy that follows.
+
+    from syops import get_model_syops
+    print(get_model_syops(model, inputs))
+
+The public names are loaded on first use, so that ``import syops`` does not import torch.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from syops.api import get_model_syops
+    from syops.energy import EnergyModel, get_energy_model, list_energy_models
+    from syops.errors import SyopsError
+    from syops.folding import fold_bn
+    from syops.models import create_model, list_models
+    from syops.report import Layer, Report
+
+__all__ = [
+    "EnergyModel",
+    "Layer",
+    "Report",
+    "SyopsError",
+    "create_model",
+    "fold_bn",
+    "get_energy_model",
+    "get_model_syops",
+    "list_energy_models",
+    "list_models",
+]
+
+_HOME = {
+    "EnergyModel": "energy",
+    "Layer": "report",
+    "Report": "report",
+    "SyopsError": "errors",
+    "create_model": "models",
+    "fold_bn": "folding",
+    "get_energy_model": "energy",
+    "get_model_syops": "api",
+    "list_energy_models": "energy",
+    "list_models": "models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("syops")
+    if name in _HOME:
+        return getattr(import_module(f"syops.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'syops' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

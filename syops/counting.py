@@ -1,0 +1,80 @@
+"""Exact counts of spikes and of what they reach, on the tensor's own device.
+
+Nothing here waits for the device: results are zero-dimensional int64 tensors, read later.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from syops.fanout import FanOut
+
+EXACT_IN_FLOAT32 = 2**24
+"""Integers up to here are exact in float32; a sum of 20,000,001 ones is not."""
+
+
+def nonzero_per_position(x: Tensor, spatial: int, binary: bool) -> Tensor:
+    """How many entries of ``x`` are not zero, for each position of its last dimensions.
+
+    Args:
+        x: any shape.
+        spatial: number of trailing dimensions to keep (at least one is kept of a tensor that
+            has any, so that no partial sum grows large).
+        binary: ``x`` is known to hold {0, 1} only, so that it can be summed as it is.
+
+    Returns:
+        int64 counts, of the shape of the kept dimensions.
+    """
+    return _summed(x if binary else x != 0, spatial, largest=1)
+
+
+def magnitude_per_position(x: Tensor, spatial: int) -> Tensor:
+    """Like `nonzero_per_position`, each entry weighted with its (integer) magnitude."""
+    return _summed(x.abs() if x.dtype != torch.bool else x, spatial, largest=None)
+
+
+def _summed(x: Tensor, spatial: int, largest: int | None) -> Tensor:
+    keep = max(spatial, 1)
+    dims = tuple(range(x.dim() - keep))
+    if not x.dtype.is_floating_point:
+        return x.sum(dims, dtype=torch.int64) if dims else x.to(torch.int64)
+    if not dims:
+        return x.to(torch.int64)
+    terms = x.numel() // max(1, x.shape[-keep:].numel())
+    small = largest is not None and terms * largest <= EXACT_IN_FLOAT32
+    dtype = torch.float64 if not small or x.dtype == torch.float64 else torch.float32
+    return x.sum(dims, dtype=dtype).to(torch.int64)
+
+
+def reached(counts: Tensor, fan_out: FanOut, fan_out_map: Tensor | None) -> Tensor:
+    """Synapses reached by spikes counted per position: Σ counts · fan-out."""
+    uniform = fan_out.uniform
+    if uniform is not None:
+        return counts.sum() * uniform
+    assert fan_out_map is not None
+    return (counts * fan_out_map).sum()
+
+
+def fan_out_map(fan_out: FanOut, device: torch.device) -> Tensor:
+    """The fan-out of every position as an int64 tensor of shape [*spatial]."""
+    result = torch.tensor(fan_out.factor, dtype=torch.int64, device=device)
+    for counts in fan_out.spatial:
+        row = torch.tensor(counts, dtype=torch.int64, device=device)
+        result = result.unsqueeze(-1) * row
+    return result
+
+
+def coincidences(left: Tensor, right: Tensor) -> Tensor:
+    """Products of [..., m, k] @ [..., k, n] in which both factors are not zero."""
+    per_column = (left != 0).sum(-2, dtype=torch.int64)
+    per_row = (right != 0).sum(-1, dtype=torch.int64)
+    return (per_column * per_row).sum()
+
+
+def look(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Lowest value, highest value (NaN if there is one), and whether all are integers."""
+    low, high = torch.aminmax(x)
+    if x.dtype.is_floating_point:
+        return low, high, (x == x.round()).all()
+    return low, high, torch.ones((), dtype=torch.bool, device=x.device)

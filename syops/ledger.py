@@ -1,0 +1,187 @@
+"""Exact integer counts per layer: they add up over calls and batches, and merge.
+
+Plain Python. A row keeps what was counted and what was derived or seen of its operands; which
+of it is an AC or a MAC is decided once, by `Row.verdict`, when the report is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from syops.signals import SPIKES, Evidence
+
+SYNAPTIC = ("conv", "linear", "matmul", "recurrent")
+"""The kinds of rows that make up O_ac and O_mac, together with "norm"."""
+
+COUNTED = frozenset({*SYNAPTIC, "norm"})
+"""The kinds that the headline figures are made of unless the user asks for more."""
+
+KINDS = (*SYNAPTIC, "norm", "neuron", "add", "pool", "activation", "elementwise")
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """What one operand of a synaptic row did, summed over calls.
+
+    ``ac`` is Σ spikes · dense / numel, ``events`` the synapses that its spikes reached. The
+    ``graded_`` pair weights every entry with its magnitude instead.
+    """
+
+    evidence: Evidence = field(default_factory=Evidence)
+    numel: int = 0
+    spikes: int = 0
+    ac: Fraction = Fraction(0)
+    events: int = 0
+    graded_ac: Fraction = Fraction(0)
+    graded_events: int = 0
+
+    def __add__(self, other: Drive) -> Drive:
+        return Drive(
+            self.evidence.join(other.evidence),
+            self.numel + other.numel,
+            self.spikes + other.spikes,
+            self.ac + other.ac,
+            self.events + other.events,
+            self.graded_ac + other.graded_ac,
+            self.graded_events + other.graded_events,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A row's class and what follows from it. ``dense_ac`` is what ``ac`` would be at rate 1."""
+
+    signal: str
+    rate: Fraction | None
+    ac: Fraction = Fraction(0)
+    ac_events: int = 0
+    mac: int = 0
+    dense_ac: Fraction = Fraction(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the ledger: (module path, operator, call site within the module).
+
+    Attributes:
+        path: the module's path in the model, "" for the model itself.
+        kind: one of `KINDS`.
+        operator: what was executed there, such as "conv2d".
+        site: number of the call site, among those of the same path, kind and operator.
+        calls: how often it was executed.
+        params: parameters of the module, told by its first row only.
+        dense: synaptic operations of a dense engine; for other kinds the operations done.
+        drives: one or two operands, none where the product is analog throughout.
+        joint_ac, joint_events: rate · rate · dense, and coincidences, of two operands.
+        ac, mac: operations of a kind whose cost does not depend on signals.
+        folded: the layer that a normalisation was folded into.
+        note: what a reader should know about it.
+    """
+
+    path: str
+    kind: str
+    operator: str
+    site: int = 0
+    calls: int = 0
+    params: int = 0
+    dense: int = 0
+    drives: tuple[Drive, ...] = ()
+    joint_ac: Fraction = Fraction(0)
+    joint_events: int = 0
+    ac: int = 0
+    mac: int = 0
+    folded: str | None = None
+    note: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        return self.path, self.kind, self.operator, self.site
+
+    def __add__(self, other: Row) -> Row:
+        """The same row of two ledgers."""
+        drives = self.drives or (Drive(),) * len(other.drives)
+        others = other.drives or (Drive(),) * len(drives)
+        return replace(
+            self,
+            calls=self.calls + other.calls,
+            params=max(self.params, other.params),
+            dense=self.dense + other.dense,
+            drives=tuple(a + b for a, b in zip(drives, others, strict=True)),
+            joint_ac=self.joint_ac + other.joint_ac,
+            joint_events=self.joint_events + other.joint_events,
+            ac=self.ac + other.ac,
+            mac=self.mac + other.mac,
+            folded=self.folded or other.folded,
+            note=self.note or other.note,
+        )
+
+    def verdict(self, graded: str) -> Verdict:
+        """Class the row: one spike operand makes it AC, otherwise it is MAC.
+
+        ``graded``: "mac", or "ac" to count an integer input as so many ACs as its magnitude.
+        """
+        if self.kind not in SYNAPTIC:
+            return Verdict("", None, Fraction(self.ac), self.ac, self.mac, Fraction(self.ac))
+        signals = [drive.evidence.signal for drive in self.drives]
+        spikes = [d for d, s in zip(self.drives, signals, strict=True) if s in SPIKES]
+        names = sorted((s for s in signals if s in SPIKES), key=SPIKES.index)
+        dense = Fraction(self.dense)
+        if len(spikes) == 2:
+            rate = _rate(spikes[0]) * _rate(spikes[1])
+            return Verdict(names[-1], rate, self.joint_ac, self.joint_events, 0, dense)
+        if spikes:
+            (drive,) = spikes
+            return Verdict(names[-1], _rate(drive), drive.ac, drive.events, 0, dense)
+        if "graded" in signals:
+            drive = self.drives[signals.index("graded")]
+            if graded == "ac":
+                upper = dense * Fraction(drive.evidence.largest)
+                return Verdict(
+                    "graded", _rate(drive), drive.graded_ac, drive.graded_events, 0, upper
+                )
+            if len(set(signals)) == 1:
+                return Verdict("graded", None, mac=self.dense)
+        return Verdict("analog", None, mac=self.dense)
+
+
+def _rate(drive: Drive) -> Fraction:
+    return Fraction(drive.spikes, drive.numel) if drive.numel else Fraction(0)
+
+
+class Ledger:
+    """Rows by call site, in the order in which they were first met."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Hashable, Row] = {}
+        self._sites: dict[tuple[str, str, str], int] = {}
+        self.samples = 0
+        self.unaccounted: dict[str, int] = {}
+
+    def add(self, row: Row, site: Hashable) -> None:
+        """Add one call. ``site`` tells call sites of one module apart."""
+        family = row.path, row.kind, row.operator
+        known = self._rows.get((family, site))
+        if known is None:
+            number = self._sites.get(family, 0)
+            self._sites[family] = number + 1
+            self._rows[family, site] = replace(row, site=number)
+        else:
+            self._rows[family, site] = known + row
+
+    def skip(self, operator: str) -> None:
+        """Note an operator that has no rule."""
+        self.unaccounted[operator] = self.unaccounted.get(operator, 0) + 1
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        return tuple(self._rows.values())
+
+
+def merge_rows(left: Iterable[Row], right: Iterable[Row]) -> tuple[Row, ...]:
+    """The rows of two ledgers of the same network, added up exactly."""
+    merged = {row.key: row for row in left}
+    for row in right:
+        merged[row.key] = merged[row.key] + row if row.key in merged else row
+    return tuple(merged.values())

@@ -1,0 +1,258 @@
+"""Measures what drives each product, and settles it into the ledger after the pass.
+
+During the pass only device tensors are collected. Afterwards they are read at once, and what
+depended on the rest of the pass is decided: whether a normalisation could be folded, and
+whether a padded tensor fed only one operator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from syops import counting
+from syops.errors import SyopsValueError
+from syops.fanout import FanOut
+from syops.ledger import Drive, Ledger, Row
+from syops.rules import Normalisation, Product
+from syops.signals import (
+    INTEGER,
+    SPIKES,
+    UNKNOWN,
+    Seen,
+    Signal,
+    Table,
+    evidence_of,
+)
+from syops.provenance import Origin, Padding, View
+from syops.tensors import Record, Tensors
+
+
+@dataclass(frozen=True, slots=True)
+class _Operand:
+    """One operand of one call; the counts are places in the readings."""
+
+    signal: Signal
+    numel: int
+    fan_out: FanOut
+    spikes: int | None = None
+    events: int | None = None
+    magnitude: int | None = None
+    graded_events: int | None = None
+    look: int | None = None
+    padding: Padding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Product:
+    row: Row
+    site: Hashable
+    operands: tuple[_Operand, ...]
+    pairs: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Norm:
+    row: Row
+    site: Hashable
+    view: View | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    row: Row
+    site: Hashable
+
+
+class Measurements:
+    """Everything collected in one forward pass, in its order.
+
+    Args:
+        tensors: what is known of the live tensors.
+        values: whether there are values to look at (not on ``meta``).
+        graded: "mac" or "ac": whether magnitudes are wanted.
+        fold_bn: whether normalisations are folded where possible.
+    """
+
+    def __init__(self, tensors: Tensors, *, values: bool, graded: str, fold_bn: bool) -> None:
+        self._tensors = tensors
+        self._values = values
+        self._graded = graded
+        self._fold_bn = fold_bn
+        self._pending: list[_Product | _Norm | _Settled] = []
+        self._counts: list[Tensor] = []
+        self._looks: list[Tensor] = []
+        self._maps: dict[tuple[FanOut, torch.device], Tensor] = {}
+
+    def product(self, row: Row, site: Hashable, product: Product) -> Origin:
+        """A synaptic operation was executed. Returns the origin of its result."""
+        operands = tuple(self._operand(o.tensor, o.fan_out) for o in product.operands)
+        pairs = None
+        if product.pairs is not None and all(o.spikes is not None for o in operands):
+            pairs = _put(self._counts, counting.coincidences(*product.pairs))
+        self._pending.append(_Product(row, site, operands, pairs))
+        return Origin(row.path)
+
+    def normalisation(self, row: Row, site: Hashable, norm: Normalisation) -> None:
+        """A normalisation was executed: 2 MACs per element, unless it turns out foldable."""
+        record = self._tensors.find(norm.input)
+        view = record.view if record and norm.affine and self._fold_bn else None
+        self._pending.append(_Norm(row, site, view if view and view.dim == 1 else None))
+
+    def tally(self, row: Row, site: Hashable) -> None:
+        """Work whose cost is known from shapes."""
+        self._pending.append(_Settled(row, site))
+
+    def padding(self, source: Tensor) -> Padding | None:
+        """What is to be remembered of a tensor that is being padded."""
+        operand = self._operand(source, FanOut(0))
+        if operand.spikes is None:
+            return None
+        return Padding(source.numel(), operand.spikes, operand.magnitude, operand.padding)
+
+    def _operand(self, tensor: Tensor, fan_out: FanOut) -> _Operand:
+        signal = self._tensors.signal(tensor)
+        numel = tensor.numel()
+        if not numel or not self._may_drive(signal):
+            return _Operand(signal, numel, fan_out)
+        record = self._tensors.find(tensor) or self._tensors.put(tensor, signal)
+        plain = isinstance(signal, Table) and not signal.scale
+        binary = plain and signal.support <= {0, 1}  # type: ignore[union-attr]
+        spikes, events = self._count(record, tensor, fan_out, binary)
+        magnitude, graded_events = (spikes, events) if binary else (None, None)
+        if self._graded == "ac" and not binary and (plain or signal in (UNKNOWN, INTEGER)):
+            magnitude, graded_events = self._count(record, tensor, fan_out, None)
+        look = None
+        if signal in (UNKNOWN, INTEGER):
+            look = record.cache.get("look")
+            if look is None:
+                look = record.cache["look"] = len(self._looks)
+                self._looks += counting.look(tensor)
+        return _Operand(
+            signal, numel, fan_out, spikes, events, magnitude, graded_events, look, record.padding
+        )
+
+    def _may_drive(self, signal: Signal) -> bool:
+        """Whether the row may come out as AC, so that its spikes have to be counted."""
+        if not self._values:
+            return False
+        wanted = (*SPIKES, "graded") if self._graded == "ac" else SPIKES
+        return signal is UNKNOWN or evidence_of(signal).signal in wanted
+
+    def _count(
+        self, record: Record, tensor: Tensor, fan_out: FanOut, binary: bool | None
+    ) -> tuple[int, int | None]:
+        """Places of Σ entries and of Σ entries · fan-out (None: where it is uniform).
+
+        ``binary``: the entries are 0 and 1; None: they are to be weighted with their magnitude.
+        """
+        spatial = len(fan_out.spatial)
+        counts = record.cache.get((binary, spatial))
+        if counts is None:
+            if binary is None:
+                counts = counting.magnitude_per_position(tensor, spatial)
+            else:
+                counts = counting.nonzero_per_position(tensor, spatial, binary)
+            record.cache[binary, spatial] = counts
+        total = record.cache.get((binary, "total"))
+        if total is None:
+            total = record.cache[binary, "total"] = _put(self._counts, counts.sum())
+        if fan_out.uniform is not None:
+            return total, None
+        key = fan_out, counts.device
+        if key not in self._maps:
+            self._maps[key] = counting.fan_out_map(fan_out, counts.device)
+        return total, _put(self._counts, (counts * self._maps[key]).sum())
+
+    def settle(self, ledger: Ledger) -> None:
+        """Read the device and add everything to the ledger.
+
+        Raises:
+            SyopsValueError: a tensor that was looked at holds NaN or an infinite value.
+        """
+        counts = [int(value) for value in _read(self._counts, torch.int64)]
+        looks = _read(self._looks, torch.float64)
+        for item in self._pending:
+            match item:
+                case _Product():
+                    ledger.add(_settled_product(item, counts, looks), item.site)
+                case _Norm():
+                    ledger.add(_settled_norm(item), item.site)
+                case _Settled():
+                    ledger.add(item.row, item.site)
+
+
+def _put(readings: list[Tensor], value: Tensor) -> int:
+    readings.append(value)
+    return len(readings) - 1
+
+
+def _read(readings: list[Tensor], dtype: torch.dtype) -> list[float]:
+    """All values, in one transfer for each device they lie on."""
+    values = [0.0] * len(readings)
+    for device in {tensor.device for tensor in readings}:
+        places = [i for i, tensor in enumerate(readings) if tensor.device == device]
+        kept = torch.float32 if device.type == "mps" and dtype == torch.float64 else dtype
+        stacked = torch.stack([readings[place].to(kept) for place in places])
+        for place, value in zip(places, stacked.tolist(), strict=True):
+            values[place] = value
+    return values
+
+
+def _settled_product(call: _Product, counts: list[int], looks: list[float]) -> Row:
+    dense = call.row.dense
+    drives = tuple(_drive(call.row, operand, counts, looks) for operand in call.operands)
+    joint_ac, joint_events = Fraction(0), 0
+    if call.pairs is not None:
+        first, second = drives
+        joint_ac = Fraction(first.spikes * second.spikes * dense, first.numel * second.numel)
+        joint_events = counts[call.pairs]
+    return replace(call.row, drives=drives, joint_ac=joint_ac, joint_events=joint_events)
+
+
+def _drive(row: Row, operand: _Operand, counts: list[int], looks: list[float]) -> Drive:
+    seen = None
+    if operand.look is not None:
+        low, high, whole = looks[operand.look : operand.look + 3]
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise SyopsValueError(
+                f"{row.path or 'the model'} ({row.operator}): its input holds NaN or infinite "
+                "values; check the data, the weights and the layers before it"
+            )
+        seen = Seen(low, high, bool(whole))
+    evidence = evidence_of(operand.signal, seen)
+    if operand.spikes is None:
+        return Drive(evidence, operand.numel)
+    numel, spikes, magnitude = operand.numel, operand.spikes, operand.magnitude
+    unpadded = operand.padding.source() if operand.padding else None
+    if unpadded is not None:
+        numel, spikes, magnitude = unpadded.numel, unpadded.spikes, unpadded.magnitude
+
+    def events(place: int | None, total: int) -> int:
+        return counts[place] if place is not None else counts[total] * (operand.fan_out.uniform or 0)
+
+    graded = operand.magnitude is not None and magnitude is not None
+    return Drive(
+        evidence,
+        numel,
+        counts[spikes],
+        Fraction(counts[spikes] * row.dense, numel),
+        events(operand.events, operand.spikes),
+        Fraction(counts[magnitude] * row.dense, numel) if graded else Fraction(0),  # type: ignore[index]
+        events(operand.graded_events, operand.magnitude) if graded else 0,  # type: ignore[arg-type]
+    )
+
+
+def _settled_norm(norm: _Norm) -> Row:
+    """Folded where its input is a synaptic result that goes nowhere else."""
+    view = norm.view
+    if view is None or not all(origin.feeds_only_norms for origin in view.origins):
+        return norm.row
+    (path, *_) = {origin.path: None for origin in view.origins}
+    note = "one weight copy a time-step" if view.piece else ""
+    return replace(norm.row, mac=0, folded=path, note=note)

@@ -1,0 +1,428 @@
+"""Watches forward passes: module hooks say where we are, a dispatch mode what is done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
+from torch.utils._pytree import tree_leaves
+
+from syops.errors import ForwardError, SyopsError, SyopsValueError
+from syops.frameworks import NeuronSignal, neuron_signal
+from syops.ledger import COUNTED, Ledger, Row
+from syops.measuring import Measurements
+from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
+from syops.rules.base import canonical, tensors_in
+from syops.rules.shape import KEEP, MOVE, PADS
+from syops.provenance import Padding, View, views_after
+from syops.signals import ANALOG, EMPTY, LEARNED, UNKNOWN, Opaque, Signal, Table, constant
+from syops.tensors import Record, Tensors
+
+
+class Observer:
+    """Counts every forward pass of ``model`` that is run through it, in one ledger.
+
+    A context manager: its hooks are on the model from entry to exit.
+
+    Args:
+        model: any module; nothing is written onto it but hooks.
+        ledger: where the counts go.
+        values: whether tensors have values to look at (not on ``meta``).
+        fold_bn: whether normalisations are folded where possible.
+        graded: "mac" or "ac".
+        strict: an operator without a rule is an error.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        ledger: Ledger,
+        *,
+        values: bool = True,
+        fold_bn: bool = True,
+        graded: str = "mac",
+        strict: bool = False,
+    ) -> None:
+        self._model = model
+        self._ledger = ledger
+        self._values = values
+        self._fold_bn = fold_bn
+        self._graded = graded
+        self._strict = strict
+        self._where: list[tuple[str, nn.Module]] = []
+        self._handles: list[Any] = []
+        self._pass: _Pass | None = None
+
+    def __enter__(self) -> Observer:
+        for path, module in self._model.named_modules():
+            enter, leave = self._hooks(path, module)
+            self._handles += (
+                module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True),
+                module.register_forward_hook(leave, always_call=True),
+            )
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def run(self, args: Sequence[Any], kwargs: dict[str, Any], inputs: NeuronSignal | None) -> Any:
+        """Call the model once and add what it did to the ledger.
+
+        Args:
+            args, kwargs: what the model is called with.
+            inputs: the signal of the tensors among them (their values, or an opaque one);
+                None to look it up in the data.
+
+        Returns:
+            the model's output.
+
+        Raises:
+            ForwardError: the model failed; names the layer.
+            SyopsValueError: a tensor that was looked at holds NaN or infinite values.
+        """
+        self._where.clear()
+        self._pass = _Pass(self._model, self._where, self._strict, self._measured)
+        known = self._pass.tensors
+        for tensor in tensors_in((*args, *kwargs.values())):
+            if inputs is not None:
+                is_opaque = isinstance(inputs, Opaque)
+                known.put(tensor, inputs if is_opaque else known.atoms.fresh(inputs))
+        try:
+            with self._pass:
+                output = self._model(*args, **kwargs)
+        except SyopsError:
+            raise
+        except Exception as error:
+            raise ForwardError(
+                f"the model failed in {self._pass.failed_in or 'its forward'}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        finally:
+            finished, self._pass = self._pass, None
+        finished.finish(output, self._ledger)
+        return output
+
+    def _measured(self, tensors: Tensors) -> Measurements:
+        return Measurements(
+            tensors, values=self._values, graded=self._graded, fold_bn=self._fold_bn
+        )
+
+    def _hooks(self, path: str, module: nn.Module) -> tuple[Callable[..., None], Callable[..., None]]:
+        neuron = neuron_signal(module)
+        recurrent = isinstance(module, (nn.RNNBase, nn.RNNCellBase))
+
+        def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if self._pass is None:
+                return
+            self._where.append((path, module))
+            if neuron is not None:
+                self._pass.enter_neuron((*args, *kwargs.values()))
+            elif recurrent:
+                self._pass.enter_recurrent((*args, *kwargs.values()))
+
+        def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            if self._pass is None:
+                return
+            if output is None:
+                self._pass.fail()
+            if neuron is not None:
+                self._pass.leave_neuron(neuron, output)
+            self._where.pop()
+
+        return enter, leave
+
+
+class _Pass(TorchDispatchMode):
+    """One forward pass."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        where: list[tuple[str, nn.Module]],
+        strict: bool,
+        measurements: Callable[[Tensors], Measurements],
+    ) -> None:
+        super().__init__()
+        learned = dict(model.named_parameters())
+        learned.update(model.named_buffers())
+        self.tensors = Tensors(learned)
+        self.measurements = measurements(self.tensors)
+        self.failed_in = ""
+        self._where = where
+        self._strict = strict
+        self._params = {
+            path: sum(p.numel() for p in module.parameters(recurse=neuron_signal(module) is not None))
+            for path, module in model.named_modules()
+        }
+        self._unaccounted: list[str] = []
+        self._paused = 0
+
+    def finish(self, output: Any, ledger: Ledger) -> None:
+        """The pass is over: what is returned is used, and all counts are settled."""
+        for leaf in tree_leaves(output):
+            if isinstance(leaf, Tensor):
+                _use(self.tensors.find(leaf))
+        self.measurements.settle(ledger)
+        for operator in self._unaccounted:
+            ledger.skip(operator)
+
+    def fail(self) -> None:
+        """Remember the innermost module that raised."""
+        if not self.failed_in and self._where:
+            path, module = self._where[-1]
+            self.failed_in = f"{path} ({type(module).__name__})" if path else type(module).__name__
+
+    # Neurons are not looked into; their work is one row.
+
+    def enter_neuron(self, inputs: Iterable[Any]) -> None:
+        for tensor in tensors_in(inputs):
+            _use(self.tensors.find(tensor))
+        self._paused += 1
+        if self._paused == 1 and _get_current_dispatch_mode() is self:
+            self.__exit__(None, None, None)
+
+    def leave_neuron(self, signal: NeuronSignal, output: Any) -> None:
+        self._paused -= 1
+        if self._paused:
+            return
+        self.__enter__()
+        outputs = list(tensors_in((output,)))
+        for tensor in outputs:
+            known = signal if isinstance(signal, Opaque) else self.tensors.atoms.fresh(signal)
+            self.tensors.put(tensor, known)
+        if outputs:
+            updates = outputs[0].numel()
+            row = self._row("neuron", type(self._where[-1][1]).__name__, updates)
+            self.measurements.tally(replace(row, mac=updates), None)
+
+    def enter_recurrent(self, inputs: Iterable[Any]) -> None:
+        """The hidden state of RNN, LSTM and GRU is analog from the first step on."""
+        for tensor in list(tensors_in(inputs))[1:]:
+            self.tensors.put(tensor, ANALOG)
+
+    # Operators
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: torch must not load its compiler only to keep it away from this mode."""
+        return False
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        rule = find(func)
+        if rule is None:
+            with self:
+                out = func.decompose(*args, **kwargs)
+            if out is not NotImplemented:
+                return out
+        traits = _traits(func)
+        operands = list(tensors_in((*args, *kwargs.values())))
+        before = _Before(
+            {id(tensor): self.tensors.signal(tensor) for tensor in operands},
+            [(tensor, self.tensors.find(tensor)) for tensor in operands],
+            [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
+        )
+        out = func(*args, **kwargs)
+        call = Call(
+            func, args, kwargs, out, before.signals, self.tensors.atoms, self.tensors.name
+        )
+        if rule is None:
+            self._unknown(call, before)
+        elif rule.moves:
+            self._moved(rule, traits, call, before)
+        else:
+            self._computed(rule, traits, call, before)
+        return out
+
+    def _unknown(self, call: Call, before: _Before) -> None:
+        """No rule: the operator is named, and its result looked at in the data."""
+        place = f"{call.func.name()} in {self._where[-1][0] or 'the model'}"
+        if self._strict:
+            raise SyopsValueError(
+                f"{place}: no rule says what this operator costs; "
+                "with strict=False it is listed in report.unaccounted instead"
+            )
+        self._unaccounted.append(place)
+        for _, record in before.records:
+            _use(record)
+        for target, aliases in before.writes:
+            self.tensors.written(target, UNKNOWN, aliases)
+
+    def _moved(self, rule: Rule, traits: _Traits, call: Call, before: _Before) -> None:
+        """The operator hands values on without reading them."""
+        signals = _per_output(rule.signal(call), outputs := list(tensors_in((call.out,))))
+        if before.writes and not traits.only_geometry:
+            self._copied(call, before, signals[0])
+            return
+        views = views_after(
+            traits.name, call.args, [(t, r.view if r else None) for t, r in before.records], outputs
+        )
+        padding = self._padding(traits.name, before)
+        base = before.records[0][0] if before.records else None
+        for tensor, signal, view in zip(outputs, signals, views, strict=True):
+            self.tensors.put(tensor, signal, view, padding, base)
+
+    def _padding(self, name: str, before: _Before) -> Padding | None:
+        """Whether the results are a padded tensor, and of what."""
+        if not before.records:
+            return None
+        source, record = before.records[0]
+        if name in KEEP:
+            return record.padding if record else None
+        padding = self.measurements.padding(source) if name in PADS else None
+        for _, other in before.records:
+            if other is not None and other.padding is not None:
+                other.padding.uses += 1
+        return padding
+
+    def _copied(self, call: Call, before: _Before, signal: Signal) -> None:
+        """``copy_``: also how circular padding and preallocated results are written."""
+        source, record = before.records[-1]
+        ((target, aliases),) = before.writes
+        known = [alias for _, alias in aliases]
+        canvas = [alias for alias in known if alias.signal in (EMPTY, constant(0))]
+        padding = None
+        if record is not None and any(record is alias for alias in known):
+            padding = next((alias.padding for alias in known if alias.padding), None)
+        elif any(alias.is_larger_than(source) for alias in canvas):
+            padding = self.measurements.padding(source)
+        _use(record)
+        self.tensors.written(target, signal, aliases, padding)
+
+    def _computed(self, rule: Rule, traits: _Traits, call: Call, before: _Before) -> None:
+        """The operator reads values and makes new ones."""
+        for key, signal in before.signals.items():
+            if signal == EMPTY:
+                before.signals[key] = UNKNOWN
+        view = _bias_added(traits.name, call, before)
+        costs = () if view else rule.cost(call)
+        by_norm = any(isinstance(cost, Normalisation) for cost in costs)
+        for cost in costs:
+            view = self._charge(cost) or view
+        if not (view and not costs):
+            for place, (_, record) in enumerate(before.records):
+                _use(record, by_norm and place == 0)
+        outputs = list(tensors_in((call.out,)))
+        signals = _per_output(rule.signal(call), outputs)
+        for target, aliases in before.writes:
+            known = next(
+                (s for t, s in zip(outputs, signals, strict=True) if t is target), ANALOG
+            )
+            self.tensors.written(target, known, aliases)
+        written = {id(target) for target, _ in before.writes}
+        for place, (tensor, signal) in enumerate(zip(outputs, signals, strict=True)):
+            if id(tensor) not in written or view:
+                self.tensors.put(tensor, signal, view if place == 0 else None)
+
+    def _charge(self, cost: Cost) -> View | None:
+        """Put a cost into its row. Returns what the result hands on, if it is synaptic."""
+        match cost:
+            case Product():
+                row = self._row(cost.kind, cost.operator, cost.dense)
+                origin = self.measurements.product(row, self._site(), cost)
+                return View((origin,), cost.channel) if cost.channel is not None else None
+            case Normalisation():
+                row = self._row("norm", cost.operator, 2 * cost.elements)
+                self.measurements.normalisation(
+                    replace(row, mac=2 * cost.elements), self._site(), cost
+                )
+            case Tally():
+                row = self._row(cost.kind, cost.operator, cost.ac + cost.mac)
+                self.measurements.tally(replace(row, ac=cost.ac, mac=cost.mac), self._site())
+        return None
+
+    def _row(self, kind: str, operator: str, dense: int) -> Row:
+        path, _ = self._where[-1]
+        owner = kind in COUNTED or kind == "neuron"
+        params = self._params.pop(path, 0) if owner else 0
+        return Row(path, kind, operator, calls=1, params=params, dense=dense)
+
+    def _site(self) -> Hashable:
+        """Where in the code of the innermost module we are: a loop stays at one place."""
+        frame = sys._getframe(3)
+        chain: list[tuple[Any, int]] = []
+        while frame is not None and frame.f_code is not _MODULE_CALL:
+            chain.append((frame.f_code, frame.f_lasti))
+            frame = frame.f_back  # type: ignore[assignment]
+        return tuple(chain)
+
+
+_MODULE_CALL = nn.Module._call_impl.__code__
+
+
+@dataclass(slots=True)
+class _Before:
+    """What was known of an operator's tensors before it ran."""
+
+    signals: dict[int, Signal]
+    records: list[tuple[Tensor, Record | None]]
+    writes: list[tuple[Tensor, list[tuple[int, Record]]]]
+
+
+def _use(record: Record | None, by_norm: bool = False) -> None:
+    """The values of a tensor are read by an operator that does not just move them."""
+    if record is None:
+        return
+    if record.view is not None:
+        record.view.use(by_norm)
+    if record.padding is not None:
+        record.padding.uses += 1
+
+
+def _per_output(known: Signal | Sequence[Signal], outputs: Sequence[Tensor]) -> list[Signal]:
+    if isinstance(known, (Table, Opaque)):
+        return [known] * len(outputs)
+    return list(known)
+
+
+def _bias_added(name: str, call: Call, before: _Before) -> View | None:
+    """A learned value per channel, added to a synaptic result: free, and no use of it."""
+    if name != "add" or len(before.records) != 2 or call.kwargs:
+        return None
+    (result, record), (bias, _) = before.records
+    if record is None or record.view is None or before.signals[id(bias)] is not LEARNED:
+        return None
+    shape = (1,) * (result.dim() - bias.dim()) + tuple(bias.shape)
+    per_channel = len(shape) == result.dim() and all(
+        size == (result.shape[dim] if dim == record.view.dim else 1)
+        for dim, size in enumerate(shape)
+    )
+    return record.view if per_channel else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Traits:
+    """What an operator's schema says."""
+
+    name: str
+    targets: tuple[tuple[int, str], ...]
+    only_geometry: bool
+
+    def written(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Tensor]:
+        """The tensors that the operator writes into."""
+        found = [kwargs.get(n, args[p] if p < len(args) else None) for p, n in self.targets]
+        return list(tensors_in(found))
+
+
+@cache
+def _traits(func: Any) -> _Traits:
+    name = canonical(func)
+    targets = tuple(
+        (position, argument.name)
+        for position, argument in enumerate(func._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
+    return _Traits(name, targets, only_geometry=name in KEEP or name in MOVE)

@@ -1,0 +1,128 @@
+"""Follows results of synaptic operations, and padded tensors, through moves.
+
+Needed for two questions that only the rest of a forward pass answers: does a convolution's
+result go into a normalisation and nowhere else, and does a padded tensor feed only one operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from syops.rules.shape import JOIN, KEEP, channel_after
+
+Piece = tuple[Any, ...]
+"""How a part was cut out: ((operator, dimension), index), ...; ``()`` is the whole."""
+
+
+@dataclass(slots=True)
+class Origin:
+    """The result of one synaptic operation, and every use that was made of it."""
+
+    path: str
+    uses: list[tuple[Piece, bool]] = field(default_factory=list)
+    """(which piece of it, whether by a normalisation)"""
+
+    @property
+    def feeds_only_norms(self) -> bool:
+        """Whether one normalisation reads it all, or each reads a piece of its own."""
+        if not self.uses or not all(by_norm for _, by_norm in self.uses):
+            return False
+        pieces = [piece for piece, _ in self.uses]
+        cuts = {tuple(kind for kind, _ in piece) for piece in pieces}
+        return len(pieces) == 1 or (
+            len(cuts) == 1 and () not in pieces and len(set(pieces)) == len(pieces)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A tensor made of results of synaptic operations whose channels lie along ``dim``."""
+
+    origins: tuple[Origin, ...]
+    dim: int
+    piece: Piece = ()
+
+    def use(self, by_norm: bool = False) -> None:
+        """Its values are read."""
+        for origin in self.origins:
+            origin.uses.append((self.piece, by_norm))
+
+
+@dataclass(slots=True)
+class Padding:
+    """A padded tensor: size and counts of what was padded, and how often the result is used."""
+
+    numel: int
+    spikes: int
+    magnitude: int | None
+    of: Padding | None = None
+    uses: int = 0
+
+    def source(self) -> Padding | None:
+        """What the firing rate is taken of: the tensor before all padding for one use alone."""
+        if self.uses != 1:
+            return None
+        return (self.of and self.of.source()) or self
+
+
+def views_after(
+    name: str, args: Sequence[Any], views: Sequence[tuple[Tensor, View | None]], outputs: Sequence[Tensor]
+) -> list[View | None]:
+    """What the outputs of a moving operator hand on of its operands.
+
+    Args:
+        name: the operator.
+        args: its arguments.
+        views: its tensor operands with what they hand on.
+        outputs: its results.
+    """
+    if not views or all(view is None for _, view in views):
+        return [None] * len(outputs)
+    if name in JOIN:
+        after = [_joined(name, args, views, outputs[0])]
+    elif len(views) == 1:
+        source, view = views[0]
+        after = [_moved(name, args, source, view, out, i) for i, out in enumerate(outputs)]
+    else:
+        after = [None] * len(outputs)
+    if any(view is None for view in after):
+        for _, view in views:
+            if view is not None:
+                view.use()
+    return after
+
+
+def _moved(
+    name: str, args: Sequence[Any], source: Tensor, view: View | None, out: Tensor, index: int
+) -> View | None:
+    assert view is not None
+    dim = channel_after(name, args, source, out, view.dim)
+    if dim is None:
+        return None
+    if name == "select":
+        position = int(args[2]) % source.shape[args[1]]
+        return replace(view, dim=dim, piece=(*view.piece, ((name, args[1]), position)))
+    if name in ("unbind", "split", "chunk", "split_with_sizes", "unsafe_split", "unsafe_chunk"):
+        return replace(view, dim=dim, piece=(*view.piece, ((name, *args[1:2]), index)))
+    if name not in KEEP and out.numel() < source.numel():
+        return None
+    return replace(view, dim=dim)
+
+
+def _joined(
+    name: str, args: Sequence[Any], views: Sequence[tuple[Tensor, View | None]], out: Tensor
+) -> View | None:
+    """Results of one layer, put together again along another dimension (time, mostly)."""
+    parts = [view for _, view in views if view is not None]
+    dims = {channel_after(name, args, t, out, v.dim) for t, v in views if v is not None}
+    paths = {origin.path for view in parts for origin in view.origins}
+    whole = len(parts) == len(views) and all(view.piece == () for view in parts)
+    if not whole or len(dims) > 1 or len(paths) > 1 or None in dims:
+        return None
+    (dim,) = dims
+    assert dim is not None
+    return View(tuple(origin for view in parts for origin in view.origins), dim)

@@ -1,0 +1,164 @@
+"""What a rule sees of an operator call, what it may answer, and how a rule is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from syops.fanout import FanOut
+from syops.signals import Atoms, Signal
+
+
+@dataclass(slots=True)
+class Call:
+    """One operator call: its arguments, its result, and the signals of its tensors.
+
+    ``signals`` maps ``id(tensor)`` to the signal that the tensor had *before* the call;
+    ``name`` gives the name of a parameter or buffer of the model, "" for any other tensor.
+    """
+
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    out: Any
+    signals: dict[int, Signal]
+    atoms: Atoms
+    name: Callable[[Tensor], str]
+
+    def signal(self, tensor: Tensor) -> Signal:
+        return self.signals[id(tensor)]
+
+    def arg(self, name: str, default: Any = None) -> Any:
+        """The argument called ``name`` in the operator's schema."""
+        if name in self.kwargs:
+            return self.kwargs[name]
+        for position, argument in enumerate(self.func._schema.arguments):
+            if argument.name == name:
+                if position < len(self.args):
+                    return self.args[position]
+                return argument.default_value if argument.has_default_value() else default
+        return default
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Every tensor among the arguments, in order."""
+        return list(tensors_in((*self.args, *self.kwargs.values())))
+
+    @property
+    def geometry(self) -> Hashable:
+        """The operator and all its arguments that are not tensors' values."""
+        return (self.func.name(), _freeze(self.args), _freeze(tuple(self.kwargs.items())))
+
+
+def tensors_in(values: Iterable[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from tensors_in(value)
+
+
+def _freeze(value: Any) -> Hashable:
+    if isinstance(value, Tensor):
+        return tuple(value.shape)
+    if isinstance(value, (list, tuple)):
+        return tuple(_freeze(item) for item in value)
+    return value if isinstance(value, Hashable) else repr(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A tensor whose spikes drive a product, and how many synapses each of them reaches."""
+
+    tensor: Tensor
+    fan_out: FanOut
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A synaptic operation: weights (or a second activation) applied to inputs.
+
+    ``dense`` is the number of operations a dense engine does. One operand: the other side are
+    weights. Two operands: a product of two activations, ``pairs`` giving its coincidences as
+    (left [batch, m, k], right [batch, k, n]). None: an analog product throughout.
+    ``channel`` is the dimension of the result along which the weights differ.
+    """
+
+    kind: str
+    operator: str
+    dense: int
+    operands: tuple[Operand, ...]
+    pairs: tuple[Tensor, Tensor] | None = None
+    channel: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """A normalisation of ``elements`` values along channel dimension 1 of ``input``.
+
+    ``affine`` says that it is a fixed scale and shift per channel, which can be folded.
+    """
+
+    operator: str
+    elements: int
+    input: Tensor
+    affine: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Work outside the synapses, known from shapes alone."""
+
+    kind: str
+    operator: str
+    ac: int = 0
+    mac: int = 0
+
+
+Cost = Product | Normalisation | Tally
+SignalRule = Callable[[Call], Signal | Sequence[Signal]]
+CostRule = Callable[[Call], Sequence[Cost]]
+
+
+def free(call: Call) -> Sequence[Cost]:
+    """Costs nothing: views, copies, comparisons, constants."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The signals of an operator's outputs, one for all or one each, and its cost.
+
+    ``moves`` marks operators that hand values on unread, so that they are no use of them.
+    """
+
+    signal: SignalRule
+    cost: CostRule = free
+    moves: bool = False
+
+
+def canonical(func: Any) -> str:
+    """``aten.add_.Tensor`` -> ``add``: in-place and ``out=`` forms share the rule."""
+    name = func._schema.name.partition("::")[2]
+    is_dunder = name.startswith("__")
+    return name if is_dunder else name.rstrip("_")
+
+
+@cache
+def find(func: Any) -> Rule | None:
+    """The rule for an operator overload, or None."""
+    if func.namespace not in ("aten", "prims"):
+        return None
+    for name in ("synaptic", "shape", "other", "elementwise"):
+        rule = import_module(f"syops.rules.{name}").RULES.get(canonical(func))
+        if rule is not None:
+            return rule
+    if torch.Tag.pointwise in func.tags:
+        return import_module("syops.rules.elementwise").POINTWISE
+    return None

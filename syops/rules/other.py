@@ -1,0 +1,194 @@
+"""Everything else: constants, random numbers, reductions, pooling, normalisation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from syops.rules.base import Call, Cost, Normalisation, Rule, Tally, free, tensors_in
+from syops.rules.elementwise import MAX_VALUES
+from syops.signals import ANALOG, EMPTY, INTEGER, LEARNED, Atoms, Signal, Table, constant, is_integer
+
+# Constants
+
+
+def zeros(call: Call) -> Signal:
+    return constant(0)
+
+
+def ones(call: Call) -> Signal:
+    return constant(1)
+
+
+def full(call: Call) -> Signal:
+    value = call.arg("fill_value", call.arg("value", call.arg("s")))
+    if isinstance(value, torch.Tensor):
+        return call.signal(value)
+    value = torch.tensor(value, dtype=call.out.dtype, device="cpu").item()
+    return constant(value) if math.isfinite(value) else ANALOG
+
+
+def empty(call: Call) -> Signal:
+    """Memory without values yet: what is written into it later is all that it carries."""
+    return EMPTY
+
+
+def integers(call: Call) -> Signal:
+    """Positions, counts and the like."""
+    return INTEGER
+
+
+def analog(call: Call) -> Signal:
+    if call.tensors and all(call.signal(tensor) is LEARNED for tensor in call.tensors):
+        return LEARNED
+    return ANALOG
+
+
+def binary(call: Call) -> Signal:
+    return call.atoms.fresh((0, 1))
+
+
+def randint(call: Call) -> Signal:
+    low, high = call.arg("low", 0), call.arg("high")
+    return call.atoms.fresh(tuple(range(low, high))) if high - low <= MAX_VALUES else INTEGER
+
+
+# Reductions
+
+
+def total(call: Call) -> Signal:
+    """A sum of n integers of [a, b] is an integer of [n·a, n·b]."""
+    known = call.signal(call.args[0])
+    if not isinstance(known, Table):
+        return known if known in (LEARNED, INTEGER) else ANALOG
+    terms = call.args[0].numel() // max(1, call.out.numel())
+    if not is_integer(known) or known == EMPTY:
+        return ANALOG
+    low, high = terms * int(min(known.values)), terms * int(max(known.values))
+    return _integers_between(low, high, call.atoms)
+
+
+def running_total(call: Call) -> Signal:
+    known = call.signal(call.args[0])
+    if not isinstance(known, Table) or not is_integer(known) or known == EMPTY:
+        return analog(call)
+    steps = call.args[0].shape[call.args[1]] if call.args[0].dim() else 1
+    return _integers_between(
+        min(steps * int(min(known.values)), int(min(known.values))),
+        max(steps * int(max(known.values)), int(max(known.values))),
+        call.atoms,
+    )
+
+
+def _integers_between(low: int, high: int, atoms: Atoms) -> Signal:
+    if low == high:
+        return constant(low)
+    return atoms.fresh(tuple(range(low, high + 1))) if high - low < MAX_VALUES else INTEGER
+
+
+def total_cost(call: Call) -> Sequence[Cost]:
+    return (Tally("pool", call.func._schema.name.partition("::")[2], ac=call.args[0].numel()),)
+
+
+def extremum(call: Call) -> Signal | Sequence[Signal]:
+    """One of the values of the operand, and perhaps where it was."""
+    known = call.signal(call.args[0])
+    values = call.atoms.joined((known,)) if isinstance(known, Table) else known
+    outputs = list(tensors_in((call.out,)))
+    return [values, *[INTEGER] * (len(outputs) - 1)]
+
+
+def predicate(call: Call) -> Signal:
+    return call.atoms.fresh((False, True))
+
+
+# Pooling, interpolation
+
+
+def average_pool_cost(call: Call) -> Sequence[Cost]:
+    """One accumulate per window entry; an adaptive window covers its input once."""
+    x, out = call.args[0], call.out
+    kernel = call.arg("kernel_size")
+    entries = x.numel()
+    if kernel is not None:
+        spatial = call.func._schema.name[-2]
+        sizes = list(kernel) * int(spatial) if len(kernel) == 1 else list(kernel)
+        entries = out.numel() * math.prod(sizes)
+    return (Tally("pool", "avg_pool", ac=entries),)
+
+
+# Normalisation
+
+
+def batch_norm_cost(call: Call) -> Sequence[Cost]:
+    x, mean = call.args[0], call.arg("running_mean")
+    name = call.func._schema.name.partition("::")[2]
+    trains = call.arg("training", call.arg("train", "no_training" not in name))
+    return (Normalisation("batch_norm", x.numel(), x, affine=mean is not None and not trains),)
+
+
+def norm_cost(call: Call) -> Sequence[Cost]:
+    x = call.args[0]
+    name = call.func._schema.name.partition("::")[2].removeprefix("native_")
+    return (Normalisation(name.removeprefix("_fused_"), x.numel(), x, affine=False),)
+
+
+def softmax_cost(call: Call) -> Sequence[Cost]:
+    return (Tally("activation", "softmax", mac=call.out.numel()),)
+
+
+ANALOG_FREE = (
+    *("rand", "randn", "rand_like", "randn_like", "normal", "uniform", "exponential", "random"),
+    *("linspace", "logspace", "embedding", "upsample_bilinear2d", "upsample_bicubic2d"),
+    *("upsample_linear1d", "upsample_trilinear3d", "grid_sampler_2d", "grid_sampler_3d", "cauchy"),
+    *("log_normal", "geometric", "std", "var", "var_mean", "std_mean", "norm", "linalg_vector_norm"),
+    *("prod", "logsumexp", "cumprod", "logcumsumexp", "scatter_reduce"),
+    *("scatter_add", "index_add", "renorm", "fft_fft", "complex", "view_as_real"),
+    *("_thnn_fused_lstm_cell", "_thnn_fused_gru_cell", "cdist", "_cdist_forward", "poisson"),
+)
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(("zeros", "zeros_like", "new_zeros", "zero"), Rule(zeros)),
+    **dict.fromkeys(("ones", "ones_like", "new_ones"), Rule(ones)),
+    **dict.fromkeys(("full", "full_like", "new_full", "fill", "scalar_tensor"), Rule(full)),
+    **dict.fromkeys(
+        ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted"),
+        Rule(empty),
+    ),
+    **dict.fromkeys(("arange", "argmax", "argmin", "argsort", "count_nonzero", "nonzero", "bincount"),
+                    Rule(integers)),
+    **dict.fromkeys(("eye", "bernoulli", "one_hot"), Rule(binary)),
+    **dict.fromkeys(("randint", "randint_like"), Rule(randint)),
+    **dict.fromkeys(ANALOG_FREE, Rule(analog)),
+    **dict.fromkeys(("sum", "nansum"), Rule(total, total_cost)),
+    **dict.fromkeys(("mean", "nanmean"), Rule(analog, total_cost)),
+    "cumsum": Rule(running_total, total_cost),
+    **dict.fromkeys(
+        ("amax", "amin", "max", "min", "sort", "topk", "median", "kthvalue", "cummax", "aminmax"),
+        Rule(extremum),
+    ),
+    **dict.fromkeys(("any", "all", "equal", "is_nonzero", "isin"), Rule(predicate)),
+    **dict.fromkeys(
+        ("avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "_adaptive_avg_pool2d",
+         "_adaptive_avg_pool3d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
+        Rule(analog, average_pool_cost),
+    ),
+    **dict.fromkeys(
+        ("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
+         "cudnn_batch_norm", "miopen_batch_norm", "_batch_norm_with_update",
+         "_batch_norm_no_update", "batch_norm"),
+        Rule(analog, batch_norm_cost),
+    ),
+    **dict.fromkeys(
+        ("native_layer_norm", "native_group_norm", "_fused_rms_norm", "local_response_norm"),
+        Rule(analog, norm_cost),
+    ),
+    **dict.fromkeys(("_softmax", "_log_softmax", "softmax", "log_softmax", "_safe_softmax"),
+                    Rule(analog, softmax_cost)),
+    **dict.fromkeys(("prelu", "glu", "_prelu_kernel"), Rule(analog, softmax_cost)),
+    # Metadata and host reads.
+    **dict.fromkeys(("_local_scalar_dense", "item", "sym_size", "sym_numel", "is_same_size",
+                     "_assert_async", "_has_compatible_shallow_copy_type"), Rule(analog, free)),
+}  # fmt: skip

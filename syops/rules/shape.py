@@ -1,0 +1,159 @@
+"""Operators that only move, repeat or drop values. They cost nothing.
+
+What keeps the order of elements keeps the signal; what moves positions keeps the value set
+on an atom of its own, the same one for the same geometry of the same tensor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from syops.rules.base import Call, Cost, Rule, Tally, tensors_in
+from syops.signals import ANALOG, INTEGER, Signal, Table, constant
+
+KEEP = (
+    *("view", "_unsafe_view", "_reshape_alias", "reshape", "unsqueeze", "squeeze", "flatten"),
+    *("clone", "contiguous", "detach", "alias", "lift", "lift_fresh", "view_as", "unflatten"),
+    *("_view_copy", "view_copy", "resolve_conj", "resolve_neg", "positive", "to", "ravel"),
+)
+MOVE = (
+    *("slice", "select", "narrow", "permute", "transpose", "t", "numpy_T", "movedim", "flip"),
+    *("roll", "rot90", "expand", "repeat", "repeat_interleave", "unfold", "diagonal", "swapaxes"),
+    *("unbind", "split", "split_with_sizes", "unsafe_split", "chunk", "unsafe_chunk", "tile"),
+    *("unsafe_split_with_sizes", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
+    *("native_channel_shuffle", "tril", "triu", "im2col", "broadcast_to", "squeeze_copy"),
+    *("reflection_pad1d", "reflection_pad2d", "reflection_pad3d"),
+    *("replication_pad1d", "replication_pad2d", "replication_pad3d"),
+    *("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "constant_pad_nd"),
+)
+ZERO_FILLING = ("tril", "triu", "im2col")
+GATHER = ("index", "index_select", "gather", "take", "take_along_dim", "masked_select", "as_strided")
+OVERWRITE = (
+    *("index_put", "_index_put_impl", "scatter", "index_copy", "index_fill", "masked_scatter"),
+    *("slice_scatter", "select_scatter", "diagonal_scatter"),
+)
+JOIN = ("cat", "stack", "concat", "hstack", "vstack")
+WINDOW_MAX = (
+    *("max_pool2d_with_indices", "max_pool3d_with_indices", "max_pool1d", "max_pool2d"),
+    *("max_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"),
+    *("mkldnn_max_pool2d", "mkldnn_max_pool3d", "fractional_max_pool2d", "max_pool1d_with_indices"),
+)
+
+
+def keep(call: Call) -> Signal:
+    return call.signal(call.args[0])
+
+
+def move(call: Call) -> Sequence[Signal]:
+    known = call.signal(call.args[0])
+    outputs = list(tensors_in((call.out,)))
+    if not isinstance(known, Table):
+        return [known] * len(outputs)
+    return [call.atoms.rebased(known, (call.geometry, place)) for place in range(len(outputs))]
+
+
+def move_or_zero(call: Call) -> Signal:
+    (moved,) = move(call)
+    return call.atoms.joined((moved, constant(0)), call.geometry)
+
+
+def constant_pad(call: Call) -> Signal:
+    (moved,) = move(call)
+    value = call.args[2] if len(call.args) > 2 else 0
+    return call.atoms.joined((moved, constant(value)), call.geometry)
+
+
+def gather(call: Call) -> Signal:
+    """Which positions are taken depends on values: nothing else agrees with the result."""
+    known = call.signal(call.args[0])
+    return call.atoms.joined((known,)) if isinstance(known, Table) else known
+
+
+def overwritten(call: Call) -> Signal:
+    """Some positions get new values. (Adding or reducing forms give analog values.)"""
+    if any(call.arg(name) for name in ("accumulate", "reduce")):
+        return ANALOG
+    values = call.arg("value") if not isinstance(call.arg("value"), Tensor) else None
+    source = constant(values) if values is not None else call.signal(call.tensors[-1])
+    return call.atoms.joined((call.signal(call.args[0]), source))
+
+
+def join(call: Call) -> Signal:
+    return call.atoms.joined(
+        [call.signal(tensor) for tensor in tensors_in(call.args[:1])], call.geometry
+    )
+
+
+def window_max(call: Call) -> Sequence[Signal]:
+    """The largest value of each window is one of its values; indices are never synaptic."""
+    values, *_ = move(call)
+    outputs = len(list(tensors_in((call.out,))))
+    return [values, *[INTEGER] * (outputs - 1)]
+
+
+def window_max_cost(call: Call) -> Sequence[Cost]:
+    """Comparisons only: a row of its own, at no cost."""
+    return (Tally("pool", "max_pool"),)
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(KEEP, Rule(keep, moves=True)),
+    **dict.fromkeys(MOVE, Rule(move, moves=True)),
+    **dict.fromkeys(ZERO_FILLING, Rule(move_or_zero, moves=True)),
+    **dict.fromkeys(GATHER, Rule(gather)),
+    **dict.fromkeys(OVERWRITE, Rule(overwritten)),
+    **dict.fromkeys(JOIN, Rule(join, moves=True)),
+    **dict.fromkeys(WINDOW_MAX, Rule(window_max, window_max_cost)),
+    "constant_pad_nd": Rule(constant_pad, moves=True),
+}
+
+PADS = {
+    *("constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d"),
+    *("replication_pad1d", "replication_pad2d", "replication_pad3d"),
+}
+
+
+def channel_after(name: str, args: Sequence[object], source: Tensor, out: Tensor, dim: int) -> int | None:
+    """Where dimension ``dim`` of ``source`` went, or None where it is no dimension any more.
+
+    Positions along it must stay as they are; every other dimension may be moved or repeated.
+    """
+    rank = source.dim()
+    if name in ("permute", "transpose", "swapaxes", "t", "movedim"):
+        order = list(range(rank))
+        if name == "permute":
+            order = [int(d) % rank for d in args[1]]  # type: ignore[attr-defined]
+        elif name == "t":
+            order.reverse()
+        elif name in ("transpose", "swapaxes"):
+            first, second = (int(d) % rank for d in args[1:3])  # type: ignore[call-overload]
+            order[first], order[second] = order[second], order[first]
+        else:
+            return None
+        return order.index(dim)
+    if name in ("expand", "repeat"):
+        moved = dim + out.dim() - rank
+        return moved if out.shape[moved] == source.shape[dim] else None
+    if name in ("select", "unbind"):
+        cut = int(args[1]) % rank if len(args) > 1 else 0  # type: ignore[call-overload]
+        return None if cut == dim else dim - (cut < dim)
+    if name == "stack":
+        new = int(args[1]) % out.dim() if len(args) > 1 else 0  # type: ignore[call-overload]
+        return dim + (new <= dim)
+    if name in ("slice", "split", "chunk", "narrow", "split_with_sizes", "cat"):
+        return dim if out.shape[dim] == source.shape[dim] else None
+    if name in KEEP:
+        return _reshaped(source, out, dim)
+    return None
+
+
+def _reshaped(source: Tensor, out: Tensor, dim: int) -> int | None:
+    """A dimension survives a reshape where its size and all that lies inside it do."""
+    size, inside = source.shape[dim], math.prod(source.shape[dim + 1 :])
+    for candidate in range(out.dim()):
+        if out.shape[candidate] == size and math.prod(out.shape[candidate + 1 :]) == inside:
+            return candidate
+    return None

@@ -1,0 +1,205 @@
+"""Synaptic operators: the ones that apply weights, or one activation to another.
+
+Each rule gives the dense count from shapes (bias adds excluded) and the operands whose
+spikes drive it. One fused multiply-add is one operation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from syops.fanout import FanOut, convolution_fan_out
+from syops.rules.base import Call, CostRule, Operand, Product, Rule
+from syops.signals import ANALOG, LEARNED, Signal
+
+RULES: dict[str, Rule] = {}
+
+
+def synaptic(*names: str) -> Callable[[CostRule], CostRule]:
+    def register(cost: CostRule) -> CostRule:
+        RULES.update(dict.fromkeys(names, Rule(_result, cost)))
+        return cost
+
+    return register
+
+
+def _result(call: Call) -> Signal:
+    if all(call.signal(tensor) is LEARNED for tensor in call.tensors):
+        return LEARNED
+    return ANALOG
+
+
+@synaptic("convolution", "_convolution", "convolution_overrideable")
+def convolution(call: Call) -> Sequence[Product]:
+    """N·C_out·(C_in/groups)·∏kernel·∏out; transposed: N·C_in·(C_out/groups)·∏kernel·∏in."""
+    x, weight, _, stride, padding, dilation, transposed, _, groups = call.args[:9]
+    kernel, size, out = weight.shape[2:], x.shape[2:], call.out.shape[2:]
+    connected = weight.shape[1] if transposed else weight.shape[0] // groups
+    sites = x.numel() if transposed else x.shape[0] * x.shape[1] * math.prod(out)
+    fan_out = convolution_fan_out(
+        connected,
+        tuple(size),
+        tuple(kernel),
+        tuple(out),
+        _per_dim(stride, size),
+        _per_dim(padding, size),
+        _per_dim(dilation, size),
+        transposed,
+    )
+    operator = f"conv{'_transpose' if transposed else ''}{len(size)}d"
+    dense = sites * connected * math.prod(kernel)
+    return (Product("conv", operator, dense, (Operand(x, fan_out),), channel=1),)
+
+
+def _per_dim(value: Sequence[int], size: Sequence[int]) -> tuple[int, ...]:
+    return tuple(value) * len(size) if len(value) == 1 else tuple(value)
+
+
+@synaptic("mm", "bmm")
+def mm(call: Call) -> Sequence[Product]:
+    return _product(call, *call.args[:2])
+
+
+@synaptic("addmm", "_addmm_activation", "baddbmm", "addbmm")
+def addmm(call: Call) -> Sequence[Product]:
+    return _product(call, *call.args[1:3])
+
+
+@synaptic("mv")
+def mv(call: Call) -> Sequence[Product]:
+    return _product(call, *call.args[:2])
+
+
+@synaptic("addmv")
+def addmv(call: Call) -> Sequence[Product]:
+    return _product(call, *call.args[1:3])
+
+
+@synaptic("dot", "vdot")
+def dot(call: Call) -> Sequence[Product]:
+    return _product(call, *call.args[:2])
+
+
+@synaptic("addr")
+def addr(call: Call) -> Sequence[Product]:
+    left, right = call.args[1:3]
+    return _product(call, left, right, outer=True)
+
+
+def _product(call: Call, left: Tensor, right: Tensor, outer: bool = False) -> Sequence[Product]:
+    """batch·m·k·n for [..., m, k] @ [..., k, n]; a factor that is learned is the weights."""
+    if outer:
+        pair = left.unsqueeze(1), right.unsqueeze(0)
+    else:
+        pair = (
+            left if left.dim() > 1 else left.unsqueeze(0),
+            right if right.dim() > 1 else right.unsqueeze(1),
+        )
+    m, n = pair[0].shape[-2], pair[1].shape[-1]
+    dense = left.numel() * n
+    by_left, by_right = Operand(left, FanOut(n)), Operand(right, FanOut(m))
+    columns = call.out.dim() - 1 if call.out.dim() > 1 else None
+    match call.signal(left) is LEARNED, call.signal(right) is LEARNED:
+        case True, True:
+            return (Product("matmul", "matmul", dense, ()),)
+        case False, True:
+            return (Product("linear", "linear", dense, (by_left,), channel=columns),)
+        case True, False:
+            rows = call.out.dim() - 2 if columns else None
+            return (Product("linear", "linear", dense, (by_right,), channel=rows),)
+    return (Product("matmul", "matmul", dense, (by_left, by_right), pair),)
+
+
+@synaptic("_trilinear")
+def trilinear(call: Call) -> Sequence[Product]:
+    """nn.Bilinear: x1·W·x2, as many products of three factors as the contraction has terms."""
+    operands = call.args[:3]
+    expanded = call.args[3:6]
+    shapes = [_unsqueezed(t.shape, dims) for t, dims in zip(operands, expanded, strict=True)]
+    dense = math.prod(max(sizes) for sizes in zip(*shapes, strict=True))
+    return (Product("linear", "bilinear", dense, ()),)
+
+
+def _unsqueezed(shape: Sequence[int], dims: Sequence[int]) -> list[int]:
+    sizes = list(shape)
+    for dim in sorted(dims):
+        sizes.insert(dim, 1)
+    return sizes
+
+
+@synaptic(
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_cudnn_attention",
+    "_scaled_dot_product_attention_math",
+    "_scaled_dot_product_fused_attention_overrideable",
+)
+def attention(call: Call) -> Sequence[Product]:
+    """softmax(q·kᵀ)·v for q [..., L, d], k [..., S, d], v [..., S, e]; S·L weights each."""
+    query, key, value = call.args[:3]
+    groups = query.numel() // (query.shape[-1] * query.shape[-2])
+    return _attention(call, query, key, value, groups)
+
+
+def _attention(
+    call: Call, query: Tensor, key: Tensor, value: Tensor, heads: int
+) -> Sequence[Product]:
+    length, source = query.shape[-2], key.shape[-2]
+    scores = Product(
+        "matmul",
+        "q @ k",
+        query.numel() * source,
+        (Operand(query, FanOut(source)), Operand(key, FanOut(length))),
+        (query, key.transpose(-1, -2)) if key.numel() // key.shape[-1] // source == heads else None,
+    )
+    mixed = Product(
+        "matmul", "attn @ v", heads * length * source * value.shape[-1], (Operand(value, FanOut(length)),)
+    )
+    return scores, mixed
+
+
+@synaptic("_native_multi_head_attention")
+def multi_head_attention(call: Call) -> Sequence[Product]:
+    """The fused nn.MultiheadAttention: three projections in, attention, one out."""
+    query, key, value = call.args[:3]
+    return _multi_head(query, key, value)
+
+
+def _multi_head(query: Tensor, key: Tensor, value: Tensor) -> Sequence[Product]:
+    width = query.shape[-1]
+    projections = tuple(
+        Product("linear", f"{name} projection", tensor.numel() * width, (Operand(tensor, FanOut(width)),))
+        for name, tensor in (("query", query), ("key", key), ("value", value))
+    )
+    scores = query.numel() * key.shape[-2]
+    return (
+        *projections,
+        Product("matmul", "q @ k", scores, ()),
+        Product("matmul", "attn @ v", scores, ()),
+        Product("linear", "output projection", query.numel() * width, ()),
+    )
+
+
+@synaptic("_transformer_encoder_layer_fwd")
+def encoder_layer(call: Call) -> Sequence[Product]:
+    """The fused nn.TransformerEncoderLayer: attention and two linear layers."""
+    x, hidden = call.args[0], call.arg("ffn_weight_1").shape[0]
+    feed_forward = tuple(
+        Product("linear", f"feed-forward {number}", x.numel() * hidden, ()) for number in (1, 2)
+    )
+    return *_multi_head(x, x, x), *feed_forward
+
+
+@synaptic("mkldnn_rnn_layer")
+def recurrent_layer(call: Call) -> Sequence[Product]:
+    """One direction of one layer of an LSTM: every weight matrix times what it is applied to."""
+    x, w_input, w_hidden = call.args[:3]
+    steps = x.numel() // x.shape[-1]
+    return (
+        Product("recurrent", "input", steps * w_input.numel(), (Operand(x, FanOut(w_input.shape[0])),)),
+        Product("recurrent", "hidden", steps * w_hidden.numel(), ()),
+    )

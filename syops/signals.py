@@ -1,0 +1,230 @@
+"""Which values a tensor can carry, position by position. Pure Python, no torch.
+
+A *signal* is a proof, not a guess: the set it describes is never smaller than the truth.
+It is either opaque (`ANALOG`, `LEARNED`, `INTEGER`, `UNKNOWN`) or a `Table`, a truth table over
+spike atoms. An atom stands for the value that one spike tensor has at a position; two
+tensors whose tables share atoms agree about it at every position. That is why
+``s + x - s * x`` comes out as {0, 1} while ``s + x`` comes out as {0, 1, 2}.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+Number = int | float
+"""Value of a tensor element; ``True`` and ``1.0`` are the same value."""
+
+
+class Opaque(enum.Enum):
+    """Signals about whose values nothing finite is known."""
+
+    ANALOG = "analog"
+    """Real values: the result of a convolution, a normalisation, a mean, ..."""
+    LEARNED = "learned"
+    """Computed from parameters and buffers alone: weights. Analog, and never looked at."""
+    INTEGER = "integer"
+    """Integers of any magnitude, such as the event counts of a camera."""
+    UNKNOWN = "unknown"
+    """Nothing was derived; only such tensors are looked at in the data."""
+
+
+ANALOG, LEARNED, INTEGER, UNKNOWN = Opaque.ANALOG, Opaque.LEARNED, Opaque.INTEGER, Opaque.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """One independent choice out of ``size`` per position."""
+
+    id: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The value of a tensor element for every assignment of its atoms.
+
+    ``values`` has one entry per assignment, the last atom varying fastest. With a
+    ``scale`` every value is multiplied by one constant that is never looked at: the name
+    of a one-element parameter. No atoms: a constant.
+    """
+
+    atoms: tuple[Atom, ...]
+    values: tuple[Number, ...]
+    scale: str = ""
+
+    @property
+    def support(self) -> frozenset[Number]:
+        """The set of values that can occur (in units of ``scale``)."""
+        return frozenset(self.values)
+
+
+Signal = Table | Opaque
+
+EMPTY = Table((), ())
+"""The signal of fresh memory: it carries what will be written into it, and nothing yet."""
+
+
+def constant(value: Number) -> Table:
+    """The signal of a tensor that has one known value everywhere."""
+    return Table((), (value,))
+
+
+class Atoms:
+    """The atoms of one observed forward pass.
+
+    Atoms made from the same key are the same atom: that is how the same slice of the same
+    tensor, taken twice, is known to agree with itself.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, Atom] = {}
+        self._count = 0
+
+    def fresh(self, values: Sequence[Number]) -> Table:
+        """A signal independent of all others, with the given value set."""
+        self._count += 1
+        return Table((Atom(self._count, len(values)),), tuple(values))
+
+    def rebased(self, table: Table, geometry: Hashable = ()) -> Table:
+        """The value set of ``table`` on one atom of its own.
+
+        ``geometry`` says how positions were moved (``()``: not at all). Tables with the
+        same level sets, such as ``x`` and ``1 - x``, share the atom, so that what is known
+        between them survives.
+        """
+        if not table.atoms:
+            return table
+        first: dict[Number, int] = {}
+        labels = tuple(first.setdefault(value, len(first)) for value in table.values)
+        key = (geometry, tuple(atom.id for atom in table.atoms), labels)
+        return Table((self._keyed(key, len(first)),), tuple(first), table.scale)
+
+    def joined(self, signals: Iterable[Signal], geometry: Hashable = None) -> Signal:
+        """A tensor whose elements come from several others (stack, cat, a partial write).
+
+        With a ``geometry`` the result depends on the operands and it alone, so that the same
+        join made twice agrees with itself.
+        """
+        signals = tuple(signals)
+        opaque = {signal for signal in signals if isinstance(signal, Opaque)}
+        tables = [signal for signal in signals if isinstance(signal, Table)]
+        if opaque:
+            return _join_opaque(opaque, tables)
+        scales = {table.scale for table in tables if table.support != {0}}
+        if len(scales) > 1:
+            return ANALOG
+        values = tuple(sorted(frozenset().union(*(table.values for table in tables))))
+        scale = scales.pop() if scales else ""
+        if len(values) == 1:
+            return Table((), values, scale)
+        if geometry is None:
+            return Table(self.fresh(values).atoms, values, scale)
+        parts = tuple((tuple(a.id for a in table.atoms), table.values) for table in tables)
+        return Table((self._keyed((geometry, parts), len(values)),), values, scale)
+
+    def _keyed(self, key: Hashable, size: int) -> Atom:
+        atom = self._made.get(key)
+        if atom is None:
+            self._count += 1
+            atom = self._made[key] = Atom(self._count, size)
+        return atom
+
+
+def _join_opaque(opaque: set[Opaque], tables: list[Table]) -> Opaque:
+    if opaque == {LEARNED} and all(not table.atoms for table in tables):
+        return LEARNED
+    if opaque & {ANALOG, LEARNED}:
+        return ANALOG
+    if UNKNOWN in opaque:
+        return UNKNOWN
+    return INTEGER if all(is_integer(table) for table in tables) else ANALOG
+
+
+def is_integer(table: Table) -> bool:
+    """Whether every value of an unscaled table is a whole number."""
+    return not table.scale and all(value == int(value) for value in table.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a look at data shows: the range of the values, and whether all are integers."""
+
+    low: float
+    high: float
+    integer: bool
+
+    def join(self, other: Seen | None) -> Seen:
+        if other is None:
+            return self
+        return Seen(
+            min(self.low, other.low), max(self.high, other.high), self.integer and other.integer
+        )
+
+
+SPIKES = ("binary", "ternary", "scaled")
+"""The classes that make an operation an AC: {0,1}, {-1,0,1}, and {0,a} or {-a,0,a}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that was derived or seen of one operand, over calls, time-steps and batches.
+
+    Joined as often as one likes, in any order, and classified once, at the end: so no class
+    depends on how the data was split.
+    """
+
+    analog: bool = False
+    integer: bool = False
+    derived: frozenset[tuple[str, Number]] = field(default_factory=frozenset)
+    seen: Seen | None = None
+
+    def join(self, other: Evidence) -> Evidence:
+        seen = self.seen.join(other.seen) if self.seen else other.seen
+        return Evidence(
+            self.analog or other.analog,
+            self.integer or other.integer,
+            self.derived | other.derived,
+            seen,
+        )
+
+    @property
+    def signal(self) -> str:
+        """The class: "binary", "ternary", "scaled", "graded" or "analog" (design: counting
+        conventions). Zeros alone are a binary signal at rate 0."""
+        if self.analog or (self.seen and not self.seen.integer):
+            return "analog"
+        nonzero = {(scale, value) for scale, value in self.derived if value != 0}
+        if self.seen:
+            nonzero |= {("", value) for value in (self.seen.low, self.seen.high) if value != 0}
+        if not self.integer:
+            magnitudes = {(scale, abs(value)) for scale, value in nonzero}
+            if magnitudes <= {("", 1)}:
+                return "ternary" if ("", -1) in nonzero else "binary"
+            if len(magnitudes) == 1 and not self.seen:
+                return "scaled"
+        whole = all(not scale and value == int(value) for scale, value in nonzero)
+        return "graded" if whole else "analog"
+
+    @property
+    def largest(self) -> float:
+        """The largest magnitude of an integer signal; infinite where no bound is known."""
+        if self.integer and not self.seen:
+            return math.inf
+        values = [abs(value) for _, value in self.derived]
+        if self.seen:
+            values += [abs(self.seen.low), abs(self.seen.high)]
+        return max(values, default=0)
+
+
+def evidence_of(signal: Signal, seen: Seen | None = None) -> Evidence:
+    """What one operand of one call tells: its derived signal, and what was seen of it."""
+    if isinstance(signal, Table):
+        return Evidence(
+            derived=frozenset((signal.scale if v else "", v) for v in signal.support)
+        )
+    if signal is INTEGER:
+        return Evidence(integer=True, seen=seen)
+    return Evidence(analog=signal in (ANALOG, LEARNED), seen=seen)

@@ -1,0 +1,175 @@
+"""What is known of every tensor that is alive during a forward pass.
+
+A signal is bound to the values it was derived for: a record counts only while its tensor is
+alive, on the same storage, in the same version. Writes through an alias are seen and joined;
+writes that are not seen make the record void.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from syops.provenance import Padding, View
+from syops.signals import LEARNED, UNKNOWN, Atoms, Signal
+
+
+@dataclass(slots=True)
+class Record:
+    """What is known of one tensor.
+
+    A tensor is the same one as long as its implementation lives: torch may drop the Python
+    object of an intermediate result and make another. The weak reference keeps the address
+    from being used again, and keeps no memory of the values.
+    """
+
+    ref: Any
+    version: int
+    storage: int
+    shape: torch.Size
+    stride: tuple[int, ...]
+    signal: Signal
+    view: View | None = None
+    padding: Padding | None = None
+    cache: dict[Any, Any] = field(default_factory=dict)
+
+    def is_larger_than(self, other: Tensor) -> bool:
+        """Whether its tensor has the rank of ``other`` and more elements, as when padded."""
+        return len(self.shape) == other.dim() and self.shape.numel() > other.numel()
+
+
+class Tensors:
+    """Records of live tensors, by identity.
+
+    Args:
+        learned: the model's parameters and buffers with their names.
+    """
+
+    def __init__(self, learned: Mapping[str, Tensor]) -> None:
+        self.atoms = Atoms()
+        self._learned = dict(learned)  # keeps the identities taken
+        self._names = {tensor._cdata: name for name, tensor in learned.items()}
+        self._records: dict[int, Record] = {}
+        self._on_storage: dict[int, set[int]] = {}
+        self._room = 256
+
+    def find(self, tensor: Tensor) -> Record | None:
+        """The record of a tensor, if it still describes the tensor's values."""
+        record = self._records.get(tensor._cdata)
+        if record is None or not _is_current(record, tensor):
+            return None
+        return record
+
+    def signal(self, tensor: Tensor) -> Signal:
+        record = self.find(tensor)
+        if record is not None:
+            return record.signal
+        if tensor._cdata in self._names:
+            return LEARNED
+        if tensor.dtype == torch.bool:
+            return self.put(tensor, self.atoms.fresh((False, True))).signal
+        return UNKNOWN
+
+    def name(self, tensor: Tensor) -> str:
+        """The name of a parameter or buffer of the model; "" for any other tensor."""
+        return self._names.get(tensor._cdata, "")
+
+    def put(
+        self,
+        tensor: Tensor,
+        signal: Signal,
+        view: View | None = None,
+        padding: Padding | None = None,
+        base: Tensor | None = None,
+    ) -> Record:
+        """Describe the values that the tensor has now.
+
+        ``base``: what the tensor was just made of. A view takes over the version counter of
+        its base, but only after the dispatcher has returned it.
+        """
+        if tensor.is_inference():  # no version counter: nothing can be promised of its values
+            signal = UNKNOWN
+        key, storage = tensor._cdata, _storage(tensor)
+        is_view = base is not None and _storage(base) == storage
+        record = Record(
+            torch._C._WeakTensorRef(tensor),
+            _version(base if base is not None and is_view else tensor),
+            storage,
+            tensor.shape,
+            tensor.stride(),
+            signal,
+            view,
+            padding,
+        )
+        self._records[key] = record
+        self._on_storage.setdefault(storage, set()).add(key)
+        if len(self._records) > self._room:
+            self._sweep()
+        return record
+
+    def aliases(self, tensor: Tensor) -> list[tuple[int, Record]]:
+        """Live records of all tensors on the same storage, that one included, with their keys."""
+        storage, version = _storage(tensor), _version(tensor)
+        found = []
+        for key in self._on_storage.get(storage, ()):
+            record = self._records.get(key)
+            if (
+                record is not None
+                and not record.ref.expired()
+                and (record.storage, record.version) == (storage, version)
+            ):
+                found.append((key, record))
+        return found
+
+    def written(
+        self,
+        tensor: Tensor,
+        signal: Signal,
+        aliases: Sequence[tuple[int, Record]],
+        padding: Padding | None = None,
+    ) -> None:
+        """A write into ``tensor`` has happened; ``aliases`` were current before it.
+
+        An alias may hold old values, new ones, or both. ``padding`` describes the aliases
+        that now hold a padded tensor.
+        """
+        covers = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
+        for key, old in aliases:
+            same = covers and (old.shape, old.stride) == (tensor.shape, tensor.stride())
+            parts = (signal,) if covers else (old.signal, signal)
+            joined = signal if same else self.atoms.joined(parts)
+            self._records[key] = Record(
+                old.ref, _version(tensor), old.storage, old.shape, old.stride, joined, None, padding
+            )
+        self.put(tensor, signal)
+
+    def _sweep(self) -> None:
+        """Forget the tensors that are gone."""
+        for key in [key for key, record in self._records.items() if record.ref.expired()]:
+            keys = self._on_storage[self._records.pop(key).storage]
+            keys.discard(key)
+        self._on_storage = {storage: keys for storage, keys in self._on_storage.items() if keys}
+        self._room = max(256, 2 * len(self._records))
+
+
+def _is_current(record: Record, tensor: Tensor) -> bool:
+    return (
+        not record.ref.expired()
+        and record.version == _version(tensor)
+        and record.storage == _storage(tensor)
+    )
+
+
+def _version(tensor: Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version
+
+
+def _storage(tensor: Tensor) -> int:
+    try:
+        return tensor.untyped_storage()._cdata
+    except (NotImplementedError, RuntimeError):
+        return id(tensor)  # sparse and other tensors without a storage
