@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from syops.energy import EnergyModel, get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
-from syops.frameworks import Lending, NeuronSignal, shadow
+from syops.frameworks import Lending, NeuronSignal
 from syops.ledger import SYNAPTIC, Ledger
 from syops.observer import Observer
 from syops.report import Report
 from syops.rules.base import tensors_in
+from syops.shadow import shadow
 from syops.signals import ANALOG, INTEGER
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -95,7 +96,8 @@ def get_model_syops(
 
     ledger = Ledger()
     first: Arguments | None = None
-    ann_mac, notes = None, []
+    ann_mac: Fraction | None = None
+    notes: list[str] = []
     # An enclosing inference mode would leave tensors without version counters.
     with (
         torch.inference_mode(False),
@@ -207,7 +209,7 @@ def _called_with(value: Any) -> Arguments:
     if isinstance(value, dict):
         return (), dict(value)
     args = value if isinstance(value, tuple) else (value,)
-    if not any(True for _ in tensors_in(args)):
+    if not tensors_in(args):
         raise SyopsTypeError(
             f"inputs: a batch of type {type(value).__name__} holds no tensor; "
             "give prepare= a function that makes of it what the model is called with"
@@ -223,13 +225,13 @@ def _usable(leaf: Any, home: torch.device | None) -> Any:
 
 
 def _first_tensor(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    first = next(tensors_in((*args, *kwargs.values())), None)
-    if first is None:
+    tensors = tensors_in((*args, *kwargs.values()))
+    if not tensors:
         raise SyopsTypeError(
             "inputs: a batch holds no tensor; give prepare= a function that makes of it what "
             "the model is called with"
         )
-    return first
+    return tensors[0]
 
 
 def _samples(args: tuple[Any, ...], kwargs: dict[str, Any], batch_dim: int) -> int:
@@ -317,9 +319,11 @@ def _one_step(
         first = _first_tensor(args, kwargs)
         has_time = batch_dim == 1 and first.shape[0] == steps
         if has_time:
-            args, kwargs = tree_map(lambda leaf: leaf[:1] if leaf is first else leaf, (args, kwargs))
+            args, kwargs = tree_map(
+                lambda leaf: leaf[:1] if leaf is first else leaf, (args, kwargs)
+            )
         if isinstance(getattr(copy, "T", None), int):
-            copy.T = 1
+            setattr(copy, "T", 1)  # noqa: B010 (nn.Module types attributes as tensors)
         elif not has_time and steps > 1:
             return None, [
                 "E(SNN)/E(ANN) is not available: T is neither an attribute of the model nor the "
@@ -331,8 +335,11 @@ def _one_step(
             observer.run(args, kwargs, ANALOG)
     except Exception as error:  # a model may do anything that is not possible without values
         return None, [f"E(SNN)/E(ANN) is not available: one step could not be traced: {error}"]
-    macs = sum(row.dense if row.kind in SYNAPTIC else row.mac for row in ledger.rows
-               if row.kind in (*SYNAPTIC, "norm"))
+    macs = sum(
+        row.dense if row.kind in SYNAPTIC else row.mac
+        for row in ledger.rows
+        if row.kind in (*SYNAPTIC, "norm")
+    )
     return Fraction(macs, samples), []
 
 

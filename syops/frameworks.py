@@ -6,12 +6,9 @@ subclass may compute anything.
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict
-from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from syops.signals import ANALOG, Opaque
@@ -68,39 +65,61 @@ class Lending:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._found: list[tuple[nn.Module, dict[str, Any]]] = []
+        self._found: list[tuple[nn.Module, dict[str, Any], list[str]]] = []
 
     def __enter__(self) -> Lending:
-        self._found = [(module, _states(module)) for module in self._model.modules()]
+        for module in self._model.modules():
+            states = {name: value for name, value in vars(module).items() if _is_state(name)}
+            changeable = [name for name, value in states.items() if _is_changeable(value)]
+            self._found.append((module, states, changeable))
         self._model.eval()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for module, states in self._found:
+        for module, states, _ in self._found:
             _put_back(module, states)
 
     def renew(self) -> None:
         """Give the model fresh copies of its states, and reset those known how to be reset."""
         copies: dict[int, Any] = {}
-        for module, states in self._found:
-            _put_back(module, {name: _copied(value, copies) for name, value in states.items()})
-            module.training = False
-        _reset(self._model)
+        for module, states, changeable in self._found:
+            _put_back(module, states)
+            attributes = vars(module)
+            for name in changeable:
+                attributes[name] = _copied(states[name], copies)
+            attributes["training"] = False
+            reset = getattr(module, "reset", None)
+            if "_memories" in attributes and callable(reset):
+                reset()
 
 
-def _states(module: nn.Module) -> dict[str, Any]:
-    return {name: value for name, value in vars(module).items() if not _is_structure(name)}
+def _is_state(name: str) -> bool:
+    return name not in _STRUCTURE and not name.endswith(_HOOKS)
 
 
-def _is_structure(name: str) -> bool:
-    return name in ("_parameters", "_modules") or name.endswith(("_hooks", "_with_kwargs", "_always_called"))
+_STRUCTURE = {"_parameters", "_modules"}
+_HOOKS = ("_hooks", "_with_kwargs", "_always_called")
+
+
+def _is_changeable(value: Any) -> bool:
+    """Whether a forward pass could change the value in place."""
+    if isinstance(value, Tensor):
+        return not isinstance(value, nn.Parameter)
+    if type(value) is tuple:
+        return any(_is_changeable(item) for item in value)
+    return type(value) in (dict, OrderedDict, list)
 
 
 def _put_back(module: nn.Module, states: dict[str, Any]) -> None:
     attributes = vars(module)
-    for name in [n for n in attributes if n not in states and not _is_structure(n)]:
-        del attributes[name]
     attributes.update(states)
+    if len(attributes) != len(states) + _unlisted(attributes):
+        for name in [n for n in attributes if n not in states and _is_state(n)]:
+            del attributes[name]
+
+
+def _unlisted(attributes: dict[str, Any]) -> int:
+    return sum(not _is_state(name) for name in attributes)
 
 
 def _copied(value: Any, copies: dict[int, Any]) -> Any:
@@ -118,60 +137,3 @@ def _copied(value: Any, copies: dict[int, Any]) -> Any:
         copied = type(value)(_copied(item, copies) for item in value)
     copies[id(value)] = copied
     return copied
-
-
-def _reset(model: nn.Module) -> None:
-    """Reset every stateful spikingjelly module to its initial state."""
-    for module in model.modules():
-        if isinstance(getattr(module, "_memories", None), dict) and hasattr(module, "reset"):
-            module.reset()
-
-
-class _SilentNeuron(nn.Module):
-    """Stands for a neuron where there are no values: same shape, same dtype."""
-
-    def forward(self, x: Tensor, *args: Any) -> Tensor:
-        return torch.empty_like(x)
-
-
-def shadow(model: nn.Module) -> nn.Module:
-    """A copy of the model on ``meta``: its structure, with no values and no memory.
-
-    Hooks are left behind, and neurons stand still.
-
-    Raises:
-        Exception: whatever a module raises that cannot be copied.
-    """
-    memo: dict[int, Any] = {}
-    for module in model.modules():
-        for tensor in _tensors_of(module):
-            memo.setdefault(id(tensor), _on_meta(tensor))
-        if neuron_signal(module) is not None:
-            memo[id(module)] = _SilentNeuron()
-        for hooks in (module._forward_hooks, module._forward_pre_hooks):
-            memo[id(hooks)] = OrderedDict()
-    return copy.deepcopy(model, memo)
-
-
-def _tensors_of(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, nn.Module):
-        for name, attribute in vars(value).items():
-            if name != "_modules":
-                yield from _tensors_of(attribute)
-    elif type(value) in (dict, OrderedDict):
-        for item in value.values():
-            if not isinstance(item, nn.Module):
-                yield from _tensors_of(item)
-    elif type(value) in (list, tuple):
-        for item in value:
-            if not isinstance(item, nn.Module):
-                yield from _tensors_of(item)
-
-
-def _on_meta(tensor: Tensor) -> Tensor:
-    empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-    if isinstance(tensor, nn.Parameter):
-        return nn.Parameter(empty, requires_grad=tensor.requires_grad)
-    return empty

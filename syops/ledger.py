@@ -113,7 +113,7 @@ class Row:
             joint_events=self.joint_events + other.joint_events,
             ac=self.ac + other.ac,
             mac=self.mac + other.mac,
-            folded=self.folded or other.folded,
+            folded=self.folded if self.folded == other.folded else None,
             note=self.note or other.note,
         )
 

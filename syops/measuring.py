@@ -8,6 +8,7 @@ whether a padded tensor fed only one operator.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -19,6 +20,7 @@ from syops import counting
 from syops.errors import SyopsValueError
 from syops.fanout import FanOut
 from syops.ledger import Drive, Ledger, Row
+from syops.provenance import Origin, Padding, View
 from syops.rules import Normalisation, Product
 from syops.signals import (
     INTEGER,
@@ -29,7 +31,6 @@ from syops.signals import (
     Table,
     evidence_of,
 )
-from syops.provenance import Origin, Padding, View
 from syops.tensors import Record, Tensors
 
 
@@ -177,12 +178,20 @@ class Measurements:
         """
         counts = [int(value) for value in _read(self._counts, torch.int64)]
         looks = _read(self._looks, torch.float64)
+        norms = [item for item in self._pending if isinstance(item, _Norm)]
+        folded = {id(norm): _folded_into(norm) for norm in norms}
+        partners = Counter((path, norm.row.path) for norm in norms if (path := folded[id(norm)]))
+        copies = Counter(path for path, _ in partners)
         for item in self._pending:
             match item:
                 case _Product():
                     ledger.add(_settled_product(item, counts, looks), item.site)
                 case _Norm():
-                    ledger.add(_settled_norm(item), item.site)
+                    path = folded[id(item)]
+                    several = path is not None and copies[path] > 1
+                    note = "one weight copy for each normalisation" if several else ""
+                    mac = item.row.mac if path is None else 0
+                    ledger.add(replace(item.row, mac=mac, folded=path, note=note), item.site)
                 case _Settled():
                     ledger.add(item.row, item.site)
 
@@ -234,7 +243,9 @@ def _drive(row: Row, operand: _Operand, counts: list[int], looks: list[float]) -
         numel, spikes, magnitude = unpadded.numel, unpadded.spikes, unpadded.magnitude
 
     def events(place: int | None, total: int) -> int:
-        return counts[place] if place is not None else counts[total] * (operand.fan_out.uniform or 0)
+        return (
+            counts[place] if place is not None else counts[total] * (operand.fan_out.uniform or 0)
+        )
 
     graded = operand.magnitude is not None and magnitude is not None
     return Drive(
@@ -248,11 +259,9 @@ def _drive(row: Row, operand: _Operand, counts: list[int], looks: list[float]) -
     )
 
 
-def _settled_norm(norm: _Norm) -> Row:
-    """Folded where its input is a synaptic result that goes nowhere else."""
+def _folded_into(norm: _Norm) -> str | None:
+    """The layer it can be folded into: the one whose result it reads, and nothing else does."""
     view = norm.view
     if view is None or not all(origin.feeds_only_norms for origin in view.origins):
-        return norm.row
-    (path, *_) = {origin.path: None for origin in view.origins}
-    note = "one weight copy a time-step" if view.piece else ""
-    return replace(norm.row, mac=0, folded=path, note=note)
+        return None
+    return view.origins[0].path

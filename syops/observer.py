@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -12,16 +13,19 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 from torch.utils._pytree import tree_leaves
 
+from syops import shadow
 from syops.errors import ForwardError, SyopsError, SyopsValueError
 from syops.frameworks import NeuronSignal, neuron_signal
 from syops.ledger import COUNTED, Ledger, Row
 from syops.measuring import Measurements
+from syops.provenance import Padding, View, views_after
 from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
 from syops.rules.base import canonical, tensors_in
 from syops.rules.shape import KEEP, MOVE, PADS
-from syops.provenance import Padding, View, views_after
 from syops.signals import ANALOG, EMPTY, LEARNED, UNKNOWN, Opaque, Signal, Table, constant
 from syops.tensors import Record, Tensors
+
+RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
 class Observer:
@@ -88,12 +92,15 @@ class Observer:
             SyopsValueError: a tensor that was looked at holds NaN or infinite values.
         """
         self._where.clear()
-        self._pass = _Pass(self._model, self._where, self._strict, self._measured)
+        self._pass = _Pass(
+            self._model, self._where, self._measured, strict=self._strict, values=self._values
+        )
         known = self._pass.tensors
         for tensor in tensors_in((*args, *kwargs.values())):
-            if inputs is not None:
-                is_opaque = isinstance(inputs, Opaque)
-                known.put(tensor, inputs if is_opaque else known.atoms.fresh(inputs))
+            if isinstance(inputs, Opaque):
+                known.put(tensor, inputs)
+            elif inputs is not None:
+                known.put(tensor, known.atoms.fresh(inputs))
         try:
             with self._pass:
                 output = self._model(*args, **kwargs)
@@ -114,9 +121,11 @@ class Observer:
             tensors, values=self._values, graded=self._graded, fold_bn=self._fold_bn
         )
 
-    def _hooks(self, path: str, module: nn.Module) -> tuple[Callable[..., None], Callable[..., None]]:
+    def _hooks(
+        self, path: str, module: nn.Module
+    ) -> tuple[Callable[..., None], Callable[..., None]]:
         neuron = neuron_signal(module)
-        recurrent = isinstance(module, (nn.RNNBase, nn.RNNCellBase))
+        recurrent = isinstance(module, RECURRENT)
 
         def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if self._pass is None:
@@ -146,21 +155,19 @@ class _Pass(TorchDispatchMode):
         self,
         model: nn.Module,
         where: list[tuple[str, nn.Module]],
-        strict: bool,
         measurements: Callable[[Tensors], Measurements],
+        *,
+        strict: bool,
+        values: bool,
     ) -> None:
         super().__init__()
-        learned = dict(model.named_parameters())
-        learned.update(model.named_buffers())
-        self.tensors = Tensors(learned)
+        self.tensors = Tensors(dict(_learned(model)))
         self.measurements = measurements(self.tensors)
         self.failed_in = ""
         self._where = where
         self._strict = strict
-        self._params = {
-            path: sum(p.numel() for p in module.parameters(recurse=neuron_signal(module) is not None))
-            for path, module in model.named_modules()
-        }
+        self._values = values
+        self._told: set[str] = set()
         self._unaccounted: list[str] = []
         self._paused = 0
 
@@ -193,14 +200,14 @@ class _Pass(TorchDispatchMode):
         if self._paused:
             return
         self.__enter__()
-        outputs = list(tensors_in((output,)))
+        outputs = tensors_in((output,))
         for tensor in outputs:
             known = signal if isinstance(signal, Opaque) else self.tensors.atoms.fresh(signal)
             self.tensors.put(tensor, known)
         if outputs:
             updates = outputs[0].numel()
-            row = self._row("neuron", type(self._where[-1][1]).__name__, updates)
-            self.measurements.tally(replace(row, mac=updates), None)
+            name = type(self._where[-1][1]).__name__
+            self.measurements.tally(self._row("neuron", name, updates, mac=updates), None)
 
     def enter_recurrent(self, inputs: Iterable[Any]) -> None:
         """The hidden state of RNN, LSTM and GRU is analog from the first step on."""
@@ -229,15 +236,16 @@ class _Pass(TorchDispatchMode):
             if out is not NotImplemented:
                 return out
         traits = _traits(func)
-        operands = list(tensors_in((*args, *kwargs.values())))
+        operands = tensors_in((*args, *kwargs.values()) if kwargs else args)
+        known = [self.tensors.known(tensor) for tensor in operands]
         before = _Before(
-            {id(tensor): self.tensors.signal(tensor) for tensor in operands},
-            [(tensor, self.tensors.find(tensor)) for tensor in operands],
+            [(tensor, record) for tensor, (record, _) in zip(operands, known, strict=True)],
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
         )
-        out = func(*args, **kwargs)
+        signals = {id(tensor): signal for tensor, (_, signal) in zip(operands, known, strict=True)}
+        out = func(*args, **kwargs) if self._values else shadow.call(func, args, kwargs)
         call = Call(
-            func, args, kwargs, out, before.signals, self.tensors.atoms, self.tensors.name
+            func, args, kwargs, out, operands, signals, self.tensors.atoms, self.tensors.name
         )
         if rule is None:
             self._unknown(call, before)
@@ -263,7 +271,7 @@ class _Pass(TorchDispatchMode):
 
     def _moved(self, rule: Rule, traits: _Traits, call: Call, before: _Before) -> None:
         """The operator hands values on without reading them."""
-        signals = _per_output(rule.signal(call), outputs := list(tensors_in((call.out,))))
+        signals = _per_output(rule.signal(call), outputs := tensors_in((call.out,)))
         if before.writes and not traits.only_geometry:
             self._copied(call, before, signals[0])
             return
@@ -273,7 +281,7 @@ class _Pass(TorchDispatchMode):
         padding = self._padding(traits.name, before)
         base = before.records[0][0] if before.records else None
         for tensor, signal, view in zip(outputs, signals, views, strict=True):
-            self.tensors.put(tensor, signal, view, padding, base)
+            self.tensors.put(tensor, signal, view, padding, base, written=bool(before.writes))
 
     def _padding(self, name: str, before: _Before) -> Padding | None:
         """Whether the results are a padded tensor, and of what."""
@@ -296,7 +304,8 @@ class _Pass(TorchDispatchMode):
         canvas = [alias for alias in known if alias.signal in (EMPTY, constant(0))]
         padding = None
         if record is not None and any(record is alias for alias in known):
-            padding = next((alias.padding for alias in known if alias.padding), None)
+            padded = next((alias.padding for alias in known if alias.padding), None)
+            padding = replace(padded, uses=0) if padded else None
         elif any(alias.is_larger_than(source) for alias in canvas):
             padding = self.measurements.padding(source)
         _use(record)
@@ -304,9 +313,9 @@ class _Pass(TorchDispatchMode):
 
     def _computed(self, rule: Rule, traits: _Traits, call: Call, before: _Before) -> None:
         """The operator reads values and makes new ones."""
-        for key, signal in before.signals.items():
+        for key, signal in call.signals.items():
             if signal == EMPTY:
-                before.signals[key] = UNKNOWN
+                call.signals[key] = UNKNOWN
         view = _bias_added(traits.name, call, before)
         costs = () if view else rule.cost(call)
         by_norm = any(isinstance(cost, Normalisation) for cost in costs)
@@ -315,40 +324,44 @@ class _Pass(TorchDispatchMode):
         if not (view and not costs):
             for place, (_, record) in enumerate(before.records):
                 _use(record, by_norm and place == 0)
-        outputs = list(tensors_in((call.out,)))
+        outputs = tensors_in((call.out,))
         signals = _per_output(rule.signal(call), outputs)
+        if not before.records and isinstance(self._where[-1][1], RECURRENT):
+            signals = [ANALOG] * len(outputs)  # the hidden state, analog from step 0 on
         for target, aliases in before.writes:
-            known = next(
-                (s for t, s in zip(outputs, signals, strict=True) if t is target), ANALOG
-            )
+            known = next((s for t, s in zip(outputs, signals, strict=True) if t is target), ANALOG)
             self.tensors.written(target, known, aliases)
         written = {id(target) for target, _ in before.writes}
         for place, (tensor, signal) in enumerate(zip(outputs, signals, strict=True)):
             if id(tensor) not in written or view:
-                self.tensors.put(tensor, signal, view if place == 0 else None)
+                self.tensors.put(
+                    tensor, signal, view if place == 0 else None, written=id(tensor) in written
+                )
 
     def _charge(self, cost: Cost) -> View | None:
         """Put a cost into its row. Returns what the result hands on, if it is synaptic."""
         match cost:
             case Product():
                 row = self._row(cost.kind, cost.operator, cost.dense)
-                origin = self.measurements.product(row, self._site(), cost)
+                origin = self.measurements.product(row, (cost.weight, self._site()), cost)
                 return View((origin,), cost.channel) if cost.channel is not None else None
             case Normalisation():
-                row = self._row("norm", cost.operator, 2 * cost.elements)
-                self.measurements.normalisation(
-                    replace(row, mac=2 * cost.elements), self._site(), cost
-                )
+                macs = 2 * cost.elements
+                row = self._row("norm", cost.operator, macs, mac=macs)
+                self.measurements.normalisation(row, self._site(), cost)
             case Tally():
-                row = self._row(cost.kind, cost.operator, cost.ac + cost.mac)
-                self.measurements.tally(replace(row, ac=cost.ac, mac=cost.mac), self._site())
+                row = self._row(cost.kind, cost.operator, cost.ac + cost.mac, cost.ac, cost.mac)
+                self.measurements.tally(row, self._site())
         return None
 
-    def _row(self, kind: str, operator: str, dense: int) -> Row:
-        path, _ = self._where[-1]
-        owner = kind in COUNTED or kind == "neuron"
-        params = self._params.pop(path, 0) if owner else 0
-        return Row(path, kind, operator, calls=1, params=params, dense=dense)
+    def _row(self, kind: str, operator: str, dense: int, ac: int = 0, mac: int = 0) -> Row:
+        """A row of the innermost module; its parameters are told by its first row."""
+        path, module = self._where[-1]
+        params = 0
+        if (kind in COUNTED or kind == "neuron") and path not in self._told:
+            self._told.add(path)
+            params = sum(p.numel() for p in module.parameters(recurse=kind == "neuron"))
+        return Row(path, kind, operator, 0, 1, params, dense, (), _NOTHING, 0, ac, mac)
 
     def _site(self) -> Hashable:
         """Where in the code of the innermost module we are: a loop stays at one place."""
@@ -360,6 +373,7 @@ class _Pass(TorchDispatchMode):
         return tuple(chain)
 
 
+_NOTHING = Fraction(0)
 _MODULE_CALL = nn.Module._call_impl.__code__
 
 
@@ -367,9 +381,17 @@ _MODULE_CALL = nn.Module._call_impl.__code__
 class _Before:
     """What was known of an operator's tensors before it ran."""
 
-    signals: dict[int, Signal]
     records: list[tuple[Tensor, Record | None]]
     writes: list[tuple[Tensor, list[tuple[int, Record]]]]
+
+
+def _learned(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers with their names."""
+    for path, module in model.named_modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    yield f"{path}.{name}" if path else name, tensor
 
 
 def _use(record: Record | None, by_norm: bool = False) -> None:
@@ -393,7 +415,7 @@ def _bias_added(name: str, call: Call, before: _Before) -> View | None:
     if name != "add" or len(before.records) != 2 or call.kwargs:
         return None
     (result, record), (bias, _) = before.records
-    if record is None or record.view is None or before.signals[id(bias)] is not LEARNED:
+    if record is None or record.view is None or call.signal(bias) is not LEARNED:
         return None
     shape = (1,) * (result.dim() - bias.dim()) + tuple(bias.shape)
     per_channel = len(shape) == result.dim() and all(
@@ -413,8 +435,10 @@ class _Traits:
 
     def written(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Tensor]:
         """The tensors that the operator writes into."""
+        if not self.targets:
+            return []
         found = [kwargs.get(n, args[p] if p < len(args) else None) for p, n in self.targets]
-        return list(tensors_in(found))
+        return tensors_in(found)
 
 
 @cache

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor
 
-from syops.rules.shape import JOIN, KEEP, channel_after
+from syops.rules.shape import JOIN, channel_after
 
-Piece = tuple[Any, ...]
-"""How a part was cut out: ((operator, dimension), index), ...; ``()`` is the whole."""
+Piece = tuple[int, int, int] | None
+"""(dimension, start, stop) of a part of a result; None is the whole."""
 
 
 @dataclass(slots=True)
@@ -31,10 +32,13 @@ class Origin:
         """Whether one normalisation reads it all, or each reads a piece of its own."""
         if not self.uses or not all(by_norm for _, by_norm in self.uses):
             return False
-        pieces = [piece for piece, _ in self.uses]
-        cuts = {tuple(kind for kind, _ in piece) for piece in pieces}
-        return len(pieces) == 1 or (
-            len(cuts) == 1 and () not in pieces and len(set(pieces)) == len(pieces)
+        if len(self.uses) == 1:
+            return True
+        pieces = sorted(piece for piece, _ in self.uses if piece is not None)
+        return (
+            len(pieces) == len(self.uses)
+            and len({dim for dim, _, _ in pieces}) == 1
+            and all(before[2] <= after[1] for before, after in pairwise(pieces))
         )
 
 
@@ -44,7 +48,7 @@ class View:
 
     origins: tuple[Origin, ...]
     dim: int
-    piece: Piece = ()
+    piece: Piece = None
 
     def use(self, by_norm: bool = False) -> None:
         """Its values are read."""
@@ -70,7 +74,10 @@ class Padding:
 
 
 def views_after(
-    name: str, args: Sequence[Any], views: Sequence[tuple[Tensor, View | None]], outputs: Sequence[Tensor]
+    name: str,
+    args: Sequence[Any],
+    views: Sequence[tuple[Tensor, View | None]],
+    outputs: Sequence[Tensor],
 ) -> list[View | None]:
     """What the outputs of a moving operator hand on of its operands.
 
@@ -103,14 +110,32 @@ def _moved(
     dim = channel_after(name, args, source, out, view.dim)
     if dim is None:
         return None
-    if name == "select":
-        position = int(args[2]) % source.shape[args[1]]
-        return replace(view, dim=dim, piece=(*view.piece, ((name, args[1]), position)))
-    if name in ("unbind", "split", "chunk", "split_with_sizes", "unsafe_split", "unsafe_chunk"):
-        return replace(view, dim=dim, piece=(*view.piece, ((name, *args[1:2]), index)))
-    if name not in KEEP and out.numel() < source.numel():
+    if out.numel() >= source.numel():
+        return replace(view, dim=dim)
+    piece = _cut(name, args, source, out, index)
+    if piece is None or view.piece is not None:
         return None
-    return replace(view, dim=dim)
+    return replace(view, dim=dim, piece=piece)
+
+
+def _cut(name: str, args: Sequence[Any], source: Tensor, out: Tensor, index: int) -> Piece:
+    """The part that an operator cuts out of its operand, if it is an interval."""
+    dim = (args[1] if len(args) > 1 and name in ("select", "slice") else 0) % source.dim()
+    size = source.shape[dim]
+    if name == "select":
+        start = args[2] % size
+        return dim, start, start + 1
+    if name == "unbind":
+        dim = (args[1] if len(args) > 1 else 0) % source.dim()
+        return dim, index, index + 1
+    if name == "slice" and (len(args) < 5 or args[4] == 1):
+        start = max(0, args[2] + size if (args[2] or 0) < 0 else args[2] or 0)
+        return dim, start, start + out.shape[dim]
+    if name in ("split", "chunk", "unsafe_split", "unsafe_chunk") and isinstance(args[1], int):
+        dim = (args[2] if len(args) > 2 else 0) % source.dim()
+        step = args[1] if "split" in name else -(-size // args[1])
+        return dim, index * step, index * step + out.shape[dim]
+    return None
 
 
 def _joined(
@@ -120,7 +145,7 @@ def _joined(
     parts = [view for _, view in views if view is not None]
     dims = {channel_after(name, args, t, out, v.dim) for t, v in views if v is not None}
     paths = {origin.path for view in parts for origin in view.origins}
-    whole = len(parts) == len(views) and all(view.piece == () for view in parts)
+    whole = len(parts) == len(views) and all(view.piece is None for view in parts)
     if not whole or len(dims) > 1 or len(paths) > 1 or None in dims:
         return None
     (dim,) = dims

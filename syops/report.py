@@ -177,7 +177,9 @@ class Report:
         """The rows, classed and divided by the number of samples."""
         return tuple(
             self._layer(name, row, verdict)
-            for name, (row, verdict) in zip(_names(self.rows, self.model), self._verdicts, strict=True)
+            for name, (row, verdict) in zip(
+                _names(self.rows, self.model), self._verdicts, strict=True
+            )
         )
 
     def select(self, kinds: Iterable[str]) -> Report:

@@ -222,9 +222,7 @@ class Evidence:
 def evidence_of(signal: Signal, seen: Seen | None = None) -> Evidence:
     """What one operand of one call tells: its derived signal, and what was seen of it."""
     if isinstance(signal, Table):
-        return Evidence(
-            derived=frozenset((signal.scale if v else "", v) for v in signal.support)
-        )
+        return Evidence(derived=frozenset((signal.scale if v else "", v) for v in signal.support))
     if signal is INTEGER:
         return Evidence(integer=True, seen=seen)
     return Evidence(analog=signal in (ANALOG, LEARNED), seen=seen)

@@ -8,7 +8,7 @@ writes that are not seen make the record void.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ class Record:
     signal: Signal
     view: View | None = None
     padding: Padding | None = None
+    name: str = ""
     cache: dict[Any, Any] = field(default_factory=dict)
 
     def is_larger_than(self, other: Tensor) -> bool:
@@ -65,18 +66,22 @@ class Tensors:
         return record
 
     def signal(self, tensor: Tensor) -> Signal:
+        """The signal of a tensor, also of one without a record."""
+        return self.known(tensor)[1]
+
+    def known(self, tensor: Tensor) -> tuple[Record | None, Signal]:
+        """The record of a tensor, if there is one, and its signal in any case."""
         record = self.find(tensor)
+        if record is None and tensor.dtype == torch.bool and tensor._cdata not in self._names:
+            record = self.put(tensor, self.atoms.fresh((False, True)))
         if record is not None:
-            return record.signal
-        if tensor._cdata in self._names:
-            return LEARNED
-        if tensor.dtype == torch.bool:
-            return self.put(tensor, self.atoms.fresh((False, True))).signal
-        return UNKNOWN
+            return record, record.signal
+        return None, LEARNED if tensor._cdata in self._names else UNKNOWN
 
     def name(self, tensor: Tensor) -> str:
-        """The name of a parameter or buffer of the model; "" for any other tensor."""
-        return self._names.get(tensor._cdata, "")
+        """The name of a parameter or buffer, or of the one it is a view of; else ""."""
+        record = self.find(tensor)
+        return (record.name if record else "") or self._names.get(tensor._cdata, "")
 
     def put(
         self,
@@ -85,25 +90,27 @@ class Tensors:
         view: View | None = None,
         padding: Padding | None = None,
         base: Tensor | None = None,
+        written: bool = False,
     ) -> Record:
         """Describe the values that the tensor has now.
 
-        ``base``: what the tensor was just made of. A view takes over the version counter of
-        its base, but only after the dispatcher has returned it.
+        Inside the dispatcher version counters are behind: a view takes over the counter of
+        its ``base``, and a ``written`` tensor's one goes up, only after the operator returned.
         """
-        if tensor.is_inference():  # no version counter: nothing can be promised of its values
-            signal = UNKNOWN
+        if tensor.is_inference() and signal is not LEARNED:
+            signal = UNKNOWN  # no version counter: nothing can be promised of its values
         key, storage = tensor._cdata, _storage(tensor)
-        is_view = base is not None and _storage(base) == storage
+        is_view = base is not None and not tensor.is_inference() and _storage(base) == storage
         record = Record(
-            torch._C._WeakTensorRef(tensor),
-            _version(base if base is not None and is_view else tensor),
+            torch._C._WeakTensorRef(tensor),  # type: ignore[attr-defined]
+            _version(base if base is not None and is_view else tensor) + written,
             storage,
             tensor.shape,
             tensor.stride(),
             signal,
             view,
             padding,
+            self.name(base) if base is not None and signal is LEARNED else "",
         )
         self._records[key] = record
         self._on_storage.setdefault(storage, set()).add(key)
@@ -142,10 +149,16 @@ class Tensors:
             same = covers and (old.shape, old.stride) == (tensor.shape, tensor.stride())
             parts = (signal,) if covers else (old.signal, signal)
             joined = signal if same else self.atoms.joined(parts)
-            self._records[key] = Record(
-                old.ref, _version(tensor), old.storage, old.shape, old.stride, joined, None, padding
+            self._records[key] = replace(
+                old,
+                version=_version(tensor) + 1,
+                signal=joined,
+                view=None,
+                padding=padding,
+                name="",
+                cache={},
             )
-        self.put(tensor, signal)
+        self.put(tensor, signal, written=True)
 
     def _sweep(self) -> None:
         """Forget the tensors that are gone."""

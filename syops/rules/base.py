@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -19,14 +19,16 @@ from syops.signals import Atoms, Signal
 class Call:
     """One operator call: its arguments, its result, and the signals of its tensors.
 
+    ``tensors`` are all tensors among the arguments, in order;
     ``signals`` maps ``id(tensor)`` to the signal that the tensor had *before* the call;
-    ``name`` gives the name of a parameter or buffer of the model, "" for any other tensor.
+    ``name`` gives the name of a parameter or buffer that a tensor is, or is a view of, else "".
     """
 
     func: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     out: Any
+    tensors: list[Tensor]
     signals: dict[int, Signal]
     atoms: Atoms
     name: Callable[[Tensor], str]
@@ -46,22 +48,20 @@ class Call:
         return default
 
     @property
-    def tensors(self) -> list[Tensor]:
-        """Every tensor among the arguments, in order."""
-        return list(tensors_in((*self.args, *self.kwargs.values())))
-
-    @property
     def geometry(self) -> Hashable:
         """The operator and all its arguments that are not tensors' values."""
         return (self.func.name(), _freeze(self.args), _freeze(tuple(self.kwargs.items())))
 
 
-def tensors_in(values: Iterable[Any]) -> Iterator[Tensor]:
+def tensors_in(values: Iterable[Any]) -> list[Tensor]:
+    """The tensors among the values and in lists and tuples among them, in order."""
+    found: list[Tensor] = []
     for value in values:
         if isinstance(value, Tensor):
-            yield value
+            found.append(value)
         elif isinstance(value, (list, tuple)):
-            yield from tensors_in(value)
+            found += tensors_in(value)
+    return found
 
 
 def _freeze(value: Any) -> Hashable:
@@ -87,7 +87,8 @@ class Product:
     ``dense`` is the number of operations a dense engine does. One operand: the other side are
     weights. Two operands: a product of two activations, ``pairs`` giving its coincidences as
     (left [batch, m, k], right [batch, k, n]). None: an analog product throughout.
-    ``channel`` is the dimension of the result along which the weights differ.
+    ``channel`` is the dimension of the result along which the weights differ; ``weight`` the
+    name of the parameter, where it is one: two weights used at one call site are two rows.
     """
 
     kind: str
@@ -96,6 +97,7 @@ class Product:
     operands: tuple[Operand, ...]
     pairs: tuple[Tensor, Tensor] | None = None
     channel: int | None = None
+    weight: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ class Rule:
     moves: bool = False
 
 
+@cache
 def canonical(func: Any) -> str:
     """``aten.add_.Tensor`` -> ``add``: in-place and ``out=`` forms share the rule."""
     name = func._schema.name.partition("::")[2]

@@ -168,7 +168,9 @@ def _evaluated(call: Call, tensors: list[Tensor], unscaled: bool = False) -> Sig
         if unscaled:
             table = Table(table.atoms, table.values)
         if tensor.shape != call.out.shape:
-            table = call.atoms.rebased(table, ("expand", tuple(tensor.shape), tuple(call.out.shape)))
+            table = call.atoms.rebased(
+                table, ("expand", tuple(tensor.shape), tuple(call.out.shape))
+            )
         tables.append(table)
     tables = _within_limit(tables, call.atoms)
     atoms = sorted({atom for table in tables for atom in table.atoms}, key=lambda atom: atom.id)

@@ -9,7 +9,17 @@ import torch
 
 from syops.rules.base import Call, Cost, Normalisation, Rule, Tally, free, tensors_in
 from syops.rules.elementwise import MAX_VALUES
-from syops.signals import ANALOG, EMPTY, INTEGER, LEARNED, Atoms, Signal, Table, constant, is_integer
+from syops.signals import (
+    ANALOG,
+    EMPTY,
+    INTEGER,
+    LEARNED,
+    Atoms,
+    Signal,
+    Table,
+    constant,
+    is_integer,
+)
 
 # Constants
 
@@ -96,7 +106,7 @@ def extremum(call: Call) -> Signal | Sequence[Signal]:
     """One of the values of the operand, and perhaps where it was."""
     known = call.signal(call.args[0])
     values = call.atoms.joined((known,)) if isinstance(known, Table) else known
-    outputs = list(tensors_in((call.out,)))
+    outputs = tensors_in((call.out,))
     return [values, *[INTEGER] * (len(outputs) - 1)]
 
 
@@ -143,7 +153,16 @@ ANALOG_FREE = (
     *("rand", "randn", "rand_like", "randn_like", "normal", "uniform", "exponential", "random"),
     *("linspace", "logspace", "embedding", "upsample_bilinear2d", "upsample_bicubic2d"),
     *("upsample_linear1d", "upsample_trilinear3d", "grid_sampler_2d", "grid_sampler_3d", "cauchy"),
-    *("log_normal", "geometric", "std", "var", "var_mean", "std_mean", "norm", "linalg_vector_norm"),
+    *(
+        "log_normal",
+        "geometric",
+        "std",
+        "var",
+        "var_mean",
+        "std_mean",
+        "norm",
+        "linalg_vector_norm",
+    ),
     *("prod", "logsumexp", "cumprod", "logcumsumexp", "scatter_reduce"),
     *("scatter_add", "index_add", "renorm", "fft_fft", "complex", "view_as_real"),
     *("_thnn_fused_lstm_cell", "_thnn_fused_gru_cell", "cdist", "_cdist_forward", "poisson"),
@@ -154,10 +173,10 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("ones", "ones_like", "new_ones"), Rule(ones)),
     **dict.fromkeys(("full", "full_like", "new_full", "fill", "scalar_tensor"), Rule(full)),
     **dict.fromkeys(
-        ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided", "empty_permuted"),
+        ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided"),
         Rule(empty),
     ),
-    **dict.fromkeys(("arange", "argmax", "argmin", "argsort", "count_nonzero", "nonzero", "bincount"),
+    **dict.fromkeys(("arange", "argmax", "argmin", "argsort", "count_nonzero", "nonzero"),
                     Rule(integers)),
     **dict.fromkeys(("eye", "bernoulli", "one_hot"), Rule(binary)),
     **dict.fromkeys(("randint", "randint_like"), Rule(randint)),

@@ -30,7 +30,15 @@ MOVE = (
     *("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "constant_pad_nd"),
 )
 ZERO_FILLING = ("tril", "triu", "im2col")
-GATHER = ("index", "index_select", "gather", "take", "take_along_dim", "masked_select", "as_strided")
+GATHER = (
+    "index",
+    "index_select",
+    "gather",
+    "take",
+    "take_along_dim",
+    "masked_select",
+    "as_strided",
+)
 OVERWRITE = (
     *("index_put", "_index_put_impl", "scatter", "index_copy", "index_fill", "masked_scatter"),
     *("slice_scatter", "select_scatter", "diagonal_scatter"),
@@ -49,7 +57,7 @@ def keep(call: Call) -> Signal:
 
 def move(call: Call) -> Sequence[Signal]:
     known = call.signal(call.args[0])
-    outputs = list(tensors_in((call.out,)))
+    outputs = tensors_in((call.out,))
     if not isinstance(known, Table):
         return [known] * len(outputs)
     return [call.atoms.rebased(known, (call.geometry, place)) for place in range(len(outputs))]
@@ -90,7 +98,7 @@ def join(call: Call) -> Signal:
 def window_max(call: Call) -> Sequence[Signal]:
     """The largest value of each window is one of its values; indices are never synaptic."""
     values, *_ = move(call)
-    outputs = len(list(tensors_in((call.out,))))
+    outputs = len(tensors_in((call.out,)))
     return [values, *[INTEGER] * (outputs - 1)]
 
 
@@ -116,7 +124,9 @@ PADS = {
 }
 
 
-def channel_after(name: str, args: Sequence[object], source: Tensor, out: Tensor, dim: int) -> int | None:
+def channel_after(
+    name: str, args: Sequence[object], source: Tensor, out: Tensor, dim: int
+) -> int | None:
     """Where dimension ``dim`` of ``source`` went, or None where it is no dimension any more.
 
     Positions along it must stay as they are; every other dimension may be moved or repeated.
@@ -143,7 +153,7 @@ def channel_after(name: str, args: Sequence[object], source: Tensor, out: Tensor
     if name == "stack":
         new = int(args[1]) % out.dim() if len(args) > 1 else 0  # type: ignore[call-overload]
         return dim + (new <= dim)
-    if name in ("slice", "split", "chunk", "narrow", "split_with_sizes", "cat"):
+    if name in ("slice", "split", "chunk", "unsafe_split", "unsafe_chunk", "cat"):
         return dim if out.shape[dim] == source.shape[dim] else None
     if name in KEEP:
         return _reshaped(source, out, dim)

@@ -51,7 +51,8 @@ def convolution(call: Call) -> Sequence[Product]:
     )
     operator = f"conv{'_transpose' if transposed else ''}{len(size)}d"
     dense = sites * connected * math.prod(kernel)
-    return (Product("conv", operator, dense, (Operand(x, fan_out),), channel=1),)
+    name = call.name(weight)
+    return (Product("conv", operator, dense, (Operand(x, fan_out),), channel=1, weight=name),)
 
 
 def _per_dim(value: Sequence[int], size: Sequence[int]) -> tuple[int, ...]:
@@ -106,10 +107,12 @@ def _product(call: Call, left: Tensor, right: Tensor, outer: bool = False) -> Se
         case True, True:
             return (Product("matmul", "matmul", dense, ()),)
         case False, True:
-            return (Product("linear", "linear", dense, (by_left,), channel=columns),)
+            name = call.name(right)
+            return (Product("linear", "linear", dense, (by_left,), channel=columns, weight=name),)
         case True, False:
             rows = call.out.dim() - 2 if columns else None
-            return (Product("linear", "linear", dense, (by_right,), channel=rows),)
+            name = call.name(left)
+            return (Product("linear", "linear", dense, (by_right,), channel=rows, weight=name),)
     return (Product("matmul", "matmul", dense, (by_left, by_right), pair),)
 
 
@@ -157,7 +160,10 @@ def _attention(
         (query, key.transpose(-1, -2)) if key.numel() // key.shape[-1] // source == heads else None,
     )
     mixed = Product(
-        "matmul", "attn @ v", heads * length * source * value.shape[-1], (Operand(value, FanOut(length)),)
+        "matmul",
+        "attn @ v",
+        heads * length * source * value.shape[-1],
+        (Operand(value, FanOut(length)),),
     )
     return scores, mixed
 
@@ -172,7 +178,12 @@ def multi_head_attention(call: Call) -> Sequence[Product]:
 def _multi_head(query: Tensor, key: Tensor, value: Tensor) -> Sequence[Product]:
     width = query.shape[-1]
     projections = tuple(
-        Product("linear", f"{name} projection", tensor.numel() * width, (Operand(tensor, FanOut(width)),))
+        Product(
+            "linear",
+            f"{name} projection",
+            tensor.numel() * width,
+            (Operand(tensor, FanOut(width)),),
+        )
         for name, tensor in (("query", query), ("key", key), ("value", value))
     )
     scores = query.numel() * key.shape[-2]
@@ -199,7 +210,9 @@ def recurrent_layer(call: Call) -> Sequence[Product]:
     """One direction of one layer of an LSTM: every weight matrix times what it is applied to."""
     x, w_input, w_hidden = call.args[:3]
     steps = x.numel() // x.shape[-1]
+    driven = (Operand(x, FanOut(w_input.shape[0])),)
+    dense = steps * w_input.numel(), steps * w_hidden.numel()
     return (
-        Product("recurrent", "input", steps * w_input.numel(), (Operand(x, FanOut(w_input.shape[0])),)),
-        Product("recurrent", "hidden", steps * w_hidden.numel(), ()),
+        Product("recurrent", "input", dense[0], driven, weight=call.name(w_input)),
+        Product("recurrent", "hidden", dense[1], (), weight=call.name(w_hidden)),
     )

@@ -1,0 +1,5 @@
+"""``python -m syops`` is the ``syops`` command."""
+
+from syops.cli import main
+
+main()

@@ -1,0 +1,347 @@
+"""The ``syops`` command. Loads torch only when a command needs it."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+import click
+
+from syops.energy import get_energy_model, list_energy_models
+from syops.errors import SyopsError, SyopsFileError, SyopsValueError
+from syops.models import list_models
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from syops.loading import Inputs
+    from syops.report import Report
+
+ARRAYS = (".npy", ".npz", ".pt", ".pth")
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command; expected errors are one line on stderr and exit status 2."""
+    try:
+        sys.exit(cli.main(args=args, prog_name="syops", standalone_mode=False))
+    except click.Abort:
+        click.echo("syops: interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except SyopsError as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"syops: error: {' '.join(message.split())}", err=True)
+    sys.exit(2)
+
+
+def _note(message: str) -> None:
+    click.echo(f"syops: note: {message}", err=True)
+
+
+class _Shape(click.ParamType):
+    name = "shape"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        try:
+            shape = tuple(int(size) for size in value.split(","))
+        except ValueError:
+            shape = ()
+        if not shape or min(shape) < 1:
+            self.fail(f"{value!r} is not a list of positive sizes such as 3,224,224.", param, ctx)
+        return shape
+
+
+class _Keyword(click.ParamType):
+    name = "name=value"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Any]:
+        name, equals, literal = value.partition("=")
+        if not (equals and name.isidentifier()):
+            self.fail(f"{value!r} is not of the form NAME=VALUE.", param, ctx)
+        try:
+            return name, ast.literal_eval(literal)
+        except (ValueError, SyntaxError):
+            return name, literal
+
+
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
+@click.version_option(None, "-V", "--version", package_name="syops", message="syops %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Count the synaptic operations of spiking neural networks and price them."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@cli.command()
+@click.argument("model")
+@click.option(
+    "--set", "keywords", type=_Keyword(), multiple=True, metavar="NAME=VALUE",
+    help="Argument of MODEL, such as T=6 or g=OR; a Python literal or a string. Repeatable.",
+)  # fmt: skip
+@click.option(
+    "--weights", type=FILE, metavar="FILE",
+    help="State dict to load, from torch.save or .safetensors. Without it the weights are seeded "
+    "random ones, and a bundled network's BatchNorms are calibrated on the input.",
+)  # fmt: skip
+@click.option(
+    "--input", "input_path", type=FILE, metavar="FILE",
+    help="A .npy, .npz or .pt file as the model takes it (several arrays: its arguments, by name "
+    "or position), or an image, which is resized, cropped and normalised as for ImageNet. "
+    "Default: the sample photograph that matplotlib ships.",
+)  # fmt: skip
+@click.option(
+    "--input-shape", "shape", type=_Shape(), metavar="C,H,W",
+    help="What the image is made to fit: C,H,W or N,C,H,W with C 3, or 1 for grey. Any other shape "
+    "gives seeded random values instead of the photograph; one size or three are those of a "
+    "sample, two or more than three those of a batch, such as T,N,C,H,W.  [default: 3,224,224]",
+)  # fmt: skip
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), metavar="N",
+    help="Samples per forward pass. A single image is repeated N times; an input with more "
+    "samples is counted in several passes.  [default: all at once]",
+)  # fmt: skip
+@click.option(
+    "--batch-dim", default=0, metavar="DIM",
+    help="Dimension of the input that counts samples; 1 for [T, N, ...].",
+)  # fmt: skip
+@click.option(
+    "--time-steps", type=click.IntRange(min=1), metavar="T",
+    help="Simulation time-steps, for the ratio to the ANN.  [default: the model's attribute T]",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="SEED",
+    help="Seed of initial weights and random inputs.",
+)  # fmt: skip
+@click.option(
+    "--fold-bn/--no-fold-bn", default=True,
+    help="Fold BatchNorms into the layers before them, or count them as 2 MACs an element.",
+)  # fmt: skip
+@click.option("--energy", default="horowitz45-fp32", metavar="PROFILE", help="See 'syops energy'.")
+@click.option(
+    "--graded", type=click.Choice(["mac", "ac"]), default="mac",
+    help="Count an integer that is no spike as a MAC, or as so many ACs as its magnitude.",
+)  # fmt: skip
+@click.option(
+    "--ac", type=click.Choice(["rate", "events"]), default="rate",
+    help="ACs that are priced: firing rate x dense count, or the synapses that spikes reached.",
+)  # fmt: skip
+@click.option(
+    "--depth", type=click.IntRange(min=1), metavar="N",
+    help="Add up the layers below N components of the module path.  [default: every layer]",
+)  # fmt: skip
+@click.option(
+    "--format", "style", type=click.Choice(["table", "json", "csv"]), default="table",
+    help="Of what is printed or written.",
+)  # fmt: skip
+@click.option(
+    "-o", "--output", metavar="FILE", help="Write to FILE instead of standard output.",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+)  # fmt: skip
+def run(
+    model: str,
+    keywords: tuple[tuple[str, Any], ...],
+    weights: Path | None,
+    input_path: Path | None,
+    shape: tuple[int, ...] | None,
+    batch_size: int | None,
+    batch_dim: int,
+    time_steps: int | None,
+    seed: int,
+    fold_bn: bool,
+    energy: str,
+    graded: str,
+    ac: str,
+    depth: int | None,
+    style: str,
+    output: Path | None,
+) -> None:
+    """Count MODEL on an input and price it.
+
+    MODEL is a bundled network (see 'syops models') or package.module:callable, a function or
+    class, in the current directory or installed, that builds a torch.nn.Module.
+    """
+    profile = get_energy_model(energy)
+    if style == "json" and depth is not None:
+        raise click.UsageError("--depth does not apply to --format json, which holds every layer")
+    if output is not None:
+        _check_writable(output)
+
+    import torch
+
+    from syops.api import get_model_syops
+    from syops.loading import load_model, load_weights
+    from syops.models import calibrate
+
+    # spikingjelly registers GPU kernels, and torch misses Triton aloud where there is no GPU.
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
+    torch.manual_seed(seed)
+    network = load_model(model, dict(keywords))
+    if weights is not None:
+        load_weights(network, weights)
+    inputs = _read_input(network, input_path, shape, batch_size, seed)
+    batches = _split(inputs, batch_size, batch_dim)
+    bundled = model in list_models()
+    if weights is None and bundled:
+        _note(
+            "without --weights, firing rates are those of untrained weights, not representative; "
+            "BatchNorm statistics are calibrated on the input, so that deep layers fire at all"
+        )
+        first = batches[0] if isinstance(batches, list) else batches
+        calibrate(network, cast("Tensor", first))
+    elif weights is None:
+        _note(
+            "without --weights, firing rates are not representative unless MODEL loads trained "
+            "weights itself"
+        )
+    report = get_model_syops(
+        network,
+        batches,
+        batch_dim=batch_dim,
+        time_steps=time_steps,
+        fold_bn=fold_bn,
+        graded=graded,
+        ac=ac,
+        energy=profile,
+    )
+    if bundled:  # whose classes are shared by several of them
+        report = replace(report, model=model)
+    text = _rendered(report, style, depth)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        _write(output, text)
+
+
+@cli.command()
+def models() -> None:
+    """List the bundled networks, with their parameters and time-steps."""
+    import torch
+
+    from syops.models import create_model
+    from syops.render import quantity
+
+    rows = []
+    for name in list_models():
+        with torch.device("meta"):
+            network = create_model(name)
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        rows.append((name, quantity(parameters), f"{network.T}"))
+    click.echo(_table(("name", "parameters", "T"), rows))
+
+
+@cli.command("energy")
+def profiles() -> None:
+    """List the energy profiles, with their sources."""
+    found = list_energy_models()
+    rows = [(m.name, f"{m.e_ac_pj:g} pJ", f"{m.e_mac_pj:g} pJ", m.technology) for m in found]
+    click.echo(_table(("name", "AC", "MAC", "technology"), rows))
+    for source in dict.fromkeys(model.source for model in found):
+        names = ", ".join(model.name for model in found if model.source == source)
+        click.echo(f"\n{names}:")
+        click.echo(click.wrap_text(source, initial_indent="  ", subsequent_indent="  "))
+
+
+def _read_input(
+    network: nn.Module,
+    path: Path | None,
+    shape: tuple[int, ...] | None,
+    batch_size: int | None,
+    seed: int,
+) -> Inputs:
+    """The arrays of a file, an image, or random values, in the dtype of the model's weights."""
+    import torch
+
+    from syops.loading import photograph, read_arrays, read_image, weight_dtype
+
+    dtype = weight_dtype(network)
+    if path is not None and path.suffix.lower() in ARRAYS:
+        if shape is not None:
+            raise SyopsValueError(f"--input-shape does not apply to {path}, which has one")
+        return read_arrays(path, dtype)
+    shape = shape or (3, 224, 224)
+    if len(shape) in (1, 3):
+        shape = (batch_size or 1, *shape)
+    if len(shape) == 4 and shape[1] in (1, 3):
+        image = read_image(path or photograph(), *shape[1:])
+        return image.to(dtype).repeat(shape[0], 1, 1, 1)
+    if path is not None:
+        raise SyopsValueError(
+            f"--input-shape for the image {path} must be C,H,W or N,C,H,W with C 1 or 3"
+        )
+    _note(f"the input is random, of shape {list(shape)}")
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def _split(inputs: Inputs, batch_size: int | None, batch_dim: int) -> Inputs | list[Tensor]:
+    if batch_size is None:
+        return inputs
+    if isinstance(inputs, tuple | dict):
+        raise SyopsValueError("--batch-size needs an input of one tensor")
+    if not -inputs.dim() <= batch_dim < inputs.dim():
+        raise SyopsValueError(
+            f"--batch-dim {batch_dim}: the input has the shape {list(inputs.shape)}"
+        )
+    return list(inputs.split(batch_size, batch_dim))
+
+
+def _rendered(report: Report, style: str, depth: int | None) -> str:
+    from syops.render import render_csv, render_table
+
+    if style == "json":
+        text = report.to_json()
+    else:
+        text = (render_csv if style == "csv" else render_table)(report, depth)
+    return text.rstrip("\n") + "\n"
+
+
+def _check_writable(path: Path) -> None:
+    """Find out before the count rather than after it."""
+    if path.exists() and not path.is_file():
+        raise SyopsFileError(f"cannot write {path}: not a regular file")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise SyopsFileError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _write(path: Path, text: str) -> None:
+    """Write all or nothing."""
+    target = path.resolve()
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        try:
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise SyopsFileError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Names to the left, the numbers in the next two columns to the right."""
+    from tabulate import tabulate
+
+    aligned = ("left", "right", "right", "left")[: len(headings)]
+    return tabulate(rows, headings, disable_numparse=True, colalign=aligned)

@@ -1,0 +1,608 @@
+"""Fusion of batch norms into the convolution or linear layer before them (Appendix A).
+
+    W' = gamma / sigma * W,   B' = (B - mu) * gamma / sigma + beta,   sigma = sqrt(var + eps)
+
+(Eq. 16 and 17, with the bias B of the layer where it has one). That is right only where the norm
+gets the output of that layer, along its channels, and nothing else gets it. The order in which
+modules are defined does not tell. So the model's forward pass is followed: on example inputs where
+they are given, else on symbols. A pair that this does not prove is left alone, with the reason.
+"""
+
+import copy
+import dis
+import gc
+import inspect
+import warnings
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from inspect import Parameter
+from types import CodeType, FrameType
+from typing import Any
+
+import torch
+from spikingjelly.activation_based import base, layer
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.overrides import TorchFunctionMode, handle_torch_function
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.weak import WeakIdKeyDictionary
+
+from syops.errors import ForwardError, SyopsTypeError, SyopsValueError
+
+
+def _classes(*names: str) -> tuple[type, ...]:
+    return tuple(getattr(lib, n) for lib in (nn, layer) for n in names if hasattr(lib, n))
+
+
+# Exact types: a subclass may use its weights in another way (WSConv2d, parametrizations).
+_TRANSPOSED = _classes(*(f"ConvTranspose{n}d" for n in (1, 2, 3)))
+_SYNAPSES = _TRANSPOSED + _classes("Linear", *(f"Conv{n}d" for n in (1, 2, 3)))
+_NORMS = _classes(
+    *(f"{kind}BatchNorm{n}d" for kind in ("", "ThresholdDependent") for n in (1, 2, 3)),
+    "SyncBatchNorm",
+)
+
+# Operators that read no values, and those that only move them: by axis alone, or by sizes too.
+_METADATA = frozenset((
+    "shape", "size", "dim", "ndim", "ndimension", "dtype", "device", "numel", "nelement", "layout",
+    "stride", "is_cuda", "is_contiguous", "is_floating_point", "requires_grad", "__len__",
+))  # fmt: skip
+_AXIS_MOVES = frozenset((
+    "transpose", "swapaxes", "swapdims", "permute", "movedim", "moveaxis", "t", "T", "mT",
+    "flatten", "unsqueeze", "contiguous", "clone", "detach",
+))  # fmt: skip
+_SIZE_MOVES = frozenset((
+    "view", "reshape", "unflatten", "squeeze", "select", "narrow", "expand", "repeat",
+    "__getitem__",
+))  # fmt: skip
+
+_MAX_PATHS = 100  # through a forward pass that branches on symbols
+_MAX_BRANCHES = 10_000  # on one of them: more is a loop without an end
+
+
+@dataclass(frozen=True)
+class FoldPlan:
+    """Which norms `fold_bn` fuses into which layer, and why not the others; all by module path.
+
+    `dims`: the numbers of dimensions of a folded norm's input for which this is proven.
+    """
+
+    folded: tuple[tuple[str, str], ...]
+    unfolded: dict[str, str]
+    dims: dict[str, frozenset[int]]
+
+    def __str__(self) -> str:
+        folded = [f"{norm}: folded into {synapse}" for synapse, norm in self.folded]
+        return "\n".join(folded + [f"{norm}: {why}" for norm, why in self.unfolded.items()])
+
+
+def fold_bn(model: nn.Module, inputs: Any = None) -> nn.Module:
+    """Return a copy of `model` in eval mode with batch norms fused into the layers before them.
+
+    A fused norm is an `nn.Identity` in the copy; `model` stays as it is. Fused is what
+    ``plan_folding(model, inputs)`` says, on the same arguments and with the same errors; one
+    warning tells of the norms that are left. Eq. 16 and 17.
+    """
+    plan = plan_folding(model, inputs)
+    if plan.unfolded:
+        left = "\n".join(f"  {norm}: {why}" for norm, why in plan.unfolded.items())
+        warnings.warn(f"{len(plan.unfolded)} batch norms were not folded:\n{left}", stacklevel=2)
+    modules = dict(model.named_modules())
+    identities = {id(modules[n]): _identity(modules[n], plan.dims[n]) for _, n in plan.folded}
+    folded = _copy(model, identities).eval()
+    for synapse, norm in plan.folded:
+        _fuse(folded.get_submodule(synapse), modules[norm])
+    return folded
+
+
+def plan_folding(model: nn.Module, inputs: Any = None) -> FoldPlan:
+    """Tell which batch norms `fold_bn` fuses, and why it leaves the others.
+
+    `inputs` is what `model` is called with: a tensor, a tuple (arguments) or a dict (keyword
+    arguments). A copy of the model runs on them, twice in a row, as a stateful model may do other
+    things at its second step; the plan holds for what these calls do.
+
+    Without `inputs`, required arguments are symbols and the others have their defaults. Where the
+    forward pass branches on a symbol, both ways are followed; a loop over one runs twice, so what
+    it does from a fixed later step on is not seen. What cannot be followed is not folded.
+
+    Raises `SyopsTypeError` for what is no `nn.Module`, is scripted or cannot be copied, and for
+    `inputs` of another type; `ForwardError` where the model fails on `inputs`.
+    """
+    if not isinstance(model, nn.Module):
+        raise SyopsTypeError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise SyopsTypeError("model: a scripted module cannot be looked into; pass the original")
+    flow: _Flow
+    if inputs is None:
+        flow = _SymbolicFlow(model)
+        flow.explore()
+    else:
+        args, kwargs = _arguments(inputs)
+        flow = _Flow(model)
+        try:
+            flow.run(args, kwargs)
+        except Exception as error:
+            raise ForwardError(f"model: it failed on the example inputs: {error}") from error
+    folded: list[tuple[str, str]] = []
+    unfolded: dict[str, str] = {}
+    dims: dict[str, frozenset[int]] = {}
+    for norm, path in flow.norms.items():
+        synapse, why = flow.partner(norm)
+        if synapse is None:
+            unfolded[path] = why
+        else:
+            folded.append((flow.paths[synapse], path))
+            dims[path] = flow.dims[norm]
+    return FoldPlan(tuple(folded), unfolded, dims)
+
+
+def _arguments(inputs: Any) -> tuple[tuple, dict[str, Any]]:
+    if isinstance(inputs, dict):
+        return (), inputs
+    if isinstance(inputs, (Tensor, tuple)):
+        return inputs if isinstance(inputs, tuple) else (inputs,), {}
+    raise SyopsTypeError(
+        "inputs: expected a tensor, a tuple (arguments) or a dict (keyword arguments), "
+        f"got {type(inputs).__name__}"
+    )
+
+
+# --- fusing ---------------------------------------------------------------------------------------
+
+
+class _CheckedIdentity(nn.Identity):
+    """In place of a norm that takes [N, C] and [N, C, L], folded for only one of them."""
+
+    def __init__(self, dims: frozenset[int]) -> None:
+        super().__init__()
+        self.dims = dims
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dim() not in self.dims:
+            raise SyopsValueError(
+                f"a batch norm folded for {sorted(self.dims)} dimensions got {x.dim()}: "
+                "fold the model with example inputs of this kind"
+            )
+        return x
+
+
+def _identity(norm: nn.Module, dims: frozenset[int]) -> nn.Identity:
+    taken = {n for n in range(2, 8) if _takes(norm, torch.empty((2,) * n, device="meta"))}
+    return nn.Identity() if taken == dims else _CheckedIdentity(dims)
+
+
+def _output_first(weight: Tensor, groups: int) -> Tensor:
+    """[C_in, C_out / groups, ...] of a transposed convolution <-> [C_out, C_in / groups, ...]."""
+    return weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
+
+
+@torch.no_grad()
+def _fuse(synapse: Any, norm: Any) -> None:
+    weight, transposed = synapse.weight, type(synapse) in _TRANSPOSED
+    # The formula is that of a linear layer too, and this function takes affine=False as well.
+    fused, synapse.bias = fuse_conv_bn_weights(
+        _output_first(weight, synapse.groups) if transposed else weight,
+        *(synapse.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias),
+    )
+    synapse.weight = nn.Parameter(
+        _output_first(fused, synapse.groups) if transposed else fused, weight.requires_grad
+    )
+
+
+def _copy(model: nn.Module, replaced: dict[int, Any]) -> nn.Module:
+    """A deep copy with the objects of these ids `replaced` wherever they are referred to."""
+    memo = dict(replaced)
+    for value in tree_leaves([vars(module) for module in model.modules()]):
+        # A state left by a forward pass with gradients: deepcopy refuses those.
+        if isinstance(value, Tensor) and not value.is_leaf:
+            memo[id(value)] = value.detach().clone()
+    try:
+        return copy.deepcopy(model, memo)
+    except Exception as error:
+        raise SyopsTypeError(f"model: folding works on a copy, which fails: {error}") from error
+
+
+# --- following a forward pass ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Value:
+    """What is known of a tensor: it is the output of `source`, with its elements moved around."""
+
+    source: nn.Module
+    shapes: tuple[tuple[int, ...], ...]  # that it may have had before the moves
+    moves: tuple[Callable[[Tensor], Tensor], ...] = ()
+
+
+class _Flow(TorchFunctionMode):
+    """What becomes of the outputs of a model's synaptic modules in its forward pass.
+
+    Follows a copy of the model; the user's hooks are neither copied nor run.
+    """
+
+    hint = ""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        hooks = [v for m in model.modules() for k, v in vars(m).items() if k.endswith("_hooks")]
+        self.model = _copy(model, {id(each): OrderedDict() for each in hooks}).eval()
+        modules = {module: path for path, module in self.model.named_modules()}
+        self.norms = {m: path for m, path in modules.items() if isinstance(m, _BatchNorm)}
+        self.paths = {
+            m: path
+            for m, path in modules.items()
+            if type(m) in _SYNAPSES + _NORMS and "forward" not in vars(m)
+        }
+        self.owners: dict[int, set[nn.Module]] = defaultdict(set)  # of parameters and buffers
+        self.values = WeakIdKeyDictionary()  # tensor: _Value
+        self.sources: dict[nn.Module, set[Any]] = defaultdict(set)  # of norms
+        self.sinks: dict[nn.Module, set[Any]] = defaultdict(set)  # of synaptic modules
+        self.dims: dict[nn.Module, frozenset[int]] = {}
+        self.banned: dict[nn.Module, str] = {}
+        self.inside = 0  # how deep in modules of `paths`
+        for module in self.paths:
+            for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+                self.owners[id(tensor)].add(module)
+            module.register_forward_pre_hook(self.enter, with_kwargs=True)
+            module.register_forward_hook(self.leave, with_kwargs=True)
+        for path, module in model.named_modules():
+            if module._forward_hooks or module._forward_pre_hooks:
+                # What the user's hook sees, folding would change.
+                self.model.get_submodule(path).register_forward_hook(
+                    lambda _, a, k, out, path=path: self.use(f"a hook on {path}", (a, k, out)),
+                    with_kwargs=True,
+                )
+
+    def run(self, args: tuple, kwargs: dict[str, Any]) -> None:
+        """Call the model twice in a row."""
+        for module in self.model.modules():
+            if isinstance(module, base.MemoryModule):
+                module.reset()
+        outputs = []
+        devices = range(torch.cuda.device_count())
+        with torch.no_grad(), torch.random.fork_rng(devices), self:
+            for _ in range(2):
+                own_args, own_kwargs = tree_map(
+                    lambda x: x.clone() if isinstance(x, Tensor) else x, (args, kwargs)
+                )
+                try:
+                    outputs.append(self.model(*own_args, **own_kwargs))
+                except Exception:
+                    if not outputs:
+                        raise
+                    break  # it takes one call between resets
+        gc.collect()
+        self.use("what the model returns or keeps", list(self.values))
+
+    def enter(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        self.inside += 1
+        inputs = _tensors((args, kwargs))
+        if type(module) in _SYNAPSES:
+            self.use(self.paths[module], inputs)
+        else:
+            value = self.values.get(inputs[0])
+            self.sources[module].add(value.source if value else None)
+            if value:
+                self.sinks[value.source].add(module)
+                dims = _fitting_dims(value, module)
+                self.dims[module] = self.dims.get(module, dims) & dims
+
+    def leave(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], out: Tensor) -> None:
+        if type(module) in _SYNAPSES:
+            self.values[out] = _Value(module, self.shapes(module, out))
+        self.inside -= 1
+
+    def shapes(self, synapse: nn.Module, out: Tensor) -> tuple[tuple[int, ...], ...]:
+        return (tuple(out.shape),)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        # The getter of a property is bound to what has the name of the property.
+        name = func.__self__.__name__ if func.__name__ == "__get__" else func.__name__
+        rest, kwargs = args[1:], kwargs or {}
+        inputs = _tensors((args, kwargs))
+        out = self.operate(name, inputs, partial(func, *args, **kwargs))
+        if self.inside or name in _METADATA:
+            return out
+        value = self.values.get(args[0]) if args and isinstance(args[0], Tensor) else None
+        move = self.move(name, inputs, lambda x: func(x, *rest, **kwargs))
+        if value and move and isinstance(out, Tensor):
+            self.use(name, inputs[1:])
+            self.values[out] = replace(value, moves=(*value.moves, move))
+        else:
+            self.use(name, inputs)
+        return out
+
+    def operate(self, name: str, inputs: list[Tensor], func: Callable) -> Any:
+        return func()
+
+    def move(self, name: str, inputs: list[Tensor], move: Callable) -> Callable | None:
+        """How the operator moves the elements of the first and only one of `inputs`, if it does."""
+        return move if name in _AXIS_MOVES | _SIZE_MOVES and len(inputs) == 1 else None
+
+    def use(self, what: str, tree: Any) -> None:
+        """`what` does something else with the tensors in `tree`."""
+        for tensor in _tensors(tree):
+            for module in self.owners.get(id(tensor), ()):
+                self.banned[module] = f"the parameters of {self.paths[module]} are used elsewhere"
+            if value := self.values.get(tensor):
+                self.sinks[value.source].add(what)
+
+    def partner(self, norm: nn.Module) -> tuple[nn.Module | None, str]:
+        """The synaptic module that `norm` is to be fused into; or None, and why not."""
+        if norm not in self.paths:
+            return None, f"{type(norm).__name__} is not known to be a plain batch norm"
+        if norm.running_mean is None:
+            return None, "it normalises with batch statistics (track_running_stats=False)"
+        if norm in self.banned:
+            return None, self.banned[norm]
+        if norm not in self.sources:
+            return None, "it is not called in the forward pass"
+        sources = {source: self.paths.get(source) for source in self.sources[norm]}
+        if None in sources:
+            return None, f"its input is not the bare output of a convolution or linear{self.hint}"
+        if len(sources) > 1:
+            return None, f"several layers share it: {_listed(sources.values())}"
+        ((source, path),) = sources.items()
+        if source in self.banned:
+            return None, self.banned[source]
+        others = {self.paths.get(sink, sink) for sink in self.sinks[source] - {norm}}
+        if others:
+            return None, f"the output of {path} also goes to {_listed(others)}"
+        if not self.dims[norm]:
+            return None, f"it does not normalise the channels of {path}{self.hint}"
+        return source, ""
+
+
+def _listed(names: Iterable[Any]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def _axis(norm: nn.Module) -> int:
+    return 2 if getattr(norm, "step_mode", "s") == "m" else 1
+
+
+def _takes(norm: Any, x: Tensor) -> bool:
+    """Whether the norm accepts the number of dimensions of `x`."""
+    if x.dim() <= _axis(norm):
+        return False
+    try:
+        norm._check_input_dim(x.flatten(0, 1) if _axis(norm) == 2 else x)
+    except (ValueError, AssertionError):
+        return False
+    return True
+
+
+def _spatial(synapse: nn.Module) -> int:
+    return len(getattr(synapse, "kernel_size", ()))
+
+
+def _fitting_dims(value: _Value, norm: nn.Module) -> frozenset[int]:
+    """The numbers of dimensions with which `norm` certainly gets `value` along the right axis.
+
+    Every element is labelled with its channel, moved likewise, and read where the norm sees it.
+    """
+    right: set[int] = set()
+    wrong: set[int] = set()
+    for shape in value.shapes:
+        channels = torch.arange(shape[-1 - _spatial(value.source)])
+        labels = channels.view(-1, *(1,) * _spatial(value.source)).expand(shape)
+        try:
+            for move in value.moves:
+                labels = move(labels)
+        except (RuntimeError, ValueError, IndexError, TypeError):
+            continue
+        if _takes(norm, labels):
+            labels = labels.movedim(_axis(norm), -1)
+            fits = labels.shape[-1] == len(channels) and bool((labels == channels).all())
+            (right if fits else wrong).add(labels.dim())
+    return frozenset(right - wrong)
+
+
+# --- following it on symbols ----------------------------------------------------------------------
+
+
+class _SymbolicFlow(_Flow):
+    """The same without inputs, on every path that the forward pass can take."""
+
+    hint = "; pass example inputs to decide"
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(model)
+        self.signature = inspect.signature(self.model.forward)
+        for path, module in self.model.named_modules():
+            module.forward = partial(self.forward, module, path, module.forward)
+        self.found = {module: dict(vars(module)) for module in self.model.modules()}
+        self.script: list[int] = []  # which way to take at the first branches
+        self.taken: dict[tuple[CodeType, int], tuple[int, int]] = {}  # at a place: way, of how many
+        self.last: CodeType | None = None  # whose code branched last
+        self.branches = 0
+
+    def explore(self) -> None:
+        """Follow every path; one that ends in an error of the model's own says nothing."""
+        completed = False
+        for _ in range(_MAX_PATHS):
+            for module, state in self.found.items():
+                vars(module).clear()
+                vars(module).update(state)
+            self.values.clear()
+            self.taken, self.branches, self.inside = {}, 0, 0
+            try:
+                self.run(*self.arguments())
+                completed = True
+            except Exception as error:
+                why = error
+            ways = list(self.taken.values())
+            while ways and ways[-1][0] + 1 == ways[-1][1]:
+                ways.pop()
+            if not ways:
+                break
+            self.script = [way for way, _ in ways[:-1]] + [ways[-1][0] + 1]
+        else:
+            why, completed = ValueError("it branches too often"), False
+        if not completed:
+            self.ban(self.model, "", why)
+
+    def arguments(self) -> tuple[tuple, dict[str, Any]]:
+        """Symbols for the arguments that the model requires."""
+        names: dict[Any, list[str]] = defaultdict(list)
+        for each in self.signature.parameters.values():
+            if each.default is each.empty:
+                names[each.kind].append(each.name)
+        args = names[Parameter.POSITIONAL_ONLY] + names[Parameter.POSITIONAL_OR_KEYWORD]
+        args = args or names[Parameter.VAR_POSITIONAL]
+        keywords = names[Parameter.KEYWORD_ONLY]
+        return tuple(_Symbol(self) for _ in args), {name: _Symbol(self) for name in keywords}
+
+    def forward(
+        self, module: nn.Module, path: str, run: Callable, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Stands in for every module's forward pass: only those that call watched ones do run."""
+        if module in self.paths:
+            if not self.inside:  # ``conv.forward(x)``, past the hooks
+                self.use(path, list(module.parameters()))
+            return _Symbol(self)
+        if type(module) is nn.Identity:
+            return run(*args, **kwargs)
+        if any(inner in self.paths for inner in module.modules()):
+            try:
+                return run(*args, **kwargs)
+            except Exception as error:
+                if self.raised_by_model(error):
+                    raise
+                self.ban(module, path, error)
+        self.use(path, (args, kwargs))
+        return _Symbol(self)
+
+    def ban(self, module: nn.Module, path: str, error: Exception) -> None:
+        """`module` cannot be followed: it may do anything with the modules inside."""
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        for inner in module.modules():
+            self.banned.setdefault(
+                inner, f"without example inputs, {path or 'the model'} cannot be followed: {why}"
+            )
+
+    def raised_by_model(self, error: Exception) -> bool:
+        """Whether `error` comes from a ``raise`` in code that branched on a symbol just before.
+
+        Any other error may be there only because a symbol is not a tensor.
+        """
+        trace = error.__traceback__
+        while trace and trace.tb_next:
+            trace = trace.tb_next
+        if trace is None or trace.tb_frame.f_code is not self.last:
+            return False
+        return _instruction(self.last, trace.tb_lasti).opname == "RAISE_VARARGS"
+
+    def branch(self, ways: Sequence[Any], frame: FrameType) -> Any:
+        """One of `ways`, the same each time at one place of the code, and each on one path."""
+        self.branches += 1
+        if self.branches > _MAX_BRANCHES:
+            raise ValueError("it loops until its input says otherwise")
+        self.last, place, step = frame.f_code, (frame.f_code, frame.f_lasti), len(self.taken)
+        if place not in self.taken:
+            way = self.script[step] if step < len(self.script) else 0
+            self.taken[place] = way, len(ways)
+        return ways[self.taken[place][0]]
+
+    def shapes(self, synapse: nn.Module, out: Tensor) -> tuple[tuple[int, ...], ...]:
+        """With each rank that `out` may have; no size tells anything, nor do products of them."""
+        spatial = _spatial(synapse)
+        leading = range(2 if spatial else 6)
+        if spatial and getattr(synapse, "step_mode", "s") == "m":
+            leading = range(2, 3)
+        sizes = (3, 5, 7, 11, 13)
+        return tuple((*sizes[:n], 2, *sizes[n : n + spatial]) for n in leading)
+
+    def operate(self, name: str, inputs: list[Tensor], func: Callable) -> Any:
+        if not any(type(x) is _Symbol for x in inputs):
+            return func()
+        sizes = all(type(x) is _Symbol and x._is_size for x in inputs)
+        return _Symbol(self, is_size=sizes or name in _METADATA)
+
+    def move(self, name: str, inputs: list[Tensor], move: Callable) -> Callable | None:
+        return _unknown_move if name in _SIZE_MOVES else super().move(name, inputs, move)
+
+
+def _unknown_move(x: Tensor) -> Tensor:
+    raise ValueError("the sizes are not known")
+
+
+def _instruction(code: CodeType, offset: int) -> dis.Instruction:
+    return next(each for each in dis.get_instructions(code) if each.offset == offset)
+
+
+class _Symbol:
+    """Stands for a tensor, or for a size or the like, of which nothing is known.
+
+    Operators on symbols make symbols; `isinstance` and `hasattr` take them for tensors. A size
+    that must be a number is 2: what a loop does it then does twice, as with the model's calls.
+    """
+
+    __slots__ = ("__weakref__", "_flow", "_is_size")
+    __class__ = property(lambda self: Tensor)
+    __hash__ = object.__hash__
+
+    def __init__(self, flow: _SymbolicFlow, is_size: bool = False) -> None:
+        self._flow, self._is_size = flow, is_size
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise NotImplementedError  # never called, the flow comes first; but looked for
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(Tensor, name):
+            raise AttributeError(name)
+        attribute = getattr(Tensor, name)
+        if callable(attribute):
+            return partial(handle_torch_function, attribute, (self,), self)
+        return handle_torch_function(attribute.__get__, (self,), self)
+
+    def __bool__(self) -> bool:
+        return self._flow.branch((False, True), _caller())
+
+    def __len__(self) -> int:
+        # The length of a shape is a number of dimensions, which is branched on.
+        return self._flow.branch(range(1, 7), _caller()) if self._is_size else 2
+
+    def __index__(self) -> int:
+        if not self._is_size:
+            raise ValueError("it depends on the values of its input")
+        return 2
+
+    def __iter__(self) -> Any:
+        # In ``T, N = x.shape`` the caller's code tells how many are wanted.
+        step = _instruction(_caller().f_code, _caller().f_lasti)
+        count = step.argval if step.opname == "UNPACK_SEQUENCE" else 2
+        return iter([self.__getitem__(n) for n in range(count)])
+
+
+def _caller() -> FrameType:
+    """The frame that called the method which asks."""
+    frame = inspect.currentframe()
+    assert frame
+    assert frame.f_back
+    assert frame.f_back.f_back
+    return frame.f_back.f_back
+
+
+def _operator(name: str) -> Callable:
+    function = getattr(Tensor, name)
+    return lambda self, *args: handle_torch_function(function, (self,), self, *args)
+
+
+for _name in (
+    "add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "floordiv", "rfloordiv",
+    "mod", "rmod", "pow", "rpow", "matmul", "rmatmul", "and", "or", "xor", "invert", "neg", "pos",
+    "abs", "eq", "ne", "lt", "le", "gt", "ge", "getitem", "setitem",
+):  # fmt: skip
+    setattr(_Symbol, f"__{_name}__", _operator(f"__{_name}__"))

@@ -1,0 +1,200 @@
+"""What the command line names, turned into objects: a model, its weights, an input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection, Mapping
+from importlib import import_module
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from syops.errors import (
+    SyopsError,
+    SyopsFileError,
+    SyopsLookupError,
+    SyopsTypeError,
+    SyopsValueError,
+)
+from syops.models import create_model
+
+Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
+"""What a model is called with: a tensor, positional arguments or keyword arguments."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_CROP = 224 / 256
+"""Share of the resized image's shorter side that is kept."""
+
+NESTED_STATE = ("state_dict", "model")
+"""Where training scripts put the weights in a file that holds more than weights."""
+
+
+def load_model(name: str, keywords: Mapping[str, Any]) -> nn.Module:
+    """Build a bundled model, or call ``package.module:callable``, with ``keywords``.
+
+    Modules are found in the current directory too. Raises `SyopsLookupError` for what does not
+    exist, `SyopsTypeError` for what does not build a model and `SyopsError` if it fails.
+    """
+    if ":" not in name:
+        return create_model(name, **keywords)
+    module, _, attribute = name.partition(":")
+    sys.path.insert(0, os.getcwd())
+    try:
+        factory = attrgetter(attribute)(import_module(module))
+    except Exception as error:
+        raise SyopsLookupError(f"cannot import the model {name!r}: {_told(error)}") from error
+    if not callable(factory) or isinstance(factory, nn.Module):
+        raise SyopsTypeError(
+            f"{name!r} is a {type(factory).__name__}: expected a function or class that builds "
+            "the model"
+        )
+    try:
+        model = factory(**keywords)
+    except SyopsError:
+        raise
+    except Exception as error:
+        raise SyopsError(f"{name!r} failed to build the model: {_told(error)}") from error
+    if not isinstance(model, nn.Module):
+        raise SyopsTypeError(
+            f"{name!r} returned {type(model).__name__}: expected a torch.nn.Module"
+        )
+    return model
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load a state dict, from ``torch.save`` or safetensors, that fits ``model`` exactly.
+
+    Raises `SyopsFileError` for a file that cannot be read and `SyopsValueError`, which names the
+    keys, for weights of another network.
+    """
+    state = _read_state(path)
+    own = model.state_dict()
+    wrong = {key for key in state if key in own and _shape(state[key]) != _shape(own[key])}
+    fitting = {key: value for key, value in state.items() if key not in wrong}
+    result = model.load_state_dict(fitting, strict=False)
+    complaints = {
+        "missing keys": [key for key in result.missing_keys if key not in wrong],
+        "unexpected keys": result.unexpected_keys,
+        "wrong shapes": [
+            f"{key} ({_shape(state[key])} instead of {_shape(own[key])})" for key in sorted(wrong)
+        ],
+    }
+    told = [f"{what}: {_first(which)}" for what, which in complaints.items() if which]
+    if told:
+        raise SyopsValueError(f"the weights in {path} do not fit the model; {'; '.join(told)}")
+
+
+def read_arrays(path: Path, dtype: torch.dtype) -> Inputs:
+    """Read a .npy, .npz or .pt file: a tensor, or several by name or position.
+
+    int32 and int64, which index, are left as they are; all else is cast to ``dtype``. Raises
+    `SyopsFileError` for a file that cannot be read or holds anything else.
+    """
+    try:
+        if path.suffix.lower() in (".npy", ".npz"):
+            found: Any = np.load(path, allow_pickle=False)
+            found = dict(found) if isinstance(found, Mapping) else found
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise SyopsFileError(
+            f"{path} cannot be read ({type(error).__name__}): expected arrays from numpy.save or "
+            "numpy.savez, or tensors from torch.save"
+        ) from error
+
+    if isinstance(found, Mapping):
+        named = {name: _tensor(value, dtype, path) for name, value in found.items()}
+        return named if len(named) != 1 else named.popitem()[1]
+    if isinstance(found, list | tuple):
+        listed = tuple(_tensor(value, dtype, path) for value in found)
+        return listed if len(listed) != 1 else listed[0]
+    return _tensor(found, dtype, path)
+
+
+def read_image(path: Path, channels: int, height: int, width: int) -> Tensor:
+    """Read an image as ImageNet's networks expect it: float32 [1, channels, height, width].
+
+    Resized so that the crop in its centre is 224/256 of the shorter side, scaled to [0, 1] and
+    normalised; ``channels`` is 3, or 1 for grey. Raises `SyopsFileError` for a file that is not
+    an image.
+    """
+    try:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened).convert("RGB" if channels == 3 else "L")
+    except Exception as error:
+        raise SyopsFileError(f"the image {path} cannot be read: {_told(error)}") from error
+    scale = max(height / image.height, width / image.width) / IMAGENET_CROP
+    size = (round(image.width * scale), round(image.height * scale))
+    image = image.resize(size, Image.Resampling.BILINEAR)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    image = image.crop((left, top, left + width, top + height))
+    pixels = np.asarray(image, dtype=np.float32).reshape(height, width, channels) / 255
+    mean, std = np.array([IMAGENET_MEAN, IMAGENET_STD], dtype=np.float32)
+    if channels == 1:
+        mean, std = mean.mean(keepdims=True), std.mean(keepdims=True)
+    return torch.from_numpy((pixels - mean) / std).permute(2, 0, 1).unsqueeze(0).contiguous()
+
+
+def photograph() -> Path:
+    """The photograph that matplotlib ships: Grace Hopper in uniform, 512 x 600."""
+    from matplotlib.cbook import get_sample_data
+
+    return Path(get_sample_data("grace_hopper.jpg", asfileobj=False))
+
+
+def weight_dtype(model: nn.Module) -> torch.dtype:
+    """The dtype of the first floating-point parameter, or torch's default."""
+    dtypes = (p.dtype for p in model.parameters() if p.is_floating_point())
+    return next(dtypes, torch.get_default_dtype())
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        if path.suffix.lower() == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise SyopsFileError(
+            f"the weights {path} cannot be read ({type(error).__name__}): expected the state dict "
+            "of a model, written by torch.save, or a .safetensors file"
+        ) from error
+    for key in NESTED_STATE:
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+    if not isinstance(state, Mapping):
+        raise SyopsFileError(f"{path} holds {type(state).__name__}: expected a state dict")
+    return dict(state)
+
+
+def _tensor(value: Any, dtype: torch.dtype, path: Path) -> Tensor:
+    if not isinstance(value, Tensor | np.ndarray):
+        raise SyopsFileError(f"{path} holds {type(value).__name__}: expected tensors only")
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError) as error:
+        raise SyopsFileError(f"{path} holds no numbers: {_told(error)}") from error
+    return tensor if tensor.dtype in (torch.int32, torch.int64) else tensor.to(dtype)
+
+
+def _shape(value: Any) -> Any:
+    return list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+
+
+def _first(names: Collection[str], limit: int = 5) -> str:
+    shown = ", ".join(list(names)[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def _told(error: Exception) -> str:
+    """The first line of an error of somebody else, and its type."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
