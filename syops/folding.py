@@ -60,7 +60,7 @@ _SIZE_MOVES = frozenset((
 ))  # fmt: skip
 
 _MAX_PATHS = 100  # through a forward pass that branches on symbols
-_MAX_BRANCHES = 10_000  # on one of them: more is a loop without an end
+_MAX_BRANCHES = 2_000  # on one of them: more is a loop without an end
 
 
 @dataclass(frozen=True)
@@ -221,15 +221,15 @@ class _Value:
 class _Flow(TorchFunctionMode):
     """What becomes of the outputs of a model's synaptic modules in its forward pass.
 
-    Follows a copy of the model; the user's hooks are neither copied nor run.
+    Follows a copy of the model. The user's hooks do not run: they may reach the user's own data.
     """
 
     hint = ""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        hooks = [v for m in model.modules() for k, v in vars(m).items() if k.endswith("_hooks")]
-        self.model = _copy(model, {id(each): OrderedDict() for each in hooks}).eval()
+        hooks = [vars(m)[k] for m in model.modules() for k in vars(nn.Module()) if "hooks" in k]
+        self.model = _copy(model, {id(each): _torchs_own(each) for each in hooks}).eval()
         modules = {module: path for path, module in self.model.named_modules()}
         self.norms = {m: path for m, path in modules.items() if isinstance(m, _BatchNorm)}
         self.paths = {
@@ -275,7 +275,8 @@ class _Flow(TorchFunctionMode):
                     if not outputs:
                         raise
                     break  # it takes one call between resets
-        gc.collect()
+        if list(self.values):
+            gc.collect()  # what is left now is not in a dead cycle
         self.use("what the model returns or keeps", list(self.values))
 
     def enter(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
@@ -357,6 +358,12 @@ class _Flow(TorchFunctionMode):
         if not self.dims[norm]:
             return None, f"it does not normalise the channels of {path}{self.hint}"
         return source, ""
+
+
+def _torchs_own(hooks: dict[int, Any]) -> dict[int, Any]:
+    """Those that make a module's weights (weight_norm, prune)."""
+    own = (item for item in hooks.items() if type(item[1]).__module__.startswith("torch.nn.utils"))
+    return OrderedDict(own)
 
 
 def _listed(names: Iterable[Any]) -> str:

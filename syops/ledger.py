@@ -58,7 +58,7 @@ class Verdict:
     ac: Fraction = Fraction(0)
     ac_events: int = 0
     mac: int = 0
-    dense_ac: Fraction = Fraction(0)
+    dense_ac: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,21 +123,20 @@ class Row:
         ``graded``: "mac", or "ac" to count an integer input as so many ACs as its magnitude.
         """
         if self.kind not in SYNAPTIC:
-            return Verdict("", None, Fraction(self.ac), self.ac, self.mac, Fraction(self.ac))
+            return Verdict("", None, Fraction(self.ac), self.ac, self.mac, self.ac)
         signals = [drive.evidence.signal for drive in self.drives]
         spikes = [d for d, s in zip(self.drives, signals, strict=True) if s in SPIKES]
         names = sorted((s for s in signals if s in SPIKES), key=SPIKES.index)
-        dense = Fraction(self.dense)
         if len(spikes) == 2:
             rate = _rate(spikes[0]) * _rate(spikes[1])
-            return Verdict(names[-1], rate, self.joint_ac, self.joint_events, 0, dense)
+            return Verdict(names[-1], rate, self.joint_ac, self.joint_events, 0, self.dense)
         if spikes:
             (drive,) = spikes
-            return Verdict(names[-1], _rate(drive), drive.ac, drive.events, 0, dense)
+            return Verdict(names[-1], _rate(drive), drive.ac, drive.events, 0, self.dense)
         if "graded" in signals:
             drive = self.drives[signals.index("graded")]
             if graded == "ac":
-                upper = dense * Fraction(drive.evidence.largest)
+                upper = self.dense * int(drive.evidence.largest)
                 return Verdict(
                     "graded", _rate(drive), drive.graded_ac, drive.graded_events, 0, upper
                 )

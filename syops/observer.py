@@ -236,7 +236,8 @@ class _Pass(TorchDispatchMode):
             if out is not NotImplemented:
                 return out
         traits = _traits(func)
-        operands = tensors_in((*args, *kwargs.values()) if kwargs else args)
+        read = {name: value for name, value in kwargs.items() if name not in traits.outs}
+        operands = tensors_in((*args, *read.values()) if read else args)
         known = [self.tensors.known(tensor) for tensor in operands]
         before = _Before(
             [(tensor, record) for tensor, (record, _) in zip(operands, known, strict=True)],
@@ -244,9 +245,7 @@ class _Pass(TorchDispatchMode):
         )
         signals = {id(tensor): signal for tensor, (_, signal) in zip(operands, known, strict=True)}
         out = func(*args, **kwargs) if self._values else shadow.call(func, args, kwargs)
-        call = Call(
-            func, args, kwargs, out, operands, signals, self.tensors.atoms, self.tensors.name
-        )
+        call = Call(func, args, read, out, operands, signals, self.tensors.atoms, self.tensors.name)
         if rule is None:
             self._unknown(call, before)
         elif rule.moves:
@@ -431,6 +430,7 @@ class _Traits:
 
     name: str
     targets: tuple[tuple[int, str], ...]
+    outs: frozenset[str]
     only_geometry: bool
 
     def written(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Tensor]:
@@ -449,4 +449,5 @@ def _traits(func: Any) -> _Traits:
         for position, argument in enumerate(func._schema.arguments)
         if argument.alias_info is not None and argument.alias_info.is_write
     )
-    return _Traits(name, targets, only_geometry=name in KEEP or name in MOVE)
+    outs = frozenset(argument.name for argument in func._schema.arguments if argument.is_out)
+    return _Traits(name, targets, outs, only_geometry=name in KEEP or name in MOVE)

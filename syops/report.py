@@ -37,7 +37,7 @@ class Totals:
     ac: Fraction
     ac_events: int
     mac: int
-    dense_ac: Fraction
+    dense_ac: int
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Report:
     @property
     def dense_ac(self) -> float:
         """What `ac` would be if every neuron fired at every time-step."""
-        return float(self.totals.dense_ac / self.samples)
+        return self.totals.dense_ac / self.samples
 
     @property
     def dc_mj(self) -> float:
@@ -169,7 +169,7 @@ class Report:
             sum((v.ac for v in verdicts), Fraction(0)),
             sum(v.ac_events for v in verdicts),
             sum(v.mac for v in verdicts),
-            sum((v.dense_ac for v in verdicts), Fraction(0)),
+            sum(v.dense_ac for v in verdicts),
         )
 
     @cached_property

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 
 from syops.rules.base import Call, Cost, Rule, Tally, canonical
 from syops.signals import (
@@ -44,6 +45,12 @@ ACTIVATIONS = {
     *("softplus", "softshrink", "hardshrink", "threshold", "log_sigmoid_forward", "exp", "exp2"),
     *("expm1", "log", "log2", "log10", "log1p", "erf", "sin", "cos", "atan", "arctan"),
 }
+COMPARISONS = {
+    *("eq", "ne", "lt", "le", "gt", "ge", "greater", "greater_equal", "less", "less_equal"),
+    *("not_equal", "logical_and", "logical_or", "logical_xor", "logical_not", "signbit"),
+    *("isnan", "isinf", "isfinite", "isposinf", "isneginf"),
+}
+"""0 or 1, whatever they compare and whatever dtype they write it in."""
 INTEGER_CLOSED = {"add", "sub", "rsub", "mul", "neg", "abs", "maximum", "minimum", "clone", "relu"}
 
 
@@ -104,8 +111,8 @@ def _opaque(call: Call, name: str, signals: Sequence[Signal]) -> Signal:
         known is LEARNED or (isinstance(known, Table) and not known.atoms) for known in signals
     ):
         return LEARNED
-    if call.out.dtype == torch.bool:
-        return call.atoms.fresh((False, True))
+    if call.out.dtype == torch.bool or name in COMPARISONS:
+        return call.atoms.fresh((0, 1))
     if name in SIGN_LIKE:
         return call.atoms.fresh(SIGN_LIKE[name])
     if name == "heaviside":
@@ -181,7 +188,7 @@ def _evaluated(call: Call, tensors: list[Tensor], unscaled: bool = False) -> Sig
         (table.values, tuple(atoms.index(a) for a in table.atoms), tensor.dtype, tensor.dim() == 0)
         for table, tensor in zip(tables, tensors, strict=True)
     )
-    values = _apply(call.func, template, operands, tuple(atom.size for atom in atoms))
+    values = _apply(_returning(call.func), template, operands, tuple(atom.size for atom in atoms))
     if values is None:
         return ANALOG
     if len(set(values)) == 1:
@@ -222,6 +229,13 @@ def _template(value: Any) -> Any:
 
 
 Values = tuple[int | float, ...]
+
+
+@cache
+def _returning(func: Any) -> Any:
+    """The form of an operator that returns its result, for one that writes it to ``out=``."""
+    has_out = any(argument.is_out for argument in func._schema.arguments)
+    return func._overloadpacket if has_out else func
 
 
 @lru_cache(maxsize=4096)
@@ -272,7 +286,12 @@ def _filled(template: Any, tensors: Any) -> Any:
 
 def _unbroadcast(func: Any, args: tuple[Any, ...], sizes: tuple[int, ...]) -> tuple[Any, ...]:
     """In-place forms write into their first operand, which must have the full shape."""
-    if func._schema.is_mutable and args and isinstance(args[0], Tensor):
+    if (
+        isinstance(func, OpOverload)
+        and func._schema.is_mutable
+        and args
+        and isinstance(args[0], Tensor)
+    ):
         return (args[0].expand(sizes or (1,)).clone(), *args[1:])
     return args
 
@@ -280,7 +299,7 @@ def _unbroadcast(func: Any, args: tuple[Any, ...], sizes: tuple[int, ...]) -> tu
 def cost(call: Call) -> Sequence[Cost]:
     """One operation per element of the result: an AC where all operands are spike-like."""
     name = canonical(call.func)
-    if not isinstance(call.out, Tensor) or call.out.dtype == torch.bool:
+    if not isinstance(call.out, Tensor) or name in COMPARISONS or call.out.dtype == torch.bool:
         return ()
     operands = call.tensors
     if all(call.signal(tensor) is LEARNED for tensor in operands):
