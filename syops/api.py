@@ -5,7 +5,9 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import suppress
 from fractions import Fraction
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -14,14 +16,14 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 from tqdm import tqdm
 
+from syops.ann import one_step_macs
 from syops.energy import EnergyModel, get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.frameworks import Lending, NeuronSignal
-from syops.ledger import SYNAPTIC, Ledger
+from syops.ledger import Ledger
 from syops.observer import Observer
 from syops.report import Report
 from syops.rules.base import tensors_in
-from syops.shadow import shadow
 from syops.signals import ANALOG, INTEGER
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -96,8 +98,6 @@ def get_model_syops(
 
     ledger = Ledger()
     first: Arguments | None = None
-    ann_mac: Fraction | None = None
-    notes: list[str] = []
     # An enclosing inference mode would leave tensors without version counters.
     with (
         torch.inference_mode(False),
@@ -110,15 +110,16 @@ def get_model_syops(
             args, kwargs = tree_map(lambda leaf: _usable(leaf, home), batch)
             ledger.samples += _samples(args, kwargs, batch_dim)
             _check_signal(input_signal, args, kwargs)
+            first = first or tree_map(_on_meta, (args, kwargs))
             lending.renew()
-            if first is None:
-                first = args, kwargs
-                ann_mac, notes = _one_step(model, first, steps, batch_dim, fold_bn)
             observer.run(args, kwargs, INPUT_SIGNALS[input_signal])
-    if first is None:
-        raise SyopsValueError(
-            "inputs: the loader gave no batch; an iterator that was used up cannot be read again"
-        )
+        if first is None:
+            raise SyopsValueError(
+                "inputs: the loader gave no batch; an iterator that was used up is empty"
+            )
+        lending.renew()
+        ann_macs, note = one_step_macs(model, *first, steps, batch_dim, ledger.rows)
+    shape = _first_tensor(*first).shape
     return Report(
         model=type(model).__name__,
         rows=ledger.rows,
@@ -126,8 +127,8 @@ def get_model_syops(
         energy=energy_model,
         time_steps=steps,
         params=sum(parameter.numel() for parameter in model.parameters()),
-        input_shape=tuple(_first_tensor(*first).shape),
-        ann_mac=ann_mac,
+        input_shape=tuple(shape),
+        ann_mac=None if ann_macs is None else Fraction(ann_macs, shape[batch_dim]),
         conventions={
             "fold_bn": fold_bn,
             "graded": graded,
@@ -135,9 +136,9 @@ def get_model_syops(
             "batch_dim": batch_dim,
             "input_signal": input_signal,
         },
-        versions=_versions(),
+        versions=dict(_versions()),
         unaccounted=ledger.unaccounted,
-        notes=tuple(notes),
+        notes=(note,) if note else (),
     )
 
 
@@ -161,20 +162,25 @@ def _check_model(model: object) -> None:
                 f"{path or 'model'} is a scripted module, whose inside cannot be watched; "
                 "count the module that it was scripted from"
             )
-    tensors = [*model.named_parameters(), *model.named_buffers()]
-    for name, tensor in tensors:
-        if nn.parameter.is_lazy(tensor):
-            raise SyopsValueError(
-                f"{name} is not initialised yet; call the model once on an input first"
-            )
-        if tensor.is_meta:
-            raise SyopsValueError(
-                f"{name} lies on the meta device and has no values; load the model on a real one"
-            )
-        if tensor.is_inference():
-            raise SyopsValueError(
-                f"{name} was created in inference mode; create the model outside of it"
-            )
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    _check_weights(f"{path}.{name}" if path else name, tensor)
+
+
+def _check_weights(name: str, tensor: Tensor) -> None:
+    if nn.parameter.is_lazy(tensor):
+        raise SyopsValueError(
+            f"{name} is not initialised yet; call the model once on an input first"
+        )
+    if tensor.is_meta:
+        raise SyopsValueError(
+            f"{name} lies on the meta device and has no values; load the model on a real one"
+        )
+    if tensor.is_inference():
+        raise SyopsValueError(
+            f"{name} was created in inference mode; create the model outside of it"
+        )
 
 
 def _time_steps(model: nn.Module, given: int | None) -> int | None:
@@ -222,6 +228,10 @@ def _usable(leaf: Any, home: torch.device | None) -> Any:
         return leaf
     moved = leaf if home is None else leaf.to(home, non_blocking=True)
     return moved.clone() if moved.is_inference() else moved
+
+
+def _on_meta(leaf: Any) -> Any:
+    return leaf.to("meta") if isinstance(leaf, Tensor) else leaf
 
 
 def _first_tensor(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -303,55 +313,10 @@ class _moved:
             self._model.to(self._found)
 
 
-# Eq. (6)
-
-
-def _one_step(
-    model: nn.Module, call: Arguments, steps: int | None, batch_dim: int, fold_bn: bool
-) -> tuple[Fraction | None, list[str]]:
-    """MACs per sample of the same network as an ANN: one time-step, every operation a MAC."""
-    if steps is None:
-        return None, []
-    args, kwargs = call
-    samples = _samples(args, kwargs, batch_dim)
-    try:
-        copy = shadow(model)
-        first = _first_tensor(args, kwargs)
-        has_time = batch_dim == 1 and first.shape[0] == steps
-        if has_time:
-            args, kwargs = tree_map(
-                lambda leaf: leaf[:1] if leaf is first else leaf, (args, kwargs)
-            )
-        if isinstance(getattr(copy, "T", None), int):
-            setattr(copy, "T", 1)  # noqa: B010 (nn.Module types attributes as tensors)
-        elif not has_time and steps > 1:
-            return None, [
-                "E(SNN)/E(ANN) is not available: T is neither an attribute of the model nor the "
-                "first dimension of its input (with batch_dim=1)"
-            ]
-        args, kwargs = tree_map(_on_meta, (args, kwargs))
-        ledger = Ledger()
-        with Observer(copy, ledger, values=False, fold_bn=fold_bn) as observer:
-            observer.run(args, kwargs, ANALOG)
-    except Exception as error:  # a model may do anything that is not possible without values
-        return None, [f"E(SNN)/E(ANN) is not available: one step could not be traced: {error}"]
-    macs = sum(
-        row.dense if row.kind in SYNAPTIC else row.mac
-        for row in ledger.rows
-        if row.kind in (*SYNAPTIC, "norm")
-    )
-    return Fraction(macs, samples), []
-
-
-def _on_meta(leaf: Any) -> Any:
-    return leaf.to("meta") if isinstance(leaf, Tensor) else leaf
-
-
+@cache
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in ("syops", "torch", "spikingjelly", "numpy"):
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found

@@ -10,7 +10,6 @@ they are given, else on symbols. A pair that this does not prove is left alone, 
 
 import copy
 import dis
-import gc
 import inspect
 import warnings
 from collections import OrderedDict, defaultdict
@@ -275,8 +274,6 @@ class _Flow(TorchFunctionMode):
                     if not outputs:
                         raise
                     break  # it takes one call between resets
-        if list(self.values):
-            gc.collect()  # what is left now is not in a dead cycle
         self.use("what the model returns or keeps", list(self.values))
 
     def enter(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:

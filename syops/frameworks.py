@@ -7,6 +7,7 @@ subclass may compute anything.
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import cache
 from typing import Any
 
 from torch import Tensor, nn
@@ -65,40 +66,58 @@ class Lending:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._found: list[tuple[nn.Module, dict[str, Any], list[str]]] = []
+        self._found: list[_Found] = []
 
     def __enter__(self) -> Lending:
-        for module in self._model.modules():
-            states = {name: value for name, value in vars(module).items() if _is_state(name)}
-            changeable = [name for name, value in states.items() if _is_changeable(value)]
-            self._found.append((module, states, changeable))
+        self._found = [_Found(module) for module in self._model.modules()]
         self._model.eval()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for module, states, _ in self._found:
-            _put_back(module, states)
+        for found in self._found:
+            found.put_back()
 
     def renew(self) -> None:
         """Give the model fresh copies of its states, and reset those known how to be reset."""
         copies: dict[int, Any] = {}
-        for module, states, changeable in self._found:
-            _put_back(module, states)
-            attributes = vars(module)
-            for name in changeable:
-                attributes[name] = _copied(states[name], copies)
-            attributes["training"] = False
-            reset = getattr(module, "reset", None)
-            if "_memories" in attributes and callable(reset):
-                reset()
+        for found in self._found:
+            found.put_back()
+            found.lend(copies)
 
 
+class _Found:
+    """One module as it was found."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        attributes = vars(module)
+        self._size = len(attributes)
+        self._states = {name: value for name, value in attributes.items() if _is_state(name)}
+        self._changeable = [name for name, v in self._states.items() if _is_changeable(v)]
+
+    def put_back(self) -> None:
+        attributes = vars(self._module)
+        attributes.update(self._states)
+        if len(attributes) != self._size:
+            for name in [n for n in attributes if n not in self._states and _is_state(n)]:
+                del attributes[name]
+
+    def lend(self, copies: dict[int, Any]) -> None:
+        attributes = vars(self._module)
+        for name in self._changeable:
+            attributes[name] = _copied(self._states[name], copies)
+        attributes["training"] = False
+        reset = getattr(self._module, "reset", None)
+        if "_memories" in attributes and callable(reset):
+            reset()
+
+
+@cache
 def _is_state(name: str) -> bool:
-    return name not in _STRUCTURE and not name.endswith(_HOOKS)
-
-
-_STRUCTURE = {"_parameters", "_modules"}
-_HOOKS = ("_hooks", "_with_kwargs", "_always_called")
+    """Whether an attribute of that name is neither structure nor a hook."""
+    return name not in ("_parameters", "_modules") and not name.endswith(
+        ("_hooks", "_with_kwargs", "_always_called")
+    )
 
 
 def _is_changeable(value: Any) -> bool:
@@ -108,18 +127,6 @@ def _is_changeable(value: Any) -> bool:
     if type(value) is tuple:
         return any(_is_changeable(item) for item in value)
     return type(value) in (dict, OrderedDict, list)
-
-
-def _put_back(module: nn.Module, states: dict[str, Any]) -> None:
-    attributes = vars(module)
-    attributes.update(states)
-    if len(attributes) != len(states) + _unlisted(attributes):
-        for name in [n for n in attributes if n not in states and _is_state(n)]:
-            del attributes[name]
-
-
-def _unlisted(attributes: dict[str, Any]) -> int:
-    return sum(not _is_state(name) for name in attributes)
 
 
 def _copied(value: Any, copies: dict[int, Any]) -> Any:

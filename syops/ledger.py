@@ -6,6 +6,7 @@ of it is an AC or a MAC is decided once, by `Row.verdict`, when the report is ma
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -99,6 +100,25 @@ class Row:
     def key(self) -> tuple[str, str, str, int]:
         return self.path, self.kind, self.operator, self.site
 
+    def driven_by(self, drives: tuple[Drive, ...], joint_ac: Fraction, joint_events: int) -> Row:
+        """One call of a synaptic row, with what drove it."""
+        return Row(
+            self.path,
+            self.kind,
+            self.operator,
+            self.site,
+            self.calls,
+            self.params,
+            self.dense,
+            drives,
+            joint_ac,
+            joint_events,
+        )
+
+    def folded_into(self, path: str, note: str) -> Row:
+        """One call of a normalisation that costs nothing."""
+        return replace(self, mac=0, folded=path, note=note)
+
     def __add__(self, other: Row) -> Row:
         """The same row of two ledgers."""
         drives = self.drives or (Drive(),) * len(other.drives)
@@ -154,20 +174,14 @@ class Ledger:
 
     def __init__(self) -> None:
         self._rows: dict[Hashable, Row] = {}
-        self._sites: dict[tuple[str, str, str], int] = {}
         self.samples = 0
         self.unaccounted: dict[str, int] = {}
 
     def add(self, row: Row, site: Hashable) -> None:
         """Add one call. ``site`` tells call sites of one module apart."""
-        family = row.path, row.kind, row.operator
-        known = self._rows.get((family, site))
-        if known is None:
-            number = self._sites.get(family, 0)
-            self._sites[family] = number + 1
-            self._rows[family, site] = replace(row, site=number)
-        else:
-            self._rows[family, site] = known + row
+        key = row.path, row.kind, row.operator, site
+        known = self._rows.get(key)
+        self._rows[key] = row if known is None else known + row
 
     def skip(self, operator: str) -> None:
         """Note an operator that has no rule."""
@@ -175,7 +189,14 @@ class Ledger:
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        return tuple(self._rows.values())
+        """The rows, the call sites of each family of rows numbered from 0."""
+        sites: Counter[tuple[str, str, str]] = Counter()
+        numbered = []
+        for row in self._rows.values():
+            family = row.path, row.kind, row.operator
+            numbered.append(replace(row, site=sites[family]) if sites[family] else row)
+            sites[family] += 1
+        return tuple(numbered)
 
 
 def merge_rows(left: Iterable[Row], right: Iterable[Row]) -> tuple[Row, ...]:

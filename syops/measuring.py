@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
@@ -75,14 +75,12 @@ class Measurements:
 
     Args:
         tensors: what is known of the live tensors.
-        values: whether there are values to look at (not on ``meta``).
         graded: "mac" or "ac": whether magnitudes are wanted.
         fold_bn: whether normalisations are folded where possible.
     """
 
-    def __init__(self, tensors: Tensors, *, values: bool, graded: str, fold_bn: bool) -> None:
+    def __init__(self, tensors: Tensors, *, graded: str, fold_bn: bool) -> None:
         self._tensors = tensors
-        self._values = values
         self._graded = graded
         self._fold_bn = fold_bn
         self._pending: list[_Product | _Norm | _Settled] = []
@@ -140,8 +138,6 @@ class Measurements:
 
     def _may_drive(self, signal: Signal) -> bool:
         """Whether the row may come out as AC, so that its spikes have to be counted."""
-        if not self._values:
-            return False
         wanted = (*SPIKES, "graded") if self._graded == "ac" else SPIKES
         return signal is UNKNOWN or evidence_of(signal).signal in wanted
 
@@ -190,8 +186,8 @@ class Measurements:
                     path = folded[id(item)]
                     several = path is not None and copies[path] > 1
                     note = "one weight copy for each normalisation" if several else ""
-                    mac = item.row.mac if path is None else 0
-                    ledger.add(replace(item.row, mac=mac, folded=path, note=note), item.site)
+                    row = item.row if path is None else item.row.folded_into(path, note)
+                    ledger.add(row, item.site)
                 case _Settled():
                     ledger.add(item.row, item.site)
 
@@ -221,7 +217,7 @@ def _settled_product(call: _Product, counts: list[int], looks: list[float]) -> R
         first, second = drives
         joint_ac = Fraction(first.spikes * second.spikes * dense, first.numel * second.numel)
         joint_events = counts[call.pairs]
-    return replace(call.row, drives=drives, joint_ac=joint_ac, joint_events=joint_events)
+    return call.row.driven_by(drives, joint_ac, joint_events)
 
 
 def _drive(row: Row, operand: _Operand, counts: list[int], looks: list[float]) -> Drive:

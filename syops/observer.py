@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 from torch.utils._pytree import tree_leaves
 
-from syops import shadow
 from syops.errors import ForwardError, SyopsError, SyopsValueError
 from syops.frameworks import NeuronSignal, neuron_signal
 from syops.ledger import COUNTED, Ledger, Row
@@ -36,7 +35,6 @@ class Observer:
     Args:
         model: any module; nothing is written onto it but hooks.
         ledger: where the counts go.
-        values: whether tensors have values to look at (not on ``meta``).
         fold_bn: whether normalisations are folded where possible.
         graded: "mac" or "ac".
         strict: an operator without a rule is an error.
@@ -47,14 +45,12 @@ class Observer:
         model: nn.Module,
         ledger: Ledger,
         *,
-        values: bool = True,
         fold_bn: bool = True,
         graded: str = "mac",
         strict: bool = False,
     ) -> None:
         self._model = model
         self._ledger = ledger
-        self._values = values
         self._fold_bn = fold_bn
         self._graded = graded
         self._strict = strict
@@ -92,9 +88,7 @@ class Observer:
             SyopsValueError: a tensor that was looked at holds NaN or infinite values.
         """
         self._where.clear()
-        self._pass = _Pass(
-            self._model, self._where, self._measured, strict=self._strict, values=self._values
-        )
+        self._pass = _Pass(self._model, self._where, self._measured, self._strict)
         known = self._pass.tensors
         for tensor in tensors_in((*args, *kwargs.values())):
             if isinstance(inputs, Opaque):
@@ -117,9 +111,7 @@ class Observer:
         return output
 
     def _measured(self, tensors: Tensors) -> Measurements:
-        return Measurements(
-            tensors, values=self._values, graded=self._graded, fold_bn=self._fold_bn
-        )
+        return Measurements(tensors, graded=self._graded, fold_bn=self._fold_bn)
 
     def _hooks(
         self, path: str, module: nn.Module
@@ -156,9 +148,7 @@ class _Pass(TorchDispatchMode):
         model: nn.Module,
         where: list[tuple[str, nn.Module]],
         measurements: Callable[[Tensors], Measurements],
-        *,
         strict: bool,
-        values: bool,
     ) -> None:
         super().__init__()
         self.tensors = Tensors(dict(_learned(model)))
@@ -166,7 +156,6 @@ class _Pass(TorchDispatchMode):
         self.failed_in = ""
         self._where = where
         self._strict = strict
-        self._values = values
         self._told: set[str] = set()
         self._unaccounted: list[str] = []
         self._paused = 0
@@ -244,7 +233,7 @@ class _Pass(TorchDispatchMode):
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
         )
         signals = {id(tensor): signal for tensor, (_, signal) in zip(operands, known, strict=True)}
-        out = func(*args, **kwargs) if self._values else shadow.call(func, args, kwargs)
+        out = func(*args, **kwargs)
         call = Call(func, args, read, out, operands, signals, self.tensors.atoms, self.tensors.name)
         if rule is None:
             self._unknown(call, before)
@@ -359,7 +348,8 @@ class _Pass(TorchDispatchMode):
         params = 0
         if (kind in COUNTED or kind == "neuron") and path not in self._told:
             self._told.add(path)
-            params = sum(p.numel() for p in module.parameters(recurse=kind == "neuron"))
+            own = module.parameters() if kind == "neuron" else module._parameters.values()
+            params = sum(p.numel() for p in own if p is not None)
         return Row(path, kind, operator, 0, 1, params, dense, (), _NOTHING, 0, ac, mac)
 
     def _site(self) -> Hashable:

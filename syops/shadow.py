@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -88,6 +88,7 @@ def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return made[0] if len(made) == 1 else made
 
 
+@cache
 def _is_functional(func: Any) -> bool:
     schema = func._schema
     return all(value.alias_info is None for value in (*schema.arguments, *schema.returns))

@@ -137,12 +137,14 @@ def free(call: Call) -> Sequence[Cost]:
 class Rule:
     """The signals of an operator's outputs, one for all or one each, and its cost.
 
-    ``moves`` marks operators that hand values on unread, so that they are no use of them.
+    ``moves`` marks operators that hand values on unread, so that they are no use of them;
+    ``counted`` those whose cost is part of O_ac and O_mac.
     """
 
     signal: SignalRule
     cost: CostRule = free
     moves: bool = False
+    counted: bool = False
 
 
 @cache

@@ -198,11 +198,11 @@ RULES: dict[str, Rule] = {
         ("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
          "cudnn_batch_norm", "miopen_batch_norm", "_batch_norm_with_update",
          "_batch_norm_no_update", "batch_norm"),
-        Rule(analog, batch_norm_cost),
+        Rule(analog, batch_norm_cost, counted=True),
     ),
     **dict.fromkeys(
         ("native_layer_norm", "native_group_norm", "_fused_rms_norm", "local_response_norm"),
-        Rule(analog, norm_cost),
+        Rule(analog, norm_cost, counted=True),
     ),
     **dict.fromkeys(("_softmax", "_log_softmax", "softmax", "log_softmax", "_safe_softmax"),
                     Rule(analog, softmax_cost)),

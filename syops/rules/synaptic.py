@@ -20,7 +20,7 @@ RULES: dict[str, Rule] = {}
 
 def synaptic(*names: str) -> Callable[[CostRule], CostRule]:
     def register(cost: CostRule) -> CostRule:
-        RULES.update(dict.fromkeys(names, Rule(_result, cost)))
+        RULES.update(dict.fromkeys(names, Rule(_result, cost, counted=True)))
         return cost
 
     return register

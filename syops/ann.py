@@ -1,0 +1,114 @@
+"""The same network as an ANN, for Eq. (6): one time-step, every synaptic operation a MAC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+
+from syops import shadow
+from syops.ledger import Row
+from syops.rules import Call, Normalisation, Product, find
+from syops.rules.base import tensors_in
+from syops.signals import ANALOG, Atoms, Signal
+
+
+def one_step_macs(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    steps: int | None,
+    batch_dim: int,
+    rows: Iterable[Row],
+) -> tuple[int | None, str]:
+    """MACs of one time-step on inputs of the given shapes.
+
+    T is set to 1 where it is: the model's attribute ``T``, or the first dimension of the input
+    (with ``batch_dim=1``). Normalisations cost what they did in the SNN: nothing if folded.
+
+    Args:
+        model: the network, its neurons reset.
+        args, kwargs: what it was called with, on ``meta``.
+        steps: T, None where it is not known.
+        batch_dim: of the first tensor.
+        rows: what was counted of the SNN.
+
+    Returns:
+        the MACs of the whole batch, or None; and why there are none.
+    """
+    if steps is None:
+        return None, ""
+    first = tensors_in((*args, *kwargs.values()))[0]
+    has_time = batch_dim == 1 and first.shape[0] == steps
+    if has_time:
+        args, kwargs = tree_map(lambda leaf: leaf[:1] if leaf is first else leaf, (args, kwargs))
+    try:
+        copy = shadow.shadow(model)
+        if isinstance(getattr(copy, "T", None), int):
+            setattr(copy, "T", 1)  # noqa: B010 (nn.Module types its attributes as tensors)
+        elif not has_time and steps > 1:
+            return None, (
+                "E(SNN)/E(ANN) is not available: T is neither an attribute of the model nor the "
+                "first dimension of its input (with batch_dim=1)"
+            )
+        unfolded = {row.path for row in rows if row.kind == "norm" and row.mac}
+        with _DenseCount(copy, unfolded) as count:
+            copy(*args, **kwargs)
+    except Exception as error:  # a model may do anything that is impossible without values
+        return None, f"E(SNN)/E(ANN) is not available: one step could not be traced: {error}"
+    return count.macs, ""
+
+
+class _DenseCount(TorchDispatchMode):
+    """Adds up the dense counts of what a model on ``meta`` does."""
+
+    def __init__(self, model: nn.Module, unfolded: set[str]) -> None:
+        super().__init__()
+        self.macs = 0
+        self._unfolded = unfolded
+        self._where: list[str] = []
+        for path, module in model.named_modules():
+            self._follow(path, module)
+
+    def _follow(self, path: str, module: nn.Module) -> None:
+        def enter(*_: Any) -> None:
+            self._where.append(path)
+
+        def leave(*_: Any) -> None:
+            self._where.pop()
+
+        module.register_forward_pre_hook(enter)
+        module.register_forward_hook(leave)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        rule = find(func)
+        if rule is None:
+            with self:
+                out = func.decompose(*args, **kwargs)
+            if out is not NotImplemented:
+                return out
+        out = shadow.call(func, args, kwargs)
+        if rule is not None and rule.counted:
+            operands = tensors_in((*args, *kwargs.values()))
+            signals: dict[int, Signal] = {id(tensor): ANALOG for tensor in operands}
+            call = Call(func, args, kwargs, out, operands, signals, Atoms(), lambda _: "")
+            for cost in rule.cost(call):
+                self._add(cost)
+        return out
+
+    def _add(self, cost: Any) -> None:
+        match cost:
+            case Product():
+                self.macs += cost.dense
+            case Normalisation() if self._where[-1] in self._unfolded:
+                self.macs += 2 * cost.elements
