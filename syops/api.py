@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from fractions import Fraction
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -92,6 +92,7 @@ def get_model_syops(
     _check_choice("input_signal", input_signal, tuple(INPUT_SIGNALS))
     energy_model = get_energy_model(energy)
     _check_model(model)
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     steps = _time_steps(model, time_steps)
     batches = _batches(inputs, prepare)
     home = torch.device(device) if device is not None else _device_of(model)
@@ -102,6 +103,7 @@ def get_model_syops(
     with (
         torch.inference_mode(False),
         torch.no_grad(),
+        _eagerly(),
         _moved(model, home),
         Lending(model) as lending,
         Observer(model, ledger, fold_bn=fold_bn, graded=graded, strict=strict) as observer,
@@ -294,6 +296,13 @@ def _device_of(model: nn.Module) -> torch.device | None:
     for tensor in (*model.parameters(), *model.buffers()):
         return tensor.device
     return None
+
+
+def _eagerly() -> AbstractContextManager[Any]:
+    """Compiled submodules run their original code, which can be watched."""
+    if "torch._dynamo" not in sys.modules:  # nothing can have been compiled
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")
 
 
 class _moved:

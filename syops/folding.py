@@ -11,6 +11,7 @@ they are given, else on symbols. A pair that this does not prove is left alone, 
 import copy
 import dis
 import inspect
+import sys
 import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -572,11 +573,11 @@ class _Symbol:
         return handle_torch_function(attribute.__get__, (self,), self)
 
     def __bool__(self) -> bool:
-        return self._flow.branch((False, True), _caller())
+        return self._flow.branch((False, True), sys._getframe(1))
 
     def __len__(self) -> int:
         # The length of a shape is a number of dimensions, which is branched on.
-        return self._flow.branch(range(1, 7), _caller()) if self._is_size else 2
+        return self._flow.branch(range(1, 7), sys._getframe(1)) if self._is_size else 2
 
     def __index__(self) -> int:
         if not self._is_size:
@@ -585,18 +586,10 @@ class _Symbol:
 
     def __iter__(self) -> Any:
         # In ``T, N = x.shape`` the caller's code tells how many are wanted.
-        step = _instruction(_caller().f_code, _caller().f_lasti)
+        caller = sys._getframe(1)
+        step = _instruction(caller.f_code, caller.f_lasti)
         count = step.argval if step.opname == "UNPACK_SEQUENCE" else 2
         return iter([self.__getitem__(n) for n in range(count)])
-
-
-def _caller() -> FrameType:
-    """The frame that called the method which asks."""
-    frame = inspect.currentframe()
-    assert frame
-    assert frame.f_back
-    assert frame.f_back.f_back
-    return frame.f_back.f_back
 
 
 def _operator(name: str) -> Callable:

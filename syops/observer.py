@@ -96,8 +96,8 @@ class Observer:
             elif inputs is not None:
                 known.put(tensor, known.atoms.fresh(inputs))
         try:
-            with self._pass:
-                output = self._model(*args, **kwargs)
+            self._pass.start()
+            output = self._model(*args, **kwargs)
         except SyopsError:
             raise
         except Exception as error:
@@ -107,6 +107,7 @@ class Observer:
             ) from error
         finally:
             finished, self._pass = self._pass, None
+            finished.stop()
         finished.finish(output, self._ledger)
         return output
 
@@ -158,7 +159,19 @@ class _Pass(TorchDispatchMode):
         self._strict = strict
         self._told: set[str] = set()
         self._unaccounted: list[str] = []
-        self._paused = 0
+        self._inside_neurons = 0
+        self._watching = False
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self.__enter__()
+        self._watching = True
+
+    def stop(self) -> None:
+        """Watch no longer, also where an interrupt came inside a neuron."""
+        if self._watching:
+            self._watching = False
+            self.__exit__(None, None, None)
 
     def finish(self, output: Any, ledger: Ledger) -> None:
         """The pass is over: what is returned is used, and all counts are settled."""
@@ -180,15 +193,16 @@ class _Pass(TorchDispatchMode):
     def enter_neuron(self, inputs: Iterable[Any]) -> None:
         for tensor in tensors_in(inputs):
             _use(self.tensors.find(tensor))
-        self._paused += 1
-        if self._paused == 1 and _get_current_dispatch_mode() is self:
-            self.__exit__(None, None, None)
+        self._inside_neurons += 1
+        if self._inside_neurons == 1 and _get_current_dispatch_mode() is self:
+            self.stop()
 
     def leave_neuron(self, signal: NeuronSignal, output: Any) -> None:
-        self._paused -= 1
-        if self._paused:
+        self._inside_neurons -= 1
+        if self._inside_neurons:
             return
-        self.__enter__()
+        if not self._watching:
+            self.start()
         outputs = tensors_in((output,))
         for tensor in outputs:
             known = signal if isinstance(signal, Opaque) else self.tensors.atoms.fresh(signal)
@@ -244,7 +258,14 @@ class _Pass(TorchDispatchMode):
         return out
 
     def _unknown(self, call: Call, before: _Before) -> None:
-        """No rule: the operator is named, and its result looked at in the data."""
+        """No rule: the operator is named, and its result looked at in the data.
+
+        What it makes of weights alone are weights, prepared once.
+        """
+        if call.tensors and all(call.signal(tensor) is LEARNED for tensor in call.tensors):
+            for tensor in tensors_in((call.out,)):
+                self.tensors.put(tensor, LEARNED)
+            return
         place = f"{call.func.name()} in {self._where[-1][0] or 'the model'}"
         if self._strict:
             raise SyopsValueError(

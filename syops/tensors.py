@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from syops.provenance import Padding, View
-from syops.signals import LEARNED, UNKNOWN, Atoms, Signal
+from syops.signals import ANALOG, LEARNED, UNKNOWN, Atoms, Signal
 
 
 @dataclass(slots=True)
@@ -76,7 +76,9 @@ class Tensors:
             record = self.put(tensor, self.atoms.fresh((False, True)))
         if record is not None:
             return record, record.signal
-        return None, LEARNED if tensor._cdata in self._names else UNKNOWN
+        if tensor._cdata in self._names:
+            return None, LEARNED
+        return None, ANALOG if tensor.is_complex() else UNKNOWN
 
     def name(self, tensor: Tensor) -> str:
         """The name of a parameter or buffer, or of the one it is a view of; else ""."""

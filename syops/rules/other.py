@@ -165,7 +165,14 @@ ANALOG_FREE = (
     ),
     *("prod", "logsumexp", "cumprod", "logcumsumexp", "scatter_reduce"),
     *("scatter_add", "index_add", "renorm", "fft_fft", "complex", "view_as_real"),
-    *("_thnn_fused_lstm_cell", "_thnn_fused_gru_cell", "cdist", "_cdist_forward", "poisson"),
+    *(
+        "_thnn_fused_lstm_cell",
+        "_thnn_fused_gru_cell",
+        "cdist",
+        "_cdist_forward",
+        "poisson",
+        "native_dropout",
+    ),
 )
 
 RULES: dict[str, Rule] = {

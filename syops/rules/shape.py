@@ -16,7 +16,7 @@ from syops.signals import ANALOG, INTEGER, Signal, Table, constant
 
 KEEP = (
     *("view", "_unsafe_view", "_reshape_alias", "reshape", "unsqueeze", "squeeze", "flatten"),
-    *("clone", "contiguous", "detach", "alias", "lift", "lift_fresh", "view_as", "unflatten"),
+    *("clone", "contiguous", "detach", "alias", "view_as", "unflatten"),
     *("_view_copy", "view_copy", "resolve_conj", "resolve_neg", "positive", "to", "ravel"),
 )
 MOVE = (
@@ -53,6 +53,15 @@ WINDOW_MAX = (
 
 def keep(call: Call) -> Signal:
     return call.signal(call.args[0])
+
+
+def lifted(call: Call) -> Signal:
+    """``torch.tensor(...)``: a single number is a constant, as if it had been a Python number."""
+    literal = call.args[0]
+    if literal.numel() != 1 or literal.device.type != "cpu" or literal.is_complex():
+        return keep(call)
+    value = literal.item()
+    return constant(value) if math.isfinite(value) else ANALOG
 
 
 def move(call: Call) -> Sequence[Signal]:
@@ -109,6 +118,7 @@ def window_max_cost(call: Call) -> Sequence[Cost]:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(KEEP, Rule(keep, moves=True)),
+    **dict.fromkeys(("lift", "lift_fresh"), Rule(lifted)),
     **dict.fromkeys(MOVE, Rule(move, moves=True)),
     **dict.fromkeys(ZERO_FILLING, Rule(move_or_zero, moves=True)),
     **dict.fromkeys(GATHER, Rule(gather)),
