@@ -58,7 +58,8 @@ def one_step_macs(
         with _DenseCount(copy, unfolded) as count:
             copy(*args, **kwargs)
     except Exception as error:  # a model may do anything that is impossible without values
-        return None, f"E(SNN)/E(ANN) is not available: one step could not be traced: {error}"
+        what, *_ = str(error).splitlines() or [""]
+        return None, f"E(SNN)/E(ANN) is not available: one step could not be traced: {what}"
     return count.macs, ""
 
 

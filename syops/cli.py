@@ -76,7 +76,7 @@ class _Keyword(click.ParamType):
             self.fail(f"{value!r} is not of the form NAME=VALUE.", param, ctx)
         try:
             return name, ast.literal_eval(literal)
-        except (ValueError, SyntaxError):
+        except (ValueError, TypeError, SyntaxError):
             return name, literal
 
 

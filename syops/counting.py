@@ -47,15 +47,6 @@ def _summed(x: Tensor, spatial: int, largest: int | None) -> Tensor:
     return x.sum(dims, dtype=dtype).to(torch.int64)
 
 
-def reached(counts: Tensor, fan_out: FanOut, fan_out_map: Tensor | None) -> Tensor:
-    """Synapses reached by spikes counted per position: Σ counts · fan-out."""
-    uniform = fan_out.uniform
-    if uniform is not None:
-        return counts.sum() * uniform
-    assert fan_out_map is not None
-    return (counts * fan_out_map).sum()
-
-
 def fan_out_map(fan_out: FanOut, device: torch.device) -> Tensor:
     """The fan-out of every position as an int64 tensor of shape [*spatial]."""
     result = torch.tensor(fan_out.factor, dtype=torch.int64, device=device)
@@ -67,6 +58,7 @@ def fan_out_map(fan_out: FanOut, device: torch.device) -> Tensor:
 
 def coincidences(left: Tensor, right: Tensor) -> Tensor:
     """Products of [..., m, k] @ [..., k, n] in which both factors are not zero."""
+    left, right = strided(left), strided(right)
     per_column = (left != 0).sum(-2, dtype=torch.int64)
     per_row = (right != 0).sum(-1, dtype=torch.int64)
     return (per_column * per_row).sum()
@@ -78,3 +70,8 @@ def look(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if x.dtype.is_floating_point:
         return low, high, (x == x.round()).all()
     return low, high, torch.ones((), dtype=torch.bool, device=x.device)
+
+
+def strided(x: Tensor) -> Tensor:
+    """The tensor itself, or a dense copy of a sparse one."""
+    return x if x.layout == torch.strided else x.to_dense()

@@ -26,7 +26,7 @@ from spikingjelly.activation_based import base, layer
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
-from torch.overrides import TorchFunctionMode, handle_torch_function
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -58,6 +58,9 @@ _SIZE_MOVES = frozenset((
     "view", "reshape", "unflatten", "squeeze", "select", "narrow", "expand", "repeat",
     "__getitem__",
 ))  # fmt: skip
+
+# No arithmetic has it: it tells symbols, also where C++ code wraps them (torch.vmap).
+_NO_DTYPE = torch.bits16
 
 _MAX_PATHS = 100  # through a forward pass that branches on symbols
 _MAX_BRANCHES = 2_000  # on one of them: more is a loop without an end
@@ -107,7 +110,7 @@ def plan_folding(model: nn.Module, inputs: Any = None) -> FoldPlan:
 
     Without `inputs`, required arguments are symbols and the others have their defaults. Where the
     forward pass branches on a symbol, both ways are followed; a loop over one runs twice, so what
-    it does from a fixed later step on is not seen. What cannot be followed is not folded.
+    it does at a fixed later step alone is not seen. What cannot be followed is not folded.
 
     Raises `SyopsTypeError` for what is no `nn.Module`, is scripted or cannot be copied, and for
     `inputs` of another type; `ForwardError` where the model fails on `inputs`.
@@ -304,8 +307,9 @@ class _Flow(TorchFunctionMode):
         # The getter of a property is bound to what has the name of the property.
         name = func.__self__.__name__ if func.__name__ == "__get__" else func.__name__
         rest, kwargs = args[1:], kwargs or {}
-        inputs = _tensors((args, kwargs))
-        out = self.operate(name, inputs, partial(func, *args, **kwargs))
+        leaves = tree_leaves((args, kwargs))
+        inputs = _tensors(leaves)
+        out = self.operate(name, leaves, partial(func, *args, **kwargs))
         if self.inside or name in _METADATA:
             return out
         value = self.values.get(args[0]) if args and isinstance(args[0], Tensor) else None
@@ -317,7 +321,7 @@ class _Flow(TorchFunctionMode):
             self.use(name, inputs)
         return out
 
-    def operate(self, name: str, inputs: list[Tensor], func: Callable) -> Any:
+    def operate(self, name: str, leaves: list[Any], func: Callable) -> Any:
         return func()
 
     def move(self, name: str, inputs: list[Tensor], move: Callable) -> Callable | None:
@@ -431,6 +435,7 @@ class _SymbolicFlow(_Flow):
         self.taken: dict[tuple[CodeType, int], tuple[int, int]] = {}  # at a place: way, of how many
         self.last: CodeType | None = None  # whose code branched last
         self.branches = 0
+        self.sampled = False  # whether some size had to be a number
 
     def explore(self) -> None:
         """Follow every path; one that ends in an error of the model's own says nothing."""
@@ -454,6 +459,8 @@ class _SymbolicFlow(_Flow):
             self.script = [way for way, _ in ways[:-1]] + [ways[-1][0] + 1]
         else:
             why, completed = ValueError("it branches too often"), False
+        if completed and self.sampled and self.norms.keys() - self.sources.keys():
+            why, completed = ValueError("sizes may decide which modules are called"), False
         if not completed:
             self.ban(self.model, "", why)
 
@@ -466,7 +473,7 @@ class _SymbolicFlow(_Flow):
         args = names[Parameter.POSITIONAL_ONLY] + names[Parameter.POSITIONAL_OR_KEYWORD]
         args = args or names[Parameter.VAR_POSITIONAL]
         keywords = names[Parameter.KEYWORD_ONLY]
-        return tuple(_Symbol(self) for _ in args), {name: _Symbol(self) for name in keywords}
+        return tuple(self.symbol() for _ in args), {name: self.symbol() for name in keywords}
 
     def forward(
         self, module: nn.Module, path: str, run: Callable, *args: Any, **kwargs: Any
@@ -475,7 +482,7 @@ class _SymbolicFlow(_Flow):
         if module in self.paths:
             if not self.inside:  # ``conv.forward(x)``, past the hooks
                 self.use(path, list(module.parameters()))
-            return _Symbol(self)
+            return self.symbol()
         if type(module) is nn.Identity:
             return run(*args, **kwargs)
         if any(inner in self.paths for inner in module.modules()):
@@ -484,9 +491,10 @@ class _SymbolicFlow(_Flow):
             except Exception as error:
                 if self.raised_by_model(error):
                     raise
+                self.inside = 0
                 self.ban(module, path, error)
         self.use(path, (args, kwargs))
-        return _Symbol(self)
+        return self.symbol()
 
     def ban(self, module: nn.Module, path: str, error: Exception) -> None:
         """`module` cannot be followed: it may do anything with the modules inside."""
@@ -508,17 +516,6 @@ class _SymbolicFlow(_Flow):
             return False
         return _instruction(self.last, trace.tb_lasti).opname == "RAISE_VARARGS"
 
-    def branch(self, ways: Sequence[Any], frame: FrameType) -> Any:
-        """One of `ways`, the same each time at one place of the code, and each on one path."""
-        self.branches += 1
-        if self.branches > _MAX_BRANCHES:
-            raise ValueError("it loops until its input says otherwise")
-        self.last, place, step = frame.f_code, (frame.f_code, frame.f_lasti), len(self.taken)
-        if place not in self.taken:
-            way = self.script[step] if step < len(self.script) else 0
-            self.taken[place] = way, len(ways)
-        return ways[self.taken[place][0]]
-
     def shapes(self, synapse: nn.Module, out: Tensor) -> tuple[tuple[int, ...], ...]:
         """With each rank that `out` may have; no size tells anything, nor do products of them."""
         spatial = _spatial(synapse)
@@ -528,14 +525,45 @@ class _SymbolicFlow(_Flow):
         sizes = (3, 5, 7, 11, 13)
         return tuple((*sizes[:n], 2, *sizes[n : n + spatial]) for n in leading)
 
-    def operate(self, name: str, inputs: list[Tensor], func: Callable) -> Any:
-        if not any(type(x) is _Symbol for x in inputs):
+    def operate(self, name: str, leaves: list[Any], func: Callable) -> Any:
+        if not any(
+            isinstance(leaf, _Unknown) or getattr(leaf, "dtype", None) is _NO_DTYPE
+            for leaf in leaves
+        ):
             return func()
-        sizes = all(type(x) is _Symbol and x._is_size for x in inputs)
-        return _Symbol(self, is_size=sizes or name in _METADATA)
+        return _Size(self) if name in _METADATA else self.symbol()
+
+    def symbol(self) -> "_Symbol":
+        symbol = torch.empty(0, dtype=_NO_DTYPE, device="meta").as_subclass(_Symbol)
+        symbol.flow = self
+        return symbol
 
     def move(self, name: str, inputs: list[Tensor], move: Callable) -> Callable | None:
         return _unknown_move if name in _SIZE_MOVES else super().move(name, inputs, move)
+
+    def branch(self, ways: Sequence[Any]) -> Any:
+        """One of `ways`, the same each time at one place of the code, and each on one path."""
+        self.branches += 1
+        if self.branches > _MAX_BRANCHES:
+            raise ValueError("it loops until its input says otherwise")
+        frame, step = _caller(), len(self.taken)
+        self.last, place = frame.f_code, (frame.f_code, frame.f_lasti)
+        if place not in self.taken:
+            way = self.script[step] if step < len(self.script) else 0
+            self.taken[place] = way, len(ways)
+        return ways[self.taken[place][0]]
+
+    def two(self) -> int:
+        """A number where one is needed: a loop does twice what it does, as the model is called."""
+        self.sampled = True
+        return 2
+
+    def unpacked(self, whole: Any) -> Any:
+        """In ``T, N = x.shape`` the code tells how many are wanted."""
+        frame = _caller()
+        step = _instruction(frame.f_code, frame.f_lasti)
+        count = step.argval if step.opname == "UNPACK_SEQUENCE" else self.two()
+        return iter([whole[n] for n in range(count)])
 
 
 def _unknown_move(x: Tensor) -> Tensor:
@@ -546,60 +574,72 @@ def _instruction(code: CodeType, offset: int) -> dis.Instruction:
     return next(each for each in dis.get_instructions(code) if each.offset == offset)
 
 
-class _Symbol:
-    """Stands for a tensor, or for a size or the like, of which nothing is known.
+def _caller() -> FrameType:
+    """The innermost frame of the model's code."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals["__name__"] in (
+        __name__, "torch._tensor", "torch.overrides",
+    ):  # fmt: skip
+        frame = frame.f_back
+    return frame
 
-    Operators on symbols make symbols; `isinstance` and `hasattr` take them for tensors. A size
-    that must be a number is 2: what a loop does it then does twice, as with the model's calls.
-    """
 
-    __slots__ = ("__weakref__", "_flow", "_is_size")
-    __class__ = property(lambda self: Tensor)
-    __hash__ = object.__hash__
+class _Unknown:
+    flow: _SymbolicFlow
+    __hash__ = None  # type: ignore[assignment]  # a set or dict would not ask for ``==``
 
-    def __init__(self, flow: _SymbolicFlow, is_size: bool = False) -> None:
-        self._flow, self._is_size = flow, is_size
+    def __bool__(self) -> bool:
+        return self.flow.branch((False, True))
+
+    def __iter__(self) -> Any:
+        return self.flow.unpacked(self)
+
+
+class _Symbol(_Unknown, Tensor):  # type: ignore[misc]
+    """Stands for a tensor; every operator on it is left to the flow."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    def __len__(self) -> int:
+        return self.flow.two()
+
+    def __index__(self) -> int:
+        raise ValueError("it depends on the values of its input")
+
+    __int__ = __float__ = __index__
+
+
+class _Size(_Unknown):
+    """Stands for a size, shape, data type or the like."""
+
+    def __init__(self, flow: _SymbolicFlow) -> None:
+        self.flow = flow
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        raise NotImplementedError  # never called, the flow comes first; but looked for
+        raise NotImplementedError  # operators look for it; the flow comes first
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or not hasattr(Tensor, name):
+        if name.startswith("_"):
             raise AttributeError(name)
-        attribute = getattr(Tensor, name)
-        if callable(attribute):
-            return partial(handle_torch_function, attribute, (self,), self)
-        return handle_torch_function(attribute.__get__, (self,), self)
+        return _Size(self.flow)
 
-    def __bool__(self) -> bool:
-        return self._flow.branch((False, True), sys._getframe(1))
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return _Size(self.flow)
 
     def __len__(self) -> int:
-        # The length of a shape is a number of dimensions, which is branched on.
-        return self._flow.branch(range(1, 7), sys._getframe(1)) if self._is_size else 2
+        return self.flow.branch(range(1, 7))  # of a shape: the number of dimensions
 
     def __index__(self) -> int:
-        if not self._is_size:
-            raise ValueError("it depends on the values of its input")
-        return 2
-
-    def __iter__(self) -> Any:
-        # In ``T, N = x.shape`` the caller's code tells how many are wanted.
-        caller = sys._getframe(1)
-        step = _instruction(caller.f_code, caller.f_lasti)
-        count = step.argval if step.opname == "UNPACK_SEQUENCE" else 2
-        return iter([self.__getitem__(n) for n in range(count)])
+        return self.flow.two()
 
 
-def _operator(name: str) -> Callable:
-    function = getattr(Tensor, name)
-    return lambda self, *args: handle_torch_function(function, (self,), self, *args)
+def _operator(self: _Size, *others: Any) -> Any:
+    return NotImplemented if _tensors(others) else _Size(self.flow)
 
 
 for _name in (
     "add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "floordiv", "rfloordiv",
-    "mod", "rmod", "pow", "rpow", "matmul", "rmatmul", "and", "or", "xor", "invert", "neg", "pos",
-    "abs", "eq", "ne", "lt", "le", "gt", "ge", "getitem", "setitem",
+    "mod", "rmod", "pow", "rpow", "neg", "abs", "eq", "ne", "lt", "le", "gt", "ge", "getitem",
 ):  # fmt: skip
-    setattr(_Symbol, f"__{_name}__", _operator(f"__{_name}__"))
+    setattr(_Size, f"__{_name}__", _operator)

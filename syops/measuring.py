@@ -23,6 +23,7 @@ from syops.ledger import Drive, Ledger, Row
 from syops.provenance import Origin, Padding, View
 from syops.rules import Normalisation, Product
 from syops.signals import (
+    EMPTY,
     INTEGER,
     SPIKES,
     UNKNOWN,
@@ -116,10 +117,13 @@ class Measurements:
 
     def _operand(self, tensor: Tensor, fan_out: FanOut) -> _Operand:
         signal = self._tensors.signal(tensor)
+        if signal == EMPTY:  # memory that nothing was written into: whatever it holds
+            signal = UNKNOWN
         numel = tensor.numel()
         if not numel or not self._may_drive(signal):
             return _Operand(signal, numel, fan_out)
         record = self._tensors.find(tensor) or self._tensors.put(tensor, signal)
+        tensor = counting.strided(tensor)
         plain = isinstance(signal, Table) and not signal.scale
         binary = plain and signal.support <= {0, 1}  # type: ignore[union-attr]
         spikes, events = self._count(record, tensor, fan_out, binary)

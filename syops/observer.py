@@ -87,7 +87,7 @@ class Observer:
             ForwardError: the model failed; names the layer.
             SyopsValueError: a tensor that was looked at holds NaN or infinite values.
         """
-        self._where.clear()
+        self._where[:] = [("", self._model)]
         self._pass = _Pass(self._model, self._where, self._measured, self._strict)
         known = self._pass.tensors
         for tensor in tensors_in((*args, *kwargs.values())):
@@ -101,9 +101,10 @@ class Observer:
         except SyopsError:
             raise
         except Exception as error:
+            what, *_ = str(error).splitlines() or [""]
             raise ForwardError(
                 f"the model failed in {self._pass.failed_in or 'its forward'}: "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {what}"
             ) from error
         finally:
             finished, self._pass = self._pass, None
@@ -132,7 +133,7 @@ class Observer:
         def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             if self._pass is None:
                 return
-            if output is None:
+            if output is None and sys.exc_info()[1] is not None:
                 self._pass.fail()
             if neuron is not None:
                 self._pass.leave_neuron(neuron, output)
@@ -214,7 +215,7 @@ class _Pass(TorchDispatchMode):
 
     def enter_recurrent(self, inputs: Iterable[Any]) -> None:
         """The hidden state of RNN, LSTM and GRU is analog from the first step on."""
-        for tensor in list(tensors_in(inputs))[1:]:
+        for tensor in tensors_in(inputs)[1:]:
             self.tensors.put(tensor, ANALOG)
 
     # Operators

@@ -81,9 +81,14 @@ class Tensors:
         return None, ANALOG if tensor.is_complex() else UNKNOWN
 
     def name(self, tensor: Tensor) -> str:
-        """The name of a parameter or buffer, or of the one it is a view of; else ""."""
+        """The name of a parameter or buffer, or of the one that it is all of, moved; else ""."""
         record = self.find(tensor)
         return (record.name if record else "") or self._names.get(tensor._cdata, "")
+
+    def _name_after(self, base: Tensor | None, tensor: Tensor) -> str:
+        """A weight keeps its name while it is whole."""
+        whole = base is not None and base.numel() == tensor.numel()
+        return self.name(base) if base is not None and whole else ""
 
     def put(
         self,
@@ -112,7 +117,7 @@ class Tensors:
             signal,
             view,
             padding,
-            self.name(base) if base is not None and signal is LEARNED else "",
+            self._name_after(base, tensor) if signal is LEARNED else "",
         )
         self._records[key] = record
         self._on_storage.setdefault(storage, set()).add(key)

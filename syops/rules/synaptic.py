@@ -64,7 +64,7 @@ def mm(call: Call) -> Sequence[Product]:
     return _product(call, *call.args[:2])
 
 
-@synaptic("addmm", "_addmm_activation", "baddbmm", "addbmm")
+@synaptic("addmm", "_addmm_activation", "baddbmm", "addbmm", "_sparse_addmm")
 def addmm(call: Call) -> Sequence[Product]:
     return _product(call, *call.args[1:3])
 
