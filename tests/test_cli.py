@@ -1,0 +1,554 @@
+"""The command, as a user runs it."""
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from syops.cli import main
+from syops.loading import IMAGENET_MEAN, IMAGENET_STD, read_image
+from syops.render import render_csv
+from syops.report import Report
+
+# Two neurons that fire where what they are connected to is above 0.5, and five behind them.
+NETS = """
+import torch
+from torch import nn
+from syops.errors import SyopsValueError
+
+class Spike(nn.Module):
+    def forward(self, x):
+        return (x > 0.5).to(x)
+
+class Net(nn.Module):
+    def __init__(self, features=2, T=1, note=None):
+        super().__init__()
+        self.T, self.note = T, note
+        self.hidden, self.spike, self.out = nn.Linear(features, 2), Spike(), nn.Linear(2, 5)
+    def forward(self, x):
+        for _ in range(self.T):
+            y = self.out(self.spike(self.hidden(x)))
+        return y
+
+class Image(nn.Module):
+    def __init__(self, channels=3):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 1, 1)
+    def forward(self, x):
+        return self.conv(x)
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 4)
+    def forward(self, left, right):
+        return self.linear(left) - right
+
+class Words(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.linear = nn.Embedding(9, 3), nn.Linear(3, 2)
+    def forward(self, x):
+        return self.linear(self.embedding(x))
+
+class Steps(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 1)
+    def forward(self, x):
+        return torch.stack([self.linear(step) for step in x])
+
+def broken():
+    raise RuntimeError("no such luck\\nand more of it")
+
+def complains():
+    raise SyopsValueError("first line\\nsecond line")
+
+def number():
+    return 3
+
+def scripted():
+    return torch.jit.script(nn.Linear(2, 2))
+
+instance = nn.Identity()
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """A current directory with a module of models in it."""
+    (tmp_path / "clinets.py").write_text(NETS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    yield tmp_path
+    sys.modules.pop("clinets", None)
+
+
+@pytest.fixture
+def syops(capfd):
+    """Runs the command; gives exit status, standard output and standard error."""
+
+    def run(*args):
+        with pytest.raises(SystemExit) as exit_:
+            main([str(arg) for arg in args])
+        out, err = capfd.readouterr()
+        return exit_.value.code or 0, out, err
+
+    return run
+
+
+@pytest.fixture
+def report(syops):
+    """Runs the command and gives the report that it prints as JSON."""
+
+    def run(*args):
+        status, out, err = syops("run", *args, "--format", "json")
+        assert status == 0, err
+        return Report.from_json(out)
+
+    return run
+
+
+def weights(**changes):
+    """Of Net: the first neuron fires for (1, 0), the second for (0, 1)."""
+    return {
+        "hidden.weight": torch.eye(2),
+        "hidden.bias": torch.zeros(2),
+        "out.weight": torch.ones(5, 2),
+        "out.bias": torch.zeros(5),
+    } | changes
+
+
+@pytest.fixture
+def trained(here):
+    """Weights of Net and an input of which one sample fires one neuron and one fires both."""
+    torch.save(weights(), "net.pt")
+    np.save("x.npy", np.array([[1.0, 0.3], [0.75, 1.0]]))
+    return "clinets:Net", "--weights", "net.pt", "--input", "x.npy"
+
+
+# --- starting, help, lists --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [["-c", "import syops"], ["-m", "syops", "--help"]])
+def test_it_starts_in_under_300_ms(command):
+    def once():
+        before = os.times()
+        subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
+        after = os.times()
+        # Processor time: what else runs on the machine does not matter.
+        spent = zip(before[2:4], after[2:4], strict=True)
+        return sum(end - start for start, end in spent)
+
+    assert min(once() for _ in range(3)) < 0.3
+
+
+@pytest.mark.parametrize("args", [[], ["--help"], ["run", "--help"], ["energy"], ["--version"]])
+def test_torch_is_not_imported_without_need(args):
+    program = (
+        "import sys\nfrom syops.cli import main\n"
+        f"try:\n    main({args})\nexcept SystemExit:\n    pass\n"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'pandas')))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_help_tells_every_command(syops):
+    status, out, _ = syops()
+    assert status == 0
+    assert out == syops("--help")[1] == syops("-h")[1]
+    assert {"run", "models", "energy"} <= set(re.findall(r"^  (\w+)  ", out, re.M))
+
+
+def test_version(syops):
+    status, out, _ = syops("-V")
+    assert status == 0
+    assert re.fullmatch(r"syops \d+\.\d+\.\d+\n", out)
+    assert out == syops("--version")[1]
+
+
+def test_models_are_listed_with_parameters_and_steps(syops):
+    lines = [line.split() for line in syops("models")[1].splitlines()[2:]]
+    listed = {name: (" ".join(size), steps) for name, *size, steps in lines}
+    assert len(listed) == len(lines) >= 12
+    # Parameters of the ResNets that torchvision documents.
+    assert listed["sew_resnet18"] == ("11.7 M", "4")
+    assert listed["fsnn50"] == ("25.6 M", "4")
+    assert listed["sew_resnet101"] == ("44.5 M", "4")
+
+
+def test_energy_profiles_are_listed_with_their_source(syops):
+    status, out, _ = syops("energy")
+    assert status == 0
+    assert re.search(r"horowitz45-int8 +0\.03 pJ +0\.23 pJ", out)
+    assert out.count("Horowitz, ") == 1
+    assert max(map(len, out.splitlines())) <= 80
+
+
+# --- running ----------------------------------------------------------------------------------
+
+
+def test_counts_of_a_network_that_can_be_counted_by_hand(report, trained):
+    found = report(*trained)
+    # 2 x 2 analog inputs; (1 + 2) / 2 spikes a sample, each to five neurons.
+    assert (found.samples, found.mac, found.ac, found.dense_ac) == (2, 4, 7.5, 10)
+    assert found.dc_mj == pytest.approx((4 * 4.6 + 7.5 * 0.9) * 1e-9)
+
+
+def test_a_trained_network_needs_no_warning(syops, trained):
+    assert syops("run", *trained)[2] == ""
+
+
+def test_untrained_weights_are_warned_of_once_on_stderr(syops):
+    np.save("x.npy", np.zeros((1, 2)))
+    _, out, err = syops("run", "clinets:Net", "--input", "x.npy")
+    assert err.startswith("syops: note:")
+    assert err.count("\n") == err.count("not representative") == 1
+    assert "note" not in out
+
+
+def test_formats(syops, report, trained):
+    same = report(*trained)
+    assert syops("run", *trained)[1] == f"{same}\n"
+    assert syops("run", *trained, "--format", "csv")[1] == render_csv(same)
+    shallow = syops("run", *trained, "--format", "csv", "--depth", 1)[1]
+    assert shallow == render_csv(same, depth=1)
+
+
+def test_options_of_the_count_reach_it(report, trained):
+    assert report(*trained, "--energy", "horowitz45-int8").dc_mj == pytest.approx(
+        (4 * 0.23 + 7.5 * 0.03) * 1e-9
+    )
+    events = report(*trained, "--ac", "events", "--graded", "ac", "--no-fold-bn")
+    assert events.conventions["ac"] == "events"
+    assert events.conventions["graded"] == "ac"
+    assert events.conventions["fold_bn"] is False
+    assert report(*trained, "--time-steps", 7).time_steps == 7
+
+
+@pytest.mark.parametrize("form", ["plain", "state_dict", "model", "safetensors"])
+def test_weights_of_every_form(report, form):
+    np.save("x.npy", np.array([[1.0, 0.3]]))
+    if form == "safetensors":
+        save_file(weights(), "net.safetensors")
+    else:
+        torch.save(weights() if form == "plain" else {form: weights(), "epoch": 3}, "net.pt")
+    path = "net.safetensors" if form == "safetensors" else "net.pt"
+    assert report("clinets:Net", "--weights", path, "--input", "x.npy").ac == 5
+
+
+def test_keywords_are_literals_or_strings(report):
+    np.save("x.npy", np.full((1, 3), 0.1))
+    args = ("clinets:Net", "--input", "x.npy", "--set", "features=3", "--set", "note=a word")
+    assert report(*args, "--set", "T=2").mac == 2 * 3 * 2
+    assert report(*args).mac == 3 * 2
+
+
+@pytest.mark.parametrize("value", ["{[]: 1}", "word", "1 +", "f(2)", ""])
+def test_what_is_no_literal_is_a_string(report, value):
+    np.save("x.npy", np.full((1, 2), 0.1))
+    assert report("clinets:Net", "--input", "x.npy", "--set", f"note={value}").mac == 2 * 2
+
+
+def test_seeds_make_weights_and_random_inputs(report):
+    def rates(seed):
+        layers = report("clinets:Net", "--input-shape", "500,2", "--seed", seed).layers
+        return [layer.rate for layer in layers]
+
+    assert rates(3) == rates(3) != rates(4)
+    assert rates(0) == [
+        layer.rate for layer in report("clinets:Net", "--input-shape", "500,2").layers
+    ]
+
+
+# --- inputs -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "shape", "samples"),
+    [
+        ([], (1, 3, 224, 224), 1),
+        (["--batch-size", 3], (3, 3, 224, 224), 3),
+        (["--input-shape", "3,20,30"], (1, 3, 20, 30), 1),
+        (["--input-shape", "3,20,30", "--batch-size", 2], (2, 3, 20, 30), 2),
+        (["--input-shape", "5,3,20,30"], (5, 3, 20, 30), 5),
+        (["--input-shape", "5,3,20,30", "--batch-size", 2], (2, 3, 20, 30), 5),
+        (["--input-shape", "1,28,28", "--set", "channels=1"], (1, 1, 28, 28), 1),
+        (["--input-shape", "2,8,9", "--set", "channels=2"], (1, 2, 8, 9), 1),
+        (["--input-shape", "6,2,8,9", "--set", "channels=2"], (6, 2, 8, 9), 6),
+    ],
+)
+def test_shapes_of_the_input(report, args, shape, samples):
+    found = report("clinets:Image", *args)
+    assert found.input_shape == shape
+    assert found.samples == samples
+    assert found.mac == shape[1] * shape[2] * shape[3]
+
+
+def test_one_size_is_that_of_a_sample(report):
+    assert report("clinets:Net", "--input-shape", "2", "--batch-size", 4).input_shape == (4, 2)
+
+
+def test_random_input_is_said_to_be(syops):
+    assert "random" in syops("run", "clinets:Net", "--input-shape", "2")[2]
+    assert "random" not in syops("run", "clinets:Image", "--input-shape", "3,9,9")[2]
+    grey = ("--input-shape", "4,1,9,9", "--set", "channels=1")
+    assert "random" not in syops("run", "clinets:Image", *grey)[2]
+
+
+def test_steps_first(report):
+    shape = ("--input-shape", "7,5,4", "--batch-dim", 1)
+    torch.save(torch.rand(7, 5, 4), "x.pt")
+    found = report("clinets:Steps", "--input", "x.pt", *shape[2:], "--batch-size", 2)
+    assert (found.samples, found.mac, found.input_shape) == (5, 7 * 4, (7, 2, 4))
+
+
+def test_a_file_is_counted_the_same_however_it_is_split(report, trained):
+    whole, split = report(*trained), report(*trained, "--batch-size", 1)
+    assert split.input_shape == (1, 2)
+    assert (whole.totals, whole.samples) == (split.totals, split.samples)
+
+
+def test_arrays_by_name_and_position(report):
+    left, right = torch.full((2, 3), 0.1), torch.zeros(2, 4)
+    np.savez("named.npz", right=right, left=left)
+    torch.save((left, right), "listed.pt")
+    torch.save({"right": right, "left": left}, "named.pt")
+    for path in ("named.npz", "listed.pt", "named.pt"):
+        found = report("clinets:Pair", "--input", path)
+        assert (found.samples, found.mac) == (2, 3 * 4)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "uint8", "bool"])
+def test_arrays_take_the_dtype_of_the_weights(report, dtype):
+    np.savez("x.npz", only=np.array([[1, 0]]).astype(dtype))
+    torch.save(weights(), "net.pt")
+    # The spike of the input reaches two neurons, that of the first of these the five others.
+    assert report("clinets:Net", "--weights", "net.pt", "--input", "x.npz").ac == 2 + 5
+
+
+def test_indices_stay_integers(report):
+    np.save("x.npy", np.array([[1, 8, 0, 4]]))
+    assert report("clinets:Words", "--input", "x.npy").mac == 4 * 3 * 2
+
+
+def test_an_image_is_resized_cropped_and_normalised(here):
+    # Three bands, red, green and blue; the crop of a square takes all of the middle one, of the
+    # others what 224/256 of the height leaves.
+    bands = np.zeros((40, 120, 3), dtype=np.uint8)
+    for channel in range(3):
+        bands[:, 40 * channel : 40 * channel + 40, channel] = 255
+    Image.fromarray(bands).save("bands.png")
+    image = read_image(here / "bands.png", 3, 35, 35)
+    assert image.shape == (1, 3, 35, 35)
+    for channel, (mean, std) in enumerate(zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)):
+        expected = ((channel == 1) - mean) / std
+        assert image[0, channel].numpy() == pytest.approx(np.full((35, 35), expected), abs=1e-5)
+    grey = read_image(here / "bands.png", 1, 35, 35)
+    assert grey.shape == (1, 1, 35, 35)
+    assert grey.std() == pytest.approx(0, abs=1e-5)
+
+
+def test_an_image_of_ones_own(report):
+    Image.new("RGBA", (50, 60)).save("picture.png")
+    assert report("clinets:Image", "--input", "picture.png").input_shape == (1, 3, 224, 224)
+    small = report("clinets:Image", "--input", "picture.png", "--input-shape", "3,5,6")
+    assert small.input_shape == (1, 3, 5, 6)
+
+
+# --- bundled networks -------------------------------------------------------------------------
+
+
+def test_the_main_job():
+    command = [sys.executable, "-m", "syops", "run", "dsnn18"]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    out, err = done.stdout, done.stderr
+    assert done.returncode == 0
+    assert out.startswith("dsnn18: 11.9 M parameters, T = 4, input 1x3x224x224; 1 sample\n")
+    # O_mac and EC of the paper's network, from its architecture alone.
+    assert re.search(r"^total .* 199 M ", out, re.M)
+    assert "at firing rates from 0 to 1: 917 µJ to 7.02 mJ\n" in out
+    assert "less energy than the same network as an ANN" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert err.count("\n") == 1
+    assert "not representative" in err
+    assert "calibrated" in err
+
+
+def test_a_small_bundled_network(report):
+    args = ("fsnn18", "--input-shape", "3,32,32")
+    folded, counted = report(*args), report(*args, "--no-fold-bn")
+    assert folded.model == "fsnn18"
+    # The stem at 16 x 16, and the classifier on the mean over time.
+    assert folded.mac == 64 * 3 * 49 * 16 * 16 + 512 * 1000
+    # 2 MACs for each output of the stem, and T = 4 times of the other convolutions.
+    elements = 64 * 256 + 4 * (4 * 64 * 64 + 5 * 128 * 16 + 5 * 256 * 4 + 5 * 512)
+    assert counted.mac - folded.mac == 2 * elements
+    assert all(layer.rate > 0 for layer in folded.layers if layer.signal == "binary")
+    assert report(*args).totals == folded.totals
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+def test_output_goes_to_a_file_instead(syops, trained, here):
+    expected = syops("run", *trained)[1]
+    (here / "out.txt").write_text("old")
+    status, out, _ = syops("run", *trained, "-o", "out.txt")
+    assert (status, out) == (0, "")
+    assert (here / "out.txt").read_text(encoding="utf-8") == expected
+    assert not list(here.glob(".out*"))
+
+
+def test_a_link_stays_a_link(syops, trained, here):
+    (here / "real.txt").write_text("old")
+    (here / "link.txt").symlink_to("real.txt")
+    assert syops("run", *trained, "-o", "link.txt")[0] == 0
+    assert (here / "link.txt").is_symlink()
+    assert (here / "real.txt").read_text().startswith("Net")
+
+
+def test_what_cannot_be_written_is_found_before_anything_else(syops, here):
+    (here / "folder").mkdir()
+    for path in ("nowhere/out.txt", "folder", "/dev/null", "clinets.py/out.txt"):
+        status, _, err = syops("run", "no-such-model", "-o", path)
+        assert status == 2
+        assert path in err
+        assert "no-such-model" not in err
+
+
+def test_a_write_that_fails_leaves_the_old_file(syops, trained, here, monkeypatch):
+    (here / "out.txt").write_text("old")
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    status, _, err = syops("run", *trained, "-o", "out.txt")
+    assert status == 2
+    assert err == "syops: error: cannot write out.txt: No space left on device\n"
+    assert [path.name for path in here.glob("*out*")] == ["out.txt"]
+    assert (here / "out.txt").read_text() == "old"
+
+
+# --- mistakes ---------------------------------------------------------------------------------
+
+
+def bad_files():
+    np.save("x.npy", np.ones((2, 2)))
+    np.save("nan.npy", np.array([[np.nan, 1.0]]))
+    np.save("scalar.npy", np.float32(1))
+    np.save("none.npy", np.zeros((0, 2)))
+    np.save("wide.npy", np.ones((2, 7)))
+    np.save("text.npy", np.array(["a"]))
+    np.save("objects.npy", np.array([{}]), allow_pickle=True)
+    np.savez("two.npz", a=np.ones(2), b=np.ones(2))
+    for suffix in ("npy", "npz", "pt", "png", "safetensors"):
+        with open(f"corrupt.{suffix}", "wb") as file:
+            file.write(b"not what it says")
+    torch.save([1, 2], "list.pt")
+    torch.save(torch.nn.Linear(2, 2), "pickled.pt")
+    torch.save(weights(more=torch.ones(1)), "more.pt")
+    torch.save({k: v for k, v in weights().items() if k != "out.bias"}, "less.pt")
+    torch.save(weights(**{"hidden.weight": torch.ones(2, 9)}), "shape.pt")
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["rum"], ["No such command 'rum'"]),
+        (["run"], ["MODEL"]),
+        (["run", "dsnn81"], ["'dsnn81'", "did you mean 'dsnn18'"]),
+        (["run", "fsnn18", "--set", "TT=3"], ["'TT'", "T"]),
+        (["run", "fsnn18", "--set", "T=0"], ["T=0"]),
+        (["run", "clinets:Net", "--set", "T"], ["--set", "'T'"]),
+        (["run", "clinets:Net", "--set", "Q=1"], ["clinets:Net", "'Q'"]),
+        (["run", "clinets:missing"], ["clinets:missing"]),
+        (["run", "nowhere:Net"], ["nowhere"]),
+        (["run", "clinets:broken"], ["clinets:broken", "RuntimeError: no such luck"]),
+        (["run", "clinets:complains"], ["first line second line"]),
+        (["run", "clinets:number"], ["clinets:number", "int", "torch.nn.Module"]),
+        (["run", "clinets:instance"], ["clinets:instance", "function or class"]),
+        (["run", "clinets:scripted", "--input", "x.npy"], ["scripted"]),
+        (["run", "clinets:Net", "--energy", "horowitz"], ["'horowitz'", "horowitz45-fp32"]),
+        (["run", "clinets:Net", "--format", "xml"], ["--format", "xml"]),
+        (["run", "clinets:Net", "--format", "json", "--depth", "1"], ["--depth", "json"]),
+        (["run", "clinets:Net", "--depth", "0"], ["--depth"]),
+        (["run", "clinets:Net", "--input-shape", "3,x"], ["--input-shape", "'3,x'"]),
+        (["run", "clinets:Net", "--input-shape", "3,0"], ["--input-shape"]),
+        (["run", "clinets:Net", "--input", "x.npy", "--input-shape", "2"], ["--input-shape"]),
+        (["run", "clinets:Net", "--input", "missing.npy"], ["missing.npy"]),
+        (["run", "clinets:Net", "--input", "corrupt.npy"], ["corrupt.npy", "numpy.save"]),
+        (["run", "clinets:Net", "--input", "corrupt.npz"], ["corrupt.npz"]),
+        (["run", "clinets:Net", "--input", "corrupt.pt"], ["corrupt.pt"]),
+        (["run", "clinets:Net", "--input", "corrupt.png"], ["corrupt.png", "image"]),
+        (["run", "clinets:Net", "--input", "text.npy"], ["text.npy", "numbers"]),
+        (["run", "clinets:Net", "--input", "objects.npy"], ["objects.npy"]),
+        (["run", "clinets:Net", "--input", "list.pt"], ["list.pt", "tensors"]),
+        (["run", "clinets:Net", "--input", "pickled.pt"], ["pickled.pt"]),
+        (["run", "clinets:Net", "--input", "nan.npy"], ["hidden", "NaN"]),
+        (["run", "clinets:Net", "--input", "scalar.npy"], ["dimension"]),
+        (["run", "clinets:Net", "--input", "none.npy"], ["no samples"]),
+        (["run", "clinets:Net", "--input", "wide.npy"], ["hidden"]),
+        (["run", "clinets:Net", "--input", "x.npy", "--batch-dim", "2"], ["batch_dim=2"]),
+        (
+            ["run", "clinets:Net", "--input", "x.npy", "--batch-dim", "2", "--batch-size", "1"],
+            ["--batch-dim 2", "[2, 2]"],
+        ),
+        (["run", "clinets:Net", "--input", "two.npz", "--batch-size", "1"], ["--batch-size"]),
+        (["run", "clinets:Net", "--weights", "missing.pt"], ["missing.pt"]),
+        (["run", "clinets:Net", "--weights", "corrupt.pt"], ["corrupt.pt", "state dict"]),
+        (["run", "clinets:Net", "--weights", "corrupt.safetensors"], ["corrupt.safetensors"]),
+        (["run", "clinets:Net", "--weights", "list.pt"], ["list.pt", "state dict"]),
+        (["run", "clinets:Net", "--weights", "pickled.pt"], ["pickled.pt", "state dict"]),
+        (["run", "clinets:Net", "--weights", "more.pt"], ["more.pt", "unexpected keys: more"]),
+        (["run", "clinets:Net", "--weights", "less.pt"], ["less.pt", "missing keys: out.bias"]),
+        (
+            ["run", "clinets:Net", "--weights", "shape.pt"],
+            ["wrong shapes: hidden.weight ([2, 9] instead of [2, 2])"],
+        ),
+        (["run", "fsnn18", "--weights", "less.pt"], ["missing keys: conv1.weight", "more"]),
+        (["run", "fsnn18", "--input", "nan.npy"], ["NaN"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) and value[0] == "run" else "",
+)
+def test_a_mistake_gets_one_line_and_status_2(syops, args, words):
+    bad_files()
+    status, out, err = syops(*args)
+    *notes, line = err.splitlines()
+    assert status == 2
+    assert out == ""
+    assert all(note.startswith("syops: note: ") for note in notes)
+    assert line.startswith("syops: error: ")
+    assert [word for word in words if word not in line] == []
+    assert "Traceback" not in err
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ("executed",)
+
+
+@pytest.mark.parametrize("option", ["--weights", "--input"])
+@pytest.mark.parametrize("path", ["evil.pt", "evil.npy"])
+def test_no_code_in_a_file_is_executed(syops, here, option, path):
+    torch.save(Evil(), "evil.pt")
+    np.save("evil.npy", np.array([Evil()]), allow_pickle=True)
+    assert syops("run", "clinets:Net", option, path)[0] == 2
+    assert not (here / "executed").exists()
+
+
+def test_an_interrupt_is_no_traceback(syops, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("syops.loading.load_model", interrupted)
+    status, _, err = syops("run", "fsnn18")
+    assert status == 130
+    assert err.split() == ["syops:", "interrupted"]

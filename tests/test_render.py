@@ -1,0 +1,238 @@
+"""Text and CSV of reports made by hand, with counts that can be checked in the head."""
+
+import csv
+import io
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from syops.energy import EnergyModel
+from syops.errors import SyopsValueError
+from syops.ledger import Drive, Row
+from syops.render import quantity, render_csv, render_table
+from syops.report import Report
+from syops.signals import Evidence
+
+BINARY = Evidence(derived=frozenset({("", 0), ("", 1)}))
+
+
+def spiking(path, dense, rate, events=0, kind="conv", **more):
+    """A row with spikes at ``rate``, out of a thousand entries."""
+    rate = Fraction(rate).limit_denominator(1000)
+    drive = Drive(BINARY, 1000, int(1000 * rate), dense * rate, events)
+    return Row(path, kind, kind, calls=1, dense=dense, drives=(drive,), **more)
+
+
+def analog(path, dense, kind="conv", **more):
+    return Row(path, kind, kind, calls=1, dense=dense, **more)
+
+
+REPORT = Report(
+    model="Net",
+    rows=(
+        analog("stem", 2_000_000, params=10),
+        Row("stem_bn", "norm", "batch_norm", dense=600, folded="stem"),
+        Row("spike", "neuron", "IFNode", dense=3_000, mac=3_000),
+        spiking("block.a.conv", 40_000_000, 0.25, events=9_000_000, params=20),
+        spiking("block.a.add", 0, 0, kind="conv"),
+        spiking("block.b.conv", 20_000_000, 0.1, events=1_900_000, params=30),
+        Row("block.b", "add", "add", dense=5_000, ac=5_000),
+        analog("block.b.proj", 200_000, "linear", params=40),
+    ),
+    samples=2,
+    energy=EnergyModel("mine", e_ac_pj=1, e_mac_pj=10),
+    time_steps=4,
+    params=1_234_567,
+    input_shape=(2, 3, 8, 8),
+    ann_mac=Fraction(3_500_000),
+    conventions={"ac": "rate"},
+)
+# Per sample: 5 M + 1 M AC at 1 pJ, 1 M + 0.1 M MAC at 10 pJ: 17 µJ. Dense: 30 M AC, so at most
+# 41 µJ. The ANN: 35 µJ.
+TABLE = """\
+Net: 1.23 M parameters, T = 4, input 2x3x8x8; mean of 2 samples
+
+layer         kind    signal   rate      AC     MAC   energy  share
+------------  ------  ------  -----  ------  ------  -------  -----
+stem          conv    analog      -       -  1.00 M  10.0 µJ  58.8%
+block.a.conv  conv    binary  0.250  5.00 M       -  5.00 µJ  29.4%
+block.a.add   conv    binary  0.000       0       -      0 J   0.0%
+block.b.conv  conv    binary  0.100  1.00 M       -  1.00 µJ   5.9%
+block.b.proj  linear  analog      -       -   100 k  1.00 µJ   5.9%
+------------  ------  ------  -----  ------  ------  -------  -----
+total                         0.200  6.00 M  1.10 M  17.0 µJ
+
+Dynamic consumption (DC), at the measured firing rates: 17.0 µJ
+  = 6.00 M AC x 1 pJ + 1.10 M MAC x 10 pJ (mine)
+Estimated consumption (EC), at firing rates from 0 to 1: 11.0 µJ to 41.0 µJ
+  = 0 to 30.0 M AC x 1 pJ + 1.10 M MAC x 10 pJ
+2.06 times less energy than the same network as an ANN: E(SNN)/E(ANN) = 0.486
+
+Folded into the layers before them, at no cost: 1 BatchNorm
+Outside the totals, as in the paper: neuron 1.50 k MAC, add 2.50 k AC"""
+
+
+def line_of(text, start):
+    (line,) = [line for line in text.splitlines() if line.startswith(start)]
+    return line
+
+
+def rows_of(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (1.7e9, "", "1.70 G"),
+        (2.07e-3, "J", "2.07 mJ"),
+        (0, "", "0"),
+        (0, "J", "0 J"),
+        (0.5, "", "0.500"),
+        (12.34, "", "12.3"),
+        (999, "", "999"),
+        (999.6, "", "1.00 k"),
+        (999_600, "", "1.00 M"),
+        (999_400, "", "999 k"),
+        (1e-12, "J", "1.00 pJ"),
+        (4.56e-6, "J", "4.56 µJ"),
+        (31.4, "J", "31.4 J"),
+        (2e21, "", "2000 E"),
+    ],
+)
+def test_quantities_have_three_digits_and_a_prefix(value, unit, text):
+    assert quantity(value, unit) == text
+
+
+def test_the_table_reads_as_it_should():
+    assert render_table(REPORT) == TABLE
+    assert str(REPORT) == TABLE
+
+
+def test_a_depth_adds_up_what_lies_below_it():
+    text = render_table(REPORT, depth=1)
+    # Rates weighted with the dense counts: (20 M x 0.25 + 10 M x 0.1) / 30 M.
+    assert line_of(text, "block ").split() == [
+        *("block", "mixed", "mixed", "0.200", "6.00", "M", "100", "k", "7.00", "µJ", "41.2%"),
+    ]
+    assert line_of(text, "stem ").split() == line_of(TABLE, "stem ").split()
+    assert "block.a" not in text
+    deeper = render_table(REPORT, depth=2)
+    assert line_of(deeper, "block.a ").split()[3:6] == ["0.250", "5.00", "M"]
+    assert render_table(REPORT, depth=9) == TABLE
+
+
+@pytest.mark.parametrize("render", [render_table, render_csv])
+def test_a_depth_below_one_is_refused(render):
+    with pytest.raises(SyopsValueError, match="depth must be at least 1, got 0"):
+        render(REPORT, depth=0)
+
+
+def test_events_are_shown_where_they_are_what_is_priced():
+    text = render_table(replace(REPORT, conventions={"ac": "events"}))
+    assert line_of(text, "block.a.conv").split()[3:6] == ["0.250", "4.50", "M"]
+    assert line_of(text, "total").split()[2:4] == ["5.45", "M"]
+    assert "16.4 µJ" in line_of(text, "Dynamic")
+
+
+@pytest.mark.parametrize(
+    ("ann", "words"),
+    [
+        (3_400_000, "2 times less energy than the same network as an ANN"),
+        (680_000, "2.5 times as much energy as the same network as an ANN"),
+        (1_700_000, "1 times as much energy"),
+    ],
+)
+def test_the_ratio_in_words(ann, words):
+    assert words in render_table(replace(REPORT, ann_mac=Fraction(ann)))
+
+
+def test_why_there_is_no_ratio():
+    text = render_table(replace(REPORT, ann_mac=None, time_steps=None))
+    assert "not available: its time-steps are not known" in " ".join(text.split())
+    assert "T =" not in text
+    assert "is not available\n" in render_table(replace(REPORT, ann_mac=None))
+
+
+def test_kinds_that_are_asked_for_get_lines_and_the_rest_is_said_to_be_outside():
+    text = render_table(REPORT.select(["conv", "neuron"]))
+    assert line_of(text, "spike").split()[:2] == ["spike", "neuron"]
+    assert line_of(text, "Outside").endswith("add 2.50 k AC, linear 100 k MAC")
+
+
+def test_what_was_not_counted_and_the_notes_are_told():
+    report = replace(
+        REPORT, unaccounted={"aten.foo at block.a": 3, "aten.bar at stem": 1}, notes=("mind this",)
+    )
+    text = render_table(report)
+    assert "no rule for it: aten.foo at block.a, called 3 times" in text
+    assert "no rule for it: aten.bar at stem, called once" in text
+    assert text.endswith("Note: mind this")
+
+
+def test_long_names_and_notes_stay_within_80_columns():
+    long = "module.backbone.stages.3.blocks.1.attention.projection"
+    report = replace(
+        REPORT,
+        rows=(*REPORT.rows, spiking(long, 12_340_000_000, 0.987, kind="matmul")),
+        notes=("a word " * 40,),
+        unaccounted={"aten.a_long_operator at " + long: 1234},
+    )
+    text = render_table(report)
+    assert max(map(len, text.splitlines())) <= 80
+    assert line_of(text, "module.").split()[0] == "module...tion.projection"
+
+
+def test_a_report_of_nothing():
+    empty = Report("Empty", (), 1, EnergyModel("mine", 1, 10))
+    text = render_table(empty)
+    assert line_of(text, "total").split() == ["total", "-", "0", "-", "0", "J"]
+    assert len(render_csv(empty).splitlines()) == 1
+    assert render_table(empty, depth=1) == text
+
+
+def test_energy_that_costs_nothing():
+    free = replace(REPORT, energy=EnergyModel("free", 0, 0))
+    text = render_table(free)
+    assert line_of(text, "stem ").split()[-3:] == ["0", "J", "0.0%"]
+    assert "not available" in text
+    silent = replace(REPORT, energy=EnergyModel("macs are free", 0, 0), ann_mac=Fraction(0))
+    assert "not available" in render_table(silent)
+
+
+def test_the_ratio_of_a_silent_network():
+    silent = replace(REPORT, rows=(spiking("conv", 1000, 0),))
+    assert "No energy, compared with the same network as an ANN" in render_table(silent)
+
+
+def test_csv_holds_every_row_in_full_and_says_which_count():
+    rows = rows_of(render_csv(REPORT))
+    assert [row["name"] for row in rows] == [row.path for row in REPORT.rows]
+    first, conv = rows[0], rows[3]
+    assert (first["mac"], first["rate"], first["signal"]) == ("1000000.0", "", "analog")
+    assert (conv["ac"], conv["ac_events"], conv["dense"]) == (
+        "5000000.0",
+        "4500000.0",
+        "20000000.0",
+    )
+    assert float(conv["energy_mj"]) == pytest.approx(5e-3)
+    assert rows[1]["folded"] == "stem"
+    assert [row["counted"] for row in rows] == [
+        *("True", "True", "False", "True", "True", "True", "False", "True")
+    ]
+
+
+def test_csv_of_blocks_keeps_apart_what_counts_and_what_does_not():
+    rows = rows_of(render_csv(REPORT, depth=1))
+    blocks = [row for row in rows if row["name"] == "block"]
+    inside, outside = sorted(blocks, key=lambda row: row["counted"], reverse=True)
+    assert (inside["counted"], inside["ac"], inside["mac"]) == ("True", "6000000.0", "100000.0")
+    assert (inside["calls"], inside["params"]) == ("4", "90")
+    assert (outside["counted"], outside["ac"]) == ("False", "2500.0")
+
+
+def test_csv_quotes_names_that_need_it():
+    report = replace(REPORT, rows=(analog('a,"b"', 10),))
+    (row,) = rows_of(render_csv(report))
+    assert row["name"] == 'a,"b"'
