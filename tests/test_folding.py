@@ -1,0 +1,806 @@
+"""Folding against the unfolded network, Eq. 16 by hand, and a brute-force search for pairs."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spikingjelly.activation_based import functional, layer, neuron
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from syops.errors import ForwardError, SyopsTypeError, SyopsValueError
+from syops.folding import fold_bn, plan_folding
+from syops.models import create_model
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*batch norms were not folded")
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def image(*shape):
+    return torch.randn(*(shape or (2, 3, 6, 6)), dtype=torch.float64)
+
+
+def prepare(model):
+    """`model` in double precision, its norms with statistics that are far from the identity."""
+    for m in model.modules():
+        if isinstance(m, nn.modules.batchnorm._BatchNorm):
+            if m.running_mean is not None:
+                m.running_mean.normal_()
+                m.running_var.uniform_(0.3, 3)
+            for parameter in (m.weight, m.bias):
+                if parameter is not None:
+                    nn.init.normal_(parameter)
+    return model.double().eval()
+
+
+def outputs(model, *args, steps=1):
+    """Of `steps` calls from the reset state."""
+    functional.reset_net(model)
+    with torch.no_grad():
+        called = [model(*(copy.deepcopy(a) for a in args)) for _ in range(steps)]
+    functional.reset_net(model)
+    return [t for t in torch.utils._pytree.tree_leaves(called) if isinstance(t, torch.Tensor)]
+
+
+def assert_same(model, folded, *args, steps=1):
+    before, after = outputs(model, *args, steps=steps), outputs(folded, *args, steps=steps)
+    assert len(before) == len(after)
+    for a, b in zip(before, after, strict=True):
+        assert a.dtype == torch.float64
+        torch.testing.assert_close(b, a, rtol=1e-10, atol=1e-10)
+
+
+def check(model, *args, pairs, steps=1, given=(True, False)):
+    """The folded model does what `model` does, and just these pairs were folded."""
+    model = prepare(model)
+    for inputs in [args if example else None for example in given]:
+        plan = plan_folding(model, inputs)
+        folded = fold_bn(model, inputs)
+        assert sorted(plan.folded) == sorted(pairs)
+        for synapse, norm in pairs:
+            assert isinstance(folded.get_submodule(norm), nn.Identity)
+            assert folded.get_submodule(synapse).bias is not None
+        left = {
+            p for p, m in folded.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
+        }
+        assert left == set(plan.unfolded)
+        assert_same(model, folded, *args, steps=steps)
+
+
+def why_not(model, *args, norm="bn", steps=1, inputs=True):
+    """The reason for which `norm` was not folded; the model still works the same."""
+    model = prepare(model)
+    args = args or (image(),)
+    example = args if inputs else None
+    plan = plan_folding(model, example)
+    assert plan.folded == ()
+    assert_same(model, fold_bn(model, example), *args, steps=steps)
+    return plan.unfolded[norm]
+
+
+class Net(nn.Module):
+    """Modules and what to do with them."""
+
+    def __init__(self, run, **modules):
+        super().__init__()
+        self.run = run
+        for name, module in modules.items():
+            setattr(self, name, module)
+
+    def forward(self, x):
+        return self.run(self, x)
+
+
+def conv(c_in=3, c_out=4, **kwargs):
+    return nn.Conv2d(c_in, c_out, 3, padding=1, **kwargs)
+
+
+def pair(run):
+    return Net(run, conv=conv(), bn=nn.BatchNorm2d(4))
+
+
+PAIR = [("conv", "bn")]
+
+
+# --- the fusion itself ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize(
+    ("synapse", "norm", "shape"),
+    [
+        (lambda b: nn.Conv1d(4, 6, 3, groups=2, bias=b), nn.BatchNorm1d, (2, 4, 7)),
+        (lambda b: nn.Conv2d(4, 6, 3, stride=2, dilation=2, bias=b), nn.BatchNorm2d, (2, 4, 7, 8)),
+        (
+            lambda b: nn.Conv2d(6, 6, 3, padding="same", padding_mode="reflect", groups=6, bias=b),
+            nn.BatchNorm2d,
+            (2, 6, 5, 5),
+        ),
+        (lambda b: nn.Conv3d(2, 6, 2, bias=b), nn.BatchNorm3d, (2, 2, 3, 4, 5)),
+        (lambda b: nn.ConvTranspose1d(4, 6, 3, groups=2, bias=b), nn.BatchNorm1d, (2, 4, 5)),
+        (
+            lambda b: nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2, output_padding=1, bias=b),
+            nn.BatchNorm2d,
+            (2, 4, 3, 4),
+        ),
+        (lambda b: nn.ConvTranspose2d(6, 6, 3, groups=6, bias=b), nn.BatchNorm2d, (2, 6, 3, 4)),
+        (lambda b: nn.ConvTranspose3d(3, 6, 2, bias=b), nn.BatchNorm3d, (2, 3, 2, 3, 2)),
+        (lambda b: nn.Linear(5, 6, bias=b), nn.BatchNorm1d, (4, 5)),
+    ],
+)
+def test_every_kind_of_layer(synapse, norm, shape, affine, bias):
+    model = nn.Sequential(synapse(bias), norm(6, eps=0.1, affine=affine))
+    check(model, image(*shape), pairs=[("0", "1")])
+
+
+def test_weights_are_those_of_equation_16():
+    model = prepare(nn.Sequential(conv(3, 4), nn.BatchNorm2d(4, eps=0.01)))
+    c, n = model
+    folded = fold_bn(model)[0]
+    for i in range(4):
+        sigma = (n.running_var[i].item() + 0.01) ** 0.5
+        scale = n.weight[i].item() / sigma
+        shift = (c.bias[i].item() - n.running_mean[i].item()) * scale + n.bias[i].item()
+        torch.testing.assert_close(folded.weight[i], c.weight[i] * scale, rtol=1e-12, atol=0)
+        assert folded.bias[i].item() == pytest.approx(shift, rel=1e-12)
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_spikingjelly_layers(step_mode):
+    model = nn.Sequential(
+        layer.Conv2d(3, 4, 3, bias=False),
+        layer.BatchNorm2d(4),
+        neuron.IFNode(v_threshold=0.5),
+        layer.ConvTranspose2d(4, 6, 2, stride=2, groups=2),
+        layer.BatchNorm2d(6),
+        neuron.LIFNode(v_threshold=0.2),
+        layer.AdaptiveAvgPool2d((1, 1)),
+        layer.Flatten(),
+        layer.Linear(6, 5),
+        layer.BatchNorm1d(5),
+    )
+    functional.set_step_mode(model, step_mode)
+    x = image(4, 2, 3, 6, 6) if step_mode == "m" else image()
+    check(model, x, pairs=[("0", "1"), ("3", "4"), ("8", "9")], steps=3)
+
+
+def test_threshold_dependent_norm():
+    norm = layer.ThresholdDependentBatchNorm2d(0.7, 1.3, 4)
+    model = nn.Sequential(layer.Conv2d(3, 4, 3, step_mode="m"), norm).double().eval()
+    norm.running_mean.normal_()
+    assert norm.weight.unique().item() == pytest.approx(0.7 * 1.3)
+    x = image(4, 2, 3, 6, 6)
+    for inputs in (None, x):
+        assert_same(model, fold_bn(model, inputs), x)
+        assert plan_folding(model, inputs).folded == (("0", "1"),)
+
+
+@pytest.mark.parametrize(
+    ("container", "prefix"),
+    [
+        (layer.SeqToANNContainer, ""),
+        (layer.MultiStepContainer, ""),
+        (lambda *m: layer.StepModeContainer(False, "m", *m), ""),
+        (lambda *m: layer.StepModeContainer(True, "m", *m), ""),
+        (lambda *m: nn.Sequential(layer.SeqToANNContainer(nn.Sequential(*m))), "0.0."),
+        (
+            lambda *m: layer.ElementWiseRecurrentContainer(nn.Sequential(*m), torch.add, "m"),
+            "sub_module.",
+        ),
+    ],
+)
+def test_containers(container, prefix):
+    model = container(conv(3, 3), nn.BatchNorm2d(3))
+    check(model, image(4, 2, 3, 6, 6), pairs=[(f"{prefix}0", f"{prefix}1")])
+
+
+@pytest.mark.parametrize("container", [layer.TLastSeqToANNContainer, layer.TLastMultiStepContainer])
+def test_containers_with_time_last(container):
+    check(container(conv(), nn.BatchNorm2d(4)), image(2, 3, 6, 6, 4), pairs=[("0", "1")])
+
+
+def test_norm_outside_the_container_of_its_layer():
+    """Time and batch are split up and joined again between them."""
+    model = nn.Sequential(layer.SeqToANNContainer(conv()), layer.BatchNorm2d(4, step_mode="m"))
+    check(model, image(4, 2, 3, 6, 6), pairs=[("0.0", "1")], given=[True])
+    assert "example inputs" in plan_folding(model).unfolded["1"]
+
+
+# --- whole networks -------------------------------------------------------------------------------
+
+
+class Block(nn.Module):
+    def __init__(self, c_in, c_out, stride):
+        super().__init__()
+        # Not in the order in which they are called.
+        self.bn1, self.bn2 = layer.BatchNorm2d(c_out), layer.BatchNorm2d(c_out)
+        self.conv2 = layer.Conv2d(c_out, c_out, 3, padding=1, bias=False)
+        self.conv1 = layer.Conv2d(c_in, c_out, 3, stride, 1, bias=False)
+        self.sn1, self.sn2 = neuron.IFNode(v_threshold=0.3), neuron.IFNode(v_threshold=0.3)
+        self.downsample = nn.Identity()
+        if stride > 1:
+            self.downsample = nn.Sequential(
+                layer.Conv2d(c_in, c_out, 1, stride), layer.BatchNorm2d(c_out), neuron.IFNode()
+            )
+
+    def forward(self, x):
+        y = self.sn1(self.bn1(self.conv1(x)))
+        return self.sn2(self.bn2(self.conv2(y))) + self.downsample(x)
+
+
+class Residual(nn.Module):
+    """Stem before the repeat, blocks after it."""
+
+    def __init__(self, T=3):
+        super().__init__()
+        self.T = T
+        self.conv, self.bn = layer.Conv2d(3, 4, 3, padding=1), layer.BatchNorm2d(4)
+        self.blocks = nn.Sequential(Block(4, 4, 1), Block(4, 6, 2))
+        self.fc = nn.Linear(6, 5)
+        functional.set_step_mode(self.blocks, "m")
+
+    def forward(self, x, scale=None):
+        if scale is not None:
+            return self.conv(x) * scale
+        if x.dim() == 4:
+            x = self.bn(self.conv(x)).unsqueeze(0).repeat(self.T, 1, 1, 1, 1)
+        else:
+            T, N = x.shape[:2]
+            x = self.bn(self.conv(x.flatten(0, 1)))
+            x = x.view(T, N, *x.shape[1:])
+        x = self.blocks(x)
+        return self.fc(x.mean((3, 4)).flatten(2).mean(0)), {"features": x}
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 6, 6), (3, 2, 3, 6, 6)])
+def test_residual_network(shape):
+    pairs = [
+        ("conv", "bn"),
+        *((f"blocks.{i}.conv{n}", f"blocks.{i}.bn{n}") for i in (0, 1) for n in (1, 2)),
+        ("blocks.1.downsample.0", "blocks.1.downsample.1"),
+    ]
+    model = Residual()
+    check(model, image(*shape), pairs=pairs)
+    before = outputs(model, image(*shape))[1]
+    assert 0.01 < before.mean() < 1.99, "it says nothing without spikes"
+
+
+@pytest.mark.parametrize(("name", "count"), [("fsnn18", 20), ("dsnn18", 23), ("sew_resnet50", 53)])
+def test_bundled_models_fold_without_inputs(name, count):
+    plan = plan_folding(create_model(name))
+    assert len(plan.folded) == count
+    assert plan.unfolded == {}
+
+
+def test_bundled_model_agrees():
+    model = prepare(create_model("dsnn18", num_classes=10))
+    folded = fold_bn(model)
+    assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in folded.modules())
+    assert_same(model, folded, image(1, 3, 32, 32))
+
+
+# --- pairs that are no neighbours, or not at first sight ------------------------------------------
+
+
+class Listed(nn.Module):
+    """The modules are called through a list, which a replaced attribute would not reach."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn = conv(), nn.BatchNorm2d(4)
+        self.alias = self.bn
+        self.steps = [self.conv, self.alias]
+
+    def forward(self, x):
+        for step in self.steps:
+            x = step(x)
+        return x
+
+
+def spikformer(self, x):
+    time, batch, tokens, _ = x.shape
+    y = self.bn(self.conv(x.flatten(0, 1)).transpose(-1, -2)).transpose(-1, -2)
+    return y.reshape(time, batch, tokens, -1)
+
+
+def test_linear_and_transposed_norm():
+    model = Net(spikformer, conv=nn.Linear(6, 5), bn=nn.BatchNorm1d(5))
+    check(model, image(4, 2, 5, 6), pairs=PAIR)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda s, x: s.bn(s.conv(x)) + s.bn(s.conv(2 * x)),
+        lambda s, x: torch.stack([s.bn(s.conv(x)) for _ in range(3)]),
+        lambda s, x: torch.stack([s.bn(s.conv(xt.unsqueeze(0))) for xt in x]),
+        lambda s, x: torch.stack([s.bn(s.conv(x[t : t + 1])) for t in range(x.shape[0])]),
+        lambda s, x: s.bn(s.conv(x).transpose(2, 3).contiguous()),
+        lambda s, x: s.bn(s.conv(x.to(s.conv.weight.dtype))) * x.shape[0],
+        lambda s, x: s.bn(s.conv(x)) if isinstance(x, torch.Tensor) else s.conv(x),
+        lambda s, x: s.bn(s.conv(x if len(x.shape) == 4 else x.flatten(0, 1))),
+        lambda s, x: s.bn(s.conv(x)) * (1 if x.sum() > 0 else 2),
+    ],
+)
+def test_more_than_adjacency(run):
+    check(pair(run), image(), pairs=PAIR)
+
+
+def test_modules_called_through_a_list():
+    check(Listed(), image(), pairs=PAIR)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda s, x: s.bn(s.conv(x).unsqueeze(0).repeat(2, 1, 1, 1, 1).flatten(0, 1)),
+        lambda s, x: torch.stack([s.bn(y) for y in (lambda y: (y[:1], y[1:]))(s.conv(x))]),
+        lambda s, x: s.bn(s.conv(x).reshape(2, 4, 36, 1)[:, :, ::2]),
+    ],
+)
+def test_moves_that_depend_on_sizes_need_inputs(run):
+    check(pair(run), image(), pairs=PAIR, given=[True])
+    assert "example inputs" in plan_folding(pair(run)).unfolded["bn"]
+
+
+def test_weights_that_are_tied_to_another_layer():
+    model = pair(lambda s, x: s.bn(s.conv(x)) + s.tied(x))
+    model.tied = conv()
+    model.tied.weight = model.conv.weight
+    check(model, image(), pairs=PAIR)
+
+
+def test_single_steps_in_a_loop_of_the_caller():
+    model = nn.Sequential(layer.Conv2d(3, 4, 3), layer.BatchNorm2d(4), neuron.IFNode())
+    check(model, image(), pairs=[("0", "1")], steps=4)
+
+
+# --- pairs that must not be folded ----------------------------------------------------------------
+
+
+def in_place(s, x):
+    y = s.conv(x)
+    y.flatten(1).mul_(2)
+    return s.bn(y)
+
+
+def item_assigned(s, x):
+    y = s.conv(x)
+    y[:, 0] = 0
+    return s.bn(y)
+
+
+def kept(s, x):
+    y = s.conv(x)
+    s.seen = [y]
+    return s.bn(y)
+
+
+@pytest.mark.parametrize("inputs", [True, False])
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        (lambda s, x: s.bn(s.conv(x).relu()), "bare output"),
+        (lambda s, x: s.bn(s.conv(x) + 1), "bare output"),
+        (lambda s, x: s.bn(F.conv2d(x, s.conv.weight)), "bare output"),
+        (lambda s, x: s.bn(F.avg_pool2d(s.conv(x), 2)), "bare output"),
+        (lambda s, x: s.bn(torch.cat([s.conv(x), s.conv(x)], 2)), "bare output"),
+        (lambda s, x: s.bn(y := s.conv(x)) + y, "also goes to"),
+        (lambda s, x: (s.bn(y := s.conv(x)), y), "returns or keeps"),
+        (lambda s, x: (s.bn(y := s.conv(x)), {"y": [y[0].transpose(1, 2)]}), "returns or keeps"),
+        (kept, "returns or keeps"),
+        (lambda s, x: s.bn(s.conv(x)) + s.conv(2 * x), "also goes to"),
+        (lambda s, x: s.bn(s.conv(x)) + s.conv.forward(2 * x), "parameters of conv"),
+        (
+            lambda s, x: s.bn(s.conv(x)) + F.conv2d(x, s.conv.weight, padding=1),
+            "parameters of conv",
+        ),
+        (lambda s, x: s.bn(s.conv(x)) + s.conv.bias.sum(), "parameters of conv"),
+        (lambda s, x: s.bn(s.conv(x)) + s.bn.running_mean.sum(), "parameters of bn"),
+        (in_place, "also goes to mul_"),
+        (item_assigned, "also goes to __setitem__"),
+        (lambda s, x: s.conv(x), "not called"),
+    ],
+)
+def test_not_folded(run, reason, inputs):
+    assert reason in why_not(pair(run), inputs=inputs)
+
+
+@pytest.mark.parametrize("inputs", [True, False])
+@pytest.mark.parametrize(
+    ("run", "modules", "reason"),
+    [
+        # Two axes of the same size: the norm does not mind which.
+        (
+            lambda s, x: s.bn(s.conv(x).transpose(1, 2)),
+            {"conv": conv(3, 6), "bn": nn.BatchNorm2d(6)},
+            "channels of conv",
+        ),
+        (
+            lambda s, x: s.bn(s.conv(x).flatten(2).mT),
+            {"conv": conv(3, 36), "bn": nn.BatchNorm1d(36)},
+            "channels of conv",
+        ),
+        (
+            lambda s, x: s.bn(s.conv(x)),
+            {"bn": nn.BatchNorm2d(4, track_running_stats=False)},
+            "batch statistics",
+        ),
+        (lambda s, x: s.conv(s.bn(x)), {"bn": nn.BatchNorm2d(3)}, "bare output"),
+        (lambda s, x: s.bn(s.a(x)) + s.bn(s.conv(x)), {"a": conv()}, "layers share it: a, conv"),
+        (lambda s, x: s.bn(s.conv(x)) + s.b(s.conv(x)), {"b": nn.BatchNorm2d(4)}, "goes to b"),
+        (lambda s, x: s.bn(y := s.conv(x)) + s.b(y), {"b": conv(4, 4)}, "goes to b"),
+        (lambda s, x: s.bn(s.conv(x)), {"conv": layer.WSConv2d(3, 4, 3)}, "bare output"),
+        (
+            lambda s, x: s.bn(s.conv(x)),
+            {"conv": nn.utils.parametrizations.weight_norm(conv())},
+            "bare output",
+        ),
+    ],
+)
+def test_not_folded_because_of_the_modules(run, modules, reason, inputs):
+    model = Net(run, **{"conv": conv(), "bn": nn.BatchNorm2d(4)} | copy.deepcopy(modules))
+    assert reason in why_not(model, inputs=inputs)
+
+
+@pytest.mark.parametrize(
+    "index", [lambda x: x.dim() - 2, lambda x: x.shape[0], lambda x: len(x), lambda x: x.ndim % 3]
+)
+def test_norm_chosen_by_a_size(index):
+    norms = nn.ModuleList(nn.BatchNorm2d(4) for _ in range(4))
+    model = Net(lambda s, x: s.norms[index(x)](s.conv(x)), conv=conv(), norms=norms)
+    assert "which modules" in why_not(model, norm="norms.2", inputs=False)
+
+
+@pytest.mark.parametrize("inputs", [True, False])
+def test_norm_chosen_by_the_step_of_a_loop(inputs):
+    norms = nn.ModuleList(nn.BatchNorm2d(4) for _ in range(3))
+    model = Net(
+        lambda s, x: [s.norms[t](s.conv(xt)) for t, xt in enumerate(x)], conv=conv(), norms=norms
+    )
+    assert why_not(model, image(3, 2, 3, 6, 6), norm="norms.2", inputs=inputs)
+
+
+def test_branch_on_the_input_that_uses_the_bare_output():
+    """Both ways count where nothing is known; with inputs, the one that is taken."""
+    model = pair(lambda s, x: s.bn(s.conv(x)) if x.dim() == 4 else s.conv(x.flatten(0, 1)))
+    assert "returns or keeps" in why_not(model, inputs=False)
+    check(model, image(), pairs=PAIR, given=[True])
+
+
+@pytest.mark.parametrize("inputs", [True, False])
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_norm_per_time_step(step_mode, inputs):
+    model = nn.Sequential(
+        layer.Conv2d(3, 4, 3), layer.BatchNormThroughTime2d(4, 4, step_mode=step_mode)
+    )
+    functional.set_step_mode(model, step_mode)
+    x, steps = (image(4, 2, 3, 6, 6), 1) if step_mode == "m" else (image(), 4)
+    reason = why_not(model, x, norm="1.bn_list.0", steps=steps, inputs=inputs)
+    assert "also goes to 1.bn_list.1" in reason
+
+
+class Stateful(nn.Module):
+    """Adds the bare output from its second step on."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn, self.step = conv(), nn.BatchNorm2d(4), 0
+
+    def forward(self, x):
+        self.step += 1
+        y = self.conv(x)
+        return self.bn(y) if self.step == 1 else self.bn(y) + y
+
+
+@pytest.mark.parametrize("inputs", [True, False])
+def test_second_step_does_something_else(inputs):
+    model = prepare(Stateful())
+    assert "also goes to" in plan_folding(model, image() if inputs else None).unfolded["bn"]
+    assert model.step == 0
+
+
+@pytest.mark.parametrize("inputs", [True, False])
+def test_temporal_effective_norm_is_not_a_plain_one(inputs):
+    model = nn.Sequential(
+        layer.Conv2d(3, 4, 3, step_mode="m"), layer.TemporalEffectiveBatchNorm2d(4, 4)
+    )
+    assert "not known" in why_not(model, image(4, 2, 3, 6, 6), norm="1", inputs=inputs)
+
+
+@pytest.mark.parametrize("inputs", [True, False])
+@pytest.mark.parametrize("at", ["0", "0.0", "1"])
+def test_hooks_that_see_the_bare_output(at, inputs):
+    model = nn.Sequential(nn.Sequential(conv()), nn.BatchNorm2d(4))
+    model.get_submodule(at).register_forward_pre_hook(lambda m, args: (args[0] * 2,))
+    assert f"a hook on {at}" in why_not(model, norm="1", inputs=inputs)
+
+
+@pytest.mark.parametrize("inputs", [True, False])
+def test_weights_made_by_a_hook(inputs):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        model = nn.Sequential(nn.utils.weight_norm(conv()), nn.BatchNorm2d(4))
+    assert "parameters of 0" in why_not(model, norm="1", inputs=inputs)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda s, x: s.bn(s.conv(x)) * x.shape[0] ** [*x.shape][3],
+        lambda s, x: s.bn(s.conv(x)) * float(x.sum()),
+        lambda s, x: [s.bn(s.conv(x)), s.conv(x)][int(x.sum() > 1e9)],
+        lambda s, x: torch.cond(x.sum() > 0, lambda: s.bn(s.conv(x)), lambda: s.conv(x)),
+        lambda s, x: s.bn(s.conv(x)) if x.dim() in {4} else s.conv(x.flatten(0, 1)),
+        lambda s, x: s.bn(s.conv(x)) if x.dim() in {5} else s.conv(x.flatten(0, 1)),
+    ],
+)
+def test_what_cannot_be_followed_is_left_alone(run):
+    plan = plan_folding(pair(run))
+    assert plan.folded == ()
+    assert "cannot be followed" in plan.unfolded["bn"]
+
+
+def test_loop_until_the_values_say_so():
+    def run(s, x):
+        while x.abs().max() < 100:
+            x = s.bn(s.conv(x)) * 50
+        return x
+
+    model = prepare(Net(run, conv=conv(3, 3), bn=nn.BatchNorm2d(3)))
+    assert "loops" in plan_folding(model).unfolded["bn"]
+    check(model, image(), pairs=PAIR, given=[True])
+
+
+def test_only_the_part_that_cannot_be_followed_is_left_alone():
+    odd = pair(lambda s, x: s.bn(s.conv(x)) * float(x.sum()))
+    model = nn.Sequential(conv(3, 3), nn.BatchNorm2d(3), odd)
+    assert plan_folding(model).folded == (("0", "1"),)
+    assert "2 cannot be followed" in plan_folding(model).unfolded["2.bn"]
+    check(model, image(), pairs=[("0", "1"), ("2.conv", "2.bn")], given=[True])
+
+
+def test_model_that_takes_no_input_at_all():
+    def run(s, x):
+        y = s.bn(s.conv(x))
+        if x.dim() == 4:
+            raise ValueError("no")
+        raise ValueError("no", y)
+
+    assert "cannot be followed" in plan_folding(pair(run)).unfolded["bn"]
+
+
+# --- random networks ------------------------------------------------------------------------------
+
+
+class Program(nn.Module):
+    """A random network of two convolutions and two norms; its result is all that is not used up.
+
+    As many rows and columns as channels: no shape tells a wrong axis.
+    """
+
+    def __init__(self, steps):
+        super().__init__()
+        self.convs = nn.ModuleList(conv(3, 3) for _ in range(2))
+        self.bns = nn.ModuleList(nn.BatchNorm2d(3) for _ in range(2))
+        self.steps = steps
+
+    def forward(self, x):
+        values, used = [x], set()
+        for kind, which, a, b in self.steps:
+            a, b = a % len(values), b % len(values)
+            used.add(a)
+            if kind == "conv":
+                values.append(self.convs[which](values[a]))
+            elif kind == "bn":
+                values.append(self.bns[which](values[a]))
+            elif kind == "transpose":
+                values.append(values[a].transpose(2 - which, 3))
+            elif kind == "tanh":
+                values.append(values[a].tanh())
+            elif kind == "add_":
+                values[a].add_(1)
+            else:
+                used.add(b)
+                values.append(values[a] + values[b])
+        return [v for i, v in enumerate(values) if i not in used]
+
+
+kinds = st.sampled_from(["conv", "conv", "conv", "bn", "bn", "bn", "transpose", "tanh", "add"])
+latest = st.sampled_from([-1, -1, -1, -2, -3, 0])
+
+
+def programs(kinds):
+    return st.lists(
+        st.tuples(kinds, st.sampled_from([0, 1]), latest, latest), min_size=2, max_size=7
+    )
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(programs(st.one_of(kinds, st.just("add_"))), st.booleans())
+def test_random_networks_compute_the_same(steps, example):
+    torch.manual_seed(1)
+    model, x = prepare(Program(steps)), image(3, 3, 3, 3)
+    assert_same(model, fold_bn(model, (x,) if example else None), x)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(programs(kinds), st.booleans())
+def test_random_networks_are_folded_where_it_can_be_done(steps, example):
+    """Which pairs can be folded is found by trying each one alone."""
+    torch.manual_seed(1)
+    model, x = prepare(Program(steps)), image(3, 3, 3, 3)
+    expected = set()
+    truth = outputs(model, x)
+    for j in range(2):
+        without = copy.deepcopy(model)
+        without.bns[j] = nn.Identity()
+        if all(torch.equal(a, b) for a, b in zip(truth, outputs(without, x), strict=True)):
+            continue  # not called
+        for i in range(2):
+            tried = copy.deepcopy(without)
+            tried.convs[i] = fuse_conv_bn_eval(model.convs[i], model.bns[j])
+            result = outputs(tried, x)
+            if all(torch.allclose(a, b, atol=1e-9) for a, b in zip(truth, result, strict=True)):
+                expected.add((f"convs.{i}", f"bns.{j}"))
+    assert set(plan_folding(model, (x,) if example else None).folded) == expected
+
+
+# --- manners --------------------------------------------------------------------------------------
+
+
+def test_model_is_as_it_was():
+    model = prepare(Residual()).train()
+    model.blocks[0].eval()
+    x = image()
+    with torch.random.fork_rng():
+        model(x)[0].sum().backward()  # leaves states with a graph, and gradients
+    calls = []
+    handles = [m.register_forward_hook(lambda *a: calls.append(a)) for m in model.modules()]
+
+    def state():
+        return [
+            (
+                *(path, id(m), m.training),
+                *((k, id(v)) for k, v in vars(m).items()),
+                *(list(m._forward_hooks), list(m._forward_pre_hooks)),
+                *((k, id(v)) for k, v in getattr(m, "_memories", {}).items()),
+                *((k, id(v), id(v.grad)) for k, v in m._parameters.items() if v is not None),
+            )
+            for path, m in model.named_modules()
+        ]
+
+    before, values = state(), copy.deepcopy(model.state_dict())
+    memories = [m.v.detach().clone() for m in model.modules() if isinstance(m, neuron.IFNode)]
+    rng = torch.get_rng_state()
+    given = x.clone()
+    for inputs in (None, x):
+        plan_folding(model, inputs)
+        folded = fold_bn(model, inputs)
+        assert not any(m.training for m in folded.modules())
+        assert not {id(p) for p in folded.parameters()} & {id(p) for p in model.parameters()}
+    assert state() == before
+    assert calls == []
+    assert torch.equal(rng, torch.get_rng_state())
+    assert torch.equal(given, x)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, values[key]), key
+    after = [m.v for m in model.modules() if isinstance(m, neuron.IFNode)]
+    assert all(torch.equal(a, b) for a, b in zip(memories, after, strict=True))
+    for handle in handles:
+        handle.remove()
+
+
+def test_model_that_changes_its_input_does_not_change_ours():
+    model = prepare(pair(lambda s, x: s.bn(s.conv(x.mul_(2)))))
+    x = image()
+    given = x.clone()
+    fold_bn(model, x)
+    assert torch.equal(x, given)
+
+
+def test_trainability_and_dtype_are_kept():
+    model = nn.Sequential(conv(), nn.BatchNorm2d(4)).half()
+    model[0].weight.requires_grad_(False)
+    folded = fold_bn(model)
+    assert folded[0].weight.dtype == folded[0].bias.dtype == torch.float16
+    assert not folded[0].weight.requires_grad
+    assert fold_bn(nn.Sequential(conv(), nn.BatchNorm2d(4)))[0].weight.requires_grad
+
+
+def test_folding_twice_changes_nothing():
+    model = prepare(
+        nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), conv(), nn.BatchNorm2d(4))[:2]
+    )
+    once = fold_bn(model)
+    assert plan_folding(once).folded == ()
+    assert_same(model, fold_bn(once), image(2, 3))
+
+
+def test_norm_that_takes_another_axis_for_other_inputs():
+    """[N, C] -> Linear -> BatchNorm1d is folded; [N, L, C] with L = C is another matter."""
+    model = prepare(nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5)))
+    x = image(3, 5, 6)
+    folded = fold_bn(model)
+    assert_same(model, folded, image(3, 6))
+    with pytest.raises(SyopsValueError, match=r"folded for \[2\] dimensions got 3"):
+        folded(x)
+    assert "channels" in plan_folding(model, x).unfolded["1"]
+
+
+def test_user_is_told():
+    model = nn.Sequential(conv(), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4))
+    with pytest.warns(UserWarning, match=r"1 batch norms were not folded:\n  3: its input is not"):
+        fold_bn(model, image().float())
+    text = str(plan_folding(model))
+    assert "1: folded into 0" in text
+    assert "3: its input is not the bare output" in text
+
+
+def test_nothing_is_said_where_all_is_folded(recwarn):
+    fold_bn(nn.Sequential(conv(), nn.BatchNorm2d(4)))
+    assert not recwarn
+
+
+@pytest.mark.parametrize("inputs", [image(), (image(),), {"x": image()}, {"x": image(), "y": 1}])
+def test_forms_of_inputs(inputs):
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.bn = conv(), nn.BatchNorm2d(4)
+
+        def forward(self, x, *, y=0):
+            return self.bn(self.conv(x)) + y
+
+    assert plan_folding(prepare(Two()), inputs).folded == (("conv", "bn"),)
+
+
+def test_required_keyword_arguments_are_symbols_too():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.bn = conv(), nn.BatchNorm2d(4)
+
+        def forward(self, *x, y):
+            return self.bn(self.conv(x[0])) + (0 if y is None else y)
+
+    assert plan_folding(Two()).folded == (("conv", "bn"),)
+
+
+@pytest.mark.parametrize("function", [fold_bn, plan_folding])
+@pytest.mark.parametrize("model", [None, "resnet18", torch.zeros(3), nn.Linear, lambda x: x])
+def test_no_module(function, model):
+    with pytest.raises(SyopsTypeError, match="model: expected a torch.nn.Module"):
+        function(model)
+
+
+def test_scripted_module():
+    with pytest.raises(SyopsTypeError, match="scripted"):
+        fold_bn(nn.Sequential(torch.jit.script(nn.Sequential(conv(), nn.BatchNorm2d(4)))))
+
+
+def test_module_that_cannot_be_copied():
+    model = nn.Sequential(conv(), nn.BatchNorm2d(4))
+    model.stream = (i for i in range(3))
+    with pytest.raises(SyopsTypeError, match="copy"):
+        fold_bn(model)
+
+
+def test_inputs_of_another_type():
+    with pytest.raises(SyopsTypeError, match="inputs: expected a tensor.* got list"):
+        fold_bn(nn.Sequential(conv(), nn.BatchNorm2d(4)), [image()])
+
+
+def test_inputs_that_the_model_rejects():
+    with pytest.raises(ForwardError, match="failed on the example inputs") as caught:
+        fold_bn(nn.Sequential(conv(), nn.BatchNorm2d(4)), image(2, 5, 6, 6).float())
+    assert isinstance(caught.value.__cause__, RuntimeError)

@@ -1,0 +1,167 @@
+"""Signals: evidence joined in any order, and tables that are never smaller than the truth."""
+
+from __future__ import annotations
+
+import itertools
+from functools import reduce
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from syops import get_model_syops
+from syops.ledger import Ledger
+from syops.observer import Observer
+from syops.signals import Evidence, Opaque, Seen, Table, evidence_of
+
+VALUES = st.sampled_from([-2, -1, 0, 1, 2, 0.5, -0.5])
+EVIDENCE = st.one_of(
+    st.just(Evidence(analog=True)),
+    st.just(Evidence(integer=True)),
+    st.frozensets(VALUES, min_size=1, max_size=3).map(
+        lambda values: Evidence(derived=frozenset(("", v) for v in values))
+    ),
+    st.frozensets(VALUES, min_size=1, max_size=3).map(
+        lambda values: Evidence(
+            seen=Seen(min(values), max(values), all(v == int(v) for v in values))
+        )
+    ),
+)
+
+
+@given(st.lists(EVIDENCE, min_size=1, max_size=5), st.randoms())
+def test_the_class_does_not_depend_on_order_or_grouping(parts, random):
+    whole = reduce(Evidence.join, parts)
+    shuffled = list(parts)
+    random.shuffle(shuffled)
+    cut = random.randrange(len(shuffled) + 1)
+    halves = [reduce(Evidence.join, half, Evidence()) for half in (shuffled[:cut], shuffled[cut:])]
+    assert halves[0].join(halves[1]) == whole
+    assert whole.join(whole) == whole
+
+
+@pytest.mark.parametrize(
+    ("values", "signal"),
+    [
+        ({0}, "binary"), ({1}, "binary"), ({0, 1}, "binary"), ({True, False}, "binary"),
+        ({-1}, "ternary"), ({-1, 0, 1}, "ternary"), ({0, 0.3}, "scaled"), ({-2, 0, 2}, "scaled"),
+        ({0, 2}, "scaled"), ({0, 1, 2}, "graded"), ({-3, 1}, "graded"), ({0, 0.5, 1}, "analog"),
+    ],
+)  # fmt: skip
+def test_the_class_of_a_derived_set(values, signal):
+    assert evidence_of(Table((), tuple(values))).signal == signal
+
+
+@pytest.mark.parametrize(
+    ("seen", "signal"),
+    [
+        (Seen(0, 0, True), "binary"), (Seen(0, 1, True), "binary"), (Seen(-1, 1, True), "ternary"),
+        (Seen(0, 2, True), "graded"), (Seen(2, 2, True), "graded"), (Seen(0, 0.5, False), "analog"),
+        (Seen(0, 1, False), "analog"),
+    ],
+)  # fmt: skip
+def test_from_data_only_zeros_ones_and_minus_ones_are_spikes(seen, signal):
+    assert Evidence(seen=seen).signal == signal
+
+
+UNARY = {
+    "1 - a": lambda a: 1 - a,
+    "-a": lambda a: -a,
+    "2 * a": lambda a: 2 * a,
+    "a / 4": lambda a: a / 4,
+    "a.clamp(0, 1)": lambda a: a.clamp(0, 1),
+    "a.abs()": torch.abs,
+    "a > 0": lambda a: (a > 0).float(),
+    "a.bool()": lambda a: a.bool().float(),
+    "a.int()": lambda a: a.int().float(),
+    "relu": torch.relu,
+    "sign": torch.sign,
+    "roll": lambda a: a.roll(1, 0),
+    "flip": lambda a: a.flip(0),
+    "clone": torch.clone,
+    "reshape": lambda a: a.reshape(2, -1).reshape(-1),
+    "a += 1": lambda a: a.clone().add_(1),
+    "first twice": lambda a: a[:1].expand(a.shape[0]),
+}
+BINARY = {
+    "+": torch.add,
+    "-": torch.sub,
+    "*": torch.mul,
+    "max": torch.maximum,
+    "min": torch.minimum,
+    "==": lambda a, b: (a == b).float(),
+    "where": lambda a, b: torch.where(a > 0, b, a),
+    "masked": lambda a, b: a.masked_fill(b > 0, 0.0),
+    "a -= b": lambda a, b: a.clone().sub_(b),
+    "stacked": lambda a, b: torch.stack([a, b]).sum(0),
+}
+EXPRESSION = st.recursive(
+    st.sampled_from(["x", "y", "z"]),
+    lambda inner: st.one_of(
+        st.tuples(st.sampled_from(sorted(UNARY)), inner),
+        st.tuples(st.sampled_from(sorted(BINARY)), inner, inner),
+    ),
+    max_leaves=6,
+)
+MOVES = {"roll", "flip", "first twice", "stacked"}
+
+
+def evaluate(expression, tensors):
+    if isinstance(expression, str):
+        return tensors[expression]
+    name, *operands = expression
+    function = UNARY.get(name) or BINARY[name]
+    return function(*(evaluate(operand, tensors) for operand in operands))
+
+
+def operators(expression):
+    if isinstance(expression, str):
+        return set()
+    name, *operands = expression
+    return {name}.union(*(operators(operand) for operand in operands))
+
+
+@settings(max_examples=150, deadline=None)
+@given(EXPRESSION)
+def test_a_derived_set_holds_every_value_and_is_exact_where_positions_stay(expression):
+    """All assignments of three spike tensors at once: 8 positions, each a different one."""
+    rows = torch.tensor(list(itertools.product([0.0, 1.0], repeat=3)))
+    inputs = dict(zip("xyz", rows.T.contiguous(), strict=True))
+    found = []
+
+    class Model(nn.Module):
+        def forward(self, x, y, z):
+            out = evaluate(expression, {"x": x, "y": y, "z": z})
+            found.append(observer._pass.tensors.signal(out))
+            return out
+
+    model = Model()
+    with torch.no_grad(), Observer(model, Ledger()) as observer:
+        out = observer.run(tuple(inputs.values()), {}, (0, 1))
+    (signal,) = found
+    if isinstance(signal, Opaque):
+        return
+    seen = set(out.tolist())
+    assert seen <= {float(value) for value in signal.support}
+    if not operators(expression) & MOVES:
+        assert seen == {float(value) for value in signal.support}
+
+
+def test_a_network_of_logic_stays_binary_beyond_the_limit_of_atoms():
+    class Deep(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 1)
+
+        def forward(self, *spikes):
+            x = spikes[0]
+            for s in spikes[1:]:
+                x = s * (1 - x) + x * (1 - s)
+                x = s + x - s * x
+            return self.fc(x)
+
+    spikes = tuple((torch.rand(3, 4) < 0.5).float() for _ in range(40))
+    report = get_model_syops(Deep(), spikes, input_signal="binary")
+    assert [row.signal for row in report.layers if row.kind == "linear"] == ["binary"]
