@@ -290,6 +290,7 @@ def test_inside_inference_mode():
     assert get_model_syops(Decorated(), SPIKES).totals == expected.totals
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_counted_pass_keeps_no_tensors_alive():
     model = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 2))
     get_model_syops(model, SPIKES)

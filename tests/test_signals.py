@@ -165,3 +165,46 @@ def test_a_network_of_logic_stays_binary_beyond_the_limit_of_atoms():
     spikes = tuple((torch.rand(3, 4) < 0.5).float() for _ in range(40))
     report = get_model_syops(Deep(), spikes, input_signal="binary")
     assert [row.signal for row in report.layers if row.kind == "linear"] == ["binary"]
+
+MOVED = {
+    "as it is": lambda a: a,
+    "rolled": lambda a: a.roll(1, -1),
+    "rolled by two": lambda a: a.roll(2, -1),
+    "flipped": lambda a: a.flip(-1),
+    "transposed": lambda a: a.mT,
+    "transposed and flipped": lambda a: a.mT.flip(0),
+    "first row": lambda a: a[:1].expand_as(a),
+    "second row": lambda a: a[1:2].expand_as(a),
+    "first column": lambda a: a[:, :1],
+    "last column": lambda a: a[:, -1:],
+    "indexed": lambda a: a[torch.tensor([2, 0, 1])],
+    "indexed otherwise": lambda a: a[torch.tensor([1, 0, 2])],
+    "gathered": lambda a: a.gather(1, torch.tensor([[1, 0, 2]] * 3)),
+    "max-pooled": lambda a: torch.max_pool2d(a[None], 3, 1, 1)[0],
+    "stacked, one of them": lambda a: torch.stack([a, a.mT])[1],
+    "put together": lambda a: torch.cat([a[1:], a[:1]]),
+    "triangle": torch.tril,
+    "complement": lambda a: 1 - a,
+}
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.combinations_with_replacement(MOVED, 2)))
+def test_two_moves_of_one_tensor_agree_only_where_they_are_the_same(first, second):
+    """The sum of two moved copies, over all 512 images of 3 x 3 spikes."""
+
+    class Model(nn.Module):
+        def forward(self, x):
+            out = MOVED[first](x) + MOVED[second](x)
+            signals.append(observer._pass.tensors.signal(out))
+            return out
+
+    model, signals, seen = Model(), [], set()
+    with torch.no_grad(), Observer(model, Ledger()) as observer:
+        for bits in range(0, 512, 3 if first == second else 11):
+            x = torch.tensor([bits >> i & 1 for i in range(9)]).reshape(3, 3).float()
+            seen |= set(observer.run((x,), {}, (0, 1)).flatten().tolist())
+    supports = {frozenset(float(v) for v in signal.support) for signal in signals}
+    (support,) = supports
+    assert seen <= support
+    if first == second and not first.startswith(("indexed", "gathered")):
+        assert support == {0, 2} if first != "triangle" else support <= {0, 2}
