@@ -41,8 +41,13 @@ def _summed(x: Tensor, spatial: int, largest: int | None) -> Tensor:
         return x.sum(dims, dtype=torch.int64) if dims else x.to(torch.int64)
     if not dims:
         return x.to(torch.int64)
-    terms = x.numel() // max(1, x.shape[-keep:].numel())
+    kept = x.shape[-keep:]
+    terms = x.numel() // max(1, kept.numel())
     small = largest is not None and terms * largest <= EXACT_IN_FLOAT32
+    if small and x.dtype == torch.float32 and x.is_contiguous():
+        # Exact like a sum, as every partial sum is a small integer, and many times faster.
+        counts = x.new_ones(1, terms) @ x.view(terms, kept.numel())
+        return counts.view(kept).to(torch.int64)
     dtype = torch.float64 if not small or x.dtype == torch.float64 else torch.float32
     return x.sum(dims, dtype=dtype).to(torch.int64)
 

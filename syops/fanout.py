@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+
+import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +54,20 @@ def convolution_fan_out(
 def _reached(
     size: int, kernel: int, out: int, stride: int, padding: int, dilation: int
 ) -> tuple[int, ...]:
-    counts = [0] * size
-    for o in range(out):
-        for i in _window(o, kernel, stride, padding, dilation):
-            if 0 <= i < size:
-                counts[i] += 1
-    return tuple(counts)
+    counts = np.zeros(size, dtype=np.int64)
+    for k in range(kernel):
+        offset = k * dilation - padding
+        first = max(0, -(offset // stride))
+        last = min(out, -((offset - size) // stride))
+        if first < last:
+            counts[first * stride + offset : (last - 1) * stride + offset + 1 : stride] += 1
+    return tuple(counts.tolist())
 
 
 def _reached_transposed(
     size: int, kernel: int, out: int, stride: int, padding: int, dilation: int
 ) -> tuple[int, ...]:
-    return tuple(
-        sum(0 <= o < out for o in _window(i, kernel, stride, padding, dilation))
-        for i in range(size)
-    )
-
-
-def _window(position: int, kernel: int, stride: int, padding: int, dilation: int) -> Sequence[int]:
-    start = position * stride - padding
-    return range(start, start + kernel * dilation, dilation)
+    starts = np.arange(size, dtype=np.int64) * stride - padding
+    first = np.clip(-(starts // dilation), 0, kernel)
+    last = np.clip(-((starts - out) // dilation), 0, kernel)
+    return tuple(np.maximum(last - first, 0).tolist())

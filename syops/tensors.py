@@ -53,7 +53,7 @@ class Tensors:
     def __init__(self, learned: Mapping[str, Tensor]) -> None:
         self.atoms = Atoms()
         self._learned = dict(learned)  # keeps the identities taken
-        self._names = {tensor._cdata: name for name, tensor in learned.items()}
+        self._names = {t._cdata: (name, _version(t)) for name, t in learned.items()}
         self._records: dict[int, Record] = {}
         self._on_storage: dict[int, set[int]] = {}
         self._room = 256
@@ -81,9 +81,15 @@ class Tensors:
         return None, ANALOG if tensor.is_complex() else UNKNOWN
 
     def name(self, tensor: Tensor) -> str:
-        """The name of a parameter or buffer, or of the one that it is all of, moved; else ""."""
+        """The name of a parameter or buffer that was not written into, also of all of it moved.
+
+        Any other tensor has the name "".
+        """
         record = self.find(tensor)
-        return (record.name if record else "") or self._names.get(tensor._cdata, "")
+        if record is not None:
+            return record.name
+        name, version = self._names.get(tensor._cdata, ("", 0))
+        return name if version == _version(tensor) else ""
 
     def _name_after(self, base: Tensor | None, tensor: Tensor) -> str:
         """A weight keeps its name while it is whole."""

@@ -127,7 +127,7 @@ def test_the_ann_of_a_network_that_repeats_its_input_does_one_step(steps):
     snn = 4.6 * 6 * 10 + 0.9 * report.ac
     assert report.time_steps == steps
     assert report.energy_ratio == pytest.approx(snn / ann, rel=1e-12)
-    assert model.T == steps
+    assert steps == model.T
 
 
 def test_the_ann_of_an_event_sequence_sees_one_frame():

@@ -166,6 +166,7 @@ def test_a_network_of_logic_stays_binary_beyond_the_limit_of_atoms():
     report = get_model_syops(Deep(), spikes, input_signal="binary")
     assert [row.signal for row in report.layers if row.kind == "linear"] == ["binary"]
 
+
 MOVED = {
     "as it is": lambda a: a,
     "rolled": lambda a: a.roll(1, -1),
@@ -188,7 +189,9 @@ MOVED = {
 }
 
 
-@pytest.mark.parametrize(("first", "second"), list(itertools.combinations_with_replacement(MOVED, 2)))
+@pytest.mark.parametrize(
+    ("first", "second"), list(itertools.combinations_with_replacement(MOVED, 2))
+)
 def test_two_moves_of_one_tensor_agree_only_where_they_are_the_same(first, second):
     """The sum of two moved copies, over all 512 images of 3 x 3 spikes."""
 

@@ -133,7 +133,7 @@ def _scaled(call: Call, name: str, tensors: list[Tensor], signals: list[Signal])
     tables = [known for known in signals if isinstance(known, Table)]
     scales = [table.scale for table in tables if table.scale]
     floating = call.out.dtype.is_floating_point
-    if tables and floating:
+    if tables and floating and not call.kwargs.get("rounding_mode"):
         if len(tables) == len(signals):
             linear = (
                 name == "mul"

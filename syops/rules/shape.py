@@ -106,10 +106,13 @@ def join(call: Call) -> Signal:
 
 
 def window_max(call: Call) -> Sequence[Signal]:
-    """The largest value of each window is one of its values; indices are never synaptic."""
-    values, *_ = move(call)
-    outputs = len(tensors_in((call.out,)))
-    return [values, *[INTEGER] * (outputs - 1)]
+    """The largest value of each window is one of its values; indices are never synaptic.
+
+    Not a move: the largest of ``1 - x`` is taken elsewhere than the largest of ``x``.
+    """
+    known = call.signal(call.args[0])
+    largest = call.atoms.joined((known,), call.geometry) if isinstance(known, Table) else known
+    return [largest, *[INTEGER] * (len(tensors_in((call.out,))) - 1)]
 
 
 def window_max_cost(call: Call) -> Sequence[Cost]:
