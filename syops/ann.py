@@ -2,27 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from syops import shadow
-from syops.ledger import Row
+from syops.ledger import Ledger
 from syops.rules import Call, Normalisation, Product, find
 from syops.rules.base import tensors_in
 from syops.signals import ANALOG, Atoms, Signal
+
+
+class AnnMacs:
+    """Adds up the MACs of the ANN over batches, traced once for each shape of batch.
+
+    ``total`` is None where it cannot be known, and ``note`` says why.
+
+    Args:
+        model: the network.
+        renew: gives it fresh states.
+        steps: T, None where it is not known.
+        batch_dim: of the first tensor.
+    """
+
+    def __init__(
+        self, model: nn.Module, renew: Callable[[], None], steps: int | None, batch_dim: int
+    ) -> None:
+        self._model = model
+        self._renew = renew
+        self._steps = steps
+        self._batch_dim = batch_dim
+        self._by_shape: dict[tuple[Any, ...], int] = {}
+        self._snn_macs = 0
+        self.total: int | None = None if steps is None else 0
+        self.note = ""
+
+    def add(self, shapes: tuple[tuple[Any, ...], dict[str, Any]], ledger: Ledger) -> None:
+        """A batch was counted: ``shapes`` is what the model was called with, on ``meta``."""
+        if self.total is None or self._steps is None:
+            return
+        rows = ledger.rows
+        before, self._snn_macs = self._snn_macs, sum(row.dense_mac for row in rows)
+        args, kwargs = shapes
+        key = tuple((t.shape, t.dtype) for t in tensors_in((*args, *kwargs.values())))
+        macs = self._by_shape.get(key)
+        if macs is None:
+            unfolded = {row.path for row in rows if row.kind == "norm" and row.mac}
+            snn_macs = self._snn_macs - before
+            self._renew()
+            macs, self.note = one_step_macs(
+                self._model, args, kwargs, self._steps, self._batch_dim, unfolded, snn_macs
+            )
+        if macs is None:
+            self.total = None
+        else:
+            self._by_shape[key] = macs
+            self.total += macs
 
 
 def one_step_macs(
     model: nn.Module,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    steps: int | None,
+    steps: int,
     batch_dim: int,
-    rows: Iterable[Row],
+    unfolded: set[str],
+    snn_macs: int,
 ) -> tuple[int | None, str]:
     """MACs of one time-step on inputs of the given shapes.
 
@@ -32,17 +81,16 @@ def one_step_macs(
     Args:
         model: the network, its neurons reset.
         args, kwargs: what it was called with, on ``meta``.
-        steps: T, None where it is not known.
+        steps: T.
         batch_dim: of the first tensor.
-        rows: what was counted of the SNN.
+        unfolded: the normalisations that could not be folded.
+        snn_macs: what a dense engine would do for the SNN on this batch.
 
     Returns:
         the MACs of the whole batch, or None; and why there are none.
     """
-    if steps is None:
-        return None, ""
     first = tensors_in((*args, *kwargs.values()))[0]
-    has_time = batch_dim == 1 and first.shape[0] == steps
+    has_time = batch_dim % first.dim() == 1
     if has_time:
         args, kwargs = tree_map(lambda leaf: leaf[:1] if leaf is first else leaf, (args, kwargs))
     try:
@@ -54,12 +102,16 @@ def one_step_macs(
                 "E(SNN)/E(ANN) is not available: T is neither an attribute of the model nor the "
                 "first dimension of its input (with batch_dim=1)"
             )
-        unfolded = {row.path for row in rows if row.kind == "norm" and row.mac}
-        with _DenseCount(copy, unfolded) as count:
+        with torch.random.fork_rng(devices=()), _DenseCount(copy, unfolded) as count:
             copy(*args, **kwargs)
     except Exception as error:  # a model may do anything that is impossible without values
         what, *_ = str(error).splitlines() or [""]
         return None, f"E(SNN)/E(ANN) is not available: one step could not be traced: {what}"
+    if steps > 1 and count.macs >= snn_macs:
+        return None, (
+            "E(SNN)/E(ANN) is not available: the network does as much with T set to 1, so its "
+            "time-steps are set elsewhere"
+        )
     return count.macs, ""
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 from tqdm import tqdm
 
-from syops.ann import one_step_macs
+from syops.ann import AnnMacs
 from syops.energy import EnergyModel, get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.frameworks import Lending, NeuronSignal
@@ -95,7 +95,7 @@ def get_model_syops(
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     steps = _time_steps(model, time_steps)
     batches = _batches(inputs, prepare)
-    home = torch.device(device) if device is not None else _device_of(model)
+    home = _device(device) if device is not None else _device_of(model)
 
     ledger = Ledger()
     first: Arguments | None = None
@@ -108,19 +108,20 @@ def get_model_syops(
         Lending(model) as lending,
         Observer(model, ledger, fold_bn=fold_bn, graded=graded, strict=strict) as observer,
     ):
+        ann = AnnMacs(model, lending.renew, steps, batch_dim)
         for batch in tqdm(batches, **_bar(inputs, progress)):
             args, kwargs = tree_map(lambda leaf: _usable(leaf, home), batch)
             ledger.samples += _samples(args, kwargs, batch_dim)
             _check_signal(input_signal, args, kwargs)
-            first = first or tree_map(_on_meta, (args, kwargs))
+            shapes = tree_map(_on_meta, (args, kwargs))
+            first = first or shapes
             lending.renew()
             observer.run(args, kwargs, INPUT_SIGNALS[input_signal])
+            ann.add(shapes, ledger)
         if first is None:
             raise SyopsValueError(
                 "inputs: the loader gave no batch; an iterator that was used up is empty"
             )
-        lending.renew()
-        ann_macs, note = one_step_macs(model, *first, steps, batch_dim, ledger.rows)
     shape = _first_tensor(*first).shape
     return Report(
         model=type(model).__name__,
@@ -130,7 +131,7 @@ def get_model_syops(
         time_steps=steps,
         params=sum(parameter.numel() for parameter in model.parameters()),
         input_shape=tuple(shape),
-        ann_mac=None if ann_macs is None else Fraction(ann_macs, shape[batch_dim]),
+        ann_mac=None if ann.total is None else Fraction(ann.total, ledger.samples),
         conventions={
             "fold_bn": fold_bn,
             "graded": graded,
@@ -140,7 +141,7 @@ def get_model_syops(
         },
         versions=dict(_versions()),
         unaccounted=ledger.unaccounted,
-        notes=(note,) if note else (),
+        notes=(ann.note,) if ann.note else (),
     )
 
 
@@ -290,6 +291,16 @@ def _bar(inputs: Any, progress: bool | None) -> dict[str, Any]:
 
 
 # Where it runs
+
+
+def _device(name: torch.device | str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        what, *_ = str(error).splitlines() or [""]
+        raise SyopsValueError(f"device={str(name)!r} cannot be used: {what}") from error
+    return device
 
 
 def _device_of(model: nn.Module) -> torch.device | None:

@@ -31,7 +31,8 @@ def nonzero_per_position(x: Tensor, spatial: int, binary: bool) -> Tensor:
 
 def magnitude_per_position(x: Tensor, spatial: int) -> Tensor:
     """Like `nonzero_per_position`, each entry weighted with its (integer) magnitude."""
-    return _summed(x.abs() if x.dtype != torch.bool else x, spatial, largest=None)
+    whole = x if x.dtype.is_floating_point else x.to(torch.int64)  # |-128| does not fit int8
+    return _summed(whole.abs(), spatial, largest=None)
 
 
 def _summed(x: Tensor, spatial: int, largest: int | None) -> Tensor:

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -58,9 +59,6 @@ _SIZE_MOVES = frozenset((
     "view", "reshape", "unflatten", "squeeze", "select", "narrow", "expand", "repeat",
     "__getitem__",
 ))  # fmt: skip
-
-# No arithmetic has it: it tells symbols, also where C++ code wraps them (torch.vmap).
-_NO_DTYPE = torch.bits16
 
 _MAX_PATHS = 100  # through a forward pass that branches on symbols
 _MAX_BRANCHES = 2_000  # on one of them: more is a loop without an end
@@ -247,6 +245,11 @@ class _Flow(TorchFunctionMode):
         self.dims: dict[nn.Module, frozenset[int]] = {}
         self.banned: dict[nn.Module, str] = {}
         self.inside = 0  # how deep in modules of `paths`
+        self.seen: list[Any] = []  # what the operator that is being executed was given
+        for module in modules:
+            if type(module) is layer.TLastSeqToANNContainer:
+                # It uses torch.vmap; in eval mode, its steps can as well be run one by one.
+                module.forward = partial(_step_by_step, module)
         for module in self.paths:
             for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
                 self.owners[id(tensor)].add(module)
@@ -267,7 +270,7 @@ class _Flow(TorchFunctionMode):
                 module.reset()
         outputs = []
         devices = range(torch.cuda.device_count())
-        with torch.no_grad(), torch.random.fork_rng(devices), self:
+        with torch.no_grad(), torch.random.fork_rng(devices), self, _Dispatch(self):
             for _ in range(2):
                 own_args, own_kwargs = tree_map(
                     lambda x: x.clone() if isinstance(x, Tensor) else x, (args, kwargs)
@@ -282,6 +285,8 @@ class _Flow(TorchFunctionMode):
 
     def enter(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         self.inside += 1
+        if torch._C._are_functorch_transforms_active():
+            self.banned[module] = "it runs inside of a torch.func transform"
         inputs = _tensors((args, kwargs))
         if type(module) in _SYNAPSES:
             self.use(self.paths[module], inputs)
@@ -313,7 +318,7 @@ class _Flow(TorchFunctionMode):
         if self.inside or name in _METADATA:
             return out
         value = self.values.get(args[0]) if args and isinstance(args[0], Tensor) else None
-        move = self.move(name, inputs, lambda x: func(x, *rest, **kwargs))
+        move = self.move(name, lambda x: func(x, *rest, **kwargs))
         if value and move and isinstance(out, Tensor):
             self.use(name, inputs[1:])
             self.values[out] = replace(value, moves=(*value.moves, move))
@@ -322,11 +327,20 @@ class _Flow(TorchFunctionMode):
         return out
 
     def operate(self, name: str, leaves: list[Any], func: Callable) -> Any:
-        return func()
+        self.seen = leaves
+        try:
+            return func()
+        finally:
+            self.seen = []
 
-    def move(self, name: str, inputs: list[Tensor], move: Callable) -> Callable | None:
-        """How the operator moves the elements of the first and only one of `inputs`, if it does."""
-        return move if name in _AXIS_MOVES | _SIZE_MOVES and len(inputs) == 1 else None
+    def dispatch(self, name: str, inputs: list[Tensor]) -> None:
+        """What comes from C++ code (torch.func, autograd.Function) past `__torch_function__`."""
+        if not self.inside:
+            self.use(name, [x for x in inputs if not any(x is seen for seen in self.seen)])
+
+    def move(self, name: str, move: Callable) -> Callable | None:
+        """`move`, if all that the operator does is to move the elements of its first argument."""
+        return move if name in _AXIS_MOVES | _SIZE_MOVES else None
 
     def use(self, what: str, tree: Any) -> None:
         """`what` does something else with the tensors in `tree`."""
@@ -362,10 +376,28 @@ class _Flow(TorchFunctionMode):
         return source, ""
 
 
+class _Dispatch(TorchDispatchMode):
+    def __init__(self, flow: _Flow) -> None:
+        super().__init__()
+        self.flow = flow
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        self.flow.dispatch(str(func), _tensors((args, kwargs)))
+        return func(*args, **kwargs)
+
+
 def _torchs_own(hooks: dict[int, Any]) -> dict[int, Any]:
     """Those that make a module's weights (weight_norm, prune)."""
     own = (item for item in hooks.items() if type(item[1]).__module__.startswith("torch.nn.utils"))
     return OrderedDict(own)
+
+
+def _step_by_step(container: Any, x: Tensor) -> Tensor:
+    steps = range(x.shape[-1])
+    return torch.stack([nn.Sequential.forward(container, x[..., t]) for t in steps], dim=-1)
 
 
 def _listed(names: Iterable[Any]) -> str:
@@ -526,20 +558,22 @@ class _SymbolicFlow(_Flow):
         return tuple((*sizes[:n], 2, *sizes[n : n + spatial]) for n in leading)
 
     def operate(self, name: str, leaves: list[Any], func: Callable) -> Any:
-        if not any(
-            isinstance(leaf, _Unknown) or getattr(leaf, "dtype", None) is _NO_DTYPE
-            for leaf in leaves
-        ):
-            return func()
+        if not any(isinstance(leaf, _Unknown) for leaf in leaves):
+            return super().operate(name, leaves, func)
         return _Size(self) if name in _METADATA else self.symbol()
 
+    def dispatch(self, name: str, inputs: list[Tensor]) -> None:
+        if any(isinstance(x, _Symbol) for x in inputs):
+            raise ValueError("its input goes to C++ code")
+        super().dispatch(name, inputs)
+
     def symbol(self) -> "_Symbol":
-        symbol = torch.empty(0, dtype=_NO_DTYPE, device="meta").as_subclass(_Symbol)
+        symbol = torch.empty(0, device="meta").as_subclass(_Symbol)
         symbol.flow = self
         return symbol
 
-    def move(self, name: str, inputs: list[Tensor], move: Callable) -> Callable | None:
-        return _unknown_move if name in _SIZE_MOVES else super().move(name, inputs, move)
+    def move(self, name: str, move: Callable) -> Callable | None:
+        return _unknown_move if name in _SIZE_MOVES else super().move(name, move)
 
     def branch(self, ways: Sequence[Any]) -> Any:
         """One of `ways`, the same each time at one place of the code, and each on one path."""

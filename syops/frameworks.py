@@ -6,10 +6,12 @@ subclass may compute anything.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import copy
+from collections import OrderedDict, defaultdict, deque
 from functools import cache
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from syops.signals import ANALOG, Opaque
@@ -27,6 +29,10 @@ _NEURONS: dict[str, tuple[int, ...] | None] = {
     **dict.fromkeys(("TernaryIFNode", "TernaryLIFNode"), (-1, 0, 1)),
     "ILIFNode": None,
 }
+_DYNAMICS = {
+    *("forward", "single_step_forward", "multi_step_forward", "functional_forward"),
+    *("neuronal_charge", "neuronal_fire", "neuronal_reset"),
+}
 _ANALOG_NEURONS = {"LIAFNode", "NonSpikingIFNode", "NonSpikingLIFNode"}
 
 
@@ -38,6 +44,8 @@ def neuron_signal(module: nn.Module) -> NeuronSignal | None:
     if not _is_from(module, "spikingjelly.activation_based.neuron"):
         return None
     name = type(module).__name__
+    if vars(module).keys() & _DYNAMICS:  # replaced on this very object
+        return None
     if name in _ANALOG_NEURONS:
         return ANALOG
     if name not in _NEURONS:
@@ -79,7 +87,7 @@ class Lending:
 
     def renew(self) -> None:
         """Give the model fresh copies of its states, and reset those known how to be reset."""
-        copies: dict[int, Any] = {}
+        copies: dict[Any, Any] = {}
         for found in self._found:
             found.put_back()
             found.lend(copies)
@@ -102,7 +110,7 @@ class _Found:
             for name in [n for n in attributes if n not in self._states and _is_state(n)]:
                 del attributes[name]
 
-    def lend(self, copies: dict[int, Any]) -> None:
+    def lend(self, copies: dict[Any, Any]) -> None:
         attributes = vars(self._module)
         for name in self._changeable:
             attributes[name] = _copied(self._states[name], copies)
@@ -124,12 +132,15 @@ def _is_changeable(value: Any) -> bool:
     """Whether a forward pass could change the value in place."""
     if isinstance(value, Tensor):
         return not isinstance(value, nn.Parameter)
-    if type(value) is tuple:
+    if isinstance(value, tuple):
         return any(_is_changeable(item) for item in value)
-    return type(value) in (dict, OrderedDict, list)
+    return type(value) in (*_MAPPINGS, list, deque, set)
 
 
-def _copied(value: Any, copies: dict[int, Any]) -> Any:
+_MAPPINGS = (dict, OrderedDict, defaultdict)
+
+
+def _copied(value: Any, copies: dict[Any, Any]) -> Any:
     """Tensors and plain containers are copied, the same one once; other things are not."""
     if isinstance(value, nn.Parameter):
         return value
@@ -137,10 +148,27 @@ def _copied(value: Any, copies: dict[int, Any]) -> Any:
         return copies[id(value)]
     copied = value
     if isinstance(value, Tensor):
-        copied = value.detach().clone()
-    elif type(value) in (dict, OrderedDict):
-        copied = type(value)((key, _copied(item, copies)) for key, item in value.items())
-    elif type(value) in (list, tuple):
+        copied = _copied_tensor(value, copies)
+    elif isinstance(value, _MAPPINGS) and type(value) in _MAPPINGS:
+        copied = copy.copy(value)
+        copied.update((key, _copied(item, copies)) for key, item in value.items())
+    elif type(value) is deque:
+        copied = deque((_copied(item, copies) for item in value), value.maxlen)
+    elif type(value) in (list, tuple, set):
         copied = type(value)(_copied(item, copies) for item in value)
+    elif isinstance(value, tuple) and hasattr(value, "_make"):
+        copied = value._make(_copied(item, copies) for item in value)
     copies[id(value)] = copied
     return copied
+
+
+def _copied_tensor(tensor: Tensor, copies: dict[Any, Any]) -> Tensor:
+    """A copy in which states that share memory still do."""
+    if tensor.layout != torch.strided:
+        return tensor.detach().clone()
+    storage = tensor.untyped_storage()
+    key = "storage", storage._cdata
+    if key not in copies:
+        copies[key] = storage.clone()
+    empty = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    return empty.set_(copies[key], tensor.storage_offset(), tensor.size(), tensor.stride())

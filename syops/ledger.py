@@ -70,7 +70,8 @@ class Row:
         path: the module's path in the model, "" for the model itself.
         kind: one of `KINDS`.
         operator: what was executed there, such as "conv2d".
-        site: number of the call site, among those of the same path, kind and operator.
+        weight: the parameter that is applied, where it is one.
+        site: number of the call site, among those of the same path, kind, operator and weight.
         calls: how often it was executed.
         params: parameters of the module, told by its first row only.
         dense: synaptic operations of a dense engine; for other kinds the operations done.
@@ -95,10 +96,20 @@ class Row:
     mac: int = 0
     folded: str | None = None
     note: str = ""
+    weight: str = ""
 
     @property
-    def key(self) -> tuple[str, str, str, int]:
-        return self.path, self.kind, self.operator, self.site
+    def family(self) -> tuple[str, str, str, str]:
+        return self.path, self.kind, self.operator, self.weight
+
+    @property
+    def key(self) -> tuple[str, str, str, str, int]:
+        return *self.family, self.site
+
+    @property
+    def dense_mac(self) -> int:
+        """What it would be as an ANN: every synaptic operation a MAC."""
+        return self.dense if self.kind in SYNAPTIC else self.mac if self.kind == "norm" else 0
 
     def driven_by(self, drives: tuple[Drive, ...], joint_ac: Fraction, joint_events: int) -> Row:
         """One call of a synaptic row, with what drove it."""
@@ -113,6 +124,7 @@ class Row:
             drives,
             joint_ac,
             joint_events,
+            weight=self.weight,
         )
 
     def folded_into(self, path: str, note: str) -> Row:
@@ -179,7 +191,7 @@ class Ledger:
 
     def add(self, row: Row, site: Hashable) -> None:
         """Add one call. ``site`` tells call sites of one module apart."""
-        key = row.path, row.kind, row.operator, site
+        key = *row.family, site
         known = self._rows.get(key)
         self._rows[key] = row if known is None else known + row
 
@@ -190,10 +202,10 @@ class Ledger:
     @property
     def rows(self) -> tuple[Row, ...]:
         """The rows, the call sites of each family of rows numbered from 0."""
-        sites: Counter[tuple[str, str, str]] = Counter()
+        sites: Counter[tuple[str, str, str, str]] = Counter()
         numbered = []
         for row in self._rows.values():
-            family = row.path, row.kind, row.operator
+            family = row.family
             numbered.append(replace(row, site=sites[family]) if sites[family] else row)
             sites[family] += 1
         return tuple(numbered)

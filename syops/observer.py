@@ -24,6 +24,7 @@ from syops.rules.shape import KEEP, MOVE, PADS
 from syops.signals import ANALOG, EMPTY, LEARNED, UNKNOWN, Opaque, Signal, Table, constant
 from syops.tensors import Record, Tensors
 
+INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
@@ -63,7 +64,7 @@ class Observer:
             enter, leave = self._hooks(path, module)
             self._handles += (
                 module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True),
-                module.register_forward_hook(leave, always_call=True),
+                module.register_forward_hook(leave, prepend=True, always_call=True),
             )
         return self
 
@@ -137,6 +138,8 @@ class Observer:
                 self._pass.fail()
             if neuron is not None:
                 self._pass.leave_neuron(neuron, output)
+            elif recurrent:
+                self._pass.leave_recurrent()
             self._where.pop()
 
         return enter, leave
@@ -161,6 +164,8 @@ class _Pass(TorchDispatchMode):
         self._told: set[str] = set()
         self._unaccounted: list[str] = []
         self._inside_neurons = 0
+        self._reads_data = False
+        self._hidden: list[list[tuple[Tensor, Record | None]]] = []
         self._watching = False
 
     def start(self) -> None:
@@ -215,8 +220,15 @@ class _Pass(TorchDispatchMode):
 
     def enter_recurrent(self, inputs: Iterable[Any]) -> None:
         """The hidden state of RNN, LSTM and GRU is analog from the first step on."""
-        for tensor in tensors_in(inputs)[1:]:
+        states = tensors_in(inputs)[1:]
+        self._hidden.append([(tensor, self.tensors.find(tensor)) for tensor in states])
+        for tensor in states:
             self.tensors.put(tensor, ANALOG)
+
+    def leave_recurrent(self) -> None:
+        """Outside the cell they are what they were."""
+        for tensor, record in self._hidden.pop():
+            self.tensors.put_back(tensor, record)
 
     # Operators
 
@@ -249,7 +261,17 @@ class _Pass(TorchDispatchMode):
         )
         signals = {id(tensor): signal for tensor, (_, signal) in zip(operands, known, strict=True)}
         out = func(*args, **kwargs)
-        call = Call(func, args, read, out, operands, signals, self.tensors.atoms, self.tensors.name)
+        call = Call(
+            func,
+            args,
+            read,
+            out,
+            operands,
+            signals,
+            self.tensors.atoms,
+            self.tensors.name,
+            self._reads_data,
+        )
         if rule is None:
             self._unknown(call, before)
         elif rule.moves:
@@ -288,19 +310,23 @@ class _Pass(TorchDispatchMode):
         views = views_after(
             traits.name, call.args, [(t, r.view if r else None) for t, r in before.records], outputs
         )
-        padding = self._padding(traits.name, before)
+        padding = self._padding(traits.name, call, before, outputs)
         base = before.records[0][0] if before.records else None
         for tensor, signal, view in zip(outputs, signals, views, strict=True):
             self.tensors.put(tensor, signal, view, padding, base, written=bool(before.writes))
 
-    def _padding(self, name: str, before: _Before) -> Padding | None:
+    def _padding(
+        self, name: str, call: Call, before: _Before, outputs: Sequence[Tensor]
+    ) -> Padding | None:
         """Whether the results are a padded tensor, and of what."""
         if not before.records:
             return None
         source, record = before.records[0]
         if name in KEEP:
             return record.padding if record else None
-        padding = self.measurements.padding(source) if name in PADS else None
+        crops = name in PADS and min(call.args[1], default=0) < 0
+        grows = name in PADS and all(out.numel() > source.numel() for out in outputs)
+        padding = self.measurements.padding(source) if grows and not crops else None
         for _, other in before.records:
             if other is not None and other.padding is not None:
                 other.padding.uses += 1
@@ -316,7 +342,7 @@ class _Pass(TorchDispatchMode):
         if record is not None and any(record is alias for alias in known):
             padded = next((alias.padding for alias in known if alias.padding), None)
             padding = replace(padded, uses=0) if padded else None
-        elif any(alias.is_larger_than(source) for alias in canvas):
+        elif any(alias.is_padded_by(target) for alias in canvas):
             padding = self.measurements.padding(source)
         _use(record)
         self.tensors.written(target, signal, aliases, padding)
@@ -338,6 +364,8 @@ class _Pass(TorchDispatchMode):
         signals = _per_output(rule.signal(call), outputs)
         if not before.records and isinstance(self._where[-1][1], RECURRENT):
             signals = [ANALOG] * len(outputs)  # the hidden state, analog from step 0 on
+        if traits.name == "_local_scalar_dense":
+            self._reads_data |= call.signal(call.args[0]) in (ANALOG, UNKNOWN)
         for target, aliases in before.writes:
             known = next((s for t, s in zip(outputs, signals, strict=True) if t is target), ANALOG)
             self.tensors.written(target, known, aliases)
@@ -352,10 +380,12 @@ class _Pass(TorchDispatchMode):
         """Put a cost into its row. Returns what the result hands on, if it is synaptic."""
         match cost:
             case Product():
-                row = self._row(cost.kind, cost.operator, cost.dense)
-                origin = self.measurements.product(row, (cost.weight, self._site()), cost)
+                row = replace(self._row(cost.kind, cost.operator, cost.dense), weight=cost.weight)
+                origin = self.measurements.product(row, self._site(), cost)
                 return View((origin,), cost.channel) if cost.channel is not None else None
             case Normalisation():
+                if isinstance(self._where[-1][1], INSTANCE_NORMS):
+                    cost = replace(cost, affine=False)  # whatever the batch size
                 macs = 2 * cost.elements
                 row = self._row("norm", cost.operator, macs, mac=macs)
                 self.measurements.normalisation(row, self._site(), cost)

@@ -145,7 +145,7 @@ def _join_opaque(opaque: set[Opaque], tables: list[Table]) -> Opaque:
 
 def is_integer(table: Table) -> bool:
     """Whether every value of an unscaled table is a whole number."""
-    return not table.scale and all(value == int(value) for value in table.values)
+    return not table.scale and all(float(value).is_integer() for value in table.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ class Evidence:
                 return "ternary" if ("", -1) in nonzero else "binary"
             if len(magnitudes) == 1 and not self.seen:
                 return "scaled"
-        whole = all(not scale and value == int(value) for scale, value in nonzero)
+        whole = all(not scale and float(value).is_integer() for scale, value in nonzero)
         return "graded" if whole else "analog"
 
     @property

@@ -36,11 +36,18 @@ class Record:
     view: View | None = None
     padding: Padding | None = None
     name: str = ""
+    made_of_weights: bool = False
+    """``weight.data`` has a version counter of its own, unlike other views."""
     cache: dict[Any, Any] = field(default_factory=dict)
 
-    def is_larger_than(self, other: Tensor) -> bool:
-        """Whether its tensor has the rank of ``other`` and more elements, as when padded."""
-        return len(self.shape) == other.dim() and self.shape.numel() > other.numel()
+    def is_padded_by(self, inner: Tensor) -> bool:
+        """Whether its tensor is ``inner``, a part of it, and a border in the last dimensions."""
+        return (
+            len(self.shape) == inner.dim() > 2
+            and self.shape[:2] == inner.shape[:2]
+            and self.shape.numel() > inner.numel()
+            and self.stride == inner.stride()
+        )
 
 
 class Tensors:
@@ -56,6 +63,7 @@ class Tensors:
         self._names = {t._cdata: (name, _version(t)) for name, t in learned.items()}
         self._records: dict[int, Record] = {}
         self._on_storage: dict[int, set[int]] = {}
+        self._written: set[int] = set()
         self._room = 256
 
     def find(self, tensor: Tensor) -> Record | None:
@@ -77,7 +85,7 @@ class Tensors:
         if record is not None:
             return record, record.signal
         if tensor._cdata in self._names:
-            return None, LEARNED
+            return None, LEARNED if self._is_unwritten(tensor) else UNKNOWN
         return None, ANALOG if tensor.is_complex() else UNKNOWN
 
     def name(self, tensor: Tensor) -> str:
@@ -88,8 +96,13 @@ class Tensors:
         record = self.find(tensor)
         if record is not None:
             return record.name
-        name, version = self._names.get(tensor._cdata, ("", 0))
-        return name if version == _version(tensor) else ""
+        name, _ = self._names.get(tensor._cdata, ("", 0))
+        return name if name and self._is_unwritten(tensor) else ""
+
+    def _is_unwritten(self, learned: Tensor) -> bool:
+        """Whether a parameter or buffer still holds what it held before the pass."""
+        _, version = self._names[learned._cdata]
+        return version == _version(learned) and _storage(learned) not in self._written
 
     def _name_after(self, base: Tensor | None, tensor: Tensor) -> str:
         """A weight keeps its name while it is whole."""
@@ -124,6 +137,7 @@ class Tensors:
             view,
             padding,
             self._name_after(base, tensor) if signal is LEARNED else "",
+            signal is LEARNED and base is not None,
         )
         self._records[key] = record
         self._on_storage.setdefault(storage, set()).add(key)
@@ -133,15 +147,11 @@ class Tensors:
 
     def aliases(self, tensor: Tensor) -> list[tuple[int, Record]]:
         """Live records of all tensors on the same storage, that one included, with their keys."""
-        storage, version = _storage(tensor), _version(tensor)
+        storage = _storage(tensor)
         found = []
         for key in self._on_storage.get(storage, ()):
             record = self._records.get(key)
-            if (
-                record is not None
-                and not record.ref.expired()
-                and (record.storage, record.version) == (storage, version)
-            ):
+            if record is not None and record.storage == storage and not record.ref.expired():
                 found.append((key, record))
         return found
 
@@ -152,13 +162,20 @@ class Tensors:
         aliases: Sequence[tuple[int, Record]],
         padding: Padding | None = None,
     ) -> None:
-        """A write into ``tensor`` has happened; ``aliases`` were current before it.
+        """A write into ``tensor`` has happened; ``aliases`` were on its storage before it.
 
         An alias may hold old values, new ones, or both. ``padding`` describes the aliases
-        that now hold a padded tensor.
+        that now hold a padded tensor. An alias with another version counter (``x.data``), or
+        that was written unseen, is unknown from now on.
         """
+        self._written.add(_storage(tensor))
         covers = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
         for key, old in aliases:
+            if old.version != _version(tensor):
+                self._records[key] = replace(
+                    old, signal=UNKNOWN, view=None, padding=None, name="", cache={}
+                )
+                continue
             same = covers and (old.shape, old.stride) == (tensor.shape, tensor.stride())
             parts = (signal,) if covers else (old.signal, signal)
             joined = signal if same else self.atoms.joined(parts)
@@ -173,11 +190,17 @@ class Tensors:
             )
         self.put(tensor, signal, written=True)
 
+    def put_back(self, tensor: Tensor, record: Record | None) -> None:
+        """Describe a tensor as it was described before."""
+        if record is not None:
+            self._records[tensor._cdata] = record
+        else:
+            self._records.pop(tensor._cdata, None)
+
     def _sweep(self) -> None:
         """Forget the tensors that are gone."""
         for key in [key for key, record in self._records.items() if record.ref.expired()]:
-            keys = self._on_storage[self._records.pop(key).storage]
-            keys.discard(key)
+            self._on_storage.get(self._records.pop(key).storage, set()).discard(key)
         self._on_storage = {storage: keys for storage, keys in self._on_storage.items() if keys}
         self._room = max(256, 2 * len(self._records))
 
@@ -185,7 +208,9 @@ class Tensors:
 def _is_current(record: Record, tensor: Tensor) -> bool:
     return (
         not record.ref.expired()
-        and record.version == _version(tensor)
+        and (
+            record.version == _version(tensor) or (record.made_of_weights and _version(tensor) == 0)
+        )
         and record.storage == _storage(tensor)
     )
 

@@ -1,6 +1,7 @@
 """Folding against the unfolded network, Eq. 16 by hand, and a brute-force search for pairs."""
 
 import copy
+import types
 import warnings
 
 import pytest
@@ -335,6 +336,12 @@ def test_more_than_adjacency(run):
     check(pair(run), image(), pairs=PAIR)
 
 
+def test_identity_between():
+    model = pair(lambda s, x: s.bn(s.nothing(s.conv(x))))
+    model.nothing = nn.Identity()
+    check(model, image(), pairs=PAIR)
+
+
 def test_modules_called_through_a_list():
     check(Listed(), image(), pairs=PAIR)
 
@@ -345,6 +352,7 @@ def test_modules_called_through_a_list():
         lambda s, x: s.bn(s.conv(x).unsqueeze(0).repeat(2, 1, 1, 1, 1).flatten(0, 1)),
         lambda s, x: torch.stack([s.bn(y) for y in (lambda y: (y[:1], y[1:]))(s.conv(x))]),
         lambda s, x: s.bn(s.conv(x).reshape(2, 4, 36, 1)[:, :, ::2]),
+        lambda s, x: s.bn(s.conv(x)[:, :, torch.tensor([4, 0, 0])]),
     ],
 )
 def test_moves_that_depend_on_sizes_need_inputs(run):
@@ -450,6 +458,75 @@ def test_not_folded(run, reason, inputs):
 def test_not_folded_because_of_the_modules(run, modules, reason, inputs):
     model = Net(run, **{"conv": conv(), "bn": nn.BatchNorm2d(4)} | copy.deepcopy(modules))
     assert reason in why_not(model, inputs=inputs)
+
+
+def test_branch_on_the_number_of_dimensions():
+    model = pair(lambda s, x: s.bn(s.conv(x)) if len(x.shape) != 5 else s.conv(x[0]))
+    assert "returns or keeps" in why_not(model, inputs=False)
+
+
+class Same(torch.autograd.Function):
+    """Its result is a new view of its input, which is made in C++."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x
+
+
+@pytest.mark.parametrize("inputs", [True, False])
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda s, x: s.bn(y := s.conv(x)) + Same.apply(y),
+        lambda s, x: s.bn(y := s.conv(x)) + torch.vmap(lambda z: z)(y),
+        lambda s, x: s.bn(y := s.conv(x)) + torch.vmap(torch.tanh)(y),
+        lambda s, x: s.bn(y := s.conv(x)) + torch.vmap(lambda z: z + 1 if z.dim() == 3 else z)(y),
+        lambda s, x: torch.vmap(lambda z: (s.bn(y := s.conv(z)), y))(x[None]),
+        lambda s, x: torch.vmap(lambda z: s.bn(s.conv(z)) if z.dim() == 0 else s.conv(z))(x[None]),
+        lambda s, x: s.bn(y := s.conv(x)) + torch.func.jvp(torch.tanh, (y,), (y,))[0],
+    ],
+)
+def test_uses_that_python_does_not_see(run, inputs):
+    assert why_not(pair(run), inputs=inputs)
+
+
+def test_branch_at_the_first_step_only():
+    def run(s, x):
+        first, s.first = s.first, False
+        y = s.conv(x)
+        if x.dim() == 5 and first:
+            return y
+        return s.bn(y)
+
+    model = pair(run)
+    model.first = True
+    assert "returns or keeps" in why_not(model, inputs=False)
+
+
+@pytest.mark.parametrize("inputs", [True, False])
+def test_two_calls_along_different_axes(inputs):
+    """Of the inputs of the norm's two calls, no number of dimensions is right for both."""
+
+    def run(s, x):
+        return s.bn(s.conv(x)).sum() + s.bn(s.conv(x[None]).transpose(1, 2)).sum()
+
+    model = Net(run, conv=nn.Linear(3, 4), bn=nn.BatchNorm1d(4))
+    assert "channels of conv" in why_not(model, image(5, 3), inputs=inputs)
+
+
+@pytest.mark.parametrize("inputs", [True, False])
+@pytest.mark.parametrize(("name", "reason"), [("conv", "bare output"), ("bn", "not known")])
+def test_modules_with_a_forward_of_their_own(name, reason, inputs):
+    model = pair(lambda s, x: s.bn(s.conv(x)))
+    module = getattr(model, name)
+    module.forward = types.MethodType(lambda m, x: type(m).forward(m, x.abs()), module)
+    assert reason in why_not(model, inputs=inputs)
+
+
+def test_after_a_part_that_fails():
+    model = pair(lambda s, x: s.odd(x) + s.bn(y := s.conv(x)) + y)
+    model.odd = pair(lambda s, x: s.bn())
+    assert "also goes to" in plan_folding(model).unfolded["bn"]
 
 
 @pytest.mark.parametrize(
@@ -698,6 +775,20 @@ def test_model_is_as_it_was():
     assert all(torch.equal(a, b) for a, b in zip(memories, after, strict=True))
     for handle in handles:
         handle.remove()
+
+
+def test_state_of_earlier_steps_is_no_obstacle():
+    model = prepare(nn.Sequential(conv(), layer.BatchNormThroughTime2d(1, 4), neuron.IFNode()))
+    model(image(5, 3, 6, 6))
+    assert plan_folding(model, image()).folded == (("0", "1.bn_list.0"),)
+    assert (model[1].t, model[2].v.shape) == (0, (5, 4, 6, 6))
+
+
+def test_random_numbers_stay_where_they_were():
+    model = pair(lambda s, x: s.bn(s.conv(x + torch.rand_like(x))))
+    before = torch.get_rng_state()
+    plan_folding(model, torch.ones(1, 3, 5, 5))
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_model_that_changes_its_input_does_not_change_ours():

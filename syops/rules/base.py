@@ -21,7 +21,9 @@ class Call:
 
     ``tensors`` are all tensors among the arguments, in order;
     ``signals`` maps ``id(tensor)`` to the signal that the tensor had *before* the call;
-    ``name`` gives the name of a parameter or buffer that a tensor is, or is a view of, else "".
+    ``name`` gives the name of a parameter or buffer that a tensor is, or is a view of, else "";
+    ``numbers_from_data`` says that the model has read numbers out of its data (``x.item()``),
+    so that a Python number need not be a constant.
     """
 
     func: Any
@@ -32,6 +34,7 @@ class Call:
     signals: dict[int, Signal]
     atoms: Atoms
     name: Callable[[Tensor], str]
+    numbers_from_data: bool = False
 
     def signal(self, tensor: Tensor) -> Signal:
         return self.signals[id(tensor)]

@@ -59,8 +59,18 @@ def signal(call: Call) -> Signal:
     name = canonical(call.func)
     tensors = call.tensors
     signals = [call.signal(tensor) for tensor in tensors]
+    if not isinstance(call.out, Tensor):
+        return ANALOG
+    if call.numbers_from_data and _has_real_number(call):
+        return _opaque(call, name, [ANALOG] * len(signals))
     plain = all(isinstance(known, Table) and not known.scale for known in signals)
     return _evaluated(call, tensors) if plain else _scaled(call, name, tensors, signals)
+
+
+def _has_real_number(call: Call) -> bool:
+    """A number among the arguments that is not whole. (Whole ones are taken for constants.)"""
+    numbers = (*call.args, *call.kwargs.values())
+    return any(isinstance(value, float) and not value.is_integer() for value in numbers)
 
 
 def masked_fill(call: Call) -> Signal:

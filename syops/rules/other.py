@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from syops.rules.base import Call, Cost, Normalisation, Rule, Tally, free, tensors_in
+from syops.rules.base import Call, Cost, Normalisation, Rule, Tally, canonical, free, tensors_in
 from syops.rules.elementwise import MAX_VALUES
 from syops.signals import (
     ANALOG,
@@ -107,6 +107,8 @@ def extremum(call: Call) -> Signal | Sequence[Signal]:
     known = call.signal(call.args[0])
     values = call.atoms.joined((known,)) if isinstance(known, Table) else known
     outputs = tensors_in((call.out,))
+    if canonical(call.func) == "aminmax":
+        return [call.atoms.joined((known,)) if isinstance(known, Table) else known] * 2
     return [values, *[INTEGER] * (len(outputs) - 1)]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from syops.rules.base import Call, Cost, Rule, Tally, tensors_in
-from syops.signals import ANALOG, INTEGER, Signal, Table, constant
+from syops.signals import ANALOG, INTEGER, UNKNOWN, Signal, Table, constant
 
 KEEP = (
     *("view", "_unsafe_view", "_reshape_alias", "reshape", "unsqueeze", "squeeze", "flatten"),
@@ -53,7 +53,9 @@ WINDOW_MAX = (
 
 
 def keep(call: Call) -> Signal:
-    return call.signal(call.args[0])
+    """The same values, unless the bits are read as another type."""
+    source = call.args[0]
+    return call.signal(source) if source.dtype == call.out.dtype else UNKNOWN
 
 
 def lifted(call: Call) -> Signal:
@@ -81,6 +83,8 @@ def move_or_zero(call: Call) -> Signal:
 def constant_pad(call: Call) -> Signal:
     (moved,) = move(call)
     value = call.args[2] if len(call.args) > 2 else 0
+    if not math.isfinite(value):
+        return ANALOG
     return call.atoms.joined((moved, constant(value)), call.geometry)
 
 

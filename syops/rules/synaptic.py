@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -51,8 +52,10 @@ def convolution(call: Call) -> Sequence[Product]:
     )
     operator = f"conv{'_transpose' if transposed else ''}{len(size)}d"
     dense = sites * connected * math.prod(kernel)
+    bias = call.args[2]
+    channel = 1 if bias is None or call.signal(bias) is LEARNED else None
     name = call.name(weight)
-    return (Product("conv", operator, dense, (Operand(x, fan_out),), channel=1, weight=name),)
+    return (Product("conv", operator, dense, (Operand(x, fan_out),), channel=channel, weight=name),)
 
 
 def _per_dim(value: Sequence[int], size: Sequence[int]) -> tuple[int, ...]:
@@ -66,7 +69,8 @@ def mm(call: Call) -> Sequence[Product]:
 
 @synaptic("addmm", "_addmm_activation", "baddbmm", "addbmm", "_sparse_addmm")
 def addmm(call: Call) -> Sequence[Product]:
-    return _product(call, *call.args[1:3])
+    (product,) = _product(call, *call.args[1:3])
+    return (product if _adds_bias(call) else replace(product, channel=None),)
 
 
 @synaptic("mv")
@@ -88,6 +92,12 @@ def dot(call: Call) -> Sequence[Product]:
 def addr(call: Call) -> Sequence[Product]:
     left, right = call.args[1:3]
     return _product(call, left, right, outer=True)
+
+
+def _adds_bias(call: Call) -> bool:
+    """Whether what is added is a learned value per column: not a residual."""
+    added, columns = call.args[0], call.out.shape[-1]
+    return call.signal(added) is LEARNED and added.numel() in (1, columns)
 
 
 def _product(call: Call, left: Tensor, right: Tensor, outer: bool = False) -> Sequence[Product]:
@@ -152,18 +162,20 @@ def _attention(
     call: Call, query: Tensor, key: Tensor, value: Tensor, heads: int
 ) -> Sequence[Product]:
     length, source = query.shape[-2], key.shape[-2]
+    shared = heads * source * key.shape[-1] // key.numel()  # query heads for each key head
+    keys = key.repeat_interleave(shared, -3) if shared > 1 else key
     scores = Product(
         "matmul",
         "q @ k",
         query.numel() * source,
-        (Operand(query, FanOut(source)), Operand(key, FanOut(length))),
-        (query, key.transpose(-1, -2)) if key.numel() // key.shape[-1] // source == heads else None,
+        (Operand(query, FanOut(source)), Operand(key, FanOut(length * shared))),
+        (query, keys.transpose(-1, -2)),
     )
     mixed = Product(
         "matmul",
         "attn @ v",
         heads * length * source * value.shape[-1],
-        (Operand(value, FanOut(length)),),
+        (Operand(value, FanOut(length * shared)),),
     )
     return scores, mixed
 
