@@ -62,7 +62,9 @@ def test_list_models():
     families = ("dsnn", "fsnn", "sew_resnet", "spiking_resnet")
     spiking = {f"{f}{d}" for f, d in itertools.product(families, (*DEPTHS, 152))}
     tdbn = {"spiking_resnet34_tdbn", "spiking_resnet50_tdbn"}
-    assert set(list_models()) == spiking | tdbn | {f"resnet{d}" for d in DEPTHS}
+    seven_b = {f"{f}_{w}7b" for f, w in itertools.product(("sew", "dsnn", "fsnn"), ("", "wide"))}
+    others = {"preact_resnet18", "spiking_7b", "plain_7b"} | {f"resnet{d}" for d in DEPTHS}
+    assert set(list_models()) == spiking | tdbn | seven_b | others
 
 
 def test_listing_needs_no_torch():

@@ -45,6 +45,14 @@ _MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
     },
     "spiking_resnet34_tdbn": ("resnet", "spiking_resnet_tdbn", {"depth": 34}),
     "spiking_resnet50_tdbn": ("resnet", "spiking_resnet_tdbn", {"depth": 50}),
+    "preact_resnet18": ("preact", "preact_resnet18", {}),
+    **{
+        f"{family}_{'wide' * wide}7b": ("seven_b", f"{family}_7b", {"wide": wide})
+        for family in ("sew", "dsnn", "fsnn")
+        for wide in (False, True)
+    },
+    "spiking_7b": ("seven_b", "spiking_7b", {}),
+    "plain_7b": ("seven_b", "plain_7b", {}),
 }
 
 
@@ -62,12 +70,12 @@ def create_model(
     in the module of the family) from ``torch.save``, or a .safetensors file.
 
     Keywords of all: ``num_classes=1000`` and ``in_channels=3``; of the spiking ones ``T=4``
-    time-steps (6 with td-BN) and those of `syops.models.parts.Neurons`: ``neuron="IF"``,
-    ``v_threshold=1.0``, ``detach_reset=True`` and ``surrogate``. ``dsnn*``, ``fsnn*`` and
-    ``sew_resnet*`` have ``g``, the connection function: AND, IAND, OR or XOR (default IAND), for
-    ``sew_resnet*`` also ADD (the default there); the former two have ``residual``, the spike stream
-    of Eq. (10): "sew" or "spiking". ``dsnn*`` returns the named tuple ``(spike, accumulated)``, the
-    others a tensor.
+    time-steps (6 with td-BN, 50 for ``preact_resnet18``) and those of `syops.models.parts.Neurons`:
+    ``neuron="IF"``, ``v_threshold=1.0``, ``detach_reset=True`` and ``surrogate``. The ``*_7b`` are
+    for 11 classes (wide: 10), 2 channels, T=16 and PLIF neurons. ``dsnn*``, ``fsnn*`` and ``sew_*``
+    have ``g``, the connection function: AND, IAND, OR or XOR (default IAND), for ``sew_*`` also ADD
+    (the default there); the former two have ``residual``, the spike stream of Eq. (10): "sew" or
+    "spiking". ``dsnn*`` returns the named tuple ``(spike, accumulated)``, the others a tensor.
 
     Raises `SyopsLookupError` for an unknown name or keyword, `SyopsValueError` or `SyopsTypeError`
     for a bad value, `SyopsFileError` for weights that cannot be read and `SyopsValueError` for
