@@ -60,7 +60,7 @@ def watch(model, kinds, see):
 
 def test_list_models():
     families = ("dsnn", "fsnn", "sew_resnet")
-    assert set(list_models()) == {f"{f}{d}" for f, d in itertools.product(families, DEPTHS)}
+    assert set(list_models()) >= {f"{f}{d}" for f, d in itertools.product(families, DEPTHS)}
 
 
 def test_listing_needs_no_torch():

@@ -21,6 +21,11 @@ _MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
     for family in ("dsnn", "fsnn", "sew_resnet")
     for depth in (18, 34, 50, 101)
 }
+_MODELS["spikformer_4_384"] = ("spikformer", "cifar", {})
+_MODELS |= {
+    f"spikformer_8_{width}": ("spikformer", "imagenet", {"width": width, "heads": heads})
+    for width, heads in ((384, 8), (512, 8), (768, 12))
+}
 
 
 def list_models() -> tuple[str, ...]:
@@ -32,8 +37,11 @@ def create_model(name: str, **kwargs: Any) -> "nn.Module":
     """A bundled network with fresh weights, in train mode as `torch.nn` does it.
 
     Keywords of all: ``T=4`` time-steps, ``num_classes=1000``, ``in_channels=3``, and ``g``, the
-    connection function: AND, IAND, OR or XOR (default IAND), for ``sew_resnet*`` also ADD (the
-    default there). ``dsnn*`` returns the named tuple ``(spike, accumulated)``, the others a tensor.
+    connection function: AND, IAND, OR or XOR (default IAND), for ``sew_resnet*`` and
+    ``spikformer*`` also ADD (the default there). ``dsnn*`` returns the named tuple
+    ``(spike, accumulated)``, and so does a Spikformer with ``aap=True``, the others a tensor.
+    ``spikformer_4_384`` (``num_classes=10``) has other sizes by ``depth``, ``width``, ``heads``
+    and ``patch`` (4 or 16).
     Raises `SyopsLookupError` for an unknown name or keyword, `SyopsValueError` for a bad value.
     """
     if name not in _MODELS:
