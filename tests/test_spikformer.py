@@ -331,6 +331,10 @@ def test_gradients_reach_every_parameter(g, aap, n, training):
     loss = sum(F.cross_entropy(out, torch.arange(n)) for out in streams_of(model(x)))
     loss.backward()
     grads = {name: p.grad for name, p in model.named_parameters()}
+    if not lif_neuron().train(training)(torch.ones(1, requires_grad=True)).requires_grad:
+        # spikingjelly 0.0.0.0.14: in eval mode no gradient comes through a neuron
+        assert not training
+        grads = {name: grad for name, grad in grads.items() if name.startswith("head.")}
     assert all(grad is not None and grad.isfinite().all() for grad in grads.values())
     # A bias before a BN has none to speak of: batch statistics take it out again.
     assert all(grad.any() for name, grad in grads.items() if not name.endswith("linear.bias"))
