@@ -143,7 +143,7 @@ def expected_names(depth):
         return {f"{name}.{kind}" for kind in kinds}
 
     convs = ("stem", "patches.0", "patches.1", "patches.2", "position")
-    parts = [f"attention.{part}" for part in ("q", "k", "v", "proj")] + ["mlp.0", "mlp.1"]
+    parts = [f"attention.{part}" for part in ("q", "k", "v", "proj")] + ["mlp.hidden", "mlp.out"]
     names = {"head.weight", "head.bias"}
     for conv in convs:
         names |= {f"{conv}.conv.weight"} | bn(f"{conv}.bn")
@@ -243,7 +243,7 @@ def reference(state, frames, g, patch=4, heads=3, depth=2):
         for i in range(depth):
             s = attention(o, f"blocks.{i}.attention")
             o, a = g(s, o), s + a
-            s = linear(linear(o, f"blocks.{i}.mlp.0"), f"blocks.{i}.mlp.1")
+            s = linear(linear(o, f"blocks.{i}.mlp.hidden"), f"blocks.{i}.mlp.out")
             o, a = g(s, o), s + a
         sums = [total + t.to(frame).mean(1) for total, t in zip(sums, (o, a), strict=True)]
     return [x / len(frames) @ state["head.weight"].T + state["head.bias"] for x in sums]
@@ -361,8 +361,8 @@ def dense_by_hand(depth=4, width=384, T=4, classes=10, aap=False):
         rows |= {f"{attention}:matmul#{j}": T * TOKENS * TOKENS * w for j in (1, 2)}
         rows |= {
             f"{attention}.proj.linear": T * TOKENS * w * w,
-            f"blocks.{i}.mlp.0.linear": T * TOKENS * w * 4 * w,
-            f"blocks.{i}.mlp.1.linear": T * TOKENS * 4 * w * w,
+            f"blocks.{i}.mlp.hidden.linear": T * TOKENS * w * 4 * w,
+            f"blocks.{i}.mlp.out.linear": T * TOKENS * 4 * w * w,
         }
     return rows | {"head": w * classes * (2 if aap else 1)}
 
@@ -386,7 +386,7 @@ def test_every_operation_of_spikformer_4_384_is_counted(g, aap):
     synapses = [name for name in rows if name.endswith((".conv", ".linear"))]
     assert norms == {re.sub(r"\.(conv|linear)$", ".bn", name): name for name in synapses}
     # ADD sends more than spikes into whatever takes the tokens of a block.
-    takes_tokens = re.compile(r"attention\.[qkv]\.|mlp\.0\.")
+    takes_tokens = re.compile(r"attention\.[qkv]\.|mlp\.hidden\.")
     signals = {name: row.signal for name, row in rows.items()}
     analog = {"stem.conv": "analog", "head": "analog"}
     graded = {name: "graded" for name in rows if g == "ADD" and takes_tokens.search(name)}

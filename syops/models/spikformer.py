@@ -9,12 +9,13 @@ spikes, and the AAP may accumulate beside them (Figure 1(d)). The names in the s
     patches.{0-2}.{conv,bn}                      from spikes to tokens, one a patch
     position.{conv,bn}                           tells where a token lies
     blocks.{i}.attention.{q,k,v,proj}.{linear,bn}
-    blocks.{i}.mlp.{0,1}.{linear,bn}
+    blocks.{i}.mlp.{hidden,out}.{linear,bn}
     head                                         classifier, shared by both streams
 
 The neurons are called ``sn``. The AAP has no weights: nothing in it changes a shape.
 """
 
+from collections import OrderedDict
 from itertools import pairwise
 
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
@@ -72,14 +73,52 @@ class LinearSpikes(nn.Module):
         return self.sn(current)
 
 
-class Attention(nn.Module):
-    """Spiking self-attention: SN((q kᵀ) v · scale) and a projection; [T, N, L, C] both ways.
+class Residual(nn.Module):
+    """A dual-stream block, Figure 1(d); a subclass gives f, which ends in a neuron.
+
+    s_l = f(o_{l-1});  o_l = g(s_l, o_{l-1}), Eq. (10);  a_l = s_l + a_{l-1}, Eq. (11)
+    """
+
+    def __init__(self, g: Connection, aap: bool) -> None:
+        super().__init__()
+        self.g = g
+        self.aap = nn.Identity() if aap else None
+
+    def f(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, streams: Streams) -> Streams:
+        o, a = streams
+        s = self.f(o)
+        return Streams(
+            spike=self.g(s, o), accumulated=None if self.aap is None else s + self.aap(a)
+        )
+
+    def extra_repr(self) -> str:
+        return f"g={self.g.__name__}"
+
+
+class Position(Residual):
+    """f: a convolution over the neighbours of a patch, [T, N, C, H, W] both ways."""
+
+    def __init__(self, width: int, g: Connection, aap: bool) -> None:
+        super().__init__(g, aap)
+        self.conv = layer.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn = layer.BatchNorm2d(width)
+        self.sn = lif_neuron()
+
+    def f(self, x: Tensor) -> Tensor:
+        return self.sn(self.bn(self.conv(x)))
+
+
+class Attention(Residual):
+    """f: spiking self-attention, SN((q kᵀ) v · scale), and a projection; [T, N, L, C] both ways.
 
     q, k and v are spikes. The neuron behind the products has half the threshold of the others.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
+    def __init__(self, width: int, heads: int, g: Connection, aap: bool) -> None:
+        super().__init__(g, aap)
         self.heads = heads
         self.q = LinearSpikes(width, width)
         self.k = LinearSpikes(width, width)
@@ -87,7 +126,7 @@ class Attention(nn.Module):
         self.sn = lif_neuron(v_threshold=0.5)
         self.proj = LinearSpikes(width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def f(self, x: Tensor) -> Tensor:
         q, k, v = (self.split(project(x)) for project in (self.q, self.k, self.v))
         mixed = (q @ k.transpose(-1, -2) * ATTENTION_SCALE) @ v
         return self.proj(self.sn(mixed.transpose(2, 3).flatten(3)))
@@ -97,32 +136,30 @@ class Attention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(2, 3)
 
     def extra_repr(self) -> str:
-        return f"heads={self.heads}"
+        return f"heads={self.heads}, {super().extra_repr()}"
 
 
-def connect(s: Tensor, streams: Streams, g: Connection) -> Streams:
-    """o_l = g(s_l, o_{l-1}), Eq. (10), and a_l = s_l + a_{l-1}, Eq. (11) (if there is an AAP)."""
-    o, a = streams
-    return Streams(spike=g(s, o), accumulated=None if a is None else s + a)
+class MLP(Residual):
+    """f: two layers, with four times the features between them; [T, N, L, C] both ways."""
+
+    def __init__(self, width: int, g: Connection, aap: bool) -> None:
+        super().__init__(g, aap)
+        self.hidden = LinearSpikes(width, MLP_RATIO * width)
+        self.out = LinearSpikes(MLP_RATIO * width, width)
+
+    def f(self, x: Tensor) -> Tensor:
+        return self.out(self.hidden(x))
 
 
-class EncoderBlock(nn.Module):
-    """Attention and MLP, Figure 1(c) and (d); each is an f whose spikes s_l join both streams."""
+def encoder_block(width: int, heads: int, g: Connection, aap: bool) -> nn.Sequential:
+    """Attention, then MLP: Figure 1(c) and (d)."""
+    attention, mlp = Attention(width, heads, g, aap), MLP(width, g, aap)
+    return nn.Sequential(OrderedDict(attention=attention, mlp=mlp))
 
-    def __init__(self, width: int, heads: int, g: Connection) -> None:
-        super().__init__()
-        self.g = g
-        self.attention = Attention(width, heads)
-        self.mlp = nn.Sequential(
-            LinearSpikes(width, MLP_RATIO * width), LinearSpikes(MLP_RATIO * width, width)
-        )
 
-    def forward(self, streams: Streams) -> Streams:
-        streams = connect(self.attention(streams.spike), streams, self.g)
-        return connect(self.mlp(streams.spike), streams, self.g)
-
-    def extra_repr(self) -> str:
-        return f"g={self.g.__name__}"
+def tokens(maps: Tensor) -> Tensor:
+    """[T, N, C, H, W] -> [T, N, L, C], L = H · W."""
+    return maps.flatten(3).transpose(-1, -2)
 
 
 class Spikformer(nn.Module):
@@ -165,13 +202,12 @@ class Spikformer(nn.Module):
             raise SyopsValueError(f"patch={patch!r} is not one of {', '.join(map(str, POOLED))}")
         if not isinstance(aap, bool):
             raise SyopsValueError(f"aap={aap!r}: expected True or False")
-        self.g = connection(g)
+        chosen = connection(g)
         if aap and g not in LOGICAL:
             raise SyopsValueError(
                 f"g={g!r} with aap=True: both streams would be the same; "
                 f"choose g from {', '.join(LOGICAL)}"
             )
-        self.aap = aap
         self.patch = patch
         channels = in_channels, width // 8, width // 4, width // 2, width
         stages = [
@@ -180,8 +216,10 @@ class Spikformer(nn.Module):
         ]
         self.stem = stages[0]
         self.patches = nn.Sequential(*stages[1:])
-        self.position = ConvSpikes(width, width, pool=False)
-        self.blocks = nn.Sequential(*(EncoderBlock(width, heads, self.g) for _ in range(depth)))
+        self.position = Position(width, chosen, aap)
+        self.blocks = nn.Sequential(
+            *(encoder_block(width, heads, chosen, aap) for _ in range(depth))
+        )
         self.head = nn.Linear(width, num_classes)
         functional.set_step_mode(self, "m")
         for module in self.modules():
@@ -210,26 +248,16 @@ class Spikformer(nn.Module):
         # The stem's convolution sees an image once: only its result is repeated.
         spikes = self.stem(sequence, time_steps=self.T if x.dim() == 4 else None)
         spikes = self.patches(spikes)
-        tokens = self.tokens(spikes)
-        streams = Streams(tokens, tokens if self.aap else None)
-        streams = connect(self.tokens(self.position(spikes)), streams, self.g)
-        streams = self.blocks(streams)
+        o, a = self.position(Streams(spikes, spikes))
+        streams = self.blocks(Streams(tokens(o), None if a is None else tokens(a)))
         spike = self.classify(streams.spike)
         if streams.accumulated is None:
             return spike
         return Streams(spike, self.classify(streams.accumulated))
 
-    @staticmethod
-    def tokens(x: Tensor) -> Tensor:
-        """[T, N, C, H, W] -> [T, N, L, C], L = H · W."""
-        return x.flatten(3).transpose(-1, -2)
-
-    def classify(self, tokens: Tensor) -> Tensor:
+    def classify(self, features: Tensor) -> Tensor:
         """[T, N, L, C] -> [N, num_classes]."""
-        return self.head(tokens.mean((0, 2)))
-
-    def extra_repr(self) -> str:
-        return f"g={self.g.__name__}, aap={self.aap}, patch={self.patch}"
+        return self.head(features.mean((0, 2)))
 
 
 def cifar(
