@@ -186,12 +186,10 @@ class Spikformer(nn.Module):
     ) -> None:
         super().__init__()
         self.T = T
-        sizes = {"depth": depth, "width": width, "heads": heads}
-        for name, value in {
-            **sizes,
-            "num_classes": num_classes,
-            "in_channels": in_channels,
-        }.items():
+        for name, value in (
+            *(("depth", depth), ("width", width), ("heads", heads)),
+            *(("num_classes", num_classes), ("in_channels", in_channels)),
+        ):
             positive_int(name, value)
         if width % heads or width % 8:
             raise SyopsValueError(
