@@ -189,8 +189,9 @@ def run(
     import torch
 
     from syops.api import get_model_syops
-    from syops.loading import load_model, load_weights
+    from syops.loading import load_model
     from syops.models import calibrate
+    from syops.models.weights import load_weights
 
     # spikingjelly registers GPU kernels, and torch misses Triton aloud where there is no GPU.
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)

@@ -1,10 +1,10 @@
-"""What the command line names, turned into objects: a model, its weights, an input."""
+"""What the command line names, turned into objects: a model, an input."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
@@ -20,7 +20,6 @@ from syops.errors import (
     SyopsFileError,
     SyopsLookupError,
     SyopsTypeError,
-    SyopsValueError,
 )
 from syops.models import create_model
 
@@ -31,9 +30,6 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 IMAGENET_CROP = 224 / 256
 """Share of the resized image's shorter side that is kept."""
-
-NESTED_STATE = ("state_dict", "model")
-"""Where training scripts put the weights in a file that holds more than weights."""
 
 
 def load_model(name: str, keywords: Mapping[str, Any]) -> nn.Module:
@@ -66,29 +62,6 @@ def load_model(name: str, keywords: Mapping[str, Any]) -> nn.Module:
             f"{name!r} returned {type(model).__name__}: expected a torch.nn.Module"
         )
     return model
-
-
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a state dict, from ``torch.save`` or safetensors, that fits ``model`` exactly.
-
-    Raises `SyopsFileError` for a file that cannot be read and `SyopsValueError`, which names the
-    keys, for weights of another network.
-    """
-    state = _read_state(path)
-    own = model.state_dict()
-    wrong = {key for key in state if key in own and _shape(state[key]) != _shape(own[key])}
-    fitting = {key: value for key, value in state.items() if key not in wrong}
-    result = model.load_state_dict(fitting, strict=False)
-    complaints = {
-        "missing keys": [key for key in result.missing_keys if key not in wrong],
-        "unexpected keys": result.unexpected_keys,
-        "wrong shapes": [
-            f"{key} ({_shape(state[key])} instead of {_shape(own[key])})" for key in sorted(wrong)
-        ],
-    }
-    told = [f"{what}: {_first(which)}" for what, which in complaints.items() if which]
-    if told:
-        raise SyopsValueError(f"the weights in {path} do not fit the model; {'; '.join(told)}")
 
 
 def read_arrays(path: Path, dtype: torch.dtype) -> Inputs:
@@ -155,26 +128,6 @@ def weight_dtype(model: nn.Module) -> torch.dtype:
     return next(dtypes, torch.get_default_dtype())
 
 
-def _read_state(path: Path) -> dict[str, Any]:
-    try:
-        if path.suffix.lower() == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise SyopsFileError(
-            f"the weights {path} cannot be read ({type(error).__name__}): expected the state dict "
-            "of a model, written by torch.save, or a .safetensors file"
-        ) from error
-    for key in NESTED_STATE:
-        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-            state = state[key]
-    if not isinstance(state, Mapping):
-        raise SyopsFileError(f"{path} holds {type(state).__name__}: expected a state dict")
-    return dict(state)
-
-
 def _tensor(value: Any, dtype: torch.dtype, path: Path) -> Tensor:
     if not isinstance(value, Tensor | np.ndarray):
         raise SyopsFileError(f"{path} holds {type(value).__name__}: expected tensors only")
@@ -183,15 +136,6 @@ def _tensor(value: Any, dtype: torch.dtype, path: Path) -> Tensor:
     except (TypeError, ValueError) as error:
         raise SyopsFileError(f"{path} holds no numbers: {_told(error)}") from error
     return tensor if tensor.dtype in (torch.int32, torch.int64) else tensor.to(dtype)
-
-
-def _shape(value: Any) -> Any:
-    return list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-
-
-def _first(names: Collection[str], limit: int = 5) -> str:
-    shown = ", ".join(list(names)[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
 def _told(error: Exception) -> str:

@@ -15,7 +15,7 @@ from torch import nn
 from syops.errors import ForwardError, SyopsLookupError, SyopsTypeError, SyopsValueError
 from syops.models import calibrate, create_model, list_models
 from syops.models.connect import CONNECTIONS
-from syops.models.parts import if_neuron
+from syops.models.parts import Neurons
 
 DEPTHS = (18, 34, 50, 101)
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -59,8 +59,11 @@ def watch(model, kinds, see):
 
 
 def test_list_models():
-    families = ("dsnn", "fsnn", "sew_resnet")
-    assert set(list_models()) >= {f"{f}{d}" for f, d in itertools.product(families, DEPTHS)}
+    families = ("dsnn", "fsnn", "sew_resnet", "spiking_resnet")
+    spiking = {f"{f}{d}" for f, d in itertools.product(families, (*DEPTHS, 152))}
+    tdbn = {"spiking_resnet34_tdbn", "spiking_resnet50_tdbn"}
+    spikformer = {f"spikformer_{size}" for size in ("4_384", "8_384", "8_512", "8_768")}
+    assert set(list_models()) == spikformer | spiking | tdbn | {f"resnet{d}" for d in DEPTHS}
 
 
 def test_listing_needs_no_torch():
@@ -130,7 +133,7 @@ def test_g_is_differentiable(g, by_s, by_x):
 def test_the_neuron_has_the_surrogate_gradient_of_the_paper():
     """Appendix C.3 with alpha = 2, and no gradient through the reset."""
     x = torch.tensor([0.4, 0.7, 0.6], dtype=torch.float64, requires_grad=True)
-    sn = if_neuron()
+    sn = Neurons()()
     sn.step_mode = "m"
     spikes = sn(x.unsqueeze(1))
     assert spikes.flatten().tolist() == [0, 1, 0]  # H = 0.4, 1.1, 0.6

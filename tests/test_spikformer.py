@@ -10,8 +10,15 @@ from torch import nn
 
 from syops import fold_bn, get_model_syops
 from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
-from syops.models import calibrate, create_model, list_models
-from syops.models.spikformer import lif_neuron
+from syops.models import (
+    attach_aap,
+    calibrate,
+    create_model,
+    detach_aap,
+    list_models,
+    zero_init_residual,
+)
+from syops.models.parts import Neurons, Streams
 
 NAMES = ("spikformer_4_384", "spikformer_8_384", "spikformer_8_512", "spikformer_8_768")
 SMALL = {"depth": 2, "width": 48, "heads": 3}
@@ -81,7 +88,7 @@ def test_sizes_are_positive_integers(keyword, value):
         ({"patch": 5}, "patch=5 is not one of 4, 16"),
         ({"patch": [4]}, r"patch=\[4\] is not one of 4, 16"),
         ({"g": "NAND"}, "g='NAND' is not one of ADD, AND, IAND, OR, XOR"),
-        ({"aap": True}, "g='ADD' with aap=True.*choose g from AND, IAND, OR, XOR"),
+        ({"aap": True}, "AAP beside g='ADD'.*choose g from AND, IAND, OR, XOR"),
         ({"aap": 1, "g": "IAND"}, "aap=1: expected True or False"),
     ],
 )
@@ -100,7 +107,7 @@ def test_wrong_shape_is_told_with_the_expected_ones(shape):
 @pytest.mark.parametrize(("patch", "size"), [(4, (3, 32)), (4, (32, 3)), (16, (15, 15))])
 def test_an_image_smaller_than_a_patch(patch, size):
     model = create_model("spikformer_4_384", patch=patch, **SMALL)
-    with pytest.raises(SyopsValueError, match=f"expected H and W of at least {patch}"):
+    with pytest.raises(SyopsValueError, match=f"at least {patch}x{patch}"):
         model(torch.zeros(1, 3, *size))
     model(torch.zeros(2, 3, patch, patch))
 
@@ -142,9 +149,10 @@ def expected_names(depth):
         kinds = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
         return {f"{name}.{kind}" for kind in kinds}
 
-    convs = ("stem", "patches.0", "patches.1", "patches.2", "position")
+    convs = ("patches.0", "patches.1", "patches.2", "position")
     parts = [f"attention.{part}" for part in ("q", "k", "v", "proj")] + ["mlp.hidden", "mlp.out"]
-    names = {"head.weight", "head.bias"}
+    names = {"fc.weight", "fc.bias"}
+    names |= {"conv1.weight"} | bn("bn1")
     for conv in convs:
         names |= {f"{conv}.conv.weight"} | bn(f"{conv}.bn")
     for i, part in itertools.product(range(depth), parts):
@@ -175,8 +183,7 @@ def test_imagenet_sizes_see_196_patches(name):
 def test_the_neuron_leaks_half_and_has_the_surrogate_gradient_of_the_paper():
     """Eq. (1)-(3) with tau = 2; Appendix C.3 with alpha = 2; no gradient through the reset."""
     x = torch.tensor([1.2, 1.6, 1.9], dtype=torch.float64, requires_grad=True)
-    sn = lif_neuron()
-    sn.step_mode = "m"
+    sn = create_model("spikformer_4_384", **SMALL).sn1
     spikes = sn(x.unsqueeze(1))
     assert spikes.flatten().tolist() == [0, 1, 0]  # H = 0.6, 1.1, 0.95
 
@@ -212,9 +219,10 @@ def reference(state, frames, g, patch=4, heads=3, depth=2):
         return (x - mean) / (var + 1e-5).sqrt() * weight + bias
 
     def conv(x, name):
-        weight = state[f"{name}.conv.weight"]
+        conv, bn = ("conv1", "bn1") if name == "stem" else (f"{name}.conv", f"{name}.bn")
+        weight = state[f"{conv}.weight"]
         current = F.conv2d(x.to(weight), weight, padding=1).movedim(1, -1)
-        return spiking(name, batch_norm(current, f"{name}.bn").movedim(-1, 1))
+        return spiking(name, batch_norm(current, bn).movedim(-1, 1))
 
     def linear(x, name):
         weight, bias = state[f"{name}.linear.weight"], state[f"{name}.linear.bias"]
@@ -246,7 +254,7 @@ def reference(state, frames, g, patch=4, heads=3, depth=2):
             s = linear(linear(o, f"blocks.{i}.mlp.hidden"), f"blocks.{i}.mlp.out")
             o, a = g(s, o), s + a
         sums = [total + t.to(frame).mean(1) for total, t in zip(sums, (o, a), strict=True)]
-    return [x / len(frames) @ state["head.weight"].T + state["head.bias"] for x in sums]
+    return [x / len(frames) @ state["fc.weight"].T + state["fc.bias"] for x in sums]
 
 
 def on_integers(g):
@@ -264,7 +272,7 @@ def test_both_streams_are_those_of_the_equations(g, aap, patch, size):
     model = fresh(x, g=g, aap=aap, patch=patch, T=3)
     fired = {}
     for name, module in model.named_modules():
-        if name.endswith("sn"):
+        if name.endswith(("sn", "sn1")):
             module.register_forward_hook(
                 lambda _, __, out, name=name: fired.update({name: bool(out.any())})
             )
@@ -331,10 +339,10 @@ def test_gradients_reach_every_parameter(g, aap, n, training):
     loss = sum(F.cross_entropy(out, torch.arange(n)) for out in streams_of(model(x)))
     loss.backward()
     grads = {name: p.grad for name, p in model.named_parameters()}
-    if not lif_neuron().train(training)(torch.ones(1, requires_grad=True)).requires_grad:
+    if not Neurons("LIF")().train(training)(torch.ones(1, requires_grad=True)).requires_grad:
         # spikingjelly 0.0.0.0.14: in eval mode no gradient comes through a neuron
         assert not training
-        grads = {name: grad for name, grad in grads.items() if name.startswith("head.")}
+        grads = {name: grad for name, grad in grads.items() if name.startswith("fc.")}
     assert all(grad is not None and grad.isfinite().all() for grad in grads.values())
     # A bias before a BN has none to speak of: batch statistics take it out again.
     assert all(grad.any() for name, grad in grads.items() if not name.endswith("linear.bias"))
@@ -349,7 +357,7 @@ def dense_by_hand(depth=4, width=384, T=4, classes=10, aap=False):
     """Operations of every synaptic layer of an image of 32x32, in the order of execution."""
     w = width
     rows = {
-        "stem.conv": 32 * 32 * 9 * 3 * w // 8,  # once, before the image is repeated
+        "conv1": 32 * 32 * 9 * 3 * w // 8,  # once, before the image is repeated
         "patches.0.conv": T * 32 * 32 * 9 * (w // 8) * (w // 4),
         "patches.1.conv": T * 32 * 32 * 9 * (w // 4) * (w // 2),
         "patches.2.conv": T * 16 * 16 * 9 * (w // 2) * w,
@@ -364,7 +372,7 @@ def dense_by_hand(depth=4, width=384, T=4, classes=10, aap=False):
             f"blocks.{i}.mlp.hidden.linear": T * TOKENS * w * 4 * w,
             f"blocks.{i}.mlp.out.linear": T * TOKENS * 4 * w * w,
         }
-    return rows | {"head": w * classes * (2 if aap else 1)}
+    return rows | {"fc": w * classes * (2 if aap else 1)}
 
 
 def synaptic(report):
@@ -384,11 +392,12 @@ def test_every_operation_of_spikformer_4_384_is_counted(g, aap):
     # BN is folded throughout, behind a transpose as behind a convolution.
     norms = {layer.path: layer.folded for layer in report.layers if layer.kind == "norm"}
     synapses = [name for name in rows if name.endswith((".conv", ".linear"))]
-    assert norms == {re.sub(r"\.(conv|linear)$", ".bn", name): name for name in synapses}
+    folded = {re.sub(r"\.(conv|linear)$", ".bn", name): name for name in synapses}
+    assert norms == {**folded, "bn1": "conv1"}
     # ADD sends more than spikes into whatever takes the tokens of a block.
     takes_tokens = re.compile(r"attention\.[qkv]\.|mlp\.hidden\.")
     signals = {name: row.signal for name, row in rows.items()}
-    analog = {"stem.conv": "analog", "head": "analog"}
+    analog = {"conv1": "analog", "fc": "analog"}
     graded = {name: "graded" for name in rows if g == "ADD" and takes_tokens.search(name)}
     assert signals == {**dict.fromkeys(rows, "binary"), **analog, **graded}
     assert len(graded) == (16 if g == "ADD" else 0)
@@ -403,7 +412,7 @@ def test_only_spikes_reach_the_synapses_with_a_logical_g(g, aap):
     model = create_model("spikformer_4_384", g=g, aap=aap, T=2, **SMALL)
     report = get_model_syops(model, torch.zeros(1, 3, 8, 8), input_signal="analog")
     other = {name for name, row in synaptic(report).items() if row.signal != "binary"}
-    assert other == {"stem.conv", "head"}
+    assert other == {"conv1", "fc"}
     model = create_model("spikformer_4_384", T=2, **SMALL)
     report = get_model_syops(model, torch.zeros(1, 3, 8, 8), input_signal="analog")
     signals = [row.signal for row in synaptic(report).values()]
@@ -449,3 +458,41 @@ def test_folding_for_real_leaves_no_norm_and_the_same_outputs():
     with torch.no_grad():
         for ours, theirs in zip(folded(x), model(x), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+
+# --- surgery -----------------------------------------------------------------------------------
+
+
+def test_the_aap_can_be_removed_and_put_back():
+    x = images()
+    dual = fresh(x, g="XOR", aap=True)
+    single = detach_aap(dual)
+    with torch.no_grad():
+        spike, accumulated = dual(x)
+        assert torch.equal(single(x), spike)
+        assert torch.equal(attach_aap(single)(x).accumulated, accumulated)  # it has no weights
+    with pytest.raises(SyopsValueError, match="no auxiliary accumulation pathway"):
+        detach_aap(single)
+    with pytest.raises(SyopsValueError, match="beside g='ADD'"):
+        attach_aap(create_model("spikformer_4_384", **SMALL))
+
+
+@pytest.mark.parametrize("g", ["ADD", "IAND", "OR", "XOR"])
+def test_zero_init_makes_every_block_the_identity_on_spikes(g):
+    model = create_model("spikformer_4_384", g=g, **SMALL)
+    zero_init_residual(model)
+    maps = (torch.rand(4, 2, 48, 5, 5) < 0.3).float()
+    assert torch.equal(model.position(Streams(maps, maps)).spike, maps)
+    streams = model.tokens(Streams(maps, maps))
+    assert torch.equal(model.blocks(streams).spike, streams.spike)
+
+
+def test_the_neurons_keywords_and_half_the_threshold_in_attention():
+    model = create_model("spikformer_4_384", neuron="PLIF", v_threshold=0.6, **SMALL)
+    thresholds = {n: m.v_threshold for n, m in model.named_modules() if hasattr(m, "v_threshold")}
+    assert len(thresholds) == 1 + 3 + 1 + 2 * 7
+    assert {n for n, v in thresholds.items() if v == 0.3} == {
+        f"blocks.{i}.attention.sn" for i in range(2)
+    }
+    assert set(thresholds.values()) == {0.3, 0.6}
+    assert "blocks.0.attention.q.sn.w" in model.state_dict()

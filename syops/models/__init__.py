@@ -2,7 +2,9 @@
 
 import difflib
 import inspect
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +14,37 @@ if TYPE_CHECKING:
     from torch import nn
 
     from syops.models.calibration import calibrate
+    from syops.models.surgery import attach_aap, detach_aap, zero_init_residual
 
-__all__ = ["calibrate", "create_model", "list_models"]
+__all__ = [
+    "attach_aap",
+    "calibrate",
+    "create_model",
+    "detach_aap",
+    "list_models",
+    "zero_init_residual",
+]
+
+_HOME = {
+    "attach_aap": "surgery",
+    "calibrate": "calibration",
+    "detach_aap": "surgery",
+    "zero_init_residual": "surgery",
+}
 
 # name: (module of the family, its factory there, the arguments that the name stands for)
+_RESNETS = {
+    **dict.fromkeys(("dsnn", "fsnn", "sew_resnet", "spiking_resnet"), (18, 34, 50, 101, 152)),
+    "resnet": (18, 34, 50, 101),
+}
 _MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    f"{family}{depth}": ("resnet", family, {"depth": depth})
-    for family in ("dsnn", "fsnn", "sew_resnet")
-    for depth in (18, 34, 50, 101)
+    **{
+        f"{family}{depth}": ("resnet", family, {"depth": depth})
+        for family, depths in _RESNETS.items()
+        for depth in depths
+    },
+    "spiking_resnet34_tdbn": ("resnet", "spiking_resnet_tdbn", {"depth": 34}),
+    "spiking_resnet50_tdbn": ("resnet", "spiking_resnet_tdbn", {"depth": 50}),
 }
 _MODELS["spikformer_4_384"] = ("spikformer", "cifar", {})
 _MODELS |= {
@@ -33,32 +58,58 @@ def list_models() -> tuple[str, ...]:
     return tuple(_MODELS)
 
 
-def create_model(name: str, **kwargs: Any) -> "nn.Module":
-    """A bundled network with fresh weights, in train mode as `torch.nn` does it.
+def create_model(
+    name: str, *, weights: "str | os.PathLike[str] | None" = None, **kwargs: Any
+) -> "nn.Module":
+    """A bundled network, in train mode as `torch.nn` does it.
 
-    Keywords of all: ``T=4`` time-steps, ``num_classes=1000``, ``in_channels=3``, and ``g``, the
-    connection function: AND, IAND, OR or XOR (default IAND), for ``sew_resnet*`` and
-    ``spikformer*`` also ADD (the default there). ``dsnn*`` returns the named tuple
-    ``(spike, accumulated)``, and so does a Spikformer with ``aap=True``, the others a tensor.
-    ``spikformer_4_384`` (``num_classes=10``) has other sizes by ``depth``, ``width``, ``heads``
-    and ``patch`` (4 or 16).
-    Raises `SyopsLookupError` for an unknown name or keyword, `SyopsValueError` for a bad value.
+    Its weights are fresh, or those of the file ``weights``: a state dict (with the names documented
+    in the module of the family) from ``torch.save``, or a .safetensors file.
+
+    Keywords of all: ``num_classes=1000`` and ``in_channels=3``; of the spiking ones ``T=4``
+    time-steps (6 with td-BN) and those of `syops.models.parts.Neurons`: ``neuron="IF"``,
+    ``v_threshold=1.0``, ``detach_reset=True`` and ``surrogate``. ``dsnn*``, ``fsnn*`` and
+    ``sew_resnet*`` have ``g``, the connection function: AND, IAND, OR or XOR (default IAND), for
+    ``sew_resnet*`` also ADD (the default there); the former two have ``residual``, the spike stream
+    of Eq. (10): "sew" or "spiking". ``dsnn*`` returns the named tuple ``(spike, accumulated)``, the
+    others a tensor.
+
+    ``spikformer*`` has ``neuron="LIF"``, ``g="ADD"`` and ``aap=False``; with ``aap=True`` (and
+    another g) it returns the named tuple. ``spikformer_4_384`` has ``num_classes=10``, and other
+    sizes by ``depth``, ``width``, ``heads`` and ``patch`` (4 or 16).
+
+    Raises `SyopsLookupError` for an unknown name or keyword, `SyopsValueError` or `SyopsTypeError`
+    for a bad value, `SyopsFileError` for weights that cannot be read and `SyopsValueError` for
+    those of another network.
     """
     if name not in _MODELS:
         raise _unknown("model", name, _MODELS)
     module, factory_name, fixed = _MODELS[name]
     factory = getattr(import_module(f"{__name__}.{module}"), factory_name)
-    keywords = [k for k in inspect.signature(factory).parameters if k not in fixed]
+    keywords = [k for k in _keywords(factory) if k not in fixed]
     for keyword in kwargs:
         if keyword not in keywords:
             raise _unknown(f"keyword of {name}", keyword, keywords)
-    return factory(**fixed, **kwargs)
+    model = factory(**fixed, **kwargs)
+    if weights is not None:
+        import_module(f"{__name__}.weights").load_weights(model, weights)
+    return model
+
+
+def _keywords(factory: Callable[..., Any]) -> list[str]:
+    """The names of a factory's keywords; its ``**neurons`` stand for those of `Neurons`."""
+    from syops.models.parts import Neurons
+
+    parameters = inspect.signature(factory).parameters.values()
+    own = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+    has_neurons = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    return own + [field.name for field in fields(Neurons)] if has_neurons else own
 
 
 def __getattr__(name: str) -> Any:
-    """`calibrate`, on first use: listing the models needs no torch."""
-    if name == "calibrate":
-        return import_module(f"{__name__}.calibration").calibrate
+    """What is done to models, on first use: listing them needs no torch."""
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

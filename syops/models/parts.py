@@ -1,5 +1,10 @@
-"""What the model families share: neurons, streams, checks of what the user passes in."""
+"""What the model families share: neurons, the streams, checks of what the user passes in."""
 
+import copy
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from spikingjelly.activation_based import base, neuron, surrogate
@@ -18,11 +23,66 @@ class Streams(NamedTuple):
     accumulated: Tensor | None
 
 
-def if_neuron() -> nn.Module:
-    """The neuron of the paper's ImageNet networks: IF, Eq. (4), V_th = 1, hard reset to 0."""
-    return neuron.IFNode(
-        v_threshold=1.0, surrogate_function=surrogate.ATan(alpha=2.0), detach_reset=True
-    )
+class ResidualBlock(nn.Module):
+    """What `syops.models.surgery` needs of a residual block, whatever its family."""
+
+    aap: nn.Module | None
+    """What happens to a_{l-1} here, Eq. (11); None without an AAP."""
+
+    @abstractmethod
+    def make_aap(self) -> nn.Module:
+        """A new ``aap`` for this block; `SyopsValueError` if it cannot have one."""
+
+    @abstractmethod
+    def last_norms(self) -> tuple[nn.Module, ...]:
+        """The BN that its residual mappings end in: set to zero, they make it the identity."""
+
+
+_NEURONS: dict[str, Callable[..., nn.Module]] = {
+    "IF": neuron.IFNode,  # Eq. (4)
+    "LIF": neuron.LIFNode,  # Eq. (5), tau = 2
+    "PLIF": neuron.ParametricLIFNode,  # Eq. (5), one learned tau a layer, 2 at first
+}
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """Makes the neurons of a network: the keywords that all spiking families have.
+
+    Args:
+        neuron: IF, LIF or PLIF.
+        v_threshold: V_th of Eq. (2), above 0. The reset is hard, to 0.
+        detach_reset: no gradient through the reset of Eq. (3).
+        surrogate: a surrogate function of spikingjelly; default arctan, alpha = 2 (Appendix C.3).
+
+    Raises `SyopsValueError` or `SyopsTypeError` for a value that cannot be used.
+    """
+
+    neuron: str = "IF"
+    v_threshold: float = 1.0
+    detach_reset: bool = True
+    surrogate: nn.Module | None = None
+
+    def __post_init__(self) -> None:
+        one_of("neuron", self.neuron, tuple(_NEURONS))
+        v = self.v_threshold
+        if not isinstance(v, int | float) or isinstance(v, bool) or not 0 < v < math.inf:
+            raise SyopsValueError(f"v_threshold={v!r}: expected a finite number above 0")
+        if not isinstance(self.detach_reset, bool):
+            raise SyopsTypeError(f"detach_reset={self.detach_reset!r}: expected True or False")
+        if not isinstance(self.surrogate, nn.Module | None):
+            raise SyopsTypeError(
+                f"surrogate={self.surrogate!r}: expected a surrogate function of spikingjelly, "
+                "such as surrogate.ATan(alpha=2.0)"
+            )
+
+    def __call__(self) -> nn.Module:
+        """A new neuron."""
+        return _NEURONS[self.neuron](
+            v_threshold=float(self.v_threshold),
+            surrogate_function=copy.deepcopy(self.surrogate) or surrogate.ATan(alpha=2.0),
+            detach_reset=self.detach_reset,
+        )
 
 
 def reset_neurons(model: nn.Module) -> None:
@@ -36,6 +96,13 @@ def reset_neurons(model: nn.Module) -> None:
             module.reset()
 
 
+def one_of(name: str, value: Any, known: tuple[str, ...]) -> str:
+    """``value``, or a `SyopsValueError` if it is not one of ``known``."""
+    if value not in known:
+        raise SyopsValueError(f"{name}={value!r} is not one of {', '.join(known)}")
+    return value
+
+
 def positive_int(name: str, value: Any) -> int:
     """``value``, or a `SyopsValueError` if it is not an integer of at least 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -43,11 +110,12 @@ def positive_int(name: str, value: Any) -> int:
     return value
 
 
-def as_sequence(x: Any, weight: Tensor) -> Tensor:
+def as_sequence(x: Any, weight: Tensor, smallest: int = 1) -> Tensor:
     """Images [N, C, H, W] as a sequence of one step, [1, N, C, H, W]; event data unchanged.
 
-    C and the dtype are those that ``weight``, the first convolution's, needs. Raises
-    `SyopsTypeError` if ``x`` is no tensor, `SyopsValueError` if it has another shape or dtype.
+    C and the dtype are those that ``weight``, the first convolution's, needs; ``smallest`` is the
+    least height and width. Raises `SyopsTypeError` if ``x`` is no tensor, `SyopsValueError` if it
+    has another shape or dtype.
     """
     if not isinstance(x, Tensor):
         raise SyopsTypeError(f"the model's input is a {type(x).__name__}: expected a tensor")
@@ -56,6 +124,11 @@ def as_sequence(x: Any, weight: Tensor) -> Tensor:
         raise SyopsValueError(
             f"the model's input has shape {tuple(x.shape)}: expected images [N, {channels}, H, W] "
             f"or event data [T, N, {channels}, H, W], no dimension empty"
+        )
+    if min(x.shape[-2:]) < smallest:
+        raise SyopsValueError(
+            f"the model's input is of {x.shape[-2]}x{x.shape[-1]} pixels: this network needs at "
+            f"least {smallest}x{smallest}"
         )
     if x.dtype != weight.dtype:
         raise SyopsValueError(

@@ -5,25 +5,30 @@ follow: spiking self-attention and an MLP. What each of these fires joins its in
 as published, spikes pile up from block to block (Figure 1(c)); a logical g keeps the tokens
 spikes, and the AAP may accumulate beside them (Figure 1(d)). The names in the state dict::
 
-    stem.{conv,bn}                               from pixels to spikes
-    patches.{0-2}.{conv,bn}                      from spikes to tokens, one a patch
+    conv1, bn1                                   stem
+    patches.{0-2}.{conv,bn}                      from the stem's spikes to tokens, one a patch
     position.{conv,bn}                           tells where a token lies
     blocks.{i}.attention.{q,k,v,proj}.{linear,bn}
     blocks.{i}.mlp.{hidden,out}.{linear,bn}
-    head                                         classifier, shared by both streams
+    fc                                           classifier, shared by both streams
 
-The neurons are called ``sn``. The AAP has no weights: nothing in it changes a shape.
+The neurons are called ``sn``, the stem's ``sn1``, and have no entries but for the `w` of PLIF. The
+AAP has no weights: nothing in it changes a shape.
 """
 
+from abc import abstractmethod
 from collections import OrderedDict
-from itertools import pairwise
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
 
-from spikingjelly.activation_based import functional, layer, neuron, surrogate
+from spikingjelly.activation_based import functional, layer
 from torch import Tensor, nn
 
 from syops.errors import SyopsValueError
-from syops.models.connect import LOGICAL, Connection, connection
-from syops.models.parts import Streams, as_sequence, positive_int, reset_neurons
+from syops.models.blocks import Network, conv
+from syops.models.connect import LOGICAL, Connection, add, connection
+from syops.models.parts import Neurons, ResidualBlock, Streams, positive_int
 
 ATTENTION_SCALE = 0.125  # in place of a softmax
 MLP_RATIO = 4
@@ -31,61 +36,69 @@ MLP_RATIO = 4
 POOLED = {4: (2, 3), 16: (0, 1, 2, 3)}
 
 
-def lif_neuron(v_threshold: float = 1.0) -> nn.Module:
-    """LIF with tau = 2 and a hard reset to 0."""
-    return neuron.LIFNode(
-        tau=2.0,
-        v_threshold=v_threshold,
-        surrogate_function=surrogate.ATan(alpha=2.0),
-        detach_reset=True,
-    )
+@dataclass(frozen=True)
+class Kit:
+    """What the blocks are made of: their neurons, the connection function, with an AAP or not."""
+
+    neuron: Neurons
+    g: Connection
+    aap: bool
+
+
+def halve(pool: bool) -> nn.Module:
+    """Max-pooling to half the size, if ``pool``."""
+    return layer.MaxPool2d(3, stride=2, padding=1) if pool else nn.Identity()
 
 
 class ConvSpikes(nn.Module):
-    """3x3 convolution, BN, LIF and, if ``pool``, max-pooling to half the size: [T, N, C, H, W]."""
+    """3x3 convolution, BN, neuron and, if ``pool``, max-pooling: [T, N, C, H, W] both ways."""
 
-    def __init__(self, in_channels: int, out_channels: int, pool: bool) -> None:
+    def __init__(self, in_channels: int, out_channels: int, pool: bool, kit: Kit) -> None:
         super().__init__()
-        self.conv = layer.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.conv = conv(in_channels, out_channels, 3)
         self.bn = layer.BatchNorm2d(out_channels)
-        self.sn = lif_neuron()
-        self.pool = layer.MaxPool2d(3, stride=2, padding=1) if pool else nn.Identity()
+        self.sn = kit.neuron()
+        self.pool = halve(pool)
 
-    def forward(self, x: Tensor, time_steps: int | None = None) -> Tensor:
-        """Spikes; of a sequence of one step, its current being repeated, if ``time_steps``."""
-        current = self.bn(self.conv(x))
-        if time_steps is not None:
-            current = current.expand(time_steps, -1, -1, -1, -1)
-        return self.pool(self.sn(current))
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool(self.sn(self.bn(self.conv(x))))
 
 
 class LinearSpikes(nn.Module):
-    """Linear, BN over the features of all tokens, LIF: [T, N, L, C] -> [T, N, L, C_out]."""
+    """Linear, BN over the features of all tokens, neuron: [T, N, L, C] -> [T, N, L, C_out]."""
 
-    def __init__(self, in_features: int, out_features: int) -> None:
+    def __init__(self, in_features: int, out_features: int, kit: Kit) -> None:
         super().__init__()
         self.linear = nn.Linear(in_features, out_features)
         self.bn = layer.BatchNorm1d(out_features)
-        self.sn = lif_neuron()
+        self.sn = kit.neuron()
 
     def forward(self, x: Tensor) -> Tensor:
         current = self.bn(self.linear(x).transpose(-1, -2)).transpose(-1, -2)
         return self.sn(current)
 
 
-class Residual(nn.Module):
+class Residual(ResidualBlock):
     """A dual-stream block, Figure 1(d); a subclass gives f, which ends in a neuron.
 
     s_l = f(o_{l-1});  o_l = g(s_l, o_{l-1}), Eq. (10);  a_l = s_l + a_{l-1}, Eq. (11)
     """
 
-    def __init__(self, g: Connection, aap: bool) -> None:
+    def __init__(self, kit: Kit) -> None:
         super().__init__()
-        self.g = g
-        self.aap = nn.Identity() if aap else None
+        self.g = kit.g
+        self.aap = self.make_aap() if kit.aap else None
 
-    def f(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def f(self, x: Tensor) -> Tensor: ...
+
+    def make_aap(self) -> nn.Module:
+        if self.g is add:
+            raise SyopsValueError(
+                "an AAP beside g='ADD' would be the same stream twice; "
+                f"choose g from {', '.join(LOGICAL)}"
+            )
+        return nn.Identity()
 
     def forward(self, streams: Streams) -> Streams:
         o, a = streams
@@ -101,14 +114,17 @@ class Residual(nn.Module):
 class Position(Residual):
     """f: a convolution over the neighbours of a patch, [T, N, C, H, W] both ways."""
 
-    def __init__(self, width: int, g: Connection, aap: bool) -> None:
-        super().__init__(g, aap)
-        self.conv = layer.Conv2d(width, width, 3, padding=1, bias=False)
+    def __init__(self, width: int, kit: Kit) -> None:
+        super().__init__(kit)
+        self.conv = conv(width, width, 3)
         self.bn = layer.BatchNorm2d(width)
-        self.sn = lif_neuron()
+        self.sn = kit.neuron()
 
     def f(self, x: Tensor) -> Tensor:
         return self.sn(self.bn(self.conv(x)))
+
+    def last_norms(self) -> tuple[nn.Module, ...]:
+        return (self.bn,)
 
 
 class Attention(Residual):
@@ -117,14 +133,14 @@ class Attention(Residual):
     q, k and v are spikes. The neuron behind the products has half the threshold of the others.
     """
 
-    def __init__(self, width: int, heads: int, g: Connection, aap: bool) -> None:
-        super().__init__(g, aap)
+    def __init__(self, width: int, heads: int, kit: Kit) -> None:
+        super().__init__(kit)
         self.heads = heads
-        self.q = LinearSpikes(width, width)
-        self.k = LinearSpikes(width, width)
-        self.v = LinearSpikes(width, width)
-        self.sn = lif_neuron(v_threshold=0.5)
-        self.proj = LinearSpikes(width, width)
+        self.q = LinearSpikes(width, width, kit)
+        self.k = LinearSpikes(width, width, kit)
+        self.v = LinearSpikes(width, width, kit)
+        self.sn = replace(kit.neuron, v_threshold=kit.neuron.v_threshold / 2)()
+        self.proj = LinearSpikes(width, width, kit)
 
     def f(self, x: Tensor) -> Tensor:
         q, k, v = (self.split(project(x)) for project in (self.q, self.k, self.v))
@@ -135,6 +151,9 @@ class Attention(Residual):
         """[T, N, L, C] -> [T, N, heads, L, C / heads]."""
         return x.unflatten(-1, (self.heads, -1)).transpose(2, 3)
 
+    def last_norms(self) -> tuple[nn.Module, ...]:
+        return (self.proj.bn,)
+
     def extra_repr(self) -> str:
         return f"heads={self.heads}, {super().extra_repr()}"
 
@@ -142,35 +161,40 @@ class Attention(Residual):
 class MLP(Residual):
     """f: two layers, with four times the features between them; [T, N, L, C] both ways."""
 
-    def __init__(self, width: int, g: Connection, aap: bool) -> None:
-        super().__init__(g, aap)
-        self.hidden = LinearSpikes(width, MLP_RATIO * width)
-        self.out = LinearSpikes(MLP_RATIO * width, width)
+    def __init__(self, width: int, kit: Kit) -> None:
+        super().__init__(kit)
+        self.hidden = LinearSpikes(width, MLP_RATIO * width, kit)
+        self.out = LinearSpikes(MLP_RATIO * width, width, kit)
 
     def f(self, x: Tensor) -> Tensor:
         return self.out(self.hidden(x))
 
+    def last_norms(self) -> tuple[nn.Module, ...]:
+        return (self.out.bn,)
 
-def encoder_block(width: int, heads: int, g: Connection, aap: bool) -> nn.Sequential:
+
+def encoder_block(width: int, heads: int, kit: Kit) -> nn.Sequential:
     """Attention, then MLP: Figure 1(c) and (d)."""
-    attention, mlp = Attention(width, heads, g, aap), MLP(width, g, aap)
-    return nn.Sequential(OrderedDict(attention=attention, mlp=mlp))
+    parts: OrderedDict[str, nn.Module] = OrderedDict()
+    parts["attention"] = Attention(width, heads, kit)
+    parts["mlp"] = MLP(width, kit)
+    return nn.Sequential(parts)
 
 
-def tokens(maps: Tensor) -> Tensor:
-    """[T, N, C, H, W] -> [T, N, L, C], L = H · W."""
-    return maps.flatten(3).transpose(-1, -2)
+class Tokens(nn.Module):
+    """Both streams from [T, N, C, H, W] to [T, N, L, C], L = H · W."""
+
+    def forward(self, streams: Streams) -> Streams:
+        o, a = streams
+        return Streams(self.of(o), None if a is None else self.of(a))
+
+    @staticmethod
+    def of(maps: Tensor) -> Tensor:
+        return maps.flatten(3).transpose(-1, -2)
 
 
-class Spikformer(nn.Module):
-    """``depth`` encoder blocks on tokens of ``width`` features, one a patch.
-
-    Input: images [N, C, H, W], which are repeated ``T`` times after the first convolution, or
-    event data [T, N, C, H, W] with a T of its own; H and W are at least ``patch``, otherwise free.
-    Output: logits [N, num_classes], or with an AAP (``aap``) the `Streams` of two such, from the
-    mean over time and tokens. ``T`` may be changed at any time. Raises `SyopsValueError` if an
-    argument or the input cannot be used.
-    """
+class Spikformer(Network):
+    """``depth`` encoder blocks on tokens of ``width`` features, one a patch of ``patch`` pixels."""
 
     def __init__(
         self,
@@ -178,18 +202,13 @@ class Spikformer(nn.Module):
         width: int,
         heads: int,
         patch: int,
-        g: str,
-        aap: bool,
+        kit: Kit,
         T: int,
         num_classes: int,
         in_channels: int,
     ) -> None:
-        super().__init__()
-        self.T = T
-        for name, value in (
-            *(("depth", depth), ("width", width), ("heads", heads)),
-            *(("num_classes", num_classes), ("in_channels", in_channels)),
-        ):
+        super().__init__(T, num_classes, in_channels)
+        for name, value in (("depth", depth), ("width", width), ("heads", heads)):
             positive_int(name, value)
         if width % heads or width % 8:
             raise SyopsValueError(
@@ -198,64 +217,43 @@ class Spikformer(nn.Module):
             )
         if patch not in tuple(POOLED):
             raise SyopsValueError(f"patch={patch!r} is not one of {', '.join(map(str, POOLED))}")
-        if not isinstance(aap, bool):
-            raise SyopsValueError(f"aap={aap!r}: expected True or False")
-        chosen = connection(g)
-        if aap and g not in LOGICAL:
-            raise SyopsValueError(
-                f"g={g!r} with aap=True: both streams would be the same; "
-                f"choose g from {', '.join(LOGICAL)}"
-            )
-        self.patch = patch
-        channels = in_channels, width // 8, width // 4, width // 2, width
-        stages = [
-            ConvSpikes(before, after, pool=i in POOLED[patch])
-            for i, (before, after) in enumerate(pairwise(channels))
-        ]
-        self.stem = stages[0]
-        self.patches = nn.Sequential(*stages[1:])
-        self.position = Position(width, chosen, aap)
-        self.blocks = nn.Sequential(
-            *(encoder_block(width, heads, chosen, aap) for _ in range(depth))
+        pooled = POOLED[patch]
+        self.halvings = len(pooled)
+        self.conv1 = conv(in_channels, width // 8, 3)
+        self.bn1 = layer.BatchNorm2d(width // 8)
+        self.sn1 = kit.neuron()
+        self.maxpool = halve(0 in pooled)
+        self.patches = nn.Sequential(
+            ConvSpikes(width // 8, width // 4, 1 in pooled, kit),
+            ConvSpikes(width // 4, width // 2, 2 in pooled, kit),
+            ConvSpikes(width // 2, width, 3 in pooled, kit),
         )
-        self.head = nn.Linear(width, num_classes)
+        self.position = Position(width, kit)
+        self.tokens = Tokens()
+        self.blocks = nn.Sequential(*(encoder_block(width, heads, kit) for _ in range(depth)))
+        self.fc = nn.Linear(width, num_classes)
         functional.set_step_mode(self, "m")
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 
-    @property
-    def T(self) -> int:
-        """Time-steps for which an image is shown."""
-        return self._T
+    def pool(self, spikes: Tensor) -> Tensor:
+        return self.patches(self.maxpool(spikes))
 
-    @T.setter
-    def T(self, value: int) -> None:
-        self._T = positive_int("T", value)
-
-    def forward(self, x: Tensor) -> Tensor | Streams:
-        # A call is a whole sequence, whatever an earlier one left in the neurons.
-        reset_neurons(self)
-        sequence = as_sequence(x, self.stem.conv.weight)
-        if min(x.shape[-2:]) < self.patch:
-            raise SyopsValueError(
-                f"the model's input has shape {tuple(x.shape)}: expected H and W of at least "
-                f"{self.patch}, one patch"
-            )
-        # The stem's convolution sees an image once: only its result is repeated.
-        spikes = self.stem(sequence, time_steps=self.T if x.dim() == 4 else None)
-        spikes = self.patches(spikes)
-        o, a = self.position(Streams(spikes, spikes))
-        streams = self.blocks(Streams(tokens(o), None if a is None else tokens(a)))
-        spike = self.classify(streams.spike)
-        if streams.accumulated is None:
-            return spike
-        return Streams(spike, self.classify(streams.accumulated))
+    def stages(self) -> Iterable[nn.Module]:
+        return self.position, self.tokens, self.blocks
 
     def classify(self, features: Tensor) -> Tensor:
         """[T, N, L, C] -> [N, num_classes]."""
-        return self.head(features.mean((0, 2)))
+        return self.fc(features.mean((0, 2)))
+
+
+def make_kit(g: str, aap: bool, neurons: dict[str, Any]) -> Kit:
+    """LIF neurons unless ``neurons`` says otherwise."""
+    if not isinstance(aap, bool):
+        raise SyopsValueError(f"aap={aap!r}: expected True or False")
+    return Kit(Neurons(**{"neuron": "LIF", **neurons}), connection(g), aap)
 
 
 def cifar(
@@ -269,9 +267,11 @@ def cifar(
     T: int = 4,
     num_classes: int = 10,
     in_channels: int = 3,
+    **neurons: Any,
 ) -> Spikformer:
     """Spikformer-4-384 for images of 32x32, or by keyword any other size."""
-    return Spikformer(depth, width, heads, patch, g, aap, T, num_classes, in_channels)
+    kit = make_kit(g, aap, neurons)
+    return Spikformer(depth, width, heads, patch, kit, T, num_classes, in_channels)
 
 
 def imagenet(
@@ -283,6 +283,7 @@ def imagenet(
     T: int = 4,
     num_classes: int = 1000,
     in_channels: int = 3,
+    **neurons: Any,
 ) -> Spikformer:
     """The Spikformers of eight blocks for images of 224x224, patches of 16x16."""
-    return Spikformer(8, width, heads, 16, g, aap, T, num_classes, in_channels)
+    return Spikformer(8, width, heads, 16, make_kit(g, aap, neurons), T, num_classes, in_channels)

@@ -1,0 +1,90 @@
+"""Between DSNN and FSNN, and the identity-mapping initialisation.
+
+These work on every network that is built from `ResidualBlock`.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from spikingjelly.activation_based import base
+from torch import Tensor, nn
+
+from syops.errors import SyopsTypeError, SyopsValueError
+from syops.models.blocks import initialise
+from syops.models.parts import ResidualBlock, reset_neurons
+
+
+def detach_aap(model: nn.Module, *, copy_weights: bool = False) -> nn.Module:
+    """The FSNN inside a DSNN: a new network without the AAP, whose output is ``spike``.
+
+    It shares the parameters and buffers of ``model``, which is left as it is, unless
+    ``copy_weights``. Raises `SyopsValueError` if ``model`` has no AAP.
+    """
+    fsnn = _twin(model, copy_weights)
+    blocks = [block for block in _blocks(fsnn) if block.aap is not None]
+    if not blocks:
+        raise SyopsValueError(
+            f"detach_aap: this {type(model).__name__} has no auxiliary accumulation pathway "
+            "(dsnn* networks have one)"
+        )
+    for block in blocks:
+        block.aap = None
+    return fsnn
+
+
+def attach_aap(model: nn.Module, *, copy_weights: bool = False) -> nn.Module:
+    """The DSNN around an FSNN: a new network with a fresh AAP, whose output are `Streams`.
+
+    All else it shares with ``model``, which is left as it is, unless ``copy_weights``. Raises
+    `SyopsValueError` if ``model`` has an AAP already, or its blocks cannot have one.
+    """
+    dsnn = _twin(model, copy_weights)
+    blocks = _blocks(dsnn)
+    if not blocks:
+        raise SyopsValueError(f"attach_aap: {type(model).__name__} has no residual blocks")
+    if any(block.aap is not None for block in blocks):
+        raise SyopsValueError(
+            f"attach_aap: this {type(model).__name__} has an auxiliary accumulation pathway already"
+        )
+    for block in blocks:
+        like = next(block.parameters())
+        with torch.device(like.device):
+            aap = block.make_aap()
+        initialise(aap)
+        block.aap = aap.to(like.dtype).train(block.training)
+    return dsnn
+
+
+@torch.no_grad()
+def zero_init_residual(model: nn.Module) -> None:
+    """Make each block that does not down-sample the identity on spikes (§4.2), in place.
+
+    The last BN of every residual mapping gets weight and bias 0, so that s_l = 0. With g = AND the
+    blocks are silent instead. Raises `SyopsValueError` if ``model`` has no residual blocks.
+    """
+    blocks = _blocks(model)
+    if not blocks:
+        raise SyopsValueError(f"zero_init_residual: {type(model).__name__} has no residual blocks")
+    for block in blocks:
+        for norm in block.last_norms():
+            for parameter in norm.parameters():
+                parameter.zero_()
+
+
+def _blocks(model: nn.Module) -> list[ResidualBlock]:
+    return [module for module in model.modules() if isinstance(module, ResidualBlock)]
+
+
+def _twin(model: nn.Module, copy_weights: bool) -> nn.Module:
+    """A model of its own modules and neuron states, on the same parameters and buffers."""
+    if not isinstance(model, nn.Module):
+        raise SyopsTypeError(f"expected a bundled network, not a {type(model).__name__}")
+    memo: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())}
+    for module in model.modules():
+        if isinstance(module, base.MemoryModule):
+            # A potential may be part of a graph, which no copy can be; it is reset anyway.
+            memo.update((id(v), v.detach()) for v in module.memories() if isinstance(v, Tensor))
+    twin = copy.deepcopy(model, memo)
+    reset_neurons(twin)
+    return copy.deepcopy(twin) if copy_weights else twin
