@@ -54,6 +54,11 @@ _MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "spiking_7b": ("seven_b", "spiking_7b", {}),
     "plain_7b": ("seven_b", "plain_7b", {}),
 }
+_MODELS["spikformer_4_384"] = ("spikformer", "cifar", {})
+_MODELS |= {
+    f"spikformer_8_{width}": ("spikformer", "imagenet", {"width": width, "heads": heads})
+    for width, heads in ((384, 8), (512, 8), (768, 12))
+}
 
 
 def list_models() -> tuple[str, ...]:
@@ -76,6 +81,10 @@ def create_model(
     have ``g``, the connection function: AND, IAND, OR or XOR (default IAND), for ``sew_*`` also ADD
     (the default there); the former two have ``residual``, the spike stream of Eq. (10): "sew" or
     "spiking". ``dsnn*`` returns the named tuple ``(spike, accumulated)``, the others a tensor.
+
+    ``spikformer*`` has ``neuron="LIF"``, ``g="ADD"`` and ``aap=False``; with ``aap=True`` (and
+    another g) it returns the named tuple. ``spikformer_4_384`` has ``num_classes=10``, and other
+    sizes by ``depth``, ``width``, ``heads`` and ``patch`` (4 or 16).
 
     Raises `SyopsLookupError` for an unknown name or keyword, `SyopsValueError` or `SyopsTypeError`
     for a bad value, `SyopsFileError` for weights that cannot be read and `SyopsValueError` for
