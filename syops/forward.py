@@ -1,0 +1,378 @@
+"""One forward pass: every operator is seen where it is executed, and counted."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
+from torch.utils._pytree import tree_leaves
+
+from syops.errors import SyopsValueError
+from syops.frameworks import NeuronSignal
+from syops.ledger import COUNTED, Ledger, Row
+from syops.measuring import Measurements
+from syops.provenance import Padding, View, views_after
+from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
+from syops.rules.base import canonical, tensors_in
+from syops.rules.shape import KEEP, MOVE, PADS
+from syops.signals import ANALOG, EMPTY, LEARNED, UNKNOWN, Opaque, Signal, Table, constant
+from syops.tensors import Record, Tensors
+
+INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+
+
+class ForwardPass(TorchDispatchMode):
+    """One forward pass."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        where: list[tuple[str, nn.Module]],
+        measurements: Callable[[Tensors], Measurements],
+        strict: bool,
+    ) -> None:
+        super().__init__()
+        self.tensors = Tensors(dict(_learned(model)))
+        self.measurements = measurements(self.tensors)
+        self.failed_in = ""
+        self._where = where
+        self._strict = strict
+        self._told: set[str] = set()
+        self._unaccounted: list[str] = []
+        self._inside_neurons = 0
+        self._reads_data = False
+        self._hidden: list[list[tuple[Tensor, Record | None]]] = []
+        self._watching = False
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self.__enter__()
+        self._watching = True
+
+    def stop(self) -> None:
+        """Watch no longer, also where an interrupt came inside a neuron."""
+        if self._watching:
+            self._watching = False
+            self.__exit__(None, None, None)
+
+    def finish(self, output: Any, ledger: Ledger) -> None:
+        """The pass is over: what is returned is used, and all counts are settled."""
+        for leaf in tree_leaves(output):
+            if isinstance(leaf, Tensor):
+                _use(self.tensors.find(leaf))
+        self.measurements.settle(ledger)
+        for operator in self._unaccounted:
+            ledger.skip(operator)
+
+    def fail(self) -> None:
+        """Remember the innermost module that raised."""
+        if not self.failed_in and self._where:
+            path, module = self._where[-1]
+            self.failed_in = f"{path} ({type(module).__name__})" if path else type(module).__name__
+
+    # Neurons are not looked into; their work is one row.
+
+    def enter_neuron(self, inputs: Iterable[Any]) -> None:
+        for tensor in tensors_in(inputs):
+            _use(self.tensors.find(tensor))
+        self._inside_neurons += 1
+        if self._inside_neurons == 1 and _get_current_dispatch_mode() is self:
+            self.stop()
+
+    def leave_neuron(self, signal: NeuronSignal, output: Any) -> None:
+        self._inside_neurons -= 1
+        if self._inside_neurons:
+            return
+        if not self._watching:
+            self.start()
+        outputs = tensors_in((output,))
+        for tensor in outputs:
+            known = signal if isinstance(signal, Opaque) else self.tensors.atoms.fresh(signal)
+            self.tensors.put(tensor, known)
+        if outputs:
+            updates = outputs[0].numel()
+            name = type(self._where[-1][1]).__name__
+            self.measurements.tally(self._row("neuron", name, updates, mac=updates), None)
+
+    def enter_recurrent(self, inputs: Iterable[Any]) -> None:
+        """The hidden state of RNN, LSTM and GRU is analog from the first step on."""
+        states = tensors_in(inputs)[1:]
+        self._hidden.append([(tensor, self.tensors.find(tensor)) for tensor in states])
+        for tensor in states:
+            self.tensors.put(tensor, ANALOG)
+
+    def leave_recurrent(self) -> None:
+        """Outside the cell they are what they were."""
+        for tensor, record in self._hidden.pop():
+            self.tensors.put_back(tensor, record)
+
+    # Operators
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: torch must not load its compiler only to keep it away from this mode."""
+        return False
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        rule = find(func)
+        if rule is None:
+            with self:
+                out = func.decompose(*args, **kwargs)
+            if out is not NotImplemented:
+                return out
+        traits = _traits(func)
+        read = {name: value for name, value in kwargs.items() if name not in traits.outs}
+        operands = tensors_in((*args, *read.values()) if read else args)
+        known = [self.tensors.known(tensor) for tensor in operands]
+        before = _Before(
+            [(tensor, record) for tensor, (record, _) in zip(operands, known, strict=True)],
+            [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
+        )
+        signals = {id(tensor): signal for tensor, (_, signal) in zip(operands, known, strict=True)}
+        out = func(*args, **kwargs)
+        call = Call(
+            func,
+            args,
+            read,
+            out,
+            operands,
+            signals,
+            self.tensors.atoms,
+            self.tensors.name,
+            self._reads_data,
+        )
+        if rule is None:
+            self._unknown(call, before)
+        elif rule.moves:
+            self._moved(rule, traits, call, before)
+        else:
+            self._computed(rule, traits, call, before)
+        return out
+
+    def _unknown(self, call: Call, before: _Before) -> None:
+        """No rule: the operator is named, and its result looked at in the data.
+
+        What it makes of weights alone are weights, prepared once.
+        """
+        if call.tensors and all(call.signal(tensor) is LEARNED for tensor in call.tensors):
+            for tensor in tensors_in((call.out,)):
+                self.tensors.put(tensor, LEARNED)
+            return
+        place = f"{call.func.name()} in {self._where[-1][0] or 'the model'}"
+        if self._strict:
+            raise SyopsValueError(
+                f"{place}: no rule says what this operator costs; "
+                "with strict=False it is listed in report.unaccounted instead"
+            )
+        self._unaccounted.append(place)
+        for _, record in before.records:
+            _use(record)
+        for target, aliases in before.writes:
+            self.tensors.written(target, UNKNOWN, aliases)
+
+    def _moved(self, rule: Rule, traits: _Traits, call: Call, before: _Before) -> None:
+        """The operator hands values on without reading them."""
+        signals = _per_output(rule.signal(call), outputs := tensors_in((call.out,)))
+        if before.writes and not traits.only_geometry:
+            self._copied(call, before, signals[0])
+            return
+        views = views_after(
+            traits.name, call.args, [(t, r.view if r else None) for t, r in before.records], outputs
+        )
+        padding = self._padding(traits.name, call, before, outputs)
+        base = before.records[0][0] if before.records else None
+        for tensor, signal, view in zip(outputs, signals, views, strict=True):
+            self.tensors.put(tensor, signal, view, padding, base, written=bool(before.writes))
+
+    def _padding(
+        self, name: str, call: Call, before: _Before, outputs: Sequence[Tensor]
+    ) -> Padding | None:
+        """Whether the results are a padded tensor, and of what."""
+        if not before.records:
+            return None
+        source, record = before.records[0]
+        if name in KEEP:
+            return record.padding if record else None
+        crops = name in PADS and min(call.args[1], default=0) < 0
+        grows = name in PADS and all(out.numel() > source.numel() for out in outputs)
+        padding = self.measurements.padding(source) if grows and not crops else None
+        for _, other in before.records:
+            if other is not None and other.padding is not None:
+                other.padding.uses += 1
+        return padding
+
+    def _copied(self, call: Call, before: _Before, signal: Signal) -> None:
+        """``copy_``: also how circular padding and preallocated results are written."""
+        source, record = before.records[-1]
+        ((target, aliases),) = before.writes
+        known = [alias for _, alias in aliases]
+        canvas = [alias for alias in known if alias.signal in (EMPTY, constant(0))]
+        padding = None
+        if record is not None and any(record is alias for alias in known):
+            padded = next((alias.padding for alias in known if alias.padding), None)
+            padding = replace(padded, uses=0) if padded else None
+        elif any(alias.is_padded_by(target) for alias in canvas):
+            padding = self.measurements.padding(source)
+        _use(record)
+        self.tensors.written(target, signal, aliases, padding)
+
+    def _computed(self, rule: Rule, traits: _Traits, call: Call, before: _Before) -> None:
+        """The operator reads values and makes new ones."""
+        for key, signal in call.signals.items():
+            if signal == EMPTY:
+                call.signals[key] = UNKNOWN
+        view = _bias_added(traits.name, call, before)
+        costs = () if view else rule.cost(call)
+        by_norm = any(isinstance(cost, Normalisation) for cost in costs)
+        for cost in costs:
+            view = self._charge(cost) or view
+        if not (view and not costs):
+            for place, (_, record) in enumerate(before.records):
+                _use(record, by_norm and place == 0)
+        outputs = tensors_in((call.out,))
+        signals = _per_output(rule.signal(call), outputs)
+        if not before.records and isinstance(self._where[-1][1], RECURRENT):
+            signals = [ANALOG] * len(outputs)  # the hidden state, analog from step 0 on
+        if traits.name == "_local_scalar_dense":
+            self._reads_data |= call.signal(call.args[0]) in (ANALOG, UNKNOWN)
+        for target, aliases in before.writes:
+            known = next((s for t, s in zip(outputs, signals, strict=True) if t is target), ANALOG)
+            self.tensors.written(target, known, aliases)
+        written = {id(target) for target, _ in before.writes}
+        for place, (tensor, signal) in enumerate(zip(outputs, signals, strict=True)):
+            if id(tensor) not in written or view:
+                self.tensors.put(
+                    tensor, signal, view if place == 0 else None, written=id(tensor) in written
+                )
+
+    def _charge(self, cost: Cost) -> View | None:
+        """Put a cost into its row. Returns what the result hands on, if it is synaptic."""
+        match cost:
+            case Product():
+                row = replace(self._row(cost.kind, cost.operator, cost.dense), weight=cost.weight)
+                origin = self.measurements.product(row, self._site(), cost)
+                return View((origin,), cost.channel) if cost.channel is not None else None
+            case Normalisation():
+                if isinstance(self._where[-1][1], INSTANCE_NORMS):
+                    cost = replace(cost, affine=False)  # whatever the batch size
+                macs = 2 * cost.elements
+                row = self._row("norm", cost.operator, macs, mac=macs)
+                self.measurements.normalisation(row, self._site(), cost)
+            case Tally():
+                row = self._row(cost.kind, cost.operator, cost.ac + cost.mac, cost.ac, cost.mac)
+                self.measurements.tally(row, self._site())
+        return None
+
+    def _row(self, kind: str, operator: str, dense: int, ac: int = 0, mac: int = 0) -> Row:
+        """A row of the innermost module; its parameters are told by its first row."""
+        path, module = self._where[-1]
+        params = 0
+        if (kind in COUNTED or kind == "neuron") and path not in self._told:
+            self._told.add(path)
+            own = module.parameters() if kind == "neuron" else module._parameters.values()
+            params = sum(p.numel() for p in own if p is not None)
+        return Row(path, kind, operator, 0, 1, params, dense, (), _NOTHING, 0, ac, mac)
+
+    def _site(self) -> Hashable:
+        """Where in the code of the innermost module we are: a loop stays at one place."""
+        frame = sys._getframe(3)
+        chain: list[tuple[Any, int]] = []
+        while frame is not None and frame.f_code is not _MODULE_CALL:
+            chain.append((frame.f_code, frame.f_lasti))
+            frame = frame.f_back  # type: ignore[assignment]
+        return tuple(chain)
+
+
+_NOTHING = Fraction(0)
+_MODULE_CALL = nn.Module._call_impl.__code__
+
+
+@dataclass(slots=True)
+class _Before:
+    """What was known of an operator's tensors before it ran."""
+
+    records: list[tuple[Tensor, Record | None]]
+    writes: list[tuple[Tensor, list[tuple[int, Record]]]]
+
+
+def _learned(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers with their names."""
+    for path, module in model.named_modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    yield f"{path}.{name}" if path else name, tensor
+
+
+def _use(record: Record | None, by_norm: bool = False) -> None:
+    """The values of a tensor are read by an operator that does not just move them."""
+    if record is None:
+        return
+    if record.view is not None:
+        record.view.use(by_norm)
+    if record.padding is not None:
+        record.padding.uses += 1
+
+
+def _per_output(known: Signal | Sequence[Signal], outputs: Sequence[Tensor]) -> list[Signal]:
+    if isinstance(known, (Table, Opaque)):
+        return [known] * len(outputs)
+    return list(known)
+
+
+def _bias_added(name: str, call: Call, before: _Before) -> View | None:
+    """A learned value per channel, added to a synaptic result: free, and no use of it."""
+    if name != "add" or len(before.records) != 2 or call.kwargs:
+        return None
+    (result, record), (bias, _) = before.records
+    if record is None or record.view is None or call.signal(bias) is not LEARNED:
+        return None
+    shape = (1,) * (result.dim() - bias.dim()) + tuple(bias.shape)
+    per_channel = len(shape) == result.dim() and all(
+        size == (result.shape[dim] if dim == record.view.dim else 1)
+        for dim, size in enumerate(shape)
+    )
+    return record.view if per_channel else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Traits:
+    """What an operator's schema says."""
+
+    name: str
+    targets: tuple[tuple[int, str], ...]
+    outs: frozenset[str]
+    only_geometry: bool
+
+    def written(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Tensor]:
+        """The tensors that the operator writes into."""
+        if not self.targets:
+            return []
+        found = [kwargs.get(n, args[p] if p < len(args) else None) for p, n in self.targets]
+        return tensors_in(found)
+
+
+@cache
+def _traits(func: Any) -> _Traits:
+    name = canonical(func)
+    targets = tuple(
+        (position, argument.name)
+        for position, argument in enumerate(func._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
+    outs = frozenset(argument.name for argument in func._schema.arguments if argument.is_out)
+    return _Traits(name, targets, outs, only_geometry=name in KEEP or name in MOVE)
