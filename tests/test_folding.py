@@ -478,6 +478,7 @@ class Same(torch.autograd.Function):
     "run",
     [
         lambda s, x: s.bn(y := s.conv(x)) + Same.apply(y),
+        lambda s, x: s.bn(s.conv(x)) if torch.vmap(torch.neg)(x).dim() == 1 else s.conv(x),
         lambda s, x: s.bn(y := s.conv(x)) + torch.vmap(lambda z: z)(y),
         lambda s, x: s.bn(y := s.conv(x)) + torch.vmap(torch.tanh)(y),
         lambda s, x: s.bn(y := s.conv(x)) + torch.vmap(lambda z: z + 1 if z.dim() == 3 else z)(y),
