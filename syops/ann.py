@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,54 +23,75 @@ class AnnMacs:
 
     Args:
         model: the network.
-        renew: gives it fresh states.
         steps: T, None where it is not known.
         batch_dim: of the first tensor.
     """
 
-    def __init__(
-        self, model: nn.Module, renew: Callable[[], None], steps: int | None, batch_dim: int
-    ) -> None:
+    def __init__(self, model: nn.Module, steps: int | None, batch_dim: int) -> None:
         self._model = model
-        self._renew = renew
         self._steps = steps
         self._batch_dim = batch_dim
         self._by_shape: dict[tuple[Any, ...], int] = {}
         self._snn_macs = 0
+        self._shadow: nn.Module | None = None
         self.total: int | None = None if steps is None else 0
         self.note = ""
 
-    def add(self, shapes: tuple[tuple[Any, ...], dict[str, Any]], ledger: Ledger) -> None:
+    def prepare(self, shapes: Shapes) -> None:
+        """Copy the model, its states being fresh, if a batch of new shapes will need it."""
+        if self.total is None or _key(shapes) in self._by_shape:
+            return
+        try:
+            self._shadow = shadow.shadow(self._model)
+        except Exception as error:  # whatever an attribute raises that cannot be copied
+            self._give_up(f"the model cannot be copied: {_first_line(error)}")
+
+    def add(self, shapes: Shapes, ledger: Ledger) -> None:
         """A batch was counted: ``shapes`` is what the model was called with, on ``meta``."""
         if self.total is None or self._steps is None:
-            return
+            return None
         rows = ledger.rows
         before, self._snn_macs = self._snn_macs, sum(row.dense_mac for row in rows)
-        args, kwargs = shapes
-        key = tuple((t.shape, t.dtype) for t in tensors_in((*args, *kwargs.values())))
-        macs = self._by_shape.get(key)
-        if macs is None:
+        key = _key(shapes)
+        if self._shadow is not None:
             unfolded = {row.path for row in rows if row.kind == "norm" and row.mac}
-            snn_macs = self._snn_macs - before
-            self._renew()
-            macs, self.note = one_step_macs(
-                self._model, args, kwargs, self._steps, self._batch_dim, unfolded, snn_macs
-            )
-        if macs is None:
-            self.total = None
-        else:
+            copied, self._shadow = self._shadow, None
+            macs, why = one_step_macs(copied, *shapes, self._steps, self._batch_dim, unfolded)
+            if macs is None:
+                return self._give_up(why)
+            if self._steps > 1 and macs >= self._snn_macs - before:
+                return self._give_up(
+                    "the network does as much with T set to 1, so its time-steps are set elsewhere"
+                )
             self._by_shape[key] = macs
-            self.total += macs
+        self.total += self._by_shape[key]
+        return None
+
+    def _give_up(self, why: str) -> None:
+        self.total, self.note = None, f"E(SNN)/E(ANN) is not available: {why}"
+
+
+Shapes = tuple[tuple[Any, ...], dict[str, Any]]
+"""Positional and keyword arguments on ``meta``."""
+
+
+def _key(shapes: Shapes) -> tuple[Any, ...]:
+    args, kwargs = shapes
+    return tuple((t.shape, t.dtype) for t in tensors_in((*args, *kwargs.values())))
+
+
+def _first_line(error: Exception) -> str:
+    what, *_ = str(error).splitlines() or [""]
+    return what
 
 
 def one_step_macs(
-    model: nn.Module,
+    copy: nn.Module,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     steps: int,
     batch_dim: int,
     unfolded: set[str],
-    snn_macs: int,
 ) -> tuple[int | None, str]:
     """MACs of one time-step on inputs of the given shapes.
 
@@ -79,12 +99,11 @@ def one_step_macs(
     (with ``batch_dim=1``). Normalisations cost what they did in the SNN: nothing if folded.
 
     Args:
-        model: the network, its neurons reset.
+        copy: a shadow of the network, its neurons reset.
         args, kwargs: what it was called with, on ``meta``.
         steps: T.
         batch_dim: of the first tensor.
         unfolded: the normalisations that could not be folded.
-        snn_macs: what a dense engine would do for the SNN on this batch.
 
     Returns:
         the MACs of the whole batch, or None; and why there are none.
@@ -94,24 +113,17 @@ def one_step_macs(
     if has_time:
         args, kwargs = tree_map(lambda leaf: leaf[:1] if leaf is first else leaf, (args, kwargs))
     try:
-        copy = shadow.shadow(model)
         if isinstance(getattr(copy, "T", None), int):
             setattr(copy, "T", 1)  # noqa: B010 (nn.Module types its attributes as tensors)
         elif not has_time and steps > 1:
             return None, (
-                "E(SNN)/E(ANN) is not available: T is neither an attribute of the model nor the "
-                "first dimension of its input (with batch_dim=1)"
+                "T is neither an attribute of the model nor the first dimension of its input "
+                "(with batch_dim=1)"
             )
         with torch.random.fork_rng(devices=()), _DenseCount(copy, unfolded) as count:
             copy(*args, **kwargs)
     except Exception as error:  # a model may do anything that is impossible without values
-        what, *_ = str(error).splitlines() or [""]
-        return None, f"E(SNN)/E(ANN) is not available: one step could not be traced: {what}"
-    if steps > 1 and count.macs >= snn_macs:
-        return None, (
-            "E(SNN)/E(ANN) is not available: the network does as much with T set to 1, so its "
-            "time-steps are set elsewhere"
-        )
+        return None, f"one step could not be traced: {_first_line(error)}"
     return count.macs, ""
 
 

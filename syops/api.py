@@ -108,7 +108,7 @@ def get_model_syops(
         Lending(model) as lending,
         Observer(model, ledger, fold_bn=fold_bn, graded=graded, strict=strict) as observer,
     ):
-        ann = AnnMacs(model, lending.renew, steps, batch_dim)
+        ann = AnnMacs(model, steps, batch_dim)
         for batch in tqdm(batches, **_bar(inputs, progress)):
             args, kwargs = tree_map(lambda leaf: _usable(leaf, home), batch)
             ledger.samples += _samples(args, kwargs, batch_dim)
@@ -116,6 +116,7 @@ def get_model_syops(
             shapes = tree_map(_on_meta, (args, kwargs))
             first = first or shapes
             lending.renew()
+            ann.prepare(shapes)
             observer.run(args, kwargs, INPUT_SIGNALS[input_signal])
             ann.add(shapes, ledger)
         if first is None:

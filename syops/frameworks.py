@@ -7,12 +7,13 @@ subclass may compute anything.
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from syops.signals import ANALOG, Opaque
 
@@ -75,9 +76,13 @@ class Lending:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._found: list[_Found] = []
+        self._shared: set[int] = set()
 
     def __enter__(self) -> Lending:
         self._found = [_Found(module) for module in self._model.modules()]
+        states = tree_leaves([found.changeable for found in self._found])
+        owners = Counter(t.untyped_storage()._cdata for t in states if _has_storage(t))
+        self._shared = {storage for storage, tensors in owners.items() if tensors > 1}
         self._model.eval()
         return self
 
@@ -87,7 +92,7 @@ class Lending:
 
     def renew(self) -> None:
         """Give the model fresh copies of its states, and reset those known how to be reset."""
-        copies: dict[Any, Any] = {}
+        copies: dict[Any, Any] = dict.fromkeys((("shared", s) for s in self._shared), True)
         for found in self._found:
             found.put_back()
             found.lend(copies)
@@ -101,7 +106,7 @@ class _Found:
         attributes = vars(module)
         self._size = len(attributes)
         self._states = {name: value for name, value in attributes.items() if _is_state(name)}
-        self._changeable = [name for name, v in self._states.items() if _is_changeable(v)]
+        self.changeable = {name: v for name, v in self._states.items() if _is_changeable(v)}
 
     def put_back(self) -> None:
         attributes = vars(self._module)
@@ -112,8 +117,8 @@ class _Found:
 
     def lend(self, copies: dict[Any, Any]) -> None:
         attributes = vars(self._module)
-        for name in self._changeable:
-            attributes[name] = _copied(self._states[name], copies)
+        for name, value in self.changeable.items():
+            attributes[name] = _copied(value, copies)
         attributes["training"] = False
         reset = getattr(self._module, "reset", None)
         if "_memories" in attributes and callable(reset):
@@ -162,9 +167,13 @@ def _copied(value: Any, copies: dict[Any, Any]) -> Any:
     return copied
 
 
+def _has_storage(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided
+
+
 def _copied_tensor(tensor: Tensor, copies: dict[Any, Any]) -> Tensor:
     """A copy in which states that share memory still do."""
-    if tensor.layout != torch.strided:
+    if not _has_storage(tensor) or ("shared", tensor.untyped_storage()._cdata) not in copies:
         return tensor.detach().clone()
     storage = tensor.untyped_storage()
     key = "storage", storage._cdata

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Any
 
@@ -29,32 +28,45 @@ def shadow(model: nn.Module) -> nn.Module:
     Raises:
         Exception: whatever a module raises that cannot be copied.
     """
-    memo: dict[int, Any] = {}
-    for module in model.modules():
-        for tensor in _tensors_of(module):
-            memo.setdefault(id(tensor), _on_meta(tensor))
-        if neuron_signal(module) is not None:
-            memo[id(module)] = _SilentNeuron()
-        for hooks in (module._forward_hooks, module._forward_pre_hooks):
-            memo[id(hooks)] = OrderedDict()
-    return copy.deepcopy(model, memo)
+    return _shadowed(model, {})
 
 
-def _tensors_of(value: Any) -> Iterator[Tensor]:
+def _shadowed(value: Any, memo: dict[int, Any]) -> Any:
+    """A deep copy in which tensors lie on ``meta``, neurons stand still and hooks are gone.
+
+    ``memo`` is that of `copy.deepcopy`, which copies what is neither a module, a tensor nor a
+    plain container: most of a model's attributes need no copy.
+    """
+    if value is None or isinstance(value, _IMMUTABLE):
+        return value
+    if id(value) in memo:
+        return memo[id(value)]
     if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, nn.Module):
+        memo[id(value)] = _on_meta(value)
+    elif isinstance(value, nn.Module) and not hasattr(value, "__deepcopy__"):
+        if neuron_signal(value) is not None:
+            memo[id(value)] = _SilentNeuron()
+            return memo[id(value)]
+        copied = memo[id(value)] = type(value).__new__(type(value))
         for name, attribute in vars(value).items():
-            if name != "_modules":
-                yield from _tensors_of(attribute)
+            is_hooks = name in ("_forward_hooks", "_forward_pre_hooks")
+            vars(copied)[name] = OrderedDict() if is_hooks else _shadowed(attribute, memo)
     elif type(value) in (dict, OrderedDict):
-        for item in value.values():
-            if not isinstance(item, nn.Module):
-                yield from _tensors_of(item)
-    elif type(value) in (list, tuple):
-        for item in value:
-            if not isinstance(item, nn.Module):
-                yield from _tensors_of(item)
+        copied = memo[id(value)] = type(value)()
+        for key, item in value.items():
+            copied[key] = _shadowed(item, memo)
+    elif type(value) is list:
+        items: list[Any] = []
+        memo[id(value)] = items
+        items.extend(_shadowed(item, memo) for item in value)
+    elif type(value) is tuple:
+        memo[id(value)] = tuple(_shadowed(item, memo) for item in value)
+    else:
+        return copy.deepcopy(value, memo)
+    return memo[id(value)]
+
+
+_IMMUTABLE = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, type)
 
 
 def _on_meta(tensor: Tensor) -> Tensor:
