@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from fractions import Fraction
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from typing import Any
 
 import torch
@@ -305,9 +306,8 @@ def _device(name: torch.device | str) -> torch.device:
 
 
 def _device_of(model: nn.Module) -> torch.device | None:
-    for tensor in (*model.parameters(), *model.buffers()):
-        return tensor.device
-    return None
+    first = next(chain(model.parameters(), model.buffers()), None)
+    return None if first is None else first.device
 
 
 def _eagerly() -> AbstractContextManager[Any]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from syops.signals import ANALOG, Opaque
 
@@ -80,8 +81,8 @@ class Lending:
 
     def __enter__(self) -> Lending:
         self._found = [_Found(module) for module in self._model.modules()]
-        states = tree_leaves([found.changeable for found in self._found])
-        owners = Counter(t.untyped_storage()._cdata for t in states if _has_storage(t))
+        states = chain.from_iterable(_tensors(found.changeable) for found in self._found)
+        owners = Counter(tensor.untyped_storage()._cdata for tensor in states)
         self._shared = {storage for storage, tensors in owners.items() if tensors > 1}
         self._model.eval()
         return self
@@ -165,6 +166,18 @@ def _copied(value: Any, copies: dict[Any, Any]) -> Any:
         copied = value._make(_copied(item, copies) for item in value)
     copies[id(value)] = copied
     return copied
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors with a storage of their own in a state."""
+    if _has_storage(value):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, (list, tuple, deque)):
+        for item in value:
+            yield from _tensors(item)
 
 
 def _has_storage(value: Any) -> bool:
