@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from syops import shadow
+from syops.errors import first_line
 from syops.ledger import Ledger
 from syops.rules import Call, Normalisation, Product, find
 from syops.rules.base import tensors_in
@@ -44,12 +45,12 @@ class AnnMacs:
         try:
             self._shadow = shadow.shadow(self._model)
         except Exception as error:  # whatever an attribute raises that cannot be copied
-            self._give_up(f"the model cannot be copied: {_first_line(error)}")
+            self._give_up(f"the model cannot be copied: {first_line(error)}")
 
     def add(self, shapes: Shapes, ledger: Ledger) -> None:
         """A batch was counted: ``shapes`` is what the model was called with, on ``meta``."""
         if self.total is None or self._steps is None:
-            return None
+            return
         rows = ledger.rows
         before, self._snn_macs = self._snn_macs, sum(row.dense_mac for row in rows)
         key = _key(shapes)
@@ -57,15 +58,14 @@ class AnnMacs:
             unfolded = {row.path for row in rows if row.kind == "norm" and row.mac}
             copied, self._shadow = self._shadow, None
             macs, why = one_step_macs(copied, *shapes, self._steps, self._batch_dim, unfolded)
+            if macs is not None and self._steps > 1 and macs >= self._snn_macs - before:
+                macs = None
+                why = "the network does as much with T set to 1; its time-steps are set elsewhere"
             if macs is None:
-                return self._give_up(why)
-            if self._steps > 1 and macs >= self._snn_macs - before:
-                return self._give_up(
-                    "the network does as much with T set to 1, so its time-steps are set elsewhere"
-                )
+                self._give_up(why)
+                return
             self._by_shape[key] = macs
         self.total += self._by_shape[key]
-        return None
 
     def _give_up(self, why: str) -> None:
         self.total, self.note = None, f"E(SNN)/E(ANN) is not available: {why}"
@@ -78,11 +78,6 @@ Shapes = tuple[tuple[Any, ...], dict[str, Any]]
 def _key(shapes: Shapes) -> tuple[Any, ...]:
     args, kwargs = shapes
     return tuple((t.shape, t.dtype) for t in tensors_in((*args, *kwargs.values())))
-
-
-def _first_line(error: Exception) -> str:
-    what, *_ = str(error).splitlines() or [""]
-    return what
 
 
 def one_step_macs(
@@ -123,7 +118,7 @@ def one_step_macs(
         with torch.random.fork_rng(devices=()), _DenseCount(copy, unfolded) as count:
             copy(*args, **kwargs)
     except Exception as error:  # a model may do anything that is impossible without values
-        return None, f"one step could not be traced: {_first_line(error)}"
+        return None, f"one step could not be traced: {first_line(error)}"
     return count.macs, ""
 
 

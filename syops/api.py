@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from syops.ann import AnnMacs
 from syops.energy import EnergyModel, get_energy_model
-from syops.errors import SyopsTypeError, SyopsValueError
+from syops.errors import SyopsTypeError, SyopsValueError, first_line
 from syops.frameworks import Lending, NeuronSignal
 from syops.ledger import Ledger
 from syops.observer import Observer
@@ -300,8 +300,8 @@ def _device(name: torch.device | str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        what, *_ = str(error).splitlines() or [""]
-        raise SyopsValueError(f"device={str(name)!r} cannot be used: {what}") from error
+        reason = first_line(error)
+        raise SyopsValueError(f"device={str(name)!r} cannot be used: {reason}") from error
     return device
 
 

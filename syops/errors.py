@@ -28,3 +28,8 @@ class SyopsFileError(SyopsError, OSError):
 
 class ForwardError(SyopsError, RuntimeError):
     """The model itself failed on its input; the original error is the ``__cause__``."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of somebody else's says, in one line."""
+    return next(iter(str(error).splitlines()), "")

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from syops.errors import ForwardError, SyopsError
+from syops.errors import ForwardError, SyopsError, first_line
 from syops.forward import RECURRENT, ForwardPass
 from syops.frameworks import NeuronSignal, neuron_signal
 from syops.ledger import Ledger
@@ -92,10 +92,9 @@ class Observer:
         except SyopsError:
             raise
         except Exception as error:
-            what, *_ = str(error).splitlines() or [""]
             raise ForwardError(
                 f"the model failed in {self._pass.failed_in or 'its forward'}: "
-                f"{type(error).__name__}: {what}"
+                f"{type(error).__name__}: {first_line(error)}"
             ) from error
         finally:
             finished, self._pass = self._pass, None

@@ -53,13 +53,13 @@ class Layer:
         signal: class of the input: "binary", "ternary", "scaled", "graded" or "analog"; "" for
             rows that are not synaptic.
         calls: how often it was executed, over all samples.
-        params: number of parameters of the module.
+        params: number of parameters of the module, told by its first row.
         rate: firing rate of the input, None where it is not a spike tensor.
         dense: what a dense engine would do.
-        ac: accumulates, firing rate · dense (or its events, with ``ac="events"`` see Report).
+        ac: accumulates, firing rate · dense.
         ac_events: accumulates, the fan-out of every single spike.
         mac: multiply-accumulates.
-        energy_mj: energy in mJ.
+        energy_mj: energy in mJ, at ``ac`` or ``ac_events`` as the conventions say.
         share: of the network's DC.
         folded: the layer into which this normalisation was folded.
         counted: whether it is inside the totals.
