@@ -250,6 +250,19 @@ def models() -> None:
     click.echo(_table(("name", "parameters", "T"), rows))
 
 
+@cli.command()
+@click.option("--format", "style", type=click.Choice(["table", "markdown"]), default="table")
+def table2(style: str) -> None:
+    """Print Table 2 of the DST paper beside what the architectures alone determine.
+
+    And Tables 3 and 4: the interval EC of each network, and whether the printed DC lies inside.
+    Counted without data, weights or arithmetic.
+    """
+    from syops.paper.tables import render_tables
+
+    click.echo(render_tables(style))
+
+
 @cli.command("energy")
 def profiles() -> None:
     """List the energy profiles, with their sources."""

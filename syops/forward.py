@@ -21,6 +21,7 @@ from syops.provenance import Padding, View, views_after
 from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
 from syops.rules.base import canonical, tensors_in
 from syops.rules.shape import KEEP, MOVE, PADS
+from syops.shadow import SilentNeuron
 from syops.signals import ANALOG, EMPTY, LEARNED, UNKNOWN, Opaque, Signal, Table, constant
 from syops.tensors import Record, Tensors
 
@@ -36,6 +37,7 @@ class ForwardPass(TorchDispatchMode):
         model: nn.Module,
         where: list[tuple[str, nn.Module]],
         measurements: Callable[[Tensors], Measurements],
+        execute: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
         strict: bool,
     ) -> None:
         super().__init__()
@@ -43,6 +45,7 @@ class ForwardPass(TorchDispatchMode):
         self.measurements = measurements(self.tensors)
         self.failed_in = ""
         self._where = where
+        self._execute = execute
         self._strict = strict
         self._told: set[str] = set()
         self._unaccounted: list[str] = []
@@ -98,7 +101,8 @@ class ForwardPass(TorchDispatchMode):
             self.tensors.put(tensor, known)
         if outputs:
             updates = outputs[0].numel()
-            name = type(self._where[-1][1]).__name__
+            neuron = self._where[-1][1]
+            name = neuron.name if isinstance(neuron, SilentNeuron) else type(neuron).__name__
             self.measurements.tally(self._row("neuron", name, updates, mac=updates), None)
 
     def enter_recurrent(self, inputs: Iterable[Any]) -> None:
@@ -143,7 +147,7 @@ class ForwardPass(TorchDispatchMode):
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
         )
         signals = {id(tensor): signal for tensor, (_, signal) in zip(operands, known, strict=True)}
-        out = func(*args, **kwargs)
+        out = self._execute(func, args, kwargs)
         call = Call(
             func,
             args,

@@ -6,6 +6,7 @@ of it is an AC or a MAC is decided once, by `Row.verdict`, when the report is ma
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
@@ -152,7 +153,8 @@ class Row:
     def verdict(self, graded: str) -> Verdict:
         """Class the row: one spike operand makes it AC, otherwise it is MAC.
 
-        ``graded``: "mac", or "ac" to count an integer input as so many ACs as its magnitude.
+        ``graded``: "mac", or "ac" to count an integer input as so many ACs as its magnitude, where
+        that is bounded.
         """
         if self.kind not in SYNAPTIC:
             return Verdict("", None, Fraction(self.ac), self.ac, self.mac, self.ac)
@@ -167,7 +169,7 @@ class Row:
             return Verdict(names[-1], _rate(drive), drive.ac, drive.events, 0, self.dense)
         if "graded" in signals:
             drive = self.drives[signals.index("graded")]
-            if graded == "ac":
+            if graded == "ac" and math.isfinite(drive.evidence.largest):
                 upper = self.dense * int(drive.evidence.largest)
                 return Verdict(
                     "graded", _rate(drive), drive.graded_ac, drive.graded_events, 0, upper

@@ -23,6 +23,7 @@ from syops.ledger import Drive, Ledger, Row
 from syops.provenance import Origin, Padding, View
 from syops.rules import Normalisation, Product
 from syops.signals import (
+    ANALOG,
     EMPTY,
     INTEGER,
     SPIKES,
@@ -78,12 +79,14 @@ class Measurements:
         tensors: what is known of the live tensors.
         graded: "mac" or "ac": whether magnitudes are wanted.
         fold_bn: whether normalisations are folded where possible.
+        values: whether tensors have values; on ``meta`` nothing is counted or looked at.
     """
 
-    def __init__(self, tensors: Tensors, *, graded: str, fold_bn: bool) -> None:
+    def __init__(self, tensors: Tensors, *, graded: str, fold_bn: bool, values: bool) -> None:
         self._tensors = tensors
         self._graded = graded
         self._fold_bn = fold_bn
+        self._values = values
         self._pending: list[_Product | _Norm | _Settled] = []
         self._counts: list[Tensor] = []
         self._looks: list[Tensor] = []
@@ -120,6 +123,8 @@ class Measurements:
         if signal == EMPTY:  # memory that nothing was written into: whatever it holds
             signal = UNKNOWN
         numel = tensor.numel()
+        if not self._values:  # what is not derived may be anything
+            return _Operand(ANALOG if signal is UNKNOWN else signal, numel, fan_out)
         if not numel or not self._may_drive(signal):
             return _Operand(signal, numel, fan_out)
         record = self._tensors.find(tensor) or self._tensors.put(tensor, signal)

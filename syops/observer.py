@@ -14,6 +14,7 @@ from syops.frameworks import NeuronSignal, neuron_signal
 from syops.ledger import Ledger
 from syops.measuring import Measurements
 from syops.rules.base import tensors_in
+from syops.shadow import SilentNeuron, call
 from syops.signals import Opaque
 from syops.tensors import Tensors
 
@@ -29,6 +30,7 @@ class Observer:
         fold_bn: whether normalisations are folded where possible.
         graded: "mac" or "ac".
         strict: an operator without a rule is an error.
+        values: False for a shadow on ``meta``: dense counts and derived signals only.
     """
 
     def __init__(
@@ -39,12 +41,14 @@ class Observer:
         fold_bn: bool = True,
         graded: str = "mac",
         strict: bool = False,
+        values: bool = True,
     ) -> None:
         self._model = model
         self._ledger = ledger
         self._fold_bn = fold_bn
         self._graded = graded
         self._strict = strict
+        self._values = values
         self._where: list[tuple[str, nn.Module]] = []
         self._handles: list[Any] = []
         self._pass: ForwardPass | None = None
@@ -79,7 +83,9 @@ class Observer:
             SyopsValueError: a tensor that was looked at holds NaN or infinite values.
         """
         self._where[:] = [("", self._model)]
-        self._pass = ForwardPass(self._model, self._where, self._measured, self._strict)
+        self._pass = ForwardPass(
+            self._model, self._where, self._measured, self._execute, self._strict
+        )
         known = self._pass.tensors
         for tensor in tensors_in((*args, *kwargs.values())):
             if isinstance(inputs, Opaque):
@@ -102,13 +108,18 @@ class Observer:
         finished.finish(output, self._ledger)
         return output
 
+    def _execute(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return func(*args, **kwargs) if self._values else call(func, args, kwargs)
+
     def _measured(self, tensors: Tensors) -> Measurements:
-        return Measurements(tensors, graded=self._graded, fold_bn=self._fold_bn)
+        return Measurements(
+            tensors, graded=self._graded, fold_bn=self._fold_bn, values=self._values
+        )
 
     def _hooks(
         self, path: str, module: nn.Module
     ) -> tuple[Callable[..., None], Callable[..., None]]:
-        neuron = neuron_signal(module)
+        neuron = module.signal if isinstance(module, SilentNeuron) else neuron_signal(module)
         recurrent = isinstance(module, RECURRENT)
 
         def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from syops.frameworks import neuron_signal
+from syops.frameworks import NeuronSignal, neuron_signal
 
 
-class _SilentNeuron(nn.Module):
-    """Stands for a neuron where there are no values: same shape, same dtype."""
+class SilentNeuron(nn.Module):
+    """Stands for a known neuron where there are no values: same shape, same dtype.
+
+    Args:
+        name: the neuron's class.
+        signal: the values that it gives.
+        parameters: its own, such as the ``w`` of a PLIF neuron.
+    """
+
+    def __init__(self, name: str, signal: NeuronSignal, parameters: Iterable[nn.Parameter]) -> None:
+        super().__init__()
+        self.name = name
+        self.signal = signal
+        self.own = nn.ParameterList(parameters)
 
     def forward(self, x: Tensor, *args: Any) -> Tensor:
         return torch.empty_like(x)
@@ -44,8 +57,10 @@ def _shadowed(value: Any, memo: dict[int, Any]) -> Any:
     if isinstance(value, Tensor):
         memo[id(value)] = _on_meta(value)
     elif isinstance(value, nn.Module) and not hasattr(value, "__deepcopy__"):
-        if neuron_signal(value) is not None:
-            memo[id(value)] = _SilentNeuron()
+        signal = neuron_signal(value)
+        if signal is not None:
+            own = [_shadowed(parameter, memo) for parameter in value.parameters()]
+            memo[id(value)] = SilentNeuron(type(value).__name__, signal, own)
             return memo[id(value)]
         copied = memo[id(value)] = type(value).__new__(type(value))
         for name, attribute in vars(value).items():
