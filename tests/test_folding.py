@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from versions import SPIKINGJELLY
 
 from syops.errors import ForwardError, SyopsTypeError, SyopsValueError
 from syops.folding import fold_bn, plan_folding
@@ -176,6 +177,8 @@ def test_spikingjelly_layers(step_mode):
 
 def test_threshold_dependent_norm():
     norm = layer.ThresholdDependentBatchNorm2d(0.7, 1.3, 4)
+    if SPIKINGJELLY == "0.0.0.0.14":
+        pytest.skip("it raises NotImplementedError in this spikingjelly")
     model = nn.Sequential(layer.Conv2d(3, 4, 3, step_mode="m"), norm).double().eval()
     norm.running_mean.normal_()
     assert norm.weight.unique().item() == pytest.approx(0.7 * 1.3)
@@ -204,8 +207,11 @@ def test_containers(container, prefix):
     check(model, image(4, 2, 3, 6, 6), pairs=[(f"{prefix}0", f"{prefix}1")])
 
 
-@pytest.mark.parametrize("container", [layer.TLastSeqToANNContainer, layer.TLastMultiStepContainer])
-def test_containers_with_time_last(container):
+@pytest.mark.parametrize("name", ["TLastSeqToANNContainer", "TLastMultiStepContainer"])
+def test_containers_with_time_last(name):
+    if not hasattr(layer, name):
+        pytest.skip("not in this spikingjelly")
+    container = getattr(layer, name)
     check(container(conv(), nn.BatchNorm2d(4)), image(2, 3, 6, 6, 4), pairs=[("0", "1")])
 
 
@@ -423,6 +429,14 @@ def test_not_folded(run, reason, inputs):
     assert reason in why_not(pair(run), inputs=inputs)
 
 
+class Standardised(nn.Conv2d):
+    """A subclass that applies other weights than it has."""
+
+    def forward(self, x):
+        return F.conv2d(x, self.weight - self.weight.mean(), self.bias)
+
+
+
 @pytest.mark.parametrize("inputs", [True, False])
 @pytest.mark.parametrize(
     ("run", "modules", "reason"),
@@ -447,7 +461,7 @@ def test_not_folded(run, reason, inputs):
         (lambda s, x: s.bn(s.a(x)) + s.bn(s.conv(x)), {"a": conv()}, "layers share it: a, conv"),
         (lambda s, x: s.bn(s.conv(x)) + s.b(s.conv(x)), {"b": nn.BatchNorm2d(4)}, "goes to b"),
         (lambda s, x: s.bn(y := s.conv(x)) + s.b(y), {"b": conv(4, 4)}, "goes to b"),
-        (lambda s, x: s.bn(s.conv(x)), {"conv": layer.WSConv2d(3, 4, 3)}, "bare output"),
+        (lambda s, x: s.bn(s.conv(x)), {"conv": Standardised(3, 4, 3)}, "bare output"),
         (
             lambda s, x: s.bn(s.conv(x)),
             {"conv": nn.utils.parametrizations.weight_norm(conv())},

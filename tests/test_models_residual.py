@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from spikingjelly.activation_based import surrogate
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from versions import differentiable
 
 from syops import get_model_syops
 from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
@@ -350,7 +351,8 @@ def test_forward_and_backward(name, kwargs, n, training):
         outs = out if isinstance(out, tuple) else [out]
         assert [tuple(o.shape) for o in outs] == [(n, 5)] * len(outs)
         sum(o.sum() for o in outs).backward()
-        assert not [k for k, p in model.named_parameters() if p.grad is None]
+        missing = [k for k, p in model.named_parameters() if p.grad is None]
+        assert not missing or not differentiable(training)
 
 
 def test_an_image_that_is_too_small():

@@ -31,6 +31,8 @@ NORMS = _classes(
     "SyncBatchNorm",
 )
 
+TIME_LAST = _classes("TLastSeqToANNContainer")
+
 # Operators that read no values, and those that only move them: by axis alone, or by sizes too.
 METADATA = frozenset((
     "shape", "size", "dim", "ndim", "ndimension", "dtype", "device", "numel", "nelement", "layout",
@@ -96,7 +98,7 @@ class Flow(TorchFunctionMode):
         self.inside = 0  # how deep in modules of `paths`
         self.seen: list[Any] = []  # what the operator that is being executed was given
         for module in modules:
-            if type(module) is layer.TLastSeqToANNContainer:
+            if type(module) in TIME_LAST:
                 # It uses torch.vmap; in eval mode, its steps can as well be run one by one.
                 module.forward = partial(_step_by_step, module)
         for module in self.paths:

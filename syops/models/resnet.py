@@ -151,7 +151,9 @@ def spiking_resnet_tdbn(
 
     def norm(channels: int, summed: bool = False) -> nn.Module:
         alpha = 0.5**0.5 if summed else 1.0
-        return layer.ThresholdDependentBatchNorm2d(alpha, made.v_threshold, channels)
+        bn = layer.BatchNorm2d(channels)  # in multi-step mode, over time too
+        nn.init.constant_(bn.weight, alpha * made.v_threshold)
+        return bn
 
     return ResNet(depth, Kit(made, norm=norm), T, num_classes, in_channels)
 
