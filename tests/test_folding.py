@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from versions import SPIKINGJELLY
+from versions import needs_2
 
 from syops.errors import ForwardError, SyopsTypeError, SyopsValueError
 from syops.folding import fold_bn, plan_folding
@@ -156,6 +156,7 @@ def test_weights_are_those_of_equation_16():
         assert folded.bias[i].item() == pytest.approx(shift, rel=1e-12)
 
 
+@needs_2
 @pytest.mark.parametrize("step_mode", ["s", "m"])
 def test_spikingjelly_layers(step_mode):
     model = nn.Sequential(
@@ -175,10 +176,9 @@ def test_spikingjelly_layers(step_mode):
     check(model, x, pairs=[("0", "1"), ("3", "4"), ("8", "9")], steps=3)
 
 
+@needs_2
 def test_threshold_dependent_norm():
     norm = layer.ThresholdDependentBatchNorm2d(0.7, 1.3, 4)
-    if SPIKINGJELLY == "0.0.0.0.14":
-        pytest.skip("it raises NotImplementedError in this spikingjelly")
     model = nn.Sequential(layer.Conv2d(3, 4, 3, step_mode="m"), norm).double().eval()
     norm.running_mean.normal_()
     assert norm.weight.unique().item() == pytest.approx(0.7 * 1.3)
@@ -188,6 +188,7 @@ def test_threshold_dependent_norm():
         assert plan_folding(model, inputs).folded == (("0", "1"),)
 
 
+@needs_2
 @pytest.mark.parametrize(
     ("container", "prefix"),
     [
@@ -207,10 +208,9 @@ def test_containers(container, prefix):
     check(model, image(4, 2, 3, 6, 6), pairs=[(f"{prefix}0", f"{prefix}1")])
 
 
+@needs_2
 @pytest.mark.parametrize("name", ["TLastSeqToANNContainer", "TLastMultiStepContainer"])
 def test_containers_with_time_last(name):
-    if not hasattr(layer, name):
-        pytest.skip("not in this spikingjelly")
     container = getattr(layer, name)
     check(container(conv(), nn.BatchNorm2d(4)), image(2, 3, 6, 6, 4), pairs=[("0", "1")])
 
@@ -436,7 +436,6 @@ class Standardised(nn.Conv2d):
         return F.conv2d(x, self.weight - self.weight.mean(), self.bias)
 
 
-
 @pytest.mark.parametrize("inputs", [True, False])
 @pytest.mark.parametrize(
     ("run", "modules", "reason"),
@@ -569,6 +568,7 @@ def test_branch_on_the_input_that_uses_the_bare_output():
     check(model, image(), pairs=PAIR, given=[True])
 
 
+@needs_2
 @pytest.mark.parametrize("inputs", [True, False])
 @pytest.mark.parametrize("step_mode", ["s", "m"])
 def test_norm_per_time_step(step_mode, inputs):
@@ -601,6 +601,7 @@ def test_second_step_does_something_else(inputs):
     assert model.step == 0
 
 
+@needs_2
 @pytest.mark.parametrize("inputs", [True, False])
 def test_temporal_effective_norm_is_not_a_plain_one(inputs):
     model = nn.Sequential(
@@ -792,6 +793,7 @@ def test_model_is_as_it_was():
         handle.remove()
 
 
+@needs_2
 def test_state_of_earlier_steps_is_no_obstacle():
     model = prepare(nn.Sequential(conv(), layer.BatchNormThroughTime2d(1, 4), neuron.IFNode()))
     model(image(5, 3, 6, 6))
