@@ -16,7 +16,7 @@ import click
 
 from syops.energy import get_energy_model, list_energy_models
 from syops.errors import SyopsError, SyopsFileError, SyopsValueError
-from syops.models import list_models
+from syops.models import input_shape, list_models
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -113,7 +113,8 @@ def cli(context: click.Context) -> None:
     "--input-shape", "shape", type=_Shape(), metavar="C,H,W",
     help="What the image is made to fit: C,H,W or N,C,H,W with C 3, or 1 for grey. Any other shape "
     "gives seeded random values instead of the photograph; one size or three are those of a "
-    "sample, two or more than three those of a batch, such as T,N,C,H,W.  [default: 3,224,224]",
+    "sample, two or more than three those of a batch, such as T,N,C,H,W.  [default: 3,224,224, and "
+    "for a bundled network what the paper feeds it]",
 )  # fmt: skip
 @click.option(
     "--batch-size", type=click.IntRange(min=1), metavar="N",
@@ -199,9 +200,12 @@ def run(
     network = load_model(model, dict(keywords))
     if weights is not None:
         load_weights(network, weights)
-    inputs = _read_input(network, input_path, shape, batch_size, seed)
-    batches = _split(inputs, batch_size, batch_dim)
     bundled = model in list_models()
+    default = (3, 224, 224)
+    if bundled:
+        default = input_shape(model, dict(keywords).get("in_channels"))
+    inputs = _read_input(network, input_path, shape, default, batch_size, seed)
+    batches = _split(inputs, batch_size, batch_dim)
     if weights is None and bundled:
         _note(
             "without --weights, firing rates are those of untrained weights, not representative; "
@@ -279,6 +283,7 @@ def _read_input(
     network: nn.Module,
     path: Path | None,
     shape: tuple[int, ...] | None,
+    default: tuple[int, ...],
     batch_size: int | None,
     seed: int,
 ) -> Inputs:
@@ -292,7 +297,7 @@ def _read_input(
         if shape is not None:
             raise SyopsValueError(f"--input-shape does not apply to {path}, which has one")
         return read_arrays(path, dtype)
-    shape = shape or (3, 224, 224)
+    shape = shape or default
     if len(shape) in (1, 3):
         shape = (batch_size or 1, *shape)
     if len(shape) == 4 and shape[1] in (1, 3):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -129,3 +131,8 @@ def test_the_command_prints_all_rows():
         assert line.network in plain
         assert f"| {line.network}" in markdown
     assert plain.count(" NO\n") == 1
+    readme = Path(__file__).parent.parent.joinpath("README.md").read_text("utf-8")
+    dc_of_table_2 = markdown.index("Is the DC"), markdown.index("Table 3")
+    shown = markdown[: dc_of_table_2[0]] + markdown[dc_of_table_2[1] :]
+    for row in re.findall(r"^\|.*\|$", shown, re.MULTILINE):
+        assert row in readme

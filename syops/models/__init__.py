@@ -21,6 +21,7 @@ __all__ = [
     "calibrate",
     "create_model",
     "detach_aap",
+    "input_shape",
     "list_models",
     "zero_init_residual",
 ]
@@ -64,6 +65,22 @@ _MODELS |= {
 def list_models() -> tuple[str, ...]:
     """The names that `create_model` knows."""
     return tuple(_MODELS)
+
+
+def input_shape(name: str, in_channels: int | None = None) -> tuple[int, int, int]:
+    """Channels, height and width of what the paper feeds a network.
+
+    Args:
+        name: of a bundled network.
+        in_channels: where it was created with another number of them.
+
+    Raises:
+        SyopsLookupError: an unknown name.
+    """
+    if name not in _MODELS:
+        raise _unknown("model", name, _MODELS)
+    channels, size = (2, 128) if "7b" in name else (3, 32 if name == "spikformer_4_384" else 224)
+    return channels if in_channels is None else in_channels, size, size
 
 
 def create_model(
