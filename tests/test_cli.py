@@ -558,5 +558,5 @@ def test_an_interrupt_is_no_traceback(syops, monkeypatch):
     ("model", "shape"),
     [("sew_7b", (1, 2, 128, 128)), ("spikformer_4_384", (1, 3, 32, 32))],
 )
-def test_a_bundled_network_gets_what_the_paper_feeds_it(model, shape):
+def test_a_bundled_network_gets_what_the_paper_feeds_it(report, model, shape):
     assert report(model, "--set", "T=1").input_shape == shape
