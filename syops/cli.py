@@ -257,9 +257,9 @@ def models() -> None:
 @cli.command()
 @click.option("--format", "style", type=click.Choice(["table", "markdown"]), default="table")
 def table2(style: str) -> None:
-    """Print Table 2 of the DST paper beside what the architectures alone determine.
+    """Print Tables 2, 3 and 4 of the DST paper beside what the architectures alone determine.
 
-    And Tables 3 and 4: the interval EC of each network, and whether the printed DC lies inside.
+    Of Tables 3 and 4 the interval EC of each network, and whether the printed DC lies inside.
     Counted without data, weights or arithmetic.
     """
     from syops.paper.tables import render_tables

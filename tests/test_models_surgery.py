@@ -206,3 +206,16 @@ def test_weights_that_do_not_fit(tmp_path):
         create_model("fsnn18", num_classes=4, weights=tmp_path / "weights.pt")
     with pytest.raises(SyopsFileError, match=r"none.pt cannot be read"):
         create_model("fsnn18", weights=tmp_path / "none.pt")
+
+
+def test_a_state_dict_without_names_and_arguments_of_other_types(tmp_path):
+    torch.save({5: torch.zeros(2)}, tmp_path / "weights.pt")
+    with pytest.raises(SyopsFileError, match="no names"):
+        create_model("fsnn18", num_classes=3, weights=tmp_path / "weights.pt")
+    with pytest.raises(SyopsTypeError, match="weights must be the path"):
+        create_model("fsnn18", weights=5)
+    for name in (None, 5, ["dsnn18"]):
+        with pytest.raises(SyopsTypeError, match="name must be"):
+            create_model(name)
+    with pytest.raises(SyopsTypeError, match="bundled network"):
+        zero_init_residual(None)

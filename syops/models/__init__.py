@@ -8,7 +8,7 @@ from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from syops.errors import SyopsLookupError
+from syops.errors import SyopsLookupError, SyopsTypeError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -107,6 +107,8 @@ def create_model(
     for a bad value, `SyopsFileError` for weights that cannot be read and `SyopsValueError` for
     those of another network.
     """
+    if not isinstance(name, str):
+        raise SyopsTypeError(f"name must be that of a bundled network, got {type(name).__name__}")
     if name not in _MODELS:
         raise _unknown("model", name, _MODELS)
     module, factory_name, fixed = _MODELS[name]

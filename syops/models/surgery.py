@@ -19,7 +19,7 @@ def detach_aap(model: nn.Module, *, copy_weights: bool = False) -> nn.Module:
     """The FSNN inside a DSNN: a new network without the AAP, whose output is ``spike``.
 
     It shares the parameters and buffers of ``model``, which is left as it is, unless
-    ``copy_weights``. Raises `SyopsValueError` if ``model`` has no AAP.
+    ``copy_weights``; copy them to move one of both to another device or dtype. Raises `SyopsValueError` if ``model`` has no AAP.
     """
     fsnn = _twin(model, copy_weights)
     blocks = [block for block in _blocks(fsnn) if block.aap is not None]
@@ -36,7 +36,8 @@ def detach_aap(model: nn.Module, *, copy_weights: bool = False) -> nn.Module:
 def attach_aap(model: nn.Module, *, copy_weights: bool = False) -> nn.Module:
     """The DSNN around an FSNN: a new network with a fresh AAP, whose output are `Streams`.
 
-    All else it shares with ``model``, which is left as it is, unless ``copy_weights``. Raises
+    All else it shares with ``model``, which is left as it is, unless ``copy_weights``. Neurons stay
+    what they are, also where ``dsnn*`` would refuse them (behind a sum, a threshold above 1). Raises
     `SyopsValueError` if ``model`` has an AAP already, or its blocks cannot have one.
     """
     dsnn = _twin(model, copy_weights)
@@ -61,8 +62,12 @@ def zero_init_residual(model: nn.Module) -> None:
     """Make each block that does not down-sample the identity on spikes (§4.2), in place.
 
     The last BN of every residual mapping gets weight and bias 0, so that s_l = 0. With g = AND the
-    blocks are silent instead. Raises `SyopsValueError` if ``model`` has no residual blocks.
+    blocks are silent instead. Without g the sum goes through a neuron, which hands spikes on only if
+    it is an IF neuron with a threshold of at most 1; the blocks of ``preact_resnet18`` normalise
+    spikes first and cannot be the identity. Raises `SyopsValueError` if ``model`` has no residual
+    blocks.
     """
+    _check(model)
     blocks = _blocks(model)
     if not blocks:
         raise SyopsValueError(f"zero_init_residual: {type(model).__name__} has no residual blocks")
@@ -76,10 +81,14 @@ def _blocks(model: nn.Module) -> list[ResidualBlock]:
     return [module for module in model.modules() if isinstance(module, ResidualBlock)]
 
 
-def _twin(model: nn.Module, copy_weights: bool) -> nn.Module:
-    """A model of its own modules and neuron states, on the same parameters and buffers."""
+def _check(model: object) -> None:
     if not isinstance(model, nn.Module):
         raise SyopsTypeError(f"expected a bundled network, not a {type(model).__name__}")
+
+
+def _twin(model: nn.Module, copy_weights: bool) -> nn.Module:
+    """A model of its own modules and neuron states, on the same parameters and buffers."""
+    _check(model)
     memo: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())}
     for module in model.modules():
         if isinstance(module, base.MemoryModule):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from syops.errors import SyopsFileError, SyopsValueError
+from syops.errors import SyopsFileError, SyopsTypeError, SyopsValueError
 
 NESTED_STATE = ("state_dict", "model")
 """Where training scripts put the weights in a file that holds more than weights."""
@@ -17,9 +17,11 @@ NESTED_STATE = ("state_dict", "model")
 def load_weights(model: nn.Module, file: str | os.PathLike[str]) -> None:
     """Load a state dict, from ``torch.save`` or safetensors, that fits ``model`` exactly.
 
-    Raises `SyopsFileError` for a file that cannot be read and `SyopsValueError`, which names the
-    keys, for weights of another network.
+    Raises `SyopsFileError` for a file that cannot be read, `SyopsValueError`, which names the
+    keys, for weights of another network, and `SyopsTypeError` for what is no path.
     """
+    if not isinstance(file, (str, os.PathLike)):
+        raise SyopsTypeError(f"weights must be the path of a file, got {type(file).__name__}")
     path = Path(file)
     state = _read_state(path)
     own = model.state_dict()
@@ -55,6 +57,8 @@ def _read_state(path: Path) -> dict[str, Any]:
             state = state[key]
     if not isinstance(state, Mapping):
         raise SyopsFileError(f"{path} holds {type(state).__name__}: expected a state dict")
+    if not all(isinstance(key, str) for key in state):
+        raise SyopsFileError(f"{path} holds keys that are no names: expected a state dict")
     return dict(state)
 
 
