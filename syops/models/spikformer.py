@@ -212,8 +212,8 @@ class Spikformer(Network):
             positive_int(name, value)
         if width % heads or width % 8:
             raise SyopsValueError(
-                f"width={width}, heads={heads}: expected a width that is a multiple of the heads, and "
-                "of 8, since the stem begins with an eighth of it"
+                f"width={width}, heads={heads}: expected a width that is a multiple of the heads, "
+                "and of 8, since the stem begins with an eighth of it"
             )
         if patch not in tuple(POOLED):
             raise SyopsValueError(f"patch={patch!r} is not one of {', '.join(map(str, POOLED))}")

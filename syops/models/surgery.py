@@ -19,7 +19,8 @@ def detach_aap(model: nn.Module, *, copy_weights: bool = False) -> nn.Module:
     """The FSNN inside a DSNN: a new network without the AAP, whose output is ``spike``.
 
     It shares the parameters and buffers of ``model``, which is left as it is, unless
-    ``copy_weights``; copy them to move one of both to another device or dtype. Raises `SyopsValueError` if ``model`` has no AAP.
+    ``copy_weights``; copy them to move one of both to another device or dtype. Raises
+    `SyopsValueError` if ``model`` has no AAP.
     """
     fsnn = _twin(model, copy_weights)
     blocks = [block for block in _blocks(fsnn) if block.aap is not None]
@@ -37,8 +38,8 @@ def attach_aap(model: nn.Module, *, copy_weights: bool = False) -> nn.Module:
     """The DSNN around an FSNN: a new network with a fresh AAP, whose output are `Streams`.
 
     All else it shares with ``model``, which is left as it is, unless ``copy_weights``. Neurons stay
-    what they are, also where ``dsnn*`` would refuse them (behind a sum, a threshold above 1). Raises
-    `SyopsValueError` if ``model`` has an AAP already, or its blocks cannot have one.
+    what they are, also where ``dsnn*`` would refuse them (behind a sum, a threshold above 1).
+    Raises `SyopsValueError` if ``model`` has an AAP already, or its blocks cannot have one.
     """
     dsnn = _twin(model, copy_weights)
     blocks = _blocks(dsnn)
@@ -62,8 +63,8 @@ def zero_init_residual(model: nn.Module) -> None:
     """Make each block that does not down-sample the identity on spikes (§4.2), in place.
 
     The last BN of every residual mapping gets weight and bias 0, so that s_l = 0. With g = AND the
-    blocks are silent instead. Without g the sum goes through a neuron, which hands spikes on only if
-    it is an IF neuron with a threshold of at most 1; the blocks of ``preact_resnet18`` normalise
+    blocks are silent instead. Without g the sum goes through a neuron, which hands spikes on only
+    if it is an IF neuron with a threshold of at most 1; the blocks of ``preact_resnet18`` normalise
     spikes first and cannot be the identity. Raises `SyopsValueError` if ``model`` has no residual
     blocks.
     """
