@@ -11,7 +11,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from syops.api import get_model_syops
+    from syops.api import check_full_spike, get_model_bounds, get_model_syops
+    from syops.audit import Audit
     from syops.energy import EnergyModel, get_energy_model, list_energy_models
     from syops.errors import SyopsError
     from syops.folding import fold_bn
@@ -19,26 +20,32 @@ if TYPE_CHECKING:
     from syops.report import Layer, Report
 
 __all__ = [
+    "Audit",
     "EnergyModel",
     "Layer",
     "Report",
     "SyopsError",
+    "check_full_spike",
     "create_model",
     "fold_bn",
     "get_energy_model",
+    "get_model_bounds",
     "get_model_syops",
     "list_energy_models",
     "list_models",
 ]
 
 _HOME = {
+    "Audit": "audit",
     "EnergyModel": "energy",
     "Layer": "report",
     "Report": "report",
     "SyopsError": "errors",
+    "check_full_spike": "api",
     "create_model": "models",
     "fold_bn": "folding",
     "get_energy_model": "energy",
+    "get_model_bounds": "api",
     "get_model_syops": "api",
     "list_energy_models": "energy",
     "list_models": "models",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.utils._pytree import tree_map
 
 from syops import shadow
 from syops.errors import first_line
+from syops.frameworks import NeuronSignal
 from syops.ledger import Ledger
 from syops.rules import Call, Normalisation, Product, find
 from syops.rules.base import tensors_in
@@ -26,12 +28,20 @@ class AnnMacs:
         model: the network.
         steps: T, None where it is not known.
         batch_dim: of the first tensor.
+        neurons: signals of neuron classes beside those that are known.
     """
 
-    def __init__(self, model: nn.Module, steps: int | None, batch_dim: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        steps: int | None,
+        batch_dim: int,
+        neurons: Mapping[type, NeuronSignal],
+    ) -> None:
         self._model = model
         self._steps = steps
         self._batch_dim = batch_dim
+        self._neurons = neurons
         self._by_shape: dict[tuple[Any, ...], int] = {}
         self._snn_macs = 0
         self._shadow: nn.Module | None = None
@@ -43,7 +53,7 @@ class AnnMacs:
         if self.total is None or _key(shapes) in self._by_shape:
             return
         try:
-            self._shadow = shadow.shadow(self._model)
+            self._shadow = shadow.shadow(self._model, self._neurons)
         except Exception as error:  # whatever an attribute raises that cannot be copied
             self._give_up(f"the model cannot be copied: {first_line(error)}")
 

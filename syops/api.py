@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext, suppress
 from fractions import Fraction
 from functools import cache
@@ -17,25 +17,17 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 from tqdm import tqdm
 
+from syops import arguments as given
 from syops.ann import AnnMacs
+from syops.audit import Audit, make_audit
+from syops.bounds import trace
 from syops.energy import EnergyModel, get_energy_model
-from syops.errors import SyopsTypeError, SyopsValueError, first_line
-from syops.frameworks import Lending, NeuronSignal
+from syops.errors import SyopsValueError, first_line
+from syops.frameworks import Lending
+from syops.history import History
 from syops.ledger import Ledger
 from syops.observer import Observer
 from syops.report import Report
-from syops.rules.base import tensors_in
-from syops.signals import ANALOG, INTEGER
-
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-
-INPUT_SIGNALS: dict[str, NeuronSignal | None] = {
-    "auto": None,
-    "analog": ANALOG,
-    "binary": (0, 1),
-    "ternary": (-1, 0, 1),
-    "graded": INTEGER,
-}
 
 
 def get_model_syops(
@@ -48,7 +40,8 @@ def get_model_syops(
     graded: str = "mac",
     ac: str = "rate",
     strict: bool = False,
-    input_signal: str = "auto",
+    input_signal: str | Sequence[str] = "auto",
+    neurons: Mapping[type[nn.Module], str] | None = None,
     prepare: Callable[[Any], Any] | None = None,
     energy: str | EnergyModel = "horowitz45-fp32",
     progress: bool | None = None,
@@ -72,7 +65,10 @@ def get_model_syops(
         ac: the count that is priced: "rate" (firing rate · dense, the paper's) or "events"
             (the fan-out of every spike).
         strict: an operator without a rule is an error instead of being listed.
-        input_signal: "auto" (looked up in the data), "analog", "binary", "ternary" or "graded".
+        input_signal: "auto" (looked up in the data), "analog", "binary", "ternary" or "graded";
+            or a list, one for each tensor that the model is called with.
+        neurons: classes of modules that are neurons and cannot be watched from inside, such as a
+            fused kernel, with the signal of their first output: ``{FusedLIF: "binary"}``.
         prepare: makes of a batch what the model is called with: a tuple of arguments, a dict
             of keyword arguments, or one argument.
         energy: name of a profile or an `EnergyModel`.
@@ -88,18 +84,20 @@ def get_model_syops(
         SyopsLookupError: an unknown energy profile.
         ForwardError: the model failed on the input.
     """
-    _check_choice("graded", graded, ("mac", "ac"))
-    _check_choice("ac", ac, ("rate", "events"))
-    _check_choice("input_signal", input_signal, tuple(INPUT_SIGNALS))
+    given.check_choice("graded", graded, ("mac", "ac"))
+    given.check_choice("ac", ac, ("rate", "events"))
+    signals = given.signal_names(input_signal, (given.AUTO, *given.SIGNALS))
+    own_neurons = given.registered(neurons)
     energy_model = get_energy_model(energy)
-    _check_model(model)
+    given.check_model(model)
+    given.check_values(model)
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
-    steps = _time_steps(model, time_steps)
-    batches = _batches(inputs, prepare)
+    steps = given.time_steps(model, time_steps)
+    batches = given.batches(inputs, prepare)
     home = _device(device) if device is not None else _device_of(model)
 
     ledger = Ledger()
-    first: Arguments | None = None
+    first: given.Arguments | None = None
     # An enclosing inference mode would leave tensors without version counters.
     with (
         torch.inference_mode(False),
@@ -107,39 +105,43 @@ def get_model_syops(
         _eagerly(),
         _moved(model, home),
         Lending(model) as lending,
-        Observer(model, ledger, fold_bn=fold_bn, graded=graded, strict=strict) as observer,
+        Observer(
+            model, ledger, fold_bn=fold_bn, graded=graded, strict=strict, neurons=own_neurons
+        ) as observer,
     ):
-        ann = AnnMacs(model, steps, batch_dim)
+        ann = AnnMacs(model, steps, batch_dim, own_neurons)
         for batch in tqdm(batches, **_bar(inputs, progress)):
-            args, kwargs = tree_map(lambda leaf: _usable(leaf, home), batch)
-            ledger.samples += _samples(args, kwargs, batch_dim)
-            _check_signal(input_signal, args, kwargs)
-            shapes = tree_map(_on_meta, (args, kwargs))
+            args, kwargs = tree_map(lambda leaf: given.usable(leaf, home), batch)
+            ledger.samples += given.samples((args, kwargs), batch_dim)
+            tensors = given.input_tensors((args, kwargs))
+            names = given.signal_of_each(signals, tensors)
+            for name, tensor in zip(names, tensors, strict=True):
+                given.check_signal(name, tensor)
+            shapes = tree_map(given.on_meta, (args, kwargs))
             first = first or shapes
             lending.renew()
             ann.prepare(shapes)
-            observer.run(args, kwargs, INPUT_SIGNALS[input_signal])
+            observer.run(args, kwargs, [given.SIGNALS.get(name) for name in names])
             ann.add(shapes, ledger)
         if first is None:
             raise SyopsValueError(
                 "inputs: the loader gave no batch; an iterator that was used up is empty"
             )
-    shape = _first_tensor(*first).shape
     return Report(
         model=type(model).__name__,
         rows=ledger.rows,
         samples=ledger.samples,
         energy=energy_model,
         time_steps=steps,
-        params=sum(parameter.numel() for parameter in model.parameters()),
-        input_shape=tuple(shape),
+        params=_size(model),
+        input_shape=tuple(given.first_tensor(first).shape),
         ann_mac=None if ann.total is None else Fraction(ann.total, ledger.samples),
         conventions={
             "fold_bn": fold_bn,
             "graded": graded,
             "ac": ac,
             "batch_dim": batch_dim,
-            "input_signal": input_signal,
+            "input_signal": ", ".join(signals),
         },
         versions=dict(_versions()),
         unaccounted=ledger.unaccounted,
@@ -147,142 +149,147 @@ def get_model_syops(
     )
 
 
-# What the user gave
+def get_model_bounds(
+    model: nn.Module,
+    inputs: Any,
+    *,
+    batch_dim: int = 0,
+    time_steps: int | None = None,
+    fold_bn: bool = True,
+    graded: str = "mac",
+    input_signal: str | Sequence[str] = "analog",
+    neurons: Mapping[type[nn.Module], str] | None = None,
+    energy: str | EnergyModel = "horowitz45-fp32",
+) -> Report:
+    """What a spiking network can cost at all: without data, weights or arithmetic.
+
+    A copy of the model without values runs once on the ``meta`` device, where only shapes are
+    worked out. The model itself is not run, and may lie on ``meta``.
+
+    Args:
+        model: any module.
+        inputs: the shape of the input, with its batch dimension, such as ``(1, 3, 224, 224)``; or
+            an example: a tensor, a tuple of arguments or a dict of keyword arguments, of which only
+            shapes and dtypes are used.
+        batch_dim: dimension of the first tensor that counts samples; [T, N, ...] input: 1.
+        time_steps: T; by default ``model.T`` if there is one.
+        fold_bn: normalisations that can be folded into the layer before them cost nothing.
+        graded: "mac", or "ac" to count an integer input as up to so many ACs as its largest
+            magnitude, where that is known.
+        input_signal: "analog", "binary", "ternary" or "graded" (integers without a bound); or a
+            list, one for each tensor that the model is called with.
+        neurons: classes of modules that are neurons and cannot be watched from inside, such as a
+            fused kernel, with the signal of their output: ``{FusedLIF: "binary"}``.
+        energy: name of a profile or an `EnergyModel`.
+
+    Returns:
+        a report with ``measured == False``: dense counts and classes per layer, O_mac and EC per
+        sample. Firing rates, ACs and DC are None.
+
+    Raises:
+        SyopsTypeError: a model or input that cannot be used.
+        SyopsValueError: an argument out of range.
+        SyopsLookupError: an unknown energy profile.
+        ForwardError: the model cannot run without values; names the layer.
+    """
+    given.check_choice("graded", graded, ("mac", "ac"))
+    energy_model = get_energy_model(energy)
+    ledger, shapes, _, conventions = _traced(
+        model, inputs, batch_dim, fold_bn, input_signal, neurons
+    )
+    steps = given.time_steps(model, time_steps)
+    return Report(
+        model=type(model).__name__,
+        rows=ledger.rows,
+        samples=ledger.samples,
+        energy=energy_model,
+        time_steps=steps,
+        params=_size(model),
+        input_shape=tuple(given.first_tensor(shapes).shape),
+        conventions={"graded": graded, **conventions},
+        versions=dict(_versions()),
+        unaccounted=ledger.unaccounted,
+        measured=False,
+    )
 
 
-def _check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise SyopsValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+def check_full_spike(
+    model: nn.Module,
+    inputs: Any,
+    *,
+    allow: Sequence[str] = ("first", "last"),
+    batch_dim: int = 0,
+    fold_bn: bool = True,
+    input_signal: str | Sequence[str] = "analog",
+    neurons: Mapping[type[nn.Module], str] | None = None,
+) -> Audit:
+    """Prove that only spikes reach the synapses of a network, or say what else does, and why.
+
+    Runs as `get_model_bounds` does: what is found holds for all data and all weights.
+
+    Args:
+        allow: layers that need not be spike-only: "first" and "last", in the order of execution,
+            as in the paper (the stem and the classifier).
+        model, inputs, batch_dim, fold_bn, input_signal, neurons: see `get_model_bounds`.
+
+    Returns:
+        the verdict; and for each synaptic layer the values that can arrive, with the operators
+        that made them where they are no spikes.
+
+    Raises:
+        SyopsTypeError, SyopsValueError, ForwardError: see `get_model_bounds`.
+    """
+    if isinstance(allow, str) or not isinstance(allow, (tuple, list, set, frozenset)):
+        raise SyopsValueError(f"allow must be a list of 'first' and 'last', got {allow!r}")
+    for name in allow:
+        given.check_choice("allow", name, ("first", "last"))
+    ledger, shapes, history, conventions = _traced(
+        model, inputs, batch_dim, fold_bn, input_signal, neurons
+    )
+    return make_audit(
+        type(model).__name__,
+        ledger,
+        history,
+        allow=tuple(name for name in ("first", "last") if name in allow),
+        input_shape=tuple(given.first_tensor(shapes).shape),
+        conventions=conventions,
+        versions=dict(_versions()),
+    )
 
 
-def _check_model(model: object) -> None:
-    if not isinstance(model, nn.Module):
-        raise SyopsTypeError(
-            f"model must be a torch.nn.Module, got {type(model).__name__}; "
-            "put a function into the forward of a module"
+def _traced(
+    model: nn.Module,
+    inputs: Any,
+    batch_dim: int,
+    fold_bn: bool,
+    input_signal: str | Sequence[str],
+    neurons: Mapping[type[nn.Module], str] | None,
+) -> tuple[Ledger, given.Arguments, History, dict[str, Any]]:
+    """One pass without values: counts, what the model was called with, history, conventions."""
+    names = given.signal_names(input_signal, tuple(given.SIGNALS))
+    own_neurons = given.registered(neurons)
+    given.check_model(model)
+    model = getattr(model, "_orig_mod", model)
+    shapes = given.shapes(inputs, given.weight_dtype(model))
+    ledger, history = Ledger(), History()
+    ledger.samples = given.samples(shapes, batch_dim)
+    each = given.signal_of_each(names, given.input_tensors(shapes))
+    with _eagerly():
+        trace(
+            model,
+            shapes,
+            [given.SIGNALS[name] for name in each],
+            ledger,
+            fold_bn=fold_bn,
+            neurons=own_neurons,
+            history=history,
         )
-    for path, module in model.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise SyopsTypeError(
-                f"{path or 'model'} is a scripted module, whose inside cannot be watched; "
-                "count the module that it was scripted from"
-            )
-        for tensors in (module._parameters, module._buffers):
-            for name, tensor in tensors.items():
-                if tensor is not None:
-                    _check_weights(f"{path}.{name}" if path else name, tensor)
+    conventions = {"fold_bn": fold_bn, "batch_dim": batch_dim, "input_signal": ", ".join(names)}
+    return ledger, shapes, history, conventions
 
 
-def _check_weights(name: str, tensor: Tensor) -> None:
-    if nn.parameter.is_lazy(tensor):
-        raise SyopsValueError(
-            f"{name} is not initialised yet; call the model once on an input first"
-        )
-    if tensor.is_meta:
-        raise SyopsValueError(
-            f"{name} lies on the meta device and has no values; load the model on a real one"
-        )
-    if tensor.is_inference():
-        raise SyopsValueError(
-            f"{name} was created in inference mode; create the model outside of it"
-        )
-
-
-def _time_steps(model: nn.Module, given: int | None) -> int | None:
-    steps = getattr(model, "T", None) if given is None else given
-    if given is None and (not isinstance(steps, int) or isinstance(steps, bool) or steps < 1):
-        return None
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-        raise SyopsValueError(f"time_steps must be a positive integer, got {given!r}")
-    return steps
-
-
-def _batches(inputs: Any, prepare: Callable[[Any], Any] | None) -> Iterator[Arguments]:
-    if isinstance(inputs, (Tensor, tuple, dict)):
-        yield _called_with(prepare(inputs) if prepare else inputs)
-        return
-    if isinstance(inputs, (str, bytes)) or not isinstance(inputs, Iterable):
-        raise SyopsTypeError(
-            "inputs must be a tensor, a tuple of arguments, a dict of keyword arguments or an "
-            f"iterable of batches; got {type(inputs).__name__}"
-        )
-    for batch in inputs:
-        if prepare is not None:
-            yield _called_with(prepare(batch))
-        elif isinstance(batch, (tuple, list)) and batch:
-            yield _called_with(batch[0])
-        else:
-            yield _called_with(batch)
-
-
-def _called_with(value: Any) -> Arguments:
-    """Positional and keyword arguments of one call."""
-    if isinstance(value, dict):
-        return (), dict(value)
-    args = value if isinstance(value, tuple) else (value,)
-    if not tensors_in(args):
-        raise SyopsTypeError(
-            f"inputs: a batch of type {type(value).__name__} holds no tensor; "
-            "give prepare= a function that makes of it what the model is called with"
-        )
-    return args, {}
-
-
-def _usable(leaf: Any, home: torch.device | None) -> Any:
-    if not isinstance(leaf, Tensor):
-        return leaf
-    moved = leaf if home is None else leaf.to(home, non_blocking=True)
-    return moved.clone() if moved.is_inference() else moved
-
-
-def _on_meta(leaf: Any) -> Any:
-    return leaf.to("meta") if isinstance(leaf, Tensor) else leaf
-
-
-def _first_tensor(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    tensors = tensors_in((*args, *kwargs.values()))
-    if not tensors:
-        raise SyopsTypeError(
-            "inputs: a batch holds no tensor; give prepare= a function that makes of it what "
-            "the model is called with"
-        )
-    return tensors[0]
-
-
-def _samples(args: tuple[Any, ...], kwargs: dict[str, Any], batch_dim: int) -> int:
-    first = _first_tensor(args, kwargs)
-    if isinstance(batch_dim, bool) or not isinstance(batch_dim, int):
-        raise SyopsTypeError(f"batch_dim must be an integer, got {batch_dim!r}")
-    if not first.dim():
-        raise SyopsValueError("inputs: the first tensor has no dimensions, so no batch dimension")
-    if not -first.dim() <= batch_dim < first.dim():
-        raise SyopsValueError(
-            f"batch_dim={batch_dim} does not exist in an input of shape {tuple(first.shape)}"
-        )
-    if not first.shape[batch_dim]:
-        raise SyopsValueError(
-            f"inputs: a batch of shape {tuple(first.shape)} has no samples along "
-            f"batch_dim={batch_dim}"
-        )
-    return first.shape[batch_dim]
-
-
-def _check_signal(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """What the user says of the input must be true of it."""
-    if name in ("auto", "analog"):
-        return
-    for tensor in tensors_in((*args, *kwargs.values())):
-        fits = tensor == tensor.round() if tensor.dtype.is_floating_point else tensor == tensor
-        if name != "graded":
-            fits = fits & (tensor.abs() <= 1) if tensor.dtype != torch.bool else fits
-        if name == "binary":
-            fits = fits & (tensor >= 0)
-        if not bool(fits.all()):
-            value = tensor[~fits].flatten()[0].item()
-            raise SyopsValueError(
-                f"input_signal={name!r}, but the input holds {value}; "
-                "use input_signal='auto' to have it looked up"
-            )
+def _size(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _bar(inputs: Any, progress: bool | None) -> dict[str, Any]:

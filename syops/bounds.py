@@ -1,47 +1,71 @@
-"""What the architecture alone determines: dense counts and classes, on ``meta``."""
+"""Follows a forward pass without values, on ``meta``: dense counts and derived signals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
-from syops.frameworks import Lending
+from syops.errors import ForwardError, SyopsError, first_line
+from syops.frameworks import Lending, NeuronSignal
+from syops.history import History
 from syops.ledger import Ledger
 from syops.observer import Observer
 from syops.shadow import shadow
-from syops.signals import ANALOG
+
+_INSTEAD = (
+    "if the input is right, the model needs values (control flow that depends on data, a custom "
+    "kernel): get_model_syops measures it on data; a neuron that is one kernel can be named in "
+    "neurons="
+)
 
 
 def trace(
-    model: nn.Module, shape: Sequence[int], *, batch_dim: int = 0, fold_bn: bool = True
-) -> Ledger:
-    """Follow one forward pass without values: no data, no weights, no arithmetic.
+    model: nn.Module,
+    arguments: tuple[tuple[Any, ...], dict[str, Any]],
+    signals: Sequence[NeuronSignal],
+    ledger: Ledger,
+    *,
+    fold_bn: bool,
+    neurons: Mapping[type, NeuronSignal],
+    history: History,
+) -> None:
+    """Count one forward pass of a shadow of the model; the model itself is not run.
 
     Args:
-        model: any module, which is not run: a shadow of it is.
-        shape: of its input, an analog signal.
-        batch_dim: dimension of the input that counts samples.
+        model: any module.
+        arguments: what its forward takes, on ``meta``.
+        signals: of the tensors among them.
+        ledger: where dense counts and derived signals go.
         fold_bn: whether normalisations are folded where possible.
-
-    Returns:
-        the rows: dense counts and derived signals, with no spikes counted.
+        neurons: signals of further neuron classes.
+        history: where it goes by which operators each tensor was made.
 
     Raises:
-        ForwardError: the model cannot run without values; names the layer.
+        SyopsError: the model cannot be copied.
+        ForwardError: it cannot run without values; names the layer.
     """
-    ledger = Ledger()
-    ledger.samples = shape[batch_dim]
-    x = torch.empty(tuple(shape), device="meta")
-    stand_in = shadow(model)
+    try:
+        stand_in = shadow(model, neurons)
+    except Exception as error:  # whatever an attribute raises that cannot be copied
+        raise SyopsError(
+            f"model: {type(model).__name__} cannot be copied ({type(error).__name__}: "
+            f"{first_line(error)}); get_model_syops counts it as it is"
+        ) from error
+    args, kwargs = arguments
     with (
         torch.inference_mode(False),
         torch.no_grad(),
         torch.random.fork_rng(devices=()),
         Lending(stand_in) as lending,
-        Observer(stand_in, ledger, fold_bn=fold_bn, values=False) as observer,
+        Observer(
+            stand_in, ledger, fold_bn=fold_bn, values=False, neurons=neurons, history=history
+        ) as observer,
     ):
         lending.renew()
-        observer.run((x,), {}, ANALOG)
-    return ledger
+        try:
+            observer.run(args, kwargs, signals)
+        except ForwardError as error:
+            raise ForwardError(f"without values, {error}; {_INSTEAD}") from error.__cause__

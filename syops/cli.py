@@ -7,10 +7,11 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import click
 
@@ -21,8 +22,11 @@ from syops.models import input_shape, list_models
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from syops.audit import Audit
     from syops.loading import Inputs
     from syops.report import Report
+
+    Result = TypeVar("Result", Report, Audit)
 
 ARRAYS = (".npy", ".npz", ".pt", ".pth")
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -80,6 +84,62 @@ class _Keyword(click.ParamType):
             return name, literal
 
 
+# Options that commands share.
+
+MODEL = click.argument("model")
+KEYWORDS = click.option(
+    "--set", "keywords", type=_Keyword(), multiple=True, metavar="NAME=VALUE",
+    help="Argument of MODEL, such as T=6 or g=OR; a Python literal or a string. Repeatable.",
+)  # fmt: skip
+BATCH_DIM = click.option(
+    "--batch-dim", default=0, metavar="DIM",
+    help="Dimension of the input that counts samples; 1 for [T, N, ...].",
+)  # fmt: skip
+FOLD_BN = click.option(
+    "--fold-bn/--no-fold-bn", default=True,
+    help="Fold BatchNorms into the layers before them, or count them as 2 MACs an element.",
+)  # fmt: skip
+ENERGY = click.option(
+    "--energy", default="horowitz45-fp32", metavar="PROFILE", help="See 'syops energy'."
+)
+GRADED = click.option(
+    "--graded", type=click.Choice(["mac", "ac"]), default="mac",
+    help="Count an integer that is no spike as a MAC, or as so many ACs as its magnitude.",
+)  # fmt: skip
+DEPTH = click.option(
+    "--depth", type=click.IntRange(min=1), metavar="N",
+    help="Add up the layers below N components of the module path.  [default: every layer]",
+)  # fmt: skip
+FORMAT = click.option(
+    "--format", "style", type=click.Choice(["table", "json", "csv"]), default="table",
+    help="Of what is printed or written.",
+)  # fmt: skip
+OUTPUT = click.option(
+    "-o", "--output", metavar="FILE", help="Write to FILE instead of standard output.",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+)  # fmt: skip
+TIME_STEPS = click.option(
+    "--time-steps", type=click.IntRange(min=1), metavar="T",
+    help="Simulation time-steps, for the ratio to the ANN.  [default: the model's attribute T]",
+)  # fmt: skip
+SHAPE = click.option(
+    "--input-shape", "shape", type=_Shape(), metavar="SIZES",
+    help="Sizes of the input: one or three are those of a sample, such as C,H,W; two or more than "
+    "three those of a batch, such as T,N,C,H,W with --batch-dim 1.  [default: 3,224,224, and for a "
+    "bundled network what the paper feeds it]",
+)  # fmt: skip
+SIGNALS = ("analog", "binary", "ternary", "graded")
+
+
+def _signal_option(*more: str) -> Callable[[Any], Any]:
+    return click.option(
+        "--input-signal", "signals", type=click.Choice([*more, *SIGNALS]), multiple=True,
+        default=[(*more, *SIGNALS)[0]],
+        help="Values of the input: real numbers, {0,1}, {-1,0,1} or integers. Repeat it for a "
+        "model with several inputs.",
+    )  # fmt: skip
+
+
 @click.group(
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
@@ -93,11 +153,8 @@ def cli(context: click.Context) -> None:
 
 
 @cli.command()
-@click.argument("model")
-@click.option(
-    "--set", "keywords", type=_Keyword(), multiple=True, metavar="NAME=VALUE",
-    help="Argument of MODEL, such as T=6 or g=OR; a Python literal or a string. Repeatable.",
-)  # fmt: skip
+@MODEL
+@KEYWORDS
 @click.option(
     "--weights", type=FILE, metavar="FILE",
     help="State dict to load, from torch.save or .safetensors. Without it the weights are seeded "
@@ -121,43 +178,23 @@ def cli(context: click.Context) -> None:
     help="Samples per forward pass. A single image is repeated N times; an input with more "
     "samples is counted in several passes.  [default: all at once]",
 )  # fmt: skip
-@click.option(
-    "--batch-dim", default=0, metavar="DIM",
-    help="Dimension of the input that counts samples; 1 for [T, N, ...].",
-)  # fmt: skip
-@click.option(
-    "--time-steps", type=click.IntRange(min=1), metavar="T",
-    help="Simulation time-steps, for the ratio to the ANN.  [default: the model's attribute T]",
-)  # fmt: skip
+@BATCH_DIM
+@TIME_STEPS
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="SEED",
     help="Seed of initial weights and random inputs.",
 )  # fmt: skip
-@click.option(
-    "--fold-bn/--no-fold-bn", default=True,
-    help="Fold BatchNorms into the layers before them, or count them as 2 MACs an element.",
-)  # fmt: skip
-@click.option("--energy", default="horowitz45-fp32", metavar="PROFILE", help="See 'syops energy'.")
-@click.option(
-    "--graded", type=click.Choice(["mac", "ac"]), default="mac",
-    help="Count an integer that is no spike as a MAC, or as so many ACs as its magnitude.",
-)  # fmt: skip
+@FOLD_BN
+@ENERGY
+@GRADED
+@_signal_option("auto")
 @click.option(
     "--ac", type=click.Choice(["rate", "events"]), default="rate",
     help="ACs that are priced: firing rate x dense count, or the synapses that spikes reached.",
 )  # fmt: skip
-@click.option(
-    "--depth", type=click.IntRange(min=1), metavar="N",
-    help="Add up the layers below N components of the module path.  [default: every layer]",
-)  # fmt: skip
-@click.option(
-    "--format", "style", type=click.Choice(["table", "json", "csv"]), default="table",
-    help="Of what is printed or written.",
-)  # fmt: skip
-@click.option(
-    "-o", "--output", metavar="FILE", help="Write to FILE instead of standard output.",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-)  # fmt: skip
+@DEPTH
+@FORMAT
+@OUTPUT
 def run(
     model: str,
     keywords: tuple[tuple[str, Any], ...],
@@ -171,6 +208,7 @@ def run(
     fold_bn: bool,
     energy: str,
     graded: str,
+    signals: tuple[str, ...],
     ac: str,
     depth: int | None,
     style: str,
@@ -182,10 +220,7 @@ def run(
     class, in the current directory or installed, that builds a torch.nn.Module.
     """
     profile = get_energy_model(energy)
-    if style == "json" and depth is not None:
-        raise click.UsageError("--depth does not apply to --format json, which holds every layer")
-    if output is not None:
-        _check_writable(output)
+    _check_form(style, depth, output)
 
     import torch
 
@@ -194,16 +229,13 @@ def run(
     from syops.models import calibrate
     from syops.models.weights import load_weights
 
-    # spikingjelly registers GPU kernels, and torch misses Triton aloud where there is no GPU.
-    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
+    _silence_torch()
     torch.manual_seed(seed)
     network = load_model(model, dict(keywords))
     if weights is not None:
         load_weights(network, weights)
     bundled = model in list_models()
-    default = (3, 224, 224)
-    if bundled:
-        default = input_shape(model, dict(keywords).get("in_channels"))
+    default = _sample_shape(model, keywords)
     inputs = _read_input(network, input_path, shape, default, batch_size, seed)
     batches = _split(inputs, batch_size, batch_dim)
     if weights is None and bundled:
@@ -225,16 +257,110 @@ def run(
         time_steps=time_steps,
         fold_bn=fold_bn,
         graded=graded,
+        input_signal=list(signals),
         ac=ac,
         energy=profile,
     )
-    if bundled:  # whose classes are shared by several of them
-        report = replace(report, model=model)
-    text = _rendered(report, style, depth)
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        _write(output, text)
+    _emit(_rendered(_named(report, model), style, depth), output)
+
+
+@cli.command()
+@MODEL
+@KEYWORDS
+@SHAPE
+@_signal_option()
+@BATCH_DIM
+@TIME_STEPS
+@FOLD_BN
+@ENERGY
+@GRADED
+@DEPTH
+@FORMAT
+@OUTPUT
+def bounds(
+    model: str,
+    keywords: tuple[tuple[str, Any], ...],
+    shape: tuple[int, ...] | None,
+    signals: tuple[str, ...],
+    batch_dim: int,
+    time_steps: int | None,
+    fold_bn: bool,
+    energy: str,
+    graded: str,
+    depth: int | None,
+    style: str,
+    output: Path | None,
+) -> None:
+    """Tell what MODEL can cost at all: operations and energy at firing rates from 0 to 1.
+
+    Needs no data and no weights. MODEL is a bundled network (see 'syops models') or
+    package.module:callable, a function or class that builds a torch.nn.Module.
+    """
+    profile = get_energy_model(energy)
+    _check_form(style, depth, output)
+    from syops.api import get_model_bounds
+
+    network = _structure(model, keywords)
+    report = get_model_bounds(
+        network,
+        _sizes(model, keywords, shape),
+        batch_dim=batch_dim,
+        time_steps=time_steps,
+        fold_bn=fold_bn,
+        graded=graded,
+        input_signal=list(signals),
+        energy=profile,
+    )
+    _emit(_rendered(_named(report, model), style, depth), output)
+
+
+@cli.command()
+@MODEL
+@KEYWORDS
+@SHAPE
+@_signal_option()
+@BATCH_DIM
+@FOLD_BN
+@click.option(
+    "--allow", type=click.Choice(["first", "last", "none"]), multiple=True,
+    default=["first", "last"],
+    help="Layers that need not be spike-only, in the order of execution. Repeatable.",
+)  # fmt: skip
+@click.option("--format", "style", type=click.Choice(["table", "json"]), default="table")
+@OUTPUT
+def audit(
+    model: str,
+    keywords: tuple[tuple[str, Any], ...],
+    shape: tuple[int, ...] | None,
+    signals: tuple[str, ...],
+    batch_dim: int,
+    fold_bn: bool,
+    allow: tuple[str, ...],
+    style: str,
+    output: Path | None,
+) -> None:
+    """Prove that only spikes reach the synapses of MODEL, or say what else does, and why.
+
+    Needs no data and no weights. Exit status: 0 if the network is spike-only, 1 if it is not, 2
+    if it cannot be told. MODEL is a bundled network (see 'syops models') or
+    package.module:callable, a function or class that builds a torch.nn.Module.
+    """
+    if "none" in allow and len(allow) > 1:
+        raise click.UsageError("--allow none goes with no other --allow")
+    _check_form(style, None, output)
+    from syops.api import check_full_spike
+
+    found = check_full_spike(
+        _structure(model, keywords),
+        _sizes(model, keywords, shape),
+        allow=[end for end in allow if end != "none"],
+        batch_dim=batch_dim,
+        fold_bn=fold_bn,
+        input_signal=list(signals),
+    )
+    found = _named(found, model)
+    _emit(f"{found.to_json() if style == 'json' else found}\n", output)
+    click.get_current_context().exit(0 if found.full_spike else 1)
 
 
 @cli.command()
@@ -279,6 +405,57 @@ def profiles() -> None:
         click.echo(click.wrap_text(source, initial_indent="  ", subsequent_indent="  "))
 
 
+def _silence_torch() -> None:
+    """spikingjelly registers GPU kernels, and torch misses Triton aloud where there is no GPU."""
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
+
+
+def _structure(model: str, keywords: tuple[tuple[str, Any], ...]) -> nn.Module:
+    """A network of which no values are wanted."""
+    import torch
+
+    from syops.loading import load_model
+
+    _silence_torch()
+    with torch.device("meta") if model in list_models() else nullcontext():
+        return load_model(model, dict(keywords))
+
+
+def _sample_shape(model: str, keywords: tuple[tuple[str, Any], ...]) -> tuple[int, ...]:
+    """Sizes of one sample, unless the user says otherwise."""
+    if model in list_models():
+        return input_shape(model, dict(keywords).get("in_channels"))
+    return 3, 224, 224
+
+
+def _sizes(
+    model: str, keywords: tuple[tuple[str, Any], ...], shape: tuple[int, ...] | None
+) -> tuple[int, ...]:
+    """Sizes of a batch; of a sample that is alone in it, if that is what the user gave."""
+    shape = shape or _sample_shape(model, keywords)
+    return (1, *shape) if len(shape) in (1, 3) else shape
+
+
+def _named(result: Result, model: str) -> Result:
+    """Under the name of the bundled network, since several of them share a class."""
+    return replace(result, model=model) if model in list_models() else result
+
+
+def _check_form(style: str, depth: int | None, output: Path | None) -> None:
+    """Find out before the count what cannot be printed or written."""
+    if style == "json" and depth is not None:
+        raise click.UsageError("--depth does not apply to --format json, which holds every layer")
+    if output is not None:
+        _check_writable(output)
+
+
+def _emit(text: str, output: Path | None) -> None:
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        _write(output, text)
+
+
 def _read_input(
     network: nn.Module,
     path: Path | None,
@@ -290,7 +467,8 @@ def _read_input(
     """The arrays of a file, an image, or random values, in the dtype of the model's weights."""
     import torch
 
-    from syops.loading import photograph, read_arrays, read_image, weight_dtype
+    from syops.arguments import weight_dtype
+    from syops.loading import photograph, read_arrays, read_image
 
     dtype = weight_dtype(network)
     if path is not None and path.suffix.lower() in ARRAYS:

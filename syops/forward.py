@@ -15,11 +15,13 @@ from torch.utils._pytree import tree_leaves
 
 from syops.errors import SyopsValueError
 from syops.frameworks import NeuronSignal
+from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, History, Step, made
 from syops.ledger import COUNTED, Ledger, Row
 from syops.measuring import Measurements
 from syops.provenance import Padding, View, views_after
 from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
 from syops.rules.base import canonical, tensors_in
+from syops.rules.elementwise import has_threshold
 from syops.rules.shape import KEEP, MOVE, PADS
 from syops.shadow import SilentNeuron
 from syops.signals import ANALOG, EMPTY, LEARNED, UNKNOWN, Opaque, Signal, Table, constant
@@ -39,6 +41,7 @@ class ForwardPass(TorchDispatchMode):
         measurements: Callable[[Tensors], Measurements],
         execute: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
         strict: bool,
+        history: History | None,
     ) -> None:
         super().__init__()
         self.tensors = Tensors(dict(_learned(model)))
@@ -47,12 +50,22 @@ class ForwardPass(TorchDispatchMode):
         self._where = where
         self._execute = execute
         self._strict = strict
+        self._history = history
+        self._into_neuron: tuple[Step, ...] = ()
         self._told: set[str] = set()
         self._unaccounted: list[str] = []
         self._inside_neurons = 0
         self._reads_data = False
         self._hidden: list[list[tuple[Tensor, Record | None]]] = []
         self._watching = False
+
+    def give(self, tensor: Tensor, signal: NeuronSignal) -> Record:
+        """Say which values a tensor carries that the model did not make."""
+        known = signal if isinstance(signal, Opaque) else self.tensors.atoms.fresh(signal)
+        record = self.tensors.put(tensor, known)
+        if self._history is not None:
+            record.step = Step(INPUT, "", known)
+        return record
 
     def start(self) -> None:
         """Begin to watch."""
@@ -83,8 +96,11 @@ class ForwardPass(TorchDispatchMode):
     # Neurons are not looked into; their work is one row.
 
     def enter_neuron(self, inputs: Iterable[Any]) -> None:
-        for tensor in tensors_in(inputs):
+        tensors = tensors_in(inputs)
+        for tensor in tensors:
             _use(self.tensors.find(tensor))
+        if self._history is not None and not self._inside_neurons:
+            self._into_neuron = tuple(self._step(tensor) for tensor in tensors)
         self._inside_neurons += 1
         if self._inside_neurons == 1 and _get_current_dispatch_mode() is self:
             self.stop()
@@ -96,13 +112,15 @@ class ForwardPass(TorchDispatchMode):
         if not self._watching:
             self.start()
         outputs = tensors_in((output,))
-        for tensor in outputs:
-            known = signal if isinstance(signal, Opaque) else self.tensors.atoms.fresh(signal)
-            self.tensors.put(tensor, known)
+        path, neuron = self._where[-1]
+        name = neuron.name if isinstance(neuron, SilentNeuron) else type(neuron).__name__
+        for place, tensor in enumerate(outputs):
+            # Beside its spikes a neuron may return its membrane potential.
+            record = self.give(tensor, signal if place == 0 else ANALOG)
+            if self._history is not None:
+                record.step = Step(name, path, record.signal, self._into_neuron)
         if outputs:
             updates = outputs[0].numel()
-            neuron = self._where[-1][1]
-            name = neuron.name if isinstance(neuron, SilentNeuron) else type(neuron).__name__
             self.measurements.tally(self._row("neuron", name, updates, mac=updates), None)
 
     def enter_recurrent(self, inputs: Iterable[Any]) -> None:
@@ -165,7 +183,42 @@ class ForwardPass(TorchDispatchMode):
             self._moved(rule, traits, call, before)
         else:
             self._computed(rule, traits, call, before)
+        if self._history is not None:
+            self._remember(self._history, rule, call, before)
         return out
+
+    def _remember(self, history: History, rule: Rule | None, call: Call, before: _Before) -> None:
+        """Note how the results of an operator were made."""
+        path = self._where[-1][0]
+        costs = rule.cost(call) if rule is not None else ()
+        name = canonical(call.func)
+        operator = costs[0].operator if costs else name
+        synaptic = any(isinstance(cost, Product) for cost in costs)
+        moved = rule is not None and rule.moves
+        inputs = tuple(self._step(tensor, record) for tensor, record in before.records)
+        if has_threshold(call):
+            history.thresholds.add(path)
+        for target, aliases in before.writes:
+            read = inputs[1:] if name in OVERWRITES else inputs
+            own = self.tensors.latest(target)
+            own.step = made(operator, path, own.signal, read, synaptic, moved)
+            for old, now in self.tensors.rewritten(aliases):
+                if now is not own:
+                    parts = (old.step, own.step) if old.step else (own.step,)
+                    now.step = made(WRITE, path, now.signal, parts, moved=True)
+        written = {id(target) for target, _ in before.writes}
+        for tensor in tensors_in((call.out,)):
+            if id(tensor) not in written:
+                record = self.tensors.latest(tensor)
+                record.step = made(operator, path, record.signal, inputs, synaptic, moved)
+
+    def _step(self, tensor: Tensor, record: Record | None = None) -> Step:
+        """How a tensor was made."""
+        record = record or self.tensors.find(tensor)
+        if record is not None and record.step is not None:
+            return record.step
+        signal = self.tensors.signal(tensor)
+        return Step(PARAMETER if signal is LEARNED else "", self.tensors.name(tensor), signal)
 
     def _unknown(self, call: Call, before: _Before) -> None:
         """No rule: the operator is named, and its result looked at in the data.
@@ -268,7 +321,11 @@ class ForwardPass(TorchDispatchMode):
         match cost:
             case Product():
                 row = replace(self._row(cost.kind, cost.operator, cost.dense), weight=cost.weight)
-                origin = self.measurements.product(row, self._site(), cost)
+                site = self._site()
+                origin = self.measurements.product(row, site, cost)
+                if self._history is not None:
+                    steps = tuple(self._step(operand.tensor) for operand in cost.operands)
+                    self._history.arrive((*row.family, site), steps)
                 return View((origin,), cost.channel) if cost.channel is not None else None
             case Normalisation():
                 if isinstance(self._where[-1][1], INSTANCE_NORMS):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -38,11 +39,16 @@ _DYNAMICS = {
 _ANALOG_NEURONS = {"LIAFNode", "NonSpikingIFNode", "NonSpikingLIFNode"}
 
 
-def neuron_signal(module: nn.Module) -> NeuronSignal | None:
+def neuron_signal(
+    module: nn.Module, registered: Mapping[type, NeuronSignal] = MappingProxyType({})
+) -> NeuronSignal | None:
     """The values that a known neuron module gives in its configuration.
 
-    None for every other module, which is then watched from inside.
+    ``registered`` are the user's own. None for every other module, which is then watched from
+    inside.
     """
+    if type(module) in registered:
+        return registered[type(module)]
     if not _is_from(module, "spikingjelly.activation_based.neuron"):
         return None
     name = type(module).__name__

@@ -202,6 +202,11 @@ class Ledger:
         self.unaccounted[operator] = self.unaccounted.get(operator, 0) + 1
 
     @property
+    def keys(self) -> tuple[Hashable, ...]:
+        """What `add` put each of `rows` under: its family and call site."""
+        return tuple(self._rows)
+
+    @property
     def rows(self) -> tuple[Row, ...]:
         """The rows, the call sites of each family of rows numbered from 0."""
         sites: Counter[tuple[str, str, str, str]] = Counter()
@@ -219,3 +224,24 @@ def merge_rows(left: Iterable[Row], right: Iterable[Row]) -> tuple[Row, ...]:
     for row in right:
         merged[row.key] = merged[row.key] + row if row.key in merged else row
     return tuple(merged.values())
+
+
+def row_names(rows: Iterable[Row], model: str) -> list[str]:
+    """One name a row: the module's path; with operator and number where it has several rows."""
+    rows = list(rows)
+    by_path: dict[str, set[str]] = {}
+    by_operator: dict[tuple[str, str], int] = {}
+    for row in rows:
+        by_path.setdefault(row.path, set()).add(row.operator)
+        family = row.path, row.operator
+        by_operator[family] = by_operator.get(family, 0) + 1
+    names, met = [], dict.fromkeys(by_operator, 0)
+    for row in rows:
+        family = row.path, row.operator
+        met[family] += 1
+        path = row.path or model
+        several = by_operator[family] > 1
+        if several or len(by_path[row.path]) > 1:
+            path += f":{row.operator}"
+        names.append(f"{path}#{met[family]}" if several else path)
+    return names

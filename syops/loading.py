@@ -122,12 +122,6 @@ def photograph() -> Path:
     return Path(get_sample_data("grace_hopper.jpg", asfileobj=False))
 
 
-def weight_dtype(model: nn.Module) -> torch.dtype:
-    """The dtype of the first floating-point parameter, or torch's default."""
-    dtypes = (p.dtype for p in model.parameters() if p.is_floating_point())
-    return next(dtypes, torch.get_default_dtype())
-
-
 def _tensor(value: Any, dtype: torch.dtype, path: Path) -> Tensor:
     if not isinstance(value, Tensor | np.ndarray):
         raise SyopsFileError(f"{path} holds {type(value).__name__}: expected tensors only")

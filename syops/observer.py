@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
@@ -11,11 +12,11 @@ from torch import nn
 from syops.errors import ForwardError, SyopsError, first_line
 from syops.forward import RECURRENT, ForwardPass
 from syops.frameworks import NeuronSignal, neuron_signal
+from syops.history import History
 from syops.ledger import Ledger
 from syops.measuring import Measurements
 from syops.rules.base import tensors_in
 from syops.shadow import SilentNeuron, call
-from syops.signals import Opaque
 from syops.tensors import Tensors
 
 
@@ -31,6 +32,8 @@ class Observer:
         graded: "mac" or "ac".
         strict: an operator without a rule is an error.
         values: False for a shadow on ``meta``: dense counts and derived signals only.
+        neurons: signals of neuron classes beside those that are known.
+        history: where it goes by which operators each tensor was made; None not to ask.
     """
 
     def __init__(
@@ -42,6 +45,8 @@ class Observer:
         graded: str = "mac",
         strict: bool = False,
         values: bool = True,
+        neurons: Mapping[type, NeuronSignal] = MappingProxyType({}),
+        history: History | None = None,
     ) -> None:
         self._model = model
         self._ledger = ledger
@@ -49,6 +54,8 @@ class Observer:
         self._graded = graded
         self._strict = strict
         self._values = values
+        self._neurons = neurons
+        self._history = history
         self._where: list[tuple[str, nn.Module]] = []
         self._handles: list[Any] = []
         self._pass: ForwardPass | None = None
@@ -67,13 +74,15 @@ class Observer:
             handle.remove()
         self._handles.clear()
 
-    def run(self, args: Sequence[Any], kwargs: dict[str, Any], inputs: NeuronSignal | None) -> Any:
+    def run(
+        self, args: Sequence[Any], kwargs: dict[str, Any], inputs: Sequence[NeuronSignal | None]
+    ) -> Any:
         """Call the model once and add what it did to the ledger.
 
         Args:
             args, kwargs: what the model is called with.
-            inputs: the signal of the tensors among them (their values, or an opaque one);
-                None to look it up in the data.
+            inputs: the signals of the tensors among them (their values, or an opaque one);
+                None to look one up in the data.
 
         Returns:
             the model's output.
@@ -84,14 +93,11 @@ class Observer:
         """
         self._where[:] = [("", self._model)]
         self._pass = ForwardPass(
-            self._model, self._where, self._measured, self._execute, self._strict
+            self._model, self._where, self._measured, self._execute, self._strict, self._history
         )
-        known = self._pass.tensors
-        for tensor in tensors_in((*args, *kwargs.values())):
-            if isinstance(inputs, Opaque):
-                known.put(tensor, inputs)
-            elif inputs is not None:
-                known.put(tensor, known.atoms.fresh(inputs))
+        for tensor, signal in zip(tensors_in((*args, *kwargs.values())), inputs, strict=True):
+            if signal is not None:
+                self._pass.give(tensor, signal)
         try:
             self._pass.start()
             output = self._model(*args, **kwargs)
@@ -119,7 +125,10 @@ class Observer:
     def _hooks(
         self, path: str, module: nn.Module
     ) -> tuple[Callable[..., None], Callable[..., None]]:
-        neuron = module.signal if isinstance(module, SilentNeuron) else neuron_signal(module)
+        if isinstance(module, SilentNeuron):
+            neuron: NeuronSignal | None = module.signal
+        else:
+            neuron = neuron_signal(module, self._neurons)
         recurrent = isinstance(module, RECURRENT)
 
         def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import SEPARATING_LINE, DataRow, Line, TableFormat, tabulate
 
+from syops.audit import ARROW
 from syops.errors import SyopsValueError
 
 if TYPE_CHECKING:
+    from syops.audit import Audit, AuditRow, Cause
     from syops.report import Layer, Report
 
 _WIDTH = 80
+_MAX_LINKS = 4
+_MAX_PLACES = 6
 _NAME_WIDTH = 24
 
 _COLUMNS = (
     *("name", "kind", "signal", "calls", "params", "rate", "dense", "ac", "ac_events", "mac"),
-    *("energy_mj", "share", "folded", "counted"),
+    *("energy_mj", "share", "dense_ac", "folded", "counted"),
 )
 
 # tabulate's "simple" without the two spaces that it adds to every heading.
@@ -82,6 +86,60 @@ def blocks(layers: Iterable[Layer], depth: int | None) -> tuple[Layer, ...]:
     return tuple(_block(prefix, members) for (prefix, _), members in groups.items())
 
 
+def render_audit(audit: Audit) -> str:
+    """Return the verdict, then what spoils it and why, then what else a reader should know."""
+    offending = audit.offending
+    allowed = [row for row in audit.rows if row.exempt and row.verdict != "spike"]
+    if not audit.full_spike:
+        count = f"{len(offending)} of its {len(audit.rows)} synaptic layers"
+        verdict = f"not spike-only: {count} get more than spikes"
+    elif allowed:
+        ends = " and ".join(dict.fromkeys(row.exempt for row in allowed))
+        verdict = f"spike-only, but for its {ends} layer, as allowed"
+    else:
+        verdict = "spike-only"
+    sections = [
+        [_wrap(f"{audit.model}: {verdict}")],
+        *_explained((row, row.verdict) for row in offending),
+        *_explained((row, f"{row.exempt}, allowed") for row in allowed),
+        list(_noted(audit)),
+        list(_lacking(audit)),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in sections if lines)
+
+
+def _explained(rows: Iterable[tuple[AuditRow, str]]) -> Iterator[list[str]]:
+    """Layers that are spoilt by the same, and by what: one line for each operator on the way."""
+    groups: dict[tuple[str, tuple[Cause, ...], str], list[str]] = {}
+    for row, remark in rows:
+        groups.setdefault((row.values, row.causes, remark), []).append(row.layer)
+    for (values, causes, remark), layers in groups.items():
+        lines = [_wrap(f"{', '.join(layers)} ({remark})")]
+        for cause in causes:
+            links = cause.shortened(_MAX_LINKS)
+            lines.append(_wrap(f"  {cause.values} {ARROW} {links[0]}"))
+            lines += [_wrap(f"    {ARROW} {link}") for link in links[1:]]
+        yield lines if causes else [*lines, f"  {values}"]
+
+
+def _noted(audit: Audit) -> Iterator[str]:
+    groups: dict[str, list[str]] = {}
+    for row in audit.rows:
+        if row.note:
+            groups.setdefault(row.note, []).append(row.layer)
+    for note, layers in groups.items():
+        yield _wrap(f"Note: {', '.join(layers)}: {note}")
+
+
+def _lacking(audit: Audit) -> Iterator[str]:
+    if audit.lacks:
+        yield "Beside its synapses it does what spike-only chips may lack:"
+    for lack in audit.lacks:
+        shown = ", ".join(lack.where[:_MAX_PLACES])
+        more = len(lack.where) - _MAX_PLACES
+        yield _wrap(f"  {lack.what}: {shown}{f' and {more} more' if more > 0 else ''}")
+
+
 def quantity(value: float, unit: str = "") -> str:
     """Return ``value`` with three significant digits and an SI prefix: ``1.70 G``, ``2.07 mJ``.
 
@@ -105,13 +163,18 @@ def _block(prefix: str, members: Sequence[Layer]) -> Layer:
         column: _common(getattr(m, column) for m in members)
         for column in ("kind", "operator", "signal")
     }
-    for column in ("calls", "params", "dense", "ac", "ac_events", "mac", "energy_mj", "share"):
+    for column in ("calls", "params", "dense", "mac", "dense_ac"):
         values[column] = sum(getattr(m, column) for m in members)
+    for column in ("ac", "ac_events", "energy_mj", "share"):
+        known = [value for m in members if (value := getattr(m, column)) is not None]
+        values[column] = sum(known) if known else None
+    low, high = zip(*(m.ec_mj for m in members), strict=True)
     return replace(
         members[0],
         name=prefix or members[0].name,
         path=prefix,
         rate=sum(rate * dense for rate, dense in rated) / weight if rated else None,
+        ec_mj=(sum(low), sum(high)),
         folded=None,
         **values,
     )
@@ -126,45 +189,71 @@ def _heading(report: Report) -> Iterator[str]:
     shape = "x".join(map(str, report.input_shape))
     steps = "" if report.time_steps is None else f", T = {report.time_steps}"
     samples = "1 sample" if report.samples == 1 else f"mean of {report.samples} samples"
-    yield (f"{report.model}: {quantity(report.params)} parameters{steps}, input {shape}; {samples}")
+    seen = samples if report.measured else "per sample, without data"
+    yield f"{report.model}: {quantity(report.params)} parameters{steps}, input {shape}; {seen}"
 
 
 def _table(report: Report, depth: int | None) -> str:
-    ac = _ac_column(report)
     inside = [layer for layer in report.layers if layer.counted and layer.folded is None]
-    lines: list[Sequence[str]] = [
-        ("layer", "kind", "signal", "rate", "AC", "MAC", "energy", "share"),
-        SEPARATING_LINE,
-    ]
-    for layer in blocks(inside, depth):
-        operations = _operations(getattr(layer, ac), layer.mac)
-        lines.append(
-            (
-                *(_shorten(layer.name), layer.kind, layer.signal, _rate(layer.rate), *operations),
-                *(_joules(layer.energy_mj), f"{layer.share:.1%}"),
-            )
+    layers = blocks(inside, depth)
+    headings, lines, total = (_measured if report.measured else _possible)(report, layers)
+    separated = [headings, SEPARATING_LINE, *lines, SEPARATING_LINE, total]
+    alignment = ("left",) * 3 + ("right",) * (len(headings) - 3)
+    return tabulate(separated, tablefmt=_COMPACT, disable_numparse=True, colalign=alignment)
+
+
+_Lines = tuple[Sequence[str], list[Sequence[str]], Sequence[str]]
+"""Headings, one line a layer, and the total."""
+
+
+def _measured(report: Report, layers: Iterable[Layer]) -> _Lines:
+    """What was counted on data."""
+    column = "ac_events" if report.conventions.get("ac") == "events" else "ac"
+    lines = [
+        (
+            *(_shorten(layer.name), layer.kind, layer.signal, _rate(layer.rate)),
+            *_operations(getattr(layer, column), layer.mac),
+            *(_joules(layer.energy_mj or 0), f"{layer.share or 0:.1%}"),
         )
-    rate = _rate(report.ac / report.dense_ac if report.dense_ac else None)
-    operations = _operations(getattr(report, ac), report.mac)
-    lines += [
-        SEPARATING_LINE,
-        ("total", "", "", rate, *operations, _joules(report.dc_mj), ""),
+        for layer in layers
     ]
-    alignment = ("left",) * 3 + ("right",) * 5
-    return tabulate(lines, tablefmt=_COMPACT, disable_numparse=True, colalign=alignment)
+    rate = (report.ac or 0) / report.dense_ac if report.dense_ac else None
+    operations = _operations(report.priced_ac or 0, report.mac)
+    total = ("total", "", "", _rate(rate), *operations, _joules(report.dc_mj or 0), "")
+    return ("layer", "kind", "signal", "rate", "AC", "MAC", "energy", "share"), [*lines], total
+
+
+def _possible(report: Report, layers: Iterable[Layer]) -> _Lines:
+    """What the architecture alone determines."""
+    lines = [
+        (
+            *(_shorten(layer.name), layer.kind, layer.signal),
+            *_operations(layer.dense_ac, layer.mac),
+            *map(_joules, layer.ec_mj),
+        )
+        for layer in layers
+    ]
+    operations = _operations(report.dense_ac, report.mac)
+    total = ("total", "", "", *operations, *map(_joules, report.ec_mj))
+    return ("layer", "kind", "signal", "dense AC", "MAC", "EC min", "EC max"), [*lines], total
 
 
 def _findings(report: Report) -> Iterator[str]:
     """Say what the totals mean."""
-    ac, dense_ac = quantity(getattr(report, _ac_column(report))), quantity(report.dense_ac)
     price = f"AC x {report.energy.e_ac_pj:g} pJ"
     macs = f"{quantity(report.mac)} MAC x {report.energy.e_mac_pj:g} pJ"
     low, high = map(_joules, report.ec_mj)
-    yield f"Dynamic consumption (DC), at the measured firing rates: {_joules(report.dc_mj)}"
-    yield f"  = {ac} {price} + {macs} ({report.energy.name})"
+    if report.dc_mj is None or report.priced_ac is None:
+        yield "Dynamic consumption (DC): not known without data; 'syops run' measures it"
+    else:
+        ac = quantity(report.priced_ac)
+        yield f"Dynamic consumption (DC), at the measured firing rates: {_joules(report.dc_mj)}"
+        yield f"  = {ac} {price} + {macs} ({report.energy.name})"
     yield f"Estimated consumption (EC), at firing rates from 0 to 1: {low} to {high}"
-    yield f"  = 0 to {dense_ac} {price} + {macs}"
-    yield _against_ann(report)
+    profile = "" if report.measured else f" ({report.energy.name})"
+    yield f"  = 0 to {quantity(report.dense_ac)} {price} + {macs}{profile}"
+    if report.measured:
+        yield _against_ann(report)
 
 
 def _against_ann(report: Report) -> str:
@@ -201,15 +290,10 @@ def _remarks(report: Report) -> Iterator[str]:
 def _by_kind(layers: Sequence[Layer]) -> Iterator[str]:
     """The operations of each kind of row: ``neuron 3.21 M AC``."""
     for kind in dict.fromkeys(layer.kind for layer in layers):
-        ac = sum(layer.ac for layer in layers if layer.kind == kind)
+        ac = sum(layer.dense_ac for layer in layers if layer.kind == kind)
         mac = sum(layer.mac for layer in layers if layer.kind == kind)
         counts = ((ac, "AC"), (mac, "MAC"))
         yield f"{kind} {' + '.join(f'{quantity(n)} {what}' for n, what in counts if n) or '0'}"
-
-
-def _ac_column(report: Report) -> str:
-    """Which of the two counts of AC the energies were made of."""
-    return "ac_events" if report.conventions.get("ac") == "events" else "ac"
 
 
 def _rate(rate: float | None) -> str:
@@ -234,4 +318,5 @@ def _shorten(name: str) -> str:
 
 
 def _wrap(line: str) -> str:
-    return textwrap.fill(line, _WIDTH, subsequent_indent="  ", break_long_words=False)
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.fill(line, _WIDTH, subsequent_indent=indent, break_long_words=False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from syops.energy import EnergyModel
 from syops.errors import SyopsValueError
-from syops.ledger import COUNTED, KINDS, Drive, Row, Verdict, merge_rows
+from syops.ledger import COUNTED, KINDS, Drive, Row, Verdict, merge_rows, row_names
 from syops.signals import Evidence, Seen
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ SCHEMA = 1
 
 COLUMNS = (
     *("name", "kind", "signal", "calls", "params", "rate", "dense"),
-    *("ac", "ac_events", "mac", "energy_mj", "share", "folded"),
+    *("ac", "ac_events", "mac", "energy_mj", "share", "dense_ac", "folded"),
 )
 PJ_PER_MJ = 1e9
 
@@ -61,9 +61,13 @@ class Layer:
         mac: multiply-accumulates.
         energy_mj: energy in mJ, at ``ac`` or ``ac_events`` as the conventions say.
         share: of the network's DC.
+        dense_ac: accumulates at firing rate 1.
+        ec_mj: energy in mJ at the firing rates 0 and 1.
         folded: the layer into which this normalisation was folded.
         counted: whether it is inside the totals.
         note: what a reader should know about it.
+
+    Where nothing was measured, rate, ac, ac_events, energy_mj and share are None.
     """
 
     name: str
@@ -75,11 +79,13 @@ class Layer:
     params: int
     rate: float | None
     dense: float
-    ac: float
-    ac_events: float
+    ac: float | None
+    ac_events: float | None
     mac: float
-    energy_mj: float
-    share: float
+    energy_mj: float | None
+    share: float | None
+    dense_ac: float
+    ec_mj: tuple[float, float]
     folded: str | None
     counted: bool
     note: str = ""
@@ -87,7 +93,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Report:
-    """What `get_model_syops` returns.
+    """What `get_model_syops` and `get_model_bounds` return.
 
     Attributes:
         model: class name of the model.
@@ -104,6 +110,8 @@ class Report:
         unaccounted: operators without a rule and where they were met, with their calls.
         notes: what a reader should know.
         kinds: the kinds of rows inside the totals.
+        measured: whether spikes were counted. Without data there are O_mac, ``dense_ac`` and EC;
+            firing rates, ACs, DC and what follows from them are None.
     """
 
     model: str
@@ -119,18 +127,24 @@ class Report:
     unaccounted: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     kinds: frozenset[str] = COUNTED
+    measured: bool = True
 
     # Headline figures, per sample
 
     @property
-    def ac(self) -> float:
+    def ac(self) -> float | None:
         """O_ac: accumulates per sample, Σ firing rate · dense."""
-        return float(self.totals.ac / self.samples)
+        return float(self.totals.ac / self.samples) if self.measured else None
 
     @property
-    def ac_events(self) -> float:
+    def ac_events(self) -> float | None:
         """Accumulates per sample, counting the fan-out of every single spike."""
-        return self.totals.ac_events / self.samples
+        return self.totals.ac_events / self.samples if self.measured else None
+
+    @property
+    def priced_ac(self) -> float | None:
+        """The accumulates that the DC is made of: `ac` or `ac_events`, as the conventions say."""
+        return self.ac_events if self.conventions.get("ac") == "events" else self.ac
 
     @property
     def mac(self) -> float:
@@ -143,10 +157,10 @@ class Report:
         return self.totals.dense_ac / self.samples
 
     @property
-    def dc_mj(self) -> float:
+    def dc_mj(self) -> float | None:
         """Dynamic consumption in mJ per sample, Eq. (7): E_ac · O_ac + E_mac · O_mac."""
-        events = self.conventions.get("ac") == "events"
-        return self._mj(self.ac_events if events else self.ac, self.mac)
+        ac = self.priced_ac
+        return None if ac is None else self._mj(ac, self.mac)
 
     @property
     def ec_mj(self) -> tuple[float, float]:
@@ -156,10 +170,11 @@ class Report:
     @property
     def energy_ratio(self) -> float | None:
         """E(SNN) / E(ANN), Eq. (6); None where T is not known."""
-        if self.ann_mac is None:
+        dc = self.dc_mj
+        if self.ann_mac is None or dc is None:
             return None
         ann = self._mj(0, float(self.ann_mac))
-        return self.dc_mj / ann if ann else None
+        return dc / ann if ann else None
 
     @cached_property
     def totals(self) -> Totals:
@@ -178,7 +193,7 @@ class Report:
         return tuple(
             self._layer(name, row, verdict)
             for name, (row, verdict) in zip(
-                _names(self.rows, self.model), self._verdicts, strict=True
+                row_names(self.rows, self.model), self._verdicts, strict=True
             )
         )
 
@@ -205,7 +220,8 @@ class Report:
         Raises:
             SyopsValueError: the reports are of different models, conventions or energy models.
         """
-        for what in ("model", "params", "conventions", "energy", "time_steps", "kinds"):
+        same = ("model", "params", "conventions", "energy", "time_steps", "kinds", "measured")
+        for what in same:
             if getattr(self, what) != getattr(other, what):
                 raise SyopsValueError(
                     f"reports with different {what} cannot be merged: "
@@ -245,28 +261,34 @@ class Report:
             for line, (row, verdict) in zip(lines, self._verdicts, strict=True):
                 line |= {
                     "dense": row.dense,
-                    "ac": verdict.ac,
-                    "ac_events": verdict.ac_events,
                     "mac": verdict.mac,
-                    "energy_mj": line["energy_mj"] * self.samples,
+                    "dense_ac": verdict.dense_ac,
                 }
+                if self.measured:
+                    line |= {
+                        "ac": verdict.ac,
+                        "ac_events": verdict.ac_events,
+                        "energy_mj": line["energy_mj"] * self.samples,
+                    }
         return pd.DataFrame(lines, columns=list(COLUMNS))
 
     def to_json(self) -> str:
         """The report as JSON; `from_json` gives an equal one back."""
-        headline = {
-            name: getattr(self, name)
-            for name in ("ac", "ac_events", "mac", "dense_ac", "dc_mj", "ec_mj", "energy_ratio")
-        }
+        names = ("ac", "ac_events", "mac", "dense_ac", "dc_mj", "ec_mj", "energy_ratio")
+        headline = {name: getattr(self, name) for name in names}
+        totals = {name: _plain(value) for name, value in asdict(self.totals).items()}
+        if not self.measured:
+            totals |= {"ac": None, "ac_events": None}
         content = {
             "schema": SCHEMA,
             "model": self.model,
+            "measured": self.measured,
             "samples": self.samples,
             "time_steps": self.time_steps,
             "params": self.params,
             "input_shape": self.input_shape,
             "per_sample": headline,
-            "totals": {name: _plain(value) for name, value in asdict(self.totals).items()},
+            "totals": totals,
             "ann_mac": _plain(self.ann_mac),
             "energy": asdict(self.energy),
             "conventions": dict(self.conventions),
@@ -312,6 +334,7 @@ class Report:
                 unaccounted=content["unaccounted"],
                 notes=tuple(content["notes"]),
                 kinds=frozenset(content["kinds"]),
+                measured=content["measured"],
             )
         except (KeyError, TypeError, ValueError) as error:
             raise SyopsValueError(f"the report is damaged: {error!r}") from error
@@ -328,11 +351,14 @@ class Report:
 
     def _layer(self, name: str, row: Row, verdict: Verdict) -> Layer:
         samples = self.samples
-        ac, events = float(verdict.ac / samples), verdict.ac_events / samples
-        mac = verdict.mac / samples
-        chosen = events if self.conventions.get("ac") == "events" else ac
-        energy = self._mj(chosen, mac)
+        mac, dense_ac = verdict.mac / samples, verdict.dense_ac / samples
+        rate, ac, events, energy, share = None, None, None, None, None
         counted = row.kind in self.kinds
+        if self.measured:
+            rate = None if verdict.rate is None else float(verdict.rate)
+            ac, events = float(verdict.ac / samples), verdict.ac_events / samples
+            energy = self._mj(events if self.conventions.get("ac") == "events" else ac, mac)
+            share = energy / self.dc_mj if counted and self.dc_mj else 0.0
         return Layer(
             name=name,
             path=row.path,
@@ -341,13 +367,15 @@ class Report:
             signal=verdict.signal,
             calls=row.calls,
             params=row.params,
-            rate=None if verdict.rate is None else float(verdict.rate),
+            rate=rate,
             dense=row.dense / samples,
             ac=ac,
             ac_events=events,
             mac=mac,
             energy_mj=energy,
-            share=energy / self.dc_mj if counted and self.dc_mj else 0.0,
+            share=share,
+            dense_ac=dense_ac,
+            ec_mj=(self._mj(0, mac), self._mj(dense_ac, mac)),
             folded=row.folded,
             counted=counted,
             note=row.note,
@@ -355,27 +383,6 @@ class Report:
 
     def _mj(self, ac: float, mac: float) -> float:
         return self.energy.energy_pj(ac, mac) / PJ_PER_MJ
-
-
-def _names(rows: Iterable[Row], model: str) -> list[str]:
-    """One name a row: the path; with operator and number where a module has several."""
-    rows = list(rows)
-    by_path: dict[str, set[str]] = {}
-    by_operator: dict[tuple[str, str], int] = {}
-    for row in rows:
-        by_path.setdefault(row.path, set()).add(row.operator)
-        family = row.path, row.operator
-        by_operator[family] = by_operator.get(family, 0) + 1
-    names, met = [], dict.fromkeys(by_operator, 0)
-    for row in rows:
-        family = row.path, row.operator
-        met[family] += 1
-        path = row.path or model
-        several = by_operator[family] > 1
-        if several or len(by_path[row.path]) > 1:
-            path += f":{row.operator}"
-        names.append(f"{path}#{met[family]}" if several else path)
-    return names
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from typing import Any
 
@@ -33,18 +33,18 @@ class SilentNeuron(nn.Module):
         return torch.empty_like(x)
 
 
-def shadow(model: nn.Module) -> nn.Module:
+def shadow(model: nn.Module, neurons: Mapping[type, NeuronSignal]) -> nn.Module:
     """A copy of the model on ``meta``: its structure, with no values and no memory.
 
-    Hooks are left behind, and neurons stand still.
+    Hooks are left behind, and neurons stand still: those that are known, and ``neurons``.
 
     Raises:
         Exception: whatever a module raises that cannot be copied.
     """
-    return _shadowed(model, {})
+    return _shadowed(model, {}, neurons)
 
 
-def _shadowed(value: Any, memo: dict[int, Any]) -> Any:
+def _shadowed(value: Any, memo: dict[int, Any], neurons: Mapping[type, NeuronSignal]) -> Any:
     """A deep copy in which tensors lie on ``meta``, neurons stand still and hooks are gone.
 
     ``memo`` is that of `copy.deepcopy`, which copies what is neither a module, a tensor nor a
@@ -57,25 +57,25 @@ def _shadowed(value: Any, memo: dict[int, Any]) -> Any:
     if isinstance(value, Tensor):
         memo[id(value)] = _on_meta(value)
     elif isinstance(value, nn.Module) and not hasattr(value, "__deepcopy__"):
-        signal = neuron_signal(value)
+        signal = neuron_signal(value, neurons)
         if signal is not None:
-            own = [_shadowed(parameter, memo) for parameter in value.parameters()]
+            own = [_shadowed(parameter, memo, neurons) for parameter in value.parameters()]
             memo[id(value)] = SilentNeuron(type(value).__name__, signal, own)
             return memo[id(value)]
         copied = memo[id(value)] = type(value).__new__(type(value))
         for name, attribute in vars(value).items():
             is_hooks = name in ("_forward_hooks", "_forward_pre_hooks")
-            vars(copied)[name] = OrderedDict() if is_hooks else _shadowed(attribute, memo)
+            vars(copied)[name] = OrderedDict() if is_hooks else _shadowed(attribute, memo, neurons)
     elif type(value) in (dict, OrderedDict):
         copied = memo[id(value)] = type(value)()
         for key, item in value.items():
-            copied[key] = _shadowed(item, memo)
+            copied[key] = _shadowed(item, memo, neurons)
     elif type(value) is list:
         items: list[Any] = []
         memo[id(value)] = items
-        items.extend(_shadowed(item, memo) for item in value)
+        items.extend(_shadowed(item, memo, neurons) for item in value)
     elif type(value) is tuple:
-        memo[id(value)] = tuple(_shadowed(item, memo) for item in value)
+        memo[id(value)] = tuple(_shadowed(item, memo, neurons) for item in value)
     else:
         return copy.deepcopy(value, memo)
     return memo[id(value)]
@@ -91,6 +91,8 @@ def _on_meta(tensor: Tensor) -> Tensor:
     return empty
 
 
+META = torch.device("meta")
+
 _Meta = tuple[torch.Size, tuple[int, ...], torch.dtype]
 """Shape, stride and dtype: all that a tensor on ``meta`` is."""
 
@@ -99,8 +101,12 @@ def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What an operator returns on ``meta``.
 
     Networks repeat themselves, so what was worked out once for given shapes is remembered.
-    Operators whose results share memory with their operands are always executed.
+    Operators whose results share memory with their operands are always executed. Whatever device
+    the model asks for, tensors stay on ``meta``; only single numbers keep their values.
     """
+    if "device" in kwargs:
+        kwargs = {n: v for n, v in kwargs.items() if n != "pin_memory"} | {"device": META}
+    args, kwargs = _all_on_meta(args), _all_on_meta(kwargs)
     try:
         signature = _signature(args), _signature(tuple(sorted(kwargs.items())))
         results = _results(func, *signature) if _is_functional(func) else None
@@ -113,6 +119,17 @@ def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for shape, stride, dtype in results
     )
     return made[0] if len(made) == 1 else made
+
+
+def _all_on_meta(value: Any) -> Any:
+    """Tensors of literals beside tensors without values: torch wants them on one device."""
+    if isinstance(value, Tensor):
+        return value if value.is_meta or not value.dim() else _on_meta(value)
+    if isinstance(value, dict):
+        return {name: _all_on_meta(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_all_on_meta(item) for item in value)
+    return value
 
 
 @cache

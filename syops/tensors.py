@@ -7,13 +7,14 @@ writes that are not seen make the record void.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from syops.history import Step
 from syops.provenance import Padding, View
 from syops.signals import ANALOG, LEARNED, UNKNOWN, Atoms, Signal
 
@@ -39,6 +40,8 @@ class Record:
     made_of_weights: bool = False
     """``weight.data`` has a version counter of its own, unlike other views."""
     cache: dict[Any, Any] = field(default_factory=dict)
+    step: Step | None = None
+    """How it was made, where somebody asks."""
 
     def is_padded_by(self, inner: Tensor) -> bool:
         """Whether its tensor is ``inner``, a part of it, and a border in the last dimensions."""
@@ -71,6 +74,13 @@ class Tensors:
         record = self._records.get(tensor._cdata)
         if record is None or not _is_current(record, tensor):
             return None
+        return record
+
+    def latest(self, tensor: Tensor) -> Record:
+        """The record of a tensor that an operator has just made or written."""
+        record = self._records.get(tensor._cdata)
+        if record is None or record.ref.expired():
+            record = self.put(tensor, self.signal(tensor))
         return record
 
     def signal(self, tensor: Tensor) -> Signal:
@@ -189,6 +199,13 @@ class Tensors:
                 cache={},
             )
         self.put(tensor, signal, written=True)
+
+    def rewritten(self, aliases: Sequence[tuple[int, Record]]) -> Iterator[tuple[Record, Record]]:
+        """What was known of each alias before a write, and what is known after it."""
+        for key, old in aliases:
+            now = self._records.get(key)
+            if now is not None:
+                yield old, now
 
     def put_back(self, tensor: Tensor, record: Record | None) -> None:
         """Describe a tensor as it was described before."""

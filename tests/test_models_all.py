@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from versions import differentiable
 
-from syops import create_model
-from syops.bounds import trace
+from syops import create_model, get_model_bounds
 from syops.models import list_models
 
 NAMES = list_models()
@@ -74,7 +73,9 @@ def signals(name: str, **keywords: Any) -> dict[str, str]:
     fewer, shape, events = small(name)
     with torch.device("meta"):
         model = create_model(name, **fewer, **keywords)
-    ledger = trace(model, (2, 1, *shape) if events else (1, *shape), batch_dim=int(events))
+    ledger = get_model_bounds(
+        model, (2, 1, *shape) if events else (1, *shape), batch_dim=int(events)
+    )
     assert not ledger.unaccounted
     synaptic = (row for row in ledger.rows if row.kind in ("conv", "linear", "matmul"))
     return {f"{row.path}:{row.operator}": row.verdict("mac").signal for row in synaptic}

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from syops import create_model, get_model_syops
-from syops.bounds import trace
+from syops import create_model, get_model_bounds, get_model_syops
 from syops.models import list_models
 from syops.paper import Line, paired_sew, table2, table3, table4
 
@@ -79,7 +78,7 @@ def test_a_trace_does_not_touch_the_model(name):
     model = create_model(name, T=2).train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     random = torch.random.get_rng_state()
-    trace(model, (2, 3, 64, 64))
+    get_model_bounds(model, (2, 3, 64, 64))
     assert torch.equal(random, torch.random.get_rng_state())
     assert model.training
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
@@ -107,7 +106,7 @@ def test_a_trace_finds_the_rows_of_a_counted_run(name, fold_bn):
     counted = get_model_syops(
         model, torch.rand(shape), batch_dim=batch_dim, fold_bn=fold_bn, input_signal="analog"
     )
-    traced = trace(model, shape, batch_dim=batch_dim, fold_bn=fold_bn)
+    traced = get_model_bounds(model, shape, batch_dim=batch_dim, fold_bn=fold_bn)
     assert traced.unaccounted == counted.unaccounted == {}
     assert traced.samples == counted.samples
 

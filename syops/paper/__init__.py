@@ -187,16 +187,14 @@ def _counted(
     """O_mac and the dense count of the ACs, of one sample."""
     import torch
 
-    from syops.bounds import trace
+    from syops.api import get_model_bounds
     from syops.models import create_model
-    from syops.report import Report
 
     with torch.device("meta"):
         network = create_model(name, **dict(keywords))
     whole = (dict(keywords)["T"], 1, *shape) if events else (1, *shape)
-    ledger = trace(network, whole, batch_dim=int(events), fold_bn=fold_bn)
-    totals = Report(name, ledger.rows, ledger.samples, get_energy_model(ENERGY)).totals
-    return totals.mac, totals.dense_ac
+    report = get_model_bounds(network, whole, batch_dim=int(events), fold_bn=fold_bn)
+    return report.totals.mac, report.totals.dense_ac
 
 
 def _printed(name: str) -> list[dict[str, str]]:

@@ -67,6 +67,13 @@ def signal(call: Call) -> Signal:
     return _evaluated(call, tensors) if plain else _scaled(call, name, tensors, signals)
 
 
+def has_threshold(call: Call) -> bool:
+    """Whether values about which nothing finite is known are compared, as a neuron does."""
+    return canonical(call.func) in {*COMPARISONS, *SIGN_LIKE, "heaviside"} and any(
+        call.signal(tensor) in (ANALOG, INTEGER, UNKNOWN) for tensor in call.tensors
+    )
+
+
 def _has_real_number(call: Call) -> bool:
     """A number among the arguments that is not whole. (Whole ones are taken for constants.)"""
     numbers = (*call.args, *call.kwargs.values())

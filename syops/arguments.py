@@ -1,0 +1,247 @@
+"""What the user gave, checked and brought into one form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from syops.errors import SyopsTypeError, SyopsValueError
+from syops.frameworks import NeuronSignal
+from syops.rules.base import tensors_in
+from syops.signals import ANALOG, INTEGER
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""Positional and keyword arguments of a model."""
+
+SIGNALS: dict[str, NeuronSignal] = {
+    "analog": ANALOG,
+    "binary": (0, 1),
+    "ternary": (-1, 0, 1),
+    "graded": INTEGER,
+}
+AUTO = "auto"
+"""Look the input up in the data."""
+
+
+def check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise SyopsValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+
+
+# Models
+
+
+def check_model(model: object) -> None:
+    """Refuse what cannot be watched."""
+    if not isinstance(model, nn.Module):
+        raise SyopsTypeError(
+            f"model must be a torch.nn.Module, got {type(model).__name__}; "
+            "put a function into the forward of a module"
+        )
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise SyopsTypeError(
+                f"{path or 'model'} is a scripted module, whose inside cannot be watched; "
+                "count the module that it was scripted from"
+            )
+    for name, tensor in _weights(model):
+        if nn.parameter.is_lazy(tensor):
+            raise SyopsValueError(
+                f"{name} is not initialised yet; call the model once on an input first"
+            )
+
+
+def check_values(model: nn.Module) -> None:
+    """Refuse weights that cannot be computed with."""
+    for name, tensor in _weights(model):
+        if tensor.is_meta:
+            raise SyopsValueError(
+                f"{name} lies on the meta device and has no values; load the model on a real one, "
+                "or see get_model_bounds for what it can cost"
+            )
+        if tensor.is_inference():
+            raise SyopsValueError(
+                f"{name} was created in inference mode; create the model outside of it"
+            )
+
+
+def _weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for path, module in model.named_modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    yield f"{path}.{name}" if path else name, tensor
+
+
+def weight_dtype(model: nn.Module) -> torch.dtype:
+    """The floating-point type of a model's weights."""
+    for tensor in model.parameters():
+        if tensor.is_floating_point():
+            return tensor.dtype
+    return torch.get_default_dtype()
+
+
+def time_steps(model: nn.Module, given: int | None) -> int | None:
+    """T: as given, or the attribute ``T`` of the model, if there is a usable one."""
+    steps = getattr(model, "T", None) if given is None else given
+    if given is None and (not isinstance(steps, int) or isinstance(steps, bool) or steps < 1):
+        return None
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        raise SyopsValueError(f"time_steps must be a positive integer, got {given!r}")
+    return steps
+
+
+def registered(neurons: Mapping[type[nn.Module], str] | None) -> dict[type, NeuronSignal]:
+    """The signals of neuron modules that the user names."""
+    found: dict[type, NeuronSignal] = {}
+    for module, signal in dict(neurons or {}).items():
+        if not (isinstance(module, type) and issubclass(module, nn.Module)):
+            raise SyopsTypeError(f"neurons: expected classes of modules, got {module!r}")
+        check_choice(f"neurons: the signal of {module.__name__}", signal, tuple(SIGNALS))
+        found[module] = SIGNALS[signal]
+    return found
+
+
+# Inputs
+
+
+def batches(inputs: Any, prepare: Callable[[Any], Any] | None) -> Iterator[Arguments]:
+    """What the model is to be called with, batch by batch."""
+    if isinstance(inputs, (Tensor, tuple, dict)):
+        yield called_with(prepare(inputs) if prepare else inputs)
+        return
+    if isinstance(inputs, (str, bytes)) or not isinstance(inputs, Iterable):
+        raise SyopsTypeError(
+            "inputs must be a tensor, a tuple of arguments, a dict of keyword arguments or an "
+            f"iterable of batches; got {type(inputs).__name__}"
+        )
+    for batch in inputs:
+        if prepare is not None:
+            yield called_with(prepare(batch))
+        elif isinstance(batch, (tuple, list)) and batch:
+            yield called_with(batch[0])
+        else:
+            yield called_with(batch)
+
+
+def called_with(value: Any) -> Arguments:
+    """Positional and keyword arguments of one call."""
+    if isinstance(value, dict):
+        return (), dict(value)
+    args = value if isinstance(value, tuple) else (value,)
+    if not tensors_in(args):
+        raise SyopsTypeError(
+            f"inputs: a batch of type {type(value).__name__} holds no tensor; "
+            "give prepare= a function that makes of it what the model is called with"
+        )
+    return args, {}
+
+
+def shapes(example: Any, dtype: torch.dtype) -> Arguments:
+    """What the model is called with, on ``meta``: from a shape, or from an example."""
+    if isinstance(example, Sequence) and example and all(type(size) is int for size in example):
+        if min(example) < 1:
+            raise SyopsValueError(f"inputs: a shape of positive sizes was expected, got {example}")
+        return (torch.empty(tuple(example), dtype=dtype, device="meta"),), {}
+    if not isinstance(example, (Tensor, tuple, dict)):
+        raise SyopsTypeError(
+            "inputs must be the shape of an input, such as (1, 3, 224, 224), or an example: a "
+            "tensor, a tuple of arguments or a dict of keyword arguments; got "
+            f"{type(example).__name__}"
+        )
+    args, kwargs = tree_map(on_meta, called_with(example))
+    return args, kwargs
+
+
+def usable(leaf: Any, home: torch.device | None) -> Any:
+    if not isinstance(leaf, Tensor):
+        return leaf
+    moved = leaf if home is None else leaf.to(home, non_blocking=True)
+    return moved.clone() if moved.is_inference() else moved
+
+
+def on_meta(leaf: Any) -> Any:
+    return leaf.to("meta") if isinstance(leaf, Tensor) else leaf
+
+
+def first_tensor(arguments: Arguments) -> Tensor:
+    tensors = input_tensors(arguments)
+    if not tensors:
+        raise SyopsTypeError(
+            "inputs: a batch holds no tensor; give prepare= a function that makes of it what "
+            "the model is called with"
+        )
+    return tensors[0]
+
+
+def input_tensors(arguments: Arguments) -> list[Tensor]:
+    """All tensors of a call, in order."""
+    args, kwargs = arguments
+    return tensors_in((*args, *kwargs.values()))
+
+
+def samples(arguments: Arguments, batch_dim: int) -> int:
+    """How many samples a call holds."""
+    first = first_tensor(arguments)
+    if isinstance(batch_dim, bool) or not isinstance(batch_dim, int):
+        raise SyopsTypeError(f"batch_dim must be an integer, got {batch_dim!r}")
+    if not first.dim():
+        raise SyopsValueError("inputs: the first tensor has no dimensions, so no batch dimension")
+    if not -first.dim() <= batch_dim < first.dim():
+        raise SyopsValueError(
+            f"batch_dim={batch_dim} does not exist in an input of shape {tuple(first.shape)}"
+        )
+    if not first.shape[batch_dim]:
+        raise SyopsValueError(
+            f"inputs: a batch of shape {tuple(first.shape)} has no samples along "
+            f"batch_dim={batch_dim}"
+        )
+    return first.shape[batch_dim]
+
+
+# Signals of inputs
+
+
+def signal_names(given: str | Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    """What the user says of the inputs: one name for all, or one each."""
+    names = (given,) if isinstance(given, str) else given
+    if not isinstance(names, (tuple, list)) or not names:
+        raise SyopsTypeError(
+            f"input_signal must be a name or a list of names, one for each input; got {given!r}"
+        )
+    for name in names:
+        check_choice("input_signal", name, known)
+    return tuple(names)
+
+
+def signal_of_each(names: tuple[str, ...], tensors: Sequence[Tensor]) -> tuple[str, ...]:
+    """One name for each input tensor."""
+    if len(names) == 1:
+        return names * len(tensors)
+    if len(names) != len(tensors):
+        raise SyopsValueError(
+            f"input_signal names {len(names)} signals, but the model is called with "
+            f"{len(tensors)} tensors"
+        )
+    return names
+
+
+def check_signal(name: str, tensor: Tensor) -> None:
+    """What the user says of an input must be true of it."""
+    if name in (AUTO, "analog"):
+        return
+    fits = tensor == tensor.round() if tensor.dtype.is_floating_point else tensor == tensor
+    if name != "graded":
+        fits = fits & (tensor.abs() <= 1) if tensor.dtype != torch.bool else fits
+    if name == "binary":
+        fits = fits & (tensor >= 0)
+    if not bool(fits.all()):
+        value = tensor[~fits].flatten()[0].item()
+        raise SyopsValueError(
+            f"input_signal={name!r}, but the input holds {value}; "
+            "use input_signal='auto' to have it looked up"
+        )
