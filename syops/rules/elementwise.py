@@ -135,6 +135,8 @@ def _opaque(call: Call, name: str, signals: Sequence[Signal]) -> Signal:
     if name == "heaviside":
         step = call.atoms.fresh((0, 1))
         return call.atoms.joined((step, signals[1]))
+    if _rounds(call, name):
+        return INTEGER
     if ANALOG in signals or LEARNED in signals:
         return ANALOG
     if UNKNOWN in signals:
@@ -143,6 +145,15 @@ def _opaque(call: Call, name: str, signals: Sequence[Signal]) -> Signal:
     scalars = [v for v in (*call.args, *call.kwargs.values()) if isinstance(v, float)]
     closed = name in INTEGER_CLOSED and all(value == int(value) for value in scalars)
     return INTEGER if whole and closed else ANALOG
+
+
+def _rounds(call: Call, name: str) -> bool:
+    """Whether the result is made of whole numbers: how a neuron with many spikes fires."""
+    if name in ("div", "divide"):
+        return call.kwargs.get("rounding_mode") is not None
+    return name in ("floor", "ceil", "trunc", "fix", "floor_divide") or (
+        name == "round" and not call.kwargs.get("decimals")
+    )
 
 
 def _scaled(call: Call, name: str, tensors: list[Tensor], signals: list[Signal]) -> Signal:
