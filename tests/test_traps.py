@@ -78,9 +78,6 @@ ANALOG = {
     "bits read as another type": lambda self, x: self.fc(
         x.sign().view(torch.int32).float() / 2**31
     ),
-    "a division that rounds down": lambda self, x: self.fc(
-        torch.div((x > 0).float() - (x.flip(0) > 0).float(), self.gain, rounding_mode="floor")
-    ),
 }
 
 
@@ -88,6 +85,16 @@ ANALOG = {
 def test_what_is_no_spike_is_not_called_one(name):
     report = get_model_syops(Net(ANALOG[name]), X)
     assert row_of(report).signal == "analog"
+    assert report.ac == 0
+
+
+def test_what_is_rounded_down_is_graded():
+    def rounded(self, x):
+        signs = (x > 0).float() - (x.flip(0) > 0).float()
+        return self.fc(torch.div(signs, self.gain, rounding_mode="floor"))
+
+    report = get_model_syops(Net(rounded), X)
+    assert row_of(report).signal == "graded"
     assert report.ac == 0
 
 
