@@ -351,7 +351,9 @@ POINTWISE = Rule(signal, cost)
 
 RULES: dict[str, Rule] = {
     # Torch does not tag every form of these as pointwise.
-    **dict.fromkeys((*ADDS, *ARITHMETIC, *ACTIVATIONS, "heaviside"), POINTWISE),
+    **dict.fromkeys(
+        (*ADDS, *ARITHMETIC, *ACTIVATIONS, *COMPARISONS, "abs", "heaviside"), POINTWISE
+    ),
     "masked_fill": Rule(masked_fill),
     "where": Rule(where),
     "_to_copy": Rule(copied, moves=True),
