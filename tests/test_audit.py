@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from syops import check_full_spike, create_model, get_model_bounds, get_model_syops
 from syops.errors import ForwardError, SyopsTypeError, SyopsValueError
+from syops.models import list_models
 from syops.report import Report
 
 
@@ -187,6 +188,12 @@ def test_a_dual_stream_offends_in_its_aap_alone():
     }
 
 
+@pytest.mark.parametrize("allow", ["first", ["stem"], None, [1], {"last", "middle"}])
+def test_allow_names_ends(allow):
+    with pytest.raises(SyopsValueError, match="allow"):
+        check_full_spike(Net(lambda net, x: x), (2, 8), allow=allow)
+
+
 def test_spikformer_notes_the_operand_that_is_no_spike():
     audit = check_full_spike(on_meta("spikformer_4_384", g="IAND"), (1, 3, 32, 32))
     assert audit.full_spike
@@ -244,12 +251,11 @@ class Fires(nn.Module):
         return (torch.rand_like(x) < self.rate).to(x)
 
 
-SMALL = {
-    "sew_resnet18": {}, "fsnn18": {"g": "OR"}, "dsnn18": {"g": "IAND"}, "sew_7b": {},
-    "fsnn_7b": {"g": "XOR"}, "spiking_resnet18": {}, "preact_resnet18": {}, "dsnn_7b": {},
-    "spikformer_4_384": {"width": 48, "heads": 4, "depth": 2}, "resnet18": {},
-    "sew_resnet50": {}, "plain_7b": {}, "spiking_7b": {}, "spiking_resnet34_tdbn": {},
-}  # fmt: skip
+VARIANTS = [
+    ("fsnn18", {"g": "OR"}), ("fsnn_7b", {"g": "XOR"}), ("fsnn18", {"g": "AND"}),
+    ("dsnn18", {"g": "IAND"}), ("sew_resnet18", {"g": "IAND"}),
+    ("spikformer_4_384", {"g": "IAND"}), ("spikformer_4_384", {"g": "OR", "aap": True}),
+]  # fmt: skip
 
 
 def with_random_spikes(model, rate):
@@ -260,9 +266,13 @@ def with_random_spikes(model, rate):
     return model
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_the_class_is_the_one_found_by_brute_force(name):
-    keywords = {"num_classes": 4, **SMALL[name], **({} if name == "resnet18" else {"T": 2})}
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [*((name, {}) for name in list_models()), *VARIANTS],
+    ids=lambda part: part if isinstance(part, str) else "-".join(map(str, part.values())),
+)
+def test_the_class_is_the_one_found_by_brute_force(name, variant):
+    keywords = {"num_classes": 4, **variant, **({} if name.startswith("resnet") else {"T": 2})}
     events = "7b" in name
     shape = (2, 2, 2, 128, 128) if events else (2, 3, 32, 32)
     audit = check_full_spike(create_model(name, **keywords), shape, batch_dim=int(events))

@@ -23,7 +23,7 @@ from syops import arguments, check_full_spike, get_model_syops
 from syops.bounds import trace
 from syops.history import History
 from syops.ledger import Ledger
-from syops.signals import INTEGER, Opaque, Table
+from syops.signals import INTEGER, Table
 
 # Programs: every step reads earlier tensors and makes one more, or writes into one
 
@@ -93,7 +93,7 @@ SAME_POSITION: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
     "less in place": lambda a, b, c, k: a.lt_(b),
     "logical or in place": lambda a, b, c, k: a.logical_or_(b),
     "through a view": lambda a, b, c, k: a.view(-1).add_(b.reshape(-1)),
-    "out": lambda a, b, c, k: torch.add(a, b, out=c),
+    "out": lambda a, b, c, k: torch.add(a, b, out=c.view(torch.broadcast_shapes(a.shape, b.shape))),
 }
 
 INDEX = torch.tensor([1, 0])
@@ -157,8 +157,8 @@ GROWTH = 16
 
 
 def done(step: Step, tensors: list[Tensor]) -> Tensor:
-    name, i, j, l, k = step
-    a, b, c = (tensors[n % len(tensors)] for n in (i, j, l))
+    name, *operands, k = step
+    a, b, c = (tensors[place % len(tensors)] for place in operands)
     return OPERATORS[name](a, b, c, k)
 
 
@@ -166,8 +166,8 @@ def feasible(steps: list[Step], inputs: list[Tensor]) -> list[Step]:
     """Those steps that torch can do: shapes and dtypes decide, no values."""
     tensors = [x.clone() for x in inputs]
     kept: list[Step] = []
-    for name, i, j, l, k in steps:
-        step = (name, i % len(tensors), j % len(tensors), l % len(tensors), k)
+    for name, *operands, k in steps:
+        step = (name, *(place % len(tensors) for place in operands), k)
         before = [x._version for x in tensors]
         try:
             made = done(step, tensors)
@@ -286,8 +286,12 @@ def test_no_value_is_outside_of_the_derived_set(kind, steps):
 
 @pytest.mark.parametrize("name", sorted(OPERATORS))
 @examples(6)
-@given(st.lists(STEPS, max_size=2), st.lists(STEPS, max_size=2), st.tuples(*[st.integers(0, 9)] * 3),
-       st.sampled_from(SCALARS))  # fmt: skip
+@given(
+    st.lists(STEPS, max_size=2),
+    st.lists(STEPS, max_size=2),
+    st.tuples(*[st.integers(0, 9)] * 3),
+    st.sampled_from(SCALARS),
+)
 def test_every_operator_alone(name, before, after, operands, number):
     first = [torch.zeros(shape) for shape in PLAIN.shapes]
     program = Program(feasible([*before, (name, *operands, number), *after], first))
@@ -319,6 +323,35 @@ def test_same_positions_up_to_the_limit_are_exact(kinds, steps):
     for signal, values in zip(signals, seen_over(program, [inputs]), strict=True):
         assert isinstance(signal, Table), (program.steps, signal)
         assert {float(v) for v in signal.support} == values, program.steps
+
+
+def test_a_table_holds_256_assignments():
+    """What eight spikes have in common survives: their sum less itself is nothing."""
+    rows = torch.tensor(list(itertools.product((0.0, 1.0), repeat=8)))
+    inputs = [column.clone() for column in rows.unbind(1)]
+    up: list[Step] = [("add", n, 0 if n == 1 else 6 + n, 0, 1.0) for n in range(1, 8)]
+    down: list[Step] = [("add", 7 - n, 7 if n == 1 else 13 + n, 0, 1.0) for n in range(1, 8)]
+    program = Program([*up, *down, ("sub", 14, 21, 0, 1.0)])
+    signals = derived(program, inputs, ["binary"] * 8)
+    seen = seen_over(program, [inputs])
+    assert (seen[6], seen[13], seen[14]) == (set(range(9)), set(range(9)), {0})
+    for place in (6, 13, 14):
+        assert signals[place].support == seen[place]
+
+
+def test_the_largest_of_a_window_is_not_a_move():
+    """Where the largest of 1 - x lies is not where that of x lies: both can be 1."""
+    x = [torch.zeros(1, 4)]
+    steps: list[Step] = [
+        ("scalar minus", 0, 0, 0, 1.0),
+        ("max pool", 0, 0, 0, 1.0),
+        ("max pool", 1, 0, 0, 1.0),
+        ("mul", 2, 3, 0, 1.0),
+    ]
+    program = Program(steps)
+    seen = seen_over(program, Inputs(((1, 4),), ("binary",)).assignments())
+    signals = derived(program, x, ["binary"])
+    assert seen[3] == {0, 1} == signals[3].support
 
 
 @examples(30)
