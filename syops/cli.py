@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +14,25 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import click
 
-from syops.energy import get_energy_model, list_energy_models
+from syops.energy import list_energy_models
 from syops.errors import SyopsError, SyopsFileError, SyopsValueError
 from syops.models import input_shape, list_models
+from syops.options import (
+    BATCH_DIM,
+    DEPTH,
+    ENERGY,
+    FILE,
+    FOLD_BN,
+    FORMAT,
+    GRADED,
+    KEYWORDS,
+    MODEL,
+    OUTPUT,
+    SHAPE,
+    TIME_STEPS,
+    Shape,
+    signal_option,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,7 +44,6 @@ if TYPE_CHECKING:
     Result = TypeVar("Result", Report, Audit)
 
 ARRAYS = (".npy", ".npz", ".pt", ".pth")
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
@@ -52,92 +66,6 @@ def _fail(message: str) -> NoReturn:
 
 def _note(message: str) -> None:
     click.echo(f"syops: note: {message}", err=True)
-
-
-class _Shape(click.ParamType):
-    name = "shape"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        try:
-            shape = tuple(int(size) for size in value.split(","))
-        except ValueError:
-            shape = ()
-        if not shape or min(shape) < 1:
-            self.fail(f"{value!r} is not a list of positive sizes such as 3,224,224.", param, ctx)
-        return shape
-
-
-class _Keyword(click.ParamType):
-    name = "name=value"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, Any]:
-        name, equals, literal = value.partition("=")
-        if not (equals and name.isidentifier()):
-            self.fail(f"{value!r} is not of the form NAME=VALUE.", param, ctx)
-        try:
-            return name, ast.literal_eval(literal)
-        except (ValueError, TypeError, SyntaxError):
-            return name, literal
-
-
-# Options that commands share.
-
-MODEL = click.argument("model")
-KEYWORDS = click.option(
-    "--set", "keywords", type=_Keyword(), multiple=True, metavar="NAME=VALUE",
-    help="Argument of MODEL, such as T=6 or g=OR; a Python literal or a string. Repeatable.",
-)  # fmt: skip
-BATCH_DIM = click.option(
-    "--batch-dim", default=0, metavar="DIM",
-    help="Dimension of the input that counts samples; 1 for [T, N, ...].",
-)  # fmt: skip
-FOLD_BN = click.option(
-    "--fold-bn/--no-fold-bn", default=True,
-    help="Fold BatchNorms into the layers before them, or count them as 2 MACs an element.",
-)  # fmt: skip
-ENERGY = click.option(
-    "--energy", default="horowitz45-fp32", metavar="PROFILE", help="See 'syops energy'."
-)
-GRADED = click.option(
-    "--graded", type=click.Choice(["mac", "ac"]), default="mac",
-    help="Count an integer that is no spike as a MAC, or as so many ACs as its magnitude.",
-)  # fmt: skip
-DEPTH = click.option(
-    "--depth", type=click.IntRange(min=1), metavar="N",
-    help="Add up the layers below N components of the module path.  [default: every layer]",
-)  # fmt: skip
-FORMAT = click.option(
-    "--format", "style", type=click.Choice(["table", "json", "csv"]), default="table",
-    help="Of what is printed or written.",
-)  # fmt: skip
-OUTPUT = click.option(
-    "-o", "--output", metavar="FILE", help="Write to FILE instead of standard output.",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-)  # fmt: skip
-TIME_STEPS = click.option(
-    "--time-steps", type=click.IntRange(min=1), metavar="T",
-    help="Simulation time-steps, for the ratio to the ANN.  [default: the model's attribute T]",
-)  # fmt: skip
-SHAPE = click.option(
-    "--input-shape", "shape", type=_Shape(), metavar="SIZES",
-    help="Sizes of the input: one or three are those of a sample, such as C,H,W; two or more than "
-    "three those of a batch, such as T,N,C,H,W with --batch-dim 1.  [default: 3,224,224, and for a "
-    "bundled network what the paper feeds it]",
-)  # fmt: skip
-SIGNALS = ("analog", "binary", "ternary", "graded")
-
-
-def _signal_option(*more: str) -> Callable[[Any], Any]:
-    return click.option(
-        "--input-signal", "signals", type=click.Choice([*more, *SIGNALS]), multiple=True,
-        default=[(*more, *SIGNALS)[0]],
-        help="Values of the input: real numbers, {0,1}, {-1,0,1} or integers. Repeat it for a "
-        "model with several inputs.",
-    )  # fmt: skip
 
 
 @click.group(
@@ -167,7 +95,7 @@ def cli(context: click.Context) -> None:
     "Default: the sample photograph that matplotlib ships.",
 )  # fmt: skip
 @click.option(
-    "--input-shape", "shape", type=_Shape(), metavar="C,H,W",
+    "--input-shape", "shape", type=Shape(), metavar="C,H,W",
     help="What the image is made to fit: C,H,W or N,C,H,W with C 3, or 1 for grey. Any other shape "
     "gives seeded random values instead of the photograph; one size or three are those of a "
     "sample, two or more than three those of a batch, such as T,N,C,H,W.  [default: 3,224,224, and "
@@ -187,7 +115,7 @@ def cli(context: click.Context) -> None:
 @FOLD_BN
 @ENERGY
 @GRADED
-@_signal_option("auto")
+@signal_option("auto")
 @click.option(
     "--ac", type=click.Choice(["rate", "events"]), default="rate",
     help="ACs that are priced: firing rate x dense count, or the synapses that spikes reached.",
@@ -203,23 +131,17 @@ def run(
     shape: tuple[int, ...] | None,
     batch_size: int | None,
     batch_dim: int,
-    time_steps: int | None,
     seed: int,
-    fold_bn: bool,
-    energy: str,
-    graded: str,
-    signals: tuple[str, ...],
-    ac: str,
     depth: int | None,
     style: str,
     output: Path | None,
+    **counting: Any,
 ) -> None:
     """Count MODEL on an input and price it.
 
     MODEL is a bundled network (see 'syops models') or package.module:callable, a function or
     class, in the current directory or installed, that builds a torch.nn.Module.
     """
-    profile = get_energy_model(energy)
     _check_form(style, depth, output)
 
     import torch
@@ -250,17 +172,7 @@ def run(
             "without --weights, firing rates are not representative unless MODEL loads trained "
             "weights itself"
         )
-    report = get_model_syops(
-        network,
-        batches,
-        batch_dim=batch_dim,
-        time_steps=time_steps,
-        fold_bn=fold_bn,
-        graded=graded,
-        input_signal=list(signals),
-        ac=ac,
-        energy=profile,
-    )
+    report = get_model_syops(network, batches, batch_dim=batch_dim, **counting)
     _emit(_rendered(_named(report, model), style, depth), output)
 
 
@@ -268,7 +180,7 @@ def run(
 @MODEL
 @KEYWORDS
 @SHAPE
-@_signal_option()
+@signal_option()
 @BATCH_DIM
 @TIME_STEPS
 @FOLD_BN
@@ -281,36 +193,21 @@ def bounds(
     model: str,
     keywords: tuple[tuple[str, Any], ...],
     shape: tuple[int, ...] | None,
-    signals: tuple[str, ...],
-    batch_dim: int,
-    time_steps: int | None,
-    fold_bn: bool,
-    energy: str,
-    graded: str,
     depth: int | None,
     style: str,
     output: Path | None,
+    **counting: Any,
 ) -> None:
     """Tell what MODEL can cost at all: operations and energy at firing rates from 0 to 1.
 
     Needs no data and no weights. MODEL is a bundled network (see 'syops models') or
     package.module:callable, a function or class that builds a torch.nn.Module.
     """
-    profile = get_energy_model(energy)
     _check_form(style, depth, output)
     from syops.api import get_model_bounds
 
     network = _structure(model, keywords)
-    report = get_model_bounds(
-        network,
-        _sizes(model, keywords, shape),
-        batch_dim=batch_dim,
-        time_steps=time_steps,
-        fold_bn=fold_bn,
-        graded=graded,
-        input_signal=list(signals),
-        energy=profile,
-    )
+    report = get_model_bounds(network, _sizes(model, keywords, shape), **counting)
     _emit(_rendered(_named(report, model), style, depth), output)
 
 
@@ -318,7 +215,7 @@ def bounds(
 @MODEL
 @KEYWORDS
 @SHAPE
-@_signal_option()
+@signal_option()
 @BATCH_DIM
 @FOLD_BN
 @click.option(
@@ -332,12 +229,10 @@ def audit(
     model: str,
     keywords: tuple[tuple[str, Any], ...],
     shape: tuple[int, ...] | None,
-    signals: tuple[str, ...],
-    batch_dim: int,
-    fold_bn: bool,
     allow: tuple[str, ...],
     style: str,
     output: Path | None,
+    **tracing: Any,
 ) -> None:
     """Prove that only spikes reach the synapses of MODEL, or say what else does, and why.
 
@@ -350,14 +245,9 @@ def audit(
     _check_form(style, None, output)
     from syops.api import check_full_spike
 
-    found = check_full_spike(
-        _structure(model, keywords),
-        _sizes(model, keywords, shape),
-        allow=[end for end in allow if end != "none"],
-        batch_dim=batch_dim,
-        fold_bn=fold_bn,
-        input_signal=list(signals),
-    )
+    network = _structure(model, keywords)
+    ends = [end for end in allow if end != "none"]
+    found = check_full_spike(network, _sizes(model, keywords, shape), allow=ends, **tracing)
     found = _named(found, model)
     _emit(f"{found.to_json() if style == 'json' else found}\n", output)
     click.get_current_context().exit(0 if found.full_spike else 1)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -430,3 +431,12 @@ def test_the_bounds_command():
     status, out, _ = syops("bounds", "fsnn18", "--format", "json", "--input-signal", "binary")
     report = Report.from_json(out)
     assert (status, report.measured, report.mac) == (0, False, 512_000)
+
+
+@pytest.mark.parametrize("name", ["sew_resnet18", "fsnn34"])
+def test_the_readme_shows_what_is_printed(name):
+    readme = Path(__file__).parent.parent.joinpath("README.md").read_text("utf-8")
+    shown = readme.split(f"$ syops audit {name}\n")[1].split("```")[0]
+    printed = syops("audit", name)[1]
+    assert printed.startswith(shown.removesuffix("...\n"))
+    assert shown.endswith("...\n") or printed == shown

@@ -1,0 +1,99 @@
+"""Options that commands of ``syops`` share, and how their values are read."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from syops.energy import get_energy_model
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class Shape(click.ParamType):
+    name = "shape"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        try:
+            shape = tuple(int(size) for size in value.split(","))
+        except ValueError:
+            shape = ()
+        if not shape or min(shape) < 1:
+            self.fail(f"{value!r} is not a list of positive sizes such as 3,224,224.", param, ctx)
+        return shape
+
+
+class Keyword(click.ParamType):
+    name = "name=value"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Any]:
+        name, equals, literal = value.partition("=")
+        if not (equals and name.isidentifier()):
+            self.fail(f"{value!r} is not of the form NAME=VALUE.", param, ctx)
+        try:
+            return name, ast.literal_eval(literal)
+        except (ValueError, TypeError, SyntaxError):
+            return name, literal
+
+
+MODEL = click.argument("model")
+KEYWORDS = click.option(
+    "--set", "keywords", type=Keyword(), multiple=True, metavar="NAME=VALUE",
+    help="Argument of MODEL, such as T=6 or g=OR; a Python literal or a string. Repeatable.",
+)  # fmt: skip
+BATCH_DIM = click.option(
+    "--batch-dim", default=0, metavar="DIM",
+    help="Dimension of the input that counts samples; 1 for [T, N, ...].",
+)  # fmt: skip
+FOLD_BN = click.option(
+    "--fold-bn/--no-fold-bn", default=True,
+    help="Fold BatchNorms into the layers before them, or count them as 2 MACs an element.",
+)  # fmt: skip
+ENERGY = click.option(
+    "--energy", default="horowitz45-fp32", metavar="PROFILE", help="See 'syops energy'.",
+    callback=lambda context, option, name: get_energy_model(name),
+)  # fmt: skip
+GRADED = click.option(
+    "--graded", type=click.Choice(["mac", "ac"]), default="mac",
+    help="Count an integer that is no spike as a MAC, or as so many ACs as its magnitude.",
+)  # fmt: skip
+DEPTH = click.option(
+    "--depth", type=click.IntRange(min=1), metavar="N",
+    help="Add up the layers below N components of the module path.  [default: every layer]",
+)  # fmt: skip
+FORMAT = click.option(
+    "--format", "style", type=click.Choice(["table", "json", "csv"]), default="table",
+    help="Of what is printed or written.",
+)  # fmt: skip
+OUTPUT = click.option(
+    "-o", "--output", metavar="FILE", help="Write to FILE instead of standard output.",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+)  # fmt: skip
+TIME_STEPS = click.option(
+    "--time-steps", type=click.IntRange(min=1), metavar="T",
+    help="Simulation time-steps, for the ratio to the ANN.  [default: the model's attribute T]",
+)  # fmt: skip
+SHAPE = click.option(
+    "--input-shape", "shape", type=Shape(), metavar="SIZES",
+    help="Sizes of the input: one or three are those of a sample, such as C,H,W; two or more than "
+    "three those of a batch, such as T,N,C,H,W with --batch-dim 1.  [default: 3,224,224, and for a "
+    "bundled network what the paper feeds it]",
+)  # fmt: skip
+SIGNALS = ("analog", "binary", "ternary", "graded")
+
+
+def signal_option(*more: str) -> Callable[[Any], Any]:
+    return click.option(
+        "--input-signal", type=click.Choice([*more, *SIGNALS]), multiple=True,
+        default=[(*more, *SIGNALS)[0]],
+        help="Values of the input: real numbers, {0,1}, {-1,0,1} or integers. Repeat it for a "
+        "model with several inputs.",
+    )  # fmt: skip
