@@ -26,6 +26,10 @@ class SyopsFileError(SyopsError, OSError):
     """A file that is missing, corrupt or cannot be written."""
 
 
+class SyopsImportError(SyopsError, ImportError):
+    """A library that is not installed, or does not fit the others."""
+
+
 class ForwardError(SyopsError, RuntimeError):
     """The model itself failed on its input; the original error is the ``__cause__``."""
 

@@ -275,7 +275,8 @@ def with_random_spikes(model, rate):
 def test_the_class_is_the_one_found_by_brute_force(name, variant):
     keywords = {"num_classes": 4, **variant, **({} if name.startswith("resnet") else {"T": 2})}
     events = "7b" in name
-    shape = (2, 2, 2, 128, 128) if events else (2, 3, 32, 32)
+    frame = (1, 8, 8) if "digits" in name else (3, 32, 32)
+    shape = (2, 2, 2, 128, 128) if events else (2, *frame)
     audit = check_full_spike(create_model(name, **keywords), shape, batch_dim=int(events))
     seen: dict[str, set[float]] = {}
     torch.manual_seed(0)

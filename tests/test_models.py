@@ -65,7 +65,8 @@ def test_list_models():
     seven_b = {f"{f}_{w}7b" for f, w in itertools.product(("sew", "dsnn", "fsnn"), ("", "wide"))}
     others = {"preact_resnet18", "spiking_7b", "plain_7b"} | {f"resnet{d}" for d in DEPTHS}
     spikformer = {f"spikformer_{size}" for size in ("4_384", "8_384", "8_512", "8_768")}
-    assert set(list_models()) == spiking | tdbn | seven_b | others | spikformer
+    digits = {f"{family}_digits" for family in ("dsnn", "fsnn", "sew", "spiking")}
+    assert set(list_models()) == spiking | tdbn | seven_b | others | spikformer | digits
 
 
 def test_listing_needs_no_torch():

@@ -25,6 +25,8 @@ def small(name: str) -> tuple[dict[str, Any], tuple[int, ...], bool]:
     T = {} if name.startswith("resnet") else {"T": 2}
     if "7b" in name:
         return T, (2, 128, 128), True
+    if "digits" in name:
+        return T, (1, 8, 8), False
     return T, (3, 32, 32) if name == "spikformer_4_384" else (3, 64, 64), False
 
 

@@ -54,6 +54,10 @@ _MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
     },
     "spiking_7b": ("seven_b", "spiking_7b", {}),
     "plain_7b": ("seven_b", "plain_7b", {}),
+    **{
+        f"{family}_digits": ("digits", f"{family}_digits", {})
+        for family in ("dsnn", "fsnn", "sew", "spiking")
+    },
 }
 _MODELS["spikformer_4_384"] = ("spikformer", "cifar", {})
 _MODELS |= {
@@ -79,7 +83,8 @@ def input_shape(name: str, in_channels: int | None = None) -> tuple[int, int, in
     """
     if name not in _MODELS:
         raise _unknown("model", name, _MODELS)
-    channels, size = (2, 128) if "7b" in name else (3, 32 if name == "spikformer_4_384" else 224)
+    shapes = {"7b": (2, 128), "digits": (1, 8), "spikformer_4_384": (3, 32)}
+    channels, size = next((shape for part, shape in shapes.items() if part in name), (3, 224))
     return channels if in_channels is None else in_channels, size, size
 
 
@@ -102,6 +107,9 @@ def create_model(
     ``spikformer*`` has ``neuron="LIF"``, ``g="ADD"`` and ``aap=False``; with ``aap=True`` (and
     another g) it returns the named tuple. ``spikformer_4_384`` has ``num_classes=10``, and other
     sizes by ``depth``, ``width``, ``heads`` and ``patch`` (4 or 16).
+
+    ``*_digits`` are of any number of ``blocks=8``, of ``channels=16``; they have 10 classes and 1
+    channel.
 
     Raises `SyopsLookupError` for an unknown name or keyword, `SyopsValueError` or `SyopsTypeError`
     for a bad value, `SyopsFileError` for weights that cannot be read and `SyopsValueError` for

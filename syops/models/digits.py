@@ -1,0 +1,109 @@
+"""Small networks for scikit-learn's handwritten digits, of any number of blocks.
+
+The blocks are those of the big networks: the first half of them keep the 8x8 pixels of an image,
+the first of the second half strides and doubles the channels. The names in the state dict::
+
+    conv1, bn1, sn1              stem
+    layer1.{i}, layer2.{i}       blocks, as in `syops.models.resnet`
+    fc                           classifier, shared by both streams
+"""
+
+from typing import Any
+
+from spikingjelly.activation_based import layer
+from torch import Tensor, nn
+
+from syops.models.blocks import BasicBlock, Kit, Network, conv, initialise
+from syops.models.connect import connection
+from syops.models.parts import Neurons, positive_int
+from syops.models.resnet import dual_stream_kit, make_stage
+
+
+class DigitsNet(Network):
+    """``blocks`` basic blocks of ``channels``, then of twice as many at half the size."""
+
+    halvings = 1
+
+    def __init__(
+        self, kit: Kit, blocks: int, channels: int, T: int, num_classes: int, in_channels: int
+    ) -> None:
+        super().__init__(T, num_classes, in_channels)
+        positive_int("blocks", blocks)
+        positive_int("channels", channels)
+        self.conv1 = conv(in_channels, channels, 3)
+        self.bn1 = kit.norm(channels)
+        self.sn1 = kit.neuron()
+        narrow = blocks // 2
+        self.layer1 = nn.Sequential(
+            *(BasicBlock(channels, channels, 1, kit) for _ in range(narrow))
+        )
+        self.layer2 = make_stage(BasicBlock, blocks - narrow, channels, 2 * channels, 2, kit)
+        self.avgpool = layer.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(2 * channels, num_classes)
+        initialise(self)
+
+    def pool(self, spikes: Tensor) -> Tensor:
+        return spikes
+
+    def stages(self) -> tuple[nn.Module, ...]:
+        return self.layer1, self.layer2
+
+
+def dsnn_digits(
+    *,
+    blocks: int = 8,
+    channels: int = 16,
+    g: str = "IAND",
+    T: int = 4,
+    num_classes: int = 10,
+    in_channels: int = 1,
+    residual: str = "sew",
+    **neurons: Any,
+) -> DigitsNet:
+    """Of dual-stream blocks."""
+    kit = dual_stream_kit(g, residual, True, Neurons(**neurons))
+    return DigitsNet(kit, blocks, channels, T, num_classes, in_channels)
+
+
+def fsnn_digits(
+    *,
+    blocks: int = 8,
+    channels: int = 16,
+    g: str = "IAND",
+    T: int = 4,
+    num_classes: int = 10,
+    in_channels: int = 1,
+    residual: str = "sew",
+    **neurons: Any,
+) -> DigitsNet:
+    """`dsnn_digits` without its AAP."""
+    kit = dual_stream_kit(g, residual, False, Neurons(**neurons))
+    return DigitsNet(kit, blocks, channels, T, num_classes, in_channels)
+
+
+def sew_digits(
+    *,
+    blocks: int = 8,
+    channels: int = 16,
+    g: str = "ADD",
+    T: int = 4,
+    num_classes: int = 10,
+    in_channels: int = 1,
+    **neurons: Any,
+) -> DigitsNet:
+    """Of SEW blocks, g(SN(f(x)), x)."""
+    kit = Kit(Neurons(**neurons), connection(g))
+    return DigitsNet(kit, blocks, channels, T, num_classes, in_channels)
+
+
+def spiking_digits(
+    *,
+    blocks: int = 8,
+    channels: int = 16,
+    T: int = 4,
+    num_classes: int = 10,
+    in_channels: int = 1,
+    **neurons: Any,
+) -> DigitsNet:
+    """Of the blocks of Spiking ResNet, SN(f(x) + x)."""
+    return DigitsNet(Kit(Neurons(**neurons)), blocks, channels, T, num_classes, in_channels)

@@ -1,0 +1,45 @@
+"""The loss of dual-stream training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from syops.errors import SyopsTypeError, SyopsValueError
+from syops.models.parts import Streams
+
+
+def dst_loss(
+    outputs: Streams | Tensor,
+    target: Tensor,
+    criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+) -> Tensor:
+    """L = L_c(O_s, y) + L_c(O_a, y), Eq. (12); L_c(O, y) of a network with one stream.
+
+    Args:
+        outputs: what a bundled network returns: logits [N, classes], or both `Streams` of them.
+        target: labels [N].
+        criterion: L_c.
+
+    Raises:
+        SyopsTypeError: outputs of another kind.
+        SyopsValueError: labels that are no classes.
+    """
+    streams = outputs if isinstance(outputs, tuple) else (outputs,)
+    logits = [stream for stream in streams if stream is not None]
+    if not logits or not all(isinstance(stream, Tensor) for stream in logits):
+        raise SyopsTypeError(
+            f"outputs: expected logits or two streams of them, got {type(outputs).__name__}"
+        )
+    classes = logits[0].shape[-1]
+    if not target.is_floating_point() and target.numel():
+        low, high = (int(end) for end in target.aminmax())
+        if low < 0 or high >= classes:
+            raise SyopsValueError(
+                f"target: labels from {low} to {high}, but the network has the classes 0 to "
+                f"{classes - 1}"
+            )
+    losses = [criterion(stream, target) for stream in logits]
+    return losses[0] if len(losses) == 1 else losses[0] + losses[1]

@@ -1,0 +1,380 @@
+"""Dual-stream training: the loss, the transforms, the loop, checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import TensorDataset
+
+from syops import create_model
+from syops.errors import SyopsError, SyopsFileError, SyopsLookupError, SyopsValueError
+from syops.models import attach_aap, detach_aap, zero_init_residual
+from syops.models.parts import Streams
+from syops.training import (
+    RECIPES,
+    DivergedError,
+    Events,
+    Recipe,
+    digit_events,
+    digits,
+    dst_loss,
+    evaluate,
+    fit,
+    get_data,
+    get_recipe,
+    integrate,
+    random_temporal_delete,
+    saccade_events,
+    seed_everything,
+)
+
+QUICK = Recipe(epochs=3, lr=0.1, batch_size=16, T=2, clip=5.0)
+
+
+@pytest.fixture(autouse=True)
+def no_traces_of_seeding():
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def some_digits(n=48):
+    (x, y), (x_test, y_test) = digits()
+    return TensorDataset(x[:n], y[:n]), TensorDataset(x_test[:20], y_test[:20])
+
+
+def small(name="dsnn_digits", seed=0, **keywords):
+    seed_everything(seed)
+    return create_model(name, **{"blocks": 2, "channels": 4, "T": 2, **keywords})
+
+
+# The loss, Eq. (12)
+
+
+def test_the_loss_is_the_sum_of_both_streams():
+    spike, accumulated, y = torch.randn(5, 10), torch.randn(5, 10), torch.arange(5)
+    expected = -(spike.log_softmax(1)[range(5), y].mean())
+    assert torch.allclose(dst_loss(spike, y), expected)
+    assert torch.equal(dst_loss(Streams(spike, None), y), dst_loss(spike, y))
+    expected = expected - accumulated.log_softmax(1)[range(5), y].mean()
+    assert torch.allclose(dst_loss(Streams(spike, accumulated), y), expected)
+    squares = dst_loss(Streams(spike, accumulated), torch.zeros(5, 10), F.mse_loss)
+    assert torch.allclose(squares, spike.square().mean() + accumulated.square().mean())
+
+
+@pytest.mark.parametrize("label", [-1, 10])
+def test_labels_out_of_range_are_refused(label):
+    with pytest.raises(SyopsValueError, match=f"{label}.*classes 0 to 9"):
+        dst_loss(torch.randn(3, 10), torch.tensor([1, 2, label]))
+
+
+# Events
+
+
+def test_a_moving_edge_sends_events_of_both_polarities():
+    image = torch.zeros(12, 12)
+    image[4:8, 4:8] = 1
+    events = saccade_events(image)
+    assert torch.equal(events.t, events.t.sort().values)
+    assert set(events.p.tolist()) == {0, 1}
+    # Back at the start, every pixel has received as many events up as down, or one less.
+    net = torch.zeros(12, 12).index_put_((events.y, events.x), 2.0 * events.p - 1, accumulate=True)
+    assert net.abs().max() <= 1
+    assert not len(saccade_events(torch.zeros(5, 5)).t)
+
+
+def test_events_follow_the_model_of_the_pixel():
+    """Independent: one pixel at a time, one step at a time."""
+    from syops.training.events import _moved, saccade_path
+
+    image = torch.rand(6, 5, generator=torch.Generator().manual_seed(3))
+    seen = (0.1 + _moved(image, saccade_path(10, 2.0)).double()).log().tolist()
+    expected = []
+    for y in range(6):
+        for x in range(5):
+            level = seen[0][y][x]
+            for t in range(1, 11):
+                while abs(seen[t][y][x] - level) >= 0.4:
+                    up = seen[t][y][x] > level
+                    level += 0.4 if up else -0.4
+                    expected.append((t, x, y, int(up)))
+    found = saccade_events(image, steps=10)
+    assert sorted(expected) == sorted(zip(*(part.tolist() for part in found), strict=True))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 60), st.integers(1, 9), st.sampled_from(["number", "time"]), st.integers())
+def test_integration_loses_no_event(n, T, by, seed):
+    generator = torch.Generator().manual_seed(seed % 2**31)
+
+    def some(high):
+        return torch.randint(high, (n,), generator=generator)
+
+    events = Events(some(40).sort().values, some(4), some(3), some(2))
+    frames = integrate(events, T, (3, 4), by)
+    assert frames.shape == (T, 2, 3, 4)
+    whole = torch.zeros(2, 3, 4)
+    for x, y, p in zip(events.x, events.y, events.p, strict=True):
+        whole[p, y, x] += 1
+    assert torch.equal(frames.sum(0), whole)
+    if by == "number" and n >= T:
+        assert frames.sum((1, 2, 3))[:-1].tolist() == [n // T] * (T - 1)
+
+
+def test_integration_refuses_what_does_not_fit():
+    events = saccade_events(torch.eye(8))
+    for arguments in ((0, (8, 8)), (2, (4, 8)), (2, (8, 4)), (2, (8, 8), "count")):
+        with pytest.raises(SyopsValueError):
+            integrate(events, *arguments)
+    for image in (torch.zeros(2, 3, 4), 2 * torch.ones(3, 3), torch.full((2, 2), torch.nan)):
+        with pytest.raises(SyopsValueError, match="image"):
+            saccade_events(image)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 16), st.integers(-1, 18))
+def test_temporal_delete_keeps_the_order(T, kept):
+    frames = torch.arange(T).repeat_interleave(3).reshape(T, 3)
+    if not 1 <= kept <= T:
+        with pytest.raises(SyopsValueError, match="T_train"):
+            random_temporal_delete(frames, kept)
+        return
+    times = random_temporal_delete(frames, kept)[:, 0].tolist()
+    assert len(times) == kept
+    assert times == sorted(set(times))
+
+
+# Data and recipes
+
+
+def test_the_digits_are_split_evenly():
+    (x, y), (x_test, y_test) = digits()
+    assert (x.shape, x_test.shape) == ((1347, 1, 8, 8), (450, 1, 8, 8))
+    assert 0 == x.min() < x.max() == 1
+    assert y_test.bincount().min() >= 43
+    both = {row.numpy().tobytes() for row in x} & {row.numpy().tobytes() for row in x_test}
+    assert not both
+    again = digits()
+    assert torch.equal(again[1][0], x_test)
+
+
+def test_recorded_digits_are_frames_of_equally_many_events():
+    (x, y), _ = digit_events(4)
+    assert x.shape == (1347, 4, 2, 16, 16)
+    counts = x.sum((2, 3, 4))
+    assert torch.equal(counts[:, 0], counts[:, 2])
+    assert torch.equal(y, digits()[0][1])
+
+
+def test_recipes_are_those_of_table_5():
+    table = {name: (r.epochs, r.lr, r.batch_size, r.T) for name, r in RECIPES.items()}
+    assert table["imagenet"] == (320, 0.1, 128, 4)
+    assert table["dvsgesture"] == (192, 0.005, 16, 16)
+    assert table["cifar10dvs"] == (64, 0.01, 16, 16)
+    assert table["cifar100"] == (310, 5e-4, 128, 4)
+    assert RECIPES["dvsgesture"].T_train == 12
+    optimizer = RECIPES["dvsgesture"].make_optimizer(torch.nn.Linear(1, 1))
+    schedule = RECIPES["dvsgesture"].make_schedule(optimizer)
+    rates = []
+    for _ in range(192):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([0.005] * 64 + [0.0005] * 64 + [0.00005] * 64)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"T_train": 17}, {"epochs": 0}, {"lr": 0.0}, {"schedule": "linear"}, {"optimizer": "adam"},
+     {"clip": -1.0}, {"batch_size": 0}],
+)  # fmt: skip
+def test_recipes_refuse_what_cannot_be(wrong):
+    with pytest.raises(SyopsValueError, match=next(iter(wrong))):
+        dataclasses.replace(RECIPES["dvsgesture"], **wrong)
+
+
+def test_unknown_names_and_missing_folders(tmp_path):
+    with pytest.raises(SyopsLookupError, match="did you mean 'imagenet'"):
+        get_recipe("imagnet")
+    with pytest.raises(SyopsLookupError, match="digits"):
+        get_data("mnist", 4)
+    for name in ("imagenet", "dvsgesture", "cifar10dvs", "cifar100"):
+        with pytest.raises(SyopsFileError, match="--data"):
+            get_data(name, 4)
+        with pytest.raises(SyopsFileError, match="does not exist"):
+            get_data(name, 4, tmp_path / "none")
+
+
+# The loop
+
+
+def test_it_learns():
+    train, test = some_digits(1200)
+    model = small("sew_digits", channels=8)
+    epochs = fit(model, train, test, dataclasses.replace(QUICK, epochs=6), name="sew_digits")
+    assert epochs[-1].loss < 0.5 * epochs[0].loss
+    assert [e.epoch for e in epochs] == list(range(6))
+    assert epochs[-1].accuracy == evaluate(model, test)
+    right = 0
+    model.eval()
+    for x, y in zip(*test.tensors, strict=True):
+        right += int(model(x[None]).argmax() == y)
+    assert epochs[-1].accuracy == {"spike": right / 20}
+
+
+def test_after_a_kill_the_losses_are_the_same_to_the_last_bit(tmp_path):
+    train, test = some_digits()
+    whole = fit(small(), train, test, QUICK, name="x", folder=tmp_path / "whole")
+
+    class Killed(BaseException):
+        pass
+
+    class Deadly(TensorDataset):
+        """Ends the process's training in the middle of its second epoch."""
+
+        reads = 0
+
+        def __getitem__(self, index):
+            self.reads += 1
+            if self.reads == 70:
+                raise Killed
+            return super().__getitem__(index)
+
+    with pytest.raises(Killed):
+        fit(small(), Deadly(*train.tensors), test, QUICK, name="x", folder=tmp_path / "cut")
+    told = json.loads((tmp_path / "cut" / "history.json").read_text())
+    assert len(told["epochs"]) == 1
+    resumed = small(seed=77)  # other weights: all of them come from the checkpoint
+    rest = fit(resumed, train, test, QUICK, name="x", folder=tmp_path / "cut", resume=True)
+    assert [e.losses for e in rest] == [e.losses for e in whole]
+    assert [e.accuracy for e in rest] == [e.accuracy for e in whole]
+    assert [e.lr for e in rest] == [e.lr for e in whole]
+    assert sorted(p.name for p in (tmp_path / "cut").iterdir()) == ["checkpoint.pt", "history.json"]
+
+
+def test_checkpoints_of_other_trainings_are_refused(tmp_path):
+    train, test = some_digits()
+    one = dataclasses.replace(QUICK, epochs=1)
+    fit(small(), train, test, one, name="dsnn_digits", folder=tmp_path)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    def again(recipe=one, name="dsnn_digits", **keywords):
+        fit(small(), train, test, recipe, name=name, folder=tmp_path, **keywords)
+
+    with pytest.raises(SyopsFileError, match="holds a checkpoint already"):
+        again()
+    with pytest.raises(SyopsValueError, match="its name is 'dsnn_digits', not 'sew_digits'"):
+        again(name="sew_digits", resume=True)
+    with pytest.raises(SyopsValueError, match="its seed is 0, not 1"):
+        again(seed=1, resume=True)
+    with pytest.raises(SyopsValueError, match="its recipe is"):
+        again(recipe=dataclasses.replace(one, lr=0.2), resume=True)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    (tmp_path / "checkpoint.pt").write_bytes(before[:100])
+    with pytest.raises(SyopsFileError, match="damaged"):
+        again(resume=True)
+    with pytest.raises(SyopsFileError, match="nothing to resume"):
+        fit(small(), train, test, one, name="x", folder=tmp_path / "other", resume=True)
+
+
+def test_a_loss_that_is_no_number_ends_it(tmp_path):
+    train, test = some_digits()
+    broken = TensorDataset(train.tensors[0].clone(), train.tensors[1])
+    fit(small(), train, test, dataclasses.replace(QUICK, epochs=1), name="x", folder=tmp_path)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    model = small()
+    torch.nn.init.constant_(model.fc.weight, float("nan"))
+    with pytest.raises(DivergedError, match=r"epoch 0, step 0.*learning rate"):
+        fit(model, broken, test, QUICK, name="x", folder=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert issubclass(DivergedError, SyopsError)
+
+
+def test_bad_data_is_refused():
+    train, test = some_digits()
+    with pytest.raises(SyopsValueError, match="training set is empty"):
+        fit(small(), TensorDataset(torch.zeros(0, 1, 8, 8)), test, QUICK, name="x")
+    wrong = TensorDataset(train.tensors[0], train.tensors[1] + 5)
+    with pytest.raises(SyopsValueError, match="classes 0 to 9"):
+        fit(small(), wrong, test, QUICK, name="x")
+
+
+def test_events_are_thinned_in_training_only():
+    frames = torch.rand(6, 5, 2, 8, 8).round()  # [N, T, ...]
+    data = TensorDataset(frames, torch.arange(6))
+    seen = []
+    model = small(in_channels=2)
+    model.register_forward_pre_hook(lambda module, args: seen.append(tuple(args[0].shape)))
+    recipe = Recipe(epochs=1, lr=0.1, batch_size=6, T=5, T_train=3)
+    fit(model, data, data, recipe, name="x", events=True)
+    assert seen == [(3, 6, 2, 8, 8), (5, 6, 2, 8, 8)]
+
+
+def test_mixed_precision_runs():
+    train, test = some_digits()
+    one = dataclasses.replace(QUICK, epochs=1)
+    plain = fit(small(), train, test, one, name="x")
+    mixed = fit(small(), train, test, one, name="x", amp=True)
+    assert plain[0].losses != mixed[0].losses
+    assert plain[0].losses[0] == pytest.approx(mixed[0].losses[0], rel=0.2)
+
+
+# What the paper proves, on real digits
+
+
+@pytest.mark.parametrize("g", ["IAND", "OR", "XOR"])
+def test_with_identity_mapping_the_gradient_of_the_aap_is_one(g):
+    """§4.3: the derivative of a_{l+k} by a_l is 1, and Eq. (14): that of o_{l+k} by o_l, too."""
+    model = create_model("dsnn_digits", blocks=12, channels=4, g=g)
+    zero_init_residual(model)
+    x = digits()[1][0][:8]
+    kept = []
+    model.layer1[0].register_forward_hook(lambda m, args, out: kept.append(out))
+    model.layer1[5].register_forward_hook(lambda m, args, out: kept.append(out))
+    model(x)
+    first, last = kept
+    for stream in ("spike", "accumulated"):
+        start, end = getattr(first, stream), getattr(last, stream)
+        assert torch.equal(start, end)
+        (gradient,) = torch.autograd.grad(end.sum(), start, retain_graph=True)
+        assert torch.equal(gradient, torch.ones_like(start))
+
+
+def test_the_gradient_of_spiking_neurons_is_a_product_of_surrogates():
+    """Eq. (13) on real spikes: IF neurons after the sums, identity mapping, alpha = 2.
+
+    At rest in front of each step, 1 gives sigma'(0) = 1 and 0 gives sigma'(-1) = 0.092.
+    """
+    model = create_model("dsnn_digits", blocks=8, channels=4, T=1, residual="spiking")
+    zero_init_residual(model)
+    kept = []
+    model.layer1[0].register_forward_hook(lambda m, args, out: kept.append(out))
+    model.layer1[3].register_forward_hook(lambda m, args, out: kept.append(out))
+    model(digits()[1][0][:8])
+    first, last = kept
+    (gradient,) = torch.autograd.grad(last.spike.sum(), first.spike, retain_graph=True)
+    slope = 2 / (2 * (1 + (torch.pi / 2 * 2 * (first.spike.detach() - 1)) ** 2))
+    assert torch.allclose(gradient, slope**3)
+    assert {0.0, 1.0} == set(first.spike.unique().tolist())
+    (gradient,) = torch.autograd.grad(last.accumulated.sum(), first.accumulated)
+    assert torch.equal(gradient, torch.ones_like(gradient))
+
+
+def test_a_trained_network_without_its_aap_sends_the_same_spikes():
+    train, test = some_digits(200)
+    model = small(blocks=4, channels=8)
+    fit(model, train, test, QUICK, name="x")
+    x = test.tensors[0]
+    with torch.no_grad():
+        both = model.eval()(x)
+        alone = detach_aap(model).eval()(x)
+        again = attach_aap(detach_aap(model)).eval()(x)
+    assert torch.equal(both.spike, alone)
+    assert torch.equal(both.spike, again.spike)
+    assert evaluate(model, test)["spike"] == evaluate(detach_aap(model), test)["spike"]
