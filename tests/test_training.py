@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -378,3 +381,53 @@ def test_a_trained_network_without_its_aap_sends_the_same_spikes():
     assert torch.equal(both.spike, alone)
     assert torch.equal(both.spike, again.spike)
     assert evaluate(model, test)["spike"] == evaluate(detach_aap(model), test)["spike"]
+
+
+# The command
+
+
+def command(folder, *args):
+    script = Path(__file__).parent.parent / "examples" / "train_dst.py"
+    small = ("--set", "blocks=1", "--set", "channels=2", "--recipe", "T=1")
+    done = subprocess.run(
+        [sys.executable, script, "--folder", folder, "--device", "cpu", *small, *args],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    lines = [line for line in done.stderr.splitlines() if "triton" not in line.lower()]
+    return done.returncode, done.stdout, lines
+
+
+def test_the_command_trains_resumes_and_writes_weights(tmp_path):
+    digits_of = ("--dataset", "digits", "--model", "fsnn_digits")
+    status, out, errors = command(tmp_path / "a", *digits_of, "--recipe", "epochs=1")
+    assert status == 0, errors
+    assert "epoch 0: loss" in out
+    weights = tmp_path / "a" / "weights.safetensors"
+    model = create_model("fsnn_digits", blocks=1, channels=2, T=1, weights=weights)
+    share = evaluate(model, TensorDataset(*digits()[1]))["spike"]
+    assert f"weights.safetensors: spike {share:.2%}" in out
+    before = weights.read_bytes()
+    status, out, errors = command(tmp_path / "a", *digits_of, "--recipe", "epochs=1")
+    assert (status, out, len(errors)) == (2, "", 1)
+    assert "resume it" in errors[0]
+    status, out, _ = command(tmp_path / "a", *digits_of, "--recipe", "epochs=1", "--resume")
+    assert (status, weights.read_bytes()) == (0, before)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--dataset", "imagenet", "--model", "fsnn_digits"), "--data FOLDER"),
+        (
+            ("--dataset", "dvsgesture", "--model", "fsnn_digits", "--recipe", "T_train=20"),
+            "T_train",
+        ),
+        (("--dataset", "digits", "--model", "fsn_digits"), "did you mean"),
+        (("--dataset", "digits", "--model", "fsnn_digits", "--recipe", "speed=2"), "'speed'"),
+    ],
+)
+def test_the_command_refuses_in_one_line(tmp_path, args, message):
+    status, out, errors = command(tmp_path / "new", *args)
+    assert (status, out, len(errors)) == (2, "", 1), errors
+    assert message in errors[0]
+    assert not (tmp_path / "new").exists()
