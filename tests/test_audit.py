@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from spikingjelly.activation_based import base, neuron
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -213,6 +214,11 @@ def test_spikformer_notes_the_operand_that_is_no_spike():
         (lambda net, s: s.mean(0, keepdim=True), "real", "analog", "mean in the model"),
         (lambda net, s: s + net.bias, "real", "analog", "add in the model"),
         (lambda net, s: s * net.one, "{0,a}", "spike", None),
+        (lambda net, s: (s * net.bias).round().clamp(-1, 3), "{-1..3}", "graded", "clamp in"),
+        (lambda net, s: F.relu6((s * net.bias).floor()), "{0..6}", "graded", "hardtanh in"),
+        (lambda net, s: (s * net.bias).round().clamp(0, 1), "{0,1}", "spike", None),
+        (lambda net, s: (s * net.bias).round().clamp(min=0), "integers", "graded", "clamp"),
+        (lambda net, s: (s * net.bias).round().clamp(0, 2.5), "real", "analog", "clamp in"),
         (lambda net, s: s.clone().add_(s.roll(1)), "{0,1,2}", "graded", "add in the model"),
     ],
 )

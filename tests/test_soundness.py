@@ -136,6 +136,7 @@ MOVING: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
     "max of a row": lambda a, b, c, k: a.max(0, keepdim=True).values,
     "sorted": lambda a, b, c, k: a.sort(-1).values,
     "counted": lambda a, b, c, k: a.sum(0, keepdim=True),
+    "counted and cut off": lambda a, b, c, k: a.sum(0, keepdim=True).round().clamp(-1, k),
     "running": lambda a, b, c, k: a.cumsum(-1),
     "any": lambda a, b, c, k: a.any(0, keepdim=True),
     "put a row": lambda a, b, c, k: put(a, 0, b[0]),

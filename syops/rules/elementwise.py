@@ -119,6 +119,13 @@ def converted(source: Tensor, known: Signal, out: Tensor, atoms: Atoms) -> Signa
     return ANALOG if values is None else Table(known.atoms, values)
 
 
+CLAMPS = {
+    "clamp": ("min", "max"),
+    "clamp_min": ("min", ""),
+    "clamp_max": ("", "max"),
+    "hardtanh": ("min_val", "max_val"),
+}
+"""Operators that cut off at the ends that these arguments give."""
 SIGN_LIKE = {"sign": (-1, 0, 1), "sgn": (-1, 0, 1)}
 
 
@@ -137,6 +144,8 @@ def _opaque(call: Call, name: str, signals: Sequence[Signal]) -> Signal:
         return call.atoms.joined((step, signals[1]))
     if _rounds(call, name):
         return INTEGER
+    if name in CLAMPS and signals == [INTEGER]:
+        return _clamped(call, *CLAMPS[name])
     if ANALOG in signals or LEARNED in signals:
         return ANALOG
     if UNKNOWN in signals:
@@ -154,6 +163,16 @@ def _rounds(call: Call, name: str) -> bool:
     return name in ("floor", "ceil", "trunc", "fix", "floor_divide") or (
         name == "round" and not call.kwargs.get("decimals")
     )
+
+
+def _clamped(call: Call, lowest: str, highest: str) -> Signal:
+    """Whole numbers between whole ends: finitely many, if both ends are given."""
+    low, high = call.arg(lowest), call.arg(highest)
+    if not all(end is None or float(end).is_integer() for end in (low, high)):
+        return ANALOG
+    if low is None or high is None or high - low >= MAX_VALUES:
+        return INTEGER
+    return call.atoms.fresh(range(int(min(low, high)), int(high) + 1))
 
 
 def _scaled(call: Call, name: str, tensors: list[Tensor], signals: list[Signal]) -> Signal:
