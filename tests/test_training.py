@@ -16,9 +16,15 @@ from hypothesis import strategies as st
 from torch.utils.data import TensorDataset
 
 from syops import create_model
-from syops.errors import SyopsError, SyopsFileError, SyopsLookupError, SyopsValueError
+from syops.errors import (
+    SyopsError,
+    SyopsFileError,
+    SyopsLookupError,
+    SyopsTypeError,
+    SyopsValueError,
+)
 from syops.models import attach_aap, detach_aap, zero_init_residual
-from syops.models.parts import Streams
+from syops.models.parts import Streams, reset_neurons
 from syops.training import (
     RECIPES,
     DivergedError,
@@ -32,6 +38,7 @@ from syops.training import (
     get_data,
     get_recipe,
     integrate,
+    probe_blocks,
     random_temporal_delete,
     saccade_events,
     seed_everything,
@@ -381,6 +388,50 @@ def test_a_trained_network_without_its_aap_sends_the_same_spikes():
     assert torch.equal(both.spike, alone)
     assert torch.equal(both.spike, again.spike)
     assert evaluate(model, test)["spike"] == evaluate(detach_aap(model), test)["spike"]
+
+
+# Block by block (Figures 5 to 8)
+
+
+@pytest.mark.parametrize("residual", ["sew", "spiking"])
+def test_probes_are_the_rates_and_gradients_of_the_blocks(residual):
+    """Against a pass written out by hand, block by block."""
+    model = create_model("dsnn_digits", blocks=4, channels=4, T=2, residual=residual)
+    (x, y), _ = digits()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model.eval()
+    found = probe_blocks(model, x[:16], y[:16])
+    assert not any(part.training for part in model.modules())
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+    assert not any(part._forward_hooks for part in model.modules())
+    model.train()
+    reset_neurons(model)
+    current = model.bn1(model.conv1(x[None, :16])).expand(2, -1, -1, -1, -1)
+    streams = Streams(*[model.sn1(current)] * 2)
+    expected, sums = [], []
+    for block in (*model.layer1, *model.layer2):
+        shortcut = block.downsample(streams.spike)
+        s = block.f(streams.spike) if residual == "spiking" else block.sn(block.f(streams.spike))
+        o = block.sn(s + shortcut) if residual == "spiking" else block.g(s, shortcut)
+        streams = Streams(o, s + block.aap(streams.accumulated))
+        sums.append(s)
+        expected.append((o, s))
+    loss = dst_loss(Streams(*map(model.classify, streams)), y[:16])
+    gradients = torch.autograd.grad(loss, sums)
+    assert [probe.path for probe in found] == ["layer1.0", "layer1.1", "layer2.0", "layer2.1"]
+    for probe, (o, s), gradient in zip(found, expected, gradients, strict=True):
+        assert probe.rate_o == pytest.approx(float((o != 0).double().mean()))
+        assert probe.gradient == pytest.approx(float(gradient.norm()), rel=1e-5)
+        if residual == "spiking":
+            assert probe.rate_s is None
+        else:
+            assert probe.rate_s == pytest.approx(float((s != 0).double().mean()))
+
+
+def test_only_residual_networks_have_blocks():
+    with pytest.raises(SyopsTypeError, match="no residual blocks"):
+        probe_blocks(torch.nn.Linear(3, 3), torch.zeros(1, 3), torch.zeros(1).long())
 
 
 # The command

@@ -9,11 +9,13 @@ from syops.training.events import (
 )
 from syops.training.loop import DivergedError, Epoch, evaluate, fit, seed_everything
 from syops.training.loss import dst_loss
+from syops.training.probes import BlockProbe, probe_blocks
 from syops.training.recipes import RECIPES, Recipe, get_recipe
 
 __all__ = [
     "EVENT_SETS",
     "RECIPES",
+    "BlockProbe",
     "DivergedError",
     "Epoch",
     "Events",
@@ -26,6 +28,7 @@ __all__ = [
     "get_data",
     "get_recipe",
     "integrate",
+    "probe_blocks",
     "random_temporal_delete",
     "saccade_events",
     "seed_everything",
