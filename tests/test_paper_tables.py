@@ -93,6 +93,8 @@ def small(name: str) -> tuple[dict, tuple[int, ...], int]:
         return {"T": 2}, (1, 3, 64, 64), 0
     if name.startswith("spikformer"):
         return {"T": 2, "depth": 1}, (1, 3, 32, 32), 0
+    if name.endswith("digits"):
+        return {"T": 2}, (1, 1, 8, 8), 0
     return ({} if name.startswith("resnet") else {"T": 2}), (1, 3, 32, 32), 0
 
 
