@@ -1,0 +1,176 @@
+"""``syops run``: a network on an input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from syops.cli.networks import named, sample_shape, silence_torch
+from syops.cli.options import (
+    BATCH_DIM,
+    DEPTH,
+    ENERGY,
+    FILE,
+    FOLD_BN,
+    FORMAT,
+    GRADED,
+    KEYWORDS,
+    MODEL,
+    OUTPUT,
+    TIME_STEPS,
+    Shape,
+    signal_option,
+)
+from syops.cli.output import check_form, emit, note, rendered
+from syops.errors import SyopsValueError
+from syops.models import list_models
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from syops.loading import Inputs
+
+ARRAYS = (".npy", ".npz", ".pt", ".pth")
+
+
+@click.command()
+@MODEL
+@KEYWORDS
+@click.option(
+    "--weights", type=FILE, metavar="FILE",
+    help="State dict to load, from torch.save or .safetensors. Without it the weights are seeded "
+    "random ones, and a bundled network's BatchNorms are calibrated on the input.",
+)  # fmt: skip
+@click.option(
+    "--input", "input_path", type=FILE, metavar="FILE",
+    help="A .npy, .npz or .pt file as the model takes it (several arrays: its arguments, by name "
+    "or position), or an image, which is resized, cropped and normalised as for ImageNet. "
+    "Default: the sample photograph that matplotlib ships.",
+)  # fmt: skip
+@click.option(
+    "--input-shape", "shape", type=Shape(), metavar="C,H,W",
+    help="What the image is made to fit: C,H,W or N,C,H,W with C 3, or 1 for grey. Any other shape "
+    "gives seeded random values instead of the photograph; one size or three are those of a "
+    "sample, two or more than three those of a batch, such as T,N,C,H,W.  [default: 3,224,224, and "
+    "for a bundled network what the paper feeds it]",
+)  # fmt: skip
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), metavar="N",
+    help="Samples per forward pass. A single image is repeated N times; an input with more "
+    "samples is counted in several passes.  [default: all at once]",
+)  # fmt: skip
+@BATCH_DIM
+@TIME_STEPS
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="SEED",
+    help="Seed of initial weights and random inputs.",
+)  # fmt: skip
+@FOLD_BN
+@ENERGY
+@GRADED
+@signal_option("auto")
+@click.option(
+    "--ac", type=click.Choice(["rate", "events"]), default="rate",
+    help="ACs that are priced: firing rate x dense count, or the synapses that spikes reached.",
+)  # fmt: skip
+@DEPTH
+@FORMAT
+@OUTPUT
+def run(
+    model: str,
+    keywords: tuple[tuple[str, Any], ...],
+    weights: Path | None,
+    input_path: Path | None,
+    shape: tuple[int, ...] | None,
+    batch_size: int | None,
+    batch_dim: int,
+    seed: int,
+    depth: int | None,
+    style: str,
+    output: Path | None,
+    **counting: Any,
+) -> None:
+    """Count MODEL on an input and price it.
+
+    MODEL is a bundled network (see 'syops models') or package.module:callable, a function or
+    class, in the current directory or installed, that builds a torch.nn.Module.
+    """
+    check_form(style, depth, output)
+
+    import torch
+
+    from syops.api import get_model_syops
+    from syops.loading import load_model
+    from syops.models import calibrate
+    from syops.models.weights import load_weights
+
+    silence_torch()
+    torch.manual_seed(seed)
+    network = load_model(model, dict(keywords))
+    if weights is not None:
+        load_weights(network, weights)
+    bundled = model in list_models()
+    default = sample_shape(model, keywords)
+    inputs = _read_input(network, input_path, shape, default, batch_size, seed)
+    batches = _split(inputs, batch_size, batch_dim)
+    if weights is None and bundled:
+        note(
+            "without --weights, firing rates are those of untrained weights, not representative; "
+            "BatchNorm statistics are calibrated on the input, so that deep layers fire at all"
+        )
+        first = batches[0] if isinstance(batches, list) else batches
+        calibrate(network, cast("Tensor", first))
+    elif weights is None:
+        note(
+            "without --weights, firing rates are not representative unless MODEL loads trained "
+            "weights itself"
+        )
+    report = get_model_syops(network, batches, batch_dim=batch_dim, **counting)
+    emit(rendered(named(report, model), style, depth), output)
+
+
+def _read_input(
+    network: nn.Module,
+    path: Path | None,
+    shape: tuple[int, ...] | None,
+    default: tuple[int, ...],
+    batch_size: int | None,
+    seed: int,
+) -> Inputs:
+    """The arrays of a file, an image, or random values, in the dtype of the model's weights."""
+    import torch
+
+    from syops.arguments import weight_dtype
+    from syops.loading import photograph, read_arrays, read_image
+
+    dtype = weight_dtype(network)
+    if path is not None and path.suffix.lower() in ARRAYS:
+        if shape is not None:
+            raise SyopsValueError(f"--input-shape does not apply to {path}, which has one")
+        return read_arrays(path, dtype)
+    shape = shape or default
+    if len(shape) in (1, 3):
+        shape = (batch_size or 1, *shape)
+    if len(shape) == 4 and shape[1] in (1, 3):
+        image = read_image(path or photograph(), *shape[1:])
+        return image.to(dtype).repeat(shape[0], 1, 1, 1)
+    if path is not None:
+        raise SyopsValueError(
+            f"--input-shape for the image {path} must be C,H,W or N,C,H,W with C 1 or 3"
+        )
+    note(f"the input is random, of shape {list(shape)}")
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def _split(inputs: Inputs, batch_size: int | None, batch_dim: int) -> Inputs | list[Tensor]:
+    if batch_size is None:
+        return inputs
+    if isinstance(inputs, tuple | dict):
+        raise SyopsValueError("--batch-size needs an input of one tensor")
+    if not -inputs.dim() <= batch_dim < inputs.dim():
+        raise SyopsValueError(
+            f"--batch-dim {batch_dim}: the input has the shape {list(inputs.shape)}"
+        )
+    return list(inputs.split(batch_size, batch_dim))

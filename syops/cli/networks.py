@@ -1,0 +1,54 @@
+"""MODEL, as several commands take it."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from syops.models import input_shape, list_models
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from syops.audit import Audit
+    from syops.report import Report
+
+    Result = TypeVar("Result", Report, Audit)
+
+
+def silence_torch() -> None:
+    """spikingjelly registers GPU kernels, and torch misses Triton aloud where there is no GPU."""
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
+
+
+def structure(model: str, keywords: tuple[tuple[str, Any], ...]) -> nn.Module:
+    """A network of which no values are wanted."""
+    import torch
+
+    from syops.loading import load_model
+
+    silence_torch()
+    with torch.device("meta") if model in list_models() else nullcontext():
+        return load_model(model, dict(keywords))
+
+
+def sample_shape(model: str, keywords: tuple[tuple[str, Any], ...]) -> tuple[int, ...]:
+    """Sizes of one sample, unless the user says otherwise."""
+    if model in list_models():
+        return input_shape(model, dict(keywords).get("in_channels"))
+    return 3, 224, 224
+
+
+def sizes(
+    model: str, keywords: tuple[tuple[str, Any], ...], shape: tuple[int, ...] | None
+) -> tuple[int, ...]:
+    """Sizes of a batch; of a sample that is alone in it, if that is what the user gave."""
+    shape = shape or sample_shape(model, keywords)
+    return (1, *shape) if len(shape) in (1, 3) else shape
+
+
+def named(result: Result, model: str) -> Result:
+    """Under the name of the bundled network, since several of them share a class."""
+    return replace(result, model=model) if model in list_models() else result

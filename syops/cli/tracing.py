@@ -1,0 +1,102 @@
+"""``syops bounds`` and ``syops audit``: what the architecture alone determines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from syops.cli.networks import named, sizes, structure
+from syops.cli.options import (
+    BATCH_DIM,
+    DEPTH,
+    ENERGY,
+    FOLD_BN,
+    FORMAT,
+    GRADED,
+    KEYWORDS,
+    MODEL,
+    OUTPUT,
+    SHAPE,
+    TIME_STEPS,
+    signal_option,
+)
+from syops.cli.output import check_form, emit, rendered
+
+
+@click.command()
+@MODEL
+@KEYWORDS
+@SHAPE
+@signal_option()
+@BATCH_DIM
+@TIME_STEPS
+@FOLD_BN
+@ENERGY
+@GRADED
+@DEPTH
+@FORMAT
+@OUTPUT
+def bounds(
+    model: str,
+    keywords: tuple[tuple[str, Any], ...],
+    shape: tuple[int, ...] | None,
+    depth: int | None,
+    style: str,
+    output: Path | None,
+    **counting: Any,
+) -> None:
+    """Tell what MODEL can cost at all: operations and energy at firing rates from 0 to 1.
+
+    Needs no data and no weights. MODEL is a bundled network (see 'syops models') or
+    package.module:callable, a function or class that builds a torch.nn.Module.
+    """
+    check_form(style, depth, output)
+    from syops.api import get_model_bounds
+
+    network = structure(model, keywords)
+    report = get_model_bounds(network, sizes(model, keywords, shape), **counting)
+    emit(rendered(named(report, model), style, depth), output)
+
+
+@click.command()
+@MODEL
+@KEYWORDS
+@SHAPE
+@signal_option()
+@BATCH_DIM
+@FOLD_BN
+@click.option(
+    "--allow", type=click.Choice(["first", "last", "none"]), multiple=True,
+    default=["first", "last"],
+    help="Layers that need not be spike-only, in the order of execution. Repeatable.",
+)  # fmt: skip
+@click.option("--format", "style", type=click.Choice(["table", "json"]), default="table")
+@OUTPUT
+def audit(
+    model: str,
+    keywords: tuple[tuple[str, Any], ...],
+    shape: tuple[int, ...] | None,
+    allow: tuple[str, ...],
+    style: str,
+    output: Path | None,
+    **tracing: Any,
+) -> None:
+    """Prove that only spikes reach the synapses of MODEL, or say what else does, and why.
+
+    Needs no data and no weights. Exit status: 0 if the network is spike-only, 1 if it is not, 2
+    if it cannot be told. MODEL is a bundled network (see 'syops models') or
+    package.module:callable, a function or class that builds a torch.nn.Module.
+    """
+    if "none" in allow and len(allow) > 1:
+        raise click.UsageError("--allow none goes with no other --allow")
+    check_form(style, None, output)
+    from syops.api import check_full_spike
+
+    network = structure(model, keywords)
+    ends = [end for end in allow if end != "none"]
+    found = check_full_spike(network, sizes(model, keywords, shape), allow=ends, **tracing)
+    found = named(found, model)
+    emit(f"{found.to_json() if style == 'json' else found}\n", output)
+    click.get_current_context().exit(0 if found.full_spike else 1)
