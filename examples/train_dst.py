@@ -23,6 +23,7 @@ import torch
 from safetensors.torch import save_file
 
 from syops import SyopsError, create_model
+from syops.files import write_whole
 from syops.models import attach_aap, detach_aap
 from syops.training import (
     EVENT_SETS,
@@ -35,7 +36,7 @@ from syops.training import (
     get_recipe,
     seed_everything,
 )
-from syops.training.checkpoint import refuse_to_overwrite, write_whole
+from syops.training.checkpoint import refuse_to_overwrite
 
 HELP = __doc__.replace("\n\n    ", "\n\n\b\n    ", 1)
 

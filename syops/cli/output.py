@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from syops.errors import SyopsFileError
+from syops.files import check_writable, write_text
 
 if TYPE_CHECKING:
     from syops.report import Report
@@ -25,14 +23,14 @@ def check_form(style: str, depth: int | None, output: Path | None) -> None:
     if style == "json" and depth is not None:
         raise click.UsageError("--depth does not apply to --format json, which holds every layer")
     if output is not None:
-        _check_writable(output)
+        check_writable(output)
 
 
 def emit(text: str, output: Path | None) -> None:
     if output is None:
         click.echo(text, nl=False)
     else:
-        _write(output, text)
+        write_text(output, text)
 
 
 def rendered(report: Report, style: str, depth: int | None) -> str:
@@ -51,28 +49,3 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     aligned = ("left", "right", "right", "left")[: len(headings)]
     return tabulate(rows, headings, disable_numparse=True, colalign=aligned)
-
-
-def _check_writable(path: Path) -> None:
-    """Find out before the count rather than after it."""
-    if path.exists() and not path.is_file():
-        raise SyopsFileError(f"cannot write {path}: not a regular file")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise SyopsFileError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _write(path: Path, text: str) -> None:
-    """Write all or nothing."""
-    target = path.resolve()
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        try:
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise SyopsFileError(f"cannot write {path}: {error.strerror}") from error

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from syops.errors import SyopsFileError, SyopsValueError, first_line
+from syops.errors import SyopsFileError, SyopsValueError
+from syops.files import write_whole
 
 NAME = "checkpoint.pt"
-
-
-def write_whole(path: Path, write: Any) -> None:
-    """Let ``write(partial)`` write a file beside ``path``, and put it in its place.
-
-    Raises:
-        SyopsFileError: it cannot be written; what was at ``path`` before still is.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(partial)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError
-        raise SyopsFileError(f"cannot write {path}: {first_line(error)}") from error
 
 
 def save(folder: Path, identity: Mapping[str, Any], content: Mapping[str, Any]) -> None:
@@ -41,7 +23,12 @@ def save(folder: Path, identity: Mapping[str, Any], content: Mapping[str, Any]) 
         content: state dicts and plain data.
     """
     both = {"identity": dict(identity), "content": dict(content)}
-    write_whole(folder / NAME, lambda partial: torch.save(both, partial))
+
+    def write(partial: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(both, partial)
+
+    write_whole(folder / NAME, write)
 
 
 def refuse_to_overwrite(folder: Path) -> None:

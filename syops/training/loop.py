@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset
 from tqdm import tqdm
 
 from syops.errors import SyopsError, SyopsValueError
+from syops.files import write_text
 from syops.models.parts import Streams
 from syops.training import checkpoint
 from syops.training.events import random_temporal_delete
@@ -205,9 +206,7 @@ def _save(folder: Path, identity: dict[str, Any], parts: dict[str, Any], done: l
     states = {key: part.state_dict() for key, part in parts.items()}
     checkpoint.save(folder, identity, {**states, "rng": torch.get_rng_state(), "epochs": epochs})
     text = json.dumps({**identity, "epochs": epochs}, indent=1) + "\n"
-    checkpoint.write_whole(
-        folder / "history.json", lambda partial: partial.write_text(text, encoding="utf-8")
-    )
+    write_text(folder / "history.json", text)
 
 
 def _batches(
