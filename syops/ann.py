@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from syops import shadow
 from syops.errors import first_line
-from syops.frameworks import NeuronSignal
-from syops.ledger import Ledger
-from syops.rules import Call, Normalisation, Product, find
+from syops.forward import call_site
+from syops.frameworks import Lending, NeuronSignal
+from syops.ledger import COUNTED, Ledger, Row
+from syops.rules import Call, Normalisation, Product, Tally, find
 from syops.rules.base import tensors_in
-from syops.signals import ANALOG, Atoms, Signal
+from syops.signals import ANALOG, LEARNED, Atoms, Signal
+from syops.tensors import storage_of
+
+Counted = tuple[tuple[Row, Hashable], ...]
+"""The rows of a call, each with its call site."""
 
 
-class AnnMacs:
-    """Adds up the MACs of the ANN over batches, traced once for each shape of batch.
+class AnnCounts:
+    """Adds up the rows of the ANN over batches, traced once for each shape of batch.
 
-    ``total`` is None where it cannot be known, and ``note`` says why.
+    ``rows`` are None where they cannot be known, and ``note`` says why.
 
     Args:
         model: the network.
@@ -42,15 +47,19 @@ class AnnMacs:
         self._steps = steps
         self._batch_dim = batch_dim
         self._neurons = neurons
-        self._by_shape: dict[tuple[Any, ...], int] = {}
+        self._by_shape: dict[tuple[Any, ...], Counted] = {}
+        self._ledger: Ledger | None = None if steps is None else Ledger()
         self._snn_macs = 0
         self._shadow: nn.Module | None = None
-        self.total: int | None = None if steps is None else 0
         self.note = ""
+
+    @property
+    def rows(self) -> tuple[Row, ...] | None:
+        return None if self._ledger is None else self._ledger.rows
 
     def prepare(self, shapes: Shapes) -> None:
         """Copy the model, its states being fresh, if a batch of new shapes will need it."""
-        if self.total is None or _key(shapes) in self._by_shape:
+        if self._ledger is None or _key(shapes) in self._by_shape:
             return
         try:
             self._shadow = shadow.shadow(self._model, self._neurons)
@@ -59,26 +68,26 @@ class AnnMacs:
 
     def add(self, shapes: Shapes, ledger: Ledger) -> None:
         """A batch was counted: ``shapes`` is what the model was called with, on ``meta``."""
-        if self.total is None or self._steps is None:
+        if self._ledger is None or self._steps is None:
             return
         rows = ledger.rows
         before, self._snn_macs = self._snn_macs, sum(row.dense_mac for row in rows)
         key = _key(shapes)
         if self._shadow is not None:
-            unfolded = {row.path for row in rows if row.kind == "norm" and row.mac}
             copied, self._shadow = self._shadow, None
-            macs, why = one_step_macs(copied, *shapes, self._steps, self._batch_dim, unfolded)
-            if macs is not None and self._steps > 1 and macs >= self._snn_macs - before:
-                macs = None
+            counted, why = one_step(copied, *shapes, self._steps, self._batch_dim, _folded(rows))
+            macs = sum(row.dense_mac for row, _ in counted)
+            if not why and self._steps > 1 and macs >= self._snn_macs - before:
                 why = "the network does as much with T set to 1; its time-steps are set elsewhere"
-            if macs is None:
+            if why:
                 self._give_up(why)
                 return
-            self._by_shape[key] = macs
-        self.total += self._by_shape[key]
+            self._by_shape[key] = counted
+        for row, site in self._by_shape[key]:
+            self._ledger.add(row, site)
 
     def _give_up(self, why: str) -> None:
-        self.total, self.note = None, f"E(SNN)/E(ANN) is not available: {why}"
+        self._ledger, self.note = None, f"E(SNN)/E(ANN) is not available: {why}"
 
 
 Shapes = tuple[tuple[Any, ...], dict[str, Any]]
@@ -90,28 +99,35 @@ def _key(shapes: Shapes) -> tuple[Any, ...]:
     return tuple((t.shape, t.dtype) for t in tensors_in((*args, *kwargs.values())))
 
 
-def one_step_macs(
+def _folded(rows: tuple[Row, ...]) -> dict[str, str]:
+    """The modules whose normalisation was folded, and the layers that it was folded into."""
+    norms = [row for row in rows if row.kind == "norm"]
+    unfolded = {row.path for row in norms if row.mac}
+    return {row.path: row.folded or "" for row in norms if row.path not in unfolded}
+
+
+def one_step(
     copy: nn.Module,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     steps: int,
     batch_dim: int,
-    unfolded: set[str],
-) -> tuple[int | None, str]:
-    """MACs of one time-step on inputs of the given shapes.
+    folded: Mapping[str, str],
+) -> tuple[Counted, str]:
+    """The rows of one time-step on inputs of the given shapes, every synaptic operation a MAC.
 
     T is set to 1 where it is: the model's attribute ``T``, or the first dimension of the input
     (with ``batch_dim=1``). Normalisations cost what they did in the SNN: nothing if folded.
 
     Args:
-        copy: a shadow of the network, its neurons reset.
+        copy: a shadow of the network.
         args, kwargs: what it was called with, on ``meta``.
         steps: T.
         batch_dim: of the first tensor.
-        unfolded: the normalisations that could not be folded.
+        folded: the modules whose normalisation was folded, and the layers it was folded into.
 
     Returns:
-        the MACs of the whole batch, or None; and why there are none.
+        the rows of the whole batch; and why there are none, if they cannot be known.
     """
     first = tensors_in((*args, *kwargs.values()))[0]
     has_time = batch_dim % first.dim() == 1
@@ -121,33 +137,57 @@ def one_step_macs(
         if isinstance(getattr(copy, "T", None), int):
             setattr(copy, "T", 1)  # noqa: B010 (nn.Module types its attributes as tensors)
         elif not has_time and steps > 1:
-            return None, (
+            return (), (
                 "T is neither an attribute of the model nor the first dimension of its input "
                 "(with batch_dim=1)"
             )
-        with torch.random.fork_rng(devices=()), _DenseCount(copy, unfolded) as count:
-            copy(*args, **kwargs)
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+            torch.random.fork_rng(devices=()),
+            Lending(copy) as lending,
+        ):
+            lending.renew()
+            with _DenseCount(copy, folded) as count:
+                copy(*args, **kwargs)
     except Exception as error:  # a model may do anything that is impossible without values
-        return None, f"one step could not be traced: {first_line(error)}"
-    return count.macs, ""
+        return (), f"one step could not be traced: {first_line(error)}"
+    return tuple(count.rows), ""
 
 
 class _DenseCount(TorchDispatchMode):
-    """Adds up the dense counts of what a model on ``meta`` does."""
+    """Collects the dense counts of what a model on ``meta`` does.
 
-    def __init__(self, model: nn.Module, unfolded: set[str]) -> None:
+    Of signals it knows only which tensors are weights: those that lie where a parameter or a
+    buffer lies, or were made of such tensors alone.
+    """
+
+    def __init__(self, model: nn.Module, folded: Mapping[str, str]) -> None:
         super().__init__()
-        self.macs = 0
-        self._unfolded = unfolded
+        self.rows: list[tuple[Row, Hashable]] = []
+        self._folded = folded
         self._where: list[str] = []
+        self._weights: dict[int, tuple[str, Tensor]] = {}
+        self._params: dict[str, int] = {}
         for path, module in model.named_modules():
             self._follow(path, module)
 
     def _follow(self, path: str, module: nn.Module) -> None:
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None:
+                full = f"{path}.{name}" if path else name
+                self._weights.setdefault(storage_of(tensor), (full, tensor))
+        silent = isinstance(module, shadow.SilentNeuron)
+        own = module.parameters() if silent else module._parameters.values()
+        self._params[path] = sum(p.numel() for p in own if p is not None)
+
         def enter(*_: Any) -> None:
             self._where.append(path)
 
-        def leave(*_: Any) -> None:
+        def leave(module: nn.Module, args: Any, output: Any) -> None:
+            if isinstance(module, shadow.SilentNeuron):
+                updates = output.numel()
+                self._add(Tally("neuron", module.name, mac=updates), None)
             self._where.pop()
 
         module.register_forward_pre_hook(enter)
@@ -168,17 +208,51 @@ class _DenseCount(TorchDispatchMode):
             if out is not NotImplemented:
                 return out
         out = shadow.call(func, args, kwargs)
-        if rule is not None and rule.counted:
-            operands = tensors_in((*args, *kwargs.values()))
-            signals: dict[int, Signal] = {id(tensor): ANALOG for tensor in operands}
-            call = Call(func, args, kwargs, out, operands, signals, Atoms(), lambda _: "")
+        operands = tensors_in((*args, *kwargs.values()))
+        learned = [storage_of(tensor) in self._weights for tensor in operands]
+        for tensor in tensors_in((out,)):
+            if operands and all(learned):
+                self._weights.setdefault(storage_of(tensor), ("", tensor))
+            else:  # a buffer that was written into is a state
+                self._weights.pop(storage_of(tensor), None)
+        if rule is not None:
+            signals: dict[int, Signal] = {
+                id(tensor): LEARNED if is_weight else ANALOG
+                for tensor, is_weight in zip(operands, learned, strict=True)
+            }
+            call = Call(func, args, kwargs, out, operands, signals, Atoms(), self._name)
             for cost in rule.cost(call):
-                self._add(cost)
+                self._add(cost, call_site())
         return out
 
-    def _add(self, cost: Any) -> None:
+    def _name(self, tensor: Tensor) -> str:
+        """The parameter that a tensor is, or is all of, moved."""
+        name, whole = self._weights.get(storage_of(tensor), ("", tensor))
+        return name if whole.numel() == tensor.numel() else ""
+
+    def _add(self, cost: Product | Normalisation | Tally, site: Hashable) -> None:
+        path, weight, ac, mac, folded = self._where[-1], "", 0, 0, None
         match cost:
             case Product():
-                self.macs += cost.dense
-            case Normalisation() if self._where[-1] in self._unfolded:
-                self.macs += 2 * cost.elements
+                kind, dense, weight = cost.kind, cost.dense, cost.weight
+            case Normalisation():
+                kind, dense = "norm", 2 * cost.elements
+                folded = self._folded.get(path)
+                mac = dense if folded is None else 0
+            case Tally():
+                kind, ac, mac = cost.kind, cost.ac, cost.mac
+                dense = ac + mac
+        params = self._params.pop(path, 0) if kind in COUNTED or kind == "neuron" else 0
+        row = Row(
+            path,
+            kind,
+            cost.operator,
+            calls=1,
+            params=params,
+            dense=dense,
+            ac=ac,
+            mac=mac,
+            folded=folded,
+            weight=weight,
+        )
+        self.rows.append((row, site))

@@ -6,7 +6,6 @@ import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext, suppress
-from fractions import Fraction
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
@@ -18,7 +17,7 @@ from torch.utils._pytree import tree_map
 from tqdm import tqdm
 
 from syops import arguments as given
-from syops.ann import AnnMacs
+from syops.ann import AnnCounts
 from syops.audit import Audit, make_audit
 from syops.bounds import trace
 from syops.energy import EnergyModel, get_energy_model
@@ -109,7 +108,7 @@ def get_model_syops(
             model, ledger, fold_bn=fold_bn, graded=graded, strict=strict, neurons=own_neurons
         ) as observer,
     ):
-        ann = AnnMacs(model, steps, batch_dim, own_neurons)
+        ann = AnnCounts(model, steps, batch_dim, own_neurons)
         for batch in tqdm(batches, **_bar(inputs, progress)):
             args, kwargs = tree_map(lambda leaf: given.usable(leaf, home), batch)
             ledger.samples += given.samples((args, kwargs), batch_dim)
@@ -135,7 +134,7 @@ def get_model_syops(
         time_steps=steps,
         params=_size(model),
         input_shape=tuple(given.first_tensor(first).shape),
-        ann_mac=None if ann.total is None else Fraction(ann.total, ledger.samples),
+        ann_rows=ann.rows,
         conventions={
             "fold_bn": fold_bn,
             "graded": graded,
@@ -184,7 +183,8 @@ def get_model_bounds(
 
     Returns:
         a report with ``measured == False``: dense counts and classes per layer, O_mac and EC per
-        sample. Firing rates, ACs and DC are None.
+        sample; the same network as an ANN, and the firing rate below which the SNN needs less
+        energy. Firing rates, ACs and DC are None.
 
     Raises:
         SyopsTypeError: a model or input that cannot be used.
@@ -197,7 +197,12 @@ def get_model_bounds(
     ledger, shapes, _, conventions = _traced(
         model, inputs, batch_dim, fold_bn, input_signal, neurons
     )
+    model = getattr(model, "_orig_mod", model)
     steps = given.time_steps(model, time_steps)
+    ann = AnnCounts(model, steps, batch_dim, given.registered(neurons))
+    with _eagerly():
+        ann.prepare(shapes)
+        ann.add(shapes, ledger)
     return Report(
         model=type(model).__name__,
         rows=ledger.rows,
@@ -206,9 +211,11 @@ def get_model_bounds(
         time_steps=steps,
         params=_size(model),
         input_shape=tuple(given.first_tensor(shapes).shape),
+        ann_rows=ann.rows,
         conventions={"graded": graded, **conventions},
         versions=dict(_versions()),
         unaccounted=ledger.unaccounted,
+        notes=(ann.note,) if ann.note else (),
         measured=False,
     )
 

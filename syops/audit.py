@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from syops.history import INPUT, PARAMETER, WRITE, History, Step, chain, leads_to
-from syops.ledger import SYNAPTIC, Ledger, Row, row_names
+from syops.ledger import SYNAPTIC, Ledger, Row, ends, row_names
 from syops.signals import SPIKES, Evidence, Number
 
 ARROW = "\u2190"
@@ -160,13 +160,11 @@ def make_audit(
     rows = ledger.rows
     named = list(zip(row_names(rows, model), rows, ledger.keys, strict=True))
     synaptic = [(name, row, key) for name, row, key in named if row.kind in SYNAPTIC]
-    ends: dict[Any, str] = {}
-    if synaptic:
-        ends = {_weights(synaptic[-1][1]): "last", _weights(synaptic[0][1]): "first"}
+    exempt = ends(rows)
     telling = _Telling(model)
     audited = []
     for name, row, key in synaptic:
-        end = ends.get(_weights(row), "")
+        end = exempt.get(row.layer, "")
         arrivals = history.arrivals.get(key, [])
         audited.append(_audited(name, row, end if end in allow else "", arrivals, telling))
     return Audit(
@@ -177,11 +175,6 @@ def make_audit(
         {"allow": list(allow), **conventions},
         versions,
     )
-
-
-def _weights(row: Row) -> object:
-    """What makes rows one layer: the same weights, wherever they are applied."""
-    return (row.path, row.weight) if row.weight else row.key
 
 
 def _audited(

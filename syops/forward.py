@@ -321,7 +321,7 @@ class ForwardPass(TorchDispatchMode):
         match cost:
             case Product():
                 row = replace(self._row(cost.kind, cost.operator, cost.dense), weight=cost.weight)
-                site = self._site()
+                site = call_site()
                 origin = self.measurements.product(row, site, cost)
                 if self._history is not None:
                     steps = tuple(self._step(operand.tensor) for operand in cost.operands)
@@ -332,10 +332,10 @@ class ForwardPass(TorchDispatchMode):
                     cost = replace(cost, affine=False)  # whatever the batch size
                 macs = 2 * cost.elements
                 row = self._row("norm", cost.operator, macs, mac=macs)
-                self.measurements.normalisation(row, self._site(), cost)
+                self.measurements.normalisation(row, call_site(), cost)
             case Tally():
                 row = self._row(cost.kind, cost.operator, cost.ac + cost.mac, cost.ac, cost.mac)
-                self.measurements.tally(row, self._site())
+                self.measurements.tally(row, call_site())
         return None
 
     def _row(self, kind: str, operator: str, dense: int, ac: int = 0, mac: int = 0) -> Row:
@@ -348,14 +348,15 @@ class ForwardPass(TorchDispatchMode):
             params = sum(p.numel() for p in own if p is not None)
         return Row(path, kind, operator, 0, 1, params, dense, (), _NOTHING, 0, ac, mac)
 
-    def _site(self) -> Hashable:
-        """Where in the code of the innermost module we are: a loop stays at one place."""
-        frame = sys._getframe(3)
-        chain: list[tuple[Any, int]] = []
-        while frame is not None and frame.f_code is not _MODULE_CALL:
-            chain.append((frame.f_code, frame.f_lasti))
-            frame = frame.f_back  # type: ignore[assignment]
-        return tuple(chain)
+
+def call_site() -> Hashable:
+    """Where in the code of the innermost module we are: a loop stays at one place."""
+    frame = sys._getframe(3)
+    chain: list[tuple[Any, int]] = []
+    while frame is not None and frame.f_code is not _MODULE_CALL:
+        chain.append((frame.f_code, frame.f_lasti))
+        frame = frame.f_back  # type: ignore[assignment]
+    return tuple(chain)
 
 
 _NOTHING = Fraction(0)

@@ -108,6 +108,11 @@ class Row:
         return *self.family, self.site
 
     @property
+    def layer(self) -> Hashable:
+        """What makes rows one layer: the same weights, wherever they are applied."""
+        return (self.path, self.weight) if self.weight else self.key
+
+    @property
     def dense_mac(self) -> int:
         """What it would be as an ANN: every synaptic operation a MAC."""
         return self.dense if self.kind in SYNAPTIC else self.mac if self.kind == "norm" else 0
@@ -224,6 +229,12 @@ def merge_rows(left: Iterable[Row], right: Iterable[Row]) -> tuple[Row, ...]:
     for row in right:
         merged[row.key] = merged[row.key] + row if row.key in merged else row
     return tuple(merged.values())
+
+
+def ends(rows: Iterable[Row]) -> dict[Hashable, str]:
+    """The first and the last synaptic layer in the order of execution: "first" and "last"."""
+    layers = [row.layer for row in rows if row.kind in SYNAPTIC]
+    return {layers[-1]: "last", layers[0]: "first"} if layers else {}
 
 
 def row_names(rows: Iterable[Row], model: str) -> list[str]:

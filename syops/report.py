@@ -5,23 +5,19 @@ Plain data, no torch. A report can be saved, loaded, merged and printed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from syops.energy import EnergyModel
 from syops.errors import SyopsValueError
-from syops.ledger import COUNTED, KINDS, Drive, Row, Verdict, merge_rows, row_names
-from syops.signals import Evidence, Seen
+from syops.ledger import COUNTED, KINDS, SYNAPTIC, Row, Verdict, ends, merge_rows, row_names
+from syops.signals import SPIKES
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SCHEMA = 1
-"""Version of the JSON layout."""
 
 COLUMNS = (
     *("name", "kind", "signal", "calls", "params", "rate", "dense"),
@@ -103,8 +99,8 @@ class Report:
         time_steps: T, or None where it is not known.
         params: number of parameters of the model.
         input_shape: of the first input of the first batch.
-        ann_mac: multiply-accumulates per sample of the same network as an ANN (one time-step,
-            every synaptic operation a MAC), or None where T is not known.
+        ann_rows: the same network as an ANN, of which `ann` makes a report; None where T is not
+            known.
         conventions: fold_bn, graded, ac, batch_dim, input_signal.
         versions: of syops and the libraries it counted with.
         unaccounted: operators without a rule and where they were met, with their calls.
@@ -112,6 +108,11 @@ class Report:
         kinds: the kinds of rows inside the totals.
         measured: whether spikes were counted. Without data there are O_mac, ``dense_ac`` and EC;
             firing rates, ACs, DC and what follows from them are None.
+        accuracy: share of the samples that the network gets right, if somebody has told it:
+            ``dataclasses.replace(report, accuracy=0.71)``. It is not measured here.
+
+    Raises:
+        SyopsValueError: an accuracy that is no share.
     """
 
     model: str
@@ -121,13 +122,19 @@ class Report:
     time_steps: int | None = None
     params: int = 0
     input_shape: tuple[int, ...] = ()
-    ann_mac: Fraction | None = None
+    ann_rows: tuple[Row, ...] | None = None
     conventions: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     unaccounted: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     kinds: frozenset[str] = COUNTED
     measured: bool = True
+    accuracy: float | None = None
+
+    def __post_init__(self) -> None:
+        accuracy = self.accuracy
+        if accuracy is not None and not 0 <= accuracy <= 1:
+            raise SyopsValueError(f"accuracy must be a share between 0 and 1, got {accuracy!r}")
 
     # Headline figures, per sample
 
@@ -168,13 +175,92 @@ class Report:
         return self._mj(0, self.mac), self._mj(self.dense_ac, self.mac)
 
     @property
-    def energy_ratio(self) -> float | None:
-        """E(SNN) / E(ANN), Eq. (6); None where T is not known."""
-        dc = self.dc_mj
-        if self.ann_mac is None or dc is None:
+    def mean_rate(self) -> float | None:
+        """Firing rate that all spike-driven synapses see on average: `ac` / `dense_ac` of the
+        synaptic rows inside the totals. None without data, or where nothing is spike-driven."""
+        verdicts = [v for row, v in self._verdicts if row.kind in self.kinds & set(SYNAPTIC)]
+        dense = sum(verdict.dense_ac for verdict in verdicts)
+        if not self.measured or not dense:
             return None
-        ann = self._mj(0, float(self.ann_mac))
-        return dc / ann if ann else None
+        return float(sum((verdict.ac for verdict in verdicts), Fraction(0)) / dense)
+
+    # Against the ANN
+
+    @cached_property
+    def ann(self) -> Report | None:
+        """The same network as an ANN: one time-step, every synaptic operation a MAC.
+
+        Normalisations cost what they do in the SNN, nothing where they are folded; neurons are
+        updated once. Its rows are those of the SNN, as far as one step executes them. None
+        where T is not known.
+        """
+        if self.ann_rows is None:
+            return None
+        return replace(
+            self,
+            rows=self.ann_rows,
+            time_steps=1,
+            unaccounted={},
+            notes=("The same network as an ANN: one time-step, every synaptic operation a MAC",),
+            measured=True,
+            accuracy=None,
+        )
+
+    @property
+    def ann_mac(self) -> Fraction | None:
+        """Multiply-accumulates of the ANN per sample; None where T is not known."""
+        return None if self.ann is None else Fraction(self.ann.totals.mac, self.samples)
+
+    @property
+    def energy_ratio(self) -> float | None:
+        """E(SNN) / E(ANN), Eq. (6); None where T is not known, or nothing was measured."""
+        dc = self.dc_mj
+        ann = self.ann.dc_mj if self.ann is not None else None
+        return dc / ann if dc is not None and ann else None
+
+    @property
+    def break_even_rate(self) -> float | None:
+        """The mean firing rate below which the SNN needs less energy than the ANN.
+
+        (E(ANN) - EC_min) / (EC_max - EC_min): with one energy model, (E(ANN) - E_mac · O_mac) /
+        (E_ac · dense AC). Not above 0: the SNN never does; above 1: it always does. Where a
+        product has two spike operands, its rate is that of coincidences. None where T is not
+        known, or nothing is spike-driven.
+        """
+        low, high = self.ec_mj
+        ann = self.ann.dc_mj if self.ann is not None else None
+        return None if ann is None or high <= low else (ann - low) / (high - low)
+
+    # Full-spike
+
+    @property
+    def offending(self) -> tuple[Layer, ...]:
+        """The synaptic layers that get more than spikes, the first and the last executed aside.
+
+        Of what was derived, that is a proof; an input, or the result of an operator without a
+        rule, was looked up in the data. `check_full_spike` also tells the causes.
+        """
+        exempt = ends(self.rows)
+        return tuple(
+            layer
+            for row, layer in zip(self.rows, self.layers, strict=True)
+            if row.kind in SYNAPTIC and layer.signal not in SPIKES and row.layer not in exempt
+        )
+
+    @property
+    def full_spike(self) -> bool:
+        """Whether all synaptic layers but the first and the last executed get spikes alone."""
+        return not self.offending
+
+    @property
+    def network_type(self) -> str:
+        """ "FSNN" (full-spike), "MPSNN" (mixed-precision: other layers get more than spikes) or
+        "ANN" (no synaptic layer gets spikes)."""
+        if not any(layer.signal in SPIKES for layer in self.layers if layer.kind in SYNAPTIC):
+            return "ANN"
+        return "FSNN" if self.full_spike else "MPSNN"
+
+    # Sums and rows
 
     @cached_property
     def totals(self) -> Totals:
@@ -231,18 +317,17 @@ class Report:
         for operator, calls in other.unaccounted.items():
             unaccounted[operator] = unaccounted.get(operator, 0) + calls
         notes = (*self.notes, *(note for note in other.notes if note not in self.notes))
-        ann = self.ann_mac
-        if ann is not None and other.ann_mac is not None:
-            ann = (ann * self.samples + other.ann_mac * other.samples) / (
-                self.samples + other.samples
-            )
+        ann = None
+        if self.ann_rows is not None and other.ann_rows is not None:
+            ann = merge_rows(self.ann_rows, other.ann_rows)
         return replace(
             self,
             rows=merge_rows(self.rows, other.rows),
             samples=self.samples + other.samples,
             unaccounted=unaccounted,
             notes=notes,
-            ann_mac=ann if other.ann_mac is not None else None,
+            ann_rows=ann,
+            accuracy=_mean((self.accuracy, self.samples), (other.accuracy, other.samples)),
         )
 
     # Forms
@@ -274,70 +359,21 @@ class Report:
 
     def to_json(self) -> str:
         """The report as JSON; `from_json` gives an equal one back."""
-        names = ("ac", "ac_events", "mac", "dense_ac", "dc_mj", "ec_mj", "energy_ratio")
-        headline = {name: getattr(self, name) for name in names}
-        totals = {name: _plain(value) for name, value in asdict(self.totals).items()}
-        if not self.measured:
-            totals |= {"ac": None, "ac_events": None}
-        content = {
-            "schema": SCHEMA,
-            "model": self.model,
-            "measured": self.measured,
-            "samples": self.samples,
-            "time_steps": self.time_steps,
-            "params": self.params,
-            "input_shape": self.input_shape,
-            "per_sample": headline,
-            "totals": totals,
-            "ann_mac": _plain(self.ann_mac),
-            "energy": asdict(self.energy),
-            "conventions": dict(self.conventions),
-            "versions": dict(self.versions),
-            "unaccounted": dict(self.unaccounted),
-            "notes": self.notes,
-            "kinds": sorted(self.kinds),
-            "layers": [asdict(layer) for layer in self.layers],
-            "rows": [_row_to_json(row) for row in self.rows],
-        }
-        return json.dumps(content, indent=1, ensure_ascii=False)
+        from syops.serial import to_json
+
+        return to_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> Report:
-        """A report from what `to_json` gave.
+        """A report from what `to_json` gave, also what an earlier version of syops did.
 
         Raises:
-            SyopsValueError: the text is not a report, or one of a newer schema version.
+            SyopsValueError: the text is no report, a damaged one, or one of a newer schema
+                version; says which.
         """
-        try:
-            content = json.loads(text)
-            schema = content["schema"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise SyopsValueError(f"this is not a syops report: {error!r}") from error
-        if schema != SCHEMA:
-            raise SyopsValueError(
-                f"the report has schema version {schema!r}, this syops reads {SCHEMA}; "
-                "use the version of syops that wrote it"
-            )
-        try:
-            ann_mac = content["ann_mac"]
-            return cls(
-                model=content["model"],
-                rows=tuple(_row_from_json(row) for row in content["rows"]),
-                samples=content["samples"],
-                energy=EnergyModel(**content["energy"]),
-                time_steps=content["time_steps"],
-                params=content["params"],
-                input_shape=tuple(content["input_shape"]),
-                ann_mac=None if ann_mac is None else Fraction(ann_mac),
-                conventions=content["conventions"],
-                versions=content["versions"],
-                unaccounted=content["unaccounted"],
-                notes=tuple(content["notes"]),
-                kinds=frozenset(content["kinds"]),
-                measured=content["measured"],
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise SyopsValueError(f"the report is damaged: {error!r}") from error
+        from syops.serial import from_json
+
+        return from_json(text)
 
     def __str__(self) -> str:
         from syops.render import render_table
@@ -385,50 +421,9 @@ class Report:
         return self.energy.energy_pj(ac, mac) / PJ_PER_MJ
 
 
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Fraction) else value
-
-
-def _row_to_json(row: Row) -> dict[str, Any]:
-    content = {name: _plain(getattr(row, name)) for name in _ROW_FIELDS}
-    content["drives"] = [_drive_to_json(drive) for drive in row.drives]
-    return content
-
-
-def _row_from_json(content: Mapping[str, Any]) -> Row:
-    values = {name: content[name] for name in _ROW_FIELDS}
-    values["joint_ac"] = Fraction(values["joint_ac"])
-    values["drives"] = tuple(_drive_from_json(drive) for drive in content["drives"])
-    return Row(**values)
-
-
-_ROW_FIELDS = tuple(name for name in Row.__dataclass_fields__ if name != "drives")
-_DRIVE_FIELDS = tuple(name for name in Drive.__dataclass_fields__ if name != "evidence")
-
-
-def _drive_to_json(drive: Drive) -> dict[str, Any]:
-    evidence = drive.evidence
-    content = {name: _plain(getattr(drive, name)) for name in _DRIVE_FIELDS}
-    content["evidence"] = {
-        "analog": evidence.analog,
-        "integer": evidence.integer,
-        "derived": sorted(evidence.derived),
-        "seen": asdict(evidence.seen) if evidence.seen else None,
-    }
-    return content
-
-
-def _drive_from_json(content: Mapping[str, Any]) -> Drive:
-    values = {name: content[name] for name in _DRIVE_FIELDS}
-    values["ac"], values["graded_ac"] = Fraction(values["ac"]), Fraction(values["graded_ac"])
-    evidence = content["evidence"]
-    seen = evidence["seen"]
-    return Drive(
-        evidence=Evidence(
-            evidence["analog"],
-            evidence["integer"],
-            frozenset((scale, value) for scale, value in evidence["derived"]),
-            Seen(**seen) if seen else None,
-        ),
-        **values,
-    )
+def _mean(*shares: tuple[float | None, int]) -> float | None:
+    """The share of two data sets together, each given with its number of samples."""
+    (one, of_one), (two, of_two) = shares
+    if one is None or two is None or one == two:
+        return one if one == two else None
+    return (one * of_one + two * of_two) / (of_one + of_two)

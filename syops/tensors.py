@@ -112,7 +112,7 @@ class Tensors:
     def _is_unwritten(self, learned: Tensor) -> bool:
         """Whether a parameter or buffer still holds what it held before the pass."""
         _, version = self._names[learned._cdata]
-        return version == _version(learned) and _storage(learned) not in self._written
+        return version == _version(learned) and storage_of(learned) not in self._written
 
     def _name_after(self, base: Tensor | None, tensor: Tensor) -> str:
         """A weight keeps its name while it is whole."""
@@ -135,8 +135,8 @@ class Tensors:
         """
         if tensor.is_inference() and signal is not LEARNED:
             signal = UNKNOWN  # no version counter: nothing can be promised of its values
-        key, storage = tensor._cdata, _storage(tensor)
-        is_view = base is not None and not tensor.is_inference() and _storage(base) == storage
+        key, storage = tensor._cdata, storage_of(tensor)
+        is_view = base is not None and not tensor.is_inference() and storage_of(base) == storage
         record = Record(
             torch._C._WeakTensorRef(tensor),  # type: ignore[attr-defined]
             _version(base if base is not None and is_view else tensor) + written,
@@ -157,7 +157,7 @@ class Tensors:
 
     def aliases(self, tensor: Tensor) -> list[tuple[int, Record]]:
         """Live records of all tensors on the same storage, that one included, with their keys."""
-        storage = _storage(tensor)
+        storage = storage_of(tensor)
         found = []
         for key in self._on_storage.get(storage, ()):
             record = self._records.get(key)
@@ -178,7 +178,7 @@ class Tensors:
         that now hold a padded tensor. An alias with another version counter (``x.data``), or
         that was written unseen, is unknown from now on.
         """
-        self._written.add(_storage(tensor))
+        self._written.add(storage_of(tensor))
         covers = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
         for key, old in aliases:
             if old.version != _version(tensor):
@@ -228,7 +228,7 @@ def _is_current(record: Record, tensor: Tensor) -> bool:
         and (
             record.version == _version(tensor) or (record.made_of_weights and _version(tensor) == 0)
         )
-        and record.storage == _storage(tensor)
+        and record.storage == storage_of(tensor)
     )
 
 
@@ -236,7 +236,8 @@ def _version(tensor: Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
 
 
-def _storage(tensor: Tensor) -> int:
+def storage_of(tensor: Tensor) -> int:
+    """What tensors that share memory have in common, and others have not while they live."""
     try:
         return tensor.untyped_storage()._cdata
     except (NotImplementedError, RuntimeError):

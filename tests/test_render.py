@@ -28,6 +28,11 @@ def analog(path, dense, kind="conv", **more):
     return Row(path, kind, kind, calls=1, dense=dense, **more)
 
 
+def ann(macs):
+    """An ANN of so many MACs for each of the 2 samples of `REPORT`."""
+    return (analog("", 2 * macs, "linear"),)
+
+
 REPORT = Report(
     model="Net",
     rows=(
@@ -45,7 +50,7 @@ REPORT = Report(
     time_steps=4,
     params=1_234_567,
     input_shape=(2, 3, 8, 8),
-    ann_mac=Fraction(3_500_000),
+    ann_rows=ann(3_500_000),
     conventions={"ac": "rate"},
 )
 # Per sample: 5 M + 1 M AC at 1 pJ, 1 M + 0.1 M MAC at 10 pJ: 17 µJ. Dense: 30 M AC, so at most
@@ -137,22 +142,22 @@ def test_events_are_shown_where_they_are_what_is_priced():
 
 
 @pytest.mark.parametrize(
-    ("ann", "words"),
+    ("macs", "words"),
     [
         (3_400_000, "2 times less energy than the same network as an ANN"),
         (680_000, "2.5 times as much energy as the same network as an ANN"),
         (1_700_000, "1 times as much energy"),
     ],
 )
-def test_the_ratio_in_words(ann, words):
-    assert words in render_table(replace(REPORT, ann_mac=Fraction(ann)))
+def test_the_ratio_in_words(macs, words):
+    assert words in render_table(replace(REPORT, ann_rows=ann(macs)))
 
 
 def test_why_there_is_no_ratio():
-    text = render_table(replace(REPORT, ann_mac=None, time_steps=None))
+    text = render_table(replace(REPORT, ann_rows=None, time_steps=None))
     assert "not available: its time-steps are not known" in " ".join(text.split())
     assert "T =" not in text
-    assert "is not available\n" in render_table(replace(REPORT, ann_mac=None))
+    assert "is not available\n" in render_table(replace(REPORT, ann_rows=None))
 
 
 def test_kinds_that_are_asked_for_get_lines_and_the_rest_is_said_to_be_outside():
@@ -197,7 +202,7 @@ def test_energy_that_costs_nothing():
     text = render_table(free)
     assert line_of(text, "stem ").split()[-3:] == ["0", "J", "0.0%"]
     assert "not available" in text
-    silent = replace(REPORT, energy=EnergyModel("macs are free", 0, 0), ann_mac=Fraction(0))
+    silent = replace(REPORT, energy=EnergyModel("macs are free", 0, 0), ann_rows=ann(0))
     assert "not available" in render_table(silent)
 
 
