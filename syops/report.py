@@ -5,7 +5,7 @@ Plain data, no torch. A report can be saved, loaded, merged and printed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -15,6 +15,7 @@ from syops.energy import EnergyModel
 from syops.errors import SyopsValueError
 from syops.ledger import COUNTED, KINDS, SYNAPTIC, Row, Verdict, ends, merge_rows, row_names
 from syops.signals import SPIKES
+from syops.tables import Table, Tabular
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +89,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Tabular):
     """What `get_model_syops` and `get_model_bounds` return.
 
     Attributes:
@@ -332,6 +333,44 @@ class Report:
 
     # Forms
 
+    def table(
+        self,
+        depth: int | None = None,
+        columns: str | Sequence[str] | None = None,
+        sort: str | None = None,
+        top: int | None = None,
+        units: str | Iterable[str] = "auto",
+    ) -> Table:
+        """The layers inside the totals as plain data, which every ``to_...`` makes text of.
+
+        Args:
+            depth: add up the rows that share the first ``depth`` components of their module path.
+            columns: keys or headings, as `syops.tables.Table.arranged` takes them; by default the
+                layer, its signal, what it did and what that costs.
+            sort: column to sort by, numbers from the largest.
+            top: how many rows to keep; the most expensive ones, unless ``sort`` says otherwise.
+            units: "auto": each value in the one that suits it; or one for counts, such as "G",
+                one for energies, such as "mJ", or both.
+
+        Raises:
+            SyopsLookupError: a column that does not exist.
+            SyopsValueError: a unit that does not exist, or a ``depth`` or ``top`` below 1.
+        """
+        from syops.layers import layer_table
+
+        return layer_table(self, depth, columns, sort, top, units)
+
+    def to_csv(self, **arrangement: Any) -> str:
+        """Every layer as CSV, those outside the totals and folded ones too, numbers in full.
+
+        Figures are per sample, energies in mJ. ``counted`` tells which rows are inside the
+        totals. The arguments are those of `table`; all columns by default.
+        """
+        from syops.formats import to_csv
+        from syops.layers import layer_table
+
+        return to_csv(layer_table(self, every=True, **arrangement))
+
     def to_frame(self, totals: bool = False) -> pd.DataFrame:
         """The layers as a pandas table, one line a row.
 
@@ -374,11 +413,6 @@ class Report:
         from syops.serial import from_json
 
         return from_json(text)
-
-    def __str__(self) -> str:
-        from syops.render import render_table
-
-        return render_table(self)
 
     @cached_property
     def _verdicts(self) -> list[tuple[Row, Verdict]]:

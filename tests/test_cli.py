@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 
 from syops.cli import main
 from syops.loading import IMAGENET_MEAN, IMAGENET_STD, read_image
-from syops.render import render_csv
 from syops.report import Report
 
 # Two neurons that fire where what they are connected to is above 0.5, and five behind them.
@@ -186,7 +185,7 @@ def test_models_are_listed_with_parameters_and_steps(syops):
 def test_energy_profiles_are_listed_with_their_source(syops):
     status, out, _ = syops("energy")
     assert status == 0
-    assert re.search(r"horowitz45-int8 +0\.03 pJ +0\.23 pJ", out)
+    assert re.search(r"AC \(pJ\) +MAC \(pJ\)[^\0]*horowitz45-int8 +0\.03 +0\.23 ", out)
     assert out.count("Horowitz, ") == 1
     assert max(map(len, out.splitlines())) <= 80
 
@@ -216,9 +215,70 @@ def test_untrained_weights_are_warned_of_once_on_stderr(syops):
 def test_formats(syops, report, trained):
     same = report(*trained)
     assert syops("run", *trained)[1] == f"{same}\n"
-    assert syops("run", *trained, "--format", "csv")[1] == render_csv(same)
-    shallow = syops("run", *trained, "--format", "csv", "--depth", 1)[1]
-    assert shallow == render_csv(same, depth=1)
+    for form in ("csv", "markdown", "latex"):
+        write = getattr(same, f"to_{form}")
+        assert syops("run", *trained, "--format", form)[1] == write()
+        arranged = ("--depth", 1, "--columns", "layer,O_ac,DC", "--sort", "dc", "--top", 1)
+        assert syops("run", *trained, "--format", form, *arranged)[1] == write(
+            depth=1, columns=["name", "ac", "energy"], sort="energy", top=1
+        )
+
+
+def test_units(syops, trained):
+    def heading(*units):
+        return syops("run", *trained, *units)[1].splitlines()[2].split()[4:]
+
+    assert heading() == ["O_ac", "O_mac", "DC", "share"]
+    both = ["O_ac", "(k)", "O_mac", "(k)", "DC", "(pJ)", "share"]
+    assert heading("--units", "pJ", "--units", "k") == heading("--units", "k,pJ") == both
+    assert heading("--units", "auto") == heading()
+
+
+def terminal(monkeypatch, columns, **variables):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    for name, value in {"TERM": "xterm", "COLUMNS": str(columns), **variables}.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_colours_are_for_terminals_that_have_them(syops, trained, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    plain = syops("run", *trained)[1]
+    terminal(monkeypatch, 80)
+    colourful = syops("run", *trained)[1]
+    assert "\x1b[33manalog" in colourful
+    assert re.sub(r"\x1b\[\d+m", "", colourful) == plain
+    assert syops("run", *trained, "-o", "out.txt")[1] == ""
+    with open("out.txt", encoding="utf-8") as file:
+        assert file.read() == plain
+    for variables in ({"TERM": "dumb"}, {"NO_COLOR": "1"}):
+        terminal(monkeypatch, 80, **variables)
+        assert syops("run", *trained)[1] == plain
+    assert syops("bounds", "fsnn18", "--format", "markdown")[1].count("\x1b") == 0
+
+
+def test_a_wide_terminal_has_room_for_long_names(syops, monkeypatch):
+    args = (
+        "bounds",
+        "spikformer_4_384",
+        "--columns",
+        "layer,kind,operator,signal,params,rate,O_ac",
+    )
+    args = (*args[:-1], args[-1] + ",dense,dense AC,O_mac,EC min")
+    assert ".." in syops(*args)[1]
+    terminal(monkeypatch, 200, TERM="dumb")
+    assert ".." not in syops(*args)[1]
+
+
+def test_a_terminal_without_greek_letters():
+    environment = {
+        **os.environ,
+        "PYTHONIOENCODING": "ascii",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    command = [sys.executable, "-m", "syops", "audit", "sew_resnet18"]
+    done = subprocess.run(command, capture_output=True, env=environment)
+    assert b"  {0,1,2} <- add in layer1.0 (residual" in done.stdout
+    assert done.stderr == b""
 
 
 def test_options_of_the_count_reach_it(report, trained):
@@ -479,6 +539,12 @@ def bad_files():
         (["run", "clinets:Net", "--energy", "horowitz"], ["'horowitz'", "horowitz45-fp32"]),
         (["run", "clinets:Net", "--format", "xml"], ["--format", "xml"]),
         (["run", "clinets:Net", "--format", "json", "--depth", "1"], ["--depth", "json"]),
+        (["run", "clinets:Net", "--format", "json", "--units", "G"], ["--units", "json"]),
+        (["run", "clinets:Net", "--columns", "layer,rte"], ["'rte'", "'rate'", "known columns"]),
+        (["bounds", "nowhere:Net", "--sort", "size"], ["'size'", "known columns: name, kind"]),
+        (["bounds", "nowhere:Net", "--units", "Gb"], ["'Gb'", "known: auto, k, M"]),
+        (["run", "clinets:Net", "--units", "G", "--units", "M"], ["G and M"]),
+        (["run", "clinets:Net", "--top", "0"], ["--top"]),
         (["run", "clinets:Net", "--depth", "0"], ["--depth"]),
         (["run", "clinets:Net", "--input-shape", "3,x"], ["--input-shape", "'3,x'"]),
         (["run", "clinets:Net", "--input-shape", "3,0"], ["--input-shape"]),

@@ -10,21 +10,19 @@ import click
 from syops.cli.networks import named, sample_shape, silence_torch
 from syops.cli.options import (
     BATCH_DIM,
-    DEPTH,
     ENERGY,
     FILE,
     FOLD_BN,
-    FORMAT,
     GRADED,
     KEYWORDS,
     MODEL,
-    OUTPUT,
     TIME_STEPS,
     Shape,
     signal_option,
 )
-from syops.cli.output import check_form, emit, note, rendered
+from syops.cli.output import Display, display_options, note
 from syops.errors import SyopsValueError
+from syops.layers import COLUMNS as LAYERS
 from syops.models import list_models
 
 if TYPE_CHECKING:
@@ -75,9 +73,7 @@ ARRAYS = (".npy", ".npz", ".pt", ".pth")
     "--ac", type=click.Choice(["rate", "events"]), default="rate",
     help="ACs that are priced: firing rate x dense count, or the synapses that spikes reached.",
 )  # fmt: skip
-@DEPTH
-@FORMAT
-@OUTPUT
+@display_options
 def run(
     model: str,
     keywords: tuple[tuple[str, Any], ...],
@@ -87,9 +83,7 @@ def run(
     batch_size: int | None,
     batch_dim: int,
     seed: int,
-    depth: int | None,
-    style: str,
-    output: Path | None,
+    display: Display,
     **counting: Any,
 ) -> None:
     """Count MODEL on an input and price it.
@@ -97,7 +91,7 @@ def run(
     MODEL is a bundled network (see 'syops models') or package.module:callable, a function or
     class, in the current directory or installed, that builds a torch.nn.Module.
     """
-    check_form(style, depth, output)
+    display.check(LAYERS)
 
     import torch
 
@@ -128,7 +122,7 @@ def run(
             "weights itself"
         )
     report = get_model_syops(network, batches, batch_dim=batch_dim, **counting)
-    emit(rendered(named(report, model), style, depth), output)
+    display.show(named(report, model))
 
 
 def _read_input(

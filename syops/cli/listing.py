@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from syops.cli.output import table
+from syops.cli.output import emit, show
 from syops.energy import list_energy_models
 from syops.models import list_models
+from syops.tables import Column, Table
 
 
 @click.command()
@@ -15,36 +18,53 @@ def models() -> None:
     import torch
 
     from syops.models import create_model
-    from syops.render import quantity
 
-    rows = []
+    rows: list[tuple[str, int, int]] = []
     for name in list_models():
         with torch.device("meta"):
             network = create_model(name)
         parameters = sum(parameter.numel() for parameter in network.parameters())
-        rows.append((name, quantity(parameters), f"{network.T}"))
-    click.echo(table(("name", "parameters", "T"), rows))
+        steps: Any = network.T
+        rows.append((name, parameters, steps))
+    columns = (
+        Column("name", "name"),
+        Column("params", "parameters", "count"),
+        Column("T", "T", "integer"),
+    )
+    show(Table(columns, tuple(rows)))
 
 
 @click.command()
-@click.option("--format", "style", type=click.Choice(["table", "markdown"]), default="table")
+@click.option(
+    "--format", "style", type=click.Choice(["table", "markdown", "latex"]), default="table"
+)
 def table2(style: str) -> None:
     """Print Tables 2, 3 and 4 of the DST paper beside what the architectures alone determine.
 
     Of Tables 3 and 4 the interval EC of each network, and whether the printed DC lies inside.
     Counted without data, weights or arithmetic.
     """
-    from syops.paper.tables import render_tables
+    from syops.formats import to_markdown, to_text
+    from syops.latex import to_latex
+    from syops.paper.tables import tables
 
-    click.echo(render_tables(style))
+    write = {"markdown": to_markdown, "latex": to_latex}.get(style)
+    for i, table in enumerate(tables()):
+        emit("\n" * (i > 0) + (write(table) if write else f"{to_text(table, None)}\n"))
 
 
 @click.command()
 def energy() -> None:
     """List the energy profiles, with their sources."""
     found = list_energy_models()
-    rows = [(m.name, f"{m.e_ac_pj:g} pJ", f"{m.e_mac_pj:g} pJ", m.technology) for m in found]
-    click.echo(table(("name", "AC", "MAC", "technology"), rows))
+    rows = [(m.name, m.e_ac_pj, m.e_mac_pj, m.technology) for m in found]
+    columns = (
+        Column("name", "name"),
+        Column("e_ac_pj", "AC (pJ)", "number"),
+        Column("e_mac_pj", "MAC (pJ)", "number"),
+        Column("technology", "technology"),
+    )
+    show(Table(columns, tuple(rows)))
     for source in dict.fromkeys(model.source for model in found):
         names = ", ".join(model.name for model in found if model.source == source)
         click.echo(f"\n{names}:")

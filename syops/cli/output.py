@@ -2,50 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from syops.cli.options import COLUMNS, DEPTH, OUTPUT, SORT, TOP, UNITS
 from syops.files import check_writable, write_text
 
 if TYPE_CHECKING:
     from syops.report import Report
+    from syops.tables import Column, Table
+
+WHOLE = ("json",)
+"""The formats that hold everything there is."""
+
+
+@dataclass(frozen=True)
+class Display:
+    """How a result is to be shown, and where."""
+
+    style: str
+    output: Path | None
+    depth: int | None = None
+    columns: str | None = None
+    sort: str | None = None
+    top: int | None = None
+    units: Sequence[str] = ()
+
+    @property
+    def arrangement(self) -> dict[str, Any]:
+        """The arguments of ``table`` that the user gave."""
+        names = ("depth", "columns", "sort", "top", "units")
+        return {name: value for name in names if (value := getattr(self, name))}
+
+    def check(self, columns: Sequence[Column]) -> None:
+        """Find out before the count what cannot be shown or written.
+
+        Args:
+            columns: all that there are.
+        """
+        from syops.tables import Table
+
+        arrangement = self.arrangement
+        if arrangement and self.style in WHOLE:
+            raise click.UsageError(
+                f"--{next(iter(arrangement))} does not apply to --format {self.style}, which holds "
+                "everything"
+            )
+        arrangement.pop("depth", None)
+        Table(tuple(columns), ()).arranged(**arrangement)
+        if self.output is not None:
+            check_writable(self.output)
+
+    def show(self, report: Report) -> None:
+        """Print or write it."""
+        write = {
+            "markdown": report.to_markdown,
+            "latex": report.to_latex,
+            "csv": report.to_csv,
+        }
+        if self.style == "json":
+            emit(f"{report.to_json()}\n", self.output)
+        elif self.style == "table":
+            show(report.table(**self.arrangement), self.output)
+        else:
+            emit(write[self.style](**self.arrangement), self.output)
+
+
+FORMATS = ("table", "markdown", "latex", "csv", "json")
+FORMAT = click.option(
+    "--format", "style", type=click.Choice(FORMATS), default="table",
+    help="Of what is printed or written.",
+)  # fmt: skip
+
+
+def display_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `Display`, and one of that as the argument ``display``."""
+
+    @functools.wraps(command)
+    def packed(*args: Any, **options: Any) -> None:
+        names = Display.__dataclass_fields__
+        chosen = {name: options.pop(name) for name in names if name in options}
+        command(*args, display=Display(**chosen), **options)
+
+    for option in (OUTPUT, FORMAT, UNITS, TOP, SORT, COLUMNS, DEPTH):
+        packed = option(packed)
+    return packed
 
 
 def note(message: str) -> None:
     click.echo(f"syops: note: {message}", err=True)
 
 
-def check_form(style: str, depth: int | None, output: Path | None) -> None:
-    """Find out before the count what cannot be printed or written."""
-    if style == "json" and depth is not None:
-        raise click.UsageError("--depth does not apply to --format json, which holds every layer")
+def show(table: Table, output: Path | None = None) -> None:
+    """Print a table as wide and colourful as the terminal is, or write it."""
+    from syops.formats import WIDTH, to_text
+
+    width, color = WIDTH, False
+    if output is None and sys.stdout.isatty():
+        width = shutil.get_terminal_size((WIDTH, 24)).columns
+        color = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    emit(f"{to_text(table, width, color)}\n", output)
+
+
+def emit(text: str, output: Path | None = None) -> None:
+    """Print, in the letters that standard output has, or write."""
     if output is not None:
-        check_writable(output)
-
-
-def emit(text: str, output: Path | None) -> None:
-    if output is None:
-        click.echo(text, nl=False)
-    else:
         write_text(output, text)
+        return
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(_PLAIN).encode(encoding, "replace").decode(encoding)
+    click.echo(text, nl=False)
 
 
-def rendered(report: Report, style: str, depth: int | None) -> str:
-    from syops.render import render_csv, render_table
-
-    if style == "json":
-        text = report.to_json()
-    else:
-        text = (render_csv if style == "csv" else render_table)(report, depth)
-    return text.rstrip("\n") + "\n"
-
-
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Names to the left, the numbers in the next two columns to the right."""
-    from tabulate import tabulate
-
-    aligned = ("left", "right", "right", "left")[: len(headings)]
-    return tabulate(rows, headings, disable_numparse=True, colalign=aligned)
+_PLAIN = str.maketrans({"µ": "u", "←": "<-", "–": "-", "×": "x", "·": "*"})

@@ -10,10 +10,8 @@ import click
 from syops.cli.networks import named, sizes, structure
 from syops.cli.options import (
     BATCH_DIM,
-    DEPTH,
     ENERGY,
     FOLD_BN,
-    FORMAT,
     GRADED,
     KEYWORDS,
     MODEL,
@@ -22,7 +20,9 @@ from syops.cli.options import (
     TIME_STEPS,
     signal_option,
 )
-from syops.cli.output import check_form, emit, rendered
+from syops.cli.output import Display, display_options, emit
+from syops.files import check_writable
+from syops.layers import COLUMNS as LAYERS
 
 
 @click.command()
@@ -35,16 +35,12 @@ from syops.cli.output import check_form, emit, rendered
 @FOLD_BN
 @ENERGY
 @GRADED
-@DEPTH
-@FORMAT
-@OUTPUT
+@display_options
 def bounds(
     model: str,
     keywords: tuple[tuple[str, Any], ...],
     shape: tuple[int, ...] | None,
-    depth: int | None,
-    style: str,
-    output: Path | None,
+    display: Display,
     **counting: Any,
 ) -> None:
     """Tell what MODEL can cost at all: operations and energy at firing rates from 0 to 1.
@@ -52,12 +48,12 @@ def bounds(
     Needs no data and no weights. MODEL is a bundled network (see 'syops models') or
     package.module:callable, a function or class that builds a torch.nn.Module.
     """
-    check_form(style, depth, output)
+    display.check(LAYERS)
     from syops.api import get_model_bounds
 
     network = structure(model, keywords)
     report = get_model_bounds(network, sizes(model, keywords, shape), **counting)
-    emit(rendered(named(report, model), style, depth), output)
+    display.show(named(report, model))
 
 
 @click.command()
@@ -91,7 +87,8 @@ def audit(
     """
     if "none" in allow and len(allow) > 1:
         raise click.UsageError("--allow none goes with no other --allow")
-    check_form(style, None, output)
+    if output is not None:
+        check_writable(output)
     from syops.api import check_full_spike
 
     network = structure(model, keywords)

@@ -1,0 +1,293 @@
+"""Any `Table` as text for a terminal, Markdown, CSV or HTML; LaTeX has a file of its own."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from tabulate import SEPARATING_LINE, DataRow, TableFormat, tabulate
+from tabulate import Line as Rule
+
+from syops.tables import Column, Table, Value
+from syops.units import ENERGIES, common_unit, joules, number, quantity
+
+WIDTH = 80
+"""Columns of a terminal, unless it is known to have more."""
+
+_NARROWEST = 12
+"""Of a folded name."""
+
+# tabulate's "simple" without the two spaces that it adds to every heading.
+_COMPACT = TableFormat(
+    lineabove=None,
+    linebelowheader=Rule("", "-", "  ", ""),
+    linebetweenrows=None,
+    linebelow=None,
+    headerrow=DataRow("", "  ", ""),
+    datarow=DataRow("", "  ", ""),
+    padding=0,
+    with_header_hide=None,
+)
+
+
+def to_text(table: Table, width: int | None = WIDTH, color: bool = False) -> str:
+    """The table for a terminal of ``width`` columns, between its caption and what it says.
+
+    Names in the first column are folded in the middle where the table would be too wide; with
+    None as the width it may be as wide as it is. With
+    ``color``, headings and the total are bold, and signals that are more than spikes yellow.
+    """
+    cells = in_words(table)
+    if width is not None:
+        cells = _folded(cells, width)
+    if color:
+        cells = _coloured(cells, table)
+    grid: list[object] = [cells.headings, SEPARATING_LINE, *cells.rows]
+    if cells.total:
+        grid += [SEPARATING_LINE, cells.total]
+    aligned = [column.align for column in table.columns]
+    drawn = tabulate(grid, tablefmt=_COMPACT, disable_numparse=True, colalign=aligned)
+    lines = "\n".join(line.rstrip() for line in drawn.splitlines())
+    caption, summary, notes = (
+        _wrapped(texts, min(width or WIDTH, WIDTH))
+        for texts in ([table.caption], table.summary, table.notes)
+    )
+    return "\n\n".join(filter(None, [caption, lines, summary, notes]))
+
+
+def to_markdown(table: Table) -> str:
+    """The table in the Markdown of GitHub, between its caption and what it says."""
+    cells = in_words(table).map(_in_markdown)
+    rows = [*cells.rows]
+    if cells.total:
+        rows.append([f"**{cell}**" if cell else "" for cell in cells.total])
+    drawn = tabulate(
+        rows,
+        cells.headings,
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=[column.align for column in table.columns],
+    )
+    caption, *said = (_in_markdown(text) for text in (printable(table.caption), *sentences(table)))
+    return "\n\n".join(filter(None, [caption, drawn, *said])) + "\n"
+
+
+def to_csv(table: Table) -> str:
+    """The rows of the table as CSV, numbers in full, with the keys of the columns as headings.
+
+    What has a unit says so in its heading: energies are in mJ (``dc_mj``) unless the column has
+    another unit (``ac_g``: operations in G). An interval takes two columns (``ec_min_mj``,
+    ``ec_max_mj``). What is not known is left empty. There is no total, so that a column can be
+    added up.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([name for column in table.columns for name in _csv_names(column)])
+    for row in table.rows:
+        pairs = zip(row, table.columns, strict=True)
+        writer.writerow([part for value, column in pairs for part in _csv_values(value, column)])
+    return out.getvalue()
+
+
+def to_html(table: Table) -> str:
+    """The table as a ``<table>`` to paste into a page, with what it says in its foot."""
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        drawn = (
+            f'<{tag} style="text-align:{column.align}">{cell}</{tag}>'
+            for cell, column in zip(cells, table.columns, strict=True)
+        )
+        return f"<tr>{''.join(drawn)}</tr>"
+
+    cells = in_words(table, "–").map(html.escape)
+    width = len(table.columns)
+    headings = [subscripted(heading, "<sub>{}</sub>") for heading in cells.headings]
+    foot = [line(cells.total, "th")] if cells.total else []
+    foot += [
+        f'<tr><td colspan="{width}" style="text-align:left">{html.escape(text)}</td></tr>'
+        for text in sentences(table)
+    ]
+    caption = (
+        [f"<caption>{html.escape(printable(table.caption))}</caption>"] if table.caption else []
+    )
+    lines = [
+        '<table class="syops">',
+        *caption,
+        *("<thead>", line(headings, "th"), "</thead>"),
+        *("<tbody>", *(line(row, "td") for row in cells.rows), "</tbody>"),
+        *(["<tfoot>", *foot, "</tfoot>"] if foot else []),
+        "</table>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+# --- what the formats share ---------------------------------------------------------------------
+
+
+class Cells(NamedTuple):
+    """The cells of a table in words."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    total: Sequence[str] | None
+
+    def map(self, change: Callable[[str], str]) -> Cells:
+        """With every cell changed."""
+        return self.map_rows(lambda row: [change(cell) for cell in row])
+
+    def map_rows(self, change: Callable[[Sequence[str]], Sequence[str]]) -> Cells:
+        total = None if self.total is None else change(self.total)
+        return Cells(change(self.headings), [change(row) for row in self.rows], total)
+
+
+def in_words(table: Table, missing: str = "-") -> Cells:
+    """Headings and values as a reader wants them, ``missing`` for what is not known."""
+
+    def line(row: Sequence[Value]) -> Sequence[str]:
+        pairs = list(zip(row, table.columns, strict=True))
+        # What did operations of one kind need not say that it did none of the other.
+        busy = any(value for value, column in pairs if column.kind == "operations")
+        return [
+            missing
+            if busy and not value and column.kind == "operations"
+            else shown(value, column, missing)
+            for value, column in pairs
+        ]
+
+    headings = [f"{c.heading} ({c.unit})" if c.unit else c.heading for c in table.columns]
+    total = None if table.total is None else line(table.total)
+    return Cells(headings, [line(row) for row in table.rows], total)
+
+
+def shown(value: Value, column: Column, missing: str = "-") -> str:
+    """One value as a reader wants it: ``1.70 G``, ``[0.545, 6.65] mJ``, ``yes``."""
+    if value is None:
+        return missing
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, tuple):
+        return _interval(value, column)
+    as_text = _SHOWN.get(column.kind)
+    text = as_text(value) if as_text else _amount(value, column)
+    return f"+{text}" if column.signed and value > 0 else text
+
+
+_SHOWN: dict[str, Callable[[float], str]] = {
+    "flag": lambda value: "yes" if value else "no",
+    "integer": lambda value: f"{value:d}",
+    "rate": lambda value: f"{value:.3f}",
+    "share": lambda value: f"{value:.1%}",
+    "accuracy": lambda value: f"{value:.2%}",
+    "ratio": number,
+    "number": lambda value: f"{value:g}",
+}
+
+
+def _amount(value: float, column: Column) -> str:
+    if column.unit:
+        return number(column.in_unit(value), column.decimals)
+    return joules(value) if column.kind == "energy" else quantity(value)
+
+
+def _interval(ends: tuple[float, float], column: Column) -> str:
+    """Both ends in one unit."""
+    unit = column.unit
+    if column.kind == "energy" and not unit:
+        unit = common_unit(max(map(abs, ends)), ENERGIES)
+    within = replace(column, unit=unit)
+    text = f"[{shown(ends[0], within)}, {shown(ends[1], within)}]"
+    return text if unit == column.unit else f"{text} {unit}"
+
+
+def sentences(table: Table) -> Iterator[str]:
+    """What the table says and what to know about it, each in one line."""
+    for text in (*table.summary, *table.notes):
+        yield printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """With what a terminal or a page would obey shown instead."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def subscripted(heading: str, form: str) -> str:
+    """A heading with what follows "_" in it put into ``form``: O_ac with ``<sub>{}</sub>``."""
+    return re.sub(r"(?<=\w)_(\w+)", lambda found: form.format(found[1]), heading)
+
+
+# --- text ---------------------------------------------------------------------------------------
+
+
+def _folded(cells: Cells, width: int) -> Cells:
+    """With names so short that the lines fit into ``width``."""
+    rows = [cells.headings, *cells.rows, *([cells.total] if cells.total else [])]
+    columns = list(zip(*rows, strict=True))
+    others = sum(2 + max(map(len, column)) for column in columns[1:])
+    room = max(width - others, _NARROWEST)
+    return cells.map_rows(lambda row: [folded(row[0], room), *row[1:]])
+
+
+def folded(name: str, room: int) -> str:
+    """A long name with dots for what is in its middle, as its end tells more than its start."""
+    if len(name) <= room:
+        return name
+    head = (room - 2) // 3
+    return f"{name[:head]}..{name[head + 2 - room :]}"
+
+
+def _coloured(cells: Cells, table: Table) -> Cells:
+    from click import style
+
+    from syops.signals import SPIKES
+
+    def bold(row: Sequence[str]) -> Sequence[str]:
+        return [style(cell, bold=True) if cell else cell for cell in row]
+
+    def row(row: Sequence[str]) -> Sequence[str]:
+        return [
+            style(cell, fg="yellow")
+            if column.kind == "signal" and cell not in ("", *SPIKES)
+            else cell
+            for cell, column in zip(row, table.columns, strict=True)
+        ]
+
+    total = None if cells.total is None else bold(cells.total)
+    return Cells(bold(cells.headings), [row(cells) for cells in cells.rows], total)
+
+
+def _wrapped(texts: Iterable[str], width: int) -> str:
+    lines = (printable(line) for text in texts for line in text.split("\n") if line)
+    return "\n".join(wrap(line, width) for line in lines)
+
+
+def wrap(line: str, width: int = WIDTH) -> str:
+    """A line that is too long goes on in the next one, two columns further in."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False)
+
+
+# --- Markdown, CSV ------------------------------------------------------------------------------
+
+
+def _in_markdown(text: str) -> str:
+    """Underscores within words mean nothing in GitHub's Markdown."""
+    return re.sub(r"([\\`*|~<>]|\[(?=[^]]*\][\[(])|&(?=#?\w+;)|(?<!\w)_|_(?!\w))", r"\\\1", text)
+
+
+def _csv_names(column: Column) -> Sequence[str]:
+    keys = [f"{column.key}_min", f"{column.key}_max"] if column.interval else [column.key]
+    unit = column.unit or ("mJ" if column.kind == "energy" else "")
+    return [f"{key}_{unit.lower().replace('µ', 'u')}" if unit else key for key in keys]
+
+
+def _csv_values(value: Value, column: Column) -> Sequence[object]:
+    ends = value if isinstance(value, tuple) else (value,) * (1 + column.interval)
+    return [
+        column.in_unit(end) if column.unit and isinstance(end, int | float) else end for end in ends
+    ]

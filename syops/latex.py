@@ -1,0 +1,123 @@
+r"""Any `Table` in LaTeX with booktabs: compiles as it is, whatever its names are made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from syops.formats import in_words, printable, sentences
+from syops.tables import Table
+
+_PAGE = 45
+"""Rows that fit on one."""
+_LONG_NAME = 32
+"""Characters of a name that is broken."""
+
+_LETTERS = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿ"
+"""What LaTeX's oldest encoding of fonts can compose."""
+_ESCAPED = {
+    "\\": r"\textbackslash{}",
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    **{c: f"${c}$" for c in "<>|"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    '"': "''",
+    **dict.fromkeys("µμ", r"$\mu$"),
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "←": r"$\leftarrow$",
+    "–": "--",
+}
+
+
+def to_latex(table: Table) -> str:
+    r"""The table in LaTeX, to ``\input`` or to paste.
+
+    Needs booktabs, and where it has more than 45 rows longtable, in which it goes on on the next
+    page. A character that LaTeX has no letter for is shown as its code point.
+    """
+    cells = in_words(table, "--")
+    breaks = any(len(row[0]) > _LONG_NAME for row in cells.rows)
+    aligned = [column.align[0] for column in table.columns]
+
+    def line(row: Sequence[str]) -> str:
+        parts = [
+            _number(escaped(cell)) if align == "r" else escaped(cell)
+            for cell, align in zip(row, aligned, strict=True)
+        ]
+        if len(row[0]) > _LONG_NAME:
+            parts[0] = r"\raggedright " + re.sub(r"(\.|\\_)(?=.)", r"\1\\allowbreak{}", parts[0])
+        elif parts[0][:1] in ("[", "*"):  # which the end of the line before would take for its own
+            parts[0] = f"{{}}{parts[0]}"
+        return " & ".join(parts) + r" \\"
+
+    spec = "".join([r"p{0.25\linewidth}" if breaks else aligned[0], *aligned[1:]])
+    caption = [rf"\caption{{{escaped(printable(table.caption))}}}"] if table.caption else []
+    headings = " & ".join(map(_heading, cells.headings)) + r" \\"
+    rows = [line(row) for row in cells.rows]
+    total = [r"\midrule", line(cells.total)] if cells.total else []
+    body = [r"\toprule", headings, r"\midrule", *rows, *total, r"\bottomrule"]
+    said = [f"{escaped(text)}." for text in sentences(table)]
+    if len(rows) > _PAGE:
+        body[3:3] = [r"\endhead"]
+        lines = _longtable(spec, caption, body, said)
+    else:
+        lines = _floating(spec, caption, body, said)
+    return "\n".join(lines) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text that LaTeX prints as it is."""
+    return "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPED:
+        return _ESCAPED[character]
+    if (character.isascii() and character.isprintable()) or character in _LETTERS:
+        return character
+    return f"[U+{ord(character):04X}]"
+
+
+def _heading(text: str) -> str:
+    """What follows "_" is a subscript."""
+    parts = re.split(r"(\w)_(\w+)", text)
+    for i in range(0, len(parts), 3):
+        parts[i] = escaped(parts[i])
+    for i in range(1, len(parts), 3):
+        parts[i], parts[i + 1] = f"${parts[i]}_{{", rf"\mathrm{{{parts[i + 1]}}}}}$"
+    return "".join(parts)
+
+
+def _number(text: str) -> str:
+    """With a minus instead of a hyphen, and a power of ten instead of "e-07"."""
+    text = re.sub(r"(?<=\d)e([-+]\d+)", lambda e: rf"$\times10^{{{int(e[1])}}}$", text)
+    return re.sub(r"(?<![-{\w])-(?=\d)", "$-$", text)
+
+
+def _floating(spec: str, caption: list[str], body: list[str], said: list[str]) -> Iterator[str]:
+    yield r"% needs \usepackage{booktabs}"
+    yield r"\begin{table}"
+    yield r"\centering\small\setlength{\tabcolsep}{4pt}"
+    yield from (rf"{line}\par\smallskip" for line in caption)
+    yield rf"\begin{{tabular}}{{{spec}}}"
+    yield from body
+    yield r"\end{tabular}"
+    if said:
+        yield r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize"
+        yield "\\\\\n".join(said)
+        yield r"\end{minipage}"
+    yield r"\end{table}"
+
+
+def _longtable(spec: str, caption: list[str], body: list[str], said: list[str]) -> Iterator[str]:
+    yield r"% needs \usepackage{booktabs,longtable}"
+    yield r"\begingroup\small\setlength{\tabcolsep}{4pt}"
+    yield rf"\begin{{longtable}}{{{spec}}}"
+    yield from (rf"{line}\\" for line in caption)
+    yield from body
+    yield r"\end{longtable}"
+    if said:
+        yield r"\noindent\footnotesize"
+        yield "\\\\\n".join(said)
+    yield r"\par\endgroup"

@@ -1,0 +1,215 @@
+"""Report -> `Table`: the layers, and what the totals mean. Reads only the report; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from syops.errors import SyopsValueError
+from syops.tables import Column, Table, Value
+from syops.units import joules, quantity
+
+if TYPE_CHECKING:
+    from syops.report import Layer, Report
+
+COLUMNS = (
+    Column("name", "layer"),
+    Column("kind", "kind"),
+    Column("operator", "operator"),
+    Column("signal", "signal", "signal"),
+    Column("calls", "calls", "integer"),
+    Column("params", "params", "count"),
+    Column("rate", "rate", "rate"),
+    Column("dense", "dense", "count"),
+    Column("ac", "O_ac", "operations"),
+    Column("ac_events", "AC events", "operations"),
+    Column("mac", "O_mac", "operations"),
+    Column("energy", "DC", "energy"),
+    Column("share", "share", "share"),
+    Column("dense_ac", "dense AC", "operations"),
+    Column("ec_min", "EC min", "energy"),
+    Column("ec_max", "EC max", "energy"),
+    Column("folded", "folded into"),
+    Column("counted", "counted", "flag"),
+    Column("note", "note"),
+)
+"""All that can be told of a layer."""
+
+MEASURED = ("name", "kind", "signal", "rate", "ac", "mac", "energy", "share")
+POSSIBLE = ("name", "kind", "signal", "dense_ac", "mac", "ec_min", "ec_max")
+"""What is shown of a layer unless the user says otherwise: with data, and without."""
+
+
+def layer_table(
+    report: Report,
+    depth: int | None = None,
+    columns: str | Sequence[str] | None = None,
+    sort: str | None = None,
+    top: int | None = None,
+    units: str | Iterable[str] = "auto",
+    every: bool = False,
+) -> Table:
+    """The layers of a report as a table; see `syops.report.Report.table`."""
+    inside = [layer for layer in report.layers if layer.counted and layer.folded is None]
+    layers = blocks(report.layers if every else inside, depth)
+    table = Table(
+        COLUMNS,
+        tuple(map(_values, layers)),
+        None if every else _total(report),
+        _caption(report),
+        tuple(_findings(report)),
+        tuple(_remarks(report)),
+    )
+    if top is not None and sort is None:
+        sort = "energy" if report.measured else "ec_max"
+    if columns is None and not every:
+        columns = MEASURED if report.measured else POSSIBLE
+        if report.conventions.get("ac") == "events":
+            columns = ["ac_events" if key == "ac" else key for key in columns]
+    return table.arranged(columns, sort, top, units)
+
+
+def _values(layer: Layer) -> tuple[Value, ...]:
+    low, high = layer.ec_mj
+    values = {"energy": layer.energy_mj, "ec_min": low, "ec_max": high}
+    return tuple(
+        values[column.key] if column.key in values else getattr(layer, column.key)
+        for column in COLUMNS
+    )
+
+
+def _total(report: Report) -> tuple[Value, ...]:
+    low, high = report.ec_mj
+    values: dict[str, Value] = {
+        "name": "total",
+        "params": report.params,
+        "rate": report.mean_rate,
+        "ac": report.ac,
+        "ac_events": report.ac_events,
+        "mac": report.mac,
+        "energy": report.dc_mj,
+        "dense_ac": report.dense_ac,
+        "ec_min": low,
+        "ec_max": high,
+    }
+    return tuple(values.get(column.key, "") for column in COLUMNS)
+
+
+def blocks(layers: Iterable[Layer], depth: int | None) -> tuple[Layer, ...]:
+    """Add up the rows that share the first ``depth`` components of their module path.
+
+    Rows inside and outside the totals stay apart. The rate of a block is the mean over its rows
+    that have one, weighted with their dense counts. Without ``depth`` the rows are returned as
+    they are. Raises `SyopsValueError` for a depth below 1.
+    """
+    if depth is None:
+        return tuple(layers)
+    if depth < 1:
+        raise SyopsValueError(f"depth must be at least 1, got {depth}")
+    groups: dict[tuple[str, bool], list[Layer]] = {}
+    for layer in layers:
+        prefix = ".".join(layer.path.split(".")[:depth])
+        groups.setdefault((prefix, layer.counted), []).append(layer)
+    return tuple(_block(prefix, members) for (prefix, _), members in groups.items())
+
+
+def _block(prefix: str, members: Sequence[Layer]) -> Layer:
+    if len(members) == 1 and members[0].path == prefix:
+        return members[0]
+    rated = [(m.rate, m.dense) for m in members if m.rate is not None and m.dense]
+    weight = sum(dense for _, dense in rated)
+    values: dict[str, Any] = {
+        column: _common(getattr(m, column) for m in members)
+        for column in ("kind", "operator", "signal")
+    }
+    for column in ("calls", "params", "dense", "mac", "dense_ac"):
+        values[column] = sum(getattr(m, column) for m in members)
+    for column in ("ac", "ac_events", "energy_mj", "share"):
+        known = [value for m in members if (value := getattr(m, column)) is not None]
+        values[column] = sum(known) if known else None
+    low, high = zip(*(m.ec_mj for m in members), strict=True)
+    return replace(
+        members[0],
+        name=prefix or members[0].name,
+        path=prefix,
+        rate=sum(rate * dense for rate, dense in rated) / weight if rated else None,
+        ec_mj=(sum(low), sum(high)),
+        folded=None,
+        note="",
+        **values,
+    )
+
+
+def _common(values: Iterable[str]) -> str:
+    different = set(values) - {""}
+    return different.pop() if len(different) == 1 else "mixed" if different else ""
+
+
+def _caption(report: Report) -> str:
+    shape = "x".join(map(str, report.input_shape))
+    steps = "" if report.time_steps is None else f", T = {report.time_steps}"
+    samples = "1 sample" if report.samples == 1 else f"mean of {report.samples} samples"
+    seen = samples if report.measured else "per sample, without data"
+    return f"{report.model}: {quantity(report.params)} parameters{steps}, input {shape}; {seen}"
+
+
+def _findings(report: Report) -> Iterator[str]:
+    """Say what the totals mean."""
+    price = f"AC x {report.energy.e_ac_pj:g} pJ"
+    macs = f"{quantity(report.mac)} MAC x {report.energy.e_mac_pj:g} pJ"
+    low, high = map(joules, report.ec_mj)
+    if report.dc_mj is None or report.priced_ac is None:
+        yield "Dynamic consumption (DC): not known without data; 'syops run' measures it"
+    else:
+        yield (
+            f"Dynamic consumption (DC), at the measured firing rates: {joules(report.dc_mj)}\n"
+            f"  = {quantity(report.priced_ac)} {price} + {macs} ({report.energy.name})"
+        )
+    profile = "" if report.measured else f" ({report.energy.name})"
+    yield (
+        f"Estimated consumption (EC), at firing rates from 0 to 1: {low} to {high}\n"
+        f"  = 0 to {quantity(report.dense_ac)} {price} + {macs}{profile}"
+    )
+    if report.measured:
+        yield _against_ann(report)
+
+
+def _against_ann(report: Report) -> str:
+    ratio = report.energy_ratio
+    if ratio is None:
+        unknown = report.time_steps is None
+        why = ": its time-steps are not known" if unknown else ""
+        return f"The ratio to the same network as an ANN is not available{why}"
+    if ratio == 0:
+        amount = "No energy, compared with"
+    elif ratio < 1:
+        amount = f"{1 / ratio:.3g} times less energy than"
+    else:
+        amount = f"{ratio:.3g} times as much energy as"
+    return f"{amount} the same network as an ANN: E(SNN)/E(ANN) = {ratio:.3g}"
+
+
+def _remarks(report: Report) -> Iterator[str]:
+    """Say what is not in the totals, and what else a reader should know."""
+    folded = sum(layer.folded is not None for layer in report.layers)
+    if folded:
+        norms = "1 BatchNorm" if folded == 1 else f"{folded} BatchNorms"
+        yield f"Folded into the layers before them, at no cost: {norms}"
+    outside = [layer for layer in report.layers if not layer.counted and layer.folded is None]
+    if outside:
+        yield f"Outside the totals, as in the paper: {', '.join(_by_kind(outside))}"
+    for where, calls in report.unaccounted.items():
+        times = "once" if calls == 1 else f"{calls} times"
+        yield f"Not counted, as syops has no rule for it: {where}, called {times}"
+    for note in report.notes:
+        yield f"Note: {note}"
+
+
+def _by_kind(layers: Sequence[Layer]) -> Iterator[str]:
+    """The operations of each kind of row: ``neuron 3.21 M AC``."""
+    for kind in dict.fromkeys(layer.kind for layer in layers):
+        ac = sum(layer.dense_ac for layer in layers if layer.kind == kind)
+        mac = sum(layer.mac for layer in layers if layer.kind == kind)
+        counts = ((ac, "AC"), (mac, "MAC"))
+        yield f"{kind} {' + '.join(f'{quantity(n)} {what}' for n, what in counts if n) or '0'}"

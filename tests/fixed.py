@@ -1,0 +1,49 @@
+"""A report made by hand, with what is hard to print in it: nothing here was counted."""
+
+from fractions import Fraction
+
+from syops.energy import EnergyModel
+from syops.ledger import Drive, Row
+from syops.report import Report
+from syops.signals import Evidence
+
+BINARY = Evidence(derived=frozenset({("", 0), ("", 1)}))
+GRADED = Evidence(derived=frozenset({("", 0), ("", 1), ("", 2)}))
+
+
+def spiking(path, dense, rate, events=0, kind="conv", evidence=BINARY, **more):
+    """A row with spikes at ``rate``, out of a thousand entries."""
+    rate = Fraction(rate).limit_denominator(1000)
+    drive = Drive(evidence, 1000, int(1000 * rate), dense * rate, events)
+    return Row(path, kind, kind, calls=1, dense=dense, drives=(drive,), **more)
+
+
+def analog(path, dense, kind="conv", **more):
+    return Row(path, kind, kind, calls=1, dense=dense, **more)
+
+
+LONG = "module.backbone.stages.3.blocks.1.self_attention.output_projection"
+
+FIXED = Report(
+    model="Net_1 <50% & more>",
+    rows=(
+        analog("stem_#1", 2_000_000_000, params=9_408),
+        Row("stem_bn", "norm", "batch_norm", dense=600, folded="stem_#1"),
+        Row("sn", "neuron", "IFNode", dense=3_000, mac=3_000),
+        spiking("layer1.0.conv1", 40_000_000_000, 0.25, events=9_000_000_000, params=36_864),
+        spiking("layer1.0.µ_~^$|*", 12_000_000_000, 0, params=100),
+        spiking(LONG, 20_000_000_000, 0.123, events=2_400_000_000, kind="matmul"),
+        spiking("layer2.0.conv1", 300_000_000, 0.5, evidence=GRADED, params=73_728),
+        Row("layer2.0", "add", "add", dense=5_000, ac=5_000),
+        analog("head\\{fc}", 200_000, "linear", params=40, note='says "so", and more'),
+    ),
+    samples=2,
+    energy=EnergyModel("mine", e_ac_pj=0.9, e_mac_pj=4.6),
+    time_steps=4,
+    params=1_234_567,
+    input_shape=(2, 3, 8, 8),
+    conventions={"ac": "rate", "fold_bn": True, "graded": "mac"},
+    unaccounted={"aten.foo at layer1.0": 3},
+    notes=("mind the_gap",),
+)
+"""Per sample: 5 G + 0 + 1.23 G AC, and 1 G + 150 M + 100 k MAC; DC 5.607 + 5.29046 mJ."""
