@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from syops.api import check_full_spike, get_model_bounds, get_model_syops
     from syops.audit import Audit
+    from syops.comparison import Comparison, compare
     from syops.energy import EnergyModel, get_energy_model, list_energy_models
     from syops.errors import SyopsError
     from syops.folding import fold_bn
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Audit",
+    "Comparison",
     "EnergyModel",
     "Layer",
     "Report",
     "SyopsError",
     "check_full_spike",
+    "compare",
     "create_model",
     "fold_bn",
     "get_energy_model",
@@ -37,11 +40,13 @@ __all__ = [
 
 _HOME = {
     "Audit": "audit",
+    "Comparison": "comparison",
     "EnergyModel": "energy",
     "Layer": "report",
     "Report": "report",
     "SyopsError": "errors",
     "check_full_spike": "api",
+    "compare": "comparison",
     "create_model": "models",
     "fold_bn": "folding",
     "get_energy_model": "energy",

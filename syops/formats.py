@@ -22,15 +22,17 @@ WIDTH = 80
 
 _NARROWEST = 12
 """Of a folded name."""
+_GAP = "  "
+"""Between columns."""
 
 # tabulate's "simple" without the two spaces that it adds to every heading.
 _COMPACT = TableFormat(
     lineabove=None,
-    linebelowheader=Rule("", "-", "  ", ""),
+    linebelowheader=Rule("", "-", _GAP, ""),
     linebetweenrows=None,
     linebelow=None,
-    headerrow=DataRow("", "  ", ""),
-    datarow=DataRow("", "  ", ""),
+    headerrow=DataRow("", _GAP, ""),
+    datarow=DataRow("", _GAP, ""),
     padding=0,
     with_header_hide=None,
 )
@@ -39,16 +41,20 @@ _COMPACT = TableFormat(
 def to_text(table: Table, width: int | None = WIDTH, color: bool = False) -> str:
     """The table for a terminal of ``width`` columns, between its caption and what it says.
 
-    Names in the first column are folded in the middle where the table would be too wide; with
-    None as the width it may be as wide as it is. With
+    Where it would be too wide, headings are broken in two and names in the first column folded in
+    the middle; with None as the width it may be as wide as it is. With
     ``color``, headings and the total are bold, and signals that are more than spikes yellow.
     """
     cells = in_words(table)
-    if width is not None:
+    above: Sequence[str] = []
+    if width is not None and _wide(cells) > width:
+        above, cells = _broken(cells)
         cells = _folded(cells, width)
     if color:
-        cells = _coloured(cells, table)
+        above, cells = _bold(above), _coloured(cells, table)
     grid: list[object] = [cells.headings, SEPARATING_LINE, *cells.rows]
+    if any(above):
+        grid.insert(0, above)
     if cells.total:
         grid += [SEPARATING_LINE, cells.total]
     aligned = [column.align for column in table.columns]
@@ -224,12 +230,26 @@ def subscripted(heading: str, form: str) -> str:
 # --- text ---------------------------------------------------------------------------------------
 
 
+def _widths(cells: Cells) -> list[int]:
+    rows = [cells.headings, *cells.rows, *([cells.total] if cells.total else [])]
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def _wide(cells: Cells) -> int:
+    widths = _widths(cells)
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
+def _broken(cells: Cells) -> tuple[Sequence[str], Cells]:
+    """The first lines of headings, where they have two, and the cells below them."""
+    parts = [heading.rpartition(" ") for heading in cells.headings]
+    return [first for first, *_ in parts], cells._replace(headings=[last for *_, last in parts])
+
+
 def _folded(cells: Cells, width: int) -> Cells:
     """With names so short that the lines fit into ``width``."""
-    rows = [cells.headings, *cells.rows, *([cells.total] if cells.total else [])]
-    columns = list(zip(*rows, strict=True))
-    others = sum(2 + max(map(len, column)) for column in columns[1:])
-    room = max(width - others, _NARROWEST)
+    first, *others = _widths(cells)
+    room = max(width - sum(others) - len(_GAP) * len(others), _NARROWEST)
     return cells.map_rows(lambda row: [folded(row[0], room), *row[1:]])
 
 
@@ -246,10 +266,7 @@ def _coloured(cells: Cells, table: Table) -> Cells:
 
     from syops.signals import SPIKES
 
-    def bold(row: Sequence[str]) -> Sequence[str]:
-        return [style(cell, bold=True) if cell else cell for cell in row]
-
-    def row(row: Sequence[str]) -> Sequence[str]:
+    def coloured(row: Sequence[str]) -> Sequence[str]:
         return [
             style(cell, fg="yellow")
             if column.kind == "signal" and cell not in ("", *SPIKES)
@@ -257,8 +274,14 @@ def _coloured(cells: Cells, table: Table) -> Cells:
             for cell, column in zip(row, table.columns, strict=True)
         ]
 
-    total = None if cells.total is None else bold(cells.total)
-    return Cells(bold(cells.headings), [row(cells) for cells in cells.rows], total)
+    total = None if cells.total is None else _bold(cells.total)
+    return Cells(_bold(cells.headings), [coloured(row) for row in cells.rows], total)
+
+
+def _bold(row: Sequence[str]) -> Sequence[str]:
+    from click import style
+
+    return [style(cell, bold=True) if cell else cell for cell in row]
 
 
 def _wrapped(texts: Iterable[str], width: int) -> str:

@@ -57,7 +57,7 @@ def to_latex(table: Table) -> str:
     rows = [line(row) for row in cells.rows]
     total = [r"\midrule", line(cells.total)] if cells.total else []
     body = [r"\toprule", headings, r"\midrule", *rows, *total, r"\bottomrule"]
-    said = [f"{escaped(text)}." for text in sentences(table)]
+    said = [f"{_sentence(text)}." for text in sentences(table)]
     if len(rows) > _PAGE:
         body[3:3] = [r"\endhead"]
         lines = _longtable(spec, caption, body, said)
@@ -87,6 +87,11 @@ def _heading(text: str) -> str:
     for i in range(1, len(parts), 3):
         parts[i], parts[i + 1] = f"${parts[i]}_{{", rf"\mathrm{{{parts[i + 1]}}}}}$"
     return "".join(parts)
+
+
+def _sentence(text: str) -> str:
+    words = re.split(r"\b(O_m?ac)\b", text)
+    return "".join(_heading(word) if i % 2 else escaped(word) for i, word in enumerate(words))
 
 
 def _number(text: str) -> str:

@@ -93,7 +93,8 @@ class Table:
         Args:
             columns: keys or headings, in any case; several in a string are separated by commas.
             sort: key or heading of the column to sort by: text from A to Z, numbers from the
-                largest, intervals by their upper end; what is not known comes last.
+                largest, intervals by their upper end, differences by their size; what is not
+                known comes last.
             top: how many rows to keep, from the first.
             units: "auto", or one unit for counts ("k", "M", "G", "T"), one for energies ("pJ",
                 "nJ", "µJ", "mJ", "J"), or both.
@@ -139,11 +140,12 @@ class Table:
     def _sorted(self, by: int) -> Table:
         known = [row for row in self.rows if row[by] is not None]
         unknown = [row for row in self.rows if row[by] is None]
-        is_text = self.columns[by].kind in TEXT
+        is_text, signed = self.columns[by].kind in TEXT, self.columns[by].signed
 
         def order(row: tuple[Value, ...]) -> Any:
-            value = row[by]
-            return value[1] if isinstance(value, tuple) else value
+            value: Any = row[by]
+            value = value[1] if isinstance(value, tuple) else value
+            return abs(value) if signed else value
 
         return replace(self, rows=(*sorted(known, key=order, reverse=not is_text), *unknown))
 

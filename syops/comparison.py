@@ -1,0 +1,288 @@
+"""Networks side by side, in the layout of the paper's Table 2. Reads only reports; no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from statistics import median
+from typing import TYPE_CHECKING
+
+from syops.difference import LayerComparison, unlike
+from syops.errors import SyopsTypeError, SyopsValueError
+from syops.report import Report
+from syops.tables import Column, Table, Tabular
+from syops.units import COUNTS, ENERGIES, common_unit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RATIOS = ("ann", "first")
+"""What energies can be compared with: the same network as an ANN, or the first network."""
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One network. Figures are per sample, energies in mJ; None is what is not known.
+
+    Attributes:
+        name: of the network.
+        network_type: "FSNN", "MPSNN" or "ANN".
+        accuracy: as its report has it, 0 to 1.
+        time_steps: T.
+        params: number of its parameters.
+        mean_rate: firing rate that its spike-driven synapses see on average.
+        ec_mj: EC, the energy at firing rates 0 and 1.
+        ac: O_ac, as it is priced. Known without data where no synapse gets spikes.
+        dense_ac: O_ac at firing rate 1.
+        mac: O_mac.
+        dc_mj: DC. Known without data where EC has one value.
+        ratio: DC over the energy of what it is compared with.
+        ec_ratio: EC over the same.
+        measured: whether its spikes were counted.
+    """
+
+    name: str
+    network_type: str
+    accuracy: float | None
+    time_steps: int | None
+    params: int
+    mean_rate: float | None
+    ec_mj: tuple[float, float]
+    ac: float | None
+    dense_ac: float
+    mac: float
+    dc_mj: float | None
+    ratio: float | None
+    ec_ratio: tuple[float, float] | None
+    measured: bool
+
+
+@dataclass(frozen=True)
+class Comparison(Tabular):
+    """What `compare` returns.
+
+    Attributes:
+        names: of the networks.
+        reports: one for each name.
+        to: what energies are compared with, "ann" or "first".
+    """
+
+    names: tuple[str, ...]
+    reports: tuple[Report, ...]
+    to: str = "ann"
+
+    @cached_property
+    def rows(self) -> tuple[ComparisonRow, ...]:
+        """One for each network."""
+        return tuple(
+            _row(name, report, self._reference(report))
+            for name, report in zip(self.names, self.reports, strict=True)
+        )
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know: what is not known, and where the networks were not counted
+        alike."""
+        return (*self._unknown(), *unlike(self.names, self.reports), *self._unaccounted())
+
+    def table(
+        self,
+        columns: str | Sequence[str] | None = None,
+        sort: str | None = None,
+        top: int | None = None,
+        units: str | Iterable[str] = "auto",
+    ) -> Table:
+        """The networks as plain data, which every ``to_...`` makes text of.
+
+        Args:
+            columns, sort, top: as of `syops.tables.Table.arranged`; by default the columns of the
+                paper's Table 2, the accuracy if one is known, and the ratio.
+            units: "auto": one for all counts and one for all energies, such that most are neither
+                large nor small; or which.
+
+        Raises:
+            SyopsLookupError: a column that does not exist.
+            SyopsValueError: a unit that does not exist, or a ``top`` below 1.
+        """
+        columns = self._columns if columns is None else columns
+        return self._whole.arranged(columns, sort, top, units)
+
+    def layers(self) -> LayerComparison:
+        """The difference of two reports, layer by layer.
+
+        Raises:
+            SyopsValueError: there are not two.
+        """
+        if len(self.reports) != 2:
+            raise SyopsValueError(
+                f"layers are compared between two networks, these are {len(self.reports)}"
+            )
+        return LayerComparison(self.names, self.reports)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The `rows` as a pandas table, with EC and its ratio in two columns each."""
+        import pandas as pd
+
+        lines = []
+        for row in self.rows:
+            line = asdict(row)
+            line["ec_min_mj"], line["ec_max_mj"] = line.pop("ec_mj")
+            line["ec_ratio_min"], line["ec_ratio_max"] = line.pop("ec_ratio") or (None, None)
+            lines.append(line)
+        return pd.DataFrame(lines)
+
+    def to_json(self) -> str:
+        """The rows and the notes as JSON; reports are saved one by one."""
+        content = {
+            "ratio_to": self.to,
+            "rows": [asdict(row) for row in self.rows],
+            "notes": self.notes,
+        }
+        return json.dumps(content, indent=1, ensure_ascii=False)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    @property
+    def _whole(self) -> Table:
+        counts = common_unit(median(max(r.mac, r.dense_ac) for r in self.rows), COUNTS)
+        energies = common_unit(median(r.ec_mj[1] for r in self.rows), ENERGIES)
+        columns = (
+            Column("name", "network"),
+            Column("type", "type"),
+            Column("accuracy", "accuracy", "accuracy"),
+            Column("T", "T", "integer"),
+            Column("params", "parameters", "count"),
+            Column("rate", "mean rate", "rate"),
+            Column("ec", "EC", "energy", energies, interval=True),
+            Column("ac", "O_ac", "count", counts),
+            Column("dense_ac", "dense AC", "count", counts),
+            Column("mac", "O_mac", "count", counts),
+            Column("dc", "DC", "energy", energies),
+            Column("ratio", "ratio", "ratio"),
+            Column("ec_ratio", "EC ratio", "ratio", interval=True),
+        )
+        rows = (
+            (
+                *(row.name, row.network_type, row.accuracy, row.time_steps, row.params),
+                *(row.mean_rate, row.ec_mj, row.ac, row.dense_ac, row.mac, row.dc_mj),
+                *(row.ratio, row.ec_ratio),
+            )
+            for row in self.rows
+        )
+        return Table(
+            columns,
+            tuple(rows),
+            caption=self._caption,
+            summary=(self._meaning,),
+            notes=self.notes,
+        )
+
+    @property
+    def _columns(self) -> Sequence[str]:
+        accuracy = ("accuracy",) * any(row.accuracy is not None for row in self.rows)
+        ratio = "ratio" if any(row.measured for row in self.rows) else "ec_ratio"
+        return "name", "type", *accuracy, "T", "ec", "ac", "mac", "dc", ratio
+
+    @property
+    def _caption(self) -> str:
+        profiles = {report.energy for report in self.reports}
+        priced = f" ({self.reports[0].energy.name})" if len(profiles) == 1 else ""
+        return f"Synaptic operations and energy per sample{priced}"
+
+    @property
+    def _meaning(self) -> str:
+        what = "DC" if "ratio" in self._columns else "EC"
+        if self.to == "ann":
+            return f"Ratio: {what} over the energy of the same network as an ANN, Eq. (6)"
+        return f"Ratio: {what} over the DC of {self.names[0]}"
+
+    def _reference(self, report: Report) -> float | None:
+        if self.to == "first":
+            return _dc_mj(self.reports[0])
+        return None if report.ann is None else report.ann.dc_mj
+
+    def _unknown(self) -> Iterator[str]:
+        blind = [row.name for row in self.rows if row.dc_mj is None]
+        if len(blind) == len(self.rows):
+            yield "Without data, O_ac and DC are not known"
+        elif blind:
+            yield f"Without data, O_ac and DC are not known: {', '.join(blind)}"
+        if self.to == "first" and blind[:1] == [self.names[0]]:
+            yield f"There is no ratio, as the DC of {self.names[0]} is not known"
+
+    def _unaccounted(self) -> Iterator[str]:
+        for name, report in zip(self.names, self.reports, strict=True):
+            if report.unaccounted:
+                where = ", ".join(report.unaccounted)
+                yield f"Not counted in {name}, as syops has no rule for it: {where}"
+
+
+def compare(reports: Mapping[str, Report] | Iterable[Report], to: str = "ann") -> Comparison:
+    """Put networks side by side.
+
+    Args:
+        reports: one for each network, by name or in a row; then each has the name of its model.
+            Those made without data (`get_model_bounds`) and with data may be mixed.
+        to: what ``ratio`` compares the energy of a network with: "ann", the same network as an
+            ANN (Eq. (6)), or "first", the first of the networks.
+
+    Raises:
+        SyopsTypeError: something that is no report.
+        SyopsValueError: no reports, or another ``to``.
+    """
+    if isinstance(reports, Report):
+        raise SyopsTypeError("reports: expected several, by name or in a sequence; got one")
+    if isinstance(reports, Mapping):
+        names, found = list(map(str, reports)), list(reports.values())
+    else:
+        found = list(reports)
+        names = [getattr(report, "model", "") for report in found]
+    for report in found:
+        if not isinstance(report, Report):
+            raise SyopsTypeError(f"reports: expected reports, got {type(report).__name__}")
+    if not found:
+        raise SyopsValueError("reports: there is nothing to compare")
+    if to not in RATIOS:
+        raise SyopsValueError(f"to: expected 'ann' or 'first', got {to!r}")
+    return Comparison(tuple(_told_apart(names)), tuple(found), to)
+
+
+def _row(name: str, report: Report, reference: float | None) -> ComparisonRow:
+    def over(energy: float) -> float:
+        assert reference
+        return energy / reference
+
+    dc = _dc_mj(report)
+    low, high = report.ec_mj
+    return ComparisonRow(
+        name=name,
+        network_type=report.network_type,
+        accuracy=report.accuracy,
+        time_steps=report.time_steps,
+        params=report.params,
+        mean_rate=report.mean_rate,
+        ec_mj=report.ec_mj,
+        ac=report.priced_ac if report.measured or report.dense_ac else 0.0,
+        dense_ac=report.dense_ac,
+        mac=report.mac,
+        dc_mj=dc,
+        ratio=over(dc) if reference and dc is not None else None,
+        ec_ratio=(over(low), over(high)) if reference else None,
+        measured=report.measured,
+    )
+
+
+def _dc_mj(report: Report) -> float | None:
+    """DC; without data, where rates do not matter, as in an ANN, the only value that EC has."""
+    low, high = report.ec_mj
+    return low if not report.measured and low == high else report.dc_mj
+
+
+def _told_apart(names: Sequence[str]) -> Iterator[str]:
+    met: dict[str, int] = {}
+    for name in names:
+        met[name] = met.get(name, 0) + 1
+        yield name if names.count(name) == 1 else f"{name} ({met[name]})"

@@ -1,0 +1,217 @@
+"""Two networks layer by layer, and what must be alike for networks to be compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from syops.ledger import COUNTED
+from syops.report import Layer, Report
+from syops.tables import Column, Table, Tabular, Value
+
+MEASURED = ("name", "only_in", "rate_1", "rate_2", "ac_diff", "mac_diff", "dc_1", "dc_2", "dc_diff")
+POSSIBLE = ("name", "only_in", "dense_ac_diff", "mac_diff", "ec_max_1", "ec_max_2", "ec_max_diff")
+"""What is shown of a layer unless the user says otherwise: with data of both, and without."""
+
+
+@dataclass(frozen=True)
+class LayerPair:
+    """A layer of two networks; None in the one that does not have it."""
+
+    first: Layer | None
+    second: Layer | None
+
+    @property
+    def either(self) -> Layer:
+        layer = self.first or self.second
+        assert layer is not None
+        return layer
+
+
+@dataclass(frozen=True)
+class LayerComparison(Tabular):
+    """What `Comparison.layers` returns.
+
+    Attributes:
+        names: of both networks.
+        reports: of both.
+    """
+
+    names: tuple[str, ...]
+    reports: tuple[Report, ...]
+
+    @cached_property
+    def rows(self) -> tuple[LayerPair, ...]:
+        """Every layer inside the totals of either network: in the order of the first, and where
+        only the second has it, behind the one that it follows there.
+
+        Layers are the same if module path, kind, operator, weight and call site are.
+        """
+        first, second = map(_by_key, self.reports)
+        order = list(first)
+        place = 0
+        for key in second:
+            if key in first:
+                place = order.index(key) + 1
+            else:
+                order.insert(place, key)
+                place += 1
+        pairs = (LayerPair(first.get(key), second.get(key)) for key in order)
+        return tuple(pair for pair in pairs if _is_inside(pair.first) or _is_inside(pair.second))
+
+    def table(
+        self,
+        columns: str | Sequence[str] | None = None,
+        sort: str | None = None,
+        top: int | None = None,
+        units: str | Iterable[str] = "auto",
+    ) -> Table:
+        """The layers as plain data: figures of the first, of the second, and the second's minus
+        the first's, where a layer that one does not have counts as nothing.
+
+        The arguments are those of `syops.tables.Table.arranged`. With ``top`` and without
+        ``sort`` those layers come first of which the energy differs most.
+        """
+        measured = all(report.measured for report in self.reports)
+        if top is not None and sort is None:
+            sort = "dc_diff" if measured else "ec_max_diff"
+        if columns is None:
+            columns = MEASURED if measured else POSSIBLE
+            if not any(None in (pair.first, pair.second) for pair in self.rows):
+                columns = [key for key in columns if key != "only_in"]
+        return self._whole.arranged(columns, sort, top, units)
+
+    def to_json(self) -> str:
+        """The layers of both as JSON."""
+        content = {
+            "names": self.names,
+            "rows": [asdict(pair) for pair in self.rows],
+            "notes": unlike(self.names, self.reports),
+        }
+        return json.dumps(content, indent=1, ensure_ascii=False)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    @property
+    def _whole(self) -> Table:
+        columns = [Column("name", "layer"), Column("kind", "kind"), Column("only_in", "only in")]
+        columns += [Column(f"signal_{i}", f"signal {i}", "signal") for i in (1, 2)]
+        columns += [Column(f"rate_{i}", f"rate {i}", "rate") for i in (1, 2)]
+        for key, heading, kind, _ in _FIGURES:
+            columns += [Column(f"{key}_{i}", f"{heading} {i}", kind) for i in (1, 2)]
+            columns.append(Column(f"{key}_diff", f"{heading} diff", kind, signed=True))
+        one, two = self.names
+        return Table(
+            tuple(columns),
+            tuple(map(self._values, self.rows)),
+            self._total(),
+            caption=f"{two} (2) against {one} (1), layer by layer",
+            notes=unlike(self.names, self.reports),
+        )
+
+    def _values(self, pair: LayerPair) -> tuple[Value, ...]:
+        both = pair.first, pair.second
+        only_in = "1" if pair.second is None else "2" if pair.first is None else ""
+        values: list[Value] = [pair.either.name, pair.either.kind, only_in]
+        values += [layer.signal if layer else None for layer in both]
+        values += [layer.rate if layer else None for layer in both]
+        for *_, read in _FIGURES:
+            values += _with_difference(*(read(layer) if layer else None for layer in both))
+        return tuple(values)
+
+    def _total(self) -> tuple[Value, ...]:
+        values: list[Value] = ["total", "", "", "", ""]
+        values += [report.mean_rate for report in self.reports]
+        for *_, read in _FIGURES:
+            values += _with_difference(*(read(report) for report in self.reports))
+        return tuple(values)
+
+
+_FIGURES: tuple[tuple[str, str, str, Callable[[Any], float | None]], ...] = (
+    ("ac", "O_ac", "count", lambda of: of.ac),
+    ("ac_events", "AC events", "count", lambda of: of.ac_events),
+    ("dense_ac", "dense AC", "count", lambda of: of.dense_ac),
+    ("mac", "O_mac", "count", lambda of: of.mac),
+    ("dc", "DC", "energy", lambda of: of.dc_mj if isinstance(of, Report) else of.energy_mj),
+    ("ec_max", "EC max", "energy", lambda of: of.ec_mj[1]),
+)
+"""Key, heading and kind of what a layer and a report have, and how to read it."""
+
+
+def _with_difference(
+    first: float | None, second: float | None
+) -> tuple[float | None, float | None, float | None]:
+    if first is None and second is None:
+        return None, None, None
+    return first, second, (second or 0.0) - (first or 0.0)
+
+
+def _by_key(report: Report) -> dict[Hashable, Layer]:
+    return {row.key: layer for row, layer in zip(report.rows, report.layers, strict=True)}
+
+
+def _is_inside(layer: Layer | None) -> bool:
+    return layer is not None and layer.counted and layer.folded is None
+
+
+# --- what must be alike -------------------------------------------------------------------------
+
+
+_NAMED = 3
+"""So many networks are named; more, and they are the others."""
+
+
+def unlike(names: Sequence[str], reports: Sequence[Report]) -> tuple[str, ...]:
+    """In which ways reports were not made alike, so that their figures mean different things."""
+    return tuple(_unlike(names, reports))
+
+
+def _unlike(names: Sequence[str], reports: Sequence[Report]) -> Iterator[str]:
+    for what, read, told in _ALIKE:
+        groups: dict[Hashable, list[str]] = {}
+        for name, report in zip(names, reports, strict=True):
+            if (value := read(report)) is not None:
+                groups.setdefault(value, []).append(name)
+        if len(groups) < 2:
+            continue
+        most = max(groups, key=lambda value: len(groups[value]))
+        if len(groups[most]) > _NAMED:
+            groups.pop(most)
+            groups[most] = ["the others"]
+        parts = (f"{told(value)} in {', '.join(of)}" for value, of in groups.items())
+        yield f"Not alike: {what} {'; '.join(parts)}"
+
+
+def _convention(name: str) -> Callable[[Report], Hashable]:
+    return lambda report: report.conventions.get(name)
+
+
+def _sample(report: Report) -> tuple[int, ...]:
+    """The shape of the input without its batch."""
+    shape = list(report.input_shape)
+    if shape:
+        del shape[report.conventions.get("batch_dim", 0)]
+    return tuple(shape)
+
+
+_ALIKE: tuple[tuple[str, Callable[[Report], Hashable], Callable[[Any], str]], ...] = (
+    ("BatchNorms", _convention("fold_bn"), lambda fold: "folded" if fold else "counted"),
+    ("graded inputs", _convention("graded"), str.upper),
+    ("ACs, by", _convention("ac"), str),
+    ("energy model", lambda report: report.energy, lambda energy: energy.name),
+    ("input", _sample, lambda shape: "x".join(map(str, shape))),
+    ("inside the totals", lambda report: report.kinds, lambda kinds: _kinds(kinds)),
+)
+"""What is alike or not, how to read it, and how to say it."""
+
+
+def _kinds(kinds: frozenset[str]) -> str:
+    """In words, by what makes them another choice than the usual one."""
+    more, less = sorted(kinds - COUNTED), sorted(COUNTED - kinds)
+    told = [f"{' and '.join(more)} too"] if more else []
+    told += [f"no {' or '.join(less)}"] if less else []
+    return ", ".join(told) or "the usual"
