@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import click
 
-from syops.cli import counting, listing, tracing
+from syops.cli import counting, demo, listing, tracing
 from syops.errors import SyopsError
 
 
@@ -46,7 +46,7 @@ def cli(context: click.Context) -> None:
 
 
 for command in (
-    *(counting.run, tracing.bounds, tracing.audit),
+    *(demo.demo, counting.run, tracing.bounds, tracing.audit),
     *(listing.models, listing.energy, listing.table2),
 ):
     cli.add_command(command)

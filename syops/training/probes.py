@@ -31,17 +31,19 @@ class BlockProbe:
     gradient: float
 
 
-def probe_blocks(model: nn.Module, x: Tensor, y: Tensor) -> list[BlockProbe]:
+def probe_blocks(
+    model: nn.Module, x: Tensor, y: Tensor, *, training: bool = True
+) -> list[BlockProbe]:
     """Firing rates and gradient amplitudes of all blocks, from the first to the last.
 
     Of one batch, with the loss of Eq. (12); Figures 5 to 8 of the paper are made of these. The
-    model runs in train mode, as it would in training; its modes, buffers and gradients are left as
-    they were.
+    model's modes, buffers and gradients are left as they were.
 
     Args:
         model: a bundled residual network.
         x: images [N, C, H, W] or frames [T, N, C, H, W].
         y: labels [N].
+        training: in train mode, as at a step of training, or else in eval mode, as in a test.
 
     Raises:
         SyopsTypeError: the model has no residual blocks of `syops.models.blocks`.
@@ -60,7 +62,7 @@ def probe_blocks(model: nn.Module, x: Tensor, y: Tensor) -> list[BlockProbe]:
             block.register_forward_hook(lambda m, args, out, p=path: o.update({p: out.spike}))
         )
     try:
-        with _as_in_training(model), torch.enable_grad():
+        with _in_mode(model, training), torch.enable_grad():
             loss = dst_loss(model(x), y)
             gradients = torch.autograd.grad(loss, list(s.values()), allow_unused=True)
     finally:
@@ -86,11 +88,11 @@ def _rate(spikes: Tensor) -> float:
 
 
 @contextmanager
-def _as_in_training(model: nn.Module) -> Iterator[None]:
-    """In train mode, with modes and buffers put back."""
+def _in_mode(model: nn.Module, training: bool) -> Iterator[None]:
+    """In train or eval mode, with modes and buffers put back."""
     modes = {part: part.training for part in model.modules()}
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    model.train()
+    model.train(training)
     try:
         yield
     finally:

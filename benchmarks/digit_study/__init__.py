@@ -1,0 +1,1 @@
+"""The method of the paper on handwritten digits: see benchmarks/digits.py."""

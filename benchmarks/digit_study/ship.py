@@ -1,0 +1,120 @@
+"""What ``syops demo`` needs, written into syops/demo: weights, a test set, a model card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import syops.demo
+from digit_study.runs import DST, FULL, SEW, Run, Variant, plan
+from digit_study.tables import ROWS
+from syops import SyopsError, create_model
+from syops.files import write_text, write_whole
+from syops.models import detach_aap
+from syops.training import Recipe, digits
+
+TARGET = Path(syops.demo.__file__).parent
+NAMES = {"fsnn_digits": "FSNN (IAND, DST)", "dsnn_digits": "DSNN (IAND)", "sew_digits": "SEW (ADD)"}
+"""What is shipped, and its row of Table 2."""
+
+CARD = """# Weights of `fsnn_digits`, `dsnn_digits` and `sew_digits`
+
+**Data:** the 1,797 handwritten digits of scikit-learn (`load_digits`), 8x8 pixels in 17 shades of
+grey: the test part of "Optical Recognition of Handwritten Digits" by E. Alpaydin and C. Kaynak, UCI
+Machine Learning Repository, doi:10.24432/C50P49, CC BY 4.0. 1,347 train, and 450, in `digits.npz`,
+test; the split is that of `syops.training.digits`.
+
+**Networks:** as `create_model` makes them without keywords: {blocks} blocks, {channels} channels,
+T = {T}, IF neurons; g = IAND, in `sew_digits` ADD.
+
+**Training:** {epochs} epochs, batch {batch}, SGD with momentum 0.9, learning rate {lr}, cosine
+schedule, gradient clipped to the norm {clip}, seed 0, no augmentation; the last epoch counts, none
+was chosen. `fsnn_digits` and `dsnn_digits` are one training by DST, Eq. (12): the first is the
+second without its auxiliary accumulation pathway. The accuracy of `dsnn_digits` is that of its
+accumulated stream.
+
+**Accuracy on the test set** (one digit is 0.2 %):
+
+| weights | these, seed 0 | {seeds} seeds, mean ± standard deviation |
+|---|--:|--:|
+{rows}
+
+**Commands:** `python benchmarks/digits.py train`, then `ship`. One network by itself:
+
+    OMP_NUM_THREADS=1 python examples/train_dst.py --dataset digits --model fsnn_digits --folder DIR
+
+Elsewhere sums may be rounded in another order, and a network that is as good comes out; the spread
+above tells how much trainings differ.
+
+**Use:** to see what syops prints for trained networks on real data, and to test it. They read 8x8
+digits of this one data set, nothing else.
+"""
+
+
+def ship_demo(folder: Path, rows: pd.DataFrame, table: pd.DataFrame) -> None:
+    """Raises `SyopsError` if the runs of seed 0 are not in ``folder``.
+
+    Args:
+        folder: the results.
+        rows: all of them, and ``table``, Table 2 of the digits.
+    """
+    runs = {run.key: run for run in plan(FULL) if run.seed == 0}
+    dst, sew = (_run_of(runs.values(), variant) for variant in (DST["IAND"], SEW["ADD"]))
+    sources = {name: folder / "weights" / f"{run.key}.safetensors"
+               for name, run in (("dsnn_digits", dst), ("sew_digits", sew))}  # fmt: skip
+    for source in sources.values():
+        if not source.exists():
+            raise SyopsError(f"{source} does not exist: run 'train' first")
+    for name, source in sources.items():
+        _save(name, create_model(name, weights=source))
+    _save("fsnn_digits", detach_aap(create_model("dsnn_digits", weights=sources["dsnn_digits"])))
+    _, (images, labels) = digits()
+    content = {
+        "images": (16 * images[:, 0]).round().to(torch.uint8).numpy(),
+        "labels": labels.to(torch.uint8).numpy(),
+    }
+    write_whole(TARGET / "digits.npz", lambda path: _savez(path, content))
+    write_text(TARGET / "MODEL_CARD.md", card(dst.recipe, rows, table))
+
+
+def card(recipe: Recipe, rows: pd.DataFrame, table: pd.DataFrame) -> str:
+    """The model card: accuracies as they were measured."""
+    of = table.set_index("network")
+    lines = []
+    for name, row in NAMES.items():
+        label, aap = next(key for key, value in ROWS.items() if value == row)
+        own = rows[
+            (rows["data"] == "digits") & (rows["label"] == label) & (rows["aap"] == aap)
+            & (rows["seed"] == 0) & ~rows["identity"]
+        ]["accuracy"].item()  # fmt: skip
+        mean, sd = 100 * of.loc[row, "accuracy"], 100 * of.loc[row, "accuracy_sd"]
+        lines.append(f"| `{name}` | {own:.1%} | {mean:.1f} ± {sd:.1f} % |")
+    return CARD.format(
+        blocks=FULL.images.blocks, channels=FULL.images.channels, T=recipe.T, epochs=recipe.epochs,
+        batch=recipe.batch_size, lr=recipe.lr, clip=recipe.clip,
+        seeds=of.loc[row, "seeds"], rows="\n".join(lines),
+    )  # fmt: skip
+
+
+def _run_of(runs: Iterable[Run], variant: Variant) -> Run:
+    size = FULL.images.blocks, FULL.images.channels
+    return next(
+        run for run in runs
+        if (run.data, run.variant, (run.blocks, run.channels)) == ("digits", variant, size)
+    )  # fmt: skip
+
+
+def _save(name: str, network: nn.Module) -> None:
+    weights = {key: value.contiguous() for key, value in network.state_dict().items()}
+    write_whole(TARGET / f"{name}.safetensors", lambda path: save_file(weights, path))
+
+
+def _savez(path: Path, content: dict[str, np.ndarray]) -> None:
+    with path.open("wb") as file:  # by its name, numpy would add an ending
+        np.savez_compressed(file, **content)

@@ -1,0 +1,145 @@
+"""From the runs to the tables: means and standard deviations over the seeds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+ROWS = {
+    ("spiking", False): "Spiking ResNet",
+    ("spiking-DST", False): "Spiking ResNet (DST)",
+    ("spiking-DST", True): "Spiking DSNN",
+    ("fsnn-OR", False): "FSNN (OR)",
+    ("fsnn-OR-DST", False): "FSNN (OR, DST)",
+    ("fsnn-OR-DST", True): "DSNN (OR)",
+    ("sew-IAND", False): "FSNN (IAND) = SEW (IAND)",
+    ("fsnn-IAND-DST", False): "FSNN (IAND, DST)",
+    ("fsnn-IAND-DST", True): "DSNN (IAND)",
+    ("sew-ADD", False): "SEW (ADD)",
+}
+"""Table 2, by the label of a run and whether the AAP is in the network that is tested."""
+MEASURED = ("accuracy", "o_ac", "dc_mj")
+FIXED = ("T", "ec_min_mj", "ec_max_mj", "o_mac")
+"""Numbers of the architecture, which no seed changes."""
+
+
+def load(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All runs: one line for every tested network, and one for each of its blocks."""
+    rows, blocks = [], []
+    for path in sorted((folder / "runs").glob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        run = content["run"]
+        of_run: dict[str, Any] = {
+            "data": run["data"], "label": run["label"], "g": run["variant"]["g"] or "none",
+            "dst": run["variant"]["dst"], "identity": run["identity"], "blocks": run["blocks"],
+            "channels": run["channels"], "seed": run["seed"],
+        }  # fmt: skip
+        for row in content["rows"]:
+            low, high = row.pop("ec_mj")
+            aap = row.pop("network") == "with AAP"
+            rows.append({**of_run, "aap": aap, **row, "ec_min_mj": low, "ec_max_mj": high})
+        for number, block in enumerate(content["blocks"], 1):
+            blocks.append({**of_run, "block": number, **block})
+    return pd.DataFrame(rows), pd.DataFrame(blocks)
+
+
+def spread(frame: pd.DataFrame, by: list[str], values: tuple[str, ...]) -> pd.DataFrame:
+    """Mean and sample standard deviation of ``values`` over the seeds."""
+    groups = frame.groupby(by, sort=False)
+    parts = {value: groups[value].mean() for value in values}
+    parts |= {f"{value}_sd": groups[value].std() for value in values}
+    return pd.DataFrame({"seeds": groups.size(), **parts}).reset_index()
+
+
+def table2(rows: pd.DataFrame, data: str, blocks: int, channels: int) -> pd.DataFrame:
+    """Networks of equal depth: accuracy, T, EC, O_ac, O_mac and DC, per sample."""
+    chosen = _of_size(rows, data, blocks, channels)
+    keys = zip(chosen["label"], chosen["aap"], strict=True)
+    named = chosen.assign(network=[ROWS.get(key) for key in keys]).dropna(subset="network")
+    table = spread(named, ["network", *FIXED], MEASURED).set_index("network")
+    order = [name for name in ROWS.values() if name in table.index]
+    columns = ["seeds", "accuracy", "accuracy_sd", "T", "ec_min_mj", "ec_max_mj",
+               "o_ac", "o_ac_sd", "o_mac", "dc_mj", "dc_mj_sd"]  # fmt: skip
+    return table.loc[order, columns].reset_index()
+
+
+def table3(rows: pd.DataFrame, data: str, blocks: int, channels: int) -> pd.DataFrame:
+    """The functions g, trained by DST: the FSNN that is left, and the DSNN."""
+    chosen = _of_size(rows, data, blocks, channels)
+    chosen = chosen[chosen["dst"] & (chosen["g"] != "none")]
+    chosen = chosen.assign(network=["DSNN" if aap else "FSNN (DST)" for aap in chosen["aap"]])
+    table = spread(chosen, ["network", "g"], ("accuracy", "dc_mj"))
+    rank = {g: place for place, g in enumerate(("AND", "OR", "XOR", "IAND"))}
+    by = table["g"].map(rank)
+    return table.assign(rank=by).sort_values(["network", "rank"]).drop(columns="rank")
+
+
+def figure3(rows: pd.DataFrame, channels: int) -> pd.DataFrame:
+    """Accuracy of Spiking ResNet by depth, without and with DST, for both ways to start."""
+    chosen = rows[
+        (rows["data"] == "digits") & (rows["channels"] == channels) & (rows["g"] == "none")
+    ]
+    names = [
+        "DSNN" if aap else "FSNN (DST)" if dst else "without DST"
+        for aap, dst in zip(chosen["aap"], chosen["dst"], strict=True)
+    ]
+    table = spread(chosen.assign(network=names), ["identity", "network", "blocks"], ("accuracy",))
+    return table.sort_values(["identity", "network", "blocks"])
+
+
+def figure5(blocks: pd.DataFrame, data: str, depth: int, channels: int) -> pd.DataFrame:
+    """Firing rates of o_l and s_l by block, of the trained networks of Table 3."""
+    chosen = _of_size(blocks, data, depth, channels)
+    chosen = chosen[chosen["dst"] & (chosen["g"] != "none")]
+    return spread(chosen, ["g", "block"], ("rate_o", "rate_s"))
+
+
+def figure6(initial: pd.DataFrame) -> pd.DataFrame:
+    """Firing rates before training. The AAP and the surrogate have no part in them."""
+    chosen = initial[~initial["identity"] & (initial["alpha"] == 2) & ~initial["dst"]]
+    return spread(chosen, ["g", "block"], ("rate_o", "rate_s"))
+
+
+def gradients(initial: pd.DataFrame, alpha: float) -> pd.DataFrame:
+    """Figures 7 and 8: |dL/ds_l| before training."""
+    chosen = initial[initial["alpha"] == alpha]
+    return spread(chosen, ["identity", "g", "dst", "block"], ("gradient",))
+
+
+def _of_size(frame: pd.DataFrame, data: str, blocks: int, channels: int) -> pd.DataFrame:
+    return frame[
+        (frame["data"] == data)
+        & (frame["blocks"] == blocks)
+        & (frame["channels"] == channels)
+        & ~frame["identity"]
+    ]
+
+
+def readable2(table: pd.DataFrame) -> str:
+    """Table 2 in Markdown, energies in µJ and operations in thousands."""
+    lines = [
+        f"| {row.network} | {_percent(row.accuracy, row.accuracy_sd)} | {row.T} | "
+        f"{1e3 * row.ec_min_mj:.3f}..{1e3 * row.ec_max_mj:.2f} | "
+        f"{row.o_ac / 1e3:,.0f} ± {row.o_ac_sd / 1e3:,.0f} | {row.o_mac / 1e3:,.1f} | "
+        f"{1e3 * row.dc_mj:.2f} ± {1e3 * row.dc_mj_sd:.2f} |"
+        for row in table.itertuples()
+    ]
+    head = "| network | accuracy, % | T | EC, µJ | O_ac, k | O_mac, k | DC, µJ |"
+    return "\n".join([head, "|---|--:|--:|--:|--:|--:|--:|", *lines, ""])
+
+
+def readable3(table: pd.DataFrame) -> str:
+    """Table 3 in Markdown."""
+    lines = [
+        f"| {row.network} | {row.g} | {_percent(row.accuracy, row.accuracy_sd)} | "
+        f"{1e3 * row.dc_mj:.2f} |"
+        for row in table.itertuples()
+    ]
+    return "\n".join(["| network | g | accuracy, % | DC, µJ |", "|---|---|--:|--:|", *lines, ""])
+
+
+def _percent(mean: float, sd: float) -> str:
+    return f"{100 * mean:.1f} ± {100 * sd:.1f}"

@@ -1,0 +1,140 @@
+"""The trained networks in the package, and the command that shows them."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+from syops import check_full_spike, create_model, demo, get_model_syops
+from syops.cli import cli
+from syops.demo.measure import measure
+from syops.models import detach_aap
+from syops.training import digits
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return {row.network: row for row in demo.rows()}
+
+
+def trained(name):
+    return create_model(name, weights=demo.weights(name)).eval()
+
+
+def test_the_digits_are_those_that_no_network_was_trained_on():
+    _, (images, labels) = digits()
+    shipped, answers = demo.digits()
+    assert torch.equal(shipped, images)
+    assert torch.equal(answers, labels)
+
+
+@pytest.mark.parametrize("name", demo.NETWORKS)
+def test_the_accuracy_is_that_of_one_digit_at_a_time(rows, name):
+    images, labels = demo.digits()
+    model, right = trained(name), 0
+    for image, label in zip(images[:100], labels[:100], strict=True):
+        with torch.no_grad():
+            answer = model(image[None])
+        logits = answer.accumulated if name == "dsnn_digits" else answer
+        right += int(logits.argmax() == label)
+    assert right / 100 == measure(name, model, [(images[:100], labels[:100])]).accuracy
+    assert 0.95 < rows[name].accuracy <= 1
+
+
+def test_what_the_architecture_determines(rows):
+    """By hand: 8 blocks of 16 and then 32 channels, 8x8 and then 4x4 pixels, T = 4."""
+    stem, classifier = 8 * 8 * 16 * 9, 32 * 10
+    narrow, wide = 8 * 8 * 16 * 16 * 9, 4 * 4 * 32 * 32 * 9
+    first_wide = 4 * 4 * 32 * 16 * (9 + 1)  # its first convolution and its shortcut
+    convs = 4 * (8 * narrow + first_wide + 7 * wide)
+    aap = 4 * (4 * 4 * 16 * 9 + 4 * 4 * 32 * 16) + classifier
+    macs = {"fsnn_digits": stem + classifier, "dsnn_digits": stem + classifier + aap}
+    for name, mac in macs.items():
+        assert rows[name].o_mac == mac
+        assert rows[name].ec_mj == pytest.approx((4.6e-9 * mac, 4.6e-9 * mac + 0.9e-9 * convs))
+    # With ADD, the first convolution of each block but the first, and the shortcut get sums.
+    sums = 4 * (3 * narrow + first_wide + 3 * wide)
+    assert rows["sew_digits"].o_mac == stem + classifier + sums
+    assert all(row.T == 4 for row in rows.values())
+
+
+def test_what_the_paper_claims_of_the_energy(rows):
+    fsnn, dsnn, sew = (rows[name] for name in demo.NETWORKS)
+    assert fsnn.dc_mj < dsnn.dc_mj < sew.dc_mj
+    assert fsnn.o_ac == dsnn.o_ac  # the same spikes
+    for row in rows.values():
+        assert row.dc_mj == pytest.approx(0.9e-9 * row.o_ac + 4.6e-9 * row.o_mac)
+        assert row.ec_mj[0] < row.dc_mj < row.ec_mj[1]
+
+
+def test_the_counts_are_those_of_the_spikes(rows):
+    """Independent: the spikes that reach each convolution, times the synapses of one."""
+    model, images = trained("fsnn_digits"), demo.digits()[0]
+    acs = []
+
+    def look(part, args, out):
+        spikes = args[0].count_nonzero().item() / args[0].numel()
+        kernel = part.in_channels * part.kernel_size[0] * part.kernel_size[1]
+        acs.append(spikes * out.numel() * kernel)
+
+    for path, part in model.named_modules():
+        if isinstance(part, torch.nn.Conv2d) and path != "conv1":
+            part.register_forward_hook(look)
+    with torch.no_grad():
+        model(images)
+    assert rows["fsnn_digits"].o_ac == pytest.approx(sum(acs) / 450)
+
+
+def test_the_fsnn_is_the_dsnn_without_its_aap():
+    shipped = load_file(demo.weights("fsnn_digits"))
+    detached = detach_aap(trained("dsnn_digits"))
+    state = detached.state_dict()
+    assert shipped.keys() == state.keys()
+    assert all(torch.equal(shipped[key], state[key]) for key in state)
+    images = demo.digits()[0][:50]
+    with torch.no_grad():
+        assert torch.equal(trained("dsnn_digits")(images).spike, trained("fsnn_digits")(images))
+
+
+def test_only_the_fsnn_is_full_spike():
+    images = demo.digits()[0][:2]
+    found = {name: check_full_spike(trained(name), images).full_spike for name in demo.NETWORKS}
+    assert found == {"fsnn_digits": True, "dsnn_digits": False, "sew_digits": False}
+
+
+def test_events_bring_their_own_time():
+    frames = torch.rand(5, 6, 2, 8, 8).round()
+    model = create_model("fsnn_digits", blocks=1, channels=2, in_channels=2)
+    row = measure("x", model, [(frames, torch.zeros(6).long())], events=True)
+    assert row.T == 5
+    assert row.o_ac == get_model_syops(model, frames, batch_dim=1, time_steps=5).ac
+
+
+def test_the_command_prints_the_table(rows, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)  # the demo needs only what syops needs
+    told = CliRunner().invoke(cli, ["demo", "--format", "json"])
+    assert told.exit_code == 0
+    found = json.loads(told.stdout)
+    keys = ["network", "accuracy", "T", "ec_mj", "o_ac", "o_mac", "dc_mj"]
+    assert [list(row) for row in found] == [keys] * 3
+    expected = json.loads(json.dumps([row._asdict() for row in rows.values()]))
+    assert found == expected
+    monkeypatch.setattr(demo, "rows", rows.values)
+    table = CliRunner().invoke(cli, ["demo"]).stdout
+    for row in rows.values():
+        (line,) = (line for line in table.splitlines() if line.startswith(row.network))
+        assert f"{row.accuracy:.1%}" in line
+        assert f"{1e3 * row.dc_mj:.2f}" in line
+
+
+def test_what_ships_is_small_and_described(rows):
+    sizes = [demo.weights(name).stat().st_size for name in demo.NETWORKS]
+    assert sum(sizes) < 3_000_000
+    card = (demo.FOLDER / "MODEL_CARD.md").read_text(encoding="utf-8")
+    for row in rows.values():
+        assert f"| `{row.network}` | {row.accuracy:.1%} |" in card
