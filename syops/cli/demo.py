@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import click
 
 from syops.cli.networks import silence_torch
-from syops.cli.output import table
+from syops.cli.output import emit, show
+from syops.tables import Column, Table
 
-if TYPE_CHECKING:
-    from syops.demo.measure import Row
-
-HEADINGS = ("network", "accuracy", "T", "EC, µJ", "O_ac", "O_mac", "DC, µJ")
+COLUMNS = (
+    Column("network", "network"),
+    Column("accuracy", "accuracy", "share"),
+    Column("T", "T", "integer"),
+    Column("ec", "EC", "energy", "µJ", decimals=2, interval=True),
+    Column("o_ac", "O_ac", "count"),
+    Column("o_mac", "O_mac", "count"),
+    Column("dc", "DC", "energy", "µJ", decimals=2),
+)
 
 
 @click.command()
@@ -30,21 +35,6 @@ def demo(style: str) -> None:
 
     found = rows()
     if style == "json":
-        click.echo(json.dumps([row._asdict() for row in found], indent=2))
+        emit(json.dumps([row._asdict() for row in found], indent=2) + "\n")
     else:
-        click.echo(table(HEADINGS, [_cells(row) for row in found]))
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    from syops.render import quantity
-
-    low, high = (1e3 * end for end in row.ec_mj)
-    return (
-        row.network,
-        f"{row.accuracy:.1%}",
-        f"{row.T}",
-        f"{low:.2f} .. {high:.2f}",
-        quantity(row.o_ac),
-        quantity(row.o_mac),
-        f"{1e3 * row.dc_mj:.2f}",
-    )
+        show(Table(COLUMNS, tuple(found)))
