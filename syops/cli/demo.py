@@ -12,12 +12,12 @@ from syops.tables import Column, Table
 
 COLUMNS = (
     Column("network", "network"),
-    Column("accuracy", "accuracy", "share"),
+    Column("accuracy", "accuracy", "accuracy"),
     Column("T", "T", "integer"),
-    Column("ec", "EC", "energy", "µJ", decimals=2, interval=True),
+    Column("ec_mj", "EC", "energy", interval=True),
     Column("o_ac", "O_ac", "count"),
     Column("o_mac", "O_mac", "count"),
-    Column("dc", "DC", "energy", "µJ", decimals=2),
+    Column("dc_mj", "DC", "energy"),
 )
 
 
@@ -27,14 +27,13 @@ def demo(style: str) -> None:
     """Count three trained networks on 450 handwritten digits.
 
     A full-spike network (fsnn), the same with its auxiliary accumulation pathway (dsnn), and SEW
-    with ADD: how many answers are right, and what an answer costs. Energies in the table are in
-    microjoules, in JSON in millijoules.
+    ResNet with ADD: how many answers are right, and what an answer costs.
     """
     silence_torch()
     from syops.demo import rows
 
     found = rows()
     if style == "json":
-        emit(json.dumps([row._asdict() for row in found], indent=2) + "\n")
+        emit(f"{json.dumps([row._asdict() for row in found], indent=2)}\n")
     else:
-        show(Table(COLUMNS, tuple(found)))
+        show(Table(COLUMNS, tuple(tuple(row) for row in found)))
