@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,8 @@ from syops.units import COUNTS, ENERGIES, common_unit
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 RATIOS = ("ann", "first")
 """What energies can be compared with: the same network as an ANN, or the first network."""
@@ -141,6 +145,36 @@ class Comparison(Tabular):
             "notes": self.notes,
         }
         return json.dumps(content, indent=1, ensure_ascii=False)
+
+    def plot(self, kind: str | None = None, ax: Axes | None = None) -> Figure:
+        """A figure of what the networks consume: EC, and DC where it is known.
+
+        See `syops.plots.plot_comparison`.
+
+        Args:
+            kind: "accuracy" against energy, or "energy" alone; by default the first where any
+                accuracy is known.
+            ax: where to draw; by default in a new figure as wide as a page.
+
+        Raises:
+            SyopsLookupError: an unknown kind.
+            SyopsTypeError: ``ax`` is no matplotlib Axes.
+            SyopsValueError: "accuracy" where none is known.
+        """
+        from syops.plots import plot_comparison
+
+        return plot_comparison(self.rows, kind, ax)
+
+    def save_html(self, path: str | os.PathLike[str], command: str | None = None) -> None:
+        """Write a page with the table, the plots, and the layers of every network.
+
+        It is one file that loads nothing; see `Report.save_html`. Raises `SyopsFileError` if it
+        cannot be written.
+        """
+        from syops.files import write_text
+        from syops.html import to_comparison_page
+
+        write_text(Path(path), to_comparison_page(self, command))
 
     def _repr_html_(self) -> str:
         return self.to_html()

@@ -55,7 +55,7 @@ def layer_table(
     layers = blocks(report.layers if every else inside, depth)
     table = Table(
         COLUMNS,
-        tuple(map(_values, layers)),
+        tuple(map(values_of, layers)),
         None if every else _total(report),
         _caption(report),
         tuple(_findings(report)),
@@ -70,7 +70,8 @@ def layer_table(
     return table.arranged(columns, sort, top, units)
 
 
-def _values(layer: Layer) -> tuple[Value, ...]:
+def values_of(layer: Layer) -> tuple[Value, ...]:
+    """One value for each of `COLUMNS`."""
     low, high = layer.ec_mj
     values = {"energy": layer.energy_mj, "ec_min": low, "ec_max": high}
     return tuple(

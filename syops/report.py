@@ -5,10 +5,12 @@ Plain data, no torch. A report can be saved, loaded, merged and printed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from syops.energy import EnergyModel
@@ -19,6 +21,8 @@ from syops.tables import Table, Tabular
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLUMNS = (
     *("name", "kind", "signal", "calls", "params", "rate", "dense"),
@@ -413,6 +417,46 @@ class Report(Tabular):
         from syops.serial import from_json
 
         return from_json(text)
+
+    def plot(self, kind: str = "energy", ax: Axes | None = None) -> Figure:
+        """A figure of the layers in the order in which they are executed, energies per sample.
+
+        ``report.plot().savefig("energy.pdf")``. See `syops.plots.plot_report`.
+
+        Args:
+            kind: "energy" of each layer, "rates" (of firing), or "cumulative" energy.
+            ax: where to draw; by default in a new figure as wide as a page.
+
+        Raises:
+            SyopsLookupError: an unknown kind.
+            SyopsTypeError: ``ax`` is no matplotlib Axes.
+            SyopsValueError: firing rates without data, or no layer inside the totals.
+        """
+        from syops.plots import plot_report
+
+        return plot_report(self, kind, ax)
+
+    def save_html(self, path: str | os.PathLike[str], command: str | None = None) -> None:
+        """Write a page with everything in it: layers, plots, conventions, energy profile, versions.
+
+        It is one file that loads nothing, and can be searched, sorted, folded and printed.
+
+        Args:
+            path: what to write; it appears whole or not at all.
+            command: the command line that made the report, to be shown.
+
+        Raises:
+            SyopsFileError: it cannot be written.
+        """
+        from syops.files import write_text
+        from syops.html import to_page
+
+        write_text(Path(path), to_page(self, command))
+
+    def _repr_html_(self) -> str:
+        from syops.html import to_notebook
+
+        return to_notebook(self)
 
     @cached_property
     def _verdicts(self) -> list[tuple[Row, Verdict]]:

@@ -1,0 +1,167 @@
+"""Report -> HTML: what a notebook shows, and a page that needs nothing beside itself.
+
+What users have named (models, layers, profiles, commands) is escaped by jinja2, and in pictures
+by matplotlib. The templates lie in ``templates/``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from syops.formats import subscripted
+from syops.views import View
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from syops.comparison import Comparison
+    from syops.report import Report
+
+
+def to_notebook(report: Report) -> str:
+    """The report as a fragment that a notebook shows: no script, and styles for itself alone."""
+    return _render("notebook.html", view=View(report))
+
+
+def to_page(report: Report, command: str | None = None) -> str:
+    """The report as a page that loads nothing.
+
+    Args:
+        command: the command line that made it, to be shown.
+    """
+    pictures = _pictures(report)
+    return _render_page("report.html", report.model, command, view=View(report), pictures=pictures)
+
+
+def to_comparison_page(comparison: Comparison, command: str | None = None) -> str:
+    """A comparison as a page that loads nothing; see `to_page`."""
+    names = comparison.names
+    return _render_page(
+        "comparison.html",
+        f"{len(names)} networks" if len(names) > 3 else ", ".join(names),
+        command,
+        table=Markup(comparison.to_html()),
+        pictures=_comparison_pictures(comparison),
+        views={name: View(r) for name, r in zip(names, comparison.reports, strict=True)},
+    )
+
+
+def _render_page(template: str, title: str, command: str | None, **content: object) -> str:
+    script = _text("page.js")
+    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return _render(
+        template,
+        title=title,
+        command=command,
+        script=Markup(script),
+        digest=digest,
+        page_css=Markup(_text("page.css")),
+        **content,
+    )
+
+
+def _render(template: str, **content: object) -> str:
+    css = Markup(_text("syops.css"))
+    return _templates().get_template(template).render(css=css, **content)
+
+
+@cache
+def _templates() -> Environment:
+    templates = Environment(
+        loader=PackageLoader("syops"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["subscripted"] = _subscripted
+    return templates
+
+
+def _subscripted(heading: str) -> Markup:
+    return Markup(subscripted(str(escape(heading)), "<sub>{}</sub>"))
+
+
+@cache
+def _text(name: str) -> str:
+    """A style sheet or a script of ours."""
+    return resources.files("syops").joinpath("templates", name).read_text("utf-8")
+
+
+# --- pictures in a page -------------------------------------------------------------------------
+
+_PLOTS = {
+    "energy": "Energy by layer, in the order of execution",
+    "rates": "Firing rate of the input of each layer",
+    "cumulative": "Energy up to each layer",
+}
+
+_STYLE = {
+    "svg.fonttype": "none",  # text stays text, which can be searched and copied
+    "svg.hashsalt": "syops",
+    "font.sans-serif": ["DejaVu Sans", "sans-serif"],
+}
+
+
+def _pictures(report: Report) -> Mapping[str, Markup]:
+    """The plots of a report as inline SVG, by what they show."""
+    from syops.plots import plot_report
+
+    kinds = [kind for kind in _PLOTS if kind != "rates" or report.mean_rate is not None]
+    if not any(layer.counted and layer.folded is None for layer in report.layers):
+        kinds = []
+    with _style():
+        return {_PLOTS[k]: _inline_svg(plot_report(report, k), k, _PLOTS[k]) for k in kinds}
+
+
+def _comparison_pictures(comparison: Comparison) -> Mapping[str, Markup]:
+    from syops.plots import plot_comparison
+
+    rows = comparison.rows
+    told = {"accuracy": "Accuracy against energy", "energy": "Energy of each network"}
+    if all(row.accuracy is None for row in rows):
+        del told["accuracy"]
+    with _style():
+        return {t: _inline_svg(plot_comparison(rows, kind), kind, t) for kind, t in told.items()}
+
+
+def _style() -> AbstractContextManager[None]:
+    """matplotlib's own style, whatever the user's, while a page is made."""
+    from matplotlib import style
+
+    return style.context(["default", _STYLE])
+
+
+def _inline_svg(figure: Figure, name: str, told: str) -> Markup:
+    """A figure as an ``<svg>`` element whose colours follow the page's theme."""
+    from syops.plots import AC, BAND, EDGE, MAC
+
+    out = io.StringIO()
+    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(out, format="svg", transparent=True, metadata=metadata)
+    themed = {AC: "var(--ac)", MAC: "var(--mac)", BAND: "var(--ec)", EDGE: "var(--edge)"}
+    colors = {color.lower(): theme for color, theme in themed.items()}
+    colors["#000000"] = "currentColor"
+    svg = re.sub(r"<style.*?</style>", "", out.getvalue(), flags=re.DOTALL)
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<[^>]+>", lambda tag: _at_home(tag[0], name, colors), svg)
+    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(told)}"', 1))
+
+
+def _at_home(tag: str, name: str, colors: Mapping[str, str]) -> str:
+    """A tag of matplotlib's with ids of its own among other pictures, in colours of the page."""
+    if tag.startswith("<svg"):
+        tag = re.sub(r' (width|height)="[^"]*"', "", tag)
+    tag = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", tag)
+    return re.sub("#[0-9a-f]{6}", lambda color: colors.get(color[0], color[0]), tag)

@@ -1,0 +1,290 @@
+"""Report -> what an HTML page shows of it, as plain data. Reads only the report; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from syops.formats import in_words
+from syops.layers import COLUMNS, values_of
+from syops.tables import Column, Table, Value
+from syops.tree import Node, layer_tree
+from syops.units import joules, quantity
+
+if TYPE_CHECKING:
+    from syops.report import Layer, Report
+
+FOLDED = 40
+"""A tree of more layers starts with its modules closed."""
+
+
+class Figure(NamedTuple):
+    """A headline figure; what follows "_" in its name is a subscript."""
+
+    name: str
+    value: str
+    meaning: str
+
+
+class Bar(NamedTuple):
+    """Parts of a bar in percent of its length, one after the other.
+
+    ``ec`` is what firing rates of 1 would add.
+    """
+
+    mac: float
+    ac: float
+    ec: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """A layer, or a module with several, as one line of a tree.
+
+    Attributes:
+        level: 1 for top-level modules.
+        label: what its name adds to that of the module above.
+        name: in full.
+        note: what a reader should know about it.
+        cells: one for each of `View.columns`, in words.
+        values: the same to sort by.
+        rate: of its input in percent, if it has one.
+        bar: its energy. The largest top-level module fills it.
+        lines: those below.
+    """
+
+    level: int
+    label: str
+    name: str
+    note: str
+    cells: Sequence[str]
+    values: Sequence[Value]
+    rate: float | None
+    bar: Bar
+    lines: tuple[Line, ...]
+
+    def walk(self) -> Iterator[Line]:
+        yield self
+        for line in self.lines:
+            yield from line.walk()
+
+
+@dataclass(frozen=True)
+class View:
+    """What is shown of a report."""
+
+    report: Report
+
+    @cached_property
+    def table(self) -> Table:
+        return self.report.table()
+
+    @property
+    def about(self) -> str:
+        """What was counted, without the model's name."""
+        return self.table.caption.removeprefix(f"{self.report.model}: ")
+
+    @property
+    def figures(self) -> Iterator[Figure]:
+        """The headline figures."""
+        report = self.report
+        low, high = map(joules, report.ec_mj)
+        if report.accuracy is not None:
+            yield Figure("accuracy", f"{report.accuracy:.2%}", "as told to syops")
+        if report.dc_mj is not None:
+            yield Figure("DC", joules(report.dc_mj), "dynamic consumption, as measured")
+        yield Figure("EC", f"{low} to {high}", "estimated consumption, firing rates 0 to 1")
+        if report.priced_ac is not None:
+            events = report.conventions.get("ac") == "events"
+            meaning = "fan-out of every spike" if events else "firing rate · dense"
+            yield Figure("O_ac", quantity(report.priced_ac), f"accumulates: {meaning}")
+        else:
+            yield Figure("dense AC", quantity(report.dense_ac), "accumulates at firing rate 1")
+        yield Figure("O_mac", quantity(report.mac), "multiply-accumulates")
+        if report.mean_rate is not None:
+            yield Figure("mean rate", f"{report.mean_rate:.3f}", "of spike-driven synapses")
+        if report.energy_ratio is not None:
+            ratio = f"{report.energy_ratio:.3g}"
+            yield Figure("E(SNN)/E(ANN)", ratio, "against the same network as an ANN")
+        if report.break_even_rate is not None:
+            yield Figure("break-even rate", *_break_even(report.break_even_rate))
+        yield Figure("type", report.network_type, _type(report))
+
+    # The interval
+
+    @property
+    def bar(self) -> Bar:
+        """DC within EC, in percent of `scale`."""
+        low, high = self.report.ec_mj
+        dc = low if self.report.dc_mj is None else self.report.dc_mj
+        return _bar(low, dc, high, self.scale)
+
+    @property
+    def ann(self) -> float | None:
+        """Where the ANN is on the bar, in percent."""
+        ann = self.ann_mj
+        return None if ann is None else 100 * ann / self.scale
+
+    @property
+    def ann_mj(self) -> float | None:
+        return None if self.report.ann is None else self.report.ann.dc_mj
+
+    @property
+    def scale(self) -> float:
+        return max(self.report.ec_mj[1], self.ann_mj or 0) or 1
+
+    @property
+    def key(self) -> Iterator[tuple[str, str]]:
+        """The parts of the bar, "mac", "ac", "ec" and the mark "ann", with their energies."""
+        low, high = self.report.ec_mj
+        yield "mac", f"MAC {joules(low)}"
+        if self.report.dc_mj is not None:
+            yield "ac", f"AC {joules(self.report.dc_mj - low)}, as measured"
+        if high > low:
+            yield "ec", f"up to {joules(high)} if every neuron fired at every time-step"
+        if self.ann_mj is not None:
+            yield "ann", f"{joules(self.ann_mj)} as an ANN"
+
+    # The layers
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """Of the layers, beside their name."""
+        return self.table.columns[1:]
+
+    @property
+    def barred(self) -> str:
+        """The key of the column beside which the bars are."""
+        return "energy" if self.report.measured else "ec_max"
+
+    @property
+    def grid(self) -> str:
+        """The widths of the columns, in CSS."""
+        wide = {"rate": "7.5em", self.barred: "12em"}
+        return " ".join(
+            wide.get(column.key, "4em" if column.align == "left" else "5em")
+            for column in self.columns
+        )
+
+    @cached_property
+    def layers(self) -> Sequence[Layer]:
+        return [layer for layer in self.report.layers if layer.counted and layer.folded is None]
+
+    @cached_property
+    def lines(self) -> tuple[Line, ...]:
+        """The top-level modules."""
+        nodes = layer_tree(self.layers)
+        scale = max((self._energy(node.layer) for node in nodes), default=0) or 1
+        return tuple(self._line(node, 1, scale) for node in nodes)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the modules are closed at first."""
+        return len(self.layers) > FOLDED
+
+    @property
+    def total(self) -> Sequence[str]:
+        total = in_words(self.table, "–").total
+        return total[1:] if total else []
+
+    def _energy(self, layer: Layer) -> float:
+        return layer.ec_mj[1] if layer.energy_mj is None else layer.energy_mj
+
+    def _line(self, node: Node, level: int, scale: float) -> Line:
+        layer = node.layer
+        low, high = layer.ec_mj
+        if layer.energy_mj is None:
+            bar = _bar(low, low, high, scale)
+        else:
+            bar = _bar(low, layer.energy_mj, layer.energy_mj, scale)
+        row = Table(COLUMNS, (values_of(layer),)).arranged([column.key for column in self.columns])
+        return Line(
+            level,
+            node.label,
+            layer.name,
+            layer.note,
+            in_words(row, "–").rows[0],
+            row.rows[0],
+            None if layer.rate is None else 100 * layer.rate,
+            bar,
+            tuple(self._line(child, level + 1, scale) for child in node.children),
+        )
+
+    # What else there is to know
+
+    @property
+    def outside(self) -> Table:
+        """The rows outside the totals, those that are folded among them."""
+        rows = [
+            values_of(layer)
+            for layer in self.report.layers
+            if not layer.counted or layer.folded is not None
+        ]
+        keys = ("name", "kind", "operator", "dense_ac", "mac", "folded")
+        table = Table(COLUMNS, tuple(rows)).arranged(keys)
+        headings = {"dense_ac": "AC", "mac": "MAC"}  # not part of O_ac and O_mac
+        columns = (replace(c, heading=headings.get(c.key, c.heading)) for c in table.columns)
+        return replace(table, columns=tuple(columns))
+
+    @property
+    def outside_cells(self) -> Sequence[Sequence[str]]:
+        return in_words(self.outside, "–").rows
+
+    @property
+    def profile(self) -> Iterator[tuple[str, str]]:
+        """What the energy profile says of itself."""
+        energy = self.report.energy
+        yield "name", energy.name
+        yield "E_ac", f"{energy.e_ac_pj:g} pJ"
+        yield "E_mac", f"{energy.e_mac_pj:g} pJ"
+        for name in ("technology", "source"):
+            if told := getattr(energy, name):
+                yield name, told
+
+    @property
+    def conventions(self) -> Iterator[tuple[str, str, str]]:
+        """Name, value and meaning of each."""
+        for name, value in self.report.conventions.items():
+            yield name, _told(value), _MEANING.get((name, value)) or _MEANING.get(name) or ""
+        yield "in the totals", ", ".join(sorted(self.report.kinds)), "kinds of rows"
+
+
+def _bar(low: float, middle: float, high: float, scale: float) -> Bar:
+    return Bar(100 * low / scale, 100 * (middle - low) / scale, 100 * (high - middle) / scale)
+
+
+def _break_even(rate: float) -> tuple[str, str]:
+    if rate <= 0:
+        return "none", "the ANN needs less energy at any firing rate"
+    if rate > 1:
+        return "any", "the SNN needs less energy than the ANN at every firing rate"
+    return f"{rate:.3f}", "below this mean rate it needs less energy than the ANN"
+
+
+def _type(report: Report) -> str:
+    if report.network_type == "ANN":
+        return "no layer gets spikes"
+    count = len(report.offending)
+    if not count:
+        return "all but the first and last layer get spikes alone"
+    return "1 layer gets more than spikes" if count == 1 else f"{count} layers get more than spikes"
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+_MEANING: dict[Any, str] = {
+    ("fold_bn", True): "BatchNorms that can be folded into the layer before them cost nothing",
+    ("fold_bn", False): "every normalisation is counted: 2 MACs per element",
+    ("graded", "mac"): "integer inputs such as {0, 1, 2} cost MACs",
+    ("graded", "ac"): "integer inputs such as {0, 1, 2} cost as many ACs as their magnitude",
+    ("ac", "rate"): "priced are firing rate · dense count",
+    ("ac", "events"): "priced is the fan-out of every single spike",
+    "batch_dim": "the dimension of the input that counts samples",
+    "input_signal": "the class of the model's input",
+}
