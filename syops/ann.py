@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,13 +12,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from syops import shadow
+from syops.charging import call_site, neuron_row, row_of
 from syops.errors import first_line
-from syops.forward import call_site
 from syops.frameworks import Lending, NeuronSignal
-from syops.ledger import COUNTED, Ledger, Row
-from syops.rules import Call, Normalisation, Product, Tally, find
+from syops.ledger import Drive, Ledger, Row
+from syops.rules import Call, Cost, Normalisation, Product, Tally, find
 from syops.rules.base import tensors_in
-from syops.signals import ANALOG, LEARNED, Atoms, Signal
+from syops.signals import ANALOG, LEARNED, Atoms, Evidence, Signal
 from syops.tensors import storage_of
 
 Counted = tuple[tuple[Row, Hashable], ...]
@@ -186,8 +187,9 @@ class _DenseCount(TorchDispatchMode):
 
         def leave(module: nn.Module, args: Any, output: Any) -> None:
             if isinstance(module, shadow.SilentNeuron):
-                updates = output.numel()
-                self._add(Tally("neuron", module.name, mac=updates), None)
+                params = self._params.pop(path, 0)
+                row = neuron_row(path, module.name, params, output, module.states)
+                self.rows.append((row, None))
             self._where.pop()
 
         module.register_forward_pre_hook(enter)
@@ -222,7 +224,7 @@ class _DenseCount(TorchDispatchMode):
             }
             call = Call(func, args, kwargs, out, operands, signals, Atoms(), self._name)
             for cost in rule.cost(call):
-                self._add(cost, call_site())
+                self._add(cost, out)
         return out
 
     def _name(self, tensor: Tensor) -> str:
@@ -230,29 +232,16 @@ class _DenseCount(TorchDispatchMode):
         name, whole = self._weights.get(storage_of(tensor), ("", tensor))
         return name if whole.numel() == tensor.numel() else ""
 
-    def _add(self, cost: Product | Normalisation | Tally, site: Hashable) -> None:
-        path, weight, ac, mac, folded = self._where[-1], "", 0, 0, None
-        match cost:
-            case Product():
-                kind, dense, weight = cost.kind, cost.dense, cost.weight
-            case Normalisation():
-                kind, dense = "norm", 2 * cost.elements
-                folded = self._folded.get(path)
-                mac = dense if folded is None else 0
-            case Tally():
-                kind, ac, mac = cost.kind, cost.ac, cost.mac
-                dense = ac + mac
-        params = self._params.pop(path, 0) if kind in COUNTED or kind == "neuron" else 0
-        row = Row(
-            path,
-            kind,
-            cost.operator,
-            calls=1,
-            params=params,
-            dense=dense,
-            ac=ac,
-            mac=mac,
-            folded=folded,
-            weight=weight,
-        )
+    def _add(self, cost: Cost, out: Any) -> None:
+        path = self._where[-1]
+        params = 0 if isinstance(cost, Tally) else self._params.pop(path, 0)
+        row, site = row_of(cost, path, params, out), call_site()
+        if isinstance(cost, Product):
+            numels = (operand.tensor.numel() for operand in cost.operands)
+            row = replace(row, drives=tuple(Drive(_ANALOG, numel) for numel in numels))
+        elif isinstance(cost, Normalisation) and path in self._folded:
+            row = row.folded_into(self._folded[path], "")
         self.rows.append((row, site))
+
+
+_ANALOG = Evidence(analog=True)

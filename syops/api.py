@@ -20,12 +20,13 @@ from syops import arguments as given
 from syops.ann import AnnCounts
 from syops.audit import Audit, make_audit
 from syops.bounds import trace
-from syops.energy import EnergyModel, get_energy_model
+from syops.energy import EnergyMap, Profile, get_energy_model
 from syops.errors import SyopsValueError, first_line
 from syops.frameworks import Lending
 from syops.history import History
 from syops.ledger import Ledger
 from syops.observer import Observer
+from syops.pricing import check_energy
 from syops.report import Report
 
 
@@ -42,7 +43,7 @@ def get_model_syops(
     input_signal: str | Sequence[str] = "auto",
     neurons: Mapping[type[nn.Module], str] | None = None,
     prepare: Callable[[Any], Any] | None = None,
-    energy: str | EnergyModel = "horowitz45-fp32",
+    energy: Profile | Mapping[str, Profile] = "horowitz45-fp32",
     progress: bool | None = None,
     device: torch.device | str | None = None,
 ) -> Report:
@@ -70,7 +71,9 @@ def get_model_syops(
             fused kernel, with the signal of their first output: ``{FusedLIF: "binary"}``.
         prepare: makes of a batch what the model is called with: a tuple of arguments, a dict
             of keyword arguments, or one argument.
-        energy: name of a profile or an `EnergyModel`.
+        energy: a profile, a ``.toml`` file with one, an `EnergyModel`, or a dict of these by
+            layer or dtype of weights, such as ``{"conv1": "horowitz45-int8", "*": ...}``; see
+            `get_energy_model`.
         progress: a progress bar; by default for several batches on a terminal.
         device: where to run; by default where the model is. Inputs are moved there.
 
@@ -81,6 +84,7 @@ def get_model_syops(
         SyopsTypeError: a model or batch that cannot be used.
         SyopsValueError: an argument out of range, an empty loader, NaN in what is looked at.
         SyopsLookupError: an unknown energy profile.
+        SyopsFileError: a file of energy profiles that cannot be read.
         ForwardError: the model failed on the input.
     """
     given.check_choice("graded", graded, ("mac", "ac"))
@@ -89,6 +93,9 @@ def get_model_syops(
     own_neurons = given.registered(neurons)
     energy_model = get_energy_model(energy)
     given.check_model(model)
+    if isinstance(energy_model, EnergyMap):  # now rather than after the count
+        paths = [(path, "") for path, _ in model.named_modules()]
+        energy_model.check_patterns(paths, dtypes=False)
     given.check_values(model)
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     steps = given.time_steps(model, time_steps)
@@ -126,9 +133,11 @@ def get_model_syops(
             raise SyopsValueError(
                 "inputs: the loader gave no batch; an iterator that was used up is empty"
             )
+    rows = ledger.rows
+    check_energy(energy_model, rows)
     return Report(
         model=type(model).__name__,
-        rows=ledger.rows,
+        rows=rows,
         samples=ledger.samples,
         energy=energy_model,
         time_steps=steps,
@@ -158,7 +167,7 @@ def get_model_bounds(
     graded: str = "mac",
     input_signal: str | Sequence[str] = "analog",
     neurons: Mapping[type[nn.Module], str] | None = None,
-    energy: str | EnergyModel = "horowitz45-fp32",
+    energy: Profile | Mapping[str, Profile] = "horowitz45-fp32",
 ) -> Report:
     """What a spiking network can cost at all: without data, weights or arithmetic.
 
@@ -179,7 +188,9 @@ def get_model_bounds(
             list, one for each tensor that the model is called with.
         neurons: classes of modules that are neurons and cannot be watched from inside, such as a
             fused kernel, with the signal of their output: ``{FusedLIF: "binary"}``.
-        energy: name of a profile or an `EnergyModel`.
+        energy: a profile, a ``.toml`` file with one, an `EnergyModel`, or a dict of these by
+            layer or dtype of weights, such as ``{"conv1": "horowitz45-int8", "*": ...}``; see
+            `get_energy_model`.
 
     Returns:
         a report with ``measured == False``: dense counts and classes per layer, O_mac and EC per
@@ -190,6 +201,7 @@ def get_model_bounds(
         SyopsTypeError: a model or input that cannot be used.
         SyopsValueError: an argument out of range.
         SyopsLookupError: an unknown energy profile.
+        SyopsFileError: a file of energy profiles that cannot be read.
         ForwardError: the model cannot run without values; names the layer.
     """
     given.check_choice("graded", graded, ("mac", "ac"))
@@ -203,9 +215,11 @@ def get_model_bounds(
     with _eagerly():
         ann.prepare(shapes)
         ann.add(shapes, ledger)
+    rows = ledger.rows
+    check_energy(energy_model, rows)
     return Report(
         model=type(model).__name__,
-        rows=ledger.rows,
+        rows=rows,
         samples=ledger.samples,
         energy=energy_model,
         time_steps=steps,

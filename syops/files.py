@@ -33,6 +33,16 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
+def read_text(path: Path) -> str:
+    """Read text in UTF-8. Raises `SyopsFileError` if it cannot be read."""
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise SyopsFileError(f"cannot read {path}: {_why(error)}") from error
+    except UnicodeDecodeError as error:
+        raise SyopsFileError(f"cannot read {path}: it is not text in UTF-8") from error
+
+
 def check_writable(path: Path) -> None:
     """Raise `SyopsFileError` if ``path`` cannot be written: before the work, not after it."""
     if path.exists() and not path.is_file():

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -13,10 +11,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 from torch.utils._pytree import tree_leaves
 
+from syops.charging import call_site, neuron_row, row_of
 from syops.errors import SyopsValueError
-from syops.frameworks import NeuronSignal
+from syops.frameworks import NeuronSignal, states_of
 from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, History, Step, made
-from syops.ledger import COUNTED, Ledger, Row
+from syops.ledger import Ledger
 from syops.measuring import Measurements
 from syops.provenance import Padding, View, views_after
 from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
@@ -113,15 +112,20 @@ class ForwardPass(TorchDispatchMode):
             self.start()
         outputs = tensors_in((output,))
         path, neuron = self._where[-1]
-        name = neuron.name if isinstance(neuron, SilentNeuron) else type(neuron).__name__
+        name, states = (
+            (neuron.name, neuron.states)
+            if isinstance(neuron, SilentNeuron)
+            else (type(neuron).__name__, states_of(neuron))
+        )
         for place, tensor in enumerate(outputs):
             # Beside its spikes a neuron may return its membrane potential.
             record = self.give(tensor, signal if place == 0 else ANALOG)
             if self._history is not None:
                 record.step = Step(name, path, record.signal, self._into_neuron)
         if outputs:
-            updates = outputs[0].numel()
-            self.measurements.tally(self._row("neuron", name, updates, mac=updates), None)
+            params = self._params(neuron.parameters())
+            row = neuron_row(path, name, params, outputs[0], states)
+            self.measurements.tally(row, None)
 
     def enter_recurrent(self, inputs: Iterable[Any]) -> None:
         """The hidden state of RNN, LSTM and GRU is analog from the first step on."""
@@ -296,7 +300,7 @@ class ForwardPass(TorchDispatchMode):
         costs = () if view else rule.cost(call)
         by_norm = any(isinstance(cost, Normalisation) for cost in costs)
         for cost in costs:
-            view = self._charge(cost) or view
+            view = self._charge(cost, call.out) or view
         if not (view and not costs):
             for place, (_, record) in enumerate(before.records):
                 _use(record, by_norm and place == 0)
@@ -316,51 +320,34 @@ class ForwardPass(TorchDispatchMode):
                     tensor, signal, view if place == 0 else None, written=id(tensor) in written
                 )
 
-    def _charge(self, cost: Cost) -> View | None:
+    def _charge(self, cost: Cost, out: Any) -> View | None:
         """Put a cost into its row. Returns what the result hands on, if it is synaptic."""
+        path, module = self._where[-1]
+        counted = not isinstance(cost, Tally)
+        params = self._params(module._parameters.values()) if counted else 0
+        row, site = row_of(cost, path, params, out), call_site()
         match cost:
             case Product():
-                row = replace(self._row(cost.kind, cost.operator, cost.dense), weight=cost.weight)
-                site = call_site()
                 origin = self.measurements.product(row, site, cost)
                 if self._history is not None:
                     steps = tuple(self._step(operand.tensor) for operand in cost.operands)
                     self._history.arrive((*row.family, site), steps)
                 return View((origin,), cost.channel) if cost.channel is not None else None
             case Normalisation():
-                if isinstance(self._where[-1][1], INSTANCE_NORMS):
+                if isinstance(module, INSTANCE_NORMS):
                     cost = replace(cost, affine=False)  # whatever the batch size
-                macs = 2 * cost.elements
-                row = self._row("norm", cost.operator, macs, mac=macs)
-                self.measurements.normalisation(row, call_site(), cost)
+                self.measurements.normalisation(row, site, cost)
             case Tally():
-                row = self._row(cost.kind, cost.operator, cost.ac + cost.mac, cost.ac, cost.mac)
-                self.measurements.tally(row, call_site())
+                self.measurements.tally(row, site)
         return None
 
-    def _row(self, kind: str, operator: str, dense: int, ac: int = 0, mac: int = 0) -> Row:
-        """A row of the innermost module; its parameters are told by its first row."""
-        path, module = self._where[-1]
-        params = 0
-        if (kind in COUNTED or kind == "neuron") and path not in self._told:
-            self._told.add(path)
-            own = module.parameters() if kind == "neuron" else module._parameters.values()
-            params = sum(p.numel() for p in own if p is not None)
-        return Row(path, kind, operator, 0, 1, params, dense, (), _NOTHING, 0, ac, mac)
-
-
-def call_site() -> Hashable:
-    """Where in the code of the innermost module we are: a loop stays at one place."""
-    frame = sys._getframe(3)
-    chain: list[tuple[Any, int]] = []
-    while frame is not None and frame.f_code is not _MODULE_CALL:
-        chain.append((frame.f_code, frame.f_lasti))
-        frame = frame.f_back  # type: ignore[assignment]
-    return tuple(chain)
-
-
-_NOTHING = Fraction(0)
-_MODULE_CALL = nn.Module._call_impl.__code__
+    def _params(self, own: Iterable[Tensor | None]) -> int:
+        """Number of parameters of the innermost module, told by its first row."""
+        path, _ = self._where[-1]
+        if path in self._told:
+            return 0
+        self._told.add(path)
+        return sum(parameter.numel() for parameter in own if parameter is not None)
 
 
 @dataclass(slots=True)

@@ -68,6 +68,17 @@ def neuron_signal(
     return _NEURONS[name]
 
 
+def states_of(neuron: nn.Module) -> int:
+    """How many variables a neuron keeps for each of its outputs from one time-step to the next.
+
+    spikingjelly registers them; one is taken for granted of any other.
+    """
+    memories = getattr(neuron, "_memories", None)
+    if not isinstance(memories, dict):
+        return 1
+    return sum(value is not None and not name.endswith("_seq") for name, value in memories.items())
+
+
 def _is_from(obj: object, package: str) -> bool:
     where = type(obj).__module__
     return where == package or where.startswith(f"{package}.")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from syops.energy import EnergyModel
 from syops.errors import SyopsValueError
 from syops.tables import Column, Table, Value
 from syops.units import joules, quantity
@@ -157,23 +158,37 @@ def _caption(report: Report) -> str:
 
 def _findings(report: Report) -> Iterator[str]:
     """Say what the totals mean."""
-    price = f"AC x {report.energy.e_ac_pj:g} pJ"
-    macs = f"{quantity(report.mac)} MAC x {report.energy.e_mac_pj:g} pJ"
     low, high = map(joules, report.ec_mj)
+    name = f" ({report.energy.name})"
     if report.dc_mj is None or report.priced_ac is None:
         yield "Dynamic consumption (DC): not known without data; 'syops run' measures it"
     else:
+        priced = _priced(report, quantity(report.priced_ac), report.totals.spikes)
         yield (
             f"Dynamic consumption (DC), at the measured firing rates: {joules(report.dc_mj)}\n"
-            f"  = {quantity(report.priced_ac)} {price} + {macs} ({report.energy.name})"
+            f"  = {priced}{name}"
         )
-    profile = "" if report.measured else f" ({report.energy.name})"
+    priced = _priced(report, f"0 to {quantity(report.dense_ac)}", report.totals.max_spikes)
     yield (
         f"Estimated consumption (EC), at firing rates from 0 to 1: {low} to {high}\n"
-        f"  = 0 to {quantity(report.dense_ac)} {price} + {macs}{profile}"
+        f"  = {priced}{'' if report.measured else name}"
     )
     if report.measured:
         yield _against_ann(report)
+    elif (even := report.break_even_rate) is not None:
+        yield f"Break-even firing rate with the same network as an ANN: {_break_even(even)}"
+
+
+def _priced(report: Report, ac: str, spikes: int) -> str:
+    """The sum that the energy is, where all rows have the same prices."""
+    energy, macs = report.energy, f"{quantity(report.mac)} MAC"
+    if not isinstance(energy, EnergyModel) or (energy.e_neuron_pj and "neuron" in report.kinds):
+        return f"{ac} AC + {macs}, each at the price of its layer"
+    mac_price = "without a price" if energy.e_mac_pj is None else f"x {energy.e_mac_pj:g} pJ"
+    terms = [f"{ac} AC x {energy.e_ac_pj:g} pJ", f"{macs} {mac_price}"]
+    if energy.e_spike_pj:
+        terms.append(f"{quantity(spikes / report.samples)} spikes x {energy.e_spike_pj:g} pJ")
+    return " + ".join(terms)
 
 
 def _against_ann(report: Report) -> str:
@@ -188,7 +203,18 @@ def _against_ann(report: Report) -> str:
         amount = f"{1 / ratio:.3g} times less energy than"
     else:
         amount = f"{ratio:.3g} times as much energy as"
-    return f"{amount} the same network as an ANN: E(SNN)/E(ANN) = {ratio:.3g}"
+    words = f"{amount} the same network as an ANN: E(SNN)/E(ANN) = {ratio:.3g}"
+    even, measured = report.break_even_rate, report.mean_rate
+    if even is None or measured is None:
+        return words
+    return f"{words}; break-even firing rate: {_break_even(even)}, measured: {measured:.3f}"
+
+
+def _break_even(rate: float) -> str:
+    """The mean firing rate below which the SNN needs less than the ANN."""
+    if rate <= 0:
+        return "none, it needs more at any rate"
+    return f"{rate:.3f}" if rate <= 1 else "none, it needs less at any rate"
 
 
 def _remarks(report: Report) -> Iterator[str]:
@@ -205,6 +231,8 @@ def _remarks(report: Report) -> Iterator[str]:
         yield f"Not counted, as syops has no rule for it: {where}, called {times}"
     for note in report.notes:
         yield f"Note: {note}"
+    for warning in report.warnings:
+        yield f"Warning: {warning}"
 
 
 def _by_kind(layers: Sequence[Layer]) -> Iterator[str]:

@@ -53,7 +53,11 @@ class Drive:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A row's class and what follows from it. ``dense_ac`` is what ``ac`` would be at rate 1."""
+    """A row's class and what follows from it.
+
+    ``dense_ac`` is what ``ac`` would be at rate 1, ``max_spikes`` what ``spikes``, the spikes that
+    reach it, would be.
+    """
 
     signal: str
     rate: Fraction | None
@@ -61,6 +65,8 @@ class Verdict:
     ac_events: int = 0
     mac: int = 0
     dense_ac: int = 0
+    spikes: int = 0
+    max_spikes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,9 @@ class Row:
         kind: one of `KINDS`.
         operator: what was executed there, such as "conv2d".
         weight: the parameter that is applied, where it is one.
+        dtype: of what is applied to the input; for other kinds of rows of the result.
+        weights: number of elements of what is applied: weights, or an activation in their role.
+        written: elements of its results; of a neuron those of its states, at every update.
         site: number of the call site, among those of the same path, kind, operator and weight.
         calls: how often it was executed.
         params: parameters of the module, told by its first row only.
@@ -98,6 +107,9 @@ class Row:
     folded: str | None = None
     note: str = ""
     weight: str = ""
+    dtype: str = ""
+    weights: int = 0
+    written: int = 0
 
     @property
     def family(self) -> tuple[str, str, str, str]:
@@ -131,6 +143,9 @@ class Row:
             joint_ac,
             joint_events,
             weight=self.weight,
+            dtype=self.dtype,
+            weights=self.weights,
+            written=self.written,
         )
 
     def folded_into(self, path: str, note: str) -> Row:
@@ -153,6 +168,9 @@ class Row:
             mac=self.mac + other.mac,
             folded=self.folded if self.folded == other.folded else None,
             note=self.note or other.note,
+            dtype=self.dtype if self.dtype == other.dtype else "mixed",
+            weights=max(self.weights, other.weights),
+            written=self.written + other.written,
         )
 
     def verdict(self, graded: str) -> Verdict:
@@ -168,17 +186,18 @@ class Row:
         names = sorted((s for s in signals if s in SPIKES), key=SPIKES.index)
         if len(spikes) == 2:
             rate = _rate(spikes[0]) * _rate(spikes[1])
-            return Verdict(names[-1], rate, self.joint_ac, self.joint_events, 0, self.dense)
+            counts = self.joint_ac, self.joint_events, 0, self.dense
+            return Verdict(names[-1], rate, *counts, *_spikes(spikes))
         if spikes:
             (drive,) = spikes
-            return Verdict(names[-1], _rate(drive), drive.ac, drive.events, 0, self.dense)
+            counts = drive.ac, drive.events, 0, self.dense
+            return Verdict(names[-1], _rate(drive), *counts, *_spikes(spikes))
         if "graded" in signals:
             drive = self.drives[signals.index("graded")]
             if graded == "ac" and math.isfinite(drive.evidence.largest):
                 upper = self.dense * int(drive.evidence.largest)
-                return Verdict(
-                    "graded", _rate(drive), drive.graded_ac, drive.graded_events, 0, upper
-                )
+                counts = drive.graded_ac, drive.graded_events, 0, upper
+                return Verdict("graded", _rate(drive), *counts, *_spikes([drive]))
             if len(set(signals)) == 1:
                 return Verdict("graded", None, mac=self.dense)
         return Verdict("analog", None, mac=self.dense)
@@ -186,6 +205,12 @@ class Row:
 
 def _rate(drive: Drive) -> Fraction:
     return Fraction(drive.spikes, drive.numel) if drive.numel else Fraction(0)
+
+
+def _spikes(drives: Iterable[Drive]) -> tuple[int, int]:
+    """Spikes that arrived, and those that would at rate 1."""
+    drives = list(drives)
+    return sum(drive.spikes for drive in drives), sum(drive.numel for drive in drives)
 
 
 class Ledger:

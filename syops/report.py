@@ -13,83 +13,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from syops.energy import EnergyModel
+from syops.energy import Energy, Profile, get_energy_model
 from syops.errors import SyopsValueError
-from syops.ledger import COUNTED, KINDS, SYNAPTIC, Row, Verdict, ends, merge_rows, row_names
+from syops.files import read_text, write_text
+from syops.ledger import COUNTED, KINDS, SYNAPTIC, Row, Verdict, ends, row_names
+from syops.pricing import NOTHING, Price, check_energy, find_warnings, millijoules, price
 from syops.signals import SPIKES
+from syops.summary import COLUMNS, Layer, Totals, layer_of
 from syops.tables import Table, Tabular
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-COLUMNS = (
-    *("name", "kind", "signal", "calls", "params", "rate", "dense"),
-    *("ac", "ac_events", "mac", "energy_mj", "share", "dense_ac", "folded"),
-)
-PJ_PER_MJ = 1e9
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Exact sums over all samples; ``ac`` is a fraction."""
-
-    ac: Fraction
-    ac_events: int
-    mac: int
-    dense_ac: int
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One row of a report. Counts and energy are per sample.
-
-    Attributes:
-        name: the module's path, with the operator where one module has several rows.
-        path: the module's path, "" for the model itself.
-        kind: "conv", "linear", "matmul", "recurrent"; "norm"; or, outside the totals unless
-            asked for, "neuron", "add", "pool", "activation", "elementwise".
-        operator: what was executed, such as "conv2d".
-        signal: class of the input: "binary", "ternary", "scaled", "graded" or "analog"; "" for
-            rows that are not synaptic.
-        calls: how often it was executed, over all samples.
-        params: number of parameters of the module, told by its first row.
-        rate: firing rate of the input, None where it is not a spike tensor.
-        dense: what a dense engine would do.
-        ac: accumulates, firing rate · dense.
-        ac_events: accumulates, the fan-out of every single spike.
-        mac: multiply-accumulates.
-        energy_mj: energy in mJ, at ``ac`` or ``ac_events`` as the conventions say.
-        share: of the network's DC.
-        dense_ac: accumulates at firing rate 1.
-        ec_mj: energy in mJ at the firing rates 0 and 1.
-        folded: the layer into which this normalisation was folded.
-        counted: whether it is inside the totals.
-        note: what a reader should know about it.
-
-    Where nothing was measured, rate, ac, ac_events, energy_mj and share are None.
-    """
-
-    name: str
-    path: str
-    kind: str
-    operator: str
-    signal: str
-    calls: int
-    params: int
-    rate: float | None
-    dense: float
-    ac: float | None
-    ac_events: float | None
-    mac: float
-    energy_mj: float | None
-    share: float | None
-    dense_ac: float
-    ec_mj: tuple[float, float]
-    folded: str | None
-    counted: bool
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +36,7 @@ class Report(Tabular):
         model: class name of the model.
         rows: the exact counts, as `syops.ledger.Row`.
         samples: number of samples counted; headline figures are divided by it.
-        energy: costs of an AC and a MAC.
+        energy: an `EnergyModel`, or an `EnergyMap` with one for each layer.
         time_steps: T, or None where it is not known.
         params: number of parameters of the model.
         input_shape: of the first input of the first batch.
@@ -123,7 +59,7 @@ class Report(Tabular):
     model: str
     rows: tuple[Row, ...]
     samples: int
-    energy: EnergyModel
+    energy: Energy
     time_steps: int | None = None
     params: int = 0
     input_shape: tuple[int, ...] = ()
@@ -170,20 +106,28 @@ class Report(Tabular):
 
     @property
     def dc_mj(self) -> float | None:
-        """Dynamic consumption in mJ per sample, Eq. (7): E_ac · O_ac + E_mac · O_mac."""
-        ac = self.priced_ac
-        return None if ac is None else self._mj(ac, self.mac)
+        """Dynamic consumption in mJ per sample, Eq. (7): E_ac · O_ac + E_mac · O_mac.
+
+        MACs without a price are left out; `warnings` names their layers.
+        """
+        return self._mj(self._sums.dc) if self.measured else None
 
     @property
     def ec_mj(self) -> tuple[float, float]:
         """Estimated consumption in mJ per sample, Eq. (15): the energy at firing rates 0 and 1."""
-        return self._mj(0, self.mac), self._mj(self.dense_ac, self.mac)
+        return self._mj(self._sums.low), self._mj(self._sums.high)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the energy model cannot run, or has no price for, with the names of the layers."""
+        verdicts = (verdict for _, verdict, _ in self._verdicts)
+        return tuple(find_warnings(self.rows, verdicts, self.energy, self.kinds, self.model))
 
     @property
     def mean_rate(self) -> float | None:
         """Firing rate that all spike-driven synapses see on average: `ac` / `dense_ac` of the
         synaptic rows inside the totals. None without data, or where nothing is spike-driven."""
-        verdicts = [v for row, v in self._verdicts if row.kind in self.kinds & set(SYNAPTIC)]
+        verdicts = [v for row, v, _ in self._verdicts if row.kind in self.kinds & set(SYNAPTIC)]
         dense = sum(verdict.dense_ac for verdict in verdicts)
         if not self.measured or not dense:
             return None
@@ -218,10 +162,12 @@ class Report(Tabular):
 
     @property
     def energy_ratio(self) -> float | None:
-        """E(SNN) / E(ANN), Eq. (6); None where T is not known, or nothing was measured."""
-        dc = self.dc_mj
-        ann = self.ann.dc_mj if self.ann is not None else None
-        return dc / ann if dc is not None and ann else None
+        """E(SNN) / E(ANN), Eq. (6); None where T is not known, nothing was measured, or MACs have
+        no price."""
+        ann = self._ann_pj
+        if not ann or not self.measured or self._sums.unpriced:
+            return None
+        return float(self._sums.dc / ann)
 
     @property
     def break_even_rate(self) -> float | None:
@@ -230,11 +176,12 @@ class Report(Tabular):
         (E(ANN) - EC_min) / (EC_max - EC_min): with one energy model, (E(ANN) - E_mac · O_mac) /
         (E_ac · dense AC). Not above 0: the SNN never does; above 1: it always does. Where a
         product has two spike operands, its rate is that of coincidences. None where T is not
-        known, or nothing is spike-driven.
+        known, nothing is spike-driven, or MACs have no price.
         """
-        low, high = self.ec_mj
-        ann = self.ann.dc_mj if self.ann is not None else None
-        return None if ann is None or high <= low else (ann - low) / (high - low)
+        ann, sums = self._ann_pj, self._sums
+        if ann is None or sums.unpriced or sums.high == sums.low:
+            return None
+        return float((ann - sums.low) / (sums.high - sums.low))
 
     # Full-spike
 
@@ -259,8 +206,8 @@ class Report(Tabular):
 
     @property
     def network_type(self) -> str:
-        """ "FSNN" (full-spike), "MPSNN" (mixed-precision: other layers get more than spikes) or
-        "ANN" (no synaptic layer gets spikes)."""
+        """Full-spike "FSNN", mixed-precision "MPSNN" (other layers than the first and the last get
+        more than spikes), or "ANN" (no synaptic layer gets spikes)."""
         if not any(layer.signal in SPIKES for layer in self.layers if layer.kind in SYNAPTIC):
             return "ANN"
         return "FSNN" if self.full_spike else "MPSNN"
@@ -270,22 +217,26 @@ class Report(Tabular):
     @cached_property
     def totals(self) -> Totals:
         """The exact sums over all samples and all rows inside the totals."""
-        verdicts = [v for row, v in self._verdicts if row.kind in self.kinds]
+        verdicts = [v for row, v, _ in self._verdicts if row.kind in self.kinds]
         return Totals(
             sum((v.ac for v in verdicts), Fraction(0)),
             sum(v.ac_events for v in verdicts),
             sum(v.mac for v in verdicts),
             sum(v.dense_ac for v in verdicts),
+            sum(v.spikes for v in verdicts),
+            sum(v.max_spikes for v in verdicts),
         )
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """The rows, classed and divided by the number of samples."""
+        names = row_names(self.rows, self.model)
+        whole = self._sums.dc
         return tuple(
-            self._layer(name, row, verdict)
-            for name, (row, verdict) in zip(
-                row_names(self.rows, self.model), self._verdicts, strict=True
+            layer_of(
+                name, row, verdict, cost, self.samples, row.kind in self.kinds, self.measured, whole
             )
+            for name, (row, verdict, cost) in zip(names, self._verdicts, strict=True)
         )
 
     def select(self, kinds: Iterable[str]) -> Report:
@@ -305,35 +256,30 @@ class Report(Tabular):
             )
         return replace(self, kinds=chosen)
 
+    def priced(self, energy: Profile | Mapping[str, Profile]) -> Report:
+        """The same counts at other costs.
+
+        Args:
+            energy: as for `get_model_syops`.
+
+        Raises:
+            SyopsLookupError, SyopsFileError, SyopsTypeError, SyopsValueError: see
+                `get_energy_model`; also a pattern that matches no layer, and a layer that none
+                matches.
+        """
+        model = get_energy_model(energy)
+        check_energy(model, self.rows)
+        return replace(self, energy=model)
+
     def merge(self, other: Report) -> Report:
         """The report of both data sets together. Exact, and independent of the order.
 
         Raises:
             SyopsValueError: the reports are of different models, conventions or energy models.
         """
-        same = ("model", "params", "conventions", "energy", "time_steps", "kinds", "measured")
-        for what in same:
-            if getattr(self, what) != getattr(other, what):
-                raise SyopsValueError(
-                    f"reports with different {what} cannot be merged: "
-                    f"{getattr(self, what)!r} and {getattr(other, what)!r}"
-                )
-        unaccounted = dict(self.unaccounted)
-        for operator, calls in other.unaccounted.items():
-            unaccounted[operator] = unaccounted.get(operator, 0) + calls
-        notes = (*self.notes, *(note for note in other.notes if note not in self.notes))
-        ann = None
-        if self.ann_rows is not None and other.ann_rows is not None:
-            ann = merge_rows(self.ann_rows, other.ann_rows)
-        return replace(
-            self,
-            rows=merge_rows(self.rows, other.rows),
-            samples=self.samples + other.samples,
-            unaccounted=unaccounted,
-            notes=notes,
-            ann_rows=ann,
-            accuracy=_mean((self.accuracy, self.samples), (other.accuracy, other.samples)),
-        )
+        from syops.merging import merged
+
+        return merged(self, other)
 
     # Forms
 
@@ -386,7 +332,7 @@ class Report(Tabular):
 
         lines = [{column: getattr(layer, column) for column in COLUMNS} for layer in self.layers]
         if totals:
-            for line, (row, verdict) in zip(lines, self._verdicts, strict=True):
+            for line, (row, verdict, cost) in zip(lines, self._verdicts, strict=True):
                 line |= {
                     "dense": row.dense,
                     "mac": verdict.mac,
@@ -396,7 +342,7 @@ class Report(Tabular):
                     line |= {
                         "ac": verdict.ac,
                         "ac_events": verdict.ac_events,
-                        "energy_mj": line["energy_mj"] * self.samples,
+                        "energy_mj": None if cost.unpriced else millijoules(cost.dc, 1),
                     }
         return pd.DataFrame(lines, columns=list(COLUMNS))
 
@@ -417,6 +363,26 @@ class Report(Tabular):
         from syops.serial import from_json
 
         return from_json(text)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it as JSON, whole or not at all.
+
+        Raises:
+            SyopsFileError: the file cannot be written.
+        """
+        write_text(Path(path), self.to_json() + "\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Report:
+        """Read what `save` wrote, or ``syops run --format json``.
+
+        Raises:
+            SyopsFileError: the file cannot be read.
+            SyopsValueError: it holds no report; names the file and says why.
+        """
+        from syops.serial import from_json
+
+        return from_json(read_text(Path(path)), str(path))
 
     def plot(self, kind: str = "energy", ax: Axes | None = None) -> Figure:
         """A figure of the layers in the order in which they are executed, energies per sample.
@@ -448,7 +414,6 @@ class Report(Tabular):
         Raises:
             SyopsFileError: it cannot be written.
         """
-        from syops.files import write_text
         from syops.html import to_page
 
         write_text(Path(path), to_page(self, command))
@@ -459,49 +424,23 @@ class Report(Tabular):
         return to_notebook(self)
 
     @cached_property
-    def _verdicts(self) -> list[tuple[Row, Verdict]]:
+    def _verdicts(self) -> list[tuple[Row, Verdict, Price]]:
         graded = str(self.conventions.get("graded", "mac"))
-        return [(row, row.verdict(graded)) for row in self.rows]
+        events = self.conventions.get("ac") == "events"
+        verdicts = [(row, row.verdict(graded)) for row in self.rows]
+        return [(row, v, price(row, v, self.energy, events)) for row, v in verdicts]
 
-    def _layer(self, name: str, row: Row, verdict: Verdict) -> Layer:
-        samples = self.samples
-        mac, dense_ac = verdict.mac / samples, verdict.dense_ac / samples
-        rate, ac, events, energy, share = None, None, None, None, None
-        counted = row.kind in self.kinds
-        if self.measured:
-            rate = None if verdict.rate is None else float(verdict.rate)
-            ac, events = float(verdict.ac / samples), verdict.ac_events / samples
-            energy = self._mj(events if self.conventions.get("ac") == "events" else ac, mac)
-            share = energy / self.dc_mj if counted and self.dc_mj else 0.0
-        return Layer(
-            name=name,
-            path=row.path,
-            kind=row.kind,
-            operator=row.operator,
-            signal=verdict.signal,
-            calls=row.calls,
-            params=row.params,
-            rate=rate,
-            dense=row.dense / samples,
-            ac=ac,
-            ac_events=events,
-            mac=mac,
-            energy_mj=energy,
-            share=share,
-            dense_ac=dense_ac,
-            ec_mj=(self._mj(0, mac), self._mj(dense_ac, mac)),
-            folded=row.folded,
-            counted=counted,
-            note=row.note,
-        )
+    @cached_property
+    def _sums(self) -> Price:
+        prices = (price for row, _, price in self._verdicts if row.kind in self.kinds)
+        return sum(prices, NOTHING)
 
-    def _mj(self, ac: float, mac: float) -> float:
-        return self.energy.energy_pj(ac, mac) / PJ_PER_MJ
+    @property
+    def _ann_pj(self) -> Fraction | None:
+        """Energy of the ANN over all samples, if it is known."""
+        if self.ann is None or self.ann._sums.unpriced:
+            return None
+        return self.ann._sums.dc
 
-
-def _mean(*shares: tuple[float | None, int]) -> float | None:
-    """The share of two data sets together, each given with its number of samples."""
-    (one, of_one), (two, of_two) = shares
-    if one is None or two is None or one == two:
-        return one if one == two else None
-    return (one * of_one + two * of_two) / (of_one + of_two)
+    def _mj(self, picojoules: Fraction) -> float:
+        return millijoules(picojoules, self.samples)

@@ -1,24 +1,32 @@
-"""Report -> JSON and back. Needs no torch."""
+"""Report -> JSON and back. Needs no torch.
+
+Everything that a file says is checked: it may have been cut off, or written by somebody else.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+import math
+import re
+from collections.abc import Callable, Collection
+from dataclasses import asdict, fields
 from fractions import Fraction
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
-from syops.energy import EnergyModel
-from syops.errors import SyopsValueError
-from syops.ledger import Drive, Row
+from syops.energy import Energy, EnergyMap, EnergyModel
+from syops.errors import SyopsError, SyopsValueError
+from syops.ledger import KINDS, Drive, Row
 from syops.report import Report
 from syops.signals import Evidence, Seen
+
+T = TypeVar("T")
 
 SCHEMA = 2
 """Version of the JSON layout.
 
 1: of the ANN only its MACs were kept (``ann_mac``).
-2: the ANN's rows, accuracy, and in words whether it is full-spike.
+2: the ANN's rows; dtype, elements of weights and of results for each row; accuracy; an energy model
+   for each layer; in words whether the network is full-spike.
 """
 
 _HEADLINE = (
@@ -31,7 +39,8 @@ def to_json(report: Report) -> str:
     """The report as JSON: what it is made of, and beside it what follows from that."""
     totals = {name: _plain(value) for name, value in asdict(report.totals).items()}
     if not report.measured:
-        totals |= {"ac": None, "ac_events": None}
+        totals |= {"ac": None, "ac_events": None, "spikes": None}
+    ann_rows = report.ann_rows
     content = {
         "schema": SCHEMA,
         "model": report.model,
@@ -45,93 +54,242 @@ def to_json(report: Report) -> str:
         "accuracy": report.accuracy,
         "per_sample": {name: getattr(report, name) for name in _HEADLINE},
         "totals": totals,
-        "energy": asdict(report.energy),
+        "energy": _energy_to_json(report.energy),
         "conventions": dict(report.conventions),
         "versions": dict(report.versions),
         "unaccounted": dict(report.unaccounted),
         "notes": report.notes,
+        "warnings": report.warnings,
         "kinds": sorted(report.kinds),
         "layers": [asdict(layer) for layer in report.layers],
         "rows": [_row_to_json(row) for row in report.rows],
-        "ann_rows": report.ann_rows and [_row_to_json(row) for row in report.ann_rows],
+        "ann_rows": None if ann_rows is None else [_row_to_json(row) for row in ann_rows],
     }
-    return json.dumps(content, indent=1, ensure_ascii=False)
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
 
 
-def from_json(text: str) -> Report:
+def from_json(text: str, where: str = "") -> Report:
     """A report from what `to_json` gave, also in an earlier schema version.
+
+    Args:
+        text: the JSON.
+        where: what to call it in errors: a file name.
 
     Raises:
         SyopsValueError: the text is no report, a damaged one, or one of a newer schema version.
     """
+    name = where or "this"
     try:
-        content = json.loads(text)
-        schema = content["schema"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise SyopsValueError(f"this is not a syops report: {error!r}") from error
-    if schema not in (1, SCHEMA):
+        content = json.loads(text, parse_constant=_no_number)
+    except ValueError as error:
+        raise SyopsValueError(f"{name} is not a syops report, or was cut off: {error}") from error
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema is None:
+        raise SyopsValueError(f"{name} is not a syops report: it has no schema version")
+    if isinstance(schema, bool) or schema not in (1, SCHEMA):
         raise SyopsValueError(
-            f"the report has schema version {schema!r}, this syops reads 1 to {SCHEMA}; "
+            f"{name} is a report of schema version {schema!r}, this syops reads 1 to {SCHEMA}; "
             "use the version of syops that wrote it"
         )
     try:
-        if schema == 1:
-            content |= {"accuracy": None, "ann_rows": _ann_of_schema_1(content)}
-        ann_rows = content["ann_rows"]
-        return Report(
-            model=content["model"],
-            rows=tuple(map(_row_from_json, content["rows"])),
-            samples=content["samples"],
-            energy=EnergyModel(**content["energy"]),
-            time_steps=content["time_steps"],
-            params=content["params"],
-            input_shape=tuple(content["input_shape"]),
-            ann_rows=None if ann_rows is None else tuple(map(_row_from_json, ann_rows)),
-            conventions=content["conventions"],
-            versions=content["versions"],
-            unaccounted=content["unaccounted"],
-            notes=tuple(content["notes"]),
-            kinds=frozenset(content["kinds"]),
-            measured=content["measured"],
-            accuracy=content["accuracy"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise SyopsValueError(f"the report is damaged: {error!r}") from error
+        return _report(_Fields(content), schema)
+    except SyopsError as error:
+        raise SyopsValueError(f"{name} is a damaged report: {error}") from error
 
 
-def _ann_of_schema_1(content: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+def _report(content: _Fields, schema: int) -> Report:
+    if schema == 1:
+        ann_rows, accuracy = _ann_of_schema_1(content), None
+    else:
+        accuracy = content.optional("accuracy", _Fields.number)
+        ann_rows = content.optional("ann_rows", lambda c, key: c.each(key, _row_from_json))
+    return Report(
+        model=content.text("model"),
+        rows=content.each("rows", _row_from_json),
+        samples=content.count("samples", least=1),
+        energy=_energy_from_json(content.inner("energy")),
+        time_steps=content.optional("time_steps", lambda c, key: c.count(key, least=1)),
+        params=content.count("params"),
+        input_shape=tuple(content.values("input_shape", int)),
+        ann_rows=ann_rows,
+        conventions=content.mapping("conventions", (str, int, bool)),
+        versions=content.mapping("versions", (str,)),
+        unaccounted=content.mapping("unaccounted", (int,)),
+        notes=tuple(content.values("notes", str)),
+        kinds=frozenset(content.values("kinds", str, KINDS)),
+        measured=content.truth("measured"),
+        accuracy=accuracy,
+    )
+
+
+def _ann_of_schema_1(content: _Fields) -> tuple[Row, ...] | None:
     """One row with all that is known of the ANN: its MACs per sample."""
-    if content["ann_mac"] is None:
+    per_sample = content.optional("ann_mac", _Fields.fraction)
+    if per_sample is None:
         return None
-    macs = Fraction(content["ann_mac"]) * content["samples"]
+    macs = per_sample * content.count("samples", least=1)
     note = "the whole network: a report of schema version 1 tells no more"
-    return [_row_to_json(Row("", "linear", "all", calls=1, dense=int(macs), note=note))]
+    return (Row("", "linear", "all", calls=1, dense=int(macs), note=note),)
+
+
+class _Fields:
+    """The fields of a JSON object, each checked when it is asked for.
+
+    Args:
+        content: the object.
+        place: where it stands in the report.
+
+    Raises:
+        SyopsValueError: from every method: the field is missing or of a wrong type or range.
+    """
+
+    def __init__(self, content: Any, place: str = "") -> None:
+        self._content: dict[str, Any] = content
+        self._place = place
+        if not isinstance(content, dict):
+            raise SyopsValueError(f"{place or 'it'} must be an object, got {content!r:.60}")
+
+    def get(self, key: str) -> Any:
+        if key not in self._content:
+            raise SyopsValueError(f"{self._named(key)} is missing")
+        return self._content[key]
+
+    def text(self, key: str, known: Collection[str] = ()) -> str:
+        value = self.get(key)
+        if not isinstance(value, str):
+            self._refuse(key, "text")
+        if known and value not in known:
+            self._refuse(key, f"one of {', '.join(known)}")
+        return value
+
+    def truth(self, key: str) -> bool:
+        value = self.get(key)
+        return value if isinstance(value, bool) else self._refuse(key, "true or false")
+
+    def count(self, key: str, least: int = 0) -> int:
+        value = self.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            self._refuse(key, f"an integer, at least {least}")
+        return value
+
+    def number(self, key: str) -> float:
+        value = self.get(key)
+        known = isinstance(value, int | float) and not isinstance(value, bool)
+        return value if known and math.isfinite(value) else self._refuse(key, "a finite number")
+
+    def fraction(self, key: str) -> Fraction:
+        value = self.get(key)
+        if not isinstance(value, str) or not re.fullmatch(r"\d+(/0*[1-9]\d*)?", value):
+            self._refuse(key, "a fraction such as '3/8'")
+        return Fraction(value)
+
+    def optional(self, key: str, read: Callable[[_Fields, str], T]) -> T | None:
+        """None where it is null."""
+        return None if self.get(key) is None else read(self, key)
+
+    def inner(self, key: str) -> _Fields:
+        return _Fields(self.get(key), self._named(key))
+
+    def each(self, key: str, read: Callable[[_Fields], T]) -> tuple[T, ...]:
+        """A list of objects."""
+        place = self._named(key)
+        items = self._items(key)
+        return tuple(read(_Fields(item, f"{place}[{i}]")) for i, item in enumerate(items))
+
+    def values(self, key: str, kind: type[T], known: Collection[str] = ()) -> list[T]:
+        items = self._items(key)
+        if not all(type(item) is kind and (not known or item in known) for item in items):
+            self._refuse(key, f"a list of {' or '.join(known) or kind.__name__}")
+        return items
+
+    def mapping(self, key: str, kinds: tuple[type, ...]) -> dict[str, Any]:
+        content = self.inner(key)._content
+        if not all(type(value) in kinds for value in content.values()):
+            self._refuse(key, f"an object of {' or '.join(kind.__name__ for kind in kinds)}")
+        return content
+
+    def plain(self) -> dict[str, Any]:
+        return self._content
+
+    def _items(self, key: str) -> list[Any]:
+        value = self.get(key)
+        return value if isinstance(value, list) else self._refuse(key, "a list")
+
+    def _named(self, key: str) -> str:
+        return f"{self._place}.{key}" if self._place else key
+
+    def _refuse(self, key: str, wanted: str) -> NoReturn:
+        raise SyopsValueError(f"{self._named(key)} must be {wanted}, got {self.get(key)!r:.60}")
+
+
+def _no_number(constant: str) -> NoReturn:
+    raise ValueError(f"it holds {constant}, which is no number")
 
 
 def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Fraction) else value
 
 
+# Energy models
+
+
+def _energy_to_json(energy: Energy) -> dict[str, Any]:
+    if isinstance(energy, EnergyModel):
+        return asdict(energy)
+    return {"rules": [{"pattern": pattern, **asdict(model)} for pattern, model in energy.rules]}
+
+
+def _energy_from_json(content: _Fields) -> Energy:
+    if "rules" not in content.plain():
+        return _energy_model(content)
+    rules = content.each("rules", lambda rule: (rule.text("pattern"), _energy_model(rule)))
+    return EnergyMap(rules)
+
+
+def _energy_model(content: _Fields) -> EnergyModel:
+    known = {field.name for field in fields(EnergyModel)}
+    given = {name: value for name, value in content.plain().items() if name in known}
+    for name in ("name", "e_ac_pj", "e_mac_pj"):
+        content.get(name)
+    return EnergyModel(**given)
+
+
+# Rows
+
+
 def _row_to_json(row: Row) -> dict[str, Any]:
-    content = {name: _plain(getattr(row, name)) for name in _ROW_FIELDS}
+    content = {field.name: _plain(getattr(row, field.name)) for field in fields(Row)}
     content["drives"] = [_drive_to_json(drive) for drive in row.drives]
     return content
 
 
-def _row_from_json(content: Mapping[str, Any]) -> Row:
-    values = {name: content[name] for name in _ROW_FIELDS}
-    values["joint_ac"] = Fraction(values["joint_ac"])
-    values["drives"] = tuple(_drive_from_json(drive) for drive in content["drives"])
-    return Row(**values)
-
-
-_ROW_FIELDS = tuple(name for name in Row.__dataclass_fields__ if name != "drives")
-_DRIVE_FIELDS = tuple(name for name in Drive.__dataclass_fields__ if name != "evidence")
+def _row_from_json(content: _Fields) -> Row:
+    since_2 = "dtype" in content.plain()
+    return Row(
+        path=content.text("path"),
+        kind=content.text("kind", KINDS),
+        operator=content.text("operator"),
+        site=content.count("site"),
+        calls=content.count("calls"),
+        params=content.count("params"),
+        dense=content.count("dense"),
+        drives=content.each("drives", _drive_from_json),
+        joint_ac=content.fraction("joint_ac"),
+        joint_events=content.count("joint_events"),
+        ac=content.count("ac"),
+        mac=content.count("mac"),
+        folded=content.optional("folded", _Fields.text),
+        note=content.text("note"),
+        weight=content.text("weight"),
+        dtype=content.text("dtype") if since_2 else "",
+        weights=content.count("weights") if since_2 else 0,
+        written=content.count("written") if since_2 else 0,
+    )
 
 
 def _drive_to_json(drive: Drive) -> dict[str, Any]:
     evidence = drive.evidence
-    content = {name: _plain(getattr(drive, name)) for name in _DRIVE_FIELDS}
+    content = {field.name: _plain(getattr(drive, field.name)) for field in fields(Drive)}
     content["evidence"] = {
         "analog": evidence.analog,
         "integer": evidence.integer,
@@ -141,17 +299,32 @@ def _drive_to_json(drive: Drive) -> dict[str, Any]:
     return content
 
 
-def _drive_from_json(content: Mapping[str, Any]) -> Drive:
-    values = {name: content[name] for name in _DRIVE_FIELDS}
-    values["ac"], values["graded_ac"] = Fraction(values["ac"]), Fraction(values["graded_ac"])
-    evidence = content["evidence"]
-    seen = evidence["seen"]
+def _drive_from_json(content: _Fields) -> Drive:
     return Drive(
-        evidence=Evidence(
-            evidence["analog"],
-            evidence["integer"],
-            frozenset((scale, value) for scale, value in evidence["derived"]),
-            Seen(**seen) if seen else None,
-        ),
-        **values,
+        evidence=_evidence_from_json(content.inner("evidence")),
+        numel=content.count("numel"),
+        spikes=content.count("spikes"),
+        ac=content.fraction("ac"),
+        events=content.count("events"),
+        graded_ac=content.fraction("graded_ac"),
+        graded_events=content.count("graded_events"),
     )
+
+
+def _evidence_from_json(content: _Fields) -> Evidence:
+    return Evidence(
+        content.truth("analog"),
+        content.truth("integer"),
+        frozenset(map(_derived, content.values("derived", list))),
+        content.optional("seen", lambda c, key: _seen(c.inner(key))),
+    )
+
+
+def _derived(part: Any) -> tuple[str, float]:
+    if len(part) != 2 or type(part[0]) is not str or type(part[1]) not in (int, float, bool):
+        raise SyopsValueError(f"derived must be pairs of a scale and a value, got {part!r:.60}")
+    return part[0], part[1]
+
+
+def _seen(content: _Fields) -> Seen:
+    return Seen(content.number("low"), content.number("high"), content.truth("integer"))

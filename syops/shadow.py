@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from syops.frameworks import NeuronSignal, neuron_signal
+from syops.frameworks import NeuronSignal, neuron_signal, states_of
 
 
 class SilentNeuron(nn.Module):
@@ -21,12 +21,16 @@ class SilentNeuron(nn.Module):
         name: the neuron's class.
         signal: the values that it gives.
         parameters: its own, such as the ``w`` of a PLIF neuron.
+        states: variables that it keeps from one time-step to the next.
     """
 
-    def __init__(self, name: str, signal: NeuronSignal, parameters: Iterable[nn.Parameter]) -> None:
+    def __init__(
+        self, name: str, signal: NeuronSignal, parameters: Iterable[nn.Parameter], states: int
+    ) -> None:
         super().__init__()
         self.name = name
         self.signal = signal
+        self.states = states
         self.own = nn.ParameterList(parameters)
 
     def forward(self, x: Tensor, *args: Any) -> Tensor:
@@ -60,7 +64,8 @@ def _shadowed(value: Any, memo: dict[int, Any], neurons: Mapping[type, NeuronSig
         signal = neuron_signal(value, neurons)
         if signal is not None:
             own = [_shadowed(parameter, memo, neurons) for parameter in value.parameters()]
-            memo[id(value)] = SilentNeuron(type(value).__name__, signal, own)
+            name = type(value).__name__
+            memo[id(value)] = SilentNeuron(name, signal, own, states_of(value))
             return memo[id(value)]
         copied = memo[id(value)] = type(value).__new__(type(value))
         for name, attribute in vars(value).items():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from syops.energy import EnergyModel
 from syops.formats import in_words
 from syops.layers import COLUMNS, values_of
 from syops.tables import Column, Table, Value
@@ -236,12 +237,22 @@ class View:
     def profile(self) -> Iterator[tuple[str, str]]:
         """What the energy profile says of itself."""
         energy = self.report.energy
-        yield "name", energy.name
-        yield "E_ac", f"{energy.e_ac_pj:g} pJ"
-        yield "E_mac", f"{energy.e_mac_pj:g} pJ"
-        for name in ("technology", "source"):
-            if told := getattr(energy, name):
-                yield name, told
+        rules = [("", energy)] if isinstance(energy, EnergyModel) else energy.rules
+        for pattern, model in rules:
+            if pattern:
+                yield "layers", pattern
+            yield "name", model.name
+            for name, cost in (
+                ("E_ac", model.e_ac_pj),
+                ("E_mac", model.e_mac_pj),
+                ("E_neuron", model.e_neuron_pj),
+                ("E_spike", model.e_spike_pj or None),
+            ):
+                if cost is not None:
+                    yield name, f"{cost:g} pJ"
+            for name in ("technology", "source", "includes"):
+                if told := getattr(model, name):
+                    yield name, told
 
     @property
     def conventions(self) -> Iterator[tuple[str, str, str]]:

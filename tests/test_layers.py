@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from syops.energy import EnergyModel
+from syops.energy import EnergyModel, get_energy_model
 from syops.errors import SyopsValueError
 from syops.formats import to_text
 from syops.ledger import Drive, Row
@@ -54,7 +54,7 @@ REPORT = Report(
     conventions={"ac": "rate"},
 )
 # Per sample: 5 M + 1 M AC at 1 pJ, 1 M + 0.1 M MAC at 10 pJ: 17 µJ. Dense: 30 M AC, so at most
-# 41 µJ. The ANN: 35 µJ.
+# 41 µJ. The ANN: 35 µJ, as much as 11 µJ + rate x 30 µJ at rate 0.8.
 TABLE = """\
 Net: 1.23 M parameters, T = 4, input 2x3x8x8; mean of 2 samples
 
@@ -72,7 +72,8 @@ Dynamic consumption (DC), at the measured firing rates: 17.0 µJ
   = 6.00 M AC x 1 pJ + 1.10 M MAC x 10 pJ (mine)
 Estimated consumption (EC), at firing rates from 0 to 1: 11.0 µJ to 41.0 µJ
   = 0 to 30.0 M AC x 1 pJ + 1.10 M MAC x 10 pJ
-2.06 times less energy than the same network as an ANN: E(SNN)/E(ANN) = 0.486
+2.06 times less energy than the same network as an ANN: E(SNN)/E(ANN) = 0.486;
+  break-even firing rate: 0.800, measured: 0.200
 
 Folded into the layers before them, at no cost: 1 BatchNorm
 Outside the totals, as in the paper: neuron 1.50 k MAC, add 2.50 k AC"""
@@ -127,6 +128,47 @@ def test_events_are_shown_where_they_are_what_is_priced():
 )
 def test_the_ratio_in_words(macs, words):
     assert words in str(replace(REPORT, ann_rows=ann(macs)))
+
+
+@pytest.mark.parametrize(
+    ("macs", "words"),
+    [
+        (1_000_000, "break-even firing rate: none, it needs more at any rate"),
+        (1_100_000, "break-even firing rate: none, it needs more at any rate"),
+        (1_400_000, "break-even firing rate: 0.100, measured: 0.200"),
+        (4_200_000, "break-even firing rate: none, it needs less at any rate, measured: 0.200"),
+    ],
+)
+def test_the_break_even_rate_in_words(macs, words):
+    report = replace(REPORT, ann_rows=ann(macs))
+    assert words in " ".join(str(report).split())
+    bounds = " ".join(str(replace(report, measured=False)).split())
+    assert words.split(", measured")[0].rpartition("rate: ")[2] in bounds.partition("ANN: ")[2]
+
+
+def test_what_has_no_price_is_said_with_the_names_of_the_layers():
+    chip = EnergyModel("chip", 2, None, spike_only=True)
+    text = " ".join(str(replace(REPORT, energy=chip)).split())
+    assert "= 6.00 M AC x 2 pJ + 1.10 M MAC without a price (chip)" in text
+    assert (
+        "Warning: chip processes spikes alone; of the first and the last layer has to be computed "
+        "elsewhere: stem, block.b.proj (MACs not priced)"
+    ) in text
+    assert "not available" in text
+
+
+def test_spikes_that_are_priced_and_prices_by_layer():
+    """250 and 100 spikes, of 2 samples, arrive: 1.75 µJ for each."""
+    routed = EnergyModel("routed", 1, 10, e_spike_pj=10_000)
+    text = str(replace(REPORT, energy=routed))
+    assert "= 6.00 M AC x 1 pJ + 1.10 M MAC x 10 pJ + 175 spikes x 10000 pJ (routed)" in " ".join(
+        text.split()
+    )
+    assert "18.8 µJ" in line_of(text, "Dynamic")
+    by_layer = get_energy_model({"stem": EnergyModel("free", 0, 0), "*": REPORT.energy})
+    text = str(replace(REPORT, energy=by_layer))
+    assert "6.00 M AC + 1.10 M MAC, each at the price of its layer (stem: free, *: mine)" in text
+    assert "7.00 µJ" in line_of(text, "Dynamic")
 
 
 def test_why_there_is_no_ratio():

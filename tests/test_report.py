@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -59,32 +58,6 @@ def test_the_frame_has_the_documented_columns(report):
     assert totals.ac_events[0] == 18
     assert totals.mac.sum() - totals.mac[2] == report.totals.mac
     assert isinstance(totals, pd.DataFrame)
-
-
-def test_json_gives_the_same_report_back(report):
-    again = Report.from_json(report.to_json())
-    assert again == report
-    assert again.to_json() == report.to_json()
-    content = json.loads(report.to_json())
-    assert content["conventions"]["fold_bn"] is True
-    assert content["energy"]["e_mac_pj"] == 4.6
-    assert content["versions"]["torch"] == torch.__version__
-    assert content["totals"]["ac"] == str(report.totals.ac)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", "not a syops report"),
-        ("[1, 2]", "not a syops report"),
-        ('{"schema": 999}', "schema version 999"),
-        ('{"schema": 1, "model": "x"}', "damaged"),
-        ('{"schema": 2, "model": "x"}', "damaged"),
-    ],
-)
-def test_what_is_no_report_is_refused(text, words):
-    with pytest.raises(SyopsValueError, match=words):
-        Report.from_json(text)
 
 
 def test_merged_reports_are_the_report_of_all_data(report):
@@ -337,28 +310,3 @@ def test_merged_accuracy_is_that_of_all_samples(report):
     assert one.merge(two).accuracy == two.merge(one).accuracy == pytest.approx(0.8)
     assert one.merge(replace(two, accuracy=0.5)).accuracy == 0.5
     assert one.merge(replace(two, accuracy=None)).accuracy is None
-
-
-# Earlier versions of the layout
-
-
-@pytest.mark.parametrize("name", ["report", "bounds"])
-def test_files_of_schema_1_load(name):
-    """Written by syops at commit a558fff, with what followed from them then."""
-    text = (Path(__file__).parent / "data" / f"{name}-schema-1.json").read_text()
-    old, now = json.loads(text), Report.from_json(text)
-    for figure, value in old["per_sample"].items():
-        assert getattr(now, figure) == pytest.approx(value), figure
-    for layer, before in zip(now.layers, old["layers"], strict=True):
-        assert (layer.name, layer.signal, layer.mac) == (
-            before["name"],
-            before["signal"],
-            before["mac"],
-        )
-    assert (now.model, now.time_steps, now.measured) == ("Small", 4, name == "report")
-    assert Report.from_json(now.to_json()) == now
-    if name == "report":
-        assert now.ann_mac == Fraction(old["ann_mac"]) == 3968
-        assert now.merge(now).energy_ratio == now.energy_ratio
-    else:
-        assert now.ann is None

@@ -92,6 +92,8 @@ class Product:
     (left [batch, m, k], right [batch, k, n]). None: an analog product throughout.
     ``channel`` is the dimension of the result along which the weights differ; ``weight`` the
     name of the parameter, where it is one: two weights used at one call site are two rows.
+    ``applied`` is what is applied to the input, weights or the right one of two activations;
+    ``written`` the number of elements of the result.
     """
 
     kind: str
@@ -101,6 +103,8 @@ class Product:
     pairs: tuple[Tensor, Tensor] | None = None
     channel: int | None = None
     weight: str = ""
+    applied: Tensor | None = None
+    written: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,18 @@ def convolution(call: Call) -> Sequence[Product]:
     bias = call.args[2]
     channel = 1 if bias is None or call.signal(bias) is LEARNED else None
     name = call.name(weight)
-    return (Product("conv", operator, dense, (Operand(x, fan_out),), channel=channel, weight=name),)
+    return (
+        Product(
+            "conv",
+            operator,
+            dense,
+            (Operand(x, fan_out),),
+            channel=channel,
+            weight=name,
+            applied=weight,
+            written=call.out.numel(),
+        ),
+    )
 
 
 def _per_dim(value: Sequence[int], size: Sequence[int]) -> tuple[int, ...]:
@@ -113,17 +124,31 @@ def _product(call: Call, left: Tensor, right: Tensor, outer: bool = False) -> Se
     dense = left.numel() * n
     by_left, by_right = Operand(left, FanOut(n)), Operand(right, FanOut(m))
     columns = call.out.dim() - 1 if call.out.dim() > 1 else None
+    written = call.out.numel()
     match call.signal(left) is LEARNED, call.signal(right) is LEARNED:
         case True, True:
-            return (Product("matmul", "matmul", dense, ()),)
+            return (Product("matmul", "matmul", dense, (), applied=right, written=written),)
         case False, True:
-            name = call.name(right)
-            return (Product("linear", "linear", dense, (by_left,), channel=columns, weight=name),)
+            weights, driven, channel = right, by_left, columns
         case True, False:
-            rows = call.out.dim() - 2 if columns else None
-            name = call.name(left)
-            return (Product("linear", "linear", dense, (by_right,), channel=rows, weight=name),)
-    return (Product("matmul", "matmul", dense, (by_left, by_right), pair),)
+            weights, driven, channel = left, by_right, call.out.dim() - 2 if columns else None
+        case _:
+            operands = by_left, by_right
+            return (
+                Product("matmul", "matmul", dense, operands, pair, applied=right, written=written),
+            )
+    return (
+        Product(
+            "linear",
+            "linear",
+            dense,
+            (driven,),
+            channel=channel,
+            weight=call.name(weights),
+            applied=weights,
+            written=written,
+        ),
+    )
 
 
 @synaptic("_trilinear")
@@ -133,7 +158,8 @@ def trilinear(call: Call) -> Sequence[Product]:
     expanded = call.args[3:6]
     shapes = [_unsqueezed(t.shape, dims) for t, dims in zip(operands, expanded, strict=True)]
     dense = math.prod(max(sizes) for sizes in zip(*shapes, strict=True))
-    return (Product("linear", "bilinear", dense, ()),)
+    weight = operands[1]
+    return (Product("linear", "bilinear", dense, (), applied=weight, written=call.out.numel()),)
 
 
 def _unsqueezed(shape: Sequence[int], dims: Sequence[int]) -> list[int]:
@@ -170,12 +196,16 @@ def _attention(
         query.numel() * source,
         (Operand(query, FanOut(source)), Operand(key, FanOut(length * shared))),
         (query, keys.transpose(-1, -2)),
+        applied=key,
+        written=heads * length * source,
     )
     mixed = Product(
         "matmul",
         "attn @ v",
         heads * length * source * value.shape[-1],
         (Operand(value, FanOut(length * shared)),),
+        applied=value,
+        written=heads * length * value.shape[-1],
     )
     return scores, mixed
 
@@ -183,11 +213,13 @@ def _attention(
 @synaptic("_native_multi_head_attention")
 def multi_head_attention(call: Call) -> Sequence[Product]:
     """The fused nn.MultiheadAttention: three projections in, attention, one out."""
-    query, key, value = call.args[:3]
-    return _multi_head(query, key, value)
+    query, key, value, _, heads, qkv, _, projection = call.args[:8]
+    return _multi_head(query, key, value, heads, qkv, projection)
 
 
-def _multi_head(query: Tensor, key: Tensor, value: Tensor) -> Sequence[Product]:
+def _multi_head(
+    query: Tensor, key: Tensor, value: Tensor, heads: int, qkv: Tensor, projection: Tensor
+) -> Sequence[Product]:
     width = query.shape[-1]
     projections = tuple(
         Product(
@@ -195,26 +227,36 @@ def _multi_head(query: Tensor, key: Tensor, value: Tensor) -> Sequence[Product]:
             f"{name} projection",
             tensor.numel() * width,
             (Operand(tensor, FanOut(width)),),
+            applied=weight,
+            written=tensor.numel(),
         )
-        for name, tensor in (("query", query), ("key", key), ("value", value))
+        for name, tensor, weight in zip(
+            ("query", "key", "value"), (query, key, value), qkv.chunk(3), strict=True
+        )
     )
-    scores = query.numel() * key.shape[-2]
+    source, written = key.shape[-2], query.numel()
+    scores, weighed = written * source, written // width * heads * source
+    dense = written * width
     return (
         *projections,
-        Product("matmul", "q @ k", scores, ()),
-        Product("matmul", "attn @ v", scores, ()),
-        Product("linear", "output projection", query.numel() * width, ()),
+        Product("matmul", "q @ k", scores, (), applied=key, written=weighed),
+        Product("matmul", "attn @ v", scores, (), applied=value, written=written),
+        Product("linear", "output projection", dense, (), applied=projection, written=written),
     )
 
 
 @synaptic("_transformer_encoder_layer_fwd")
 def encoder_layer(call: Call) -> Sequence[Product]:
     """The fused nn.TransformerEncoderLayer: attention and two linear layers."""
-    x, hidden = call.args[0], call.arg("ffn_weight_1").shape[0]
-    feed_forward = tuple(
-        Product("linear", f"feed-forward {number}", x.numel() * hidden, ()) for number in (1, 2)
+    x, _, heads, qkv, _, projection = call.args[:6]
+    first, second = call.arg("ffn_weight_1"), call.arg("ffn_weight_2")
+    hidden = x.numel() // x.shape[-1] * first.shape[0]
+    dense = x.numel() * first.shape[0]
+    return (
+        *_multi_head(x, x, x, heads, qkv, projection),
+        Product("linear", "feed-forward 1", dense, (), applied=first, written=hidden),
+        Product("linear", "feed-forward 2", dense, (), applied=second, written=x.numel()),
     )
-    return *_multi_head(x, x, x), *feed_forward
 
 
 @synaptic("mkldnn_rnn_layer")
@@ -222,9 +264,18 @@ def recurrent_layer(call: Call) -> Sequence[Product]:
     """One direction of one layer of an LSTM: every weight matrix times what it is applied to."""
     x, w_input, w_hidden = call.args[:3]
     steps = x.numel() // x.shape[-1]
-    driven = (Operand(x, FanOut(w_input.shape[0])),)
-    dense = steps * w_input.numel(), steps * w_hidden.numel()
-    return (
-        Product("recurrent", "input", dense[0], driven, weight=call.name(w_input)),
-        Product("recurrent", "hidden", dense[1], (), weight=call.name(w_hidden)),
+    return tuple(
+        Product(
+            "recurrent",
+            operator,
+            steps * weight.numel(),
+            driven,
+            weight=call.name(weight),
+            applied=weight,
+            written=steps * weight.shape[0],
+        )
+        for operator, weight, driven in (
+            ("input", w_input, (Operand(x, FanOut(w_input.shape[0])),)),
+            ("hidden", w_hidden, ()),
+        )
     )

@@ -1,0 +1,125 @@
+"""What the rows of a report cost, exactly, and what has no price. Plain Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from syops.energy import Energy, EnergyMap, EnergyModel
+from syops.ledger import SYNAPTIC, Row, Verdict, ends, row_names
+from syops.signals import SPIKES
+
+_PJ_PER_MJ = 10**9
+_ORDER = ("offending", "ends", "unpriced")
+
+
+@dataclass(frozen=True)
+class Price:
+    """Energy of one row over all samples in pJ, exactly.
+
+    Attributes:
+        dc: at the spikes that were counted.
+        low, high: at the firing rates 0 and 1. What does not depend on spikes is in both.
+        unpriced: MACs that have no price, and are in none of them.
+    """
+
+    dc: Fraction
+    low: Fraction
+    high: Fraction
+    unpriced: int = 0
+
+    def __add__(self, other: Price) -> Price:
+        return Price(
+            self.dc + other.dc,
+            self.low + other.low,
+            self.high + other.high,
+            self.unpriced + other.unpriced,
+        )
+
+
+NOTHING = Price(Fraction(0), Fraction(0), Fraction(0))
+
+
+def millijoules(picojoules: Fraction, samples: int) -> float:
+    """Per sample, rounded once."""
+    return float(picojoules / (samples * _PJ_PER_MJ))
+
+
+def price(row: Row, verdict: Verdict, energy: Energy, events: bool) -> Price:
+    """Price a row.
+
+    Args:
+        row: the row.
+        verdict: its class, and what follows from it.
+        energy: what prices it.
+        events: whether the fan-out of every spike is priced, instead of rate · dense.
+    """
+    model = energy.model_for(row.path, row.dtype)
+    mac, kind = verdict.mac, row.kind
+    ac = verdict.ac_events if events else verdict.ac
+    fixed = 0 if kind in SYNAPTIC else ac
+    return Price(
+        model.price_pj(kind, ac, mac, verdict.spikes),
+        model.price_pj(kind, fixed, mac),
+        model.price_pj(kind, verdict.dense_ac, mac, verdict.max_spikes),
+        mac if model.mac_price(kind) is None else 0,
+    )
+
+
+def check_energy(energy: Energy, rows: Iterable[Row]) -> None:
+    """Refuse patterns that match no row, and rows that no pattern matches.
+
+    Raises:
+        SyopsValueError: names the pattern or the layer.
+    """
+    if isinstance(energy, EnergyMap):
+        energy.check([(row.path, row.dtype) for row in rows])
+
+
+def find_warnings(
+    rows: tuple[Row, ...],
+    verdicts: Iterable[Verdict],
+    energy: Energy,
+    kinds: frozenset[str],
+    name: str,
+) -> Iterator[str]:
+    """What an energy model cannot run or price, with the names of the layers.
+
+    Args:
+        rows: all rows of a report.
+        verdicts: one for each.
+        energy: what prices them.
+        kinds: those inside the totals.
+        name: of the network.
+    """
+    exempt = ends(rows)
+    groups: dict[tuple[EnergyModel, str], list[str]] = {}
+    for label, row, verdict in zip(row_names(rows, name), rows, verdicts, strict=True):
+        if row.kind not in kinds:
+            continue
+        model = energy.model_for(row.path, row.dtype)
+        if row.kind in SYNAPTIC and model.spike_only and verdict.signal not in SPIKES:
+            what = "ends" if row.layer in exempt else "offending"
+        elif verdict.mac and model.mac_price(row.kind) is None:
+            what = "unpriced"
+        else:
+            continue
+        groups.setdefault((model, what), []).append(label)
+    for (model, what), labels in sorted(
+        groups.items(), key=lambda group: _ORDER.index(group[0][1])
+    ):
+        layers = ", ".join(labels) + (" (MACs not priced)" if model.e_mac_pj is None else "")
+        match what:
+            case "offending":
+                yield (
+                    f"{model.name} processes spikes alone and cannot run this network as it is: "
+                    f"more than spikes reaches {layers}"
+                )
+            case "ends":
+                yield (
+                    f"{model.name} processes spikes alone; of the first and the last layer has to "
+                    f"be computed elsewhere: {layers}"
+                )
+            case "unpriced":
+                yield f"{model.name} has no price for a MAC; not priced: {', '.join(labels)}"
