@@ -73,7 +73,7 @@ def layer_table(
 
 def values_of(layer: Layer) -> tuple[Value, ...]:
     """One value for each of `COLUMNS`."""
-    low, high = layer.ec_mj
+    low, high = layer.ec_mj if layer.ec_mj[1] or not layer.unpriced else (None, None)
     values = {"energy": layer.energy_mj, "ec_min": low, "ec_max": high}
     return tuple(
         values[column.key] if column.key in values else getattr(layer, column.key)
@@ -125,7 +125,7 @@ def _block(prefix: str, members: Sequence[Layer]) -> Layer:
         column: _common(getattr(m, column) for m in members)
         for column in ("kind", "operator", "signal")
     }
-    for column in ("calls", "params", "dense", "mac", "dense_ac"):
+    for column in ("calls", "params", "dense", "mac", "dense_ac", "unpriced"):
         values[column] = sum(getattr(m, column) for m in members)
     for column in ("ac", "ac_events", "energy_mj", "share"):
         known = [value for m in members if (value := getattr(m, column)) is not None]

@@ -55,6 +55,7 @@ class Layer:
         folded: the layer into which this normalisation was folded.
         counted: whether it is inside the totals.
         note: what a reader should know about it.
+        unpriced: multiply-accumulates that have no price.
 
     Where nothing was measured, rate, ac, ac_events, energy_mj and share are None. Where MACs have
     no price, energy_mj and share are None, and ec_mj leaves them out.
@@ -79,6 +80,7 @@ class Layer:
     folded: str | None
     counted: bool
     note: str = ""
+    unpriced: float = 0.0
 
 
 def layer_of(

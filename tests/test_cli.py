@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -187,7 +188,17 @@ def test_energy_profiles_are_listed_with_their_source(syops):
     assert status == 0
     assert re.search(r"AC \(pJ\) +MAC \(pJ\)[^\0]*horowitz45-int8 +0\.03 +0\.23 ", out)
     assert out.count("Horowitz, ") == 1
+    assert re.search(r"loihi +23\.6 +- +only +14 nm", out)
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_the_profiles_of_a_file_are_listed(syops, tmp_path):
+    path = tmp_path / "my.toml"
+    path.write_text("[chip]\ne_ac_pj = '2 pJ'\nspike_only = true\nincludes = 'routing'\n")
+    status, out, _ = syops("energy", path)
+    assert status == 0
+    assert re.search(r"^chip +2 +- +only", out, re.M)
+    assert out.endswith("chip:\n  routing\n")
 
 
 # --- running ----------------------------------------------------------------------------------
@@ -285,6 +296,11 @@ def test_options_of_the_count_reach_it(report, trained):
     assert report(*trained, "--energy", "horowitz45-int8").dc_mj == pytest.approx(
         (4 * 0.23 + 7.5 * 0.03) * 1e-9
     )
+    Path("my.toml").write_text("[chip]\ne_ac_pj = '2 pJ'\ne_mac_pj = 8\n")
+    for energy in (["my.toml"], ["my.toml:chip"], ["horowitz45-int8", "--energy", "o*=my.toml"]):
+        found = report(*trained, "--energy", *energy)
+        macs = 8 if len(energy) == 1 else 0.23
+        assert found.dc_mj == pytest.approx((4 * macs + 7.5 * 2) * 1e-9)
     events = report(*trained, "--ac", "events", "--graded", "ac", "--no-fold-bn")
     assert events.conventions["ac"] == "events"
     assert events.conventions["graded"] == "ac"
@@ -537,6 +553,10 @@ def bad_files():
         (["run", "clinets:instance"], ["clinets:instance", "function or class"]),
         (["run", "clinets:scripted", "--input", "x.npy"], ["scripted"]),
         (["run", "clinets:Net", "--energy", "horowitz"], ["'horowitz'", "horowitz45-fp32"]),
+        (["run", "clinets:Net", "--energy", "missing.toml"], ["cannot read missing.toml"]),
+        (["run", "clinets:Net", "--energy", "cov=loihi"], ["'cov' matches no layer"]),
+        (["run", "clinets:Net", "--energy", "a=loihi", "--energy", "a=odin"], ["one profile for"]),
+        (["energy", "missing.toml"], ["missing.toml"]),
         (["run", "clinets:Net", "--format", "xml"], ["--format", "xml"]),
         (["run", "clinets:Net", "--format", "json", "--depth", "1"], ["--depth", "json"]),
         (["run", "clinets:Net", "--format", "json", "--units", "G"], ["--units", "json"]),

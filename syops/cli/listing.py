@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
+from syops.cli.options import FILE
 from syops.cli.output import emit, show
-from syops.energy import list_energy_models
+from syops.energy import list_energy_models, load_energy_models
 from syops.models import list_models
 from syops.tables import Column, Table
 
@@ -54,18 +56,24 @@ def table2(style: str) -> None:
 
 
 @click.command()
-def energy() -> None:
-    """List the energy profiles, with their sources."""
-    found = list_energy_models()
-    rows = [(m.name, m.e_ac_pj, m.e_mac_pj, m.technology) for m in found]
+@click.argument("file", type=FILE, required=False)
+def energy(file: Path | None) -> None:
+    """List the energy profiles, with their sources: those of syops, or of a .toml FILE."""
+    found = list_energy_models() if file is None else tuple(load_energy_models(file).values())
+    rows = [
+        (m.name, m.e_ac_pj, m.e_mac_pj, "only" if m.spike_only else "", m.technology) for m in found
+    ]
     columns = (
         Column("name", "name"),
         Column("e_ac_pj", "AC (pJ)", "number"),
         Column("e_mac_pj", "MAC (pJ)", "number"),
+        Column("spike_only", "spikes"),
         Column("technology", "technology"),
     )
     show(Table(columns, tuple(rows)))
-    for source in dict.fromkeys(model.source for model in found):
-        names = ", ".join(model.name for model in found if model.source == source)
-        click.echo(f"\n{names}:")
-        click.echo(click.wrap_text(source, initial_indent="  ", subsequent_indent="  "))
+    for told in ("source", "includes"):
+        for text in dict.fromkeys(getattr(model, told) for model in found):
+            names = ", ".join(model.name for model in found if getattr(model, told) == text)
+            if text:
+                click.echo(f"\n{click.wrap_text(f'{names}:', subsequent_indent='')}")
+                click.echo(click.wrap_text(text, initial_indent="  ", subsequent_indent="  "))

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from syops.energy import get_energy_model
+from syops.energy import Energy, get_energy_model
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -57,9 +57,25 @@ FOLD_BN = click.option(
     "--fold-bn/--no-fold-bn", default=True,
     help="Fold BatchNorms into the layers before them, or count them as 2 MACs an element.",
 )  # fmt: skip
+
+
+def _energy(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> Energy:
+    """One profile for all layers; or one for each pattern, and one for the rest."""
+    rules = [value.rpartition("=") for value in values]
+    patterns = {pattern: profile for pattern, equals, profile in rules if equals}
+    rest = [profile for _, equals, profile in rules if not equals]
+    if len(rest) > 1 or len(patterns) + len(rest) < len(values):
+        raise click.BadParameter(f"{', '.join(values)}: one profile for each pattern", context)
+    if not patterns:
+        return get_energy_model(rest[0])
+    return get_energy_model(patterns | ({"*": rest[0]} if rest else {}))
+
+
 ENERGY = click.option(
-    "--energy", default="horowitz45-fp32", metavar="PROFILE", help="See 'syops energy'.",
-    callback=lambda context, option, name: get_energy_model(name),
+    "--energy", multiple=True, default=["horowitz45-fp32"], metavar="PROFILE", callback=_energy,
+    help="What the operations cost: a profile (see 'syops energy'), FILE.toml or FILE.toml:NAME. "
+    "PATTERN=PROFILE is for the layers or the dtype of weights that match, such as "
+    "layer1.*=horowitz45-int8. Repeatable; the first match counts.",
 )  # fmt: skip
 GRADED = click.option(
     "--graded", type=click.Choice(["mac", "ac"]), default="mac",
