@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from syops.difference import LayerComparison, unlike
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.report import Report
 from syops.tables import Column, Table, Tabular
-from syops.units import COUNTS, ENERGIES, common_unit
+from syops.units import COUNTS, ENERGIES, Units, common_unit, read_units
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +111,18 @@ class Comparison(Tabular):
             SyopsValueError: a unit that does not exist, or a ``top`` below 1.
         """
         columns = self._columns if columns is None else columns
-        return self._whole.arranged(columns, sort, top, units)
+        chosen = read_units(units)
+        counts, energies = chosen.count or self._units.count, chosen.energy or self._units.energy
+        return self._whole.arranged(columns, sort, top, (counts, energies))
+
+    def to_csv(self, **arrangement: Any) -> str:
+        """All columns as CSV, numbers in full: energies in mJ unless ``units`` says otherwise.
+
+        The arguments are those of `table`.
+        """
+        from syops.formats import to_csv
+
+        return to_csv(self._whole.arranged(**arrangement))
 
     def layers(self) -> LayerComparison:
         """The difference of two reports, layer by layer.
@@ -180,9 +191,14 @@ class Comparison(Tabular):
         return self.to_html()
 
     @property
+    def _units(self) -> Units:
+        """Those in which a network in the middle has neither large nor small figures."""
+        counts = median(max(row.mac, row.dense_ac) for row in self.rows)
+        energies = median(row.ec_mj[1] for row in self.rows)
+        return Units(common_unit(counts, COUNTS), common_unit(energies, ENERGIES))
+
+    @property
     def _whole(self) -> Table:
-        counts = common_unit(median(max(r.mac, r.dense_ac) for r in self.rows), COUNTS)
-        energies = common_unit(median(r.ec_mj[1] for r in self.rows), ENERGIES)
         columns = (
             Column("name", "network"),
             Column("type", "type"),
@@ -190,11 +206,11 @@ class Comparison(Tabular):
             Column("T", "T", "integer"),
             Column("params", "parameters", "count"),
             Column("rate", "mean rate", "rate"),
-            Column("ec", "EC", "energy", energies, interval=True),
-            Column("ac", "O_ac", "count", counts),
-            Column("dense_ac", "dense AC", "count", counts),
-            Column("mac", "O_mac", "count", counts),
-            Column("dc", "DC", "energy", energies),
+            Column("ec", "EC", "energy", interval=True),
+            Column("ac", "O_ac", "count"),
+            Column("dense_ac", "dense AC", "count"),
+            Column("mac", "O_mac", "count"),
+            Column("dc", "DC", "energy"),
             Column("ratio", "ratio", "ratio"),
             Column("ec_ratio", "EC ratio", "ratio", interval=True),
         )
@@ -235,7 +251,7 @@ class Comparison(Tabular):
 
     def _reference(self, report: Report) -> float | None:
         if self.to == "first":
-            return _dc_mj(self.reports[0])
+            return dc_mj(self.reports[0])
         return None if report.ann is None else report.ann.dc_mj
 
     def _unknown(self) -> Iterator[str]:
@@ -289,7 +305,7 @@ def _row(name: str, report: Report, reference: float | None) -> ComparisonRow:
         assert reference
         return energy / reference
 
-    dc = _dc_mj(report)
+    dc = dc_mj(report)
     low, high = report.ec_mj
     return ComparisonRow(
         name=name,
@@ -299,7 +315,7 @@ def _row(name: str, report: Report, reference: float | None) -> ComparisonRow:
         params=report.params,
         mean_rate=report.mean_rate,
         ec_mj=report.ec_mj,
-        ac=report.priced_ac if report.measured or report.dense_ac else 0.0,
+        ac=o_ac(report),
         dense_ac=report.dense_ac,
         mac=report.mac,
         dc_mj=dc,
@@ -309,10 +325,15 @@ def _row(name: str, report: Report, reference: float | None) -> ComparisonRow:
     )
 
 
-def _dc_mj(report: Report) -> float | None:
-    """DC; without data, where rates do not matter, as in an ANN, the only value that EC has."""
+def dc_mj(report: Report) -> float | None:
+    """DC in mJ; without data, where rates do not matter, as in an ANN, the one value of EC."""
     low, high = report.ec_mj
     return low if not report.measured and low == high else report.dc_mj
+
+
+def o_ac(report: Report) -> float | None:
+    """O_ac as it is priced; without data 0 where no synapse gets spikes."""
+    return report.priced_ac if report.measured or report.dense_ac else 0.0
 
 
 def _told_apart(names: Sequence[str]) -> Iterator[str]:

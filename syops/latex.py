@@ -33,8 +33,9 @@ _ESCAPED = {
 def to_latex(table: Table) -> str:
     r"""The table in LaTeX, to ``\input`` or to paste.
 
-    Needs booktabs, and where it has more than 45 rows longtable, in which it goes on on the next
-    page. A character that LaTeX has no letter for is shown as its code point.
+    It is shrunk where it is wider than a line. Needs booktabs and graphicx, and where it has more
+    than 45 rows longtable, in which it goes on on the next page. A character that LaTeX has no
+    letter for is shown as its code point.
     """
     cells = in_words(table, "--")
     breaks = any(len(row[0]) > _LONG_NAME for row in cells.rows)
@@ -52,7 +53,7 @@ def to_latex(table: Table) -> str:
         return " & ".join(parts) + r" \\"
 
     spec = "".join([r"p{0.25\linewidth}" if breaks else aligned[0], *aligned[1:]])
-    caption = [rf"\caption{{{escaped(printable(table.caption))}}}"] if table.caption else []
+    caption = [rf"\caption{{{_sentence(printable(table.caption))}}}"] if table.caption else []
     headings = " & ".join(map(_heading, cells.headings)) + r" \\"
     rows = [line(row) for row in cells.rows]
     total = [r"\midrule", line(cells.total)] if cells.total else []
@@ -101,13 +102,14 @@ def _number(text: str) -> str:
 
 
 def _floating(spec: str, caption: list[str], body: list[str], said: list[str]) -> Iterator[str]:
-    yield r"% needs \usepackage{booktabs}"
+    yield r"% needs \usepackage{booktabs,graphicx}"
     yield r"\begin{table}"
     yield r"\centering\small\setlength{\tabcolsep}{4pt}"
     yield from (rf"{line}\par\smallskip" for line in caption)
-    yield rf"\begin{{tabular}}{{{spec}}}"
+    yield rf"\sbox0{{\begin{{tabular}}{{{spec}}}"
     yield from body
-    yield r"\end{tabular}"
+    yield r"\end{tabular}}"
+    yield r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi"
     if said:
         yield r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize"
         yield "\\\\\n".join(said)

@@ -64,7 +64,7 @@ def layer_table(
     )
     if top is not None and sort is None:
         sort = "energy" if report.measured else "ec_max"
-    if columns is None and not every:
+    if columns is None:
         columns = MEASURED if report.measured else POSSIBLE
         if report.conventions.get("ac") == "events":
             columns = ["ac_events" if key == "ac" else key for key in columns]

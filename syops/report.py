@@ -20,7 +20,7 @@ from syops.ledger import COUNTED, KINDS, SYNAPTIC, Row, Verdict, ends, row_names
 from syops.pricing import NOTHING, Price, check_energy, find_warnings, millijoules, price
 from syops.signals import SPIKES
 from syops.summary import COLUMNS, Layer, Totals, layer_of
-from syops.tables import Table, Tabular
+from syops.tables import ALL, Table, Tabular
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -296,7 +296,7 @@ class Report(Tabular):
         Args:
             depth: add up the rows that share the first ``depth`` components of their module path.
             columns: keys or headings, as `syops.tables.Table.arranged` takes them; by default the
-                layer, its signal, what it did and what that costs.
+                layer, its signal, what it did and what that costs. "all" is all there are.
             sort: column to sort by, numbers from the largest.
             top: how many rows to keep; the most expensive ones, unless ``sort`` says otherwise.
             units: "auto": each value in the one that suits it; or one for counts, such as "G",
@@ -319,7 +319,7 @@ class Report(Tabular):
         from syops.formats import to_csv
         from syops.layers import layer_table
 
-        return to_csv(layer_table(self, every=True, **arrangement))
+        return to_csv(layer_table(self, **{"columns": ALL, **arrangement}, every=True))
 
     def to_frame(self, totals: bool = False) -> pd.DataFrame:
         """The layers as a pandas table, one line a row.

@@ -21,6 +21,9 @@ Value: TypeAlias = str | bool | int | float | tuple[float, float] | None
 
 T = TypeVar("T")
 
+ALL = "all"
+"""Instead of the names of columns."""
+
 TEXT = ("text", "signal")
 """The kinds of columns that are set to the left."""
 
@@ -92,6 +95,7 @@ class Table:
 
         Args:
             columns: keys or headings, in any case; several in a string are separated by commas.
+                None and "all" are all there are.
             sort: key or heading of the column to sort by: text from A to Z, numbers from the
                 largest, intervals by their upper end, differences by their size; what is not
                 known comes last.
@@ -108,7 +112,7 @@ class Table:
             found = found._sorted(self.index(sort))
         if top is not None:
             found = found._first(top)
-        return found if columns is None else found._selected(columns)
+        return found if columns in (None, ALL) else found._selected(columns)
 
     def index(self, name: str) -> int:
         """The position of a column, by key or heading. Raises `SyopsLookupError`."""
@@ -199,10 +203,10 @@ class Tabular:
         return to_latex(self.table(**arrangement))
 
     def to_csv(self, **arrangement: Any) -> str:
-        """The rows as CSV, numbers in full; see `syops.formats.to_csv`."""
+        """All columns as CSV, numbers in full; see `syops.formats.to_csv`."""
         from syops.formats import to_csv
 
-        return to_csv(self.table(**arrangement))
+        return to_csv(self.table(**{"columns": ALL, **arrangement}))
 
     def to_html(self, **arrangement: Any) -> str:
         """A ``<table>`` to paste into a page."""

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from syops.cli import main
+from syops.html import to_page
 from syops.loading import IMAGENET_MEAN, IMAGENET_STD, read_image
 from syops.report import Report
 
@@ -88,19 +88,6 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", sys.path.copy())
     yield tmp_path
     sys.modules.pop("clinets", None)
-
-
-@pytest.fixture
-def syops(capfd):
-    """Runs the command; gives exit status, standard output and standard error."""
-
-    def run(*args):
-        with pytest.raises(SystemExit) as exit_:
-            main([str(arg) for arg in args])
-        out, err = capfd.readouterr()
-        return exit_.value.code or 0, out, err
-
-    return run
 
 
 @pytest.fixture
@@ -233,6 +220,12 @@ def test_formats(syops, report, trained):
         assert syops("run", *trained, "--format", form, *arranged)[1] == write(
             depth=1, columns=["name", "ac", "energy"], sort="energy", top=1
         )
+
+
+def test_a_page_with_the_command(syops, report, trained):
+    status, page, _ = syops("run", *trained, "--format", "html")
+    assert status == 0
+    assert page == to_page(report(*trained), "syops run " + " ".join(trained) + " --format html")
 
 
 def test_units(syops, trained):
@@ -560,6 +553,7 @@ def bad_files():
         (["run", "clinets:Net", "--format", "xml"], ["--format", "xml"]),
         (["run", "clinets:Net", "--format", "json", "--depth", "1"], ["--depth", "json"]),
         (["run", "clinets:Net", "--format", "json", "--units", "G"], ["--units", "json"]),
+        (["run", "clinets:Net", "--format", "html", "--top", "3"], ["--top", "html"]),
         (["run", "clinets:Net", "--columns", "layer,rte"], ["'rte'", "'rate'", "known columns"]),
         (["bounds", "nowhere:Net", "--sort", "size"], ["'size'", "known columns: name, kind"]),
         (["bounds", "nowhere:Net", "--units", "Gb"], ["'Gb'", "known: auto, k, M"]),

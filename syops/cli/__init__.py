@@ -11,14 +11,15 @@ from typing import NoReturn
 
 import click
 
-from syops.cli import counting, demo, listing, tracing
+from syops.cli import comparing, counting, demo, listing, tracing
 from syops.errors import SyopsError
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command; expected errors are one line on stderr and exit status 2."""
+    args = sys.argv[1:] if args is None else args
     try:
-        sys.exit(cli.main(args=args, prog_name="syops", standalone_mode=False))
+        sys.exit(cli.main(args=args, prog_name="syops", standalone_mode=False, obj=args))
     except click.Abort:
         click.echo("syops: interrupted", err=True)
         sys.exit(130)
@@ -47,6 +48,7 @@ def cli(context: click.Context) -> None:
 
 for command in (
     *(demo.demo, counting.run, tracing.bounds, tracing.audit),
+    *(comparing.compare, comparing.check),
     *(listing.models, listing.energy, listing.table2),
 ):
     cli.add_command(command)

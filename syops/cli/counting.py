@@ -10,6 +10,7 @@ import click
 from syops.cli.networks import named, sample_shape, silence_torch
 from syops.cli.options import (
     BATCH_DIM,
+    DEPTH,
     ENERGY,
     FILE,
     FOLD_BN,
@@ -73,7 +74,7 @@ ARRAYS = (".npy", ".npz", ".pt", ".pth")
     "--ac", type=click.Choice(["rate", "events"]), default="rate",
     help="ACs that are priced: firing rate x dense count, or the synapses that spikes reached.",
 )  # fmt: skip
-@display_options
+@display_options(DEPTH)
 def run(
     model: str,
     keywords: tuple[tuple[str, Any], ...],

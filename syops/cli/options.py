@@ -87,20 +87,20 @@ DEPTH = click.option(
 )  # fmt: skip
 COLUMNS = click.option(
     "--columns", metavar="NAMES",
-    help="Columns to show, separated by commas, such as layer,rate,O_ac,DC.  [default: those that "
-    "fit 80 columns; all in CSV]",
+    help="Columns to show, separated by commas, such as layer,rate,O_ac,DC; or all.  [default: "
+    "all in CSV, otherwise the main ones]",
 )  # fmt: skip
 SORT = click.option(
     "--sort", metavar="COLUMN", help="Sort by COLUMN, numbers from the largest.",
 )  # fmt: skip
 TOP = click.option(
     "--top", type=click.IntRange(min=1), metavar="N",
-    help="Show the first N rows; without --sort, the most expensive ones.",
+    help="Show the first N rows; of layers, without --sort, the most expensive ones.",
 )  # fmt: skip
 UNITS = click.option(
     "--units", multiple=True, metavar="UNIT",
     help="Show all counts in k, M, G or T, all energies in pJ, nJ, uJ, mJ or J. Repeatable, one "
-    "for each.  [default: auto, what suits each value]",
+    "for each.  [default: auto, what suits the values]",
 )  # fmt: skip
 OUTPUT = click.option(
     "-o", "--output", metavar="FILE", help="Write to FILE instead of standard output.",

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from syops.cli.options import COLUMNS, DEPTH, OUTPUT, SORT, TOP, UNITS
+from syops.cli.options import COLUMNS, OUTPUT, SORT, TOP, UNITS
 from syops.files import check_writable, write_text
 
 if TYPE_CHECKING:
+    from syops.comparison import Comparison
+    from syops.difference import LayerComparison
     from syops.report import Report
     from syops.tables import Column, Table
 
-WHOLE = ("json",)
+Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
+
+WHOLE = ("json", "html")
 """The formats that hold everything there is."""
 
 
@@ -42,11 +47,11 @@ class Display:
         names = ("depth", "columns", "sort", "top", "units")
         return {name: value for name in names if (value := getattr(self, name))}
 
-    def check(self, columns: Sequence[Column]) -> None:
+    def check(self, columns: Sequence[Column] = ()) -> None:
         """Find out before the count what cannot be shown or written.
 
         Args:
-            columns: all that there are.
+            columns: all that there are, if that is known.
         """
         from syops.tables import Table
 
@@ -57,44 +62,66 @@ class Display:
                 "everything"
             )
         arrangement.pop("depth", None)
-        Table(tuple(columns), ()).arranged(**arrangement)
+        if columns:
+            Table(tuple(columns), ()).arranged(**arrangement)
         if self.output is not None:
             check_writable(self.output)
 
-    def show(self, report: Report) -> None:
+    def show(self, result: Report | Comparison | LayerComparison) -> None:
         """Print or write it."""
         write = {
-            "markdown": report.to_markdown,
-            "latex": report.to_latex,
-            "csv": report.to_csv,
+            "markdown": result.to_markdown,
+            "latex": result.to_latex,
+            "csv": result.to_csv,
         }
         if self.style == "json":
-            emit(f"{report.to_json()}\n", self.output)
+            emit(f"{result.to_json()}\n", self.output)
+        elif self.style == "html":
+            emit(_page(result), self.output)
         elif self.style == "table":
-            show(report.table(**self.arrangement), self.output)
+            show(result.table(**self.arrangement), self.output)
         else:
             emit(write[self.style](**self.arrangement), self.output)
 
 
-FORMATS = ("table", "markdown", "latex", "csv", "json")
 FORMAT = click.option(
-    "--format", "style", type=click.Choice(FORMATS), default="table",
-    help="Of what is printed or written.",
+    "--format", "style", default="table",
+    type=click.Choice(["table", "markdown", "latex", "csv", "json", "html"]),
+    help="Of what is printed or written. html is a page with everything, which loads nothing.",
 )  # fmt: skip
 
 
-def display_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `Display`, and one of that as the argument ``display``."""
+def display_options(*more: Decorator) -> Decorator:
+    """Give a command the options of `Display` and ``more``, and a `Display` as ``display``."""
 
-    @functools.wraps(command)
-    def packed(*args: Any, **options: Any) -> None:
-        names = Display.__dataclass_fields__
-        chosen = {name: options.pop(name) for name in names if name in options}
-        command(*args, display=Display(**chosen), **options)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def packed(*args: Any, **options: Any) -> None:
+            names = Display.__dataclass_fields__
+            chosen = {name: options.pop(name) for name in names if name in options}
+            command(*args, display=Display(**chosen), **options)
 
-    for option in (OUTPUT, FORMAT, UNITS, TOP, SORT, COLUMNS, DEPTH):
-        packed = option(packed)
-    return packed
+        decorated: Callable[..., None] = packed
+        options: Sequence[Decorator] = (OUTPUT, FORMAT, UNITS, TOP, SORT, COLUMNS, *more)
+        for option in options:
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+def _page(result: Report | Comparison | LayerComparison) -> str:
+    from syops.comparison import Comparison
+    from syops.html import to_comparison_page, to_page
+    from syops.report import Report
+
+    args = click.get_current_context().obj
+    command = None if args is None else shlex.join(["syops", *args])
+    if isinstance(result, Report):
+        return to_page(result, command)
+    if isinstance(result, Comparison):
+        return to_comparison_page(result, command)
+    return f'<!doctype html>\n<meta charset="utf-8">\n<title>syops</title>\n{result.to_html()}'
 
 
 def note(message: str) -> None:

@@ -10,6 +10,7 @@ import click
 from syops.cli.networks import named, sizes, structure
 from syops.cli.options import (
     BATCH_DIM,
+    DEPTH,
     ENERGY,
     FOLD_BN,
     GRADED,
@@ -35,7 +36,7 @@ from syops.layers import COLUMNS as LAYERS
 @FOLD_BN
 @ENERGY
 @GRADED
-@display_options
+@display_options(DEPTH)
 def bounds(
     model: str,
     keywords: tuple[tuple[str, Any], ...],

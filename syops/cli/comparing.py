@@ -1,0 +1,181 @@
+"""``syops compare`` and ``syops check``: networks side by side, and against a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from syops.cli.networks import named, sizes, structure
+from syops.cli.options import ENERGY, FILE, FOLD_BN, GRADED, KEYWORDS, SHAPE
+from syops.cli.output import Display, display_options
+from syops.errors import SyopsValueError
+from syops.units import read_count, read_energy, read_share
+
+if TYPE_CHECKING:
+    from syops.report import Report
+
+
+@click.command()
+@click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
+@click.option(
+    "--ratio", "to", type=click.Choice(["ann", "first"]), default="ann",
+    help="Compare the energy of each network with that of the same network as an ANN, or with that "
+    "of the first network.",
+)  # fmt: skip
+@click.option("--layers", is_flag=True, help="Compare two networks layer by layer.")
+@KEYWORDS
+@SHAPE
+@FOLD_BN
+@GRADED
+@ENERGY
+@display_options()
+def compare(
+    networks: tuple[str, ...], to: str, layers: bool, display: Display, **counting: Any
+) -> None:
+    """Put networks side by side, in the layout of the DST paper's Table 2.
+
+    A NETWORK is a report that 'syops run' or 'syops bounds' wrote with --format json, or a MODEL
+    as they take it, of which the bounds are compared. LABEL=NETWORK calls it LABEL.
+
+    --energy is for all of them, a report is then priced anew; the other options of a count are for
+    those that are a MODEL.
+    """
+    from syops.comparison import compare as put_side_by_side
+
+    display.check()
+    if layers and len(networks) != 2:
+        raise click.UsageError(f"--layers compares two networks, got {len(networks)}")
+    given = [_labelled(network) for network in networks]
+    if all(_is_saved(network) for _, network in given):
+        for name, option in (
+            ("keywords", "--set"),
+            ("shape", "--input-shape"),
+            ("fold_bn", "--fold-bn"),
+            ("graded", "--graded"),
+        ):
+            if _is_asked(name):
+                raise click.UsageError(f"{option} does not apply to saved reports")
+    reports = [_report(label, network, **counting) for label, network in given]
+    result = put_side_by_side(reports, to)
+    display.show(result.layers() if layers else result)
+
+
+def _labelled(network: str) -> tuple[str, str]:
+    """What a network is called, "" for its own name, and the network."""
+    label, equals, rest = network.partition("=")
+    if equals and not Path(network).exists():
+        return label, rest
+    return Path(network).stem if _is_saved(network) else "", network
+
+
+def _is_saved(network: str) -> bool:
+    return network.lower().endswith(".json") or Path(network).is_file()
+
+
+def _is_asked(option: str) -> bool:
+    """Whether the user gave it, were it its default."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source is not ParameterSource.DEFAULT
+
+
+def _report(
+    label: str,
+    network: str,
+    *,
+    keywords: tuple[tuple[str, Any], ...],
+    shape: tuple[int, ...] | None,
+    energy: Any,
+    **counting: Any,
+) -> Report:
+    if _is_saved(network):
+        from syops.report import Report
+
+        report = Report.load(network)
+        report = report.priced(energy) if _is_asked("energy") else report
+    else:
+        from syops.api import get_model_bounds
+
+        model = structure(network, keywords)
+        found = get_model_bounds(model, sizes(network, keywords, shape), energy=energy, **counting)
+        report = named(found, network)
+    return replace(report, model=label or report.model)
+
+
+class Amount(click.ParamType):
+    """An amount with its unit, read by one of the functions of `syops.units`."""
+
+    def __init__(self, name: str, read: Callable[[str], float]) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            return self._read(str(value))
+        except SyopsValueError as error:
+            self.fail(f"{error}.", param, ctx)
+
+
+ENERGY_AMOUNT, COUNT, SHARE = (
+    Amount("energy", read_energy),
+    Amount("operations", read_count),
+    Amount("share", read_share),
+)
+
+
+@click.command()
+@click.argument("report", type=FILE)
+@click.option("--max-dc", "dc_mj", type=ENERGY_AMOUNT, metavar="ENERGY", help="Such as 2.5mJ.")
+@click.option(
+    "--max-ec", "ec_mj", type=ENERGY_AMOUNT, metavar="ENERGY",
+    help="Of the upper end of EC, the energy if every neuron fires at every time-step.",
+)  # fmt: skip
+@click.option("--max-ac", "ac", type=COUNT, metavar="COUNT", help="Of O_ac, such as 1.7G.")
+@click.option("--max-mac", "mac", type=COUNT, metavar="COUNT", help="Of O_mac, such as 0.2G.")
+@click.option(
+    "--max-energy-ratio", "energy_ratio", type=SHARE, metavar="RATIO",
+    help="Of E(SNN)/E(ANN), such as 0.3 or 30%.",
+)  # fmt: skip
+@click.option(
+    "--full-spike", is_flag=True,
+    help="Only spikes may reach all synaptic layers but the first and the last.",
+)  # fmt: skip
+@click.option(
+    "--baseline", type=FILE, metavar="FILE",
+    help="An earlier report: DC (without data, the upper end of EC) must not have grown, and what "
+    "was full-spike must be so.",
+)  # fmt: skip
+@click.option(
+    "--tolerance", type=SHARE, metavar="SHARE",
+    help="By how much energy may be above the baseline's, such as 1%.  [default: 0]",
+)  # fmt: skip
+def check(report: Path, baseline: Path | None, tolerance: float | None, **limits: Any) -> None:
+    """Hold the REPORT that 'syops run --format json' wrote against a budget: for a CI job.
+
+    Exit status: 0 if it keeps to all limits, 1 if it does not, with a line for each, 2 if that
+    cannot be told.
+    """
+    from syops.gate import Limits
+    from syops.gate import check as hold_against
+    from syops.report import Report
+
+    if tolerance is not None and baseline is None:
+        raise click.UsageError("--tolerance needs a --baseline")
+    asked = Limits(**{field.name: limits[field.name] for field in fields(Limits)})
+    if asked == Limits() and baseline is None:
+        raise click.UsageError("nothing to check: give a limit, such as --max-dc, or a --baseline")
+    findings = hold_against(
+        Report.load(report),
+        asked,
+        None if baseline is None else Report.load(baseline),
+        tolerance or 0.0,
+    )
+    for finding in findings:
+        click.echo(f"{'ok    ' if finding.ok else 'FAILED'}  {finding.text}")
+    click.get_current_context().exit(0 if all(finding.ok for finding in findings) else 1)
