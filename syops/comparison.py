@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from syops.difference import LayerComparison, unlike
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.report import Report
-from syops.tables import Column, Table, Tabular
+from syops.tables import Column, Table, Tabular, Value
 from syops.units import COUNTS, ENERGIES, Units, common_unit, read_units
 
 if TYPE_CHECKING:
@@ -42,9 +42,10 @@ class ComparisonRow:
         dense_ac: O_ac at firing rate 1.
         mac: O_mac.
         dc_mj: DC. Known without data where EC has one value.
-        ratio: DC over the energy of what it is compared with.
+        ratio: DC over the energy of what it is compared with; None where MACs have no price.
         ec_ratio: EC over the same.
         measured: whether its spikes were counted.
+        unpriced: its MACs that have no price: ``dc_mj`` and ``ec_mj`` leave them out.
     """
 
     name: str
@@ -61,6 +62,7 @@ class ComparisonRow:
     ratio: float | None
     ec_ratio: tuple[float, float] | None
     measured: bool
+    unpriced: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Comparison(Tabular):
     def notes(self) -> tuple[str, ...]:
         """What a reader should know: what is not known, and where the networks were not counted
         alike."""
-        return (*self._unknown(), *unlike(self.names, self.reports), *self._unaccounted())
+        return (*self._unknown(), *unlike(self.names, self.reports), *self._reported())
 
     def table(
         self,
@@ -217,7 +219,8 @@ class Comparison(Tabular):
         rows = (
             (
                 *(row.name, row.network_type, row.accuracy, row.time_steps, row.params),
-                *(row.mean_rate, row.ec_mj, row.ac, row.dense_ac, row.mac, row.dc_mj),
+                *(row.mean_rate, _priced(row, row.ec_mj), row.ac, row.dense_ac, row.mac),
+                _priced(row, row.dc_mj),
                 *(row.ratio, row.ec_ratio),
             )
             for row in self.rows
@@ -263,11 +266,14 @@ class Comparison(Tabular):
         if self.to == "first" and blind[:1] == [self.names[0]]:
             yield f"There is no ratio, as the DC of {self.names[0]} is not known"
 
-    def _unaccounted(self) -> Iterator[str]:
+    def _reported(self) -> Iterator[str]:
+        """What each report has to say of itself."""
         for name, report in zip(self.names, self.reports, strict=True):
             if report.unaccounted:
                 where = ", ".join(report.unaccounted)
                 yield f"Not counted in {name}, as syops has no rule for it: {where}"
+            for warning in report.warnings:
+                yield f"Warning: {name}: {warning}"
 
 
 def compare(reports: Mapping[str, Report] | Iterable[Report], to: str = "ann") -> Comparison:
@@ -307,6 +313,8 @@ def _row(name: str, report: Report, reference: float | None) -> ComparisonRow:
 
     dc = dc_mj(report)
     low, high = report.ec_mj
+    unpriced = unpriced_mac(report)
+    reference = None if unpriced else reference
     return ComparisonRow(
         name=name,
         network_type=report.network_type,
@@ -322,13 +330,24 @@ def _row(name: str, report: Report, reference: float | None) -> ComparisonRow:
         ratio=over(dc) if reference and dc is not None else None,
         ec_ratio=(over(low), over(high)) if reference else None,
         measured=report.measured,
+        unpriced=unpriced,
     )
+
+
+def _priced(row: ComparisonRow, energy: Value) -> Value:
+    """An energy of which something is left, when MACs without a price are left out."""
+    return None if row.unpriced and not row.ec_mj[1] else energy
 
 
 def dc_mj(report: Report) -> float | None:
     """DC in mJ; without data, where rates do not matter, as in an ANN, the one value of EC."""
     low, high = report.ec_mj
     return low if not report.measured and low == high else report.dc_mj
+
+
+def unpriced_mac(report: Report) -> float:
+    """The MACs inside the totals, per sample, that its energy model has no price for."""
+    return sum(layer.unpriced for layer in report.layers if layer.counted)
 
 
 def o_ac(report: Report) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from syops.comparison import dc_mj, o_ac
+from syops.comparison import dc_mj, o_ac, unpriced_mac
 from syops.difference import unlike
 from syops.errors import SyopsValueError
 from syops.report import Report
@@ -54,7 +54,8 @@ def check(
 
     A network is worse than the baseline if its DC (without data of both: the upper end of EC) is
     larger by more than ``tolerance``, a share of the baseline's, or if it is no longer full-spike.
-    ACs and MACs are not held against it one by one: what turns MACs into ACs is no step back.
+    ACs and MACs are not held against it one by one, as what turns MACs into ACs is no step back;
+    only MACs that the energy leaves out, having no price, must not have grown either.
 
     Raises:
         SyopsValueError: a figure that the report does not have, a baseline that was not counted
@@ -71,9 +72,9 @@ def check(
 def _against_limits(report: Report, limits: Limits) -> Iterator[Finding]:
     if limits.dc_mj is not None:
         dc = _known(dc_mj(report), "DC", report)
-        yield _within("DC", dc, limits.dc_mj, joules)
+        yield _within(_energy("DC", report), dc, limits.dc_mj, joules)
     if limits.ec_mj is not None:
-        yield _within(_EC, report.ec_mj[1], limits.ec_mj, joules)
+        yield _within(_energy(_EC, report), report.ec_mj[1], limits.ec_mj, joules)
     if limits.ac is not None:
         ac = _known(o_ac(report), "O_ac", report)
         yield _within("O_ac", ac, limits.ac, quantity)
@@ -94,14 +95,25 @@ def _against_baseline(
     what, energy, before = "DC", dc_mj(report), dc_mj(baseline)
     if energy is None or before is None:
         what, energy, before = _EC, report.ec_mj[1], baseline.ec_mj[1]
-    told, allowed = f"{what} is {joules(energy)}", f"{100 * tolerance:.4g}%"
-    if energy <= before * (1 + tolerance):
-        yield Finding(True, f"{told}, at most {allowed} above the baseline's {joules(before)}")
-    else:
-        above = f"{_above(energy, before)}the baseline's {joules(before)}"
-        yield Finding(False, f"{told}, {above}; {allowed} allowed")
+    yield _no_worse(_energy(what, report), energy, before, tolerance, joules)
+    if unpriced_mac(report):
+        yield _no_worse("O_mac", report.mac, baseline.mac, tolerance, quantity)
     if baseline.full_spike and not already:
         yield _full_spike(report)
+
+
+def _energy(what: str, report: Report) -> str:
+    return f"{what}, without the MACs that have no price," if unpriced_mac(report) else what
+
+
+def _no_worse(
+    what: str, value: float, before: float, tolerance: float, told: Callable[[float], str]
+) -> Finding:
+    text, allowed = f"{what} is {told(value)}", f"{100 * tolerance:.4g}%"
+    if value <= before * (1 + tolerance):
+        return Finding(True, f"{text}, at most {allowed} above the baseline's {told(before)}")
+    above = f"{_above(value, before)}the baseline's {told(before)}"
+    return Finding(False, f"{text}, {above}; {allowed} allowed")
 
 
 def _within(what: str, value: float, limit: float, told: Callable[[float], str]) -> Finding:
@@ -135,4 +147,6 @@ def _known(value: float | None, what: str, report: Report) -> float:
         )
     notes = [note for note in report.notes if what in note]
     why = notes[0] if notes else "count it with its time-steps (--time-steps)"
+    if unpriced_mac(report):
+        why = f"{report.energy.name} has no price for its MACs"
     raise SyopsValueError(f"the {what} of {report.model} is not known: {why}")

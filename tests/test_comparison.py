@@ -128,6 +128,25 @@ def test_operators_without_a_rule_are_named():
     assert MIXED.notes[-1].endswith("as syops has no rule for it: aten.foo at layer1.0")
 
 
+def test_macs_without_a_price_are_told():
+    chip = EnergyModel("chip", 20, None, spike_only=True)
+    comparison = compare([replace(report, energy=chip) for report in (SMALL, BLIND, ANN)])
+    small, blind, ann = comparison.rows
+    assert (small.dc_mj, small.ec_mj) == (pytest.approx(0.8), pytest.approx((0, 2)))
+    assert (small.unpriced, ann.unpriced) == (1e7, 3e7)
+    assert (
+        {row.ratio for row in comparison.rows} == {row.ec_ratio for row in (small, ann)} == {None}
+    )
+    shown = comparison.table(columns="network,EC,DC").rows
+    assert shown == (
+        ("small", small.ec_mj, small.dc_mj),
+        ("blind", blind.ec_mj, None),
+        ("relu", None, None),
+    )
+    for name in ("small", "blind", "relu"):
+        assert any(note.startswith(f"Warning: {name}: chip processes") for note in comparison.notes)
+
+
 def test_names_are_told_apart():
     assert compare([SMALL, FIXED, SMALL]).names == ("small (1)", FIXED.model, "small (2)")
     assert compare({"a": SMALL, "b": SMALL}).names == ("a", "b")

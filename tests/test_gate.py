@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from fixed import ANN, BLIND, FIXED, SMALL, spiking
+from fixed import ANN, BLIND, FIXED, SMALL, analog, spiking
 
 from syops.energy import EnergyModel
 from syops.errors import SyopsValueError
@@ -137,3 +137,19 @@ def test_full_spike_is_told_once():
 def test_a_baseline_that_was_not_counted_alike(change):
     with pytest.raises(SyopsValueError, match="cannot be compared: Not alike: .* in the baseline"):
         check(SMALL, Limits(), replace(SMALL, **change))
+
+
+CHIP = EnergyModel("chip", 20, None, spike_only=True)
+
+
+def test_macs_without_a_price_are_not_passed_over():
+    chip = replace(SMALL, energy=CHIP)
+    (finding,) = check(chip, Limits(dc_mj=0.8))
+    assert finding.ok
+    assert finding.text.startswith("DC, without the MACs that have no price, is 800 µJ")
+    with pytest.raises(SyopsValueError, match="ANN. of small is not known: chip has no price"):
+        check(chip, Limits(energy_ratio=1))
+    more = replace(chip, rows=(*chip.rows, analog("head", 1_000_000)))
+    findings = check(more, Limits(), chip)
+    assert [finding.ok for finding in findings] == [True, False, True]
+    assert findings[1].text == "O_mac is 11.0 M, 10.0% above the baseline's 10.0 M; 0% allowed"
