@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from syops.frameworks import NeuronSignal, neuron_signal, states_of
+from syops.rules.base import Number
 
 
 class SilentNeuron(nn.Module):
@@ -150,7 +151,7 @@ def _signature(value: Any) -> Any:
         return _Shape((value.shape, value.stride(), value.dtype))
     if isinstance(value, (list, tuple)):
         return tuple(_signature(item) for item in value)
-    return value
+    return Number(value) if isinstance(value, (int, float, complex)) else value
 
 
 class _Shape(tuple[Any, ...]):
@@ -170,6 +171,8 @@ def _arguments(signature: Any) -> Any:
     if isinstance(signature, _Shape):
         shape, stride, dtype = signature
         return torch.empty_strided(shape, stride, dtype=dtype, device="meta")
+    if isinstance(signature, Number):
+        return signature.value
     if isinstance(signature, tuple):
         return tuple(_arguments(item) for item in signature)
     return signature

@@ -33,6 +33,7 @@ class Record:
     storage: int
     shape: torch.Size
     stride: tuple[int, ...]
+    dtype: torch.dtype
     signal: Signal
     view: View | None = None
     padding: Padding | None = None
@@ -143,6 +144,7 @@ class Tensors:
             storage,
             tensor.shape,
             tensor.stride(),
+            tensor.dtype,
             signal,
             view,
             padding,
@@ -175,13 +177,13 @@ class Tensors:
         """A write into ``tensor`` has happened; ``aliases`` were on its storage before it.
 
         An alias may hold old values, new ones, or both. ``padding`` describes the aliases
-        that now hold a padded tensor. An alias with another version counter (``x.data``), or
-        that was written unseen, is unknown from now on.
+        that now hold a padded tensor. An alias with another version counter (``x.data``), of
+        another dtype, or that was written unseen, is unknown from now on.
         """
         self._written.add(storage_of(tensor))
-        covers = tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
+        covers = _covers_its_storage(tensor)
         for key, old in aliases:
-            if old.version != _version(tensor):
+            if old.version != _version(tensor) or old.dtype != tensor.dtype:
                 self._records[key] = replace(
                     old, signal=UNKNOWN, view=None, padding=None, name="", cache={}
                 )
@@ -234,6 +236,17 @@ def _is_current(record: Record, tensor: Tensor) -> bool:
 
 def _version(tensor: Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
+
+
+def _covers_its_storage(tensor: Tensor) -> bool:
+    """Whether every element of the storage is one of the tensor's, and once."""
+    elements = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size != 1:
+            if stride != elements:
+                return False
+            elements *= size
+    return elements * tensor.element_size() == tensor.untyped_storage().nbytes()
 
 
 def storage_of(tensor: Tensor) -> int:

@@ -30,7 +30,7 @@ from syops.signals import INTEGER, Table
 Step = tuple[str, int, int, int, float]
 """Operator, three operands, a number."""
 
-SCALARS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
+SCALARS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0, -1, 1, 2)
 
 SAME_POSITION: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
     "add": lambda a, b, c, k: a + b,
@@ -73,6 +73,8 @@ SAME_POSITION: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
     "to bool": lambda a, b, c, k: a.bool(),
     "to int": lambda a, b, c, k: a.to(torch.int64),
     "to uint8": lambda a, b, c, k: a.abs().to(torch.uint8),
+    "uint8 less 1": lambda a, b, c, k: a.abs().to(torch.uint8) - 1,
+    "uint8 less 1.0": lambda a, b, c, k: a.abs().to(torch.uint8) - 1.0,
     "to half": lambda a, b, c, k: a.half(),
     "to float": lambda a, b, c, k: a.float(),
     "clone": lambda a, b, c, k: a.clone(),
@@ -94,6 +96,10 @@ SAME_POSITION: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
     "logical or in place": lambda a, b, c, k: a.logical_or_(b),
     "through a view": lambda a, b, c, k: a.view(-1).add_(b.reshape(-1)),
     "out": lambda a, b, c, k: torch.add(a, b, out=c.view(torch.broadcast_shapes(a.shape, b.shape))),
+    "out of less precision": lambda a, b, c, k: torch.mul(
+        a.double(), 0.1, out=torch.empty(a.shape, device=a.device)
+    ),
+    "memory of another dtype": lambda a, b, c, k: torch.empty_like(a).double().copy_(a),
 }
 
 INDEX = torch.tensor([1, 0])
@@ -102,6 +108,30 @@ INDEX = torch.tensor([1, 0])
 def put(a: Tensor, where: Any, value: Tensor | float) -> Tensor:
     a[where] = value
     return a
+
+
+def equals_a_number(a: Tensor, number: Tensor) -> Tensor:
+    """A tensor without dimensions does not make others more precise."""
+    return (a * 0.1 == number * 0.1) & (number > 0)
+
+
+def windows_written(a: Tensor, b: Tensor) -> Tensor:
+    """Windows that overlap have as many elements as their storage, but not all of them."""
+    both = torch.cat([a.flatten(), b.flatten()])[:6].clone()
+    both.unfold(0, 3, 2).fill_(1)
+    return both[None]
+
+
+def bits_written(a: Tensor) -> Tensor:
+    made = torch.zeros(a.shape, device=a.device)
+    made.view(torch.int32).fill_(1)
+    return made
+
+
+def parts_written(a: Tensor, b: Tensor) -> Tensor:
+    made = torch.zeros(2, *a.shape, dtype=torch.complex64, device=a.device)
+    torch.view_as_real(made).copy_(torch.stack([a, b.expand(a.shape)], -1))
+    return made.abs()
 
 
 MOVING: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
@@ -150,6 +180,17 @@ MOVING: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
     "swap": lambda a, b, c, k: a.copy_(a.flip(0)),
     "unfolded": lambda a, b, c, k: a.unfold(-1, 2, 1).flatten(1),
     "rows at a time": lambda a, b, c, k: torch.stack([row * k for row in a]),
+    "windows written": lambda a, b, c, k: windows_written(a, b),
+    "bits written": lambda a, b, c, k: bits_written(a),
+    "parts written": lambda a, b, c, k: parts_written(a, b),
+    "on a diagonal": lambda a, b, c, k: a.diag_embed(),
+    "enlarged": lambda a, b, c, k: F.interpolate(
+        a.float()[None, None], scale_factor=2, mode="nearest-exact"
+    )[0, 0],
+    "counted in int8": lambda a, b, c, k: a.repeat(99, 1).sum(0, keepdim=True, dtype=torch.int8),
+    "running in int8": lambda a, b, c, k: a.repeat(9, 1).mul(20).cumsum(0, dtype=torch.int8),
+    "fractions": lambda a, b, c, k: torch.arange(0, 1, 0.25, device=a.device)[None] + a.amax(),
+    "a number of more precision": lambda a, b, c, k: equals_a_number(a.float(), b.double().amax()),
     "collected": lambda a, b, c, k: put(torch.zeros(2, *a.shape, device=a.device), 1, a),
 }
 
@@ -353,6 +394,39 @@ def test_the_largest_of_a_window_is_not_a_move():
     seen = seen_over(program, Inputs(((1, 4),), ("binary",)).assignments())
     signals = derived(program, x, ["binary"])
     assert seen[3] == {0, 1} == signals[3].support
+
+
+def test_windows_that_lie_anywhere_do_not_agree():
+    """Fractional pooling, twice: where its windows lie is a matter of chance."""
+
+    class Pooled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(9, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            first, second = (F.fractional_max_pool2d(x, 2, output_size=3) for _ in range(2))
+            return self.fc((first - second).flatten(1))
+
+    (row,) = check_full_spike(Pooled(), (1, 1, 8, 8), input_signal="binary").rows
+    assert row.values == "{-1,0,1}"
+
+
+def test_what_is_worked_out_for_a_number_holds_for_that_number():
+    """1 and 1.0 are equal, but not what they make of an integer tensor."""
+
+    class Scaled(nn.Module):
+        def __init__(self, *factors: float) -> None:
+            super().__init__()
+            self.fc, self.factors = nn.Linear(4, 1), factors
+
+        def forward(self, x: Tensor) -> Tensor:
+            dtypes = [(x.long() * factor).dtype for factor in self.factors]
+            assert dtypes == [torch.int64 if type(f) is int else x.dtype for f in self.factors]
+            return self.fc((x.long() * self.factors[-1]).to(x.dtype))
+
+    for factors in ((3, 3.0), (5.0, 5)):
+        assert check_full_spike(Scaled(*factors), (2, 4), input_signal="binary").full_spike
 
 
 @examples(30)

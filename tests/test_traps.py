@@ -74,6 +74,15 @@ ANALOG = {
     ),
     "spikes written through .data": data_written,
     "a number read from the data": lambda self, x: self.fc((x > 0).float() * x.abs().max().item()),
+    "a number read from the data, in a tensor": lambda self, x: self.fc(
+        (x > 0).float() * torch.tensor(x.abs().max().item())
+    ),
+    "a number read from the data, all over a tensor": lambda self, x: self.fc(
+        (x > 0).float() * torch.full_like(x, x.abs().max().item())
+    ),
+    "a number read from the data, where there are spikes": lambda self, x: self.fc(
+        torch.zeros_like(x).masked_fill(x > 0, x.abs().max().item())
+    ),
     "two outputs of one operator": lambda self, x: self.fc(torch.frexp(x)[0]),
     "bits read as another type": lambda self, x: self.fc(
         x.sign().view(torch.int32).float() / 2**31

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from syops.fanout import FanOut
-from syops.signals import Atoms, Signal
+from syops.signals import ANALOG, Atoms, Signal, constant
 
 
 @dataclass(slots=True)
@@ -50,10 +51,37 @@ class Call:
                 return argument.default_value if argument.has_default_value() else default
         return default
 
+    def constant(self, value: Any) -> Signal:
+        """The signal of a Python number as it is found in the result's dtype.
+
+        A number that is not whole need not be a constant where the model reads its data; whole
+        ones are taken for constants.
+        """
+        number = torch.tensor(value, dtype=self.out.dtype, device="cpu").item()
+        if isinstance(number, complex) or not math.isfinite(number):
+            return ANALOG
+        if self.numbers_from_data and not float(value).is_integer():
+            return ANALOG
+        return constant(number)
+
     @property
     def geometry(self) -> Hashable:
         """The operator and all its arguments that are not tensors' values."""
         return (self.func.name(), _freeze(self.args), _freeze(tuple(self.kwargs.items())))
+
+
+class Number(tuple[str, Any]):
+    """A number in the key of a cache, with how it is written.
+
+    1, 1.0 and True are equal, as are 0.0 and -0.0, but operators tell them apart.
+    """
+
+    def __new__(cls, value: bool | int | float | complex) -> Number:
+        return super().__new__(cls, (repr(value), value))
+
+    @property
+    def value(self) -> Any:
+        return self[1]
 
 
 def tensors_in(values: Iterable[Any]) -> list[Tensor]:

@@ -9,23 +9,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache, lru_cache, reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from syops.rules.base import Call, Cost, Rule, Tally, canonical
+from syops.rules.base import Call, Cost, Number, Rule, Tally, canonical
 from syops.signals import (
     ANALOG,
+    EMPTY,
     INTEGER,
     LEARNED,
     UNKNOWN,
     Atoms,
     Signal,
     Table,
-    constant,
     is_integer,
 )
 
@@ -82,7 +82,7 @@ def _has_real_number(call: Call) -> bool:
 
 def masked_fill(call: Call) -> Signal:
     x, mask, value = call.args[:3]
-    filler = call.signal(value) if isinstance(value, Tensor) else constant(value)
+    filler = call.signal(value) if isinstance(value, Tensor) else call.constant(value)
     known = call.signal(x), call.signal(mask), filler
     if all(isinstance(part, Table) and not part.scale for part in known):
         return _evaluated(call, call.tensors)
@@ -104,6 +104,8 @@ def copied(call: Call) -> Signal:
 
 def converted(source: Tensor, known: Signal, out: Tensor, atoms: Atoms) -> Signal:
     """The signal of ``source`` after a cast and broadcast to ``out``."""
+    if known == EMPTY:
+        return EMPTY
     if not isinstance(known, Table):
         return atoms.fresh((False, True)) if out.dtype == torch.bool else known
     if source.shape != out.shape:
@@ -115,7 +117,7 @@ def converted(source: Tensor, known: Signal, out: Tensor, atoms: Atoms) -> Signa
     cast = torch.ops.aten._to_copy.default
     operand = (known.values, tuple(range(len(known.atoms))), source.dtype, False)
     sizes = tuple(atom.size for atom in known.atoms)
-    values = _apply(cast, ((_SLOT,), (("dtype", out.dtype),)), (operand,), sizes)
+    values = _apply(cast, ((_SLOT,), (("dtype", out.dtype),)), (operand,), sizes, out.dtype)
     return ANALOG if values is None else Table(known.atoms, values)
 
 
@@ -152,7 +154,7 @@ def _opaque(call: Call, name: str, signals: Sequence[Signal]) -> Signal:
         return UNKNOWN
     whole = all(s is INTEGER or (isinstance(s, Table) and is_integer(s)) for s in signals)
     scalars = [v for v in (*call.args, *call.kwargs.values()) if isinstance(v, float)]
-    closed = name in INTEGER_CLOSED and all(value == int(value) for value in scalars)
+    closed = name in INTEGER_CLOSED and all(value.is_integer() for value in scalars)
     return INTEGER if whole and closed else ANALOG
 
 
@@ -235,9 +237,10 @@ def _evaluated(call: Call, tensors: list[Tensor], unscaled: bool = False) -> Sig
         (table.values, tuple(atoms.index(a) for a in table.atoms), tensor.dtype, tensor.dim() == 0)
         for table, tensor in zip(tables, tensors, strict=True)
     )
-    values = _apply(_returning(call.func), template, operands, tuple(atom.size for atom in atoms))
+    sizes = tuple(atom.size for atom in atoms)
+    values = _apply(_returning(call.func), template, operands, sizes, call.out.dtype)
     if values is None:
-        return ANALOG
+        return call.atoms.fresh((False, True)) if call.out.dtype == torch.bool else ANALOG
     if len(set(values)) == 1:
         return Table((), values[:1])
     result = Table(tuple(atoms), values)
@@ -272,10 +275,11 @@ def _template(value: Any) -> Any:
         return _SLOT
     if isinstance(value, (list, tuple)):
         return tuple(_template(item) for item in value)
-    return value
+    return Number(value) if isinstance(value, (int, float, complex)) else value
 
 
 Values = tuple[int | float, ...]
+Operand = tuple[Values, tuple[int, ...], torch.dtype, bool]
 
 
 @cache
@@ -289,43 +293,61 @@ def _returning(func: Any) -> Any:
 def _apply(
     func: Any,
     template: tuple[Any, Any],
-    operands: tuple[tuple[Values, tuple[int, ...], torch.dtype, bool], ...],
+    operands: tuple[Operand, ...],
     sizes: tuple[int, ...],
+    out: torch.dtype,
 ) -> Values | None:
     """Values of ``func`` for all assignments, or None where one of them is not finite.
 
     ``operands``: values, the positions of its atoms among all, dtype, and whether the tensor
-    is zero-dimensional (those take part in type promotion differently).
+    is zero-dimensional (those take part in type promotion differently). ``out``: dtype of the
+    result.
     """
-    tensors = []
-    for values, positions, dtype, is_scalar in operands:
-        table = torch.tensor(values, dtype=dtype, device="cpu")
-        if is_scalar and not positions:
-            table = table.reshape(())
-        else:
-            shape = [1] * max(1, len(sizes))
-            for position in positions:
-                shape[position] = sizes[position]
-            table = table.reshape(shape)
-        tensors.append(table)
-    remaining = iter(tensors)
-    args = _filled(template[0], remaining)
-    kwargs = {name: _filled(value, remaining) for name, value in template[1]}
-    kwargs.pop("device", None)
-    kwargs.pop("memory_format", None)
     try:
+        remaining = iter(_tables(operands, sizes))
+        args = _filled(template[0], remaining)
+        kwargs = {name: _filled(value, remaining) for name, value in template[1]}
+        kwargs.pop("device", None)
+        kwargs.pop("memory_format", None)
         result = func(*_unbroadcast(func, args, sizes), **kwargs)
     except (RuntimeError, TypeError, ValueError, NotImplementedError):
         return None
+    if result.dtype != out:
+        if isinstance(func, OpOverload):
+            return None
+        result = result.to(out)  # what ``out=`` asks for
     full = result.expand(sizes or (1,)).reshape(-1)
     if full.is_complex() or not bool(torch.isfinite(full).all()):
         return None
     return tuple(full.tolist())
 
 
+def _tables(operands: tuple[Operand, ...], sizes: tuple[int, ...]) -> list[Tensor]:
+    """Each operand's values as a tensor with one dimension for each atom of all."""
+    dtypes = [dtype for _, _, dtype, is_scalar in operands if not is_scalar]
+    tables = []
+    for values, positions, dtype, is_scalar in operands:
+        table = torch.tensor(values, dtype=dtype, device="cpu")
+        if is_scalar and not positions:
+            tables.append(table.reshape(()))
+            continue
+        if is_scalar and dtypes:  # here it has dimensions, and must promote as if it had none
+            common = reduce(torch.promote_types, dtypes)
+            promoted = torch.result_type(table.new_empty(1, dtype=common), table.new_empty(()))
+            if promoted != torch.promote_types(common, dtype):
+                table = table.to(promoted)
+        shape = [1] * max(1, len(sizes))
+        for position in positions:
+            shape[position] = sizes[position]
+        tables.append(table.reshape(shape))
+    return tables
+
+
 def _filled(template: Any, tensors: Any) -> Any:
     if template is _SLOT:
         return next(tensors)
+    if isinstance(template, Number):
+        return template.value
     if isinstance(template, tuple):
         return tuple(_filled(item, tensors) for item in template)
     return template

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 import torch
 
 from syops.rules.base import Call, Cost, Normalisation, Rule, Tally, canonical, free, tensors_in
-from syops.rules.elementwise import MAX_VALUES
+from syops.rules.elementwise import MAX_VALUES, converted
 from syops.signals import (
     ANALOG,
     EMPTY,
     INTEGER,
     LEARNED,
-    Atoms,
     Signal,
     Table,
     constant,
@@ -35,9 +34,8 @@ def ones(call: Call) -> Signal:
 def full(call: Call) -> Signal:
     value = call.arg("fill_value", call.arg("value", call.arg("s")))
     if isinstance(value, torch.Tensor):
-        return call.signal(value)
-    value = torch.tensor(value, dtype=call.out.dtype, device="cpu").item()
-    return constant(value) if math.isfinite(value) else ANALOG
+        return converted(value, call.signal(value), call.out, call.atoms)
+    return call.constant(value)
 
 
 def empty(call: Call) -> Signal:
@@ -48,6 +46,12 @@ def empty(call: Call) -> Signal:
 def integers(call: Call) -> Signal:
     """Positions, counts and the like."""
     return INTEGER
+
+
+def arange(call: Call) -> Signal:
+    steps = call.arg("start", 0), call.arg("step", 1)
+    is_whole = all(float(value).is_integer() for value in steps)
+    return INTEGER if is_whole or not call.out.dtype.is_floating_point else ANALOG
 
 
 def analog(call: Call) -> Signal:
@@ -77,7 +81,7 @@ def total(call: Call) -> Signal:
     if not is_integer(known) or known == EMPTY:
         return ANALOG
     low, high = terms * int(min(known.values)), terms * int(max(known.values))
-    return _integers_between(low, high, call.atoms)
+    return _integers_between(low, high, call)
 
 
 def running_total(call: Call) -> Signal:
@@ -88,14 +92,21 @@ def running_total(call: Call) -> Signal:
     return _integers_between(
         min(steps * int(min(known.values)), int(min(known.values))),
         max(steps * int(max(known.values)), int(max(known.values))),
-        call.atoms,
+        call,
     )
 
 
-def _integers_between(low: int, high: int, atoms: Atoms) -> Signal:
+def _integers_between(low: int, high: int, call: Call) -> Signal:
+    dtype = call.out.dtype
+    if dtype.is_complex:
+        return ANALOG
+    if dtype != torch.bool:
+        limits = torch.finfo(dtype) if dtype.is_floating_point else torch.iinfo(dtype)
+        if not limits.min <= low <= high <= limits.max:
+            return ANALOG if dtype.is_floating_point else INTEGER  # infinite; wrapped around
     if low == high:
         return constant(low)
-    return atoms.fresh(tuple(range(low, high + 1))) if high - low < MAX_VALUES else INTEGER
+    return call.atoms.fresh(tuple(range(low, high + 1))) if high - low < MAX_VALUES else INTEGER
 
 
 def total_cost(call: Call) -> Sequence[Cost]:
@@ -153,7 +164,8 @@ def softmax_cost(call: Call) -> Sequence[Cost]:
 
 ANALOG_FREE = (
     *("rand", "randn", "rand_like", "randn_like", "normal", "uniform", "exponential", "random"),
-    *("linspace", "logspace", "embedding", "upsample_bilinear2d", "upsample_bicubic2d"),
+    *("linspace", "logspace", "embedding", "_embedding_bag", "upsample_bilinear2d"),
+    *("_embedding_bag_forward_only", "upsample_bicubic2d"),
     *("upsample_linear1d", "upsample_trilinear3d", "grid_sampler_2d", "grid_sampler_3d", "cauchy"),
     *(
         "log_normal",
@@ -185,8 +197,11 @@ RULES: dict[str, Rule] = {
         ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided"),
         Rule(empty),
     ),
-    **dict.fromkeys(("arange", "argmax", "argmin", "argsort", "count_nonzero", "nonzero"),
-                    Rule(integers)),
+    "arange": Rule(arange),
+    **dict.fromkeys(
+        ("argmax", "argmin", "argsort", "count_nonzero", "nonzero", "repeat_interleave"),
+        Rule(integers),
+    ),
     **dict.fromkeys(("eye", "bernoulli", "one_hot"), Rule(binary)),
     **dict.fromkeys(("randint", "randint_like"), Rule(randint)),
     **dict.fromkeys(ANALOG_FREE, Rule(analog)),

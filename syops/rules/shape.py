@@ -22,15 +22,17 @@ KEEP = (
 )
 MOVE = (
     *("slice", "select", "narrow", "permute", "transpose", "t", "numpy_T", "movedim", "flip"),
-    *("roll", "rot90", "expand", "repeat", "repeat_interleave", "unfold", "diagonal", "swapaxes"),
+    *("roll", "rot90", "expand", "repeat", "unfold", "diagonal", "swapaxes"),
     *("unbind", "split", "split_with_sizes", "unsafe_split", "chunk", "unsafe_chunk", "tile"),
     *("unsafe_split_with_sizes", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
     *("native_channel_shuffle", "tril", "triu", "im2col", "broadcast_to", "squeeze_copy"),
     *("reflection_pad1d", "reflection_pad2d", "reflection_pad3d"),
     *("replication_pad1d", "replication_pad2d", "replication_pad3d"),
     *("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "constant_pad_nd"),
+    *("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"),
+    "diag_embed",
 )
-ZERO_FILLING = ("tril", "triu", "im2col")
+ZERO_FILLING = ("tril", "triu", "im2col", "diag_embed")
 GATHER = (
     "index",
     "index_select",
@@ -63,8 +65,7 @@ def lifted(call: Call) -> Signal:
     literal = call.args[0]
     if literal.numel() != 1 or literal.device.type != "cpu" or literal.is_complex():
         return keep(call)
-    value = literal.item()
-    return constant(value) if math.isfinite(value) else ANALOG
+    return call.constant(literal.item())
 
 
 def move(call: Call) -> Sequence[Signal]:
@@ -83,9 +84,7 @@ def move_or_zero(call: Call) -> Signal:
 def constant_pad(call: Call) -> Signal:
     (moved,) = move(call)
     value = call.args[2] if len(call.args) > 2 else 0
-    if not math.isfinite(value):
-        return ANALOG
-    return call.atoms.joined((moved, constant(value)), call.geometry)
+    return call.atoms.joined((moved, call.constant(value)), call.geometry)
 
 
 def gather(call: Call) -> Signal:
@@ -99,7 +98,7 @@ def overwritten(call: Call) -> Signal:
     if any(call.arg(name) for name in ("accumulate", "reduce")):
         return ANALOG
     values = call.arg("value") if not isinstance(call.arg("value"), Tensor) else None
-    source = constant(values) if values is not None else call.signal(call.tensors[-1])
+    source = call.constant(values) if values is not None else call.signal(call.tensors[-1])
     return call.atoms.joined((call.signal(call.args[0]), source))
 
 
@@ -115,7 +114,9 @@ def window_max(call: Call) -> Sequence[Signal]:
     Not a move: the largest of ``1 - x`` is taken elsewhere than the largest of ``x``.
     """
     known = call.signal(call.args[0])
-    largest = call.atoms.joined((known,), call.geometry) if isinstance(known, Table) else known
+    is_random = len(call.tensors) > 1  # fractional pooling: samples say where the windows lie
+    geometry = None if is_random else call.geometry
+    largest = call.atoms.joined((known,), geometry) if isinstance(known, Table) else known
     return [largest, *[INTEGER] * (len(tensors_in((call.out,))) - 1)]
 
 
