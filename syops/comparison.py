@@ -139,16 +139,8 @@ class Comparison(Tabular):
         return LayerComparison(self.names, self.reports)
 
     def to_frame(self) -> pd.DataFrame:
-        """The `rows` as a pandas table, with EC and its ratio in two columns each."""
-        import pandas as pd
-
-        lines = []
-        for row in self.rows:
-            line = asdict(row)
-            line["ec_min_mj"], line["ec_max_mj"] = line.pop("ec_mj")
-            line["ec_ratio_min"], line["ec_ratio_max"] = line.pop("ec_ratio") or (None, None)
-            lines.append(line)
-        return pd.DataFrame(lines)
+        """All columns as a pandas table, with the headings of `to_csv`: energies in mJ."""
+        return self._whole.to_frame()
 
     def to_json(self) -> str:
         """The rows and the notes as JSON; reports are saved one by one."""

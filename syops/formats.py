@@ -93,11 +93,7 @@ def to_csv(table: Table) -> str:
     added up.
     """
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([name for column in table.columns for name in _csv_names(column)])
-    for row in table.rows:
-        pairs = zip(row, table.columns, strict=True)
-        writer.writerow([part for value, column in pairs for part in _csv_values(value, column)])
+    csv.writer(out, lineterminator="\n").writerows(csv_rows(table))
     return out.getvalue()
 
 
@@ -303,13 +299,21 @@ def _in_markdown(text: str) -> str:
     return re.sub(r"([\\`*|~<>]|\[(?=[^]]*\][\[(])|&(?=#?\w+;)|(?<!\w)_|_(?!\w))", r"\\\1", text)
 
 
+def csv_rows(table: Table) -> Iterator[list[Value]]:
+    """The headings and the rows of `to_csv`."""
+    yield [name for column in table.columns for name in _csv_names(column)]
+    for row in table.rows:
+        pairs = zip(row, table.columns, strict=True)
+        yield [part for value, column in pairs for part in _csv_values(value, column)]
+
+
 def _csv_names(column: Column) -> Sequence[str]:
     keys = [f"{column.key}_min", f"{column.key}_max"] if column.interval else [column.key]
     unit = column.unit or ("mJ" if column.kind == "energy" else "")
     return [f"{key}_{unit.lower().replace('µ', 'u')}" if unit else key for key in keys]
 
 
-def _csv_values(value: Value, column: Column) -> Sequence[object]:
+def _csv_values(value: Value, column: Column) -> Sequence[Value]:
     ends = value if isinstance(value, tuple) else (value,) * (1 + column.interval)
     return [
         column.in_unit(end) if column.unit and isinstance(end, int | float) else end for end in ends

@@ -127,10 +127,13 @@ class Table:
         raise SyopsLookupError(f"no such column: {name!r}; {hint}known columns: {', '.join(keys)}")
 
     def to_frame(self) -> pd.DataFrame:
-        """The rows as a pandas table with the keys as columns, without the total."""
+        """The rows as a pandas table, without the total, with the headings of `to_csv`."""
         import pandas as pd
 
-        return pd.DataFrame(list(self.rows), columns=[column.key for column in self.columns])
+        from syops.formats import csv_rows
+
+        headings, *rows = csv_rows(self)
+        return pd.DataFrame(rows, columns=headings)
 
     def _in_units(self, units: str | Iterable[str]) -> Table:
         chosen = read_units(units)
@@ -207,6 +210,10 @@ class Tabular:
         from syops.formats import to_csv
 
         return to_csv(self.table(**{"columns": ALL, **arrangement}))
+
+    def to_frame(self) -> pd.DataFrame:
+        """All columns as a pandas table, with the headings of `to_csv`."""
+        return self.table(columns=ALL).to_frame()
 
     def to_html(self, **arrangement: Any) -> str:
         """A ``<table>`` to paste into a page."""

@@ -115,8 +115,16 @@ def test_columns_by_key_or_heading_in_any_case_and_order():
         table = TABLE.arranged(columns)
         assert [column.key for column in table.columns] == ["mac", "name"]
         assert table.rows[0] == (118_600_000, "a")
-    assert list(TABLE.arranged("ec,T").to_frame().columns) == ["ec", "T"]
-    assert pd.isna(TABLE.to_frame()["T"][2])
+
+
+def test_pandas_reads_what_pandas_gets():
+    frame = TABLE.to_frame()
+    assert list(frame["ec_max_mj"]) == [6.5, 804.98, 4e-4]
+    read = pd.read_csv(io.StringIO(to_csv(TABLE)))
+    numbers = frame.columns.drop("good")  # None or NaN
+    pd.testing.assert_frame_equal(frame[numbers], read[numbers], check_dtype=False)
+    layers = compare([FIXED, SMALL]).layers()
+    assert layers.to_frame()["dc_diff_mj"].sum() == pytest.approx(SMALL.dc_mj - FIXED.dc_mj)
 
 
 def test_all_columns():
