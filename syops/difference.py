@@ -190,6 +190,12 @@ def _convention(name: str) -> Callable[[Report], Hashable]:
     return lambda report: report.conventions.get(name)
 
 
+def _input_signal(report: Report) -> Hashable:
+    """What the user said of the input; None where it was looked at."""
+    signal = report.conventions.get("input_signal")
+    return None if signal is None or "auto" in signal else signal
+
+
 def _sample(report: Report) -> tuple[int, ...]:
     """The shape of the input without its batch."""
     shape = list(report.input_shape)
@@ -202,6 +208,7 @@ _ALIKE: tuple[tuple[str, Callable[[Report], Hashable], Callable[[Any], str]], ..
     ("BatchNorms", _convention("fold_bn"), lambda fold: "folded" if fold else "counted"),
     ("graded inputs", _convention("graded"), str.upper),
     ("ACs, by", _convention("ac"), str),
+    ("input taken to be", _input_signal, str),
     ("energy model", lambda report: report.energy, lambda energy: energy.name),
     ("input", _sample, lambda shape: "x".join(map(str, shape))),
     ("inside the totals", lambda report: report.kinds, lambda kinds: _kinds(kinds)),

@@ -42,8 +42,8 @@ def to_text(table: Table, width: int | None = WIDTH, color: bool = False) -> str
     """The table for a terminal of ``width`` columns, between its caption and what it says.
 
     Where it would be too wide, headings are broken in two and names in the first column folded in
-    the middle; with None as the width it may be as wide as it is. With
-    ``color``, headings and the total are bold, and signals that are more than spikes yellow.
+    the middle; with None as the width it may be as wide as it is. With ``color``, headings and the
+    total are bold, and signals that are more than spikes yellow.
     """
     cells = in_words(table)
     above: Sequence[str] = []

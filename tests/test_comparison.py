@@ -118,6 +118,16 @@ def test_what_is_alike_is_not_mentioned():
     assert compare([SMALL, batch, steps]).notes == ()
 
 
+def test_what_inputs_were_taken_to_be():
+    def told(*signals):
+        of = [{**SMALL.conventions, "input_signal": signal} for signal in signals]
+        return compare({s: replace(SMALL, conventions=c) for s, c in zip(signals, of, strict=True)})
+
+    (note,) = told("analog", "binary", "auto").notes
+    assert note == "Not alike: input taken to be analog in analog; binary in binary"
+    assert told("auto", "analog").notes == ()
+
+
 def test_many_that_are_alike_are_the_others():
     odd = replace(SMALL, model="odd", conventions={**SMALL.conventions, "fold_bn": True})
     (note,) = compare([SMALL, SMALL, odd, SMALL, SMALL]).notes
