@@ -379,12 +379,7 @@ class _Depth:
 
     @classmethod
     def of(cls, layers: Sequence[Layer]) -> _Depth:
-        labels = [(float(x), layer.name) for x, layer in enumerate(layers)]
-        level = max(layer.path.count(".") for layer in layers) + 1
-        while len(labels) > MAX_LABELS and level:
-            labels = [((first + last) / 2, name) for name, first, last in _runs(layers, level)]
-            level -= 1
-        labels = labels[:: -(-len(labels) // MAX_LABELS)]
+        labels = _labels(layers)
         places = spread([x for x, _ in labels], len(layers) / MAX_LABELS)
         borders = [first - 0.5 for _, first, _ in _runs(layers, 1)[1:]]
         return cls(
@@ -402,6 +397,20 @@ class _Depth:
         )
         ax.set_xlabel(f"layer, in order of execution ({self.size})")
         ax.grid(axis="y", lw=0.4, color="black", alpha=0.15)
+
+
+def _labels(layers: Sequence[Layer]) -> list[tuple[float, str]]:
+    """Places and names: of every layer, or of blocks of them, or of some, as there is room for."""
+    found = [(float(x), layer.name) for x, layer in enumerate(layers)]
+    deepest = max(layer.path.count(".") for layer in layers) + 1
+    for level in range(deepest, 0, -1):
+        if len(found) <= MAX_LABELS:
+            break
+        blocks = [((first + last) / 2, name) for name, first, last in _runs(layers, level)]
+        if len(blocks) < MAX_LABELS / 4:  # they would tell too little
+            break
+        found = blocks
+    return found[:: -(-len(found) // MAX_LABELS)]
 
 
 def _runs(layers: Sequence[Layer], level: int) -> list[tuple[str, int, int]]:

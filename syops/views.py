@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from syops.energy import EnergyModel
 from syops.formats import in_words
@@ -29,15 +29,9 @@ class Figure(NamedTuple):
     meaning: str
 
 
-class Bar(NamedTuple):
-    """Parts of a bar in percent of its length, one after the other.
-
-    ``ec`` is what firing rates of 1 would add.
-    """
-
-    mac: float
-    ac: float
-    ec: float
+Bar: TypeAlias = Sequence[tuple[str, float]]
+"""The parts of a bar from the left, in percent of its length: "m" for MACs, "a" for ACs, "e" for
+what firing rates of 1 would add. Those without length are left out."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,7 @@ class Line:
         note: what a reader should know about it.
         cells: one for each of `View.columns`, in words.
         values: the same to sort by.
-        rate: of its input in percent, if it has one.
+        rate: of its input.
         bar: its energy. The largest top-level module fills it.
         lines: those below.
     """
@@ -62,7 +56,7 @@ class Line:
     note: str
     cells: Sequence[str]
     values: Sequence[Value]
-    rate: float | None
+    rate: Bar
     bar: Bar
     lines: tuple[Line, ...]
 
@@ -120,7 +114,7 @@ class View:
         """DC within EC, in percent of `scale`."""
         low, high = self.report.ec_mj
         dc = low if self.report.dc_mj is None else self.report.dc_mj
-        return _bar(low, dc, high, self.scale)
+        return _bar(low, dc - low, high - dc, self.scale)
 
     @property
     def ann(self) -> float | None:
@@ -138,15 +132,15 @@ class View:
 
     @property
     def key(self) -> Iterator[tuple[str, str]]:
-        """The parts of the bar, "mac", "ac", "ec" and the mark "ann", with their energies."""
+        """The parts of the bar, and "t", the mark of the ANN, in words."""
         low, high = self.report.ec_mj
-        yield "mac", f"MAC {joules(low)}"
+        yield "m", f"MAC {joules(low)}"
         if self.report.dc_mj is not None:
-            yield "ac", f"AC {joules(self.report.dc_mj - low)}, as measured"
+            yield "a", f"AC {joules(self.report.dc_mj - low)}, as measured"
         if high > low:
-            yield "ec", f"up to {joules(high)} if every neuron fired at every time-step"
+            yield "e", f"up to {joules(high)} if every neuron fired at every time-step"
         if self.ann_mj is not None:
-            yield "ann", f"{joules(self.ann_mj)} as an ANN"
+            yield "t", f"{joules(self.ann_mj)} as an ANN"
 
     # The layers
 
@@ -163,7 +157,7 @@ class View:
     @property
     def grid(self) -> str:
         """The widths of the columns, in CSS."""
-        wide = {"rate": "7.5em", self.barred: "12em"}
+        wide = {"rate": "7.5em", self.barred: "16em"}
         return " ".join(
             wide.get(column.key, "4em" if column.align == "left" else "5em")
             for column in self.columns
@@ -197,9 +191,9 @@ class View:
         layer = node.layer
         low, high = layer.ec_mj
         if layer.energy_mj is None:
-            bar = _bar(low, low, high, scale)
+            bar = _bar(low, 0, high - low, scale)
         else:
-            bar = _bar(low, layer.energy_mj, layer.energy_mj, scale)
+            bar = _bar(low, layer.energy_mj - low, 0, scale)
         row = Table(COLUMNS, (values_of(layer),)).arranged([column.key for column in self.columns])
         return Line(
             level,
@@ -208,7 +202,7 @@ class View:
             layer.note,
             in_words(row, "–").rows[0],
             row.rows[0],
-            None if layer.rate is None else 100 * layer.rate,
+            _bar(a=layer.rate or 0),
             bar,
             tuple(self._line(child, level + 1, scale) for child in node.children),
         )
@@ -262,8 +256,9 @@ class View:
         yield "in the totals", ", ".join(sorted(self.report.kinds)), "kinds of rows"
 
 
-def _bar(low: float, middle: float, high: float, scale: float) -> Bar:
-    return Bar(100 * low / scale, 100 * (middle - low) / scale, 100 * (high - middle) / scale)
+def _bar(m: float = 0, a: float = 0, e: float = 0, scale: float = 1) -> Bar:
+    parts = {"m": m, "a": a, "e": e}
+    return [(part, 100 * length / scale) for part, length in parts.items() if length > 0]
 
 
 def _break_even(rate: float) -> tuple[str, str]:

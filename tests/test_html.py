@@ -121,22 +121,26 @@ def test_a_notebook_is_shown_figures_tree_and_what_was_not_counted():
         assert said in text.replace(" ,", ","), said
     assert len(shown.of("details")) == len(shown.of("summary")) == 2  # block, block.b
     # The interval, up to 41 µJ: MAC 11, AC 6, what is left 24; the ANN at 35.
-    assert bar_of(shown)[0] == [pytest.approx(100 * x / 41, rel=1e-3) for x in (11, 6, 24)]
-    (tick,) = [a["style"] for a in shown.of("span") if a.get("class") == "tick"]
+    interval, *bars = bars_of(shown)
+    assert interval == {part: 100 * x / 41 for part, x in {"m": 11, "a": 6, "e": 24}.items()}
+    (tick,) = [a["style"] for a in shown.of("i") if a["class"] == "tick"]
     assert tick == f"--at:{100 * 35 / 41:.4g}%"
-    # The largest top-level module, stem with 10 µJ, fills a bar: block has 1 of MAC and 6 of AC.
-    energies = [bar for bar in bar_of(shown)[1:] if bar[0] is not None]
-    block = [[10, 60, 0], [0, 50, 0], [10, 10, 0], [0, 10, 0], [10, 0, 0]]  # a.conv; b, conv, proj
-    assert energies == [[100, 0, 0], *block]
+    # Rates in percent; energies of which the largest top-level module, stem with 10 µJ, is 100.
+    assert bars[0::2] == [{}, {"a": 20}, {"a": 25}, {"a": 10}, {"a": 10}, {}]
+    block = [{"m": 10, "a": 60}, {"a": 50}, {"m": 10, "a": 10}, {"a": 10}, {"m": 10}]
+    assert bars[1::2] == [{"m": 100}, *block]
 
 
-def bar_of(shown):
-    """MAC, AC and rest of every bar in percent."""
-    styles = [a["style"] for name, a in shown.tags if a.get("class") == "bar"]
-    found = [dict(re.findall(r"--(\w):([-+\d.e]+)%", style)) for style in styles]
-    return [
-        [float(bar[k]) if k in bar else 0 if "m" in bar else None for k in "mae"] for bar in found
-    ]
+def bars_of(shown):
+    """The parts of every bar, in percent."""
+    bars = []
+    for _, attributes in shown.tags:
+        if attributes.get("class") == "bar":
+            bars.append({})
+        elif attributes.get("class") in ("m", "a", "e") and "style" in attributes:
+            width = re.fullmatch(r"width:([\d.e-]+)%", attributes["style"])[1]
+            bars[-1][attributes["class"]] = pytest.approx(float(width), rel=1e-3)
+    return bars
 
 
 def test_a_notebook_gets_no_script_and_styles_for_the_report_alone():
