@@ -57,6 +57,11 @@ def to_comparison_page(comparison: Comparison, command: str | None = None) -> st
     )
 
 
+def to_table_page(title: str, table: str, command: str | None = None) -> str:
+    """A ``<table>`` as a page that loads nothing; what it says is escaped already."""
+    return _render_page("table.html", title, command, table=Markup(table))
+
+
 def _render_page(template: str, title: str, command: str | None, **content: object) -> str:
     script = _text("page.js")
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from syops.energy import EnergyModel
 from syops.errors import SyopsValueError
+from syops.ledger import COUNTED
 from syops.tables import Column, Table, Value
 from syops.units import joules, quantity
 
@@ -233,6 +234,11 @@ def _remarks(report: Report) -> Iterator[str]:
         yield f"Note: {note}"
     for warning in report.warnings:
         yield f"Warning: {warning}"
+
+
+def constant_part(report: Report) -> str:
+    """What that part of the energy is made of which does not depend on firing rates."""
+    return "MAC" if report.kinds <= COUNTED else "MAC, and AC outside synapses"
 
 
 def _by_kind(layers: Sequence[Layer]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from matplotlib.ticker import LogLocator
 
 from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
 from syops.formats import folded, printable
+from syops.layers import constant_part
 from syops.units import ENERGIES, common_unit, joules
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def plot_comparison(
     if ax is None:
         ax = new_axes(max(_HEIGHT, 1.2 + 0.2 * len(shown)))
     check_axes(ax)
-    (_accuracy if kind == "accuracy" else _energies)(ax, shown)
+    (_accuracy if kind == "accuracy" else _energy_lines)(ax, shown)
     without = ", ".join(short(n.name) for n in networks if n not in shown)
     if without:
         ax.set_xlabel(f"{ax.get_xlabel()}\naccuracy not known: {without}", **_PLAIN)
@@ -220,7 +221,7 @@ def _accuracy(ax: Axes, networks: Sequence[ComparisonRow]) -> None:
     label_right(ax, zip(ends, places, names, strict=True))
 
 
-def _energies(ax: Axes, networks: Sequence[ComparisonRow]) -> None:
+def _energy_lines(ax: Axes, networks: Sequence[ComparisonRow]) -> None:
     places = [-float(i) for i in range(len(networks))]
     _consumption(ax, networks, places)
     ax.set_yticks(places, [short(network.name) for network in networks], **_PLAIN)
@@ -277,12 +278,14 @@ def _energy(report: Report, layers: Sequence[Layer], ax: Axes) -> str:
     unit = common_unit(max(layer.ec_mj[1] for layer in layers), ENERGIES)
     low, high = ([ec / ENERGIES[unit] for ec in ends] for ends in _intervals(layers))
     _ec_bars(ax, low, high)
-    ax.bar(x, low, 0.62, color=MAC, label="MAC")
+    if any(low):
+        ax.bar(x, low, 0.62, color=MAC, label=constant_part(report))
     if report.measured:
-        energy = [(layer.energy_mj or 0) / ENERGIES[unit] for layer in layers]
+        energy = _energies_of(layers, unit)
         ax.bar(x, _minus(energy, low), 0.62, low, color=AC, label="AC, as measured")
+    _crosses(ax, [i for i in x if layers[i].unpriced], "MACs without a price")
     _energy_axis(ax, unit)
-    return "energy by layer"
+    return f"energy by layer ({short(report.energy.name)})"
 
 
 def _rates(report: Report, layers: Sequence[Layer], ax: Axes) -> str:
@@ -291,11 +294,7 @@ def _rates(report: Report, layers: Sequence[Layer], ax: Axes) -> str:
     if driven:
         x, rates = zip(*driven, strict=True)
         ax.bar(x, rates, 0.62, color=AC, label="spikes")
-    if others:
-        ax.plot(
-            others, [0] * len(others), "x", color=MAC, markersize=4, clip_on=False, zorder=3,
-            label="no spikes: MAC",
-        )  # fmt: skip
+    _crosses(ax, others, "no spikes: MAC")
     mean = report.mean_rate
     if mean is not None:
         told = f"mean of spike-driven synapses {mean:.3f}"
@@ -309,13 +308,15 @@ def _cumulative(report: Report, layers: Sequence[Layer], ax: Axes) -> str:
     edges = [x - 0.5 for x in range(len(layers) + 1)]
     unit = common_unit(report.ec_mj[1], ENERGIES)
     low, high = (_sums(ec / ENERGIES[unit] for ec in ends) for ends in _intervals(layers))
-    ax.stairs(high, edges, baseline=low, fill=True, color=BAND, label=EC_LABEL)
-    ax.stairs(low, edges, fill=True, color=MAC, label="MAC")
+    if high != low:
+        ax.stairs(high, edges, baseline=low, fill=True, color=BAND, label=EC_LABEL)
+    if low[-1]:
+        ax.stairs(low, edges, fill=True, color=MAC, label=constant_part(report))
     if report.measured:
-        energy = _sums((layer.energy_mj or 0) / ENERGIES[unit] for layer in layers)
+        energy = _sums(_energies_of(layers, unit))
         ax.stairs(energy, edges, baseline=low, fill=True, color=AC, label="AC, as measured")
     _energy_axis(ax, unit)
-    return "energy up to each layer"
+    return f"energy up to each layer ({short(report.energy.name)})"
 
 
 def _totals(report: Report, x: float) -> list[tuple[float, float, str]]:
@@ -335,17 +336,27 @@ _KINDS: dict[str, Callable[[Report, Sequence[Layer], Axes], str]] = {
 
 
 def _ec_bars(ax: Axes, low: Sequence[float], high: Sequence[float]) -> None:
-    open_ended = [x for x in range(len(low)) if high[x] > low[x]]
-    ax.bar(
-        open_ended,
-        [high[x] - low[x] for x in open_ended],
-        0.9,
-        [low[x] for x in open_ended],
-        color=BAND,
-        edgecolor=EDGE,
-        linewidth=0.4 if len(low) <= MAX_LABELS else 0,
-        label=EC_LABEL,
-    )
+    spans = [(x, a, b - a) for x, (a, b) in enumerate(zip(low, high, strict=True)) if b > a]
+    if spans:
+        x, bottoms, heights = zip(*spans, strict=True)
+        outline = 0.4 if len(low) <= MAX_LABELS else 0
+        ax.bar(
+            x, heights, 0.9, bottoms,
+            color=BAND, edgecolor=EDGE, linewidth=outline, label=EC_LABEL,
+        )  # fmt: skip
+
+
+def _crosses(ax: Axes, places: Sequence[int], label: str) -> None:
+    """Mark layers that have no bar for a reason."""
+    if places:
+        zeros = [0] * len(places)
+        ax.plot(places, zeros, "x", color=MAC, ms=4, clip_on=False, zorder=3, label=label)
+
+
+def _energies_of(layers: Iterable[Layer], unit: str) -> list[float]:
+    """What layers consume; those without a price the part that EC has of them."""
+    energies = (layer.ec_mj[0] if layer.energy_mj is None else layer.energy_mj for layer in layers)
+    return [energy / ENERGIES[unit] for energy in energies]
 
 
 def _energy_axis(ax: Axes, unit: str) -> None:

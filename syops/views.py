@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from syops.energy import EnergyModel
+from syops.energy import EnergyMap, EnergyModel
 from syops.formats import in_words
-from syops.layers import COLUMNS, values_of
+from syops.layers import COLUMNS, constant_part, values_of
 from syops.tables import Column, Table, Value
 from syops.tree import Node, layer_tree
 from syops.units import joules, quantity
@@ -86,11 +86,12 @@ class View:
         """The headline figures."""
         report = self.report
         low, high = map(joules, report.ec_mj)
+        without = "; MACs have no price" if any(layer.unpriced for layer in self.layers) else ""
         if report.accuracy is not None:
             yield Figure("accuracy", f"{report.accuracy:.2%}", "as told to syops")
         if report.dc_mj is not None:
-            yield Figure("DC", joules(report.dc_mj), "dynamic consumption, as measured")
-        yield Figure("EC", f"{low} to {high}", "estimated consumption, firing rates 0 to 1")
+            yield Figure("DC", joules(report.dc_mj), f"dynamic consumption, as measured{without}")
+        yield Figure("EC", f"{low} to {high}", f"estimated consumption, rates 0 to 1{without}")
         if report.priced_ac is not None:
             events = report.conventions.get("ac") == "events"
             meaning = "fan-out of every spike" if events else "firing rate · dense"
@@ -124,7 +125,10 @@ class View:
 
     @property
     def ann_mj(self) -> float | None:
-        return None if self.report.ann is None else self.report.ann.dc_mj
+        """What the ANN consumes, where that is known."""
+        ann = self.report.ann
+        priced = ann is not None and not any(layer.unpriced for layer in ann.layers)
+        return ann.dc_mj if ann is not None and priced else None
 
     @property
     def scale(self) -> float:
@@ -134,7 +138,8 @@ class View:
     def key(self) -> Iterator[tuple[str, str]]:
         """The parts of the bar, and "t", the mark of the ANN, in words."""
         low, high = self.report.ec_mj
-        yield "m", f"MAC {joules(low)}"
+        if low:
+            yield "m", f"{constant_part(self.report)} {joules(low)}"
         if self.report.dc_mj is not None:
             yield "a", f"AC {joules(self.report.dc_mj - low)}, as measured"
         if high > low:
@@ -185,15 +190,15 @@ class View:
         return total[1:] if total else []
 
     def _energy(self, layer: Layer) -> float:
-        return layer.ec_mj[1] if layer.energy_mj is None else layer.energy_mj
+        return (layer.energy_mj or 0) if self.report.measured else layer.ec_mj[1]
 
     def _line(self, node: Node, level: int, scale: float) -> Line:
         layer = node.layer
         low, high = layer.ec_mj
-        if layer.energy_mj is None:
+        if not self.report.measured:
             bar = _bar(low, 0, high - low, scale)
         else:
-            bar = _bar(low, layer.energy_mj - low, 0, scale)
+            bar = _bar(low, (layer.energy_mj or low) - low, 0, scale)
         row = Table(COLUMNS, (values_of(layer),)).arranged([column.key for column in self.columns])
         return Line(
             level,
@@ -208,6 +213,15 @@ class View:
         )
 
     # What else there is to know
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        return [f"Warning: {warning}" for warning in self.report.warnings]
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """All others."""
+        return [note for note in self.table.notes if note not in self.warnings]
 
     @property
     def outside(self) -> Table:
@@ -231,22 +245,15 @@ class View:
     def profile(self) -> Iterator[tuple[str, str]]:
         """What the energy profile says of itself."""
         energy = self.report.energy
-        rules = [("", energy)] if isinstance(energy, EnergyModel) else energy.rules
-        for pattern, model in rules:
-            if pattern:
-                yield "layers", pattern
-            yield "name", model.name
-            for name, cost in (
-                ("E_ac", model.e_ac_pj),
-                ("E_mac", model.e_mac_pj),
-                ("E_neuron", model.e_neuron_pj),
-                ("E_spike", model.e_spike_pj or None),
-            ):
-                if cost is not None:
-                    yield name, f"{cost:g} pJ"
-            for name in ("technology", "source", "includes"):
-                if told := getattr(model, name):
-                    yield name, told
+        if isinstance(energy, EnergyMap):
+            for pattern, model in energy.rules:
+                yield pattern, f"{model.name}: {'; '.join(f'{n} {v}' for n, v in _prices(model))}"
+            return
+        yield "name", energy.name
+        yield from _prices(energy)
+        for name in ("includes", "technology", "source"):
+            if told := getattr(energy, name):
+                yield name, told
 
     @property
     def conventions(self) -> Iterator[tuple[str, str, str]]:
@@ -259,6 +266,17 @@ class View:
 def _bar(m: float = 0, a: float = 0, e: float = 0, scale: float = 1) -> Bar:
     parts = {"m": m, "a": a, "e": e}
     return [(part, 100 * length / scale) for part, length in parts.items() if length > 0]
+
+
+def _prices(model: EnergyModel) -> Iterator[tuple[str, str]]:
+    yield "E_ac", f"{model.e_ac_pj:g} pJ"
+    yield "E_mac", "no price" if model.e_mac_pj is None else f"{model.e_mac_pj:g} pJ"
+    if model.e_neuron_pj is not None:
+        yield "E_neuron", f"{model.e_neuron_pj:g} pJ"
+    if model.e_spike_pj:
+        yield "E_spike", f"{model.e_spike_pj:g} pJ"
+    if model.spike_only:
+        yield "input", "spikes alone"
 
 
 def _break_even(rate: float) -> tuple[str, str]:

@@ -11,8 +11,10 @@ from fixed import FIXED, analog, spiking
 
 from syops import compare
 from syops.errors import SyopsFileError
-from syops.html import to_comparison_page, to_page
+from syops.html import to_comparison_page, to_page, to_table_page
 from syops.tree import layer_tree
+
+pytestmark = pytest.mark.once
 
 VOID = {"meta", "link", "input", "br", "img"}
 
@@ -194,6 +196,9 @@ def test_the_page_holds_everything_and_refers_to_nothing():
         assert fact in said, fact
     assert len(page.of("svg")) == 3
     assert all(svg["role"] == "img" and svg["aria-label"] for svg in page.of("svg"))
+    svg = "".join(re.findall("<svg.*?</svg>", text, re.DOTALL))
+    assert not re.search("#[0-9a-f]{6}", svg)  # all colours are those of the theme
+    assert set(re.findall(r"var\(--(\w+)\)", svg)) == {"ac", "mac", "ec", "edge"}
     for _, attributes in page.tags:
         for name in ("src", "href", "xlink:href", "action", "srcset", "data", "poster"):
             assert re.match("#|data:,", attributes.get(name) or "#"), attributes
@@ -205,6 +210,24 @@ def test_the_page_holds_everything_and_refers_to_nothing():
     assert set(references) <= set(ids)
     assert to_page(NET) == to_page(NET)
     assert "Command" not in Elements(to_page(NET)).text
+
+
+def test_the_page_tells_what_a_chip_cannot_do():
+    chip = to_page(NET.priced("odin"))
+    said = " ".join(Elements(chip).text.split())
+    for fact in (
+        "DC 76.2 µJ dynamic consumption, as measured; MACs have no price",
+        "Warning: odin processes spikes alone; of the first and the last layer has to be computed",
+        "Emac no price input spikes alone includes one synaptic operation",
+        "Frenkel",
+    ):
+        assert fact in said, fact
+    assert said.count("Warning:") == 1
+    assert "as an ANN" not in said.replace("the same network as an ANN", "")
+    by_layer = NET.priced({"stem": "horowitz45-int8", "*": "horowitz45-fp32"})
+    said = " ".join(Elements(to_page(by_layer)).text.split())
+    assert "stem horowitz45-int8: E_ac 0.03 pJ; E_mac 0.23 pJ" in said
+    assert "* horowitz45-fp32: E_ac 0.9 pJ; E_mac 4.6 pJ" in said
 
 
 def test_a_page_without_data_has_no_rates():
@@ -242,6 +265,12 @@ def test_a_page_of_several_networks(tmp_path):
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert len(Elements(to_comparison_page(compare([NET, BOUNDS]))).of("svg")) == 1
+    layers = compare({"a&b": NET, "b": BOUNDS}).layers()
+    page = Elements(to_table_page("a&b", layers.to_html(), command="<c>"))
+    assert len(page.of("h1")) == len(page.of("table")) == 1
+    assert "a&b and" not in page.text
+    assert page.text.count("a&b") >= 2
+    assert "<c>" in page.text
     assert "<h1>4 networks</h1>" in to_comparison_page(compare([NET] * 4))
 
 
@@ -271,8 +300,7 @@ FLAGS = (
 )
 
 
-def in_chromium(test):
-    return pytest.mark.once(pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")(test))
+in_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
 
 @pytest.fixture(scope="module")

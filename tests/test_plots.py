@@ -20,6 +20,8 @@ from syops import compare
 from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
 from syops.plots import AC, BAND, MAC, spread
 
+pytestmark = pytest.mark.once
+
 
 def drawn(figure):
     (ax,) = figure.axes
@@ -67,7 +69,7 @@ def test_energy_by_layer_stacks_acs_on_macs_before_the_interval():
     labels = [tick.get_text() for tick in ax.get_xticklabels()]
     assert labels == ["stem", "block.a.conv", "block.b.conv", "block.b.proj"]
     assert legend(ax) == ["EC, firing rates 0 to 1", "MAC", "AC, as measured"]
-    assert ax.get_title(loc="left") == "Net: energy by layer"
+    assert ax.get_title(loc="left") == "Net: energy by layer (mine)"
 
 
 def test_spikes_that_are_priced_by_their_fan_out_are_drawn_so():
@@ -78,8 +80,33 @@ def test_spikes_that_are_priced_by_their_fan_out_are_drawn_so():
 def test_rows_outside_the_totals_are_drawn_if_they_are_asked_for():
     ax = drawn(NET.select(["neuron", "add"]).plot())
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["spike", "block.b"]
-    # In nJ: 1500 MACs at 10 pJ; 2500 ACs at 1 pJ, whatever the firing rates.
+    # 1500 MACs at 10 pJ, 2500 ACs at 1 pJ, whatever the firing rates.
+    assert bars(ax, MAC) == {0: (0, 15), 1: (0, 2.5)}
     assert ax.get_ylabel() == "energy per sample (nJ)"
+    assert legend(ax)[0] == "MAC, and AC outside synapses"
+    assert bars(ax, BAND) == {}
+
+
+def test_macs_without_a_price_are_marked():
+    chip = NET.priced("odin")
+    ax = drawn(chip.plot())
+    assert bars(ax, MAC) == {}
+    assert bars(ax, AC)[1] == (0, 63.5)  # 5 M AC at 12.7 pJ
+    (crosses,) = [line for line in ax.lines if line.get_label() == "MACs without a price"]
+    assert crosses.get_xdata().tolist() == [0, 3]
+    assert ax.get_title(loc="left") == "Net: energy by layer (odin)"
+    assert sorted(texts(drawn(chip.plot("cumulative")))) == [
+        "DC 76.2 µJ",
+        "EC max 381 µJ",
+        "EC min 0 J",
+    ]
+
+
+def test_a_profile_for_each_layer():
+    ax = drawn(NET.priced({"stem": "horowitz45-int8", "*": "horowitz45-fp32"}).plot())
+    assert bars(ax, MAC) == {0: (0, 0.23), 1: (0, 0), 2: (0, 0), 3: (0, 0.46)}
+    assert bars(ax, AC)[1] == (0, 4.5)
+    assert_readable(ax.figure)
 
 
 def test_firing_rates():
@@ -106,7 +133,7 @@ def test_without_data_there_are_macs_and_the_interval():
     assert bars(ax, MAC) == {0: (0, 10), 1: (0, 0), 2: (0, 0), 3: (0, 1)}
     assert bars(ax, BAND) == {1: (0, 20), 2: (0, 10)}
     assert bars(ax, AC) == {}
-    assert ax.get_title(loc="left") == "Net: energy by layer, without data"
+    assert ax.get_title(loc="left") == "Net: energy by layer (mine), without data"
     assert sorted(texts(drawn(BOUNDS.plot("cumulative")))) == ["EC max 41.0 µJ", "EC min 11.0 µJ"]
     with pytest.raises(SyopsValueError, match="Net: firing rates are not known without data"):
         BOUNDS.plot("rates")
@@ -171,7 +198,12 @@ def test_names_are_shown_as_they_are(name, tmp_path):
     shown = name.replace("\n", "\\n")
     assert drawn(figure).get_title(loc="left").startswith(shown[:9])
     assert drawn(figure).get_xticklabels()[0].get_text()[:9] == shown[:9]
-    assert not drawn(figure).title.get_usetex()
+    ax = drawn(figure)
+    names = [*ax.get_xticklabels(), *(t for t in ax.get_children() if ": energy" in str(t))]
+    assert len(names) == 3
+    for label in names:
+        assert not label.get_usetex()
+        assert not label.get_parse_math()
 
 
 def test_a_given_axes_is_drawn_into():

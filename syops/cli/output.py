@@ -112,7 +112,7 @@ def display_options(*more: Decorator) -> Decorator:
 
 def _page(result: Report | Comparison | LayerComparison) -> str:
     from syops.comparison import Comparison
-    from syops.html import to_comparison_page, to_page
+    from syops.html import to_comparison_page, to_page, to_table_page
     from syops.report import Report
 
     args = click.get_current_context().obj
@@ -121,7 +121,7 @@ def _page(result: Report | Comparison | LayerComparison) -> str:
         return to_page(result, command)
     if isinstance(result, Comparison):
         return to_comparison_page(result, command)
-    return f'<!doctype html>\n<meta charset="utf-8">\n<title>syops</title>\n{result.to_html()}'
+    return to_table_page(" and ".join(result.names), result.to_html(), command)
 
 
 def note(message: str) -> None:
