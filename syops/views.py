@@ -281,9 +281,9 @@ def _prices(model: EnergyModel) -> Iterator[tuple[str, str]]:
 
 def _break_even(rate: float) -> tuple[str, str]:
     if rate <= 0:
-        return "none", "the ANN needs less energy at any firing rate"
+        return "none", "the ANN needs less energy than the SNN at any rate"
     if rate > 1:
-        return "any", "the SNN needs less energy than the ANN at every firing rate"
+        return "none", "the SNN needs less energy than the ANN at any rate"
     return f"{rate:.3f}", "below this mean rate it needs less energy than the ANN"
 
 

@@ -113,6 +113,7 @@ def test_a_notebook_is_shown_figures_tree_and_what_was_not_counted():
         "Omac 1.10 M",
         "mean rate 0.200",
         "E(SNN)/E(ANN) 0.486",
+        "break-even rate 0.800 below this mean rate it needs less energy than the ANN",
         "MAC 11.0 µJ AC 6.00 µJ, as measured",
         "up to 41.0 µJ if every neuron fired at every time-step",
         "35.0 µJ as an ANN",
@@ -167,6 +168,19 @@ def test_a_report_without_data_says_what_it_does_not_know():
     assert "dense AC 30.0 M" in text
     assert "as measured" not in text
     assert "DC" not in text
+
+
+@pytest.mark.parametrize(
+    ("macs", "said"),
+    [
+        (2_000_000, "none the ANN needs less energy than the SNN at any rate"),  # 10 µJ < 11 µJ
+        (9_000_000, "none the SNN needs less energy than the ANN at any rate"),  # 45 µJ > 41 µJ
+    ],
+)
+def test_there_may_be_no_break_even_rate(macs, said):
+    report = replace(NET, ann_rows=(analog("", macs, "linear"),))
+    text = " ".join(Elements(report._repr_html_()).text.split())
+    assert f"break-even rate {said}" in text
 
 
 def test_a_report_without_rows_can_be_shown():

@@ -156,7 +156,7 @@ def test_a_network_that_does_nothing_can_be_drawn():
         assert ax.get_ylim() == (0, 1)
 
 
-@pytest.mark.parametrize("layers", [1, 10, 48, 49, 112, 300])
+@pytest.mark.parametrize("layers", [1, 10, 48, 49, 300])
 @pytest.mark.parametrize("blocks", [1, 4])
 def test_labels_stay_apart_and_inside_with_any_number_of_layers(layers, blocks):
     for kind in ("energy", "cumulative"):
