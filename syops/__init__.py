@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from syops.api import check_full_spike, get_model_bounds, get_model_syops
     from syops.audit import Audit
     from syops.comparison import Comparison, compare
-    from syops.energy import EnergyModel, get_energy_model, list_energy_models
+    from syops.energy import EnergyModel, get_energy_model, list_energy_models, load_energy_models
     from syops.errors import SyopsError
     from syops.folding import fold_bn
+    from syops.memory import Memory, MemoryModel
     from syops.models import create_model, list_models
     from syops.report import Layer, Report
 
@@ -25,6 +26,8 @@ __all__ = [
     "Comparison",
     "EnergyModel",
     "Layer",
+    "Memory",
+    "MemoryModel",
     "Report",
     "SyopsError",
     "check_full_spike",
@@ -36,6 +39,7 @@ __all__ = [
     "get_model_syops",
     "list_energy_models",
     "list_models",
+    "load_energy_models",
 ]
 
 _HOME = {
@@ -43,6 +47,8 @@ _HOME = {
     "Comparison": "comparison",
     "EnergyModel": "energy",
     "Layer": "report",
+    "Memory": "memory",
+    "MemoryModel": "memory",
     "Report": "report",
     "SyopsError": "errors",
     "check_full_spike": "api",
@@ -54,6 +60,7 @@ _HOME = {
     "get_model_syops": "api",
     "list_energy_models": "energy",
     "list_models": "models",
+    "load_energy_models": "energy",
 }
 
 

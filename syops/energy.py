@@ -86,6 +86,11 @@ class EnergyModel:
     def _told(self) -> str:
         return f"energy model {self.name!r}"
 
+    @property
+    def models(self) -> tuple[EnergyModel, ...]:
+        """Itself alone."""
+        return (self,)
+
     def model_for(self, path: str, dtype: str) -> EnergyModel:
         """Itself, for every layer."""
         return self
@@ -124,6 +129,11 @@ class EnergyMap:
     @property
     def name(self) -> str:
         return ", ".join(f"{pattern}: {model.name}" for pattern, model in self.rules)
+
+    @property
+    def models(self) -> tuple[EnergyModel, ...]:
+        """Every model once."""
+        return tuple(dict.fromkeys(model for _, model in self.rules))
 
     def model_for(self, path: str, dtype: str) -> EnergyModel:
         """The model of a row.

@@ -19,13 +19,15 @@ from syops.files import read_text, write_text
 from syops.ledger import COUNTED, KINDS, SYNAPTIC, Row, Verdict, ends, row_names
 from syops.pricing import NOTHING, Price, check_energy, find_warnings, millijoules, price
 from syops.signals import SPIKES
-from syops.summary import COLUMNS, Layer, Totals, layer_of
+from syops.summary import Layer, Totals, layer_of
 from syops.tables import ALL, Table, Tabular
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from syops.memory import Memory, MemoryModel
 
 
 @dataclass(frozen=True)
@@ -120,14 +122,14 @@ class Report(Tabular):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the energy model cannot run, or has no price for, with the names of the layers."""
-        verdicts = (verdict for _, verdict, _ in self._verdicts)
-        return tuple(find_warnings(self.rows, verdicts, self.energy, self.kinds, self.model))
+        found = find_warnings(self.rows, self.verdicts, self.energy, self.kinds, self.model)
+        return tuple(found)
 
     @property
     def mean_rate(self) -> float | None:
         """Firing rate that all spike-driven synapses see on average: `ac` / `dense_ac` of the
         synaptic rows inside the totals. None without data, or where nothing is spike-driven."""
-        verdicts = [v for row, v, _ in self._verdicts if row.kind in self.kinds & set(SYNAPTIC)]
+        verdicts = self._of(self.kinds & set(SYNAPTIC))
         dense = sum(verdict.dense_ac for verdict in verdicts)
         if not self.measured or not dense:
             return None
@@ -183,6 +185,23 @@ class Report(Tabular):
             return None
         return float((ann - sums.low) / (sums.high - sums.low))
 
+    def memory(self, model: MemoryModel | None = None) -> Memory:
+        """What the network reads and writes, and what that costs beside its arithmetic.
+
+        Weights, inputs and states, event by event where spikes drive a layer and for every
+        operation elsewhere; no part of the DC or the EC. See `syops.memory` for the formula and
+        its source.
+
+        Args:
+            model: what an access costs; by default SRAM at 45 nm.
+
+        Raises:
+            SyopsValueError: a report of schema version 1, which does not know what it takes.
+        """
+        from syops.memory import MemoryModel, memory_of
+
+        return memory_of(self, model or MemoryModel())
+
     # Full-spike
 
     @property
@@ -215,9 +234,15 @@ class Report(Tabular):
     # Sums and rows
 
     @cached_property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The class of each row, and the exact counts that follow."""
+        graded = str(self.conventions.get("graded", "mac"))
+        return tuple(row.verdict(graded) for row in self.rows)
+
+    @cached_property
     def totals(self) -> Totals:
         """The exact sums over all samples and all rows inside the totals."""
-        verdicts = [v for row, v, _ in self._verdicts if row.kind in self.kinds]
+        verdicts = self._of(self.kinds)
         return Totals(
             sum((v.ac for v in verdicts), Fraction(0)),
             sum(v.ac_events for v in verdicts),
@@ -236,7 +261,9 @@ class Report(Tabular):
             layer_of(
                 name, row, verdict, cost, self.samples, row.kind in self.kinds, self.measured, whole
             )
-            for name, (row, verdict, cost) in zip(names, self._verdicts, strict=True)
+            for name, row, verdict, cost in zip(
+                names, self.rows, self.verdicts, self._prices, strict=True
+            )
         )
 
     def select(self, kinds: Iterable[str]) -> Report:
@@ -328,23 +355,9 @@ class Report(Tabular):
             totals: exact sums over all samples (integers; ``ac`` as a fraction) instead of
                 figures per sample.
         """
-        import pandas as pd
+        from syops.summary import frame_of
 
-        lines = [{column: getattr(layer, column) for column in COLUMNS} for layer in self.layers]
-        if totals:
-            for line, (row, verdict, cost) in zip(lines, self._verdicts, strict=True):
-                line |= {
-                    "dense": row.dense,
-                    "mac": verdict.mac,
-                    "dense_ac": verdict.dense_ac,
-                }
-                if self.measured:
-                    line |= {
-                        "ac": verdict.ac,
-                        "ac_events": verdict.ac_events,
-                        "energy_mj": None if cost.unpriced else millijoules(cost.dc, 1),
-                    }
-        return pd.DataFrame(lines, columns=list(COLUMNS))
+        return frame_of(self, totals)
 
     def to_json(self) -> str:
         """The report as JSON; `from_json` gives an equal one back."""
@@ -424,16 +437,19 @@ class Report(Tabular):
         return to_notebook(self)
 
     @cached_property
-    def _verdicts(self) -> list[tuple[Row, Verdict, Price]]:
-        graded = str(self.conventions.get("graded", "mac"))
+    def _prices(self) -> tuple[Price, ...]:
         events = self.conventions.get("ac") == "events"
-        verdicts = [(row, row.verdict(graded)) for row in self.rows]
-        return [(row, v, price(row, v, self.energy, events)) for row, v in verdicts]
+        classed = zip(self.rows, self.verdicts, strict=True)
+        return tuple(price(row, verdict, self.energy, events) for row, verdict in classed)
 
     @cached_property
     def _sums(self) -> Price:
-        prices = (price for row, _, price in self._verdicts if row.kind in self.kinds)
-        return sum(prices, NOTHING)
+        priced = zip(self.rows, self._prices, strict=True)
+        return sum((cost for row, cost in priced if row.kind in self.kinds), NOTHING)
+
+    def _of(self, kinds: frozenset[str]) -> list[Verdict]:
+        classed = zip(self.rows, self.verdicts, strict=True)
+        return [verdict for row, verdict in classed if row.kind in kinds]
 
     @property
     def _ann_pj(self) -> Fraction | None:

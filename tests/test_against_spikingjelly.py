@@ -61,3 +61,36 @@ def test_every_layer_is_spikingjellys_as_integers(report, theirs):
     del ours[""]
     assert ours == {path: counts for path, counts in theirs.items() if path}
     assert all(synops or macs for synops, macs in ours.values())
+
+
+@pytest.fixture(scope="module")
+def their_memory(network):
+    """Bytes of each kind of access, by their counter of neuromorphic memory accesses."""
+    model, image = network
+    counter = op_counter.NeuromorphicMemoryAccessCounter()
+    with torch.no_grad(), op_counter.ModuleCounterMode([counter], model=model):
+        model(image)
+    return counter.get_counts()
+
+
+def test_weights_are_read_and_states_accessed_as_spikingjelly_counts(report, network, their_memory):
+    """Byte by byte. Beside these they count biases, which we do not add; and we count inputs,
+    outputs, and that every synaptic event reads and writes the state that it changes."""
+    model, _ = network
+    root = type(model).__name__
+    memory, checked = report.memory(), 0
+    for row in memory.rows:
+        theirs = their_memory[f"{root}.{row.path}"]
+        assert row.weights.bytes == theirs["weight_read_bytes"], row.name
+        if row.kind == "neuron":
+            states = theirs["neuron_state_read_bytes"], theirs["neuron_state_write_bytes"]
+            assert (4 * row.states.reads, 4 * row.states.writes) == states, row.name
+        checked += 1
+    assert checked > 40
+    whole = their_memory["Global"]
+    assert sum(row.weights.bytes for row in memory.rows) == whole["weight_read_bytes"]
+    assert whole["bias_read_bytes"] == 4 * 2 * 1000  # of the classifier, in both streams
+    events = 2 * 4 * report.totals.ac_events
+    neurons = sum(row.states.bytes for row in memory.rows if row.kind == "neuron")
+    assert neurons == whole["neuron_state_read_bytes"] + whole["neuron_state_write_bytes"]
+    assert sum(row.states.bytes for row in memory.rows) == neurons + events
