@@ -177,7 +177,7 @@ def _findings(report: Report) -> Iterator[str]:
     if report.measured:
         yield _against_ann(report)
     elif (even := report.break_even_rate) is not None:
-        yield f"Break-even firing rate with the same network as an ANN: {_break_even(even)}"
+        yield f"Break-even firing rate with the same network as an ANN: {break_even_in_words(even)}"
 
 
 def _priced(report: Report, ac: str, spikes: int) -> str:
@@ -208,10 +208,10 @@ def _against_ann(report: Report) -> str:
     even, measured = report.break_even_rate, report.mean_rate
     if even is None or measured is None:
         return words
-    return f"{words}; break-even firing rate: {_break_even(even)}, measured: {measured:.3f}"
+    return f"{words}; break-even firing rate: {break_even_in_words(even)}, measured: {measured:.3f}"
 
 
-def _break_even(rate: float) -> str:
+def break_even_in_words(rate: float) -> str:
     """The mean firing rate below which the SNN needs less than the ANN."""
     if rate <= 0:
         return "none, it needs more at any rate"

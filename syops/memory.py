@@ -28,15 +28,17 @@ values need not leave the register in which they are made.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from syops.errors import SyopsTypeError, SyopsValueError
+from syops.layers import break_even_in_words
 from syops.ledger import SYNAPTIC, row_names
 from syops.pricing import millijoules
 from syops.tables import Column, Table, Tabular, Value
@@ -167,7 +169,7 @@ class MemoryRow:
         return None if None in known else sum(known)  # type: ignore[arg-type]
 
 
-_COLUMNS = (
+COLUMNS = (
     Column("name", "layer"),
     Column("kind", "kind"),
     Column("signal", "signal", "signal"),
@@ -180,6 +182,8 @@ _COLUMNS = (
     Column("ec_min", "EC min", "energy"),
     Column("ec_max", "EC max", "energy"),
 )
+"""All that can be told of a row; accesses are reads and writes together."""
+
 _MEASURED = ("name", "signal", "weights", "inputs", "states", "outputs", "bytes", "energy")
 _POSSIBLE = ("name", "kind", "signal", "ec_min", "ec_max")
 
@@ -248,7 +252,7 @@ class Memory(Tabular):
 
     def table(
         self,
-        columns: str | Iterable[str] | None = None,
+        columns: str | Sequence[str] | None = None,
         sort: str | None = None,
         top: int | None = None,
         units: str | Iterable[str] = "auto",
@@ -258,19 +262,34 @@ class Memory(Tabular):
         The arguments are those of `syops.tables.Table.arranged`.
         """
         measured = self.report.measured
-        columns = (_MEASURED if measured else _POSSIBLE) if columns is None else columns
-        chosen = columns if isinstance(columns, str) else list(columns)
+        if columns is None:
+            columns = _MEASURED if measured else _POSSIBLE
+        if top is not None and sort is None:
+            sort = "energy" if measured else "ec_max"
         sums = [_sum(getattr(row, what).count for row in self.rows) for what in _BUFFERS]
         total = ("total", "", "", *sums, self.bytes, self.energy_mj, *self.ec_mj)
         table = Table(
-            _COLUMNS,
+            COLUMNS,
             tuple(map(_values, self.rows)),
             total,
             f"{self.report.model}: memory accesses{'' if measured else ', without data'}",
             tuple(self._findings()),
             self.notes,
         )
-        return table.arranged(chosen, sort, top, units)
+        return table.arranged(columns, sort, top, units)
+
+    def to_json(self) -> str:
+        """Everything as JSON, for other programs; figures are per sample."""
+        names = ("bytes", "energy_mj", "ec_mj", "total_mj", "energy_ratio", "break_even_rate")
+        content = {
+            "model": self.report.model,
+            "measured": self.report.measured,
+            "memory_model": asdict(self.model),
+            "per_sample": {name: getattr(self, name) for name in names},
+            "notes": self.notes,
+            "rows": [asdict(row) for row in self.rows],
+        }
+        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
 
     def _findings(self) -> Iterator[str]:
         low, high = map(joules, self.ec_mj)
@@ -282,7 +301,9 @@ class Memory(Tabular):
             )
         yield f"Memory at firing rates from 0 to 1: {low} to {high}"
         if self.energy_ratio is not None:
-            yield f"With memory, E(SNN)/E(ANN) = {self.energy_ratio:.3g}"
+            yield f"E(SNN)/E(ANN) with memory: {self.energy_ratio:.3g}"
+        if self.break_even_rate is not None:
+            yield f"Break-even firing rate with memory: {break_even_in_words(self.break_even_rate)}"
 
 
 _BUFFERS = ("weights", "inputs", "states", "outputs")

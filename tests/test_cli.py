@@ -301,6 +301,26 @@ def test_options_of_the_count_reach_it(report, trained):
     assert report(*trained, "--time-steps", 7).time_steps == 7
 
 
+def test_memory_is_told_in_every_format(syops, trained):
+    """2 x 2 weights of the stem and inputs; 1.5 spikes a sample, each to five neurons."""
+    status, out, _ = syops("run", *trained, "--memory")
+    assert status == 0
+    assert re.search(r"^hidden +analog +4 +2 +0 +2 +32 ", out, re.M)
+    assert re.search(r"^out +binary +7.50 +3 +15 +0 +102 ", out, re.M)
+    assert "Break-even firing rate with memory" in out
+    for form, words in [
+        ("csv", "out,linear,binary,7.5,3.0,15.0,0.0,102.0,"),
+        ("json", '"total_mj"'),
+        ("markdown", "| hidden "),
+        ("latex", "hidden"),
+        ("html", "<td"),
+    ]:
+        status, out, _ = syops("run", *trained, "--memory", "--format", form)
+        assert status == 0
+        assert words in out
+    assert syops("bounds", "fsnn_digits", "--memory", "--top", "2")[0] == 0
+
+
 @pytest.mark.parametrize("form", ["plain", "state_dict", "model", "safetensors"])
 def test_weights_of_every_form(report, form):
     np.save("x.npy", np.array([[1.0, 0.3]]))
@@ -550,6 +570,8 @@ def bad_files():
         (["run", "clinets:Net", "--energy", "cov=loihi"], ["'cov' matches no layer"]),
         (["run", "clinets:Net", "--energy", "a=loihi", "--energy", "a=odin"], ["one profile for"]),
         (["energy", "missing.toml"], ["missing.toml"]),
+        (["run", "clinets:Net", "--memory", "--depth", "1"], ["--depth", "--memory"]),
+        (["bounds", "clinets:Net", "--memory", "--columns", "rate"], ["'rate'", "weights"]),
         (["run", "clinets:Net", "--format", "xml"], ["--format", "xml"]),
         (["run", "clinets:Net", "--format", "json", "--depth", "1"], ["--depth", "json"]),
         (["run", "clinets:Net", "--format", "json", "--units", "G"], ["--units", "json"]),

@@ -16,14 +16,14 @@ from syops.cli.options import (
     FOLD_BN,
     GRADED,
     KEYWORDS,
+    MEMORY,
     MODEL,
     TIME_STEPS,
     Shape,
     signal_option,
 )
-from syops.cli.output import Display, display_options, note
+from syops.cli.output import Display, check_layers, display_options, note
 from syops.errors import SyopsValueError
-from syops.layers import COLUMNS as LAYERS
 from syops.models import list_models
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ ARRAYS = (".npy", ".npz", ".pt", ".pth")
 @FOLD_BN
 @ENERGY
 @GRADED
+@MEMORY
 @signal_option("auto")
 @click.option(
     "--ac", type=click.Choice(["rate", "events"]), default="rate",
@@ -84,6 +85,7 @@ def run(
     batch_size: int | None,
     batch_dim: int,
     seed: int,
+    memory: bool,
     display: Display,
     **counting: Any,
 ) -> None:
@@ -92,7 +94,7 @@ def run(
     MODEL is a bundled network (see 'syops models') or package.module:callable, a function or
     class, in the current directory or installed, that builds a torch.nn.Module.
     """
-    display.check(LAYERS)
+    check_layers(display, memory)
 
     import torch
 
@@ -123,7 +125,8 @@ def run(
             "weights itself"
         )
     report = get_model_syops(network, batches, batch_dim=batch_dim, **counting)
-    display.show(named(report, model))
+    report = named(report, model)
+    display.show(report.memory() if memory else report)
 
 
 def _read_input(

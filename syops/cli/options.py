@@ -77,6 +77,11 @@ ENERGY = click.option(
     "PATTERN=PROFILE is for the layers or the dtype of weights that match, such as "
     "layer1.*=horowitz45-int8. Repeatable; the first match counts.",
 )  # fmt: skip
+MEMORY = click.option(
+    "--memory", is_flag=True,
+    help="Tell what is read from and written to memory instead of the operations, and what that "
+    "costs beside them (SRAM at 45 nm).",
+)  # fmt: skip
 GRADED = click.option(
     "--graded", type=click.Choice(["mac", "ac"]), default="mac",
     help="Count an integer that is no spike as a MAC, or as so many ACs as its magnitude.",

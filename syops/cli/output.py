@@ -20,6 +20,7 @@ from syops.files import check_writable, write_text
 if TYPE_CHECKING:
     from syops.comparison import Comparison
     from syops.difference import LayerComparison
+    from syops.memory import Memory
     from syops.report import Report
     from syops.tables import Column, Table
 
@@ -67,7 +68,7 @@ class Display:
         if self.output is not None:
             check_writable(self.output)
 
-    def show(self, result: Report | Comparison | LayerComparison) -> None:
+    def show(self, result: Report | Memory | Comparison | LayerComparison) -> None:
         """Print or write it."""
         write = {
             "markdown": result.to_markdown,
@@ -82,6 +83,16 @@ class Display:
             show(result.table(**self.arrangement), self.output)
         else:
             emit(write[self.style](**self.arrangement), self.output)
+
+
+def check_layers(display: Display, memory: bool) -> None:
+    """Find out before the count whether its layers, or their memory, can be shown so."""
+    from syops.layers import COLUMNS as OPERATIONS
+    from syops.memory import COLUMNS as ACCESSES
+
+    if memory and display.depth is not None:
+        raise click.UsageError("--depth does not apply to --memory, which tells every layer")
+    display.check(ACCESSES if memory else OPERATIONS)
 
 
 FORMAT = click.option(
@@ -110,7 +121,7 @@ def display_options(*more: Decorator) -> Decorator:
     return decorate
 
 
-def _page(result: Report | Comparison | LayerComparison) -> str:
+def _page(result: Report | Memory | Comparison | LayerComparison) -> str:
     from syops.comparison import Comparison
     from syops.html import to_comparison_page, to_page, to_table_page
     from syops.report import Report

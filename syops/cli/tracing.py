@@ -15,15 +15,15 @@ from syops.cli.options import (
     FOLD_BN,
     GRADED,
     KEYWORDS,
+    MEMORY,
     MODEL,
     OUTPUT,
     SHAPE,
     TIME_STEPS,
     signal_option,
 )
-from syops.cli.output import Display, display_options, emit
+from syops.cli.output import Display, check_layers, display_options, emit
 from syops.files import check_writable
-from syops.layers import COLUMNS as LAYERS
 
 
 @click.command()
@@ -36,11 +36,13 @@ from syops.layers import COLUMNS as LAYERS
 @FOLD_BN
 @ENERGY
 @GRADED
+@MEMORY
 @display_options(DEPTH)
 def bounds(
     model: str,
     keywords: tuple[tuple[str, Any], ...],
     shape: tuple[int, ...] | None,
+    memory: bool,
     display: Display,
     **counting: Any,
 ) -> None:
@@ -49,12 +51,13 @@ def bounds(
     Needs no data and no weights. MODEL is a bundled network (see 'syops models') or
     package.module:callable, a function or class that builds a torch.nn.Module.
     """
-    display.check(LAYERS)
+    check_layers(display, memory)
     from syops.api import get_model_bounds
 
     network = structure(model, keywords)
     report = get_model_bounds(network, sizes(model, keywords, shape), **counting)
-    display.show(named(report, model))
+    report = named(report, model)
+    display.show(report.memory() if memory else report)
 
 
 @click.command()
