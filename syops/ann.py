@@ -14,10 +14,10 @@ from torch.utils._pytree import tree_map
 from syops import shadow
 from syops.charging import call_site, neuron_row, row_of
 from syops.errors import first_line
-from syops.frameworks import Lending, NeuronSignal
+from syops.frameworks import NeuronSignal, reset
 from syops.ledger import Drive, Ledger, Row
 from syops.rules import Call, Cost, Normalisation, Product, Tally, find
-from syops.rules.base import tensors_in
+from syops.rules.base import free, tensors_in
 from syops.signals import ANALOG, LEARNED, Atoms, Evidence, Signal
 from syops.tensors import storage_of
 
@@ -59,11 +59,12 @@ class AnnCounts:
         return None if self._ledger is None else self._ledger.rows
 
     def prepare(self, shapes: Shapes) -> None:
-        """Copy the model, its states being fresh, if a batch of new shapes will need it."""
+        """Copy the model before it runs, if a batch of new shapes will need the copy."""
         if self._ledger is None or _key(shapes) in self._by_shape:
             return
         try:
-            self._shadow = shadow.shadow(self._model, self._neurons)
+            self._shadow = shadow.shadow(self._model, self._neurons).eval()
+            reset(self._shadow)
         except Exception as error:  # whatever an attribute raises that cannot be copied
             self._give_up(f"the model cannot be copied: {first_line(error)}")
 
@@ -121,7 +122,7 @@ def one_step(
     (with ``batch_dim=1``). Normalisations cost what they did in the SNN: nothing if folded.
 
     Args:
-        copy: a shadow of the network.
+        copy: a shadow of the network, in eval mode, its neurons reset.
         args, kwargs: what it was called with, on ``meta``.
         steps: T.
         batch_dim: of the first tensor.
@@ -146,11 +147,9 @@ def one_step(
             torch.inference_mode(False),
             torch.no_grad(),
             torch.random.fork_rng(devices=()),
-            Lending(copy) as lending,
+            _DenseCount(copy, folded) as count,
         ):
-            lending.renew()
-            with _DenseCount(copy, folded) as count:
-                copy(*args, **kwargs)
+            copy(*args, **kwargs)
     except Exception as error:  # a model may do anything that is impossible without values
         return (), f"one step could not be traced: {first_line(error)}"
     return tuple(count.rows), ""
@@ -212,12 +211,9 @@ class _DenseCount(TorchDispatchMode):
         out = shadow.call(func, args, kwargs)
         operands = tensors_in((*args, *kwargs.values()))
         learned = [storage_of(tensor) in self._weights for tensor in operands]
-        for tensor in tensors_in((out,)):
-            if operands and all(learned):
-                self._weights.setdefault(storage_of(tensor), ("", tensor))
-            else:  # a buffer that was written into is a state
-                self._weights.pop(storage_of(tensor), None)
-        if rule is not None:
+        if any(learned):
+            self._follow_weights(func, all(learned), out)
+        if rule is not None and rule.cost is not free:
             signals: dict[int, Signal] = {
                 id(tensor): LEARNED if is_weight else ANALOG
                 for tensor, is_weight in zip(operands, learned, strict=True)
@@ -226,6 +222,14 @@ class _DenseCount(TorchDispatchMode):
             for cost in rule.cost(call):
                 self._add(cost, out)
         return out
+
+    def _follow_weights(self, func: Any, alone: bool, out: Any) -> None:
+        """What is made of weights alone are weights; a buffer that is written into is a state."""
+        for tensor in tensors_in((out,)):
+            if alone:
+                self._weights.setdefault(storage_of(tensor), ("", tensor))
+            elif func._schema.is_mutable:
+                self._weights.pop(storage_of(tensor), None)
 
     def _name(self, tensor: Tensor) -> str:
         """The parameter that a tensor is, or is all of, moved."""

@@ -138,9 +138,19 @@ class _Found:
         for name, value in self.changeable.items():
             attributes[name] = _copied(value, copies)
         attributes["training"] = False
-        reset = getattr(self._module, "reset", None)
-        if "_memories" in attributes and callable(reset):
-            reset()
+        _reset(self._module)
+
+
+def reset(model: nn.Module) -> None:
+    """Reset the neurons that are known how to be reset."""
+    for module in model.modules():
+        _reset(module)
+
+
+def _reset(module: nn.Module) -> None:
+    own = getattr(module, "reset", None)
+    if "_memories" in vars(module) and callable(own):
+        own()
 
 
 @cache

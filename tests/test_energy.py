@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import FrozenInstanceError, replace
 from fractions import Fraction
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,6 +200,14 @@ def test_which_of_several_profiles_is_meant(mine):
         get_energy_model(mine)
     with pytest.raises(SyopsLookupError, match=r"'chop'; did you mean 'chip'\? profiles in .*edge"):
         get_energy_model(f"{mine}:chop")
+
+
+def test_the_file_of_the_readme(tmp_path):
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    path = tmp_path / "my.toml"
+    path.write_text(readme.partition("```toml\n")[2].partition("```")[0])
+    chip = get_energy_model(path)
+    assert (chip.e_ac_pj, chip.e_mac_pj, chip.e_neuron_pj) == (23.6, None, 81)
 
 
 @pytest.mark.parametrize(
