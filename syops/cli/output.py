@@ -124,6 +124,7 @@ def display_options(*more: Decorator) -> Decorator:
 def _page(result: Report | Memory | Comparison | LayerComparison) -> str:
     from syops.comparison import Comparison
     from syops.html import to_comparison_page, to_page, to_table_page
+    from syops.memory import Memory
     from syops.report import Report
 
     args = click.get_current_context().obj
@@ -132,7 +133,8 @@ def _page(result: Report | Memory | Comparison | LayerComparison) -> str:
         return to_page(result, command)
     if isinstance(result, Comparison):
         return to_comparison_page(result, command)
-    return to_table_page(" and ".join(result.names), result.to_html(), command)
+    names = (result.report.model,) if isinstance(result, Memory) else result.names
+    return to_table_page(" and ".join(names), result.to_html(), command)
 
 
 def note(message: str) -> None:
