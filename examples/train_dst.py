@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 import os
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ def train(
             workers=workers,
             events=events,
             progress=sys.stderr.isatty(),
-            on_epoch=Reporter(folder),
+            on_epoch=Reporter(folder, stack),
         )
         deployed = detach_aap(network) if added else network
         accuracy = evaluate(deployed, test_set, recipe.batch_size, device, events)
@@ -140,18 +140,26 @@ def joined(stack: ExitStack, device: str) -> str:
 class Reporter:
     """Prints each epoch, and writes scalars for TensorBoard where that is installed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder = folder / "tensorboard"
+        self.stack = stack
+        self.writer: Any = None
 
     def __call__(self, epoch: Epoch) -> None:
-        shares = {f"accuracy/{stream}": share for stream, share in epoch.accuracy.items()}
         click.echo(f"epoch {epoch.epoch}: loss {epoch.loss:.4f}, {told(epoch.accuracy)}")
-        with suppress(ImportError):
-            from torch.utils.tensorboard import SummaryWriter
-
-            with SummaryWriter(self.folder) as writer:
-                for name, value in {"loss": epoch.loss, "lr": epoch.lr, **shares}.items():
-                    writer.add_scalar(name, value, epoch.epoch)
+        if self.writer is None:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                return
+            # What a run wrote beyond its last checkpoint is not shown once that run goes on.
+            self.writer = self.stack.enter_context(
+                SummaryWriter(self.folder, purge_step=epoch.epoch)
+            )
+        shares = {f"accuracy/{stream}": share for stream, share in epoch.accuracy.items()}
+        for name, value in {"loss": epoch.loss, "lr": epoch.lr, **shares}.items():
+            self.writer.add_scalar(name, value, epoch.epoch)
+        self.writer.flush()
 
 
 def told(accuracy: dict[str, float]) -> str:

@@ -1,4 +1,4 @@
-"""Dual-stream training: the loss, the transforms, the loop, checkpoints."""
+"""Dual-stream training: the loss, the loop, checkpoints, what the paper proves."""
 
 from __future__ import annotations
 
@@ -11,36 +11,25 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch.utils.data import TensorDataset
 
 from syops import create_model
 from syops.errors import (
     SyopsError,
     SyopsFileError,
-    SyopsLookupError,
     SyopsTypeError,
     SyopsValueError,
 )
 from syops.models import attach_aap, detach_aap, zero_init_residual
 from syops.models.parts import Streams, reset_neurons
 from syops.training import (
-    RECIPES,
     DivergedError,
-    Events,
     Recipe,
-    digit_events,
     digits,
     dst_loss,
     evaluate,
     fit,
-    get_data,
-    get_recipe,
-    integrate,
     probe_blocks,
-    random_temporal_delete,
-    saccade_events,
     seed_everything,
 )
 
@@ -83,141 +72,13 @@ def test_labels_out_of_range_are_refused(label):
         dst_loss(torch.randn(3, 10), torch.tensor([1, 2, label]))
 
 
-# Events
-
-
-def test_a_moving_edge_sends_events_of_both_polarities():
-    image = torch.zeros(12, 12)
-    image[4:8, 4:8] = 1
-    events = saccade_events(image)
-    assert torch.equal(events.t, events.t.sort().values)
-    assert set(events.p.tolist()) == {0, 1}
-    # Back at the start, every pixel has received as many events up as down, or one less.
-    net = torch.zeros(12, 12).index_put_((events.y, events.x), 2.0 * events.p - 1, accumulate=True)
-    assert net.abs().max() <= 1
-    assert not len(saccade_events(torch.zeros(5, 5)).t)
-
-
-def test_events_follow_the_model_of_the_pixel():
-    """Independent: one pixel at a time, one step at a time."""
-    from syops.training.events import _moved, saccade_path
-
-    image = torch.rand(6, 5, generator=torch.Generator().manual_seed(3))
-    seen = (0.1 + _moved(image, saccade_path(10, 2.0)).double()).log().tolist()
-    expected = []
-    for y in range(6):
-        for x in range(5):
-            level = seen[0][y][x]
-            for t in range(1, 11):
-                while abs(seen[t][y][x] - level) >= 0.4:
-                    up = seen[t][y][x] > level
-                    level += 0.4 if up else -0.4
-                    expected.append((t, x, y, int(up)))
-    found = saccade_events(image, steps=10)
-    assert sorted(expected) == sorted(zip(*(part.tolist() for part in found), strict=True))
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.integers(0, 60), st.integers(1, 9), st.sampled_from(["number", "time"]), st.integers())
-def test_integration_loses_no_event(n, T, by, seed):
-    generator = torch.Generator().manual_seed(seed % 2**31)
-
-    def some(high):
-        return torch.randint(high, (n,), generator=generator)
-
-    events = Events(some(40).sort().values, some(4), some(3), some(2))
-    frames = integrate(events, T, (3, 4), by)
-    assert frames.shape == (T, 2, 3, 4)
-    whole = torch.zeros(2, 3, 4)
-    for x, y, p in zip(events.x, events.y, events.p, strict=True):
-        whole[p, y, x] += 1
-    assert torch.equal(frames.sum(0), whole)
-    if by == "number" and n >= T:
-        assert frames.sum((1, 2, 3))[:-1].tolist() == [n // T] * (T - 1)
-
-
-def test_integration_refuses_what_does_not_fit():
-    events = saccade_events(torch.eye(8))
-    for arguments in ((0, (8, 8)), (2, (4, 8)), (2, (8, 4)), (2, (8, 8), "count")):
-        with pytest.raises(SyopsValueError):
-            integrate(events, *arguments)
-    for image in (torch.zeros(2, 3, 4), 2 * torch.ones(3, 3), torch.full((2, 2), torch.nan)):
-        with pytest.raises(SyopsValueError, match="image"):
-            saccade_events(image)
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.integers(1, 16), st.integers(-1, 18))
-def test_temporal_delete_keeps_the_order(T, kept):
-    frames = torch.arange(T).repeat_interleave(3).reshape(T, 3)
-    if not 1 <= kept <= T:
-        with pytest.raises(SyopsValueError, match="T_train"):
-            random_temporal_delete(frames, kept)
-        return
-    times = random_temporal_delete(frames, kept)[:, 0].tolist()
-    assert len(times) == kept
-    assert times == sorted(set(times))
-
-
-# Data and recipes
-
-
-def test_the_digits_are_split_evenly():
-    (x, y), (x_test, y_test) = digits()
-    assert (x.shape, x_test.shape) == ((1347, 1, 8, 8), (450, 1, 8, 8))
-    assert 0 == x.min() < x.max() == 1
-    assert y_test.bincount().min() >= 43
-    both = {row.numpy().tobytes() for row in x} & {row.numpy().tobytes() for row in x_test}
-    assert not both
-    again = digits()
-    assert torch.equal(again[1][0], x_test)
-
-
-def test_recorded_digits_are_frames_of_equally_many_events():
-    (x, y), _ = digit_events(4)
-    assert x.shape == (1347, 4, 2, 16, 16)
-    counts = x.sum((2, 3, 4))
-    assert torch.equal(counts[:, 0], counts[:, 2])
-    assert torch.equal(y, digits()[0][1])
-
-
-def test_recipes_are_those_of_table_5():
-    table = {name: (r.epochs, r.lr, r.batch_size, r.T) for name, r in RECIPES.items()}
-    assert table["imagenet"] == (320, 0.1, 128, 4)
-    assert table["dvsgesture"] == (192, 0.005, 16, 16)
-    assert table["cifar10dvs"] == (64, 0.01, 16, 16)
-    assert table["cifar100"] == (310, 5e-4, 128, 4)
-    assert RECIPES["dvsgesture"].T_train == 12
-    optimizer = RECIPES["dvsgesture"].make_optimizer(torch.nn.Linear(1, 1))
-    schedule = RECIPES["dvsgesture"].make_schedule(optimizer)
-    rates = []
-    for _ in range(192):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    assert rates == pytest.approx([0.005] * 64 + [0.0005] * 64 + [0.00005] * 64)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [{"T_train": 17}, {"epochs": 0}, {"lr": 0.0}, {"schedule": "linear"}, {"optimizer": "adam"},
-     {"clip": -1.0}, {"batch_size": 0}],
-)  # fmt: skip
-def test_recipes_refuse_what_cannot_be(wrong):
-    with pytest.raises(SyopsValueError, match=next(iter(wrong))):
-        dataclasses.replace(RECIPES["dvsgesture"], **wrong)
-
-
-def test_unknown_names_and_missing_folders(tmp_path):
-    with pytest.raises(SyopsLookupError, match="did you mean 'imagenet'"):
-        get_recipe("imagnet")
-    with pytest.raises(SyopsLookupError, match="digits"):
-        get_data("mnist", 4)
-    for name in ("imagenet", "dvsgesture", "cifar10dvs", "cifar100"):
-        with pytest.raises(SyopsFileError, match="--data"):
-            get_data(name, 4)
-        with pytest.raises(SyopsFileError, match="does not exist"):
-            get_data(name, 4, tmp_path / "none")
+def test_the_counter_does_not_need_training():
+    program = (
+        "import sys, syops.api, syops.cli, syops.models, syops.demo.measure;"
+        "print([name for name in sys.modules if name.startswith('syops.training')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
 
 
 # The loop
@@ -310,6 +171,8 @@ def test_bad_data_is_refused():
     train, test = some_digits()
     with pytest.raises(SyopsValueError, match="training set is empty"):
         fit(small(), TensorDataset(torch.zeros(0, 1, 8, 8)), test, QUICK, name="x")
+    with pytest.raises(SyopsValueError, match="T_train=1.*these are images"):
+        fit(small(), train, test, dataclasses.replace(QUICK, T_train=1), name="x")
     wrong = TensorDataset(train.tensors[0], train.tensors[1] + 5)
     with pytest.raises(SyopsValueError, match="classes 0 to 9"):
         fit(small(), wrong, test, QUICK, name="x")
@@ -354,6 +217,24 @@ def test_with_identity_mapping_the_gradient_of_the_aap_is_one(g):
         assert torch.equal(start, end)
         (gradient,) = torch.autograd.grad(end.sum(), start, retain_graph=True)
         assert torch.equal(gradient, torch.ones_like(start))
+
+
+def test_the_gradient_of_the_aap_is_one_whatever_the_spikes_do():
+    """With AND, whose blocks are silent then: the AAP does not go through g."""
+    model = create_model("dsnn_digits", blocks=12, channels=4, g="AND")
+    kept = []
+    for block in (model.layer1[0], model.layer1[5]):
+        block.register_forward_hook(lambda m, args, out: kept.append(out))
+    model(digits()[1][0][:8])
+    assert kept[0].spike.any()
+    assert not torch.equal(kept[0].accumulated, kept[1].accumulated)  # no identity mapping
+    zero_init_residual(model)
+    kept.clear()
+    model(digits()[1][0][:8])
+    start, end = (out.accumulated for out in kept)
+    assert not kept[1].spike.any()
+    (gradient,) = torch.autograd.grad(end.sum(), start)
+    assert torch.equal(gradient, torch.ones_like(start))
 
 
 def test_the_gradient_of_spiking_neurons_is_a_product_of_surrogates():
@@ -429,6 +310,24 @@ def test_probes_are_the_rates_and_gradients_of_the_blocks(residual):
             assert probe.rate_s == pytest.approx(float((s != 0).double().mean()))
 
 
+def test_probes_in_a_test_normalise_as_in_a_test():
+    (x, y), _ = digits()
+    model = small("fsnn_digits")
+    model.train()
+    for _ in range(3):
+        model(x[:64])  # running statistics of its own
+    rates = []
+    hook = model.layer2[0].register_forward_hook(lambda m, args, out: rates.append(out.spike))
+    with torch.no_grad():
+        model.eval()(x[:16])
+    hook.remove()
+    model.train()
+    found = {training: probe_blocks(model, x[:16], y[:16], training=training)[-1].rate_o
+             for training in (True, False)}  # fmt: skip
+    assert model.training
+    assert found[False] == float(rates[0].double().mean()) != found[True]
+
+
 def test_only_residual_networks_have_blocks():
     with pytest.raises(SyopsTypeError, match="no residual blocks"):
         probe_blocks(torch.nn.Linear(3, 3), torch.zeros(1, 3), torch.zeros(1).long())
@@ -482,3 +381,23 @@ def test_the_command_refuses_in_one_line(tmp_path, args, message):
     assert (status, out, len(errors)) == (2, "", 1), errors
     assert message in errors[0]
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.once
+def test_two_processes_train_one_network(tmp_path):
+    script = Path(__file__).parent.parent / "examples" / "train_dst.py"
+    small = ("--set", "blocks=1", "--set", "channels=2", "--recipe", "T=1", "--recipe", "epochs=1")
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+        *("--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"),
+        *(script, "--dataset", "digits", "--model", "fsnn_digits", "--folder", tmp_path / "two"),
+        *("--device", "cpu", *small),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    steps = json.loads((tmp_path / "two" / "history.json").read_text())["epochs"][0]["losses"]
+    assert len(steps) == -(-1347 // 2 // 16)  # each has half of the data, 16 of 32 at a time
+    weights = tmp_path / "two" / "weights.safetensors"
+    model = create_model("fsnn_digits", blocks=1, channels=2, T=1, weights=weights)
+    share = evaluate(model, TensorDataset(*digits()[1]))["spike"]
+    assert done.stdout.count(f"weights.safetensors: spike {share:.2%}") == 1

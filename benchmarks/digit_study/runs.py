@@ -113,14 +113,14 @@ FULL = Scale(
     images=Size(8, 16, 12),
     events=Size(4, 8, 8),
     depths=(4, 8, 16, 32),
-    deep=Size(8, 8, 12),
+    deep=Size(8, 8, 8),
     starts=(True, False),
     initial=24,
 )
 FAST = Scale(
     seeds=1,
     images=Size(4, 8, 4),
-    events=Size(2, 4, 2),
+    events=Size(2, 4, 1),
     depths=(4, 16),
     deep=Size(4, 8, 4),
     starts=(True,),

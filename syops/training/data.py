@@ -111,7 +111,8 @@ def _cifar100(T: int, root: Path | None) -> Pair:
 
 def _frames(module: str, class_name: str, T: int, folder: Path, **split: Any) -> Dataset[Any]:
     """A data set of spikingjelly, in T frames of equally many events."""
-    dataset = getattr(_needed(module, class_name, "spikingjelly and torchvision"), class_name)
+    needed = f"{module}, which needs torchvision and torchaudio,"
+    dataset = getattr(_needed(module, class_name, needed), class_name)
     to_tensor = partial(torch.as_tensor, dtype=torch.float32)
     made: Dataset[Any] = dataset(
         folder, data_type="frame", frames_number=T, split_by="number", transform=to_tensor, **split

@@ -107,12 +107,16 @@ def fit(
         SyopsFileError: ``folder`` holds a checkpoint and ``resume`` is not set, or it is and there
             is none that can be read.
         SyopsValueError: an empty data set, labels that are no classes, T_train above the frames
-            of a sample, a checkpoint of another network, recipe or seed.
+            of a sample or without any, a checkpoint of another network, recipe or seed.
         DivergedError: the loss became NaN or infinite.
     """
     for what, data in (("training", train), ("test", test)):
         if not len(data):  # type: ignore[arg-type]
             raise SyopsValueError(f"the {what} set is empty")
+    if recipe.T_train is not None and not events:
+        raise SyopsValueError(
+            f"T_train={recipe.T_train}: only frames of events can be deleted, and these are images"
+        )
     device = torch.device(device)
     model.to(device)
     optimizer = recipe.make_optimizer(model)
