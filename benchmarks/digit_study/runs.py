@@ -111,7 +111,7 @@ class Scale:
 FULL = Scale(
     seeds=3,
     images=Size(8, 16, 12),
-    events=Size(4, 8, 8),
+    events=Size(4, 8, 10),
     depths=(4, 8, 16, 32),
     deep=Size(8, 8, 8),
     starts=(True, False),

@@ -61,18 +61,14 @@ def saccade_events(
     if steps < 1 or not threshold > 0:
         raise SyopsValueError(f"expected steps >= 1, threshold > 0; got {steps}, {threshold}")
     seen = torch.log(0.1 + _moved(image.float(), saccade_path(steps, reach)))
-    level, found = seen[0].clone(), []
-    for time in range(1, steps + 1):
-        crossed = ((seen[time] - level) / threshold).trunc()
+    level, found = seen[0].clone(), torch.zeros(steps, 2, *image.shape)
+    for now, counts in zip(seen[1:], found, strict=True):
+        crossed = ((now - level) / threshold).trunc()
         level += crossed * threshold
-        for polarity, count in ((1, crossed.clamp(min=0)), (0, (-crossed).clamp(min=0))):
-            y, x = count.nonzero(as_tuple=True)
-            times = count[y, x].long()
-            y, x = y.repeat_interleave(times), x.repeat_interleave(times)
-            found.append(
-                torch.stack([torch.full_like(x, time), x, y, torch.full_like(x, polarity)])
-            )
-    return Events(*torch.cat(found, 1))
+        counts[0], counts[1] = crossed.clamp(min=0), (-crossed).clamp(min=0)
+    time, shrank, y, x = found.nonzero(as_tuple=True)
+    times = found[time, shrank, y, x].long()
+    return Events(*(part.repeat_interleave(times) for part in (time + 1, x, y, 1 - shrank)))
 
 
 def _moved(image: Tensor, path: Tensor) -> Tensor:

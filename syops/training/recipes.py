@@ -86,7 +86,7 @@ RECIPES: dict[str, Recipe] = {
         epochs=310, lr=5e-4, batch_size=128, T=4, period=310, optimizer="adamw", weight_decay=0.06
     ),
     "digits": Recipe(epochs=12, lr=0.2, batch_size=32, T=4, clip=5.0),
-    "digit-events": Recipe(epochs=8, lr=0.2, batch_size=32, T=4, clip=5.0),
+    "digit-events": Recipe(epochs=10, lr=0.2, batch_size=16, T=4, clip=5.0),
 }
 
 
