@@ -1,6 +1,6 @@
 """Count a spiking network written in plain torch, with its own time loop, over a data loader.
 
-    python examples/your_own_network.py
+python examples/your_own_network.py
 """
 
 import torch

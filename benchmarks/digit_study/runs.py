@@ -119,12 +119,12 @@ FULL = Scale(
 )
 FAST = Scale(
     seeds=1,
-    images=Size(4, 8, 4),
+    images=Size(4, 8, 2),
     events=Size(2, 4, 1),
-    depths=(4, 16),
+    depths=(4, 12),
     deep=Size(4, 8, 4),
     starts=(True,),
-    initial=16,
+    initial=12,
 )
 
 
