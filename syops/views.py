@@ -175,9 +175,21 @@ class View:
     @cached_property
     def lines(self) -> tuple[Line, ...]:
         """The top-level modules."""
-        nodes = layer_tree(self.layers)
-        scale = max((self._energy(node.layer) for node in nodes), default=0) or 1
-        return tuple(self._line(node, 1, scale) for node in nodes)
+        return tuple(self._line(node, 1) for node in self._nodes)
+
+    @cached_property
+    def _nodes(self) -> Sequence[Node]:
+        return layer_tree(self.layers)
+
+    @cached_property
+    def _largest(self) -> float:
+        """The energy of the largest top-level module, or 1 where there is none."""
+        return max((self._energy(node.layer) for node in self._nodes), default=0) or 1
+
+    @property
+    def zoom(self) -> float:
+        """How much longer bars may be where there are layers alone."""
+        return self._largest / (max(map(self._energy, self.layers), default=0) or self._largest)
 
     @property
     def closed(self) -> bool:
@@ -192,7 +204,8 @@ class View:
     def _energy(self, layer: Layer) -> float:
         return (layer.energy_mj or 0) if self.report.measured else layer.ec_mj[1]
 
-    def _line(self, node: Node, level: int, scale: float) -> Line:
+    def _line(self, node: Node, level: int) -> Line:
+        scale = self._largest
         layer = node.layer
         low, high = layer.ec_mj
         if not self.report.measured:
@@ -209,7 +222,7 @@ class View:
             row.rows[0],
             _bar(a=layer.rate or 0),
             bar,
-            tuple(self._line(child, level + 1, scale) for child in node.children),
+            tuple(self._line(child, level + 1) for child in node.children),
         )
 
     # What else there is to know

@@ -478,6 +478,17 @@ def test_many_layers_start_folded_and_are_found(visit):
 
 
 @in_chromium
+def test_bars_of_layers_alone_are_as_long_as_they_can_be(visit):
+    report = replace(NET, rows=(*NET.rows[3:], spiking("block.c", 32_000_000, 0.5)))
+    page = visit(to_page(report))  # 5, 1, 1 and 8 µJ, in one module of 15 µJ
+    bars = page.locator(".layers tbody tr[data-name='block.c'] td:nth-last-child(2) .bar i")
+    share = "([bar]) => bar.offsetWidth / bar.parentElement.offsetWidth"
+    assert bars.evaluate_all(share) == pytest.approx(8 / 15, rel=0.05)
+    page.get_by_label("by module").uncheck()
+    assert bars.evaluate_all(share) == pytest.approx(1, rel=0.05)
+
+
+@in_chromium
 def test_without_scripts_everything_is_there(visit):
     page = visit(to_page(NET), java_script_enabled=False)
     assert rows_of(page) == ["stem", "block", "a.conv", "b", "conv", "proj"]

@@ -59,7 +59,6 @@ for (const box of document.querySelectorAll(".layers")) {
       if (node.children.length) row.setAttribute("aria-expanded", node.open || words.length > 0);
     }
     body.append(...order.map(node => node.row));
-    table.classList.toggle("flat", !tree);
     box.classList.toggle("flat", !tree);
     output.textContent = words.length ? `${found.size} of ${leaves.length} layers` : `${leaves.length} layers`;
     headings.forEach((heading, i) => {
