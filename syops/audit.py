@@ -103,7 +103,7 @@ class Lack:
     where: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audit:
     """What `check_full_spike` returns.
 
@@ -144,6 +144,10 @@ class Audit:
         from syops.render import render_audit
 
         return render_audit(self)
+
+    def __repr__(self) -> str:
+        """A prompt shows it in words."""
+        return str(self)
 
 
 def make_audit(

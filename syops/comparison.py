@@ -65,7 +65,7 @@ class ComparisonRow:
     unpriced: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison(Tabular):
     """What `compare` returns.
 
@@ -180,9 +180,6 @@ class Comparison(Tabular):
         from syops.html import to_comparison_page
 
         write_text(Path(path), to_comparison_page(self, command))
-
-    def _repr_html_(self) -> str:
-        return self.to_html()
 
     @property
     def _units(self) -> Units:

@@ -31,7 +31,7 @@ class LayerPair:
         return layer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LayerComparison(Tabular):
     """What `Comparison.layers` returns.
 
@@ -92,9 +92,6 @@ class LayerComparison(Tabular):
             "notes": unlike(self.names, self.reports),
         }
         return json.dumps(content, indent=1, ensure_ascii=False)
-
-    def _repr_html_(self) -> str:
-        return self.to_html()
 
     @property
     def _whole(self) -> Table:

@@ -188,7 +188,7 @@ _MEASURED = ("name", "signal", "weights", "inputs", "states", "outputs", "bytes"
 _POSSIBLE = ("name", "kind", "signal", "ec_min", "ec_max")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Memory(Tabular):
     """What `syops.report.Report.memory` returns.
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from syops.memory import Memory, MemoryModel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report(Tabular):
     """What `get_model_syops` and `get_model_bounds` return.
 

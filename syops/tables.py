@@ -64,7 +64,7 @@ class Column:
         return value / size if size >= 1 else value * round(1 / size)  # 0.69 mJ is 690 µJ
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """Columns, and rows of raw values.
 
@@ -134,6 +134,20 @@ class Table:
 
         headings, *rows = csv_rows(self)
         return pd.DataFrame(rows, columns=headings)
+
+    def __str__(self) -> str:
+        from syops.formats import to_text
+
+        return to_text(self)
+
+    def __repr__(self) -> str:
+        """A prompt shows the table."""
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        from syops.formats import to_html
+
+        return to_html(self)
 
     def _in_units(self, units: str | Iterable[str]) -> Table:
         chosen = read_units(units)
@@ -222,6 +236,11 @@ class Tabular:
         return to_html(self.table(**arrangement))
 
     def __str__(self) -> str:
-        from syops.formats import to_text
+        return str(self.table())
 
-        return to_text(self.table())
+    def __repr__(self) -> str:
+        """A prompt shows the table."""
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()

@@ -81,6 +81,13 @@ def cells(text):
     return [line.split("  ") for line in text.splitlines()]
 
 
+@pytest.mark.parametrize("shown_", [FIXED, MIXED, compare([FIXED, SMALL]).layers()])
+def test_a_prompt_and_a_notebook_show_the_table(shown_):
+    table = shown_.table()
+    assert repr(shown_) == repr(table) == to_text(table)
+    assert table._repr_html_() == to_html(table)
+
+
 def test_values_in_words():
     names = [
         [cell.strip() for cell in line.split("|")[1:-1]] for line in to_markdown(TABLE).splitlines()

@@ -89,7 +89,7 @@ def rows_of(text):
 
 
 def test_the_table_reads_as_it_should():
-    assert str(REPORT) == TABLE
+    assert str(REPORT) == repr(REPORT) == TABLE
 
 
 def test_a_depth_adds_up_what_lies_below_it():
