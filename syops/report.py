@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +77,11 @@ class Report(Tabular):
 
     def __post_init__(self) -> None:
         accuracy = self.accuracy
-        if accuracy is not None and not 0 <= accuracy <= 1:
+        if accuracy is None:
+            return
+        if not (isinstance(accuracy, Real) and 0 <= accuracy <= 1):
             raise SyopsValueError(f"accuracy must be a share between 0 and 1, got {accuracy!r}")
+        object.__setattr__(self, "accuracy", float(accuracy))
 
     # Headline figures, per sample
 

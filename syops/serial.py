@@ -81,7 +81,7 @@ def from_json(text: str, where: str = "") -> Report:
     name = where or "this"
     try:
         content = json.loads(text, parse_constant=_no_number)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SyopsValueError(f"{name} is not a syops report, or was cut off: {error}") from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema is None:
@@ -157,30 +157,30 @@ class _Fields:
     def text(self, key: str, known: Collection[str] = ()) -> str:
         value = self.get(key)
         if not isinstance(value, str):
-            self._refuse(key, "text")
+            self.refuse(key, "text")
         if known and value not in known:
-            self._refuse(key, f"one of {', '.join(known)}")
+            self.refuse(key, f"one of {', '.join(known)}")
         return value
 
     def truth(self, key: str) -> bool:
         value = self.get(key)
-        return value if isinstance(value, bool) else self._refuse(key, "true or false")
+        return value if isinstance(value, bool) else self.refuse(key, "true or false")
 
     def count(self, key: str, least: int = 0) -> int:
         value = self.get(key)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            self._refuse(key, f"an integer, at least {least}")
+            self.refuse(key, f"an integer, at least {least}")
         return value
 
     def number(self, key: str) -> float:
         value = self.get(key)
         known = isinstance(value, int | float) and not isinstance(value, bool)
-        return value if known and math.isfinite(value) else self._refuse(key, "a finite number")
+        return value if known and math.isfinite(value) else self.refuse(key, "a finite number")
 
     def fraction(self, key: str) -> Fraction:
         value = self.get(key)
         if not isinstance(value, str) or not re.fullmatch(r"\d+(/0*[1-9]\d*)?", value):
-            self._refuse(key, "a fraction such as '3/8'")
+            self.refuse(key, "a fraction such as '3/8'")
         return Fraction(value)
 
     def optional(self, key: str, read: Callable[[_Fields, str], T]) -> T | None:
@@ -199,13 +199,13 @@ class _Fields:
     def values(self, key: str, kind: type[T], known: Collection[str] = ()) -> list[T]:
         items = self._items(key)
         if not all(type(item) is kind and (not known or item in known) for item in items):
-            self._refuse(key, f"a list of {' or '.join(known) or kind.__name__}")
+            self.refuse(key, f"a list of {' or '.join(known) or kind.__name__}")
         return items
 
     def mapping(self, key: str, kinds: tuple[type, ...]) -> dict[str, Any]:
         content = self.inner(key)._content
         if not all(type(value) in kinds for value in content.values()):
-            self._refuse(key, f"an object of {' or '.join(kind.__name__ for kind in kinds)}")
+            self.refuse(key, f"an object of {' or '.join(kind.__name__ for kind in kinds)}")
         return content
 
     def plain(self) -> dict[str, Any]:
@@ -213,12 +213,12 @@ class _Fields:
 
     def _items(self, key: str) -> list[Any]:
         value = self.get(key)
-        return value if isinstance(value, list) else self._refuse(key, "a list")
+        return value if isinstance(value, list) else self.refuse(key, "a list")
 
     def _named(self, key: str) -> str:
         return f"{self._place}.{key}" if self._place else key
 
-    def _refuse(self, key: str, wanted: str) -> NoReturn:
+    def refuse(self, key: str, wanted: str) -> NoReturn:
         raise SyopsValueError(f"{self._named(key)} must be {wanted}, got {self.get(key)!r:.60}")
 
 
@@ -265,6 +265,9 @@ def _row_to_json(row: Row) -> dict[str, Any]:
 
 def _row_from_json(content: _Fields) -> Row:
     since_2 = "dtype" in content.plain()
+    drives = content.each("drives", _drive_from_json)
+    if len(drives) > 2:
+        content.refuse("drives", "at most two operands")
     return Row(
         path=content.text("path"),
         kind=content.text("kind", KINDS),
@@ -273,7 +276,7 @@ def _row_from_json(content: _Fields) -> Row:
         calls=content.count("calls"),
         params=content.count("params"),
         dense=content.count("dense"),
-        drives=content.each("drives", _drive_from_json),
+        drives=drives,
         joint_ac=content.fraction("joint_ac"),
         joint_events=content.count("joint_events"),
         ac=content.count("ac"),

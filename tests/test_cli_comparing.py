@@ -135,6 +135,15 @@ def test_beyond_its_budget_with_all_reasons(syops):
     assert len(out.splitlines()) == 4
 
 
+def test_what_a_chip_cannot_run_is_said(syops, here):
+    FIXED.priced("loihi").save(here / "chip.json")
+    status, out, _ = syops("check", "chip.json", "--max-mac", "2G")
+    assert status == 0
+    warnings = [line for line in out.splitlines() if line.startswith("warning loihi processes")]
+    assert "more than spikes reaches layer2.0.conv1" in warnings[0]
+    assert len(warnings) == 2
+
+
 def test_a_baseline(syops, here):
     worse = replace(SMALL, rows=(*SMALL.rows[:1], replace(SMALL.rows[1], path="x"), SMALL.rows[1]))
     here.joinpath("worse.json").write_text(worse.to_json(), "utf-8")

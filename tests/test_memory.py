@@ -22,7 +22,7 @@ FREE = MemoryModel(points=((0, 1.0),))
 
 
 class Net(nn.Module):
-    """At each of T steps: a convolution on spikes, which its CUBA neuron has two states for."""
+    """At each of T steps: a convolution on spikes, whose neuron has two states."""
 
     def __init__(self, steps=3):
         super().__init__()
@@ -30,7 +30,7 @@ class Net(nn.Module):
         self.stem = nn.Conv2d(1, 2, 3, padding=1, stride=2)
         self.sn1 = neuron.IFNode(v_threshold=0.3)
         self.conv = nn.Conv2d(2, 4, 3, padding=1, groups=2, bias=False)
-        self.sn2 = neuron.CUBALIFNode(v_threshold=0.05)
+        self.sn2 = neuron.IzhikevichNode()
         self.norm, self.fc = nn.LayerNorm(36), nn.Linear(36, 5)
 
     def forward(self, x):

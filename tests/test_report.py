@@ -300,8 +300,9 @@ def test_accuracy_is_a_share_and_is_kept(report):
     assert json.loads(report.to_json())["accuracy"] is None
     with pytest.raises(SyopsValueError, match="accuracy must be a share between 0 and 1, got 71"):
         replace(report, accuracy=71)
-    with pytest.raises(SyopsValueError, match="accuracy"):
-        replace(report, accuracy=float("nan"))
+    for wrong in (float("nan"), "0.7", -0.1):
+        with pytest.raises(SyopsValueError, match="accuracy"):
+            replace(report, accuracy=wrong)
 
 
 def test_merged_accuracy_is_that_of_all_samples(report):

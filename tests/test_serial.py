@@ -128,6 +128,7 @@ def test_a_file_that_was_cut_off_is_named(report, tmp_path, share):
     ("text", "words"),
     [
         ("", "not a syops report"),
+        ("[" * 100_000, "not a syops report"),
         ("[1, 2]", "not a syops report: it has no schema version"),
         ('{"a": 1}', "not a syops report: it has no schema version"),
         ('{"schema": 999}', "schema version 999, this syops reads 1 to 2"),
@@ -142,6 +143,13 @@ def test_a_file_that_was_cut_off_is_named(report, tmp_path, share):
 def test_what_is_no_report_is_refused(text, words):
     with pytest.raises(SyopsValueError, match=words):
         Report.from_json(text)
+
+
+BLANK = {
+    "evidence": {"analog": False, "integer": False, "derived": [], "seen": None},
+    **dict.fromkeys(("numel", "spikes", "events", "graded_events"), 0),
+    **dict.fromkeys(("ac", "graded_ac"), "0"),
+}
 
 
 def _set(content, path, value):
@@ -179,6 +187,7 @@ def _set(content, path, value):
         (["rows", 0, "joint_ac"], "1/0", r"rows\[0\].joint_ac must be a fraction"),
         (["rows", 0, "joint_ac"], "-1/3", r"rows\[0\].joint_ac must be a fraction"),
         (["rows", 0, "joint_ac"], 0.5, r"rows\[0\].joint_ac must be a fraction"),
+        (["rows", 0, "drives"], [BLANK] * 3, r"rows\[0\].drives must be at most two operands"),
         (["rows", 0, "calls"], KeyError, r"rows\[0\].calls is missing"),
         (["rows", 0, "drives", 0, "spikes"], -5, r"rows\[0\].drives\[0\].spikes must be"),
         (["rows", 0, "drives", 0, "evidence", "analog"], "no", r"evidence.analog must be true"),

@@ -170,12 +170,15 @@ def check(report: Path, baseline: Path | None, tolerance: float | None, **limits
     asked = Limits(**{field.name: limits[field.name] for field in fields(Limits)})
     if asked == Limits() and baseline is None:
         raise click.UsageError("nothing to check: give a limit, such as --max-dc, or a --baseline")
+    held = Report.load(report)
     findings = hold_against(
-        Report.load(report),
+        held,
         asked,
         None if baseline is None else Report.load(baseline),
         tolerance or 0.0,
     )
     for finding in findings:
         click.echo(f"{'ok    ' if finding.ok else 'FAILED'}  {finding.text}")
+    for warning in held.warnings:
+        click.echo(f"warning {warning}")
     click.get_current_context().exit(0 if all(finding.ok for finding in findings) else 1)
