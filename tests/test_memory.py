@@ -100,6 +100,11 @@ def test_how_large_the_buffers_are(counted):
         "norm": (72, 36, 0, 36),
         "fc": (180, 36, 0, 5),
     }
+    rows = replace(report, ann_rows=None).memory().rows  # an equal share of T = 3 steps
+    shared = {row.path: tuple(a.buffer // 4 for a in row.accesses) for row in rows}
+    assert shared["conv"] == sizes["conv"]
+    assert shared["sn2"] == sizes["sn2"]
+    assert shared["stem"] == (18, 12, 0, 6)
     other = report.memory(MemoryModel(queue=8, message_bytes=2)).rows[2].inputs
     assert (other.buffer, other.bytes_each) == (16, 2)
 
@@ -192,6 +197,28 @@ def test_of_two_spike_tensors_the_first_is_looked_up():
     (pair, _) = report.memory().rows
     assert (pair.weights.reads, pair.states.reads, pair.inputs.reads) == (3 * 3, 3, 3 + 3)
     assert pair.weights.buffer == 4 * 9
+    both = get_model_syops(Attention(), (q.repeat(2, 1, 1), k.repeat(2, 1, 1))).memory().rows[0]
+    assert (both.weights.reads, both.weights.buffer) == (9, 4 * 9)  # of one sample
+
+
+def test_of_two_activations_the_one_that_is_no_spike_is_the_weights():
+    class Mixed(nn.Module):
+        T = 1
+
+        def forward(self, x, s):
+            return x @ s
+
+    x, s = torch.randn(1, 2, 3), torch.ones(1, 3, 5)
+    (row,) = get_model_syops(Mixed(), (x, s)).memory().rows
+    assert (row.weights.reads, row.states.writes) == (15 * 2, 15 * 2)
+    assert (row.weights.buffer, row.states.buffer) == (4 * 6, 4 * 10)
+
+
+def test_a_recorded_potential_is_no_state():
+    model = nn.Sequential(neuron.IFNode(step_mode="m", store_v_seq=True))
+    x = torch.rand(4, 1, 3)
+    (row,) = get_model_syops(model, x, batch_dim=1, time_steps=4).memory().rows
+    assert (row.states.reads, row.states.buffer) == (12, 4 * 3)
 
 
 def test_a_graded_spike_is_read_once_whatever_its_size():

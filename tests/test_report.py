@@ -227,7 +227,7 @@ def test_weights_that_are_moved_stay_weights_in_the_ann():
             for weight in (self.a, self.b.t()):
                 y = x @ weight
             self.state.add_(y)
-            return self.state @ self.state
+            return self.state @ y
 
     report = get_model_syops(Two(), IMAGE)
     assert [(row.kind, row.weight) for row in report.ann.rows if row.kind != "add"] == [
