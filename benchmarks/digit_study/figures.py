@@ -43,7 +43,7 @@ def _line(axes: Axes, table: pd.DataFrame, name: str, x: str, y: str, *, log: bo
 
 def _save(figure: Figure, path: Path) -> None:
     figure.tight_layout()
-    write_whole(path, lambda partial: figure.savefig(partial, dpi=110, format="png"))
+    write_whole(path, lambda partial: figure.savefig(partial, dpi=100, format="png"))
     plt.close(figure)
 
 

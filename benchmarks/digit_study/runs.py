@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from syops import create_model
@@ -31,6 +31,9 @@ from syops.training import (
     probe_blocks,
     seed_everything,
 )
+
+BATCH = 50
+"""Samples that are tested and counted at once."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,28 @@ class Run:
     """Every block starts as the identity on spikes (§4.2)."""
 
     @property
+    def of_events(self) -> bool:
+        return self.data == "digit-events"
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """Of `create_model`."""
+        found: dict[str, Any] = {
+            "blocks": self.blocks, "channels": self.channels, "T": self.recipe.T
+        }  # fmt: skip
+        if self.variant.g:
+            found["g"] = self.variant.g
+        return {**found, "in_channels": 2} if self.of_events else found
+
+    @property
     def key(self) -> str:
         size = f"{self.blocks}x{self.channels}"
         start = "-identity" if self.identity else ""
         return f"{self.data}-{self.variant.label}-{size}{start}-seed{self.seed}"
+
+    def files(self, folder: Path) -> tuple[Path, Path]:
+        """What came out, and the weights; a run is done when both are there."""
+        return folder / "runs" / f"{self.key}.json", folder / "weights" / f"{self.key}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -160,56 +181,63 @@ def data(name: str, T: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor
 
 
 def perform(run: Run, folder: Path) -> str:
-    """Train, count and probe; leaves ``runs/KEY.json`` and ``weights/KEY.safetensors``."""
+    """Train, count and probe; leaves the `Run.files`."""
     torch.set_num_threads(1)  # sums in another order would train another network
-    events = run.data == "digit-events"
     train, test = data(run.data, run.recipe.T)
-    keywords: dict[str, Any] = {"blocks": run.blocks, "channels": run.channels, "T": run.recipe.T}
-    if run.variant.g:
-        keywords["g"] = run.variant.g
-    if events:
-        keywords["in_channels"] = 2
     seed_everything(run.seed)
-    network = create_model(run.variant.network, **keywords)
+    network = made(run)
+    start = time.perf_counter()
+    epochs = fit(
+        network, TensorDataset(*train), TensorDataset(*test), run.recipe,
+        name=run.key, seed=run.seed, events=run.of_events,
+    )  # fmt: skip
+    content = {
+        "key": run.key,
+        "run": {**asdict(run), "label": run.variant.label},
+        "keywords": run.keywords,
+        "torch": torch.__version__,
+        "seconds": round(time.perf_counter() - start, 1),
+        "epochs": [{"loss": epoch.loss, "accuracy": epoch.accuracy} for epoch in epochs],
+        **tested(run, network, *test),
+    }
+    weights = {key: value.contiguous() for key, value in network.state_dict().items()}
+    result, state = run.files(folder)
+    for path in (result, state):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(state, lambda path: save_file(weights, path))
+    write_text(result, json.dumps(content, indent=1) + "\n")
+    return f"{run.key}: {content['rows'][-1]['accuracy']:.1%} in {content['seconds']:.0f} s"
+
+
+def made(run: Run) -> nn.Module:
+    """The network, before training."""
+    network = create_model(run.variant.network, **run.keywords)
     if run.variant.dst:
         network = attach_aap(network)
     if run.identity:
         zero_init_residual(network)
-    start = time.perf_counter()
-    epochs = fit(
-        network, TensorDataset(*train), TensorDataset(*test), run.recipe,
-        name=run.key, seed=run.seed, events=events,
-    )  # fmt: skip
-    seconds = time.perf_counter() - start
+    return network
+
+
+def tested(run: Run, network: nn.Module, x: Tensor, y: Tensor) -> dict[str, Any]:
+    """Accuracy, counts and firing rates on the test set, without the AAP and with it."""
+    if run.of_events:
+        x = x.transpose(0, 1)
     deployed = detach_aap(network) if run.variant.dst else network
-    x, y = (test[0].transpose(0, 1), test[1]) if events else test
-    batches = list(zip(x.split(50, 1 if events else 0), y.split(50), strict=True))
-    rows = [measure("deployed", deployed, batches, events=events)]
+    pairs = zip(x.split(BATCH, 1 if run.of_events else 0), y.split(BATCH), strict=True)
+    batches = list(pairs)
+    rows = [measure("deployed", deployed, batches, events=run.of_events)]
     if run.variant.dst:
-        rows.append(measure("with AAP", network, batches, events=events))
-    content = {
-        "key": run.key,
-        "run": {**asdict(run), "label": run.variant.label},
-        "keywords": keywords,
-        "torch": torch.__version__,
-        "seconds": round(seconds, 1),
-        "epochs": [{"loss": epoch.loss, "accuracy": epoch.accuracy} for epoch in epochs],
+        rows.append(measure("with AAP", network, batches, events=run.of_events))
+    return {
         "rows": [row._asdict() for row in rows],
         "blocks": [asdict(block) for block in probe_blocks(deployed, x, y, training=False)],
     }
-    weights = {key: value.contiguous() for key, value in network.state_dict().items()}
-    for part in ("weights", "runs"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    write_whole(
-        folder / "weights" / f"{run.key}.safetensors", lambda path: save_file(weights, path)
-    )
-    write_text(folder / "runs" / f"{run.key}.json", json.dumps(content, indent=1) + "\n")
-    return f"{run.key}: {rows[-1].accuracy:.1%} in {seconds:.0f} s"
 
 
 def perform_all(runs: list[Run], folder: Path, jobs: int, tell: Callable[[str], object]) -> None:
     """Whatever is missing, in ``jobs`` processes of one thread each."""
-    todo = [run for run in runs if not (folder / "runs" / f"{run.key}.json").exists()]
+    todo = [run for run in runs if not all(path.exists() for path in run.files(folder))]
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         futures = [pool.submit(perform, run, folder) for run in todo]

@@ -66,8 +66,7 @@ def ship_demo(folder: Path, rows: pd.DataFrame, table: pd.DataFrame) -> None:
     """
     runs = {run.key: run for run in plan(FULL) if run.seed == 0}
     dst, sew = (_run_of(runs.values(), variant) for variant in (DST["IAND"], SEW["ADD"]))
-    sources = {name: folder / "weights" / f"{run.key}.safetensors"
-               for name, run in (("dsnn_digits", dst), ("sew_digits", sew))}  # fmt: skip
+    sources = {"dsnn_digits": dst.files(folder)[1], "sew_digits": sew.files(folder)[1]}
     for source in sources.values():
         if not source.exists():
             raise SyopsError(f"{source} does not exist: run 'train' first")
