@@ -54,9 +54,23 @@ class Study:
             found = pd.DataFrame(probe_initial(self.scale.seeds, self.scale.initial))
             write_text(path, found.to_json(orient="split", index=False, double_precision=8) + "\n")
 
+    def load(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Of all runs; see `tables.load`. Raises `SyopsError` if results are missing."""
+        runs = [run.files(self.folder)[0] for run in plan(self.scale)]
+        missing = [path for path in (*runs, self.folder / "initial.json") if not path.exists()]
+        if missing:
+            raise SyopsError(
+                f"{len(missing)} results are missing, {missing[0]} for one: run 'train' and 'probe'"
+            )
+        return tables.load(runs)
+
     def report(self) -> list[claims.Claim]:
-        """Write CSV files, figures and ``report.md``; returns the claims."""
-        rows, of_blocks = tables.load(self.folder)
+        """Write CSV files, figures and ``report.md``; returns the claims.
+
+        Raises:
+            SyopsError: results are missing.
+        """
+        rows, of_blocks = self.load()
         initial = pd.read_json(self.folder / "initial.json", orient="split")
         found: list[claims.Claim] = []
         parts = []
@@ -112,7 +126,8 @@ def main(context: click.Context, folder: Path, jobs: int, fast: bool) -> None:
 
 def told(found: list[claims.Claim]) -> None:
     for claim in found:
-        click.echo(f"{'holds ' if claim.holds else 'DIFFERS'} {claim.text}: {claim.seen}")
+        verdict = "holds  " if claim.holds else "DIFFERS"
+        click.echo(f"{verdict} {claim.name.partition(':')[0]}: {claim.text}: {claim.seen}")
 
 
 @main.command()
@@ -140,7 +155,7 @@ def report(study: Study) -> None:
 @click.pass_obj
 def ship(study: Study) -> None:
     """Put the weights of seed 0 and the test set into the package."""
-    rows, _ = tables.load(study.folder)
+    rows, _ = study.load()
     size = study.scale.images
     ship_demo(study.folder, rows, tables.table2(rows, "digits", size.blocks, size.channels))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,10 @@ FIXED = ("T", "ec_min_mj", "ec_max_mj", "o_mac")
 """Numbers of the architecture, which no seed changes."""
 
 
-def load(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All runs: one line for every tested network, and one for each of its blocks."""
+def load(runs: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """From the JSON files of all runs: a line for each tested network, and for each block."""
     rows, blocks = [], []
-    for path in sorted((folder / "runs").glob("*.json")):
+    for path in runs:
         content = json.loads(path.read_text(encoding="utf-8"))
         run = content["run"]
         of_run: dict[str, Any] = {
