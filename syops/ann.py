@@ -187,7 +187,7 @@ class _DenseCount(TorchDispatchMode):
         def leave(module: nn.Module, args: Any, output: Any) -> None:
             if isinstance(module, shadow.SilentNeuron):
                 params = self._params.pop(path, 0)
-                row = neuron_row(path, module.name, params, output, states=0)  # keeps nothing
+                row = neuron_row(path, type(module).__name__, params, output, states=0)  # keeps nothing
                 self.rows.append((row, None))
             self._where.pop()
 

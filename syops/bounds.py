@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from syops.errors import ForwardError, SyopsError, first_line
-from syops.frameworks import Lending, NeuronSignal
+from syops.frameworks import NeuronSignal, reset
 from syops.history import History
 from syops.ledger import Ledger
 from syops.observer import Observer
@@ -59,12 +59,11 @@ def trace(
         torch.inference_mode(False),
         torch.no_grad(),
         torch.random.fork_rng(devices=()),
-        Lending(stand_in) as lending,
         Observer(
             stand_in, ledger, fold_bn=fold_bn, values=False, neurons=neurons, history=history
         ) as observer,
     ):
-        lending.renew()
+        reset(stand_in.eval())
         try:
             observer.run(args, kwargs, signals)
         except ForwardError as error:

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from syops.charging import call_site, neuron_row, row_of
 from syops.errors import SyopsValueError
-from syops.frameworks import NeuronSignal, states_of
+from syops.frameworks import NeuronSignal, state_tensors, states_of
 from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, History, Step, made
 from syops.ledger import Ledger
 from syops.measuring import Measurements
@@ -22,7 +22,6 @@ from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
 from syops.rules.base import canonical, tensors_in
 from syops.rules.elementwise import has_threshold
 from syops.rules.shape import KEEP, MOVE, PADS
-from syops.shadow import SilentNeuron
 from syops.signals import ANALOG, EMPTY, LEARNED, UNKNOWN, Opaque, Signal, Table, constant
 from syops.tensors import Record, Tensors
 
@@ -112,19 +111,17 @@ class ForwardPass(TorchDispatchMode):
             self.start()
         outputs = tensors_in((output,))
         path, neuron = self._where[-1]
-        name, states = (
-            (neuron.name, neuron.states)
-            if isinstance(neuron, SilentNeuron)
-            else (type(neuron).__name__, states_of(neuron))
-        )
-        for place, tensor in enumerate(outputs):
-            # Beside its spikes a neuron may return its membrane potential.
-            record = self.give(tensor, signal if place == 0 else ANALOG)
+        name = type(neuron).__name__
+        # The model may read a membrane potential; a neuron may return it beside its spikes.
+        states = [t for t in state_tensors(neuron) if self.tensors.find(t) is None]
+        given = [(t, ANALOG) for t in (*states, *outputs[1:])] + [(t, signal) for t in outputs[:1]]
+        for tensor, known in given:
+            record = self.give(tensor, known)
             if self._history is not None:
                 record.step = Step(name, path, record.signal, self._into_neuron)
         if outputs:
             params = self._params(neuron.parameters())
-            row = neuron_row(path, name, params, outputs[0], states)
+            row = neuron_row(path, name, params, outputs[0], states_of(neuron))
             self.measurements.tally(row, None)
 
     def enter_recurrent(self, inputs: Iterable[Any]) -> None:

@@ -79,6 +79,15 @@ def states_of(neuron: nn.Module) -> int:
     return sum(value is not None and not name.endswith("_seq") for name, value in memories.items())
 
 
+def state_tensors(neuron: nn.Module) -> list[Tensor]:
+    """The membrane potentials and other variables of a neuron of spikingjelly, as they are now."""
+    memories = getattr(neuron, "_memories", None)
+    if not isinstance(memories, dict):
+        return []
+    values = (*memories.values(), vars(neuron).get("v_seq"))
+    return [value for value in values if isinstance(value, Tensor)]
+
+
 def _is_from(obj: object, package: str) -> bool:
     where = type(obj).__module__
     return where == package or where.startswith(f"{package}.")

@@ -126,7 +126,7 @@ class Observer:
         self, path: str, module: nn.Module
     ) -> tuple[Callable[..., None], Callable[..., None]]:
         if isinstance(module, SilentNeuron):
-            neuron: NeuronSignal | None = module.signal
+            neuron: NeuronSignal | None = module.silent_signal
         else:
             neuron = neuron_signal(module, self._neurons)
         recurrent = isinstance(module, RECURRENT)

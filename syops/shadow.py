@@ -4,100 +4,155 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from syops.frameworks import NeuronSignal, neuron_signal, states_of
-from syops.rules.base import Number
+from syops.frameworks import NeuronSignal, neuron_signal
+from syops.rules.base import Number, tensors_in
 
 
 class SilentNeuron(nn.Module):
-    """Stands for a known neuron where there are no values: same shape, same dtype.
+    """Mixed into a known neuron's class where there are no values: same shape, same dtype.
 
-    Args:
-        name: the neuron's class.
-        signal: the values that it gives.
-        parameters: its own, such as the ``w`` of a PLIF neuron.
-        states: variables that it keeps from one time-step to the next.
+    All else is as in that class: parameters, thresholds, states that can be read and reset.
     """
 
-    def __init__(
-        self, name: str, signal: NeuronSignal, parameters: Iterable[nn.Parameter], states: int
-    ) -> None:
-        super().__init__()
-        self.name = name
-        self.signal = signal
-        self.states = states
-        self.own = nn.ParameterList(parameters)
+    silent_signal: NeuronSignal
+    """The values that the neuron gives."""
 
-    def forward(self, x: Tensor, *args: Any) -> Tensor:
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        several = getattr(self, "step_mode", "s") == "m"
+        memories = getattr(self, "_memories", {})
+        for name, value in memories.items():
+            if value is not None and not name.endswith("_seq"):
+                memories[name] = torch.empty_like(x[0] if several else x)
+        if getattr(self, "store_v_seq", False):
+            seen = getattr(self, "v_seq", None)
+            steps = x if several else x[None]
+            more = [seen, steps] if isinstance(seen, Tensor) and not several else [steps]
+            self.v_seq = torch.cat([torch.empty_like(part) for part in more])
         return torch.empty_like(x)
 
 
 def shadow(model: nn.Module, neurons: Mapping[type, NeuronSignal]) -> nn.Module:
     """A copy of the model on ``meta``: its structure, with no values and no memory.
 
-    Hooks are left behind, and neurons stand still: those that are known, and ``neurons``.
+    Neurons stand still: those that are known, and ``neurons``. Hooks are left behind, but for
+    those by which torch itself prunes weights and normalises them.
 
     Raises:
         Exception: whatever a module raises that cannot be copied.
     """
-    return _shadowed(model, {}, neurons)
+    with _OnMeta():
+        copied: nn.Module = _Shadowing(model, neurons).of(model)
+    return copied
 
 
-def _shadowed(value: Any, memo: dict[int, Any], neurons: Mapping[type, NeuronSignal]) -> Any:
+class _Shadowing:
     """A deep copy in which tensors lie on ``meta``, neurons stand still and hooks are gone.
 
     ``memo`` is that of `copy.deepcopy`, which copies what is neither a module, a tensor nor a
-    plain container: most of a model's attributes need no copy.
+    plain container: most of a model's attributes need no copy. Inside neurons, which do not run,
+    such things are shared: a kernel, say.
     """
-    if value is None or isinstance(value, _IMMUTABLE):
-        return value
-    if id(value) in memo:
-        return memo[id(value)]
-    if isinstance(value, Tensor):
-        memo[id(value)] = _on_meta(value)
-    elif isinstance(value, nn.Module) and not hasattr(value, "__deepcopy__"):
-        signal = neuron_signal(value, neurons)
-        if signal is not None:
-            own = [_shadowed(parameter, memo, neurons) for parameter in value.parameters()]
-            name = type(value).__name__
-            memo[id(value)] = SilentNeuron(name, signal, own, states_of(value))
+
+    def __init__(self, model: nn.Module, neurons: Mapping[type, NeuronSignal]) -> None:
+        self._neurons = neurons
+        self._silenced: dict[tuple[type, NeuronSignal], type] = {}
+        self.memo: dict[int, Any] = {}
+        # First of all, so that whatever refers to one of them in its own way finds the copy.
+        for module in model.modules():
+            self.memo[id(module)] = object.__new__(self._class_of(module))
+            for tensor in (*module._parameters.values(), *module._buffers.values()):
+                if tensor is not None:
+                    self.memo[id(tensor)] = _on_meta(tensor)
+        for module in model.modules():
+            self._fill(module, self.memo[id(module)])
+
+    def _class_of(self, module: nn.Module) -> type:
+        kind, signal = type(module), neuron_signal(module, self._neurons)
+        if signal is None:
+            return kind
+        made = self._silenced.get((kind, signal))
+        if made is None:
+            attributes = {"silent_signal": signal, "__module__": kind.__module__}
+            made = type(kind.__name__, (SilentNeuron, kind), attributes)
+            self._silenced[kind, signal] = made
+        return made
+
+    def _fill(self, module: nn.Module, copied: nn.Module) -> None:
+        is_silent = isinstance(copied, SilentNeuron)
+        for name, attribute in vars(module).items():
+            if name in ("_forward_hooks", "_forward_pre_hooks"):
+                attribute = OrderedDict((k, h) for k, h in attribute.items() if _is_torchs(h))
+            vars(copied)[name] = self.of(attribute, share=is_silent)
+
+    def of(self, value: Any, share: bool = False) -> Any:
+        """The copy of anything; ``share`` what is neither a tensor nor a plain container."""
+        if value is None or isinstance(value, _IMMUTABLE):
+            return value
+        memo = self.memo
+        if id(value) in memo:
             return memo[id(value)]
-        copied = memo[id(value)] = type(value).__new__(type(value))
-        for name, attribute in vars(value).items():
-            is_hooks = name in ("_forward_hooks", "_forward_pre_hooks")
-            vars(copied)[name] = OrderedDict() if is_hooks else _shadowed(attribute, memo, neurons)
-    elif type(value) in (dict, OrderedDict):
-        copied = memo[id(value)] = type(value)()
-        for key, item in value.items():
-            copied[key] = _shadowed(item, memo, neurons)
-    elif type(value) is list:
-        items: list[Any] = []
-        memo[id(value)] = items
-        items.extend(_shadowed(item, memo, neurons) for item in value)
-    elif type(value) is tuple:
-        memo[id(value)] = tuple(_shadowed(item, memo, neurons) for item in value)
-    else:
-        return copy.deepcopy(value, memo)
-    return memo[id(value)]
+        if isinstance(value, Tensor):
+            memo[id(value)] = _on_meta(value)
+        elif type(value) in (dict, OrderedDict):
+            copied = memo[id(value)] = type(value)()
+            for key, item in value.items():
+                copied[key] = self.of(item, share)
+        elif type(value) is list:
+            items: list[Any] = []
+            memo[id(value)] = items
+            items.extend(self.of(item, share) for item in value)
+        elif type(value) is tuple:
+            memo[id(value)] = tuple(self.of(item, share) for item in value)
+        elif share:
+            return value
+        else:
+            return copy.deepcopy(value, memo)
+        return memo[id(value)]
 
 
 _IMMUTABLE = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, type)
 
 
+def _is_torchs(hook: Any) -> bool:
+    """Whether a hook makes a weight of parameters (``prune``, ``weight_norm``, ...)."""
+    return type(hook).__module__.startswith("torch.nn.utils.")
+
+
+class _OnMeta(TorchFunctionMode):
+    """Deep copies of tensors, wherever `copy.deepcopy` finds them, lie on ``meta``."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is not Tensor.__deepcopy__:
+            return func(*args, **(kwargs or {}))
+        tensor, memo = args
+        if id(tensor) not in memo:
+            memo[id(tensor)] = _on_meta(tensor)
+        return memo[id(tensor)]
+
+
 def _on_meta(tensor: Tensor) -> Tensor:
+    """A tensor without values; of a single number that is no parameter, it knows which it is."""
     empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
     if isinstance(tensor, nn.Parameter):
         return nn.Parameter(empty, requires_grad=tensor.requires_grad)
+    if tensor.numel() == 1 and not tensor.is_meta:
+        empty.number = tensor  # type: ignore[attr-defined]
     return empty
 
 
 META = torch.device("meta")
+
+_READ = torch.ops.aten._local_scalar_dense.default
 
 _Meta = tuple[torch.Size, tuple[int, ...], torch.dtype]
 """Shape, stride and dtype: all that a tensor on ``meta`` is."""
@@ -108,8 +163,23 @@ def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
     Networks repeat themselves, so what was worked out once for given shapes is remembered.
     Operators whose results share memory with their operands are always executed. Whatever device
-    the model asks for, tensors stay on ``meta``; only single numbers keep their values.
+    the model asks for, tensors stay on ``meta``; only single numbers keep their values: those of
+    literals, and those that the model kept, which can be read.
     """
+    number = getattr(args[0], "number", None) if args else None
+    if number is None or args[0]._version != 0:  # written into
+        return _executed(func, args, kwargs)
+    if func is _READ:
+        return number.item()
+    made = _executed(func, args, kwargs)
+    alone = not func._schema.is_mutable and not tensors_in(args[1:])
+    if alone and isinstance(made, Tensor) and made.numel() == 1:
+        kwargs.pop("device", None)
+        made.number = func(number, *args[1:], **kwargs)  # type: ignore[attr-defined]
+    return made
+
+
+def _executed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if "device" in kwargs:
         kwargs = {n: v for n, v in kwargs.items() if n != "pin_memory"} | {"device": META}
     args, kwargs = _all_on_meta(args), _all_on_meta(kwargs)
