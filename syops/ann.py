@@ -17,9 +17,9 @@ from syops.errors import first_line
 from syops.frameworks import NeuronSignal, reset
 from syops.ledger import Drive, Ledger, Row
 from syops.rules import Call, Cost, Normalisation, Product, Tally, find
-from syops.rules.base import free, tensors_in
+from syops.rules.base import free, input_tensors, tensors_in
 from syops.signals import ANALOG, LEARNED, Atoms, Evidence, Signal
-from syops.tensors import storage_of
+from syops.tensors import storage_of, weights_of
 
 Counted = tuple[tuple[Row, Hashable], ...]
 """The rows of a call, each with its call site."""
@@ -98,7 +98,7 @@ Shapes = tuple[tuple[Any, ...], dict[str, Any]]
 
 def _key(shapes: Shapes) -> tuple[Any, ...]:
     args, kwargs = shapes
-    return tuple((t.shape, t.dtype) for t in tensors_in((*args, *kwargs.values())))
+    return tuple((t.shape, t.dtype) for t in input_tensors(args, kwargs))
 
 
 def _folded(rows: tuple[Row, ...]) -> dict[str, str]:
@@ -131,7 +131,7 @@ def one_step(
     Returns:
         the rows of the whole batch; and why there are none, if they cannot be known.
     """
-    first = tensors_in((*args, *kwargs.values()))[0]
+    first = input_tensors(args, kwargs)[0]
     has_time = batch_dim % first.dim() == 1
     if has_time:
         args, kwargs = tree_map(lambda leaf: leaf[:1] if leaf is first else leaf, (args, kwargs))
@@ -169,14 +169,12 @@ class _DenseCount(TorchDispatchMode):
         self._where: list[str] = []
         self._weights: dict[int, tuple[str, Tensor]] = {}
         self._params: dict[str, int] = {}
+        for name, tensor in weights_of(model).items():
+            self._weights.setdefault(storage_of(tensor), (name, tensor))
         for path, module in model.named_modules():
             self._follow(path, module)
 
     def _follow(self, path: str, module: nn.Module) -> None:
-        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
-            if tensor is not None:
-                full = f"{path}.{name}" if path else name
-                self._weights.setdefault(storage_of(tensor), (full, tensor))
         silent = isinstance(module, shadow.SilentNeuron)
         own = module.parameters() if silent else module._parameters.values()
         self._params[path] = sum(p.numel() for p in own if p is not None)
@@ -187,7 +185,8 @@ class _DenseCount(TorchDispatchMode):
         def leave(module: nn.Module, args: Any, output: Any) -> None:
             if isinstance(module, shadow.SilentNeuron):
                 params = self._params.pop(path, 0)
-                row = neuron_row(path, type(module).__name__, params, output, states=0)  # keeps nothing
+                # An ANN's neurons keep nothing.
+                row = neuron_row(path, type(module).__name__, params, output, states=0)
                 self.rows.append((row, None))
             self._where.pop()
 
@@ -219,8 +218,10 @@ class _DenseCount(TorchDispatchMode):
                 for tensor, is_weight in zip(operands, learned, strict=True)
             }
             call = Call(func, args, kwargs, out, operands, signals, Atoms(), self._name)
+            prepared = bool(operands) and all(learned)
             for cost in rule.cost(call):
-                self._add(cost, out)
+                if not (prepared and isinstance(cost, Product)):
+                    self._add(cost, out)
         return out
 
     def _follow_weights(self, func: Any, alone: bool, out: Any) -> None:

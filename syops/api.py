@@ -119,7 +119,7 @@ def get_model_syops(
         for batch in tqdm(batches, **_bar(inputs, progress)):
             args, kwargs = tree_map(lambda leaf: given.usable(leaf, home), batch)
             ledger.samples += given.samples((args, kwargs), batch_dim)
-            tensors = given.input_tensors((args, kwargs))
+            tensors = given.tensors_of((args, kwargs))
             names = given.signal_of_each(signals, tensors)
             for name, tensor in zip(names, tensors, strict=True):
                 given.check_signal(name, tensor)
@@ -206,11 +206,12 @@ def get_model_bounds(
     """
     given.check_choice("graded", graded, ("mac", "ac"))
     energy_model = get_energy_model(energy)
+    given.check_model(model)
+    model = getattr(model, "_orig_mod", model)
+    steps = given.time_steps(model, time_steps)
     ledger, shapes, _, conventions = _traced(
         model, inputs, batch_dim, fold_bn, input_signal, neurons
     )
-    model = getattr(model, "_orig_mod", model)
-    steps = given.time_steps(model, time_steps)
     ann = AnnCounts(model, steps, batch_dim, given.registered(neurons))
     with _eagerly():
         ann.prepare(shapes)
@@ -294,7 +295,7 @@ def _traced(
     shapes = given.shapes(inputs, given.weight_dtype(model))
     ledger, history = Ledger(), History()
     ledger.samples = given.samples(shapes, batch_dim)
-    each = given.signal_of_each(names, given.input_tensors(shapes))
+    each = given.signal_of_each(names, given.tensors_of(shapes))
     with _eagerly():
         trace(
             model,

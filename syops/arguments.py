@@ -11,8 +11,9 @@ from torch.utils._pytree import tree_map
 
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.frameworks import NeuronSignal
-from syops.rules.base import tensors_in
+from syops.rules.base import input_tensors
 from syops.signals import ANALOG, INTEGER
+from syops.tensors import weights_of
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional and keyword arguments of a model."""
@@ -48,7 +49,7 @@ def check_model(model: object) -> None:
                 f"{path or 'model'} is a scripted module, whose inside cannot be watched; "
                 "count the module that it was scripted from"
             )
-    for name, tensor in _weights(model):
+    for name, tensor in weights_of(model).items():
         if nn.parameter.is_lazy(tensor):
             raise SyopsValueError(
                 f"{name} is not initialised yet; call the model once on an input first"
@@ -57,7 +58,7 @@ def check_model(model: object) -> None:
 
 def check_values(model: nn.Module) -> None:
     """Refuse weights that cannot be computed with."""
-    for name, tensor in _weights(model):
+    for name, tensor in weights_of(model).items():
         if tensor.is_meta:
             raise SyopsValueError(
                 f"{name} lies on the meta device and has no values; load the model on a real one, "
@@ -67,14 +68,6 @@ def check_values(model: nn.Module) -> None:
             raise SyopsValueError(
                 f"{name} was created in inference mode; create the model outside of it"
             )
-
-
-def _weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    for path, module in model.named_modules():
-        for tensors in (module._parameters, module._buffers):
-            for name, tensor in tensors.items():
-                if tensor is not None:
-                    yield f"{path}.{name}" if path else name, tensor
 
 
 def weight_dtype(model: nn.Module) -> torch.dtype:
@@ -133,7 +126,7 @@ def called_with(value: Any) -> Arguments:
     if isinstance(value, dict):
         return (), dict(value)
     args = value if isinstance(value, tuple) else (value,)
-    if not tensors_in(args):
+    if not tensors_of((args, {})):
         raise SyopsTypeError(
             f"inputs: a batch of type {type(value).__name__} holds no tensor; "
             "give prepare= a function that makes of it what the model is called with"
@@ -147,14 +140,21 @@ def shapes(example: Any, dtype: torch.dtype) -> Arguments:
         if min(example) < 1:
             raise SyopsValueError(f"inputs: a shape of positive sizes was expected, got {example}")
         return (torch.empty(tuple(example), dtype=dtype, device="meta"),), {}
-    if not isinstance(example, (Tensor, tuple, dict)):
+    nested = example if isinstance(example, (Tensor, tuple, dict)) else ()
+    if not tensors_of(((nested,), {})):
         raise SyopsTypeError(
             "inputs must be the shape of an input, such as (1, 3, 224, 224), or an example: a "
             "tensor, a tuple of arguments or a dict of keyword arguments; got "
-            f"{type(example).__name__}"
+            f"{_short(example)}"
         )
     args, kwargs = tree_map(on_meta, called_with(example))
     return args, kwargs
+
+
+def _short(value: Any) -> str:
+    """What the user gave, in a line: whole, if it is short."""
+    text = repr(value)
+    return text if len(text) <= 60 and "\n" not in text else f"a {type(value).__name__}"
 
 
 def usable(leaf: Any, home: torch.device | None) -> Any:
@@ -169,7 +169,7 @@ def on_meta(leaf: Any) -> Any:
 
 
 def first_tensor(arguments: Arguments) -> Tensor:
-    tensors = input_tensors(arguments)
+    tensors = tensors_of(arguments)
     if not tensors:
         raise SyopsTypeError(
             "inputs: a batch holds no tensor; give prepare= a function that makes of it what "
@@ -178,10 +178,9 @@ def first_tensor(arguments: Arguments) -> Tensor:
     return tensors[0]
 
 
-def input_tensors(arguments: Arguments) -> list[Tensor]:
+def tensors_of(arguments: Arguments) -> list[Tensor]:
     """All tensors of a call, in order."""
-    args, kwargs = arguments
-    return tensors_in((*args, *kwargs.values()))
+    return input_tensors(*arguments)
 
 
 def samples(arguments: Arguments, batch_dim: int) -> int:

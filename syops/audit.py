@@ -31,6 +31,8 @@ class Link:
     def __str__(self) -> str:
         if self.operator == INPUT:
             return "the input"
+        if not self.operator:
+            return "a tensor that the model keeps"
         place = f"{self.operator} in {self.path or 'the model'}"
         symbol = _SYMBOLS.get(self.operator, ", ")
         return f"{place} ({symbol.join(self.operands)})" if self.operands else place
@@ -111,6 +113,8 @@ class Audit:
         model: class name of the model.
         input_shape: of its first input.
         rows: one for each synaptic layer.
+        unknown: operators that syops has no rule for and that read more than spikes, with the
+            module: they may apply weights to it, so nothing is proven.
         lacks: operators outside the synapses that spike-only chips lack; no part of the verdict.
         conventions: allow, fold_bn, batch_dim, input_signal.
         versions: of syops and the libraries.
@@ -119,14 +123,15 @@ class Audit:
     model: str
     input_shape: tuple[int, ...]
     rows: tuple[AuditRow, ...]
+    unknown: tuple[str, ...] = ()
     lacks: tuple[Lack, ...] = ()
     conventions: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def full_spike(self) -> bool:
-        """Whether only spikes reach all synapses but those of the exempt layers."""
-        return not self.offending
+        """Whether only spikes reach all synapses but those of the exempt layers: proven."""
+        return not self.offending and not self.unknown
 
     @property
     def offending(self) -> tuple[AuditRow, ...]:
@@ -165,7 +170,7 @@ def make_audit(
     named = list(zip(row_names(rows, model), rows, ledger.keys, strict=True))
     synaptic = [(name, row, key) for name, row, key in named if row.kind in SYNAPTIC]
     exempt = ends(rows)
-    telling = _Telling(model)
+    telling = _Telling()
     audited = []
     for name, row, key in synaptic:
         end = exempt.get(row.layer, "")
@@ -175,6 +180,7 @@ def make_audit(
         model,
         input_shape,
         tuple(audited),
+        tuple(history.unknown),
         tuple(_lacks(named, history.thresholds, ledger.unaccounted)),
         {"allow": list(allow), **conventions},
         versions,
@@ -193,7 +199,7 @@ def _audited(
     if verdict != "spike":
         steps = [step for call in arrivals for step in call]
         spoiling = [step for step in steps if not step.spikes] or steps
-        causes = tuple(dict.fromkeys(map(telling.cause, spoiling)))
+        causes = telling.causes(spoiling)
         if not row.drives:
             note = f"{row.operator} multiplies activations, none of them known to be spikes"
     elif others:
@@ -208,17 +214,25 @@ def _audited(
 class _Telling:
     """Puts steps into words, each once."""
 
-    def __init__(self, model: str) -> None:
-        self._model = model
-        self._told: dict[int, Cause] = {}
+    def __init__(self) -> None:
+        self._chains: dict[int, tuple[Step, ...]] = {}
         self._links: dict[int, Link] = {}
 
-    def cause(self, step: Step) -> Cause:
-        if id(step) not in self._told:
-            links = chain(step)
-            told = [self._link(link, link is links[-1]) for link in links]
-            self._told[id(step)] = Cause(values_of(step.evidence), tuple(told))
-        return self._told[id(step)]
+    def causes(self, steps: Iterable[Step]) -> tuple[Cause, ...]:
+        """Why these are no spikes: once for each way in the code, whatever time-step it was."""
+        found: dict[object, tuple[Step, ...]] = {}
+        for step in steps:
+            if id(step) not in self._chains:
+                self._chains[id(step)] = chain(step)
+            links = self._chains[id(step)]
+            key = tuple(link.place for link in links)
+            if key not in found or _extent(step) > _extent(found[key][0]):
+                found[key] = links
+        return tuple(dict.fromkeys(map(self._cause, found.values())))
+
+    def _cause(self, links: tuple[Step, ...]) -> Cause:
+        told = [self._link(link, link is links[-1]) for link in links]
+        return Cause(values_of(links[0].evidence), tuple(told))
 
     def _link(self, step: Step, is_last: bool) -> Link:
         if id(step) not in self._links:
@@ -234,6 +248,12 @@ class _Telling:
                     operands = (f"residual: {operands[0]}", *operands[1:])
             self._links[id(step)] = Link(step.operator, step.path, operands)
         return self._links[id(step)]
+
+
+def _extent(step: Step) -> tuple[bool, bool, int]:
+    """For comparing how many values a step can make."""
+    evidence = step.evidence
+    return evidence.analog, evidence.integer, len(evidence.derived)
 
 
 def _is_residual(operands: Sequence[Step]) -> bool:

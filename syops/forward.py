@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -42,7 +42,7 @@ class ForwardPass(TorchDispatchMode):
         history: History | None,
     ) -> None:
         super().__init__()
-        self.tensors = Tensors(dict(_learned(model)))
+        self.tensors = Tensors(model)
         self.measurements = measurements(self.tensors)
         self.failed_in = ""
         self._where = where
@@ -81,7 +81,7 @@ class ForwardPass(TorchDispatchMode):
         for leaf in tree_leaves(output):
             if isinstance(leaf, Tensor):
                 _use(self.tensors.find(leaf))
-        self.measurements.settle(ledger)
+        self.measurements.settle(ledger, self.tensors.has_changed_weights())
         for operator in self._unaccounted:
             ledger.skip(operator)
 
@@ -191,6 +191,7 @@ class ForwardPass(TorchDispatchMode):
     def _remember(self, history: History, rule: Rule | None, call: Call, before: _Before) -> None:
         """Note how the results of an operator were made."""
         path = self._where[-1][0]
+        site = call_site()
         costs = rule.cost(call) if rule is not None else ()
         name = canonical(call.func)
         operator = costs[0].operator if costs else name
@@ -202,7 +203,7 @@ class ForwardPass(TorchDispatchMode):
         for target, aliases in before.writes:
             read = inputs[1:] if name in OVERWRITES else inputs
             own = self.tensors.latest(target)
-            own.step = made(operator, path, own.signal, read, synaptic, moved)
+            own.step = made(operator, path, own.signal, read, synaptic, moved, site)
             for old, now in self.tensors.rewritten(aliases):
                 if now is not own:
                     parts = (old.step, own.step) if old.step else (own.step,)
@@ -211,7 +212,7 @@ class ForwardPass(TorchDispatchMode):
         for tensor in tensors_in((call.out,)):
             if id(tensor) not in written:
                 record = self.tensors.latest(tensor)
-                record.step = made(operator, path, record.signal, inputs, synaptic, moved)
+                record.step = made(operator, path, record.signal, inputs, synaptic, moved, site)
 
     def _step(self, tensor: Tensor, record: Record | None = None) -> Step:
         """How a tensor was made."""
@@ -237,6 +238,10 @@ class ForwardPass(TorchDispatchMode):
                 "with strict=False it is listed in report.unaccounted instead"
             )
         self._unaccounted.append(place)
+        if self._history is not None and any(
+            self._step(tensor, record).spoils for tensor, record in before.records
+        ):
+            self._history.unknown[place] = None
         for _, record in before.records:
             _use(record)
         for target, aliases in before.writes:
@@ -297,7 +302,7 @@ class ForwardPass(TorchDispatchMode):
         costs = () if view else rule.cost(call)
         by_norm = any(isinstance(cost, Normalisation) for cost in costs)
         for cost in costs:
-            view = self._charge(cost, call.out) or view
+            view = self._charge(cost, call) or view
         if not (view and not costs):
             for place, (_, record) in enumerate(before.records):
                 _use(record, by_norm and place == 0)
@@ -317,15 +322,16 @@ class ForwardPass(TorchDispatchMode):
                     tensor, signal, view if place == 0 else None, written=id(tensor) in written
                 )
 
-    def _charge(self, cost: Cost, out: Any) -> View | None:
+    def _charge(self, cost: Cost, call: Call) -> View | None:
         """Put a cost into its row. Returns what the result hands on, if it is synaptic."""
         path, module = self._where[-1]
         counted = not isinstance(cost, Tally)
         params = self._params(module._parameters.values()) if counted else 0
-        row, site = row_of(cost, path, params, out), call_site()
+        row, site = row_of(cost, path, params, call.out), call_site()
         match cost:
             case Product():
-                origin = self.measurements.product(row, site, cost)
+                prepared = all(call.signal(tensor) is LEARNED for tensor in call.tensors)
+                origin = self.measurements.product(row, site, cost, prepared)
                 if self._history is not None:
                     steps = tuple(self._step(operand.tensor) for operand in cost.operands)
                     self._history.arrive((*row.family, site), steps)
@@ -353,15 +359,6 @@ class _Before:
 
     records: list[tuple[Tensor, Record | None]]
     writes: list[tuple[Tensor, list[tuple[int, Record]]]]
-
-
-def _learned(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers with their names."""
-    for path, module in model.named_modules():
-        for tensors in (module._parameters, module._buffers):
-            for name, tensor in tensors.items():
-                if tensor is not None:
-                    yield f"{path}.{name}" if path else name, tensor
 
 
 def _use(record: Record | None, by_norm: bool = False) -> None:

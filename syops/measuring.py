@@ -57,6 +57,7 @@ class _Product:
     site: Hashable
     operands: tuple[_Operand, ...]
     pairs: int | None
+    prepared: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +93,16 @@ class Measurements:
         self._looks: list[Tensor] = []
         self._maps: dict[tuple[FanOut, torch.device], Tensor] = {}
 
-    def product(self, row: Row, site: Hashable, product: Product) -> Origin:
-        """A synaptic operation was executed. Returns the origin of its result."""
+    def product(self, row: Row, site: Hashable, product: Product, prepared: bool) -> Origin:
+        """A synaptic operation was executed. Returns the origin of its result.
+
+        ``prepared``: on weights alone, so that it need not be done for each sample.
+        """
         operands = tuple(self._operand(o.tensor, o.fan_out) for o in product.operands)
         pairs = None
         if product.pairs is not None and all(o.spikes is not None for o in operands):
             pairs = _put(self._counts, counting.coincidences(*product.pairs))
-        self._pending.append(_Product(row, site, operands, pairs))
+        self._pending.append(_Product(row, site, operands, pairs, prepared))
         return Origin(row.path)
 
     def normalisation(self, row: Row, site: Hashable, norm: Normalisation) -> None:
@@ -175,8 +179,12 @@ class Measurements:
             self._maps[key] = counting.fan_out_map(fan_out, counts.device)
         return total, _put(self._counts, (counts * self._maps[key]).sum())
 
-    def settle(self, ledger: Ledger) -> None:
+    def settle(self, ledger: Ledger, has_states: bool) -> None:
         """Read the device and add everything to the ledger.
+
+        Args:
+            ledger: where it goes.
+            has_states: buffers have changed, so what looked like weights may have been a state.
 
         Raises:
             SyopsValueError: a tensor that was looked at holds NaN or an infinite value.
@@ -189,6 +197,8 @@ class Measurements:
         copies = Counter(path for path, _ in partners)
         for item in self._pending:
             match item:
+                case _Product(prepared=True) if not has_states:
+                    continue
                 case _Product():
                     ledger.add(_settled_product(item, counts, looks), item.site)
                 case _Norm():

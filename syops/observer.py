@@ -15,7 +15,7 @@ from syops.frameworks import NeuronSignal, neuron_signal
 from syops.history import History
 from syops.ledger import Ledger
 from syops.measuring import Measurements
-from syops.rules.base import tensors_in
+from syops.rules.base import input_tensors
 from syops.shadow import SilentNeuron, call
 from syops.tensors import Tensors
 
@@ -95,7 +95,7 @@ class Observer:
         self._pass = ForwardPass(
             self._model, self._where, self._measured, self._execute, self._strict, self._history
         )
-        for tensor, signal in zip(tensors_in((*args, *kwargs.values())), inputs, strict=True):
+        for tensor, signal in zip(input_tensors(args, kwargs), inputs, strict=True):
             if signal is not None:
                 self._pass.give(tensor, signal)
         try:

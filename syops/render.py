@@ -19,9 +19,12 @@ def render_audit(audit: Audit) -> str:
     """Return the verdict, then what spoils it and why, then what else a reader should know."""
     offending = audit.offending
     allowed = [row for row in audit.rows if row.exempt and row.verdict != "spike"]
-    if not audit.full_spike:
+    if offending:
         count = f"{len(offending)} of its {len(audit.rows)} synaptic layers"
         verdict = f"not spike-only: {count} get more than spikes"
+    elif audit.unknown:
+        unknown = ", ".join(audit.unknown)
+        verdict = f"not proven to be spike-only: no rule says what {unknown} makes of non-spikes"
     elif allowed:
         ends = " and ".join(dict.fromkeys(row.exempt for row in allowed))
         verdict = f"spike-only, but for its {ends} layer, as allowed"

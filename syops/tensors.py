@@ -7,12 +7,12 @@ writes that are not seen make the record void.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from syops.history import Step
 from syops.provenance import Padding, View
@@ -58,17 +58,26 @@ class Tensors:
     """Records of live tensors, by identity.
 
     Args:
-        learned: the model's parameters and buffers with their names.
+        model: whose parameters and buffers are weights as long as nothing is written into them.
     """
 
-    def __init__(self, learned: Mapping[str, Tensor]) -> None:
+    def __init__(self, model: nn.Module) -> None:
         self.atoms = Atoms()
-        self._learned = dict(learned)  # keeps the identities taken
-        self._names = {t._cdata: (name, _version(t)) for name, t in learned.items()}
+        self._model = model
+        self._learned = weights_of(model)  # keeps the identities taken
+        self._names = {t._cdata: (name, _version(t)) for name, t in self._learned.items()}
         self._records: dict[int, Record] = {}
         self._on_storage: dict[int, set[int]] = {}
         self._written: set[int] = set()
         self._room = 256
+
+    def has_changed_weights(self) -> bool:
+        """Whether parameters or buffers were written into or replaced: they are states, then."""
+        now = weights_of(self._model)
+        return now.keys() != self._learned.keys() or any(
+            now[name] is not tensor or not self._is_unwritten(tensor)
+            for name, tensor in self._learned.items()
+        )
 
     def find(self, tensor: Tensor) -> Record | None:
         """The record of a tensor, if it still describes the tensor's values."""
@@ -222,6 +231,17 @@ class Tensors:
             self._on_storage.get(self._records.pop(key).storage, set()).discard(key)
         self._on_storage = {storage: keys for storage, keys in self._on_storage.items() if keys}
         self._room = max(256, 2 * len(self._records))
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name."""
+    found = {}
+    for path, module in model.named_modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    found[f"{path}.{name}" if path else name] = tensor
+    return found
 
 
 def _is_current(record: Record, tensor: Tensor) -> bool:

@@ -144,6 +144,17 @@ def test_inputs_that_are_none(inputs, error):
         get_model_bounds(Net(lambda net, x: x), inputs)
 
 
+@pytest.mark.parametrize("inputs", ["x", 7, (), (1.0, 8), ((1, 8), (1, 8)), [torch.ones(1, 8)]])
+def test_what_inputs_should_have_been(inputs):
+    with pytest.raises(SyopsTypeError, match="the shape of an input, such as"):
+        get_model_bounds(Net(lambda net, x: x), inputs)
+
+
+def test_arguments_are_checked_before_the_model_runs():
+    with pytest.raises(SyopsValueError, match="time_steps"):
+        get_model_bounds(Net(lambda net, x: x.item()), (2, 8), time_steps=0)
+
+
 def test_tensors_made_on_the_way_need_no_device():
     def collect(net, x):
         out = torch.zeros(x.shape[0], 6, device="cpu")

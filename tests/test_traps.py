@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from spikingjelly.activation_based import neuron
 from torch import nn
 
-from syops import SyopsError, get_model_syops
+from syops import SyopsError, check_full_spike, get_model_bounds, get_model_syops
 from syops.errors import SyopsValueError
 
 torch.manual_seed(0)
@@ -134,6 +134,74 @@ def test_what_is_a_spike_is_called_one(name):
     report = get_model_syops(model, X)
     assert row_of(report).signal == "binary"
     assert report.mac == 0
+
+
+def spectral(net):
+    nn.utils.parametrizations.spectral_norm(net.fc)
+    return net
+
+
+class LowRank(nn.Module):
+    """A weight that is updated by a product of two."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3, 6))
+        self.a, self.b = nn.Parameter(torch.ones(3, 2)), nn.Parameter(torch.ones(2, 6))
+
+    def forward(self, x):
+        return F.linear(x, self.weight + self.a @ self.b)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: spectral(Net(lambda net, x: net.fc(x))), LowRank], ids=["spectral", "low rank"]
+)
+def test_what_is_made_of_weights_alone_is_made_once(make):
+    (row,) = check_full_spike(make(), (2, 6), input_signal="binary", allow=()).rows
+    assert (row.verdict, row.kind) == ("spike", "linear")
+    assert get_model_bounds(make(), (2, 6)).mac == 3 * 6
+    counted = get_model_syops(make(), SPIKES, input_signal="analog", time_steps=1, batch_dim=0)
+    assert counted.mac == 3 * 6
+
+
+def test_a_state_in_a_buffer_is_no_weight():
+    """It looks like one as long as nothing is written into it."""
+
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.back = nn.Linear(6, 3), nn.Linear(3, 3)
+            self.register_buffer("state", torch.zeros(2, 3))
+
+        def forward(self, x):
+            before = self.back(self.state)
+            self.state = self.fc(x) + before
+            return self.state
+
+    counted = get_model_syops(Recurrent(), X, input_signal="analog")
+    assert counted.mac == 3 * 6 + 3 * 3
+    assert get_model_bounds(Recurrent(), X).mac == counted.mac
+
+
+def test_inputs_in_nested_containers_have_signals():
+    class Nested(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc1, self.fc2 = nn.Linear(6, 3), nn.Linear(6, 3)
+
+        def forward(self, x, more):
+            return self.fc1(x) + self.fc2(more["events"][0])
+
+    inputs = {"x": X, "more": {"events": [SPIKES]}}
+    signals = ["analog", "binary"]
+    for report in (
+        get_model_syops(Nested(), inputs, input_signal=signals, time_steps=1),
+        get_model_bounds(Nested(), inputs, input_signal=signals),
+        get_model_bounds(Nested(), (X, {"events": [SPIKES]}), input_signal=signals),
+    ):
+        assert [layer.signal for layer in report.layers if layer.kind == "linear"] == signals
+    with pytest.raises(SyopsValueError, match="3 signals, but the model is called with 2 tensors"):
+        get_model_bounds(Nested(), inputs, input_signal=["analog"] * 3)
 
 
 def test_padding_with_minus_infinity_does_no_harm():

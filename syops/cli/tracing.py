@@ -100,4 +100,4 @@ def audit(
     found = check_full_spike(network, sizes(model, keywords, shape), allow=ends, **tracing)
     found = named(found, model)
     emit(f"{found.to_json() if style == 'json' else found}\n", output)
-    click.get_current_context().exit(0 if found.full_spike else 1)
+    click.get_current_context().exit(0 if found.full_spike else 1 if found.offending else 2)
