@@ -51,7 +51,7 @@ class Study:
         path = self.folder / "initial.json"
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            found = pd.DataFrame(probe_initial(self.scale.seeds, self.scale.initial))
+            found = pd.DataFrame(probe_initial(self.scale.seeds))
             write_text(path, found.to_json(orient="split", index=False, double_precision=8) + "\n")
 
     def load(self) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -16,15 +16,16 @@ CONNECTIONS = ("OR", "XOR", "IAND", "AND", None)
 """The functions g of blocks g(SN(f(x)), x); None: blocks SN(f(x) + x)."""
 ALPHAS = (2.0, 3.0)
 """Slopes of the surrogate at the threshold are alpha / 2: 1 and 1.5."""
-CHANNELS, T, SAMPLES = 8, 4, 64
+BLOCKS, CHANNELS, T, SAMPLES = 24, 8, 4, 64
+"""50 layers: stem, 24 blocks of two convolutions, classifier."""
 
 
-def deep_network(g: str | None, alpha: float, dst: bool, identity: bool, blocks: int) -> nn.Module:
+def deep_network(g: str | None, alpha: float, dst: bool, identity: bool) -> nn.Module:
     """IF neurons with V_th = 1; ``identity``: every block hands on what it gets, s_l = 0."""
     keywords: dict[str, Any] = {"g": g} if g else {}
     network = create_model(
         "fsnn_digits" if g else "spiking_digits",
-        blocks=blocks, channels=CHANNELS, T=T, v_threshold=1.0,
+        blocks=BLOCKS, channels=CHANNELS, T=T, v_threshold=1.0,
         surrogate=surrogate.ATan(alpha=alpha), **keywords,
     )  # fmt: skip
     if dst:
@@ -34,7 +35,7 @@ def deep_network(g: str | None, alpha: float, dst: bool, identity: bool, blocks:
     return network
 
 
-def probe_initial(seeds: int, blocks: int) -> list[dict[str, Any]]:
+def probe_initial(seeds: int) -> list[dict[str, Any]]:
     """Of every network, seed by seed: rates of o_l and s_l and |dL/ds_l| by block."""
     torch.set_num_threads(1)
     (x, y), _ = digits()
@@ -45,7 +46,7 @@ def probe_initial(seeds: int, blocks: int) -> list[dict[str, Any]]:
                 for alpha in ALPHAS:
                     for dst in (False, True):
                         seed_everything(seed)
-                        network = deep_network(g, alpha, dst, identity, blocks)
+                        network = deep_network(g, alpha, dst, identity)
                         probes = probe_blocks(network, x[:SAMPLES], y[:SAMPLES])
                         found += [
                             {

@@ -117,7 +117,6 @@ class Scale:
         images, events: the networks of Tables 2 and 3.
         depths: blocks of the networks of Figure 3, which are as wide and long trained as ``deep``.
         starts: whether their blocks start as the identity, or as usual.
-        initial: blocks of the networks of Figures 6 to 8; 24 make 50 layers.
     """
 
     seeds: int
@@ -126,7 +125,6 @@ class Scale:
     depths: tuple[int, ...]
     deep: Size
     starts: tuple[bool, ...]
-    initial: int
 
 
 FULL = Scale(
@@ -136,7 +134,6 @@ FULL = Scale(
     depths=(4, 8, 16, 32),
     deep=Size(8, 8, 8),
     starts=(True, False),
-    initial=24,
 )
 FAST = Scale(
     seeds=1,
@@ -145,7 +142,6 @@ FAST = Scale(
     depths=(4, 12),
     deep=Size(4, 8, 4),
     starts=(True,),
-    initial=12,
 )
 
 
