@@ -11,10 +11,11 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from syops.difference import LayerComparison, unlike
+from syops.difference import LayerComparison, notes_on
 from syops.errors import SyopsTypeError, SyopsValueError
+from syops.layers import priced_part
 from syops.report import Report
-from syops.tables import Column, Table, Tabular, Value
+from syops.tables import Column, Table, Tabular
 from syops.units import COUNTS, ENERGIES, Units, common_unit, read_units
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Comparison(Tabular):
     def notes(self) -> tuple[str, ...]:
         """What a reader should know: what is not known, and where the networks were not counted
         alike."""
-        return (*self._unknown(), *unlike(self.names, self.reports), *self._reported())
+        return (*self._unknown(), *notes_on(self.names, self.reports))
 
     def table(
         self,
@@ -208,8 +209,8 @@ class Comparison(Tabular):
         rows = (
             (
                 *(row.name, row.network_type, row.accuracy, row.time_steps, row.params),
-                *(row.mean_rate, _priced(row, row.ec_mj), row.ac, row.dense_ac, row.mac),
-                _priced(row, row.dc_mj),
+                *(row.mean_rate, priced_part(row, row.ec_mj), row.ac, row.dense_ac, row.mac),
+                priced_part(row, row.dc_mj),
                 *(row.ratio, row.ec_ratio),
             )
             for row in self.rows
@@ -242,9 +243,8 @@ class Comparison(Tabular):
         return f"Ratio: {what} over the DC of {self.names[0]}"
 
     def _reference(self, report: Report) -> float | None:
-        if self.to == "first":
-            return dc_mj(self.reports[0])
-        return None if report.ann is None else report.ann.dc_mj
+        other = self.reports[0] if self.to == "first" else report.ann
+        return None if other is None or other.unpriced else dc_mj(other)
 
     def _unknown(self) -> Iterator[str]:
         blind = [row.name for row in self.rows if row.dc_mj is None]
@@ -254,15 +254,8 @@ class Comparison(Tabular):
             yield f"Without data, O_ac and DC are not known: {', '.join(blind)}"
         if self.to == "first" and blind[:1] == [self.names[0]]:
             yield f"There is no ratio, as the DC of {self.names[0]} is not known"
-
-    def _reported(self) -> Iterator[str]:
-        """What each report has to say of itself."""
-        for name, report in zip(self.names, self.reports, strict=True):
-            if report.unaccounted:
-                where = ", ".join(report.unaccounted)
-                yield f"Not counted in {name}, as syops has no rule for it: {where}"
-            for warning in report.warnings:
-                yield f"Warning: {name}: {warning}"
+        elif self.to == "first" and self.rows[0].unpriced:
+            yield f"There is no ratio, as the DC of {self.names[0]} leaves out MACs without a price"
 
 
 def compare(reports: Mapping[str, Report] | Iterable[Report], to: str = "ann") -> Comparison:
@@ -302,8 +295,7 @@ def _row(name: str, report: Report, reference: float | None) -> ComparisonRow:
 
     dc = dc_mj(report)
     low, high = report.ec_mj
-    unpriced = unpriced_mac(report)
-    reference = None if unpriced else reference
+    reference = None if report.unpriced else reference
     return ComparisonRow(
         name=name,
         network_type=report.network_type,
@@ -319,24 +311,14 @@ def _row(name: str, report: Report, reference: float | None) -> ComparisonRow:
         ratio=over(dc) if reference and dc is not None else None,
         ec_ratio=(over(low), over(high)) if reference else None,
         measured=report.measured,
-        unpriced=unpriced,
+        unpriced=report.unpriced,
     )
-
-
-def _priced(row: ComparisonRow, energy: Value) -> Value:
-    """An energy of which something is left, when MACs without a price are left out."""
-    return None if row.unpriced and not row.ec_mj[1] else energy
 
 
 def dc_mj(report: Report) -> float | None:
     """DC in mJ; without data, where rates do not matter, as in an ANN, the one value of EC."""
     low, high = report.ec_mj
     return low if not report.measured and low == high else report.dc_mj
-
-
-def unpriced_mac(report: Report) -> float:
-    """The MACs inside the totals, per sample, that its energy model has no price for."""
-    return sum(layer.unpriced for layer in report.layers if layer.counted)
 
 
 def o_ac(report: Report) -> float | None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from syops.layers import priced_part
 from syops.ledger import COUNTED
 from syops.report import Layer, Report
 from syops.tables import Column, Table, Tabular, Value
@@ -70,7 +71,8 @@ class LayerComparison(Tabular):
         units: str | Iterable[str] = "auto",
     ) -> Table:
         """The layers as plain data: figures of the first, of the second, and the second's minus
-        the first's, where a layer that one does not have counts as nothing.
+        the first's, where a layer that one does not have counts as nothing. There is no difference
+        to what is not known.
 
         The arguments are those of `syops.tables.Table.arranged`. With ``top`` and without
         ``sort`` those layers come first of which the energy differs most.
@@ -82,6 +84,8 @@ class LayerComparison(Tabular):
             columns = MEASURED if measured else POSSIBLE
             if not any(None in (pair.first, pair.second) for pair in self.rows):
                 columns = [key for key in columns if key != "only_in"]
+            if all(report.conventions.get("ac") == "events" for report in self.reports):
+                columns = ["ac_events_diff" if key == "ac_diff" else key for key in columns]
         return self._whole.arranged(columns, sort, top, units)
 
     def to_json(self) -> str:
@@ -89,7 +93,7 @@ class LayerComparison(Tabular):
         content = {
             "names": self.names,
             "rows": [asdict(pair) for pair in self.rows],
-            "notes": unlike(self.names, self.reports),
+            "notes": notes_on(self.names, self.reports),
         }
         return json.dumps(content, indent=1, ensure_ascii=False)
 
@@ -107,7 +111,7 @@ class LayerComparison(Tabular):
             tuple(map(self._values, self.rows)),
             self._total(),
             caption=f"{two} (2) against {one} (1), layer by layer",
-            notes=unlike(self.names, self.reports),
+            notes=notes_on(self.names, self.reports),
         )
 
     def _values(self, pair: LayerPair) -> tuple[Value, ...]:
@@ -117,14 +121,14 @@ class LayerComparison(Tabular):
         values += [layer.signal if layer else None for layer in both]
         values += [layer.rate if layer else None for layer in both]
         for *_, read in _FIGURES:
-            values += _with_difference(*(read(layer) if layer else None for layer in both))
+            values += _with_difference(both, read)
         return tuple(values)
 
     def _total(self) -> tuple[Value, ...]:
         values: list[Value] = ["total", "", "", "", ""]
         values += [report.mean_rate for report in self.reports]
         for *_, read in _FIGURES:
-            values += _with_difference(*(read(report) for report in self.reports))
+            values += _with_difference(self.reports, read)
         return tuple(values)
 
 
@@ -134,17 +138,18 @@ _FIGURES: tuple[tuple[str, str, str, Callable[[Any], float | None]], ...] = (
     ("dense_ac", "dense AC", "count", lambda of: of.dense_ac),
     ("mac", "O_mac", "count", lambda of: of.mac),
     ("dc", "DC", "energy", lambda of: of.dc_mj if isinstance(of, Report) else of.energy_mj),
-    ("ec_max", "EC max", "energy", lambda of: of.ec_mj[1]),
+    ("ec_max", "EC max", "energy", lambda of: priced_part(of, of.ec_mj[1])),
 )
 """Key, heading and kind of what a layer and a report have, and how to read it."""
 
 
 def _with_difference(
-    first: float | None, second: float | None
-) -> tuple[float | None, float | None, float | None]:
-    if first is None and second is None:
-        return None, None, None
-    return first, second, (second or 0.0) - (first or 0.0)
+    both: Sequence[Layer | Report | None], read: Callable[[Any], float | None]
+) -> list[float | None]:
+    """A figure of both, and the difference: one that is not there has 0, not one not known."""
+    told = [None if of is None else read(of) for of in both]
+    first, second = (0.0 if of is None else it for of, it in zip(both, told, strict=True))
+    return [*told, None if first is None or second is None else second - first]
 
 
 def _by_key(report: Report) -> dict[Hashable, Layer]:
@@ -155,11 +160,25 @@ def _is_inside(layer: Layer | None) -> bool:
     return layer is not None and layer.counted and layer.folded is None
 
 
-# --- what must be alike -------------------------------------------------------------------------
+# --- what must be alike, and what else a reader should know -------------------------------------
 
 
 _NAMED = 3
 """So many networks are named; more, and they are the others."""
+
+
+def notes_on(names: Sequence[str], reports: Sequence[Report]) -> tuple[str, ...]:
+    """In which ways reports are unlike, and what each has to say of itself."""
+    return (*unlike(names, reports), *_reported(names, reports))
+
+
+def _reported(names: Sequence[str], reports: Sequence[Report]) -> Iterator[str]:
+    for name, report in zip(names, reports, strict=True):
+        if report.unaccounted:
+            where = ", ".join(report.unaccounted)
+            yield f"Not counted in {name}, as syops has no rule for it: {where}"
+        for warning in report.warnings:
+            yield f"Warning: {name}: {warning}"
 
 
 def unlike(names: Sequence[str], reports: Sequence[Report]) -> tuple[str, ...]:

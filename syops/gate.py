@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from syops.comparison import dc_mj, o_ac, unpriced_mac
+from syops.comparison import dc_mj, o_ac
 from syops.difference import unlike
 from syops.errors import SyopsValueError
 from syops.report import Report
@@ -96,14 +96,14 @@ def _against_baseline(
     if energy is None or before is None:
         what, energy, before = _EC, report.ec_mj[1], baseline.ec_mj[1]
     yield _no_worse(_energy(what, report), energy, before, tolerance, joules)
-    if unpriced_mac(report):
+    if report.unpriced:
         yield _no_worse("O_mac", report.mac, baseline.mac, tolerance, quantity)
     if baseline.full_spike and not already:
         yield _full_spike(report)
 
 
 def _energy(what: str, report: Report) -> str:
-    return f"{what}, without the MACs that have no price," if unpriced_mac(report) else what
+    return f"{what}, without the MACs that have no price," if report.unpriced else what
 
 
 def _no_worse(
@@ -147,6 +147,6 @@ def _known(value: float | None, what: str, report: Report) -> float:
         )
     notes = [note for note in report.notes if what in note]
     why = notes[0] if notes else "count it with its time-steps (--time-steps)"
-    if unpriced_mac(report):
+    if report.unpriced:
         why = f"{report.energy.name} has no price for its MACs"
     raise SyopsValueError(f"the {what} of {report.model} is not known: {why}")

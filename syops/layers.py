@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from syops.energy import EnergyModel
 from syops.errors import SyopsValueError
@@ -13,7 +13,10 @@ from syops.tables import Column, Table, Value
 from syops.units import joules, quantity
 
 if TYPE_CHECKING:
+    from syops.comparison import ComparisonRow
     from syops.report import Layer, Report
+
+T = TypeVar("T")
 
 COLUMNS = (
     Column("name", "layer"),
@@ -74,7 +77,7 @@ def layer_table(
 
 def values_of(layer: Layer) -> tuple[Value, ...]:
     """One value for each of `COLUMNS`."""
-    low, high = layer.ec_mj if layer.ec_mj[1] or not layer.unpriced else (None, None)
+    low, high = (priced_part(layer, end) for end in layer.ec_mj)
     values = {"energy": layer.energy_mj, "ec_min": low, "ec_max": high}
     return tuple(
         values[column.key] if column.key in values else getattr(layer, column.key)
@@ -82,8 +85,13 @@ def values_of(layer: Layer) -> tuple[Value, ...]:
     )
 
 
+def priced_part(of: Layer | Report | ComparisonRow, energy: T) -> T | None:
+    """An energy of EC or DC; None where nothing has a price of what it is made of."""
+    return None if of.unpriced and not of.ec_mj[1] else energy
+
+
 def _total(report: Report) -> tuple[Value, ...]:
-    low, high = report.ec_mj
+    low, high = (priced_part(report, end) for end in report.ec_mj)
     values: dict[str, Value] = {
         "name": "total",
         "params": report.params,
@@ -91,7 +99,7 @@ def _total(report: Report) -> tuple[Value, ...]:
         "ac": report.ac,
         "ac_events": report.ac_events,
         "mac": report.mac,
-        "energy": report.dc_mj,
+        "energy": priced_part(report, report.dc_mj),
         "dense_ac": report.dense_ac,
         "ec_min": low,
         "ec_max": high,

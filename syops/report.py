@@ -124,6 +124,11 @@ class Report(Tabular):
         return self._mj(self._sums.low), self._mj(self._sums.high)
 
     @property
+    def unpriced(self) -> float:
+        """Multiply-accumulates per sample that have no price: DC and EC leave them out."""
+        return self._sums.unpriced / self.samples
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What the energy model cannot run, or has no price for, with the names of the layers."""
         found = find_warnings(self.rows, self.verdicts, self.energy, self.kinds, self.model)
@@ -171,7 +176,7 @@ class Report(Tabular):
         """E(SNN) / E(ANN), Eq. (6); None where T is not known, nothing was measured, or MACs have
         no price."""
         ann = self._ann_pj
-        if not ann or not self.measured or self._sums.unpriced:
+        if not ann or not self.measured or self.unpriced:
             return None
         return float(self._sums.dc / ann)
 
@@ -458,7 +463,7 @@ class Report(Tabular):
     @property
     def _ann_pj(self) -> Fraction | None:
         """Energy of the ANN over all samples, if it is known."""
-        if self.ann is None or self.ann._sums.unpriced:
+        if self.ann is None or self.ann.unpriced:
             return None
         return self.ann._sums.dc
 

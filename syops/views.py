@@ -86,7 +86,7 @@ class View:
         """The headline figures."""
         report = self.report
         low, high = map(joules, report.ec_mj)
-        without = "; MACs have no price" if any(layer.unpriced for layer in self.layers) else ""
+        without = "; MACs have no price" if report.unpriced else ""
         if report.accuracy is not None:
             yield Figure("accuracy", f"{report.accuracy:.2%}", "as told to syops")
         if report.dc_mj is not None:
@@ -127,8 +127,7 @@ class View:
     def ann_mj(self) -> float | None:
         """What the ANN consumes, where that is known."""
         ann = self.report.ann
-        priced = ann is not None and not any(layer.unpriced for layer in ann.layers)
-        return ann.dc_mj if ann is not None and priced else None
+        return None if ann is None or ann.unpriced else ann.dc_mj
 
     @property
     def scale(self) -> float:

@@ -10,7 +10,7 @@ import torch
 from fixed import ANN, BLIND, FIXED, MIXED, SMALL, analog, spiking
 
 from syops import compare, create_model, get_model_bounds
-from syops.energy import EnergyModel
+from syops.energy import EnergyMap, EnergyModel
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.formats import to_text
 from syops.ledger import Row
@@ -157,6 +157,23 @@ def test_macs_without_a_price_are_told():
         assert any(note.startswith(f"Warning: {name}: chip processes") for note in comparison.notes)
 
 
+@pytest.mark.parametrize("to", ["ann", "first"])
+def test_no_ratio_to_an_energy_that_leaves_macs_out(to):
+    # All of "free" has a price, but not all of its ANN, nor of the network before it.
+    energy = EnergyMap((("one", EnergyModel("chip", 20, None)), ("*", FIXED.energy)))
+    rows = spiking("one", 100, 0.5), spiking("two", 100, 0.5)
+    ann = analog("one", 100), analog("two", 100)
+    free = Report("free", rows, 1, energy, time_steps=4, ann_rows=ann)
+    partial = replace(free, rows=(analog("one", 100), rows[1]), ann_rows=None)
+    comparison = compare({"partial": partial, "free": free}, to)
+    row = comparison.rows[1]
+    assert (row.unpriced, free.energy_ratio, free.ann.unpriced) == (0, None, 100)
+    assert row.dc_mj == pytest.approx(1045e-9)
+    assert (row.ratio, row.ec_ratio) == (None, None)
+    said = "There is no ratio, as the DC of partial leaves out MACs without a price"
+    assert (said in comparison.notes) == (to == "first")
+
+
 def test_names_are_told_apart():
     assert compare([SMALL, FIXED, SMALL]).names == ("small (1)", FIXED.model, "small (2)")
     assert compare({"a": SMALL, "b": SMALL}).names == ("a", "b")
@@ -268,6 +285,34 @@ def test_without_data_of_one_what_is_possible_is_compared():
     assert conv[2:] == pytest.approx((0, 0, 8e-6, 8e-6, 0))
     top = compare([FIRST, blind]).layers().table(top=1)
     assert top.rows[0][0] == "aap.two"
+
+
+def test_there_is_no_difference_to_what_is_not_known():
+    def differences(second, keys, energy=FIRST.energy):
+        reports = [replace(report, energy=energy) for report in (FIRST, second)]
+        table = compare(reports).layers().table(columns=keys)
+        return {row[0]: row[1:] for row in (*table.rows, table.total)}
+
+    blind = differences(replace(SECOND, measured=False), "layer,O_ac diff,DC diff,dense_ac_diff")
+    assert blind["block.conv"] == blind["stem"] == blind["total"] == (None, None, 0)
+    assert blind["aap.one"] == (None, None, 0)
+    # A chip without a price for the MACs of the first: what it costs is not known, and not 0.
+    spikes = replace(
+        SECOND, rows=(spiking("stem", 1000, 0.5, weight="stem.weight"), *SECOND.rows[1:])
+    )
+    chip = EnergyModel("chip", 2, None)
+    told = differences(spikes, "layer,dc_1,dc_2,dc_diff,ec_max_1,ec_max_diff", chip)
+    assert told["stem"] == (None, pytest.approx(1000e-9), None, None, None)
+    assert told["block.conv"][2] == pytest.approx(-4000e-9)
+    notes = compare([replace(FIRST, energy=chip)] * 2).layers().table().notes
+    assert sum(note.startswith("Warning: net (") for note in notes) == 2
+
+
+def test_layers_differ_in_the_acs_that_are_priced():
+    events = [replace(report, conventions={"ac": "events"}) for report in (FIRST, SECOND)]
+    keys = [column.key for column in compare(events).layers().table().columns]
+    assert "ac_events_diff" in keys
+    assert "ac_diff" not in keys
 
 
 def test_equal_reports_differ_in_nothing():
