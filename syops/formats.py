@@ -295,8 +295,8 @@ def wrap(line: str, width: int = WIDTH) -> str:
 
 
 def _in_markdown(text: str) -> str:
-    """Underscores within words mean nothing in GitHub's Markdown."""
-    return re.sub(r"([\\`*|~<>]|\[(?=[^]]*\][\[(])|&(?=#?\w+;)|(?<!\w)_|_(?!\w))", r"\\\1", text)
+    """Underscores within words mean nothing in GitHub's Markdown; dollars enclose formulas."""
+    return re.sub(r"([\\`*|~<>$]|\[(?=[^]]*\][\[(])|&(?=#?\w+;)|(?<!\w)_|_(?!\w))", r"\\\1", text)
 
 
 def csv_rows(table: Table) -> Iterator[list[Value]]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from syops.formats import subscripted
+from syops.formats import printable, subscripted
 from syops.views import View
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def _templates() -> Environment:
         loader=PackageLoader("syops"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -94,8 +95,15 @@ def _templates() -> Environment:
     return templates
 
 
+def _shown(value: object) -> object:
+    """Text with what a page would obey, such as a change of direction, shown instead."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return "\n".join(map(printable, value.split("\n")))
+
+
 def _subscripted(heading: str) -> Markup:
-    return Markup(subscripted(str(escape(heading)), "<sub>{}</sub>"))
+    return Markup(subscripted(str(escape(printable(heading))), "<sub>{}</sub>"))
 
 
 @cache

@@ -11,7 +11,12 @@ from syops.tables import Table
 _PAGE = 45
 """Rows that fit on one."""
 _LONG_NAME = 32
-"""Characters of a name that is broken."""
+"""Characters of a name that makes a column in which names are broken."""
+_WIDE_NAME = 16
+"""Characters of a name that fits into that column."""
+
+_WORD = re.compile(r"[A-Za-z0-9]{0,11}[^A-Za-z0-9]|[A-Za-z0-9]{1,12}")
+"""A part of a name behind which it may be broken."""
 
 _LETTERS = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿ"
 """What LaTeX's oldest encoding of fonts can compose."""
@@ -22,6 +27,7 @@ _ESCAPED = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     '"': "''",
+    "`": r"\`{}",
     **dict.fromkeys("µμ", r"$\mu$"),
     "×": r"$\times$",
     "·": r"$\cdot$",
@@ -37,7 +43,7 @@ def to_latex(table: Table) -> str:
     than 45 rows longtable, in which it goes on on the next page. A character that LaTeX has no
     letter for is shown as its code point.
     """
-    cells = in_words(table, "--")
+    cells = in_words(table, "–")
     breaks = any(len(row[0]) > _LONG_NAME for row in cells.rows)
     aligned = [column.align[0] for column in table.columns]
 
@@ -46,8 +52,8 @@ def to_latex(table: Table) -> str:
             _number(escaped(cell)) if align == "r" else escaped(cell)
             for cell, align in zip(row, aligned, strict=True)
         ]
-        if len(row[0]) > _LONG_NAME:
-            parts[0] = r"\raggedright " + re.sub(r"(\.|\\_)(?=.)", r"\1\\allowbreak{}", parts[0])
+        if breaks and len(parts[0]) > _WIDE_NAME:
+            parts[0] = r"\raggedright " + r"\allowbreak{}".join(map(escaped, _WORD.findall(row[0])))
         elif parts[0][:1] in ("[", "*"):  # which the end of the line before would take for its own
             parts[0] = f"{{}}{parts[0]}"
         return " & ".join(parts) + r" \\"
@@ -68,8 +74,8 @@ def to_latex(table: Table) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that LaTeX prints as it is."""
-    return "".join(map(_escaped, text))
+    """Text that LaTeX prints as it is: two hyphens are no dash."""
+    return "{}".join("".join(map(_escaped, part)) for part in re.split("(?<=-)(?=-)", text))
 
 
 def _escaped(character: str) -> str:

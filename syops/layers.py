@@ -234,7 +234,8 @@ def _remarks(report: Report) -> Iterator[str]:
         yield f"Folded into the layers before them, at no cost: {norms}"
     outside = [layer for layer in report.layers if not layer.counted and layer.folded is None]
     if outside:
-        yield f"Outside the totals, as in the paper: {', '.join(_by_kind(outside))}"
+        usual = ", as in the paper" if report.kinds == COUNTED else ""
+        yield f"Outside the totals{usual}: {', '.join(_by_kind(outside))}"
     for where, calls in report.unaccounted.items():
         times = "once" if calls == 1 else f"{calls} times"
         yield f"Not counted, as syops has no rule for it: {where}, called {times}"

@@ -58,7 +58,7 @@ def number(value: float, decimals: int | None = None) -> str:
         return f"{value:g}"
     if decimals is not None:
         return f"{value:.{decimals}f}"
-    return _digits(value) if abs(value) >= 1e-4 else f"{value:.2e}"
+    return _digits(value) if 1e-4 <= abs(value) < 1e15 else f"{value:.2e}"
 
 
 def common_unit(largest: float, units: Mapping[str, float]) -> str:

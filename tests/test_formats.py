@@ -228,17 +228,47 @@ def test_names_cannot_break_out_of_html():
 def test_names_cannot_break_out_of_a_markdown_cell():
     (row,) = [
         line
-        for line in replace(FIXED, rows=(analog("a|b*c*`d`_e_[f](g)", 10),))
+        for line in replace(FIXED, rows=(analog("a|b*c*`d`_e_[f](g)$h$", 10),))
         .to_markdown()
         .splitlines()
         if "analog" in line
     ]
-    assert row.startswith(r"| a\|b\*c\*\`d\`\_e\_\[f](g) |")
+    assert row.startswith(r"| a\|b\*c\*\`d\`\_e\_\[f](g)\$h\$ |")
 
 
 # --- LaTeX --------------------------------------------------------------------------------------
 
 LETTERS = "".join(map(chr, range(0x20, 0x2C0))) + "\u03bc\u2190\u2013\u6f22\U0001f600"
+
+
+def compiled(folder, *tables):
+    """Make a paper of tables; return its source and LaTeX's log."""
+    head = r"\documentclass{article}\usepackage{booktabs,graphicx,longtable}\begin{document}"
+    paper = "\n".join([head, *tables, r"\end{document}"])
+    (folder / "paper.tex").write_text(paper, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    return (folder / "paper.log").read_text("latin-1")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
+def test_latex_prints_names_as_they_are_and_within_their_column(tmp_path):
+    names = [
+        "--a---b",
+        "?`c!`d",
+        "``e",
+        "encoder.layers.3.query",
+        "TransformerBlockOfSpikes:mm#2",
+        "漢" * 4,
+    ]
+    report = replace(FIXED, rows=tuple(analog(name, 1) for name in [*names, "long." * 10]))
+    assert "Overfull" not in compiled(tmp_path, report.to_latex(columns="layer,O_mac"))
+    if shutil.which("pdftotext"):
+        text = subprocess.run(
+            ["pdftotext", "-raw", "paper.pdf", "-"], cwd=tmp_path, capture_output=True, check=True
+        ).stdout.decode()
+        assert set(names[:3]) <= set(text.split())
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
@@ -256,20 +286,7 @@ def test_latex_compiles_whatever_the_names_are(tmp_path):
         to_latex(TABLE),
     ]
     assert [r"\begin{longtable}" in table for table in tables] == [False] * 4 + [True, False]
-    (tmp_path / "paper.tex").write_text(
-        "\n".join(
-            [
-                r"\documentclass{article}\usepackage{booktabs,graphicx,longtable}\begin{document}",
-                *tables,
-                r"\end{document}",
-            ]
-        ),
-        encoding="utf-8",
-    )
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
-    assert done.returncode == 0, done.stdout[-2000:]
-    log = (tmp_path / "paper.log").read_text("latin-1")
+    log = compiled(tmp_path, *tables)
     assert "Missing character" not in log
     wide = [int(line) for line in re.findall(r"Overfull .* at lines (\d+)", log)]
     hostile = 1 + sum(table.count("\n") + 1 for table in tables[:3])

@@ -264,6 +264,16 @@ def test_names_are_escaped_everywhere(name):
         assert len(shown.of("script")) == text.count("<script") <= 1
 
 
+def test_names_do_not_turn_around_what_is_beside_them():
+    """U+202E makes a browser write from the right to the left, until the line ends."""
+    report = rude("\u202eevil")
+    networks = compare({"\u202eevil": report})
+    page = to_page(report, command="\u202eevil")
+    for text in (report._repr_html_(), page, to_comparison_page(networks, command="\u202eevil")):
+        assert "\u202e" not in text
+        assert r"\u202eevil" in text
+
+
 def test_a_page_of_several_networks(tmp_path):
     networks = compare({"one & only": replace(NET, accuracy=0.5), "two": BOUNDS, "three": FIXED})
     path = tmp_path / "networks.html"

@@ -111,6 +111,13 @@ def test_a_depth_below_one_is_refused(form):
         getattr(REPORT, form)(depth=0)
 
 
+def test_what_is_outside_the_totals_is_the_papers_choice_or_the_users():
+    assert "Outside the totals, as in the paper: neuron" in TABLE
+    chosen = str(REPORT.select(["conv", "neuron"]))
+    assert "Outside the totals: " in chosen
+    assert "as in the paper" not in chosen
+
+
 def test_events_are_shown_where_they_are_what_is_priced():
     text = str(replace(REPORT, conventions={"ac": "events"}))
     assert line_of(text, "block.a.conv").split()[3:6] == ["0.250", "4.50", "M"]
