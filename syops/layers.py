@@ -10,7 +10,7 @@ from syops.energy import EnergyModel
 from syops.errors import SyopsValueError
 from syops.ledger import COUNTED
 from syops.tables import Column, Table, Value
-from syops.units import joules, quantity
+from syops.units import factor, joules, quantity
 
 if TYPE_CHECKING:
     from syops.comparison import ComparisonRow
@@ -209,10 +209,10 @@ def _against_ann(report: Report) -> str:
     if ratio == 0:
         amount = "No energy, compared with"
     elif ratio < 1:
-        amount = f"{1 / ratio:.3g} times less energy than"
+        amount = f"{factor(1 / ratio)} times less energy than"
     else:
-        amount = f"{ratio:.3g} times as much energy as"
-    words = f"{amount} the same network as an ANN: E(SNN)/E(ANN) = {ratio:.3g}"
+        amount = f"{factor(ratio)} times as much energy as"
+    words = f"{amount} the same network as an ANN: E(SNN)/E(ANN) = {factor(ratio)}"
     even, measured = report.break_even_rate, report.mean_rate
     if even is None or measured is None:
         return words
@@ -236,13 +236,18 @@ def _remarks(report: Report) -> Iterator[str]:
     if outside:
         usual = ", as in the paper" if report.kinds == COUNTED else ""
         yield f"Outside the totals{usual}: {', '.join(_by_kind(outside))}"
-    for where, calls in report.unaccounted.items():
-        times = "once" if calls == 1 else f"{calls} times"
-        yield f"Not counted, as syops has no rule for it: {where}, called {times}"
+    yield from not_counted(report)
     for note in report.notes:
         yield f"Note: {note}"
     for warning in report.warnings:
         yield f"Warning: {warning}"
+
+
+def not_counted(report: Report) -> Iterator[str]:
+    """The operators without a rule."""
+    for where, calls in report.unaccounted.items():
+        times = "once" if calls == 1 else f"{calls} times"
+        yield f"Not counted, as syops has no rule for it: {where}, called {times}"
 
 
 def constant_part(report: Report) -> str:

@@ -38,12 +38,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from syops.errors import SyopsTypeError, SyopsValueError
-from syops.layers import break_even_in_words
+from syops.layers import break_even_in_words, not_counted
 from syops.ledger import SYNAPTIC, row_names
 from syops.pricing import millijoules
 from syops.tables import Column, Table, Tabular, Value
 from syops.traffic import Buffers, Part, traffic
-from syops.units import joules
+from syops.units import factor, joules
 
 if TYPE_CHECKING:
     from syops.report import Report
@@ -301,7 +301,7 @@ class Memory(Tabular):
             )
         yield f"Memory at firing rates from 0 to 1: {low} to {high}"
         if self.energy_ratio is not None:
-            yield f"E(SNN)/E(ANN) with memory: {self.energy_ratio:.3g}"
+            yield f"E(SNN)/E(ANN) with memory: {factor(self.energy_ratio)}"
         if self.break_even_rate is not None:
             yield f"Break-even firing rate with memory: {break_even_in_words(self.break_even_rate)}"
 
@@ -378,3 +378,6 @@ def _notes(report: Report) -> Iterator[str]:
             f"A synaptic operation of {', '.join(whole)} is no mere arithmetic; with the memory "
             "model some of it is counted twice"
         )
+    yield from not_counted(report)
+    for warning in report.warnings:
+        yield f"Warning: {warning}"

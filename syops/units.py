@@ -61,6 +61,11 @@ def number(value: float, decimals: int | None = None) -> str:
     return _digits(value) if 1e-4 <= abs(value) < 1e15 else f"{value:.2e}"
 
 
+def factor(value: float) -> str:
+    """How many times something is something else: three significant digits, no zeros behind."""
+    return f"{value:.3g}" if abs(value) < 999.5 else number(value)
+
+
 def common_unit(largest: float, units: Mapping[str, float]) -> str:
     """The unit of ``units`` in which ``largest`` is at least 1, or the smallest one.
 

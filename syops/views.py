@@ -12,7 +12,7 @@ from syops.formats import in_words
 from syops.layers import COLUMNS, constant_part, values_of
 from syops.tables import Column, Table, Value
 from syops.tree import Node, layer_tree
-from syops.units import joules, quantity
+from syops.units import factor, joules, quantity
 
 if TYPE_CHECKING:
     from syops.report import Layer, Report
@@ -102,7 +102,7 @@ class View:
         if report.mean_rate is not None:
             yield Figure("mean rate", f"{report.mean_rate:.3f}", "of spike-driven synapses")
         if report.energy_ratio is not None:
-            ratio = f"{report.energy_ratio:.3g}"
+            ratio = factor(report.energy_ratio)
             yield Figure("E(SNN)/E(ANN)", ratio, "against the same network as an ANN")
         if report.break_even_rate is not None:
             yield Figure("break-even rate", *_break_even(report.break_even_rate))

@@ -188,6 +188,8 @@ def test_a_report_without_rows_can_be_shown():
     assert "total" in Elements(empty._repr_html_()).text
     assert Elements(to_page(empty)).of("svg") == []
     assert "total" in Elements(empty.select(["pool"])._repr_html_()).text
+    assert "Not in the totals" in to_page(NET)
+    assert "Not in the totals" not in to_page(replace(empty, notes=()))
 
 
 # --- the page -----------------------------------------------------------------------------------

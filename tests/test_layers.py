@@ -131,6 +131,7 @@ def test_events_are_shown_where_they_are_what_is_priced():
         (3_400_000, "2 times less energy than the same network as an ANN"),
         (680_000, "2.5 times as much energy as the same network as an ANN"),
         (1_700_000, "1 times as much energy"),
+        (6_800_000_000, "4000 times less energy than the same network as an ANN"),
     ],
 )
 def test_the_ratio_in_words(macs, words):

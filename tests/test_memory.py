@@ -51,6 +51,15 @@ def counted() -> tuple[Report, torch.Tensor]:
     return report, torch.cat(seen)
 
 
+def test_what_the_arithmetic_leaves_out_is_said_beside_the_memory(counted):
+    report = replace(counted[0].priced("loihi"), unaccounted={"aten.foo at stem": 2})
+    notes = report.memory().notes
+    assert "Not counted, as syops has no rule for it: aten.foo at stem, called 2 times" in notes
+    assert len(report.warnings) == 2
+    assert {f"Warning: {warning}" for warning in report.warnings} <= set(notes)
+    assert not any("Warning" in note for note in counted[0].memory().notes)
+
+
 def fan_outs(spikes: torch.Tensor) -> int:
     """Synapses of a 3x3 convolution with padding 1, 2 output channels an input channel."""
     reached = 0
