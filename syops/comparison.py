@@ -271,8 +271,9 @@ def compare(reports: Mapping[str, Report] | Iterable[Report], to: str = "ann") -
         SyopsTypeError: something that is no report.
         SyopsValueError: no reports, or another ``to``.
     """
-    if isinstance(reports, Report):
-        raise SyopsTypeError("reports: expected several, by name or in a sequence; got one")
+    if isinstance(reports, Report) or not isinstance(reports, Iterable):
+        got = "one" if isinstance(reports, Report) else type(reports).__name__
+        raise SyopsTypeError(f"reports: expected several, by name or in a sequence; got {got}")
     if isinstance(reports, Mapping):
         names, found = list(map(str, reports)), list(reports.values())
     else:

@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from syops.energy import EnergyModel
-from syops.errors import SyopsValueError
 from syops.ledger import COUNTED
-from syops.tables import Column, Table, Value
+from syops.tables import Column, Table, Value, check_count
 from syops.units import factor, joules, quantity
 
 if TYPE_CHECKING:
@@ -116,8 +115,7 @@ def blocks(layers: Iterable[Layer], depth: int | None) -> tuple[Layer, ...]:
     """
     if depth is None:
         return tuple(layers)
-    if depth < 1:
-        raise SyopsValueError(f"depth must be at least 1, got {depth}")
+    check_count("depth", depth)
     groups: dict[tuple[str, bool], list[Layer]] = {}
     for layer in layers:
         prefix = ".".join(layer.path.split(".")[:depth])

@@ -321,6 +321,8 @@ def _sum(values: Iterable[float | None]) -> float | None:
 
 def memory_of(report: Report, model: MemoryModel) -> Memory:
     """See `syops.report.Report.memory`."""
+    if not isinstance(model, MemoryModel):
+        raise SyopsTypeError(f"memory: expected a MemoryModel, got {type(model).__name__}")
     if any(not row.dtype for row in report.rows if row.kind in SYNAPTIC):
         raise SyopsValueError(
             "memory: the report is of schema version 1, which does not tell how large weights and "

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from syops.errors import SyopsValueError
+from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger import merge_rows
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ _SAME = ("model", "params", "conventions", "energy", "time_steps", "kinds", "mea
 
 def merged(one: Report, two: Report) -> Report:
     """See `syops.report.Report.merge`."""
+    if not isinstance(two, type(one)):
+        raise SyopsTypeError(f"a report is merged with another one, got {type(two).__name__}")
     for what in _SAME:
         if getattr(one, what) != getattr(two, what):
             raise SyopsValueError(

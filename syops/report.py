@@ -209,7 +209,7 @@ class Report(Tabular):
         """
         from syops.memory import MemoryModel, memory_of
 
-        return memory_of(self, model or MemoryModel())
+        return memory_of(self, MemoryModel() if model is None else model)
 
     # Full-spike
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from syops.errors import SyopsLookupError, SyopsValueError
+from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
 from syops.units import COUNTS, ENERGIES, read_units
 
 if TYPE_CHECKING:
@@ -26,6 +27,14 @@ ALL = "all"
 
 TEXT = ("text", "signal")
 """The kinds of columns that are set to the left."""
+
+
+def check_count(name: str, value: object) -> None:
+    """Refuse an argument that is no number of rows or levels: an integer, at least 1."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise SyopsTypeError(f"{name} must be an integer, got {value!r}")
+    if value < 1:
+        raise SyopsValueError(f"{name} must be at least 1, got {value}")
 
 
 @dataclass(frozen=True)
@@ -115,7 +124,12 @@ class Table:
         return found if columns in (None, ALL) else found._selected(columns)
 
     def index(self, name: str) -> int:
-        """The position of a column, by key or heading. Raises `SyopsLookupError`."""
+        """The position of a column, by key or heading.
+
+        Raises `SyopsLookupError`, and `SyopsTypeError` for what is no text.
+        """
+        if not isinstance(name, str):
+            raise SyopsTypeError(f"a column is named by its key or heading, got {name!r}")
         wanted = name.strip().lower()
         for i, column in enumerate(self.columns):
             if wanted in (column.key.lower(), column.heading.lower()):
@@ -171,8 +185,7 @@ class Table:
         return replace(self, rows=(*sorted(known, key=order, reverse=not is_text), *unknown))
 
     def _first(self, top: int) -> Table:
-        if top < 1:
-            raise SyopsValueError(f"top must be at least 1, got {top}")
+        check_count("top", top)
         left = len(self.rows) - top
         if left <= 0:
             return self
@@ -183,6 +196,8 @@ class Table:
         )
 
     def _selected(self, columns: str | Sequence[str]) -> Table:
+        if not isinstance(columns, Iterable):
+            raise SyopsTypeError(f"columns must be names of columns, got {columns!r}")
         names = columns.split(",") if isinstance(columns, str) else columns
         chosen = [self.index(name) for name in names]
         if not chosen:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from syops.errors import SyopsValueError
+from syops.errors import SyopsTypeError, SyopsValueError
 
 AUTO = "auto"
 """Every value has the prefix that suits it."""
@@ -128,7 +128,9 @@ def _read(text: str, units: Mapping[str, float], expected: str) -> float:
 
 
 def _listed(units: str | Iterable[str]) -> list[str]:
-    given = [units] if isinstance(units, str) else list(units)
+    given = [units] if isinstance(units, str) or not isinstance(units, Iterable) else list(units)
+    if wrong := [unit for unit in given if not isinstance(unit, str)]:
+        raise SyopsTypeError(f"units must be text such as 'mJ', got {wrong[0]!r}")
     return [unit.strip() for some in given for unit in some.split(",")]
 
 

@@ -7,8 +7,9 @@ from fractions import Fraction
 
 import pytest
 
+from syops.comparison import compare
 from syops.energy import EnergyModel, get_energy_model
-from syops.errors import SyopsValueError
+from syops.errors import SyopsTypeError, SyopsValueError
 from syops.formats import to_text
 from syops.ledger import Drive, Row
 from syops.report import Report
@@ -116,6 +117,26 @@ def test_what_is_outside_the_totals_is_the_papers_choice_or_the_users():
     chosen = str(REPORT.select(["conv", "neuron"]))
     assert "Outside the totals: " in chosen
     assert "as in the paper" not in chosen
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda report: report.table(top=1.5), "top must be an integer, got 1.5"),
+        (lambda report: report.table(depth=True), "depth must be an integer, got True"),
+        (lambda report: report.table(sort=3), "named by its key or heading, got 3"),
+        (lambda report: report.table(columns=5), "columns must be names of columns, got 5"),
+        (lambda report: report.table(columns=["layer", 5]), "key or heading, got 5"),
+        (lambda report: report.table(units=5), "units must be text such as 'mJ', got 5"),
+        (lambda report: report.table(units=["G", 5]), "units must be text such as 'mJ', got 5"),
+        (lambda report: report.merge("report.json"), "merged with another one, got str"),
+        (lambda report: report.memory("sram"), "expected a MemoryModel, got str"),
+        (lambda report: compare(3), "reports: expected several, .* got int"),
+    ],
+)
+def test_arguments_of_another_type_are_named(ask, words):
+    with pytest.raises(SyopsTypeError, match=words):
+        ask(REPORT)
 
 
 def test_events_are_shown_where_they_are_what_is_priced():
