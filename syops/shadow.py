@@ -89,8 +89,10 @@ class _Shadowing:
         is_silent = isinstance(copied, SilentNeuron)
         for name, attribute in vars(module).items():
             if name in ("_forward_hooks", "_forward_pre_hooks"):
-                attribute = OrderedDict((k, h) for k, h in attribute.items() if _is_torchs(h))
-            vars(copied)[name] = self.of(attribute, share=is_silent)
+                own = ((key, self.of(hook)) for key, hook in attribute.items() if _is_torchs(hook))
+                vars(copied)[name] = OrderedDict(own)
+            else:
+                vars(copied)[name] = self.of(attribute, share=is_silent)
 
     def of(self, value: Any, share: bool = False) -> Any:
         """The copy of anything; ``share`` what is neither a tensor nor a plain container."""

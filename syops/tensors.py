@@ -187,10 +187,13 @@ class Tensors:
 
         An alias may hold old values, new ones, or both. ``padding`` describes the aliases
         that now hold a padded tensor. An alias with another version counter (``x.data``), of
-        another dtype, or that was written unseen, is unknown from now on.
+        another dtype, or that was written unseen, is unknown from now on; and so is all that a
+        tensor that overlaps itself was written with, since it may have been written twice.
         """
         self._written.add(storage_of(tensor))
-        covers = _covers_its_storage(tensor)
+        overlaps, filled = _extent(tensor)
+        signal = UNKNOWN if overlaps else signal
+        covers = filled * tensor.element_size() == tensor.untyped_storage().nbytes()
         for key, old in aliases:
             if old.version != _version(tensor) or old.dtype != tensor.dtype:
                 self._records[key] = replace(
@@ -258,15 +261,15 @@ def _version(tensor: Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
 
 
-def _covers_its_storage(tensor: Tensor) -> bool:
-    """Whether every element of the storage is one of the tensor's, and once."""
-    elements = 1
+def _extent(tensor: Tensor) -> tuple[bool, int]:
+    """Whether two of its elements may be one in memory, and how much it fills without a gap."""
+    reach = 1
     for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        if size != 1:
-            if stride != elements:
-                return False
-            elements *= size
-    return elements * tensor.element_size() == tensor.untyped_storage().nbytes()
+        if size > 1:
+            if stride < reach:
+                return True, 0
+            reach += stride * (size - 1)
+    return False, reach if tensor.numel() == reach else 0
 
 
 def storage_of(tensor: Tensor) -> int:

@@ -13,6 +13,7 @@ import torch
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrizations, prune
+from versions import needs_2
 
 from syops import check_full_spike, get_model_bounds, get_model_syops
 from syops.errors import ForwardError
@@ -62,7 +63,7 @@ def reset_and_read_a_threshold(net, x):
     ("function", "keywords"),
     [
         (read_a_potential, {}),
-        (read_potentials, {"store_v_seq": True}),
+        pytest.param(read_potentials, {"store_v_seq": True}, marks=needs_2),
         (read_potentials_of_a_sequence, {"store_v_seq": True, "step_mode": "m"}),
         (reset_and_read_a_threshold, {"v_threshold": 0.5}),
     ],
@@ -196,6 +197,16 @@ def test_numbers_of_the_pass_cannot_be_read(function):
     with pytest.raises(ForwardError, match=r"without values, .*Numbers.*get_model_syops"):
         get_model_bounds(net, (2, 4))
     assert net.wide == 4
+
+
+def test_every_module_has_hooks_of_its_own():
+    net = nn.Sequential(*(nn.Sequential(nn.Linear(2, 2), nn.ReLU()) for _ in range(200)))
+    hooks = [
+        hooks
+        for module in shadow(net, {}).modules()
+        for hooks in (module._forward_hooks, module._forward_pre_hooks)
+    ]
+    assert len({id(each) for each in hooks}) == len(hooks)
 
 
 def test_a_traced_graph_has_bounds():

@@ -122,6 +122,13 @@ def windows_written(a: Tensor, b: Tensor) -> Tensor:
     return both[None]
 
 
+def overlapping_written(a: Tensor) -> Tensor:
+    """What lies in two rows is added to twice."""
+    made = a.flatten().clone()
+    made.as_strided((2, 2), (1, 1)).add_(1)
+    return made[None]
+
+
 def bits_written(a: Tensor) -> Tensor:
     made = torch.zeros(a.shape, device=a.device)
     made.view(torch.int32).fill_(1)
@@ -181,6 +188,7 @@ MOVING: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
     "unfolded": lambda a, b, c, k: a.unfold(-1, 2, 1).flatten(1),
     "rows at a time": lambda a, b, c, k: torch.stack([row * k for row in a]),
     "windows written": lambda a, b, c, k: windows_written(a, b),
+    "overlapping written": lambda a, b, c, k: overlapping_written(a),
     "bits written": lambda a, b, c, k: bits_written(a),
     "parts written": lambda a, b, c, k: parts_written(a, b),
     "on a diagonal": lambda a, b, c, k: a.diag_embed(),

@@ -6,7 +6,7 @@ import pytest
 
 OLD = version("spikingjelly").startswith("0.")
 
-needs_2 = pytest.mark.skipif(OLD, reason="about layers as spikingjelly 2 has them")
+needs_2 = pytest.mark.skipif(OLD, reason="about what spikingjelly has since version 2")
 
 
 def differentiable(training: bool) -> bool:
