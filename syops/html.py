@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import warnings
 from base64 import b64encode
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -149,11 +150,15 @@ def _comparison_pictures(comparison: Comparison) -> Mapping[str, Markup]:
         return {t: _inline_svg(plot_comparison(rows, kind), kind, t) for kind, t in told.items()}
 
 
-def _style() -> AbstractContextManager[None]:
+@contextmanager
+def _style() -> Iterator[None]:
     """matplotlib's own style, whatever the user's, while a page is made."""
     from matplotlib import style
 
-    return style.context(["default", _STYLE])
+    with style.context(["default", _STYLE]), warnings.catch_warnings():
+        # Text stays text: its letters are those of the browser.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def _inline_svg(figure: Figure, name: str, told: str) -> Markup:

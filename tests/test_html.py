@@ -266,6 +266,13 @@ def test_names_are_escaped_everywhere(name):
         assert len(shown.of("script")) == text.count("<script") <= 1
 
 
+def test_letters_that_matplotlib_has_not_are_those_of_the_browser(recwarn):
+    report = rude("層")
+    page = to_page(report) + to_comparison_page(compare({"層": report, "b": NET}))
+    assert ">層.a</text>" in page
+    assert not recwarn.list
+
+
 def test_names_do_not_turn_around_what_is_beside_them():
     """U+202E makes a browser write from the right to the left, until the line ends."""
     report = rude("\u202eevil")
