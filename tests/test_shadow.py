@@ -17,7 +17,7 @@ from versions import needs_2
 
 from syops import check_full_spike, get_model_bounds, get_model_syops
 from syops.errors import ForwardError
-from syops.shadow import shadow
+from syops.shadow import _Shadowing, shadow
 
 
 class Net(nn.Module):
@@ -199,14 +199,25 @@ def test_numbers_of_the_pass_cannot_be_read(function):
     assert net.wide == 4
 
 
-def test_every_module_has_hooks_of_its_own():
-    net = nn.Sequential(*(nn.Sequential(nn.Linear(2, 2), nn.ReLU()) for _ in range(200)))
-    hooks = [
-        hooks
-        for module in shadow(net, {}).modules()
-        for hooks in (module._forward_hooks, module._forward_pre_hooks)
-    ]
-    assert len({id(each) for each in hooks}) == len(hooks)
+def test_copies_are_remembered_of_what_lives_alone():
+    """What is gone leaves its identity to another, which would then be taken for copied."""
+    net = nn.Sequential(nn.Linear(2, 2), neuron.IFNode(), nn.BatchNorm1d(2))
+    prune.identity(net[0], "weight")
+    alive = set()
+
+    def look(value):
+        alive.add(id(value))
+        for part in value.values() if isinstance(value, dict) else ():
+            look(part)
+
+    for module in net.modules():
+        alive.add(id(module))
+        look(vars(module))
+        for hook in module._forward_pre_hooks.values():
+            look(vars(hook))
+    memo = _Shadowing(net, {}).memo
+    kept = memo.pop(id(memo), [])  # `copy.deepcopy` keeps alive there what it has copied
+    assert set(memo) <= alive | {id(value) for value in kept}
 
 
 def test_a_traced_graph_has_bounds():
