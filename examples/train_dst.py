@@ -23,6 +23,7 @@ import torch
 from safetensors.torch import save_file
 
 from syops import SyopsError, create_model
+from syops.errors import first_line
 from syops.files import write_whole
 from syops.models import attach_aap, detach_aap
 from syops.training import (
@@ -70,6 +71,7 @@ def train(
     workers: int,
 ) -> None:
     recipe = changed(get_recipe(dataset), changes)
+    check_device(device)
     if not resume:
         refuse_to_overwrite(folder)
     train_set, test_set = get_data(dataset, recipe.T, data)
@@ -87,7 +89,7 @@ def train(
             train_set,
             test_set,
             recipe,
-            name=f"{name}{' with an AAP' * added} {sorted(map(keyword, keywords))}",
+            name=f"{name}{' with an AAP' * added} {sorted(dict(map(keyword, keywords)).items())}",
             seed=seed,
             folder=folder,
             resume=resume,
@@ -125,6 +127,13 @@ def changed(recipe: Recipe, changes: tuple[str, ...]) -> Recipe:
         if name not in known:
             raise click.UsageError(f"a recipe has no {name!r}; it has {', '.join(known)}")
     return replace(recipe, **wanted)
+
+
+def check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # torch raises AssertionError and RuntimeError
+        raise click.UsageError(f"--device {device}: {first_line(error)}") from error
 
 
 def joined(stack: ExitStack, device: str) -> str:

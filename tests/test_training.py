@@ -167,6 +167,14 @@ def test_a_loss_that_is_no_number_ends_it(tmp_path):
     assert issubclass(DivergedError, SyopsError)
 
 
+def test_a_last_step_that_breaks_the_weights_leaves_no_checkpoint(tmp_path):
+    train, test = some_digits()
+    one_step = Recipe(epochs=1, lr=1e30, batch_size=48, T=2, weight_decay=1e30)
+    with pytest.raises(DivergedError, match=r"epoch 0: .* is not finite after the last step"):
+        fit(small(), train, test, one_step, name="x", folder=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_bad_data_is_refused():
     train, test = some_digits()
     with pytest.raises(SyopsValueError, match="training set is empty"):
@@ -374,6 +382,11 @@ def test_the_command_trains_resumes_and_writes_weights(tmp_path):
         ),
         (("--dataset", "digits", "--model", "fsn_digits"), "did you mean"),
         (("--dataset", "digits", "--model", "fsnn_digits", "--recipe", "speed=2"), "'speed'"),
+        (("--dataset", "digits", "--model", "fsnn_digits", "--recipe", "epochs=x"), "epochs='x'"),
+        (
+            ("--dataset", "digits", "--model", "fsnn_digits", "--device", "abacus"),
+            "--device abacus",
+        ),
     ],
 )
 def test_the_command_refuses_in_one_line(tmp_path, args, message):
@@ -381,6 +394,51 @@ def test_the_command_refuses_in_one_line(tmp_path, args, message):
     assert (status, out, len(errors)) == (2, "", 1), errors
     assert message in errors[0]
     assert not (tmp_path / "new").exists()
+
+
+def test_results_need_a_folder_before_anything_is_trained(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    status, out, errors = command(
+        tmp_path / "file", "--dataset", "digits", "--model", "fsnn_digits"
+    )
+    assert (status, out, len(errors)) == (2, "", 1)
+    assert "is a file" in errors[0]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+OF_TWO = """
+import torch
+from torch.distributed import broadcast, get_rank, init_process_group
+from torch.utils.data import TensorDataset
+from syops import create_model
+from syops.training import digits, evaluate, seed_everything
+
+init_process_group("gloo")
+seed_everything(0)
+model = create_model("fsnn_digits", blocks=1, channels=4, T=2)
+x, y = digits()[0]
+with torch.no_grad():
+    for _ in range(20):
+        model.train()(x[:64])
+    model.bn1.running_mean += 1000 * get_rank()  # the second one falls silent,
+    model.fc.bias.copy_(torch.eye(10)[9] / 1e6)  # and answers 9
+answers = model.eval()(x[:100]).argmax(1)
+broadcast(answers, 0)
+print(evaluate(model, TensorDataset(x[:100], answers))["spike"])
+"""
+
+
+@pytest.mark.once
+def test_processes_test_one_network(tmp_path):
+    """Running means and variances of batch normalisation are those of the first process."""
+    script = tmp_path / "of_two.py"
+    script.write_text(OF_TWO)
+    options = ("--nproc-per-node", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0")
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *options, script],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["1.0", "1.0"], done.stderr
 
 
 @pytest.mark.once

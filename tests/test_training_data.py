@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import subprocess
 import sys
 
@@ -11,7 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syops.errors import SyopsFileError, SyopsImportError, SyopsLookupError, SyopsValueError
+from syops.errors import (
+    SyopsFileError,
+    SyopsImportError,
+    SyopsLookupError,
+    SyopsTypeError,
+    SyopsValueError,
+)
 from syops.training import (
     RECIPES,
     Events,
@@ -140,12 +147,35 @@ def test_recipes_are_those_of_table_5():
 
 
 @pytest.mark.parametrize(
+    ("name", "T_max"), [("imagenet", 320), ("cifar10dvs", 64), ("cifar100", 310)]
+)
+def test_cosine_annealing_is_that_of_table_5(name, T_max):
+    recipe = RECIPES[name]
+    optimizer = recipe.make_optimizer(torch.nn.Linear(1, 1))
+    schedule = recipe.make_schedule(optimizer)
+    for epoch in range(recipe.epochs):
+        expected = recipe.lr * (1 + math.cos(math.pi * epoch / T_max)) / 2
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(expected)
+        optimizer.step()
+        schedule.step()
+
+
+@pytest.mark.parametrize(
     "wrong",
     [{"T_train": 17}, {"epochs": 0}, {"lr": 0.0}, {"schedule": "linear"}, {"optimizer": "adam"},
-     {"clip": -1.0}, {"batch_size": 0}],
+     {"clip": -1.0}, {"batch_size": 0}, {"period": -1}, {"gamma": -0.1}],
 )  # fmt: skip
 def test_recipes_refuse_what_cannot_be(wrong):
     with pytest.raises(SyopsValueError, match=next(iter(wrong))):
+        dataclasses.replace(RECIPES["dvsgesture"], **wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": "abc"}, {"T": 2.5}, {"lr": "high"}, {"clip": "no"}, {"T_train": 4.0}]
+)
+def test_recipes_refuse_what_is_no_number(wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(SyopsTypeError, match=f"{name}={value!r}: expected a"):
         dataclasses.replace(RECIPES["dvsgesture"], **wrong)
 
 
@@ -188,6 +218,7 @@ for name in ("torchvision._meta_registrations", "torchaudio", "torchaudio.transf
     sys.modules[name] = ModuleType(name)
     sys.modules[name].__spec__ = ModuleSpec(name, None)
     sys.modules[name].__path__ = []
+from syops.errors import SyopsFileError
 from syops.training import get_data
 
 root, random = Path(sys.argv[1]), np.random.default_rng(0)
@@ -219,6 +250,13 @@ for name, T, folder in (
     (x, y), labels = train[len(train) - 1], {test[i][1] for i in range(len(test))}
     counts = x.sum((1, 2, 3)).tolist() if T == 16 else ""
     print(name, len(train), len(test), tuple(x.shape), counts, y, len(labels))
+for name in ("imagenet", "cifar100", "dvsgesture"):
+    empty = root / "empty" / name
+    empty.mkdir(parents=True)
+    try:
+        get_data(name, 4, empty)
+    except SyopsFileError as error:
+        print(name, str(error).startswith(f"{name} cannot be read from {empty} ("))
 """
 
 
@@ -233,4 +271,5 @@ def test_the_loaders_read_what_the_libraries_read(tmp_path):
         "imagenet 2 2 (3, 224, 224)  1 2",
         f"dvsgesture 11 11 (16, 2, 128, 128) {[6.0] * 15 + [10.0]} 10 11",
         f"cifar10dvs 90 10 (16, 2, 128, 128) {[5.0] * 16} 9 10",
+        *("imagenet True", "cifar100 True", "dvsgesture True"),
     ], done.stderr

@@ -32,7 +32,9 @@ def save(folder: Path, identity: Mapping[str, Any], content: Mapping[str, Any]) 
 
 
 def refuse_to_overwrite(folder: Path) -> None:
-    """Raise `SyopsFileError` if there is a checkpoint in ``folder``."""
+    """Raise `SyopsFileError` if there is a checkpoint in ``folder``, or it is no folder."""
+    if folder.exists() and not folder.is_dir():
+        raise SyopsFileError(f"{folder} is a file: results need a folder")
     if (folder / NAME).exists():
         raise SyopsFileError(
             f"{folder} holds a checkpoint already: resume it, or choose another folder"

@@ -14,7 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from syops.errors import SyopsFileError, SyopsImportError, SyopsLookupError
+from syops.errors import (
+    SyopsError,
+    SyopsFileError,
+    SyopsImportError,
+    SyopsLookupError,
+    first_line,
+)
 from syops.training.events import integrate, saccade_events
 
 Pair = tuple[Dataset[Any], Dataset[Any]]
@@ -67,11 +73,18 @@ def get_data(name: str, T: int, root: Path | None = None) -> Pair:
     Raises:
         SyopsLookupError: an unknown name.
         SyopsImportError: the library that reads this data set is not installed.
-        SyopsFileError: the folder does not exist, or is not given.
+        SyopsFileError: the folder does not exist, is not given, or does not hold this data set.
     """
     if name not in _LOADERS:
         raise SyopsLookupError(f"unknown data set: {name!r}; known: {', '.join(_LOADERS)}")
-    return _LOADERS[name](T=T, root=root)
+    try:
+        return _LOADERS[name](T=T, root=root)
+    except SyopsError:
+        raise
+    except Exception as error:  # each library has its own for files that are not there
+        raise SyopsFileError(
+            f"{name} cannot be read from {root} ({type(error).__name__}: {first_line(error)})"
+        ) from error
 
 
 def _digits(T: int, root: Path | None) -> Pair:

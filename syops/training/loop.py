@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributed import all_reduce, get_rank, get_world_size, is_initialized
+from torch.distributed import all_reduce, broadcast, get_rank, get_world_size, is_initialized
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, Subset
@@ -108,7 +108,7 @@ def fit(
             is none that can be read.
         SyopsValueError: an empty data set, labels that are no classes, T_train above the frames
             of a sample or without any, a checkpoint of another network, recipe or seed.
-        DivergedError: the loss became NaN or infinite.
+        DivergedError: the loss or a weight became NaN or infinite.
     """
     for what, data in (("training", train), ("test", test)):
         if not len(data):  # type: ignore[arg-type]
@@ -149,6 +149,7 @@ def fit(
                 clip_grad_norm_(model.parameters(), recipe.clip)
             scaler.step(optimizer)
             scaler.update()
+        _check_weights(model, epoch)
         parts["schedule"].step()
         epoch.accuracy = evaluate(model, test, recipe.batch_size, device, events)
         done.append(epoch)
@@ -172,6 +173,8 @@ def evaluate(
     mine: Dataset[Any] = test
     if is_initialized():
         mine = Subset(test, range(get_rank(), len(test), get_world_size()))  # type: ignore[arg-type]
+        for buffer in model.buffers():  # each process has normalised its own last batch
+            broadcast(buffer, 0)
     model.eval()
     correct: dict[str, int] = {}
     for x, y in DataLoader(mine, batch_size):
@@ -242,6 +245,16 @@ def _finite(loss: Tensor, epoch: Epoch) -> float:
             "learning rate, or clip the gradient"
         )
     return value
+
+
+def _check_weights(model: nn.Module, epoch: Epoch) -> None:
+    """What the last step of an epoch did shows in no loss before the checkpoint is written."""
+    for path, parameter in model.named_parameters():
+        if not bool(parameter.isfinite().all()):
+            raise DivergedError(
+                f"epoch {epoch.epoch}: {path} is not finite after the last step; lower the "
+                "learning rate, or clip the gradient"
+            )
 
 
 def _is_first() -> bool:

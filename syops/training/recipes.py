@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, StepLR
 
-from syops.errors import SyopsLookupError, SyopsValueError
+from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Recipe:
         T: time-steps of the network, or frames of an event stream.
         schedule: "cosine" (half a period in ``period`` epochs) or "step" (times ``gamma`` every
             ``period`` epochs).
-        period, gamma: see ``schedule``.
+        period, gamma: see ``schedule``; a period of 0 is as long as all epochs.
         optimizer: "sgd" (with momentum 0.9) or "adamw".
         weight_decay: of the optimiser.
         T_train: frames left of T by random temporal delete; None: all.
@@ -43,11 +43,15 @@ class Recipe:
     clip: float | None = None
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         for name in ("epochs", "batch_size", "T"):
             if getattr(self, name) < 1:
                 raise SyopsValueError(f"{name}={getattr(self, name)}: expected at least 1")
         if not self.lr > 0:
             raise SyopsValueError(f"lr={self.lr}: expected a number above 0")
+        for name in ("period", "gamma", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise SyopsValueError(f"{name}={getattr(self, name)}: expected at least 0")
         if self.schedule not in ("cosine", "step"):
             raise SyopsValueError(f"schedule={self.schedule!r}: expected 'cosine' or 'step'")
         if self.optimizer not in ("sgd", "adamw"):
@@ -59,6 +63,16 @@ class Recipe:
             )
         if self.clip is not None and not self.clip > 0:
             raise SyopsValueError(f"clip={self.clip}: expected a number above 0")
+
+    def _check_kinds(self) -> None:
+        whole = ("epochs", "batch_size", "T", "period", "T_train")
+        for name in (*whole, "lr", "gamma", "weight_decay", "clip"):
+            value, kind = getattr(self, name), int if name in whole else (int, float)
+            if value is None and name in ("T_train", "clip"):
+                continue
+            if not isinstance(value, kind) or isinstance(value, bool):
+                wanted = "an integer" if name in whole else "a number"
+                raise SyopsTypeError(f"{name}={value!r}: expected {wanted}")
 
     def make_optimizer(self, model: nn.Module) -> Optimizer:
         """An optimiser for all parameters of ``model``."""
@@ -75,7 +89,8 @@ class Recipe:
 
 
 # Table 5. Weight decay is not printed there: 0 in Fang et al. (2021), whose code these follow;
-# CIFAR100 is as in Zhou et al. (2023), AdamW with 0.06.
+# CIFAR100 has the optimiser of Zhou et al. (2023), AdamW with 0.06, without their warm-up and
+# augmentation (mixup, cutmix, random augment), which Table 5 does not have either.
 RECIPES: dict[str, Recipe] = {
     "imagenet": Recipe(epochs=320, lr=0.1, batch_size=128, T=4, period=320),
     "dvsgesture": Recipe(
