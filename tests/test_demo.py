@@ -72,22 +72,27 @@ def test_what_the_paper_claims_of_the_energy(rows):
         assert row.ec_mj[0] < row.dc_mj < row.ec_mj[1]
 
 
-def test_the_counts_are_those_of_the_spikes(rows):
-    """Independent: the spikes that reach each convolution, times the synapses of one."""
-    model, images = trained("fsnn_digits"), demo.digits()[0]
-    acs = []
+@pytest.mark.parametrize("name", ["fsnn_digits", "sew_digits"])
+def test_the_counts_are_those_of_the_spikes(rows, name):
+    """Independent: the spikes that reach each convolution, times the synapses of one; where other
+    values than 0 and 1 do, every synapse."""
+    model, images = trained(name), demo.digits()[0]
+    acs, macs = [], []
 
     def look(part, args, out):
-        spikes = args[0].count_nonzero().item() / args[0].numel()
-        kernel = part.in_channels * part.kernel_size[0] * part.kernel_size[1]
-        acs.append(spikes * out.numel() * kernel)
+        synapses = out.numel() * part.in_channels * part.kernel_size[0] * part.kernel_size[1]
+        if set(args[0].unique().tolist()) <= {0, 1}:
+            acs.append(synapses * args[0].count_nonzero().item() / args[0].numel())
+        else:
+            macs.append(synapses)
 
-    for path, part in model.named_modules():
-        if isinstance(part, torch.nn.Conv2d) and path != "conv1":
+    for part in model.modules():
+        if isinstance(part, torch.nn.Conv2d):
             part.register_forward_hook(look)
     with torch.no_grad():
         model(images)
-    assert rows["fsnn_digits"].o_ac == pytest.approx(sum(acs) / 450)
+    assert rows[name].o_ac == pytest.approx(sum(acs) / 450)
+    assert rows[name].o_mac == sum(macs) / 450 + 32 * 10  # the classifier, once
 
 
 def test_the_fsnn_is_the_dsnn_without_its_aap():

@@ -66,6 +66,12 @@ def test_the_loss_is_the_sum_of_both_streams():
     assert torch.allclose(squares, spike.square().mean() + accumulated.square().mean())
 
 
+@pytest.mark.parametrize("outputs", [(), (None, None), "logits", (torch.zeros(3, 10),) * 3])
+def test_outputs_that_are_no_streams_are_refused(outputs):
+    with pytest.raises(SyopsTypeError, match="outputs: expected logits or two streams"):
+        dst_loss(outputs, torch.zeros(3).long())
+
+
 @pytest.mark.parametrize("label", [-1, 10])
 def test_labels_out_of_range_are_refused(label):
     with pytest.raises(SyopsValueError, match=f"{label}.*classes 0 to 9"):

@@ -29,7 +29,7 @@ def dst_loss(
     """
     streams = outputs if isinstance(outputs, tuple) else (outputs,)
     logits = [stream for stream in streams if stream is not None]
-    if not logits or not all(isinstance(stream, Tensor) for stream in logits):
+    if len(logits) not in (1, 2) or not all(isinstance(stream, Tensor) for stream in logits):
         raise SyopsTypeError(
             f"outputs: expected logits or two streams of them, got {type(outputs).__name__}"
         )
