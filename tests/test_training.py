@@ -190,6 +190,8 @@ def test_bad_data_is_refused():
     wrong = TensorDataset(train.tensors[0], train.tensors[1] + 5)
     with pytest.raises(SyopsValueError, match="classes 0 to 9"):
         fit(small(), wrong, test, QUICK, name="x")
+    with pytest.raises(SyopsValueError, match="classes 0 to 9"):
+        evaluate(small(), wrong)
 
 
 def test_events_are_thinned_in_training_only():

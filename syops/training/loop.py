@@ -24,7 +24,7 @@ from syops.files import write_text
 from syops.models.parts import Streams
 from syops.training import checkpoint
 from syops.training.events import random_temporal_delete
-from syops.training.loss import dst_loss
+from syops.training.loss import check_labels, dst_loss
 from syops.training.recipes import Recipe
 
 
@@ -168,7 +168,10 @@ def evaluate(
     device: torch.device | str = "cpu",
     events: bool = False,
 ) -> dict[str, float]:
-    """The share of correct answers on ``test``, by stream; see `Epoch`. In eval mode."""
+    """The share of correct answers on ``test``, by stream; see `Epoch`. In eval mode.
+
+    Raises `SyopsValueError` for labels that are no classes.
+    """
     device = torch.device(device)
     mine: Dataset[Any] = test
     if is_initialized():
@@ -183,6 +186,7 @@ def evaluate(
         streams = outputs if isinstance(outputs, Streams) else Streams(outputs, None)
         for stream, logits in streams._asdict().items():
             if logits is not None:
+                check_labels(y, classes=logits.shape[1])
                 right = int((logits.argmax(1) == y).sum())
                 correct[stream] = correct.get(stream, 0) + right
     counts = torch.tensor([*correct.values(), len(mine)], device=device)  # type: ignore[arg-type]

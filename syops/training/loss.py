@@ -33,13 +33,19 @@ def dst_loss(
         raise SyopsTypeError(
             f"outputs: expected logits or two streams of them, got {type(outputs).__name__}"
         )
-    classes = logits[0].shape[-1]
-    if not target.is_floating_point() and target.numel():
-        low, high = (int(end) for end in target.aminmax())
-        if low < 0 or high >= classes:
-            raise SyopsValueError(
-                f"target: labels from {low} to {high}, but the network has the classes 0 to "
-                f"{classes - 1}"
-            )
+    check_labels(target, classes=logits[0].shape[-1])
     losses = [criterion(stream, target) for stream in logits]
     return losses[0] if len(losses) == 1 else losses[0] + losses[1]
+
+
+def check_labels(target: Tensor, classes: int) -> None:
+    """Raise `SyopsValueError` unless labels are from 0 to ``classes`` - 1."""
+    # What is no integer is no label, but something for a criterion such as the mean square.
+    if target.is_floating_point() or not target.numel():
+        return
+    low, high = (int(end) for end in target.aminmax())
+    if low < 0 or high >= classes:
+        raise SyopsValueError(
+            f"target: labels from {low} to {high}, but the network has the classes 0 to "
+            f"{classes - 1}"
+        )
