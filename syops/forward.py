@@ -21,7 +21,7 @@ from syops.provenance import Padding, View, views_after
 from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
 from syops.rules.base import canonical, tensors_in
 from syops.rules.elementwise import has_threshold
-from syops.rules.shape import KEEP, MOVE, PADS
+from syops.rules.shape import KEEP, LIFTS, MOVE, PADS
 from syops.signals import ANALOG, EMPTY, LEARNED, UNKNOWN, Opaque, Signal, Table, constant
 from syops.tensors import Record, Tensors
 
@@ -198,6 +198,8 @@ class ForwardPass(TorchDispatchMode):
         synaptic = any(isinstance(cost, Product) for cost in costs)
         moved = rule is not None and rule.moves
         inputs = tuple(self._step(tensor, record) for tensor, record in before.records)
+        if name in LIFTS:  # a literal
+            operator, inputs = "torch.tensor", ()
         if has_threshold(call):
             history.thresholds.add(path)
         for target, aliases in before.writes:

@@ -29,7 +29,7 @@ def render_audit(audit: Audit) -> str:
         ends = " and ".join(dict.fromkeys(row.exempt for row in allowed))
         verdict = f"spike-only, but for its {ends} layer, as allowed"
     else:
-        verdict = "spike-only"
+        verdict = "spike-only" if audit.rows else "spike-only: it has no synaptic layers"
     sections = [
         [wrap(f"{audit.model}: {verdict}")],
         *_explained((row, row.verdict) for row in offending),

@@ -84,6 +84,18 @@ def test_a_spike_of_another_size_is_the_end_of_the_way():
     ]
 
 
+def test_a_literal_is_called_so():
+    rates = [0.5, 0.5, 1, 1, 1]
+
+    def function(net, state, x):
+        return 0, net.sn(x) * torch.tensor(rates)
+
+    assert told(function, 2) == [
+        "real ← mul in the model (spikes {0,1} from sn * real from torch.tensor)"
+        " ← torch.tensor in the model"
+    ]
+
+
 @torch.library.custom_op("syops_test::apply", mutates_args=())
 def apply(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return x @ weight
@@ -137,3 +149,7 @@ def test_the_command_cannot_tell(tmp_path):
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert "not proven to be spike-only: no rule says what aten::mode" in done.stdout
+
+
+def test_a_network_without_synapses_is_called_so():
+    assert "no synaptic layers" in str(check_full_spike(nn.ReLU(), (2, 6)))

@@ -97,6 +97,17 @@ def test_what_is_no_spike_is_not_called_one(name):
     assert report.ac == 0
 
 
+def test_many_integers_are_still_integers():
+    """{0..3000} and {0, 1} have more assignments than a table may have."""
+
+    def function(self, x):
+        counts = (x > 0).float().repeat(1500, 1).sum(0, keepdim=True)
+        return self.fc(counts + (x > 1).float())
+
+    (row,) = check_full_spike(Net(function), X, allow=()).rows
+    assert (row.values, row.verdict) == ("integers", "graded")
+
+
 def test_what_is_rounded_down_is_graded():
     def rounded(self, x):
         signs = (x > 0).float() - (x.flip(0) > 0).float()

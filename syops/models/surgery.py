@@ -64,9 +64,9 @@ def zero_init_residual(model: nn.Module) -> None:
 
     The last BN of every residual mapping gets weight and bias 0, so that s_l = 0. With g = AND the
     blocks are silent instead. Without g the sum goes through a neuron, which hands spikes on only
-    if it is an IF neuron with a threshold of at most 1; the blocks of ``preact_resnet18`` normalise
-    spikes first and cannot be the identity. Raises `SyopsValueError` if ``model`` has no residual
-    blocks.
+    if it is an IF neuron with a threshold of at most 1; the blocks of ``preact_resnet18``, which
+    normalise spikes first, and of ``plain_7b``, which have no shortcut, cannot be the identity.
+    Raises `SyopsValueError` if ``model`` has no residual blocks.
     """
     _check(model)
     blocks = _blocks(model)

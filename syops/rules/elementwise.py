@@ -32,7 +32,7 @@ from syops.signals import (
 MAX_ENTRIES = 256
 """Assignments that a table may have before its operands are re-based."""
 MAX_VALUES = 4096
-"""Values that a signal may have before it is called analog."""
+"""Values that a signal may have before it is one of integers, or analog."""
 
 ADDS = {"add", "sub", "rsub", "subtract"}
 ARITHMETIC = {
@@ -231,7 +231,8 @@ def _evaluated(call: Call, tensors: list[Tensor], unscaled: bool = False) -> Sig
     tables = _within_limit(tables, call.atoms)
     atoms = sorted({atom for table in tables for atom in table.atoms}, key=lambda atom: atom.id)
     if math.prod(atom.size for atom in atoms) > MAX_VALUES:
-        return ANALOG
+        kinds = [INTEGER if is_integer(table) else ANALOG for table in tables]
+        return ANALOG if unscaled else _opaque(call, canonical(call.func), kinds)
     template = _template(call.args), tuple((k, _template(v)) for k, v in call.kwargs.items())
     operands = tuple(
         (table.values, tuple(atoms.index(a) for a in table.atoms), tensor.dtype, tensor.dim() == 0)

@@ -46,6 +46,7 @@ OVERWRITE = (
     *("index_put", "_index_put_impl", "scatter", "index_copy", "index_fill", "masked_scatter"),
     *("slice_scatter", "select_scatter", "diagonal_scatter"),
 )
+LIFTS = ("lift", "lift_fresh")
 JOIN = ("cat", "stack", "concat", "hstack", "vstack")
 WINDOW_MAX = (
     *("max_pool2d_with_indices", "max_pool3d_with_indices", "max_pool1d", "max_pool2d"),
@@ -127,7 +128,7 @@ def window_max_cost(call: Call) -> Sequence[Cost]:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(KEEP, Rule(keep, moves=True)),
-    **dict.fromkeys(("lift", "lift_fresh"), Rule(lifted)),
+    **dict.fromkeys(LIFTS, Rule(lifted)),
     **dict.fromkeys(MOVE, Rule(move, moves=True)),
     **dict.fromkeys(ZERO_FILLING, Rule(move_or_zero, moves=True)),
     **dict.fromkeys(GATHER, Rule(gather)),
