@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map
 from syops import shadow
 from syops.charging import call_site, neuron_row, row_of
 from syops.errors import first_line
-from syops.frameworks import NeuronSignal, reset
+from syops.frameworks import NeuronSignal, decomposed, reset
 from syops.ledger import Drive, Ledger, Row
 from syops.rules import Call, Cost, Normalisation, Product, Tally, find
 from syops.rules.base import free, input_tensors, tensors_in
@@ -204,7 +204,7 @@ class _DenseCount(TorchDispatchMode):
         rule = find(func)
         if rule is None:
             with self:
-                out = func.decompose(*args, **kwargs)
+                out = decomposed(func, args, kwargs)
             if out is not NotImplemented:
                 return out
         out = shadow.call(func, args, kwargs)

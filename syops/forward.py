@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from syops.charging import call_site, neuron_row, row_of
 from syops.errors import SyopsValueError
-from syops.frameworks import NeuronSignal, state_tensors, states_of
+from syops.frameworks import NeuronSignal, decomposed, state_tensors, states_of
 from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, History, Step, made
 from syops.ledger import Ledger
 from syops.measuring import Measurements
@@ -154,7 +154,7 @@ class ForwardPass(TorchDispatchMode):
         rule = find(func)
         if rule is None:
             with self:
-                out = func.decompose(*args, **kwargs)
+                out = decomposed(func, args, kwargs)
             if out is not NotImplemented:
                 return out
         traits = _traits(func)

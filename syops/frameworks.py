@@ -88,6 +88,20 @@ def state_tensors(neuron: nn.Module) -> list[Tensor]:
     return [value for value in values if isinstance(value, Tensor)]
 
 
+def decomposed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The result of an operator, its parts executed one by one; NotImplemented if it has none.
+
+    spikingjelly 2 hides what a neuron does in one operator, but on a CPU, whose kernels are Python:
+    without values they say what happens.
+    """
+    out = func.decompose(*args, **kwargs)
+    if out is not NotImplemented or not func.namespace.startswith("sj_") or not args[0].is_meta:
+        return out
+    if not torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CPU"):
+        return NotImplemented
+    return func._op_dk(torch._C.DispatchKey.CPU, *args, **kwargs)
+
+
 def _is_from(obj: object, package: str) -> bool:
     where = type(obj).__module__
     return where == package or where.startswith(f"{package}.")

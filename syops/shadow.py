@@ -103,6 +103,9 @@ class _Shadowing:
             return memo[id(value)]
         if isinstance(value, Tensor):
             memo[id(value)] = _on_meta(value)
+        elif isinstance(value, nn.Module):  # one that the model does not register
+            memo[id(value)] = object.__new__(type(value))
+            self._fill(value, memo[id(value)])
         elif type(value) in (dict, OrderedDict):
             copied = memo[id(value)] = type(value)()
             for key, item in value.items():
@@ -134,6 +137,8 @@ class _OnMeta(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if func is Tensor.clone:  # how parameters are copied
+            return _on_meta(args[0])
         if func is not Tensor.__deepcopy__:
             return func(*args, **(kwargs or {}))
         tensor, memo = args

@@ -127,6 +127,9 @@ class Pair(NamedTuple):
         lambda x, net: State(x),
         lambda x, net: {x},
         lambda x, net: functools.partial(net.fc3.forward),
+        lambda x, net: [nn.Linear(3, 4)],
+        lambda x, net: State(nn.Parameter(x)),
+        lambda x, net: State(nn.Linear(3, 4)),
     ],
 )
 def test_nothing_is_copied_wherever_it_is_kept(keep):
@@ -137,6 +140,8 @@ def test_nothing_is_copied_wherever_it_is_kept(keep):
     def look(value):
         if isinstance(value, Tensor):
             copies.append(value)
+        elif isinstance(value, nn.Module):
+            look(list(value.parameters()))
         elif isinstance(value, (list, tuple, set)):
             for item in value:
                 look(item)
@@ -197,6 +202,25 @@ def test_numbers_of_the_pass_cannot_be_read(function):
     with pytest.raises(ForwardError, match=r"without values, .*Numbers.*get_model_syops"):
         get_model_bounds(net, (2, 4))
     assert net.wide == 4
+
+
+def test_modules_that_are_not_registered_are_watched():
+    """A plain list hides them from torch: no hooks, so they are counted where they are called."""
+    hidden = [nn.Linear(5, 4), neuron.IFNode(), nn.Linear(4, 3)]
+
+    def function(net, x):
+        x = net.sn(net.fc1(x))
+        for module in net.hidden:
+            x = module(x)
+        return x
+
+    net = Net(function, hidden=hidden)
+    bounds = get_model_bounds(net, (2, 6))
+    counted = get_model_syops(net, torch.ones(2, 6), input_signal="analog")
+    assert [(r.path, r.kind, r.dense) for r in bounds.rows] == [
+        (r.path, r.kind, r.dense) for r in counted.rows
+    ]
+    assert check_full_spike(net, (2, 6)).rows[-1].values.startswith("{0,1}")
 
 
 def test_copies_are_remembered_of_what_lives_alone():

@@ -17,7 +17,7 @@ from syops.signals import ANALOG, INTEGER, UNKNOWN, Signal, Table, constant
 KEEP = (
     *("view", "_unsafe_view", "_reshape_alias", "reshape", "unsqueeze", "squeeze", "flatten"),
     *("clone", "contiguous", "detach", "alias", "view_as", "unflatten"),
-    *("_view_copy", "view_copy", "resolve_conj", "resolve_neg", "positive", "to", "ravel"),
+    *("_view_copy", "view_copy", "resolve_conj", "resolve_neg", "positive", "ravel"),
     *("_to_sparse", "_to_sparse_csr", "_to_dense", "to_dense"),
 )
 MOVE = (
