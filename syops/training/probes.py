@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
 from syops.errors import SyopsTypeError
@@ -89,15 +90,20 @@ def _rate(spikes: Tensor) -> float:
 
 @contextmanager
 def _in_mode(model: nn.Module, training: bool) -> Iterator[None]:
-    """In train or eval mode, with modes and buffers put back."""
+    """In train or eval mode, with modes and buffers put back.
+
+    Neurons stay in train mode: they send the same spikes in both, but before spikingjelly 2 they
+    let gradients through in that one only.
+    """
     modes = {part: part.training for part in model.modules()}
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    model.train(training)
+    for part in modes:
+        part.training = training or isinstance(part, base.MemoryModule)
     try:
         yield
     finally:
-        for part, training in modes.items():
-            part.training = training
+        for part, before in modes.items():
+            part.training = before
         with torch.no_grad():
             for buffer, value in buffers:
                 buffer.copy_(value)
