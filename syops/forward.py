@@ -21,9 +21,9 @@ from syops.provenance import Padding, View, views_after
 from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
 from syops.rules.base import canonical, tensors_in
 from syops.rules.elementwise import has_threshold
-from syops.rules.shape import KEEP, LIFTS, MOVE, PADS
+from syops.rules.shape import KEEP, LIFTS, MOVE, OVERWRITE, PADS
 from syops.signals import ANALOG, EMPTY, LEARNED, UNKNOWN, Opaque, Signal, Table, constant
-from syops.tensors import Record, Tensors
+from syops.tensors import Record, Tensors, overlap
 
 INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
@@ -293,6 +293,8 @@ class ForwardPass(TorchDispatchMode):
         elif any(alias.is_padded_by(target) for alias in canvas):
             padding = self.measurements.padding(source)
         _use(record)
+        if overlap(target, source):  # some of it was written before it was read
+            signal = self.tensors.atoms.joined((signal,))
         self.tensors.written(target, signal, aliases, padding)
 
     def _computed(self, rule: Rule, traits: _Traits, call: Call, before: _Before) -> None:
@@ -316,6 +318,8 @@ class ForwardPass(TorchDispatchMode):
             self._reads_data |= call.signal(call.args[0]) in (ANALOG, UNKNOWN)
         for target, aliases in before.writes:
             known = next((s for t, s in zip(outputs, signals, strict=True) if t is target), ANALOG)
+            if traits.name not in OVERWRITE and any(overlap(target, t) for t in call.tensors):
+                known = UNKNOWN  # what was computed may have been computed with
             self.tensors.written(target, known, aliases)
         written = {id(target) for target, _ in before.writes}
         for place, (tensor, signal) in enumerate(zip(outputs, signals, strict=True)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -270,6 +271,45 @@ def _extent(tensor: Tensor) -> tuple[bool, int]:
                 return True, 0
             reach += stride * (size - 1)
     return False, reach if tensor.numel() == reach else 0
+
+
+def overlap(target: Tensor, operand: Tensor) -> bool:
+    """Whether writing into one changes what is still to be read of the other.
+
+    Not where both are the same view, or different elements of one tensor.
+    """
+    if storage_of(target) != storage_of(operand) or target.dtype != operand.dtype:
+        return storage_of(target) == storage_of(operand)
+    distance = int(operand.storage_offset() - target.storage_offset())
+    if not distance and (target.shape, target.stride()) == (operand.shape, operand.stride()):
+        return False
+    steps = []
+    for (size, stride), (other_size, other_stride) in zip_longest(
+        _dims(target), _dims(operand), fillvalue=(1, 0)
+    ):
+        if size > 1 and other_size > 1 and stride != other_stride:
+            return True  # turned, or of another shape: they may
+        stride = stride if size > 1 else other_stride
+        if stride:
+            steps.append((stride, 1 - other_size, size - 1))
+    return _reaches(distance, sorted(steps, reverse=True))
+
+
+def _dims(tensor: Tensor) -> list[tuple[int, int]]:
+    """Sizes and strides, the last dimension first."""
+    return list(zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True))
+
+
+def _reaches(distance: int, steps: list[tuple[int, int, int]]) -> bool:
+    """Whether the distance is a sum of (stride, least, most number of) steps."""
+    if not steps:
+        return distance == 0
+    (stride, least, most), *rest = steps
+    back = sum(size * number for size, number, _ in rest)
+    forth = sum(size * number for size, _, number in rest)
+    first = max(least, -((forth - distance) // stride))
+    last = min(most, (distance - back) // stride)
+    return any(_reaches(distance - number * stride, rest) for number in range(first, last + 1))
 
 
 def storage_of(tensor: Tensor) -> int:

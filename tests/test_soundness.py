@@ -129,6 +129,21 @@ def overlapping_written(a: Tensor) -> Tensor:
     return made[None]
 
 
+def shifted_in_place(a: Tensor, b: Tensor) -> Tensor:
+    """Torch goes from left to right here, and adds to what it has just added to."""
+    made = torch.cat([a, b.expand(a.shape)], -1)
+    made[..., 1:] += made[..., :-1]
+    return made
+
+
+def delayed(a: Tensor, b: Tensor) -> Tensor:
+    """The first column may get everywhere, so this is no shift by one."""
+    made = torch.cat([a, b.expand(a.shape)], -1)
+    before = made[..., :-1].clone()
+    made[..., 1:] = made[..., :-1]
+    return made[..., 1:] - before
+
+
 def bits_written(a: Tensor) -> Tensor:
     made = torch.zeros(a.shape, device=a.device)
     made.view(torch.int32).fill_(1)
@@ -189,6 +204,10 @@ MOVING: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
     "rows at a time": lambda a, b, c, k: torch.stack([row * k for row in a]),
     "windows written": lambda a, b, c, k: windows_written(a, b),
     "overlapping written": lambda a, b, c, k: overlapping_written(a),
+    "shifted in place": lambda a, b, c, k: shifted_in_place(a, b),
+    "delayed": lambda a, b, c, k: delayed(a, b),
+    "its first column added": lambda a, b, c, k: a.add_(a[..., :1]),
+    "a column to another": lambda a, b, c, k: a[..., :1].add_(a[..., 1:2]),
     "bits written": lambda a, b, c, k: bits_written(a),
     "parts written": lambda a, b, c, k: parts_written(a, b),
     "on a diagonal": lambda a, b, c, k: a.diag_embed(),
@@ -402,6 +421,37 @@ def test_the_largest_of_a_window_is_not_a_move():
     seen = seen_over(program, Inputs(((1, 4),), ("binary",)).assignments())
     signals = derived(program, x, ["binary"])
     assert seen[3] == {0, 1} == signals[3].support
+
+
+@pytest.mark.parametrize(
+    ("write", "values"),
+    [
+        (lambda x: x[0].add_(x[1]), "{0,1,2}"),
+        (lambda x: x[:, 0].add_(x[:, 1]), "{0,1,2}"),
+        (lambda x: x[:, 2:].add_(x[:, :2]), "{0,1,2}"),
+        (lambda x: x[:, 1:].add_(x[:, :1]), "{0,1,2}"),
+        (lambda x: x[:, ::2].add_(x[:, 1::2]), "{0,1,2}"),
+        (lambda x: x.add_(x), "{0,2}"),
+        (lambda x: x[:, 1:].add_(x[:, :-1]), "real"),
+        (lambda x: x.add_(x[:, :1]), "real"),
+        (lambda x: x[:2].add_(x.t()[:2]), "real"),
+    ],
+)
+def test_a_write_of_what_it_reads(write, values):
+    """Which is no trouble where elements are read before they are written, or others are."""
+
+    class Written(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.clone()
+            write(x)
+            return self.fc(x)
+
+    (row,) = check_full_spike(Written(), (4, 4), input_signal="binary").rows
+    assert row.values == values
 
 
 def test_windows_that_lie_anywhere_do_not_agree():
