@@ -22,7 +22,7 @@ from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
 from syops.rules.base import canonical, tensors_in
 from syops.rules.elementwise import has_threshold
 from syops.rules.shape import KEEP, LIFTS, MOVE, OVERWRITE, PADS
-from syops.signals import ANALOG, EMPTY, LEARNED, UNKNOWN, Opaque, Signal, Table, constant
+from syops.signals import ANALOG, EMPTY, LEARNED, UNKNOWN, Opaque, Signal, constant, kind_of
 from syops.tensors import Record, Tensors, overlap
 
 INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
@@ -315,7 +315,7 @@ class ForwardPass(TorchDispatchMode):
         if not before.records and isinstance(self._where[-1][1], RECURRENT):
             signals = [ANALOG] * len(outputs)  # the hidden state, analog from step 0 on
         if traits.name == "_local_scalar_dense":
-            self._reads_data |= call.signal(call.args[0]) in (ANALOG, UNKNOWN)
+            self._reads_data |= kind_of(call.signal(call.args[0])) in (ANALOG, UNKNOWN)
         for target, aliases in before.writes:
             known = next((s for t, s in zip(outputs, signals, strict=True) if t is target), ANALOG)
             if traits.name not in OVERWRITE and any(overlap(target, t) for t in call.tensors):
@@ -378,9 +378,7 @@ def _use(record: Record | None, by_norm: bool = False) -> None:
 
 
 def _per_output(known: Signal | Sequence[Signal], outputs: Sequence[Tensor]) -> list[Signal]:
-    if isinstance(known, (Table, Opaque)):
-        return [known] * len(outputs)
-    return list(known)
+    return list(known) if isinstance(known, Sequence) else [known] * len(outputs)
 
 
 def _bias_added(name: str, call: Call, before: _Before) -> View | None:

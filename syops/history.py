@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from itertools import count
 
-from syops.signals import LEARNED, SPIKES, UNKNOWN, Evidence, Signal, evidence_of
+from syops.signals import LEARNED, SPIKES, UNKNOWN, Evidence, Signal, evidence_of, kind_of
 
 INPUT, PARAMETER, WRITE = "input", "parameter", "write"
 """Steps that are no operators: what the model is given, what it learned, a write into a part."""
@@ -42,7 +42,8 @@ class Step:
     @property
     def evidence(self) -> Evidence:
         """What its signal says; without a look at data, unknown values may be any."""
-        return Evidence(analog=True) if self.signal is UNKNOWN else evidence_of(self.signal)
+        is_unknown = kind_of(self.signal) is UNKNOWN
+        return Evidence(analog=True) if is_unknown else evidence_of(self.signal)
 
     @property
     def spikes(self) -> bool:

@@ -32,6 +32,7 @@ from syops.signals import (
     Signal,
     Table,
     evidence_of,
+    kind_of,
 )
 from syops.tensors import Record, Tensors
 
@@ -123,7 +124,7 @@ class Measurements:
         return Padding(source.numel(), operand.spikes, operand.magnitude, operand.padding)
 
     def _operand(self, tensor: Tensor, fan_out: FanOut) -> _Operand:
-        signal = self._tensors.signal(tensor)
+        signal = kind_of(self._tensors.signal(tensor))
         if signal == EMPTY:  # memory that nothing was written into: whatever it holds
             signal = UNKNOWN
         numel = tensor.numel()

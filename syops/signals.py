@@ -1,9 +1,9 @@
 """Which values a tensor can carry, position by position. Pure Python, no torch.
 
 A *signal* is a proof, not a guess: the set it describes is never smaller than the truth.
-It is either opaque (`ANALOG`, `LEARNED`, `INTEGER`, `UNKNOWN`) or a `Table`, a truth table over
-spike atoms. An atom stands for the value that one spike tensor has at a position; two
-tensors whose tables share atoms agree about it at every position. That is why
+It is either opaque (`ANALOG`, `LEARNED`, `INTEGER`, `UNKNOWN`), perhaps with ends (`Interval`), or
+a `Table`, a truth table over spike atoms. An atom stands for the value that one spike tensor has
+at a position; two tensors whose tables share atoms agree about it at every position. That is why
 ``s + x - s * x`` comes out as {0, 1} while ``s + x`` comes out as {0, 1, 2}.
 """
 
@@ -61,7 +61,19 @@ class Table:
         return frozenset(self.values)
 
 
-Signal = Table | Opaque
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Values of an opaque ``kind`` that lie between two ends, which may be infinite.
+
+    It counts as its kind. The ends only matter to what rounds, cuts off or joins such values.
+    """
+
+    low: float
+    high: float
+    kind: Opaque = Opaque.ANALOG
+
+
+Signal = Table | Opaque | Interval
 
 EMPTY = Table((), ())
 """The signal of fresh memory: it carries what will be written into it, and nothing yet."""
@@ -70,6 +82,23 @@ EMPTY = Table((), ())
 def constant(value: Number) -> Table:
     """The signal of a tensor that has one known value everywhere."""
     return Table((), (value,))
+
+
+def kind_of(signal: Signal) -> Table | Opaque:
+    """The signal without the ends of an interval."""
+    return signal.kind if isinstance(signal, Interval) else signal
+
+
+def hull_of(signal: Signal) -> Interval:
+    """The smallest interval around all values of a signal."""
+    if isinstance(signal, Interval):
+        return signal
+    if isinstance(signal, Table):
+        kind = INTEGER if is_integer(signal) else ANALOG
+        if signal.values and not signal.scale:
+            return Interval(min(signal.values), max(signal.values), kind)
+        return Interval(-math.inf, math.inf, kind)
+    return Interval(-math.inf, math.inf, signal)
 
 
 class Atoms:
@@ -109,10 +138,12 @@ class Atoms:
         join made twice agrees with itself.
         """
         signals = tuple(signals)
-        opaque = {signal for signal in signals if isinstance(signal, Opaque)}
+        opaque = {kind for kind in map(kind_of, signals) if isinstance(kind, Opaque)}
         tables = [signal for signal in signals if isinstance(signal, Table)]
         if opaque:
-            return _join_opaque(opaque, tables)
+            kind = _join_opaque(opaque, tables)
+            ends = [hull_of(signal) for signal in signals if signal != EMPTY]
+            return between(min(e.low for e in ends), max(e.high for e in ends), kind)
         scales = {table.scale for table in tables if table.support != {0}}
         if len(scales) > 1:
             return ANALOG
@@ -131,6 +162,12 @@ class Atoms:
             self._count += 1
             atom = self._made[key] = Atom(self._count, size)
         return atom
+
+
+def between(low: float, high: float, kind: Opaque) -> Interval | Opaque:
+    """Values of a kind, with the ends that they lie between, where there are any."""
+    bounded = kind is not LEARNED and (low > -math.inf or high < math.inf)
+    return Interval(low, high, kind) if bounded else kind
 
 
 def _join_opaque(opaque: set[Opaque], tables: list[Table]) -> Opaque:
@@ -221,6 +258,7 @@ class Evidence:
 
 def evidence_of(signal: Signal, seen: Seen | None = None) -> Evidence:
     """What one operand of one call tells: its derived signal, and what was seen of it."""
+    signal = kind_of(signal)
     if isinstance(signal, Table):
         return Evidence(derived=frozenset((signal.scale if v else "", v) for v in signal.support))
     if signal is INTEGER:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 
 from syops.rules.base import Call, Cost, Number, Rule, Tally, canonical
+from syops.rules.ranges import CLAMPS, MAX_VALUES, bounded, ended, outward, truncated
 from syops.signals import (
     ANALOG,
     EMPTY,
@@ -24,16 +25,16 @@ from syops.signals import (
     LEARNED,
     UNKNOWN,
     Atoms,
+    Interval,
+    Opaque,
     Signal,
     Table,
     is_integer,
+    kind_of,
 )
 
 MAX_ENTRIES = 256
 """Assignments that a table may have before its operands are re-based."""
-MAX_VALUES = 4096
-"""Values that a signal may have before it is one of integers, or analog."""
-
 ADDS = {"add", "sub", "rsub", "subtract"}
 ARITHMETIC = {
     *("mul", "div", "divide", "true_divide", "multiply", "pow", "square", "sqrt", "rsqrt"),
@@ -51,7 +52,20 @@ COMPARISONS = {
     *("isnan", "isinf", "isfinite", "isposinf", "isneginf"),
 }
 """0 or 1, whatever they compare and whatever dtype they write it in."""
-INTEGER_CLOSED = {"add", "sub", "rsub", "mul", "neg", "abs", "maximum", "minimum", "clone", "relu"}
+INTEGER_CLOSED = {
+    *("add", "sub", "rsub", "mul", "neg", "abs", "maximum", "minimum", "clone", "relu", *CLAMPS),
+}
+EXACT = {
+    *("add", "sub", "rsub", "subtract", "mul", "multiply", "div", "divide", "true_divide"),
+    *("neg", "negative", "abs", "absolute", "square", "sqrt", "reciprocal", "relu", "relu6"),
+    *("leaky_relu", "hardshrink", "softshrink", "threshold", "sign", "sgn", "heaviside"),
+    *("round", "floor", "ceil", "trunc", "fix", "maximum", "minimum", "fmax", "fmin"),
+    *("remainder", "fmod", "floor_divide", "lerp", "addcmul", "pow", "where", "masked_fill"),
+    *("clone", "positive", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not"),
+    *(*CLAMPS, *COMPARISONS),
+}
+"""Operators whose result is rounded once, if at all, and so is the same number wherever it is
+computed. Others differ in the last bit between the vectors of a kernel and what is left over."""
 
 
 def signal(call: Call) -> Signal:
@@ -64,13 +78,15 @@ def signal(call: Call) -> Signal:
     if call.numbers_from_data and _has_real_number(call):
         return _opaque(call, name, [ANALOG] * len(signals))
     plain = all(isinstance(known, Table) and not known.scale for known in signals)
+    if plain and not _is_exact(call, name):
+        return _opaque(call, name, signals)
     return _evaluated(call, tensors) if plain else _scaled(call, name, tensors, signals)
 
 
 def has_threshold(call: Call) -> bool:
     """Whether values about which nothing finite is known are compared, as a neuron does."""
     return canonical(call.func) in {*COMPARISONS, *SIGN_LIKE, "heaviside"} and any(
-        call.signal(tensor) in (ANALOG, INTEGER, UNKNOWN) for tensor in call.tensors
+        kind_of(call.signal(tensor)) in (ANALOG, INTEGER, UNKNOWN) for tensor in call.tensors
     )
 
 
@@ -106,8 +122,14 @@ def converted(source: Tensor, known: Signal, out: Tensor, atoms: Atoms) -> Signa
     """The signal of ``source`` after a cast and broadcast to ``out``."""
     if known == EMPTY:
         return EMPTY
+    if out.dtype == torch.bool and not isinstance(known, Table):
+        return atoms.fresh((False, True))
+    if isinstance(known, Interval):
+        return _interval_converted(known, out, atoms)
+    if known is ANALOG and not (out.dtype.is_floating_point or out.dtype.is_complex):
+        return INTEGER
     if not isinstance(known, Table):
-        return atoms.fresh((False, True)) if out.dtype == torch.bool else known
+        return known
     if source.shape != out.shape:
         known = atoms.rebased(known, ("expand", tuple(source.shape), tuple(out.shape)))
     if source.dtype == out.dtype:
@@ -121,38 +143,48 @@ def converted(source: Tensor, known: Signal, out: Tensor, atoms: Atoms) -> Signa
     return ANALOG if values is None else Table(known.atoms, values)
 
 
-CLAMPS = {
-    "clamp": ("min", "max"),
-    "clamp_min": ("min", ""),
-    "clamp_max": ("", "max"),
-    "hardtanh": ("min_val", "max_val"),
-}
-"""Operators that cut off at the ends that these arguments give."""
+def _interval_converted(known: Interval, out: Tensor, atoms: Atoms) -> Signal:
+    """A cast to integers cuts off what follows the point."""
+    ends, kind = (known.low, known.high), known.kind
+    if out.dtype.is_complex:
+        return kind
+    if out.dtype.is_floating_point:
+        return ended(outward(ends, out.dtype), kind, out.dtype, atoms)
+    if kind is ANALOG or all(map(math.isfinite, ends)):
+        kind = INTEGER
+    return ended(truncated(ends), kind, out.dtype, atoms)
+
+
 SIGN_LIKE = {"sign": (-1, 0, 1), "sgn": (-1, 0, 1)}
 
 
 def _opaque(call: Call, name: str, signals: Sequence[Signal]) -> Signal:
-    """At least one operand about which nothing finite is known."""
+    """At least one operand about which nothing finite is known, or a result that is not exact."""
     if LEARNED in signals and all(
         known is LEARNED or (isinstance(known, Table) and not known.atoms) for known in signals
     ):
         return LEARNED
     if call.out.dtype == torch.bool or name in COMPARISONS:
         return call.atoms.fresh((0, 1))
-    if name in SIGN_LIKE:
+    if name in SIGN_LIKE and not call.out.is_complex():
         return call.atoms.fresh(SIGN_LIKE[name])
     if name == "heaviside":
         step = call.atoms.fresh((0, 1))
         return call.atoms.joined((step, signals[1]))
+    kind = _kind(call, name, [kind_of(known) for known in signals])
+    from_data = call.numbers_from_data and _has_real_number(call)
+    return kind if from_data else bounded(call, name, kind, signals)
+
+
+def _kind(call: Call, name: str, kinds: Sequence[Table | Opaque]) -> Opaque:
+    """What a result is about whose values nothing finite is known."""
     if _rounds(call, name):
         return INTEGER
-    if name in CLAMPS and signals == [INTEGER]:
-        return _clamped(call, *CLAMPS[name])
-    if ANALOG in signals or LEARNED in signals:
+    if ANALOG in kinds or LEARNED in kinds:
         return ANALOG
-    if UNKNOWN in signals:
+    if UNKNOWN in kinds:
         return UNKNOWN
-    whole = all(s is INTEGER or (isinstance(s, Table) and is_integer(s)) for s in signals)
+    whole = all(s is INTEGER or (isinstance(s, Table) and is_integer(s)) for s in kinds)
     scalars = [v for v in (*call.args, *call.kwargs.values()) if isinstance(v, float)]
     closed = name in INTEGER_CLOSED and all(value.is_integer() for value in scalars)
     return INTEGER if whole and closed else ANALOG
@@ -167,14 +199,46 @@ def _rounds(call: Call, name: str) -> bool:
     )
 
 
-def _clamped(call: Call, lowest: str, highest: str) -> Signal:
-    """Whole numbers between whole ends: finitely many, if both ends are given."""
-    low, high = call.arg(lowest), call.arg(highest)
-    if not all(end is None or float(end).is_integer() for end in (low, high)):
-        return ANALOG
-    if low is None or high is None or high - low >= MAX_VALUES:
-        return INTEGER
-    return call.atoms.fresh(range(int(min(low, high)), int(high) + 1))
+def _is_exact(call: Call, name: str) -> bool:
+    """Whether a result on tables is the same number on every path through a kernel."""
+    if name not in EXACT:
+        return False
+    if not call.out.dtype.is_floating_point:
+        return True
+    if name == "pow":
+        exponent = call.arg("exponent")
+        return not isinstance(exponent, Tensor) and exponent in (0, 1, 2, 3)
+    if name in ("div", "divide"):
+        return call.kwargs.get("rounding_mode") != "trunc"
+    if name in ("add", "sub", "rsub"):
+        return _fits(call, (1, call.arg("alpha", 1)))
+    if name == "addcmul":
+        return _fits(call, (3, call.arg("value", 1)))
+    if name == "lerp":
+        weight = call.arg("weight")
+        return _fits(call, (3, 1 if isinstance(weight, Tensor) else weight))
+    return name != "round" or not call.kwargs.get("decimals")
+
+
+def _fits(call: Call, product: tuple[int, float]) -> bool:
+    """Whether a product inside of an operator needs no rounding, so that fusing changes nothing.
+
+    ``product``: how many factors are elements of operands, and the number that is one, too.
+    """
+    factors, number = product
+    if factors == 1 and abs(math.frexp(number)[0]) == 0.5:
+        return True
+    values = {value for t in call.tensors for value in call.signal(t).values}  # type: ignore[union-attr]
+    values |= {1, number}
+    step = min(_lowest_bit(value) for value in values)
+    largest = max(2.0, *map(abs, values)) * 2
+    return (largest / step) ** (factors + 1) <= 2 / torch.finfo(call.out.dtype).eps
+
+
+def _lowest_bit(value: float) -> float:
+    """The largest power of two, 1 at most, that a number is a multiple of."""
+    numerator, denominator = float(value).as_integer_ratio()
+    return 1 / denominator
 
 
 def _scaled(call: Call, name: str, tensors: list[Tensor], signals: list[Signal]) -> Signal:

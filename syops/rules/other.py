@@ -8,14 +8,17 @@ from collections.abc import Sequence
 import torch
 
 from syops.rules.base import Call, Cost, Normalisation, Rule, Tally, canonical, free, tensors_in
-from syops.rules.elementwise import MAX_VALUES, converted
+from syops.rules.elementwise import converted
+from syops.rules.ranges import MAX_VALUES
 from syops.signals import (
     ANALOG,
     EMPTY,
     INTEGER,
     LEARNED,
+    Opaque,
     Signal,
     Table,
+    between,
     constant,
     is_integer,
 )
@@ -60,6 +63,12 @@ def analog(call: Call) -> Signal:
     return ANALOG
 
 
+def shares(call: Call) -> Signal:
+    """Shares of 1: a softmax, or random numbers of [0, 1)."""
+    known = analog(call)
+    return between(0, 1, known) if isinstance(known, Opaque) else known
+
+
 def binary(call: Call) -> Signal:
     return call.atoms.fresh((0, 1))
 
@@ -94,6 +103,37 @@ def running_total(call: Call) -> Signal:
         max(steps * int(max(known.values)), int(max(known.values))),
         call,
     )
+
+
+def product(call: Call) -> Signal:
+    """A product of n whole numbers is one of their products: an AND, where they are 0 or 1."""
+    known = call.signal(call.args[0])
+    if not isinstance(known, Table) or not is_integer(known) or known == EMPTY:
+        return analog(call)
+    x, running = call.args[0], canonical(call.func) == "cumprod"
+    terms = x.shape[call.args[1]] if running and x.dim() else x.numel() // max(1, call.out.numel())
+    factors = {int(value) for value in known.values}
+    largest = max(map(abs, factors))
+    made, met = {1}, factors if running else set()
+    for _ in range(terms):
+        after = {value * factor for value in made for factor in factors}
+        met = met | after if running else after
+        if len(met) > MAX_VALUES:
+            return INTEGER
+        if after == made:
+            break
+        made = after
+    if largest > 1 and not _holds(call.out.dtype, largest**terms):
+        return INTEGER if not call.out.dtype.is_floating_point else ANALOG
+    values = sorted(met or {1})
+    return call.atoms.fresh(values) if len(values) > 1 else constant(values[0])
+
+
+def _holds(dtype: torch.dtype, largest: int) -> bool:
+    """Whether a dtype has all whole numbers up to one."""
+    if dtype.is_floating_point:
+        return largest <= 2 / torch.finfo(dtype).eps
+    return dtype != torch.bool and not dtype.is_complex and largest <= torch.iinfo(dtype).max
 
 
 def _integers_between(low: int, high: int, call: Call) -> Signal:
@@ -163,7 +203,7 @@ def softmax_cost(call: Call) -> Sequence[Cost]:
 
 
 ANALOG_FREE = (
-    *("rand", "randn", "rand_like", "randn_like", "normal", "uniform", "exponential", "random"),
+    *("randn", "randn_like", "normal", "uniform", "exponential", "random"),
     *("linspace", "logspace", "embedding", "_embedding_bag", "upsample_bilinear2d"),
     *("_embedding_bag_forward_only", "upsample_bicubic2d"),
     *("upsample_linear1d", "upsample_trilinear3d", "grid_sampler_2d", "grid_sampler_3d", "cauchy"),
@@ -177,7 +217,7 @@ ANALOG_FREE = (
         "norm",
         "linalg_vector_norm",
     ),
-    *("prod", "logsumexp", "cumprod", "logcumsumexp", "scatter_reduce"),
+    *("logsumexp", "logcumsumexp", "scatter_reduce"),
     *("scatter_add", "index_add", "renorm", "fft_fft", "complex", "view_as_real"),
     *(
         "_thnn_fused_lstm_cell",
@@ -228,8 +268,10 @@ RULES: dict[str, Rule] = {
         ("native_layer_norm", "native_group_norm", "_fused_rms_norm", "local_response_norm"),
         Rule(analog, norm_cost, counted=True),
     ),
-    **dict.fromkeys(("_softmax", "_log_softmax", "softmax", "log_softmax", "_safe_softmax"),
-                    Rule(analog, softmax_cost)),
+    **dict.fromkeys(("rand", "rand_like"), Rule(shares)),
+    **dict.fromkeys(("prod", "cumprod"), Rule(product)),
+    **dict.fromkeys(("_softmax", "softmax", "_safe_softmax"), Rule(shares, softmax_cost)),
+    **dict.fromkeys(("_log_softmax", "log_softmax"), Rule(analog, softmax_cost)),
     **dict.fromkeys(("prelu", "glu", "_prelu_kernel"), Rule(analog, softmax_cost)),
     # Metadata and host reads.
     **dict.fromkeys(("_local_scalar_dense", "item", "sym_size", "sym_numel", "is_same_size",
