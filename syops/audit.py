@@ -9,7 +9,7 @@ from typing import Any
 
 from syops.history import INPUT, PARAMETER, WRITE, History, Step, chain, leads_to
 from syops.ledger import SYNAPTIC, Ledger, Row, ends, row_names
-from syops.signals import SPIKES, Evidence, Number
+from syops.signals import ROUNDING, SPIKES, Evidence, Number
 
 ARROW = "\u2190"
 
@@ -74,8 +74,8 @@ class AuditRow:
         kind, operator: as in a report.
         signal: "binary", "ternary", "scaled", "graded" or "analog".
         values: the set of values that can arrive; of both operands, if two activations meet.
-        verdict: "spike" (binary, ternary, or scaled by one constant), "graded" (integers, for
-            chips with graded spikes) or "analog".
+        verdict: "spike" (binary, ternary, or scaled by one constant), "graded" (integers, or one
+            constant times integers, for chips with graded spikes) or "analog".
         exempt: "first" or "last", if the layer is allowed not to be spike-only; else "".
         causes: why it is not spike-only.
         note: what a reader should know about it.
@@ -276,8 +276,24 @@ def _told(step: Step) -> str:
     return f"{what} from {step.path or step.operator}"
 
 
+def _shares(values: list[float], evidence: Evidence) -> str:
+    """Multiples of 1/n, such as ``{0..9}/9`` or ``{0,1,3}/4``; else nothing."""
+    unit = evidence.unit
+    if unit is None or evidence.signal != "graded" or unit.size >= 1:
+        return ""
+    parts = round(1 / unit.size)
+    if abs(parts * unit.size - 1) > ROUNDING:
+        return ""
+    multiples = [round(value * parts) for value in values]
+    whole = Evidence(derived=frozenset(("", multiple) for multiple in multiples))
+    return f"{values_of(whole)}/{parts}"
+
+
 def values_of(evidence: Evidence) -> str:
-    """A set of values: ``{0,1,2}``, ``{0..17}``, ``{0,a}`` with a constant, integers or real."""
+    """Name a set of values.
+
+    ``{0,1,2}``, ``{0..17}``, ``{0..4}/4``, ``{0,a}`` with a constant, integers or real.
+    """
     if evidence.analog:
         return "real"
     if evidence.integer:
@@ -291,6 +307,9 @@ def values_of(evidence: Evidence) -> str:
         ]
         return "{" + ",".join(dict.fromkeys(names)) + "}"
     values = sorted({float(value) for _, value in evidence.derived} or {0.0})
+    shares = _shares(values, evidence)
+    if shares:
+        return shares
     if len(values) > 4 and values == [values[0] + i for i in range(len(values))]:
         return f"{{{values[0]:g}..{values[-1]:g}}}"
     if len(values) > 6:

@@ -5,6 +5,8 @@ Nothing here waits for the device: results are zero-dimensional int64 tensors, r
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import torch
 from torch import Tensor
 
@@ -29,8 +31,18 @@ def nonzero_per_position(x: Tensor, spatial: int, binary: bool) -> Tensor:
     return _summed(x if binary else x != 0, spatial, largest=1)
 
 
-def magnitude_per_position(x: Tensor, spatial: int) -> Tensor:
-    """Like `nonzero_per_position`, each entry weighted with its (integer) magnitude."""
+def magnitude_per_position(
+    x: Tensor, spatial: int, unit: Fraction = Fraction(1), factor: Tensor | None = None
+) -> Tensor:
+    """Like `nonzero_per_position`, each entry weighted with its magnitude: a whole number of units.
+
+    ``factor``: one element that the unit is multiplied by. An entry is a multiple of the unit up
+    to rounding, so that the nearest multiple is the one.
+    """
+    if factor is not None or unit != 1:
+        size = float(unit) if factor is None else factor.reshape(()).to(torch.float64) * float(unit)
+        multiples = (x.to(torch.float64) / size).round().abs()
+        return _summed(multiples.nan_to_num(0, 0), spatial, largest=None)
     whole = x if x.dtype.is_floating_point else x.to(torch.int64)  # |-128| does not fit int8
     return _summed(whole.abs(), spatial, largest=None)
 

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from syops.signals import SPIKES, Evidence
+from syops.signals import LARGEST, SPIKES, Evidence, Unit
 
 SYNAPTIC = ("conv", "linear", "matmul", "recurrent")
 """The kinds of rows that make up O_ac and O_mac, together with "norm"."""
@@ -24,11 +24,28 @@ KINDS = (*SYNAPTIC, "norm", "neuron", "add", "pool", "activation", "elementwise"
 
 
 @dataclass(frozen=True, slots=True)
+class Magnitudes:
+    """What `Drive.ac` and `Drive.events` are with every entry weighted with its magnitude.
+
+    The magnitude is counted in the ``unit`` of the calls that were measured.
+    """
+
+    unit: Unit = Unit()
+    ac: Fraction = Fraction(0)
+    events: int = 0
+
+    def under(self, unit: Unit) -> Magnitudes:
+        """The same, counted in another unit."""
+        ratio = (self.unit.size / unit.size).limit_denominator(LARGEST)
+        return Magnitudes(unit, self.ac * ratio, int(self.events * ratio))
+
+
+@dataclass(frozen=True, slots=True)
 class Drive:
     """What one operand of a synaptic row did, summed over calls.
 
-    ``ac`` is Σ spikes · dense / numel, ``events`` the synapses that its spikes reached. The
-    ``graded_`` pair weights every entry with its magnitude instead.
+    ``ac`` is Σ spikes · dense / numel, ``events`` the synapses that its spikes reached.
+    ``magnitudes`` has one entry for each unit that was met.
     """
 
     evidence: Evidence = field(default_factory=Evidence)
@@ -36,8 +53,14 @@ class Drive:
     spikes: int = 0
     ac: Fraction = Fraction(0)
     events: int = 0
-    graded_ac: Fraction = Fraction(0)
-    graded_events: int = 0
+    magnitudes: tuple[Magnitudes, ...] = ()
+
+    def in_units(self) -> Magnitudes:
+        """Everything counted in the unit of all that was derived or seen."""
+        unit = self.evidence.unit or Unit()
+        parts = [part.under(unit) for part in self.magnitudes]
+        ac = sum((part.ac for part in parts), Fraction(0))
+        return Magnitudes(unit, ac, sum(part.events for part in parts))
 
     def __add__(self, other: Drive) -> Drive:
         return Drive(
@@ -46,9 +69,19 @@ class Drive:
             self.spikes + other.spikes,
             self.ac + other.ac,
             self.events + other.events,
-            self.graded_ac + other.graded_ac,
-            self.graded_events + other.graded_events,
+            joined_magnitudes(*self.magnitudes, *other.magnitudes),
         )
+
+
+def joined_magnitudes(*parts: Magnitudes) -> tuple[Magnitudes, ...]:
+    """One entry a unit, those without counts left out."""
+    by_unit: dict[Unit, Magnitudes] = {}
+    for part in parts:
+        known = by_unit.get(part.unit, Magnitudes(part.unit))
+        total = Magnitudes(part.unit, known.ac + part.ac, known.events + part.events)
+        by_unit[part.unit] = total
+    kept = (part for part in by_unit.values() if part.ac or part.events)
+    return tuple(sorted(kept, key=lambda part: (part.unit.scale, part.unit.size)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +209,8 @@ class Row:
     def verdict(self, graded: str) -> Verdict:
         """Class the row: one spike operand makes it AC, otherwise it is MAC.
 
-        ``graded``: "mac", or "ac" to count an integer input as so many ACs as its magnitude, where
-        that is bounded.
+        ``graded``: "mac", or "ac" to count a graded input as so many ACs as its magnitude in units,
+        where that is bounded.
         """
         if self.kind not in SYNAPTIC:
             return Verdict("", None, Fraction(self.ac), self.ac, self.mac, self.ac)
@@ -196,7 +229,8 @@ class Row:
             drive = self.drives[signals.index("graded")]
             if graded == "ac" and math.isfinite(drive.evidence.largest):
                 upper = self.dense * int(drive.evidence.largest)
-                counts = drive.graded_ac, drive.graded_events, 0, upper
+                magnitudes = drive.in_units()
+                counts = magnitudes.ac, magnitudes.events, 0, upper
                 return Verdict("graded", _rate(drive), *counts, *_spikes([drive]))
             if len(set(signals)) == 1:
                 return Verdict("graded", None, mac=self.dense)

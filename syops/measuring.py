@@ -19,7 +19,7 @@ from torch import Tensor
 from syops import counting
 from syops.errors import SyopsValueError
 from syops.fanout import FanOut
-from syops.ledger import Drive, Ledger, Row
+from syops.ledger import Drive, Ledger, Magnitudes, Row, joined_magnitudes
 from syops.provenance import Origin, Padding, View
 from syops.rules import Normalisation, Product
 from syops.signals import (
@@ -28,9 +28,11 @@ from syops.signals import (
     INTEGER,
     SPIKES,
     UNKNOWN,
+    Evidence,
     Seen,
     Signal,
     Table,
+    Unit,
     evidence_of,
     kind_of,
 )
@@ -50,6 +52,7 @@ class _Operand:
     graded_events: int | None = None
     look: int | None = None
     padding: Padding | None = None
+    unit: Unit = Unit()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +124,16 @@ class Measurements:
         operand = self._operand(source, FanOut(0))
         if operand.spikes is None:
             return None
-        return Padding(source.numel(), operand.spikes, operand.magnitude, operand.padding)
+        counts = operand.spikes, operand.magnitude, operand.unit
+        return Padding(source.numel(), *counts, operand.padding)
 
     def _operand(self, tensor: Tensor, fan_out: FanOut) -> _Operand:
         signal = kind_of(self._tensors.signal(tensor))
         if signal == EMPTY:  # memory that nothing was written into: whatever it holds
             signal = UNKNOWN
+        evidence = evidence_of(signal)
+        if self._is_blurred(signal, evidence, tensor.dtype):
+            signal = ANALOG
         numel = tensor.numel()
         if not self._values:  # what is not derived may be anything
             return _Operand(ANALOG if signal is UNKNOWN else signal, numel, fan_out)
@@ -134,12 +141,14 @@ class Measurements:
             return _Operand(signal, numel, fan_out)
         record = self._tensors.find(tensor) or self._tensors.put(tensor, signal)
         tensor = counting.strided(tensor)
-        plain = isinstance(signal, Table) and not signal.scale
-        binary = plain and signal.support <= {0, 1}  # type: ignore[union-attr]
+        binary = evidence.signal == "binary" and signal is not UNKNOWN
         spikes, events = self._count(record, tensor, fan_out, binary)
-        magnitude, graded_events = (spikes, events) if binary else (None, None)
-        if self._graded == "ac" and not binary and (plain or signal in (UNKNOWN, INTEGER)):
-            magnitude, graded_events = self._count(record, tensor, fan_out, None)
+        unit = evidence.unit or Unit()
+        magnitude, graded_events = None, None
+        if isinstance(signal, Table) and evidence.largest <= 1:
+            magnitude, graded_events = spikes, events
+        elif self._graded == "ac":
+            magnitude, graded_events = self._count(record, tensor, fan_out, unit)
         look = None
         if signal in (UNKNOWN, INTEGER):
             look = record.cache.get("look")
@@ -147,8 +156,17 @@ class Measurements:
                 look = record.cache["look"] = len(self._looks)
                 self._looks += counting.look(tensor)
         return _Operand(
-            signal, numel, fan_out, spikes, events, magnitude, graded_events, look, record.padding
+            *(signal, numel, fan_out, spikes, events, magnitude, graded_events, look),
+            *(record.padding, unit),
         )
+
+    def _is_blurred(self, signal: Signal, evidence: Evidence, dtype: torch.dtype) -> bool:
+        """Whether magnitudes cannot be told from values: rounded too far, or in unknown units."""
+        if not isinstance(signal, Table) or not signal.scale or evidence.largest <= 1:
+            return False
+        rounded = evidence.largest * torch.finfo(dtype).eps > 0.25
+        unit = evidence.unit
+        return rounded or (unit is not None and self._tensors.factor(unit.scale) is None)
 
     def _may_drive(self, signal: Signal) -> bool:
         """Whether the row may come out as AC, so that its spikes have to be counted."""
@@ -156,23 +174,26 @@ class Measurements:
         return signal is UNKNOWN or evidence_of(signal).signal in wanted
 
     def _count(
-        self, record: Record, tensor: Tensor, fan_out: FanOut, binary: bool | None
+        self, record: Record, tensor: Tensor, fan_out: FanOut, weighting: bool | Unit
     ) -> tuple[int, int | None]:
         """Places of Σ entries and of Σ entries · fan-out (None: where it is uniform).
 
-        ``binary``: the entries are 0 and 1; None: they are to be weighted with their magnitude.
+        ``weighting``: whether the entries are 0 and 1, or the unit of their magnitudes, which they
+        are to be weighted with.
         """
         spatial = len(fan_out.spatial)
-        counts = record.cache.get((binary, spatial))
+        counts = record.cache.get((weighting, spatial))
         if counts is None:
-            if binary is None:
-                counts = counting.magnitude_per_position(tensor, spatial)
+            if isinstance(weighting, Unit):
+                factor = self._tensors.factor(weighting.scale) if weighting.scale else None
+                size = weighting.size
+                counts = counting.magnitude_per_position(tensor, spatial, size, factor)
             else:
-                counts = counting.nonzero_per_position(tensor, spatial, binary)
-            record.cache[binary, spatial] = counts
-        total = record.cache.get((binary, "total"))
+                counts = counting.nonzero_per_position(tensor, spatial, weighting)
+            record.cache[weighting, spatial] = counts
+        total = record.cache.get((weighting, "total"))
         if total is None:
-            total = record.cache[binary, "total"] = _put(self._counts, counts.sum())
+            total = record.cache[weighting, "total"] = _put(self._counts, counts.sum())
         if fan_out.uniform is not None:
             return total, None
         key = fan_out, counts.device
@@ -254,24 +275,31 @@ def _drive(row: Row, operand: _Operand, counts: list[int], looks: list[float]) -
     if operand.spikes is None:
         return Drive(evidence, operand.numel)
     numel, spikes, magnitude = operand.numel, operand.spikes, operand.magnitude
+    unit = operand.unit
     unpadded = operand.padding.source() if operand.padding else None
     if unpadded is not None:
         numel, spikes, magnitude = unpadded.numel, unpadded.spikes, unpadded.magnitude
+        unit = unpadded.unit
 
     def events(place: int | None, total: int) -> int:
         return (
             counts[place] if place is not None else counts[total] * (operand.fan_out.uniform or 0)
         )
 
-    graded = operand.magnitude is not None and magnitude is not None
+    magnitudes: tuple[Magnitudes, ...] = ()
+    if operand.magnitude is not None and magnitude is not None:
+        reached = events(operand.graded_events, operand.magnitude)
+        magnitudes = joined_magnitudes(
+            Magnitudes(unit, Fraction(counts[magnitude] * row.dense, numel)),
+            Magnitudes(operand.unit, events=reached),
+        )
     return Drive(
         evidence,
         numel,
         counts[spikes],
         Fraction(counts[spikes] * row.dense, numel),
         events(operand.events, operand.spikes),
-        Fraction(counts[magnitude] * row.dense, numel) if graded else Fraction(0),  # type: ignore[index]
-        events(operand.graded_events, operand.magnitude) if graded else 0,  # type: ignore[arg-type]
+        magnitudes,
     )
 
 

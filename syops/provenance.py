@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from syops.rules.shape import JOIN, channel_after
+from syops.signals import Unit
 
 Piece = tuple[int, int, int] | None
 """(dimension, start, stop) of a part of a result; None is the whole."""
@@ -58,11 +59,15 @@ class View:
 
 @dataclass(slots=True)
 class Padding:
-    """A padded tensor: size and counts of what was padded, and how often the result is used."""
+    """A padded tensor: size and counts of what was padded, and how often the result is used.
+
+    ``unit``: what its magnitudes are counted in.
+    """
 
     numel: int
     spikes: int
     magnitude: int | None
+    unit: Unit = Unit()
     of: Padding | None = None
     uses: int = 0
 

@@ -15,9 +15,9 @@ from typing import Any, NoReturn, TypeVar
 
 from syops.energy import Energy, EnergyMap, EnergyModel
 from syops.errors import SyopsError, SyopsValueError
-from syops.ledger import KINDS, Drive, Row
+from syops.ledger import KINDS, Drive, Magnitudes, Row, joined_magnitudes
 from syops.report import Report
-from syops.signals import Evidence, Seen
+from syops.signals import Evidence, Seen, Unit
 
 T = TypeVar("T")
 
@@ -299,6 +299,15 @@ def _drive_to_json(drive: Drive) -> dict[str, Any]:
         "derived": sorted(evidence.derived),
         "seen": asdict(evidence.seen) if evidence.seen else None,
     }
+    content["magnitudes"] = [
+        {
+            "scale": part.unit.scale,
+            "unit": str(part.unit.size),
+            "ac": str(part.ac),
+            "events": part.events,
+        }
+        for part in drive.magnitudes
+    ]
     return content
 
 
@@ -309,9 +318,23 @@ def _drive_from_json(content: _Fields) -> Drive:
         spikes=content.count("spikes"),
         ac=content.fraction("ac"),
         events=content.count("events"),
-        graded_ac=content.fraction("graded_ac"),
-        graded_events=content.count("graded_events"),
+        magnitudes=joined_magnitudes(*_magnitudes_from_json(content)),
     )
+
+
+def _magnitudes_from_json(content: _Fields) -> tuple[Magnitudes, ...]:
+    if "graded_ac" in content.plain():  # syops 0.1.0 counted in ones
+        ac, events = content.fraction("graded_ac"), content.count("graded_events")
+        return (Magnitudes(Unit(), ac, events),)
+    return content.each("magnitudes", _magnitude_from_json)
+
+
+def _magnitude_from_json(content: _Fields) -> Magnitudes:
+    size = content.fraction("unit")
+    if not size:
+        content.refuse("unit", "greater than 0")
+    unit = Unit(content.text("scale"), size)
+    return Magnitudes(unit, content.fraction("ac"), content.count("events"))
 
 
 def _evidence_from_json(content: _Fields) -> Evidence:

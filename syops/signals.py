@@ -13,6 +13,8 @@ import enum
 import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import lru_cache
 
 Number = int | float
 """Value of a tensor element; ``True`` and ``1.0`` are the same value."""
@@ -47,8 +49,9 @@ class Table:
     """The value of a tensor element for every assignment of its atoms.
 
     ``values`` has one entry per assignment, the last atom varying fastest. With a
-    ``scale`` every value is multiplied by one constant that is never looked at: the name
-    of a one-element parameter. No atoms: a constant.
+    ``scale`` every value is multiplied by one constant: the name of a one-element parameter, which
+    is never looked at, or a fraction such as "1/9", which a tensor holds only up to rounding (see
+    `times`). No atoms: a constant.
     """
 
     atoms: tuple[Atom, ...]
@@ -99,6 +102,25 @@ def hull_of(signal: Signal) -> Interval:
             return Interval(min(signal.values), max(signal.values), kind)
         return Interval(-math.inf, math.inf, kind)
     return Interval(-math.inf, math.inf, signal)
+
+
+def times(scale: str, factor: Fraction) -> str:
+    """Multiply a scale by a fraction."""
+    names, known = split(scale)
+    product = known * factor
+    parts = [] if product == 1 else [str(product)]
+    return "*".join([*parts, names] if names else parts)
+
+
+def split(scale: str) -> tuple[str, Fraction]:
+    """Split a scale into the names of parameters and the fraction that they are multiplied by."""
+    names, product = [], Fraction(1)
+    for part in scale.split("*"):
+        if part[:1].isdigit():
+            product *= Fraction(part)
+        else:
+            names.append(part)
+    return "*".join(names), product
 
 
 class Atoms:
@@ -205,6 +227,44 @@ SPIKES = ("binary", "ternary", "scaled")
 """The classes that make an operation an AC: {0,1}, {-1,0,1}, and {0,a} or {-a,0,a}."""
 
 
+LARGEST = 255
+"""Largest multiple of a constant that is graded. Integers need no constant, and have no limit."""
+ROUNDING = Fraction(1, 2**22)
+"""Relative error up to which two values are the same multiple: the last bits of a float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The constant that all values of a graded signal are multiples of."""
+
+    scale: str = ""
+    size: Fraction = Fraction(1)
+
+
+@lru_cache(maxsize=4096)
+def common_unit(magnitudes: frozenset[Number]) -> Fraction | None:
+    """Find the greatest common divisor of positive magnitudes, or None.
+
+    Magnitudes that are not whole are multiples of their divisor up to the rounding of a float32.
+    None, if the largest is more than `LARGEST` times the divisor, or if two magnitudes differ
+    by rounding alone: they are not equal, and nothing may say that they are.
+    """
+    exact = sorted(map(Fraction, magnitudes))
+    if all(value.denominator == 1 for value in exact):
+        return Fraction(math.gcd(*(value.numerator for value in exact)) or 1)
+    least = exact[0]
+    ratios = [(value / least).limit_denominator(LARGEST) for value in exact]
+    if any(
+        abs(ratio * least - value) > value * ROUNDING
+        for ratio, value in zip(ratios, exact, strict=True)
+    ):
+        return None
+    parts = math.lcm(*(ratio.denominator for ratio in ratios))
+    if ratios[-1] * parts > LARGEST or len(set(ratios)) < len(ratios):
+        return None
+    return least / parts
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """All that was derived or seen of one operand, over calls, time-steps and batches.
@@ -233,34 +293,61 @@ class Evidence:
         conventions). Zeros alone are a binary signal at rate 0."""
         if self.analog or (self.seen and not self.seen.integer):
             return "analog"
-        nonzero = {(scale, value) for scale, value in self.derived if value != 0}
-        if self.seen:
-            nonzero |= {("", value) for value in (self.seen.low, self.seen.high) if value != 0}
+        nonzero = self._nonzero
         if not self.integer:
             magnitudes = {(scale, abs(value)) for scale, value in nonzero}
             if magnitudes <= {("", 1)}:
                 return "ternary" if ("", -1) in nonzero else "binary"
-            if len(magnitudes) == 1 and not self.seen:
+            if len(magnitudes) == 1:
                 return "scaled"
-        whole = all(not scale and float(value).is_integer() for scale, value in nonzero)
-        return "graded" if whole else "analog"
+        return "analog" if self.unit is None else "graded"
+
+    @property
+    def unit(self) -> Unit | None:
+        """The greatest common divisor of all values, or None where there is none.
+
+        Only derived values have one. Integers that were seen in data, or that have no bound,
+        are multiples of 1 and of nothing greater.
+        """
+        nonzero = self._nonzero
+        if self.integer:
+            nonzero |= {("", 1)}
+        scales = {scale for scale, _ in nonzero}
+        if len(scales) > 1 or self.analog:
+            return None
+        if not nonzero:
+            return Unit()
+        size = common_unit(frozenset(abs(value) for _, value in nonzero))
+        return None if size is None else Unit(scales.pop(), size)
 
     @property
     def largest(self) -> float:
-        """The largest magnitude of an integer signal; infinite where no bound is known."""
-        if self.integer and not self.seen:
+        """The largest magnitude in units; infinite where no bound is known."""
+        unit = self.unit
+        if unit is None or (self.integer and not self.seen):
             return math.inf
-        values = [abs(value) for _, value in self.derived]
-        if self.seen:
-            values += [abs(self.seen.low), abs(self.seen.high)]
-        return max(values, default=0)
+        return max(
+            (round(Fraction(abs(value)) / unit.size) for _, value in self._nonzero), default=0
+        )
+
+    @property
+    def _nonzero(self) -> set[tuple[str, Number]]:
+        """What can occur beside zero. Of integers that were seen, 1 is always one."""
+        nonzero = {(scale, value) for scale, value in self.derived if value != 0}
+        ends = {self.seen.low, self.seen.high} - {0} if self.seen else set()
+        nonzero |= {("", value) for value in ends}
+        return nonzero | {("", 1)} if any(abs(value) != 1 for value in ends) else nonzero
 
 
 def evidence_of(signal: Signal, seen: Seen | None = None) -> Evidence:
     """What one operand of one call tells: its derived signal, and what was seen of it."""
     signal = kind_of(signal)
     if isinstance(signal, Table):
-        return Evidence(derived=frozenset((signal.scale if v else "", v) for v in signal.support))
+        scale, factor = split(signal.scale)
+        if factor != 1:
+            values = ((v, float(Fraction(v) * factor)) for v in signal.support)
+            return Evidence(derived=frozenset((scale if v else "", value) for v, value in values))
+        return Evidence(derived=frozenset((scale if v else "", v) for v in signal.support))
     if signal is INTEGER:
         return Evidence(integer=True, seen=seen)
     return Evidence(analog=signal in (ANALOG, LEARNED), seen=seen)

@@ -120,6 +120,19 @@ class Tensors:
         name, _ = self._names.get(tensor._cdata, ("", 0))
         return name if name and self._is_unwritten(tensor) else ""
 
+    def factor(self, scale: str) -> Tensor | None:
+        """The value of a scale made of parameters; None where a parameter is not found."""
+        product = torch.ones((), dtype=torch.float64)
+        for part in filter(None, scale.split("*")):
+            operator, _, name = part.partition(" ")
+            weight = self._learned.get(name)
+            if weight is None or weight.numel() != 1:
+                return None
+            value = weight.detach().reshape(()).to(torch.float64)
+            product = product.to(value.device)
+            product = product * value if operator == "mul" else product / value
+        return product
+
     def _is_unwritten(self, learned: Tensor) -> bool:
         """Whether a parameter or buffer still holds what it held before the pass."""
         _, version = self._names[learned._cdata]

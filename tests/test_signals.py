@@ -47,7 +47,8 @@ def test_the_class_does_not_depend_on_order_or_grouping(parts, random):
     [
         ({0}, "binary"), ({1}, "binary"), ({0, 1}, "binary"), ({True, False}, "binary"),
         ({-1}, "ternary"), ({-1, 0, 1}, "ternary"), ({0, 0.3}, "scaled"), ({-2, 0, 2}, "scaled"),
-        ({0, 2}, "scaled"), ({0, 1, 2}, "graded"), ({-3, 1}, "graded"), ({0, 0.5, 1}, "analog"),
+        ({0, 2}, "scaled"), ({0, 1, 2}, "graded"), ({-3, 1}, "graded"), ({0, 0.5, 1}, "graded"),
+        ({0, 0.5, 2**0.5}, "analog"), ({0, 1 / 256, 1}, "analog"), ({0, 0.25, 255 / 4}, "graded"),
     ],
 )  # fmt: skip
 def test_the_class_of_a_derived_set(values, signal):
