@@ -22,8 +22,10 @@ from syops.signals import (
     Signal,
     Table,
     between,
+    common_unit,
     constant,
     is_integer,
+    times,
 )
 
 # Constants
