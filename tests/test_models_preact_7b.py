@@ -91,7 +91,7 @@ def test_preact_feeds_its_convolutions_with_spikes_and_its_sums_with_currents():
     report = get_model_syops(model, x)
     rows = {row.path: row for row in report.layers}
     signals = {p: r.signal for p, r in rows.items() if r.kind in ("conv", "linear")}
-    assert (signals.pop("conv1"), signals.pop("fc")) == ("analog", "analog")
+    assert (signals.pop("conv1"), signals.pop("fc")) == ("analog", "graded")
     assert set(signals.values()) == {"binary"}
     folded = {p for p, r in rows.items() if r.kind == "norm" and r.folded}
     shortcuts = {f"layer{i}.0.downsample.1" for i in (2, 3, 4)}
@@ -185,7 +185,7 @@ def test_full_spike_7b_nets(name, clean):
     x = frames()
     report = get_model_syops(fresh(name, x), x, batch_dim=1)
     signals = {r.path: r.signal for r in report.layers if r.kind in ("conv", "linear")}
-    assert (signals.pop("conv1"), signals.pop("fc")) == ("analog", "analog")
+    assert (signals.pop("conv1"), signals.pop("fc")) == ("analog", "graded")
     assert (set(signals.values()) == {"binary"}) is clean
     assert not report.unaccounted
 

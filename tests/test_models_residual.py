@@ -188,7 +188,7 @@ def test_full_spike(name):
     x = images(n=1)
     report = get_model_syops(fresh(name, x, T=2, **kwargs), x)
     rows = {row.path: row.signal for row in report.layers if row.kind in ("conv", "linear")}
-    assert (rows.pop("conv1"), rows.pop("fc")) == ("analog", "analog")
+    assert (rows.pop("conv1"), rows.pop("fc")) == ("analog", "graded")
     assert set(rows.values()) == {"binary"}
     assert not report.unaccounted
 

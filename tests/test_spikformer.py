@@ -396,7 +396,7 @@ def test_every_operation_of_spikformer_4_384_is_counted(g, aap):
     # ADD sends more than spikes into whatever takes the tokens of a block.
     takes_tokens = re.compile(r"attention\.[qkv]\.|mlp\.hidden\.")
     signals = {name: row.signal for name, row in rows.items()}
-    analog = {"conv1": "analog", "fc": "analog"}
+    analog = {"conv1": "analog", "fc": "graded"}
     graded = {name: "graded" for name in rows if g == "ADD" and takes_tokens.search(name)}
     assert signals == {**dict.fromkeys(rows, "binary"), **analog, **graded}
     assert len(graded) == (16 if g == "ADD" else 0)
