@@ -290,7 +290,7 @@ def values_of(evidence: Evidence) -> str:
             for scale, value in sorted(evidence.derived, key=lambda part: part[1])
         ]
         return "{" + ",".join(dict.fromkeys(names)) + "}"
-    values = sorted({float(value) for _, value in evidence.derived} or {0.0})
+    values = sorted({value + 0.0 for _, value in evidence.derived} or {0.0})  # -0 is 0
     if len(values) > 4 and values == [values[0] + i for i in range(len(values))]:
         return f"{{{values[0]:g}..{values[-1]:g}}}"
     if len(values) > 6:

@@ -32,7 +32,7 @@ from syops.signals import (
     Signal,
     Table,
     evidence_of,
-    kind_of,
+    for_weights,
 )
 from syops.tensors import Record, Tensors
 
@@ -99,7 +99,7 @@ class Measurements:
 
         ``prepared``: on weights alone, so that it need not be done for each sample.
         """
-        operands = tuple(self._operand(o.tensor, o.fan_out) for o in product.operands)
+        operands = tuple(self._operand(o.tensor, o.fan_out, o.channel) for o in product.operands)
         pairs = None
         if product.pairs is not None and all(o.spikes is not None for o in operands):
             pairs = _put(self._counts, counting.coincidences(*product.pairs))
@@ -118,13 +118,13 @@ class Measurements:
 
     def padding(self, source: Tensor) -> Padding | None:
         """What is to be remembered of a tensor that is being padded."""
-        operand = self._operand(source, FanOut(0))
+        operand = self._operand(source, FanOut(0), channel=1)
         if operand.spikes is None:
             return None
         return Padding(source.numel(), operand.spikes, operand.magnitude, operand.padding)
 
-    def _operand(self, tensor: Tensor, fan_out: FanOut) -> _Operand:
-        signal = kind_of(self._tensors.signal(tensor))
+    def _operand(self, tensor: Tensor, fan_out: FanOut, channel: int | None) -> _Operand:
+        signal = for_weights(self._tensors.signal(tensor), channel)
         if signal == EMPTY:  # memory that nothing was written into: whatever it holds
             signal = UNKNOWN
         numel = tensor.numel()

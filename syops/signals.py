@@ -43,17 +43,37 @@ class Atom:
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """A factor of all values that is never looked at; false where there is none.
+
+    ``name`` tells which computation made it: equal names are equal values. ``dims`` are the
+    dimensions of the tensor along which it differs, in the order of the coordinates that it is a
+    function of; none: it is one number. Only weights whose input channels lie along these
+    dimensions can take such a factor up.
+    """
+
+    name: str = ""
+    dims: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.name)
+
+
+UNSCALED = Scale()
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """The value of a tensor element for every assignment of its atoms.
 
     ``values`` has one entry per assignment, the last atom varying fastest. With a
-    ``scale`` every value is multiplied by one constant that is never looked at: the name
-    of a one-element parameter. No atoms: a constant.
+    ``scale`` every value is multiplied by what is never looked at: a one-element parameter, or one
+    element for each channel. No atoms: a constant.
     """
 
     atoms: tuple[Atom, ...]
     values: tuple[Number, ...]
-    scale: str = ""
+    scale: Scale = UNSCALED
 
     @property
     def support(self) -> frozenset[Number]:
@@ -101,6 +121,23 @@ def hull_of(signal: Signal) -> Interval:
     return Interval(-math.inf, math.inf, signal)
 
 
+def rescaled(signal: Signal, scale: Scale) -> Signal:
+    """A table with another scale; anything else as it is."""
+    return Table(signal.atoms, signal.values, scale) if isinstance(signal, Table) else signal
+
+
+def for_weights(signal: Signal, channel: int | None) -> Table | Opaque:
+    """What a signal is to weights whose input channels lie along dimension ``channel`` of it.
+
+    They take up a scale that differs along that dimension alone. None: there are no weights.
+    """
+    signal = kind_of(signal)
+    if not isinstance(signal, Table) or not signal.scale.dims:
+        return signal
+    folds = all(dim == channel for dim in signal.scale.dims)
+    return Table(signal.atoms, signal.values, Scale(signal.scale.name)) if folds else ANALOG
+
+
 class Atoms:
     """The atoms of one observed forward pass.
 
@@ -117,13 +154,16 @@ class Atoms:
         self._count += 1
         return Table((Atom(self._count, len(values)),), tuple(values))
 
-    def rebased(self, table: Table, geometry: Hashable = ()) -> Table:
+    def rebased(self, table: Table, geometry: Hashable = ()) -> Table | Opaque:
         """The value set of ``table`` on one atom of its own.
 
-        ``geometry`` says how positions were moved (``()``: not at all). Tables with the
+        ``geometry`` says how positions were moved (``()``: not at all); a scale that differs along
+        dimensions does not outlive that. Tables with the
         same level sets, such as ``x`` and ``1 - x``, share the atom, so that what is known
         between them survives.
         """
+        if table.scale.dims and geometry:
+            return ANALOG
         if not table.atoms:
             return table
         first: dict[Number, int] = {}
@@ -145,16 +185,20 @@ class Atoms:
             ends = [hull_of(signal) for signal in signals if signal != EMPTY]
             return between(min(e.low for e in ends), max(e.high for e in ends), kind)
         scales = {table.scale for table in tables if table.support != {0}}
-        if len(scales) > 1:
+        if len(scales) > 1 or any(scale.dims for scale in scales):
             return ANALOG
         values = tuple(sorted(frozenset().union(*(table.values for table in tables))))
-        scale = scales.pop() if scales else ""
+        scale = scales.pop() if scales else UNSCALED
         if len(values) == 1:
             return Table((), values, scale)
         if geometry is None:
             return Table(self.fresh(values).atoms, values, scale)
         parts = tuple((tuple(a.id for a in table.atoms), table.values) for table in tables)
         return Table((self._keyed((geometry, parts), len(values)),), values, scale)
+
+    def named(self, name: Hashable, values: Sequence[Number]) -> Table:
+        """A signal of its own with the given value set, the same one for the same name."""
+        return Table((self._keyed(("named", name), len(values)),), tuple(values))
 
     def _keyed(self, key: Hashable, size: int) -> Atom:
         atom = self._made.get(key)
@@ -259,8 +303,11 @@ class Evidence:
 def evidence_of(signal: Signal, seen: Seen | None = None) -> Evidence:
     """What one operand of one call tells: its derived signal, and what was seen of it."""
     signal = kind_of(signal)
+    if isinstance(signal, Table) and not signal.scale.dims:
+        name = signal.scale.name
+        return Evidence(derived=frozenset((name if v else "", v) for v in signal.support))
     if isinstance(signal, Table):
-        return Evidence(derived=frozenset((signal.scale if v else "", v) for v in signal.support))
+        return Evidence(analog=True)
     if signal is INTEGER:
         return Evidence(integer=True, seen=seen)
     return Evidence(analog=signal in (ANALOG, LEARNED), seen=seen)
