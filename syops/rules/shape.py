@@ -160,7 +160,7 @@ def window_max(call: Call) -> Sequence[Signal]:
     geometry = None if is_random else call.geometry
     largest = known
     if isinstance(known, Table):
-        scale = None if is_random else scale_after(call, call.args[0], known.scale, outputs[0])
+        scale = scale_after(call, call.args[0], known.scale, outputs[0])
         largest = _rescaled(call.atoms.joined((rescaled(known, UNSCALED),), geometry), scale)
     return [largest, *[INTEGER] * (len(outputs) - 1)]
 
