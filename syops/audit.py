@@ -306,7 +306,7 @@ def values_of(evidence: Evidence) -> str:
             for scale, value in sorted(evidence.derived, key=lambda part: part[1])
         ]
         return "{" + ",".join(dict.fromkeys(names)) + "}"
-    values = sorted({float(value) for _, value in evidence.derived} or {0.0})
+    values = sorted({value + 0.0 for _, value in evidence.derived} or {0.0})  # -0 is 0
     shares = _shares(values, evidence)
     if shares:
         return shares

@@ -21,6 +21,7 @@ from syops.provenance import Padding, View, views_after
 from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
 from syops.rules.base import canonical, tensors_in
 from syops.rules.elementwise import has_threshold
+from syops.rules.recipes import recipe_of
 from syops.rules.shape import KEEP, LIFTS, MOVE, OVERWRITE, PADS
 from syops.signals import ANALOG, EMPTY, LEARNED, UNKNOWN, Opaque, Signal, constant, kind_of
 from syops.tensors import Record, Tensors, overlap
@@ -177,6 +178,7 @@ class ForwardPass(TorchDispatchMode):
             self.tensors.atoms,
             self.tensors.name,
             self._reads_data,
+            self.tensors.recipe,
         )
         if rule is None:
             self._unknown(call, before)
@@ -260,8 +262,11 @@ class ForwardPass(TorchDispatchMode):
         )
         padding = self._padding(traits.name, call, before, outputs)
         base = before.records[0][0] if before.records else None
-        for tensor, signal, view in zip(outputs, signals, views, strict=True):
-            self.tensors.put(tensor, signal, view, padding, base, written=bool(before.writes))
+        for place, (tensor, signal, view) in enumerate(zip(outputs, signals, views, strict=True)):
+            written = bool(before.writes)
+            record = self.tensors.put(tensor, signal, view, padding, base, written)
+            if signal is LEARNED and not written:
+                record.recipe = recipe_of(call, tensor, place)
 
     def _padding(
         self, name: str, call: Call, before: _Before, outputs: Sequence[Tensor]
@@ -324,9 +329,11 @@ class ForwardPass(TorchDispatchMode):
         written = {id(target) for target, _ in before.writes}
         for place, (tensor, signal) in enumerate(zip(outputs, signals, strict=True)):
             if id(tensor) not in written or view:
-                self.tensors.put(
+                record = self.tensors.put(
                     tensor, signal, view if place == 0 else None, written=id(tensor) in written
                 )
+                if signal is LEARNED and id(tensor) not in written:
+                    record.recipe = recipe_of(call, tensor, place)
 
     def _charge(self, cost: Cost, call: Call) -> View | None:
         """Put a cost into its row. Returns what the result hands on, if it is synaptic."""

@@ -34,7 +34,7 @@ from syops.signals import (
     Table,
     Unit,
     evidence_of,
-    kind_of,
+    for_weights,
 )
 from syops.tensors import Record, Tensors
 
@@ -102,7 +102,7 @@ class Measurements:
 
         ``prepared``: on weights alone, so that it need not be done for each sample.
         """
-        operands = tuple(self._operand(o.tensor, o.fan_out) for o in product.operands)
+        operands = tuple(self._operand(o.tensor, o.fan_out, o.channel) for o in product.operands)
         pairs = None
         if product.pairs is not None and all(o.spikes is not None for o in operands):
             pairs = _put(self._counts, counting.coincidences(*product.pairs))
@@ -121,14 +121,14 @@ class Measurements:
 
     def padding(self, source: Tensor) -> Padding | None:
         """What is to be remembered of a tensor that is being padded."""
-        operand = self._operand(source, FanOut(0))
+        operand = self._operand(source, FanOut(0), channel=1)
         if operand.spikes is None:
             return None
         counts = operand.spikes, operand.magnitude, operand.unit
         return Padding(source.numel(), *counts, operand.padding)
 
-    def _operand(self, tensor: Tensor, fan_out: FanOut) -> _Operand:
-        signal = kind_of(self._tensors.signal(tensor))
+    def _operand(self, tensor: Tensor, fan_out: FanOut, channel: int | None) -> _Operand:
+        signal = for_weights(self._tensors.signal(tensor), channel)
         if signal == EMPTY:  # memory that nothing was written into: whatever it holds
             signal = UNKNOWN
         evidence = evidence_of(signal)
@@ -165,8 +165,8 @@ class Measurements:
         if not isinstance(signal, Table) or not signal.scale or evidence.largest <= 1:
             return False
         rounded = evidence.largest * torch.finfo(dtype).eps > 0.25
-        unit = evidence.unit
-        return rounded or (unit is not None and self._tensors.factor(unit.scale) is None)
+        name = evidence.unit.scale if evidence.unit else ""
+        return rounded or bool(name and self._tensors.factor(name) is None)
 
     def _may_drive(self, signal: Signal) -> bool:
         """Whether the row may come out as AC, so that its spikes have to be counted."""

@@ -45,18 +45,37 @@ class Atom:
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """A factor of all values that is never looked at; false where there is none.
+
+    ``name`` tells which computation made it: equal names are equal values. ``dims`` are the
+    dimensions of the tensor along which it differs, in the order of the coordinates that it is a
+    function of; none: it is one number. Only weights whose input channels lie along these
+    dimensions can take such a factor up.
+    """
+
+    name: str = ""
+    dims: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.name)
+
+
+UNSCALED = Scale()
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """The value of a tensor element for every assignment of its atoms.
 
     ``values`` has one entry per assignment, the last atom varying fastest. With a
-    ``scale`` every value is multiplied by one constant: the name of a one-element parameter, which
-    is never looked at, or a fraction such as "1/9", which a tensor holds only up to rounding (see
-    `times`). No atoms: a constant.
+    ``scale`` every value is multiplied by what is never looked at: a one-element parameter, or one
+    element for each channel. No atoms: a constant.
     """
 
     atoms: tuple[Atom, ...]
     values: tuple[Number, ...]
-    scale: str = ""
+    scale: Scale = UNSCALED
 
     @property
     def support(self) -> frozenset[Number]:
@@ -104,23 +123,33 @@ def hull_of(signal: Signal) -> Interval:
     return Interval(-math.inf, math.inf, signal)
 
 
-def times(scale: str, factor: Fraction) -> str:
-    """Multiply a scale by a fraction."""
-    names, known = split(scale)
-    product = known * factor
-    parts = [] if product == 1 else [str(product)]
-    return "*".join([*parts, names] if names else parts)
+def averaged_scale(scale: Scale, unit: Fraction, how: str) -> Scale:
+    """A fraction that values are multiples of up to rounding; ``how`` they were rounded."""
+    _, known = split(scale.name)
+    return Scale(f"{known * unit} by {how} {scale.name}".rstrip())
 
 
-def split(scale: str) -> tuple[str, Fraction]:
-    """Split a scale into the names of parameters and the fraction that they are multiplied by."""
-    names, product = [], Fraction(1)
-    for part in scale.split("*"):
-        if part[:1].isdigit():
-            product *= Fraction(part)
-        else:
-            names.append(part)
-    return "*".join(names), product
+def split(name: str) -> tuple[str, Fraction]:
+    """The name of a scale that is no fraction, and the fraction that it is."""
+    fraction, by, _ = name.partition(" by ")
+    return ("", Fraction(fraction)) if by and fraction[:1].isdigit() else (name, Fraction(1))
+
+
+def rescaled(signal: Signal, scale: Scale) -> Signal:
+    """A table with another scale; anything else as it is."""
+    return Table(signal.atoms, signal.values, scale) if isinstance(signal, Table) else signal
+
+
+def for_weights(signal: Signal, channel: int | None) -> Table | Opaque:
+    """What a signal is to weights whose input channels lie along dimension ``channel`` of it.
+
+    They take up a scale that differs along that dimension alone. None: there are no weights.
+    """
+    signal = kind_of(signal)
+    if not isinstance(signal, Table) or not signal.scale.dims:
+        return signal
+    folds = all(dim == channel for dim in signal.scale.dims)
+    return Table(signal.atoms, signal.values, Scale(signal.scale.name)) if folds else ANALOG
 
 
 class Atoms:
@@ -139,13 +168,16 @@ class Atoms:
         self._count += 1
         return Table((Atom(self._count, len(values)),), tuple(values))
 
-    def rebased(self, table: Table, geometry: Hashable = ()) -> Table:
+    def rebased(self, table: Table, geometry: Hashable = ()) -> Table | Opaque:
         """The value set of ``table`` on one atom of its own.
 
-        ``geometry`` says how positions were moved (``()``: not at all). Tables with the
+        ``geometry`` says how positions were moved (``()``: not at all); a scale that differs along
+        dimensions does not outlive that. Tables with the
         same level sets, such as ``x`` and ``1 - x``, share the atom, so that what is known
         between them survives.
         """
+        if table.scale.dims and geometry:
+            return ANALOG
         if not table.atoms:
             return table
         first: dict[Number, int] = {}
@@ -167,16 +199,20 @@ class Atoms:
             ends = [hull_of(signal) for signal in signals if signal != EMPTY]
             return between(min(e.low for e in ends), max(e.high for e in ends), kind)
         scales = {table.scale for table in tables if table.support != {0}}
-        if len(scales) > 1:
+        if len(scales) > 1 or any(scale.dims for scale in scales):
             return ANALOG
         values = tuple(sorted(frozenset().union(*(table.values for table in tables))))
-        scale = scales.pop() if scales else ""
+        scale = scales.pop() if scales else UNSCALED
         if len(values) == 1:
             return Table((), values, scale)
         if geometry is None:
             return Table(self.fresh(values).atoms, values, scale)
         parts = tuple((tuple(a.id for a in table.atoms), table.values) for table in tables)
         return Table((self._keyed((geometry, parts), len(values)),), values, scale)
+
+    def named(self, name: Hashable, values: Sequence[Number]) -> Table:
+        """A signal of its own with the given value set, the same one for the same name."""
+        return Table((self._keyed(("named", name), len(values)),), tuple(values))
 
     def _keyed(self, key: Hashable, size: int) -> Atom:
         atom = self._made.get(key)
@@ -342,12 +378,14 @@ class Evidence:
 def evidence_of(signal: Signal, seen: Seen | None = None) -> Evidence:
     """What one operand of one call tells: its derived signal, and what was seen of it."""
     signal = kind_of(signal)
+    if isinstance(signal, Table) and not signal.scale.dims:
+        name, fraction = split(signal.scale.name)
+        if signal.scale and not name:
+            shares = (float(Fraction(v) * fraction) for v in signal.support)
+            return Evidence(derived=frozenset(("", share) for share in shares))
+        return Evidence(derived=frozenset((name if v else "", v) for v in signal.support))
     if isinstance(signal, Table):
-        scale, factor = split(signal.scale)
-        if factor != 1:
-            values = ((v, float(Fraction(v) * factor)) for v in signal.support)
-            return Evidence(derived=frozenset((scale if v else "", value) for v, value in values))
-        return Evidence(derived=frozenset((scale if v else "", v) for v in signal.support))
+        return Evidence(analog=True)
     if signal is INTEGER:
         return Evidence(integer=True, seen=seen)
     return Evidence(analog=signal in (ANALOG, LEARNED), seen=seen)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from syops.history import Step
 from syops.provenance import Padding, View
+from syops.rules.base import Recipe
 from syops.signals import ANALOG, LEARNED, UNKNOWN, Atoms, Signal
 
 
@@ -44,6 +45,8 @@ class Record:
     cache: dict[Any, Any] = field(default_factory=dict)
     step: Step | None = None
     """How it was made, where somebody asks."""
+    recipe: Recipe | None = None
+    """How it was computed from parameters, of a learned tensor."""
 
     def is_padded_by(self, inner: Tensor) -> bool:
         """Whether its tensor is ``inner``, a part of it, and a border in the last dimensions."""
@@ -120,18 +123,24 @@ class Tensors:
         name, _ = self._names.get(tensor._cdata, ("", 0))
         return name if name and self._is_unwritten(tensor) else ""
 
-    def factor(self, scale: str) -> Tensor | None:
-        """The value of a scale made of parameters; None where a parameter is not found."""
-        product = torch.ones((), dtype=torch.float64)
-        for part in filter(None, scale.split("*")):
-            operator, _, name = part.partition(" ")
-            weight = self._learned.get(name)
-            if weight is None or weight.numel() != 1:
-                return None
-            value = weight.detach().reshape(()).to(torch.float64)
-            product = product.to(value.device)
-            product = product * value if operator == "mul" else product / value
-        return product
+    def factor(self, name: str) -> Tensor | None:
+        """The value of a scale that is a one-element parameter or divides by one, else None."""
+        name, _, _ = name.partition(" of ")  # what follows says how it was rounded
+        divides = name.startswith("(/") and name.endswith(")")
+        weight = self._learned.get(name[2:-1] if divides else name)
+        if weight is None or weight.numel() != 1:
+            return None
+        value = weight.detach().reshape(()).to(torch.float64)
+        return 1 / value if divides else value
+
+    def recipe(self, tensor: Tensor) -> Recipe | None:
+        """How a learned tensor was computed; a parameter is its own recipe."""
+        record = self.find(tensor)
+        if record is not None:
+            return record.recipe
+        name = self.name(tensor)
+        values = (0, 1) if tensor.dtype == torch.bool else ()
+        return Recipe(name, values) if name else None
 
     def _is_unwritten(self, learned: Tensor) -> bool:
         """Whether a parameter or buffer still holds what it held before the pass."""
@@ -211,7 +220,7 @@ class Tensors:
         for key, old in aliases:
             if old.version != _version(tensor) or old.dtype != tensor.dtype:
                 self._records[key] = replace(
-                    old, signal=UNKNOWN, view=None, padding=None, name="", cache={}
+                    old, signal=UNKNOWN, view=None, padding=None, name="", cache={}, recipe=None
                 )
                 continue
             same = covers and (old.shape, old.stride) == (tensor.shape, tensor.stride())
@@ -225,6 +234,7 @@ class Tensors:
                 padding=padding,
                 name="",
                 cache={},
+                recipe=None,
             )
         self.put(tensor, signal, written=True)
 

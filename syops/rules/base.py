@@ -17,6 +17,17 @@ from syops.fanout import FanOut
 from syops.signals import ANALOG, Atoms, Signal, constant
 
 
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a learned tensor was computed: equal names are equal tensors.
+
+    ``values`` are all that it can hold, where they are few: a mask.
+    """
+
+    name: str
+    values: tuple[int, ...] = ()
+
+
 @dataclass(slots=True)
 class Call:
     """One operator call: its arguments, its result, and the signals of its tensors.
@@ -24,6 +35,7 @@ class Call:
     ``tensors`` are all tensors among the arguments, in order;
     ``signals`` maps ``id(tensor)`` to the signal that the tensor had *before* the call;
     ``name`` gives the name of a parameter or buffer that a tensor is, or is a view of, else "";
+    ``recipe`` tells how a learned tensor was computed from parameters, where that is known;
     ``numbers_from_data`` says that the model has read numbers out of its data (``x.item()``),
     so that a Python number need not be a constant.
     """
@@ -37,6 +49,7 @@ class Call:
     atoms: Atoms
     name: Callable[[Tensor], str]
     numbers_from_data: bool = False
+    recipe: Callable[[Tensor], Recipe | None] = lambda tensor: None
 
     def signal(self, tensor: Tensor) -> Signal:
         return self.signals[id(tensor)]
@@ -112,10 +125,15 @@ def _freeze(value: Any) -> Hashable:
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A tensor whose spikes drive a product, and how many synapses each of them reaches."""
+    """A tensor whose spikes drive a product, and how many synapses each of them reaches.
+
+    ``channel`` is the dimension along which the input channels of weights lie; None: it meets
+    no weights.
+    """
 
     tensor: Tensor
     fan_out: FanOut
+    channel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

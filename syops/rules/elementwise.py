@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache, reduce
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -24,15 +26,21 @@ from syops.signals import (
     INTEGER,
     LEARNED,
     UNKNOWN,
+    UNSCALED,
     Atoms,
     Interval,
     Opaque,
+    Scale,
     Signal,
     Table,
+    constant,
     is_integer,
     kind_of,
+    rescaled,
 )
 
+LONGEST_NAME = 120
+"""Characters of the name of a factor; longer ones are told by their hash."""
 MAX_ENTRIES = 256
 """Assignments that a table may have before its operands are re-based."""
 ADDS = {"add", "sub", "rsub", "subtract"}
@@ -72,15 +80,15 @@ def signal(call: Call) -> Signal:
     """The signal of a pointwise result."""
     name = canonical(call.func)
     tensors = call.tensors
-    signals = [call.signal(tensor) for tensor in tensors]
+    signals = _with_masks(call, [call.signal(tensor) for tensor in tensors])
     if not isinstance(call.out, Tensor):
         return ANALOG
     if call.numbers_from_data and _has_real_number(call):
         return _opaque(call, name, [ANALOG] * len(signals))
     plain = all(isinstance(known, Table) and not known.scale for known in signals)
-    if plain and not _is_exact(call, name):
-        return _opaque(call, name, signals)
-    return _evaluated(call, tensors) if plain else _scaled(call, name, tensors, signals)
+    if plain and not _is_exact(call, name, signals):
+        return _one_number(call, signals) or _opaque(call, name, signals)
+    return _evaluated(call, tensors, signals) if plain else _scaled(call, name, tensors, signals)
 
 
 def has_threshold(call: Call) -> bool:
@@ -88,6 +96,35 @@ def has_threshold(call: Call) -> bool:
     return canonical(call.func) in {*COMPARISONS, *SIGN_LIKE, "heaviside"} and any(
         kind_of(call.signal(tensor)) in (ANALOG, INTEGER, UNKNOWN) for tensor in call.tensors
     )
+
+
+def _with_masks(call: Call, signals: list[Signal]) -> list[Signal]:
+    """Learned masks as sets of few values, where they meet what depends on data."""
+    if LEARNED not in signals or not any(isinstance(s, Table) and s.atoms for s in signals):
+        return signals
+    found = []
+    for tensor, known in zip(call.tensors, signals, strict=True):
+        recipe = call.recipe(tensor) if known is LEARNED else None
+        if recipe is not None and recipe.values:
+            known = call.atoms.named((recipe.name, tuple(tensor.shape)), recipe.values)
+        found.append(known)
+    return found
+
+
+def _one_number(call: Call, signals: Sequence[Signal]) -> Signal | None:
+    """One number made of constants by what is not exact: a factor that is known by its name."""
+    if call.out.numel() != 1 or not call.out.dtype.is_floating_point:
+        return None
+    if any(not isinstance(known, Table) or known.atoms for known in signals):
+        return None
+    told = [(s.values, t.dtype) for s, t in zip(signals, call.tensors, strict=True)]  # type: ignore[union-attr]
+    template = _template(call.args), sorted((k, _template(v)) for k, v in call.kwargs.items())
+    return Table((), (1,), Scale(shortened(f"{call.func.name()}{template!r}{told!r}")))
+
+
+def shortened(name: str) -> str:
+    """A name of bounded length."""
+    return name if len(name) <= LONGEST_NAME else sha256(name.encode()).hexdigest()
 
 
 def _has_real_number(call: Call) -> bool:
@@ -101,14 +138,14 @@ def masked_fill(call: Call) -> Signal:
     filler = call.signal(value) if isinstance(value, Tensor) else call.constant(value)
     known = call.signal(x), call.signal(mask), filler
     if all(isinstance(part, Table) and not part.scale for part in known):
-        return _evaluated(call, call.tensors)
+        return _evaluated(call, call.tensors, [call.signal(t) for t in call.tensors])
     return call.atoms.joined((known[0], filler))
 
 
 def where(call: Call) -> Signal:
     known = [call.signal(tensor) for tensor in call.tensors]
     if all(isinstance(part, Table) and not part.scale for part in known):
-        return _evaluated(call, call.tensors)
+        return _evaluated(call, call.tensors, known)
     return call.atoms.joined(known[1:])
 
 
@@ -131,7 +168,10 @@ def converted(source: Tensor, known: Signal, out: Tensor, atoms: Atoms) -> Signa
     if not isinstance(known, Table):
         return known
     if source.shape != out.shape:
-        known = atoms.rebased(known, ("expand", tuple(source.shape), tuple(out.shape)))
+        moved = _broadcast(known, source, out, atoms)
+        if not isinstance(moved, Table):
+            return moved
+        known = moved
     if source.dtype == out.dtype:
         return known
     if known.scale:
@@ -199,7 +239,7 @@ def _rounds(call: Call, name: str) -> bool:
     )
 
 
-def _is_exact(call: Call, name: str) -> bool:
+def _is_exact(call: Call, name: str, signals: Sequence[Signal]) -> bool:
     """Whether a result on tables is the same number on every path through a kernel."""
     if name not in EXACT:
         return False
@@ -211,16 +251,16 @@ def _is_exact(call: Call, name: str) -> bool:
     if name in ("div", "divide"):
         return call.kwargs.get("rounding_mode") != "trunc"
     if name in ("add", "sub", "rsub"):
-        return _fits(call, (1, call.arg("alpha", 1)))
+        return _fits(call, signals, (1, call.arg("alpha", 1)))
     if name == "addcmul":
-        return _fits(call, (3, call.arg("value", 1)))
+        return _fits(call, signals, (3, call.arg("value", 1)))
     if name == "lerp":
         weight = call.arg("weight")
-        return _fits(call, (3, 1 if isinstance(weight, Tensor) else weight))
+        return _fits(call, signals, (3, 1 if isinstance(weight, Tensor) else weight))
     return name != "round" or not call.kwargs.get("decimals")
 
 
-def _fits(call: Call, product: tuple[int, float]) -> bool:
+def _fits(call: Call, signals: Sequence[Signal], product: tuple[int, float]) -> bool:
     """Whether a product inside of an operator needs no rounding, so that fusing changes nothing.
 
     ``product``: how many factors are elements of operands, and the number that is one, too.
@@ -228,7 +268,7 @@ def _fits(call: Call, product: tuple[int, float]) -> bool:
     factors, number = product
     if factors == 1 and abs(math.frexp(number)[0]) == 0.5:
         return True
-    values = {value for t in call.tensors for value in call.signal(t).values}  # type: ignore[union-attr]
+    values = {value for known in signals if isinstance(known, Table) for value in known.values}
     values |= {1, number}
     step = min(_lowest_bit(value) for value in values)
     largest = max(2.0, *map(abs, values)) * 2
@@ -242,61 +282,133 @@ def _lowest_bit(value: float) -> float:
 
 
 def _scaled(call: Call, name: str, tensors: list[Tensor], signals: list[Signal]) -> Signal:
-    """Spikes times constants that are not looked at: one-element parameters."""
-    tables = [known for known in signals if isinstance(known, Table)]
-    scales = [table.scale for table in tables if table.scale]
+    """Spikes times factors that are not looked at: one number, or one for each channel."""
     floating = call.out.dtype.is_floating_point
-    if tables and floating and not call.kwargs.get("rounding_mode"):
-        if len(tables) == len(signals):
-            linear = (
-                name == "mul"
-                or (name in ("div", "neg") and len(tables) == 1)
-                or (name in ("add", "sub") and len(tables) == len(scales) == 2)
-            )
-            shared = name in ("add", "sub") and len(set(scales)) == 1
-            if linear and (shared or name not in ("add", "sub")):
-                scale = scales[0] if shared else "*".join(sorted(scales))
-                return _with_scale(_evaluated(call, tensors, unscaled=True), scale)
-        elif len(signals) == 2 and isinstance(signals[0], Table) and name in ("mul", "div"):
-            factor = _parameter_factor(call, tensors[0], tensors[1])
-            if factor:
-                return _with_scale(signals[0], "*".join(sorted([*scales, f"{name} {factor}"])))
-        elif len(signals) == 2 and name == "mul":
-            factor = _parameter_factor(call, tensors[1], tensors[0])
-            if factor:
-                return _with_scale(tables[0], "*".join(sorted([*scales, f"mul {factor}"])))
+    rounds = name == "round" or call.kwargs.get("rounding_mode")
+    scale = None if rounds or not floating else _scale_of(call, name, tensors, signals)
+    if scale is not None:
+        plain = [
+            rescaled(known, UNSCALED) if isinstance(known, Table) else constant(1)
+            for known in signals
+        ]
+        return rescaled(_evaluated(call, tensors, plain), scale)
     opaque = [ANALOG if isinstance(known, Table) and known.scale else known for known in signals]
     return _opaque(call, name, opaque)
 
 
-def _parameter_factor(call: Call, spikes: Tensor, factor: Tensor) -> str:
-    if call.signal(factor) is LEARNED and factor.numel() == 1 and spikes.shape == call.out.shape:
-        return call.name(factor)
-    return ""
+def _scale_of(call: Call, name: str, tensors: list[Tensor], signals: list[Signal]) -> Scale | None:
+    """The factor of all values of a result, if it has one.
+
+    Entry c of a table with factor u stands for c · u, rounded once. What is rounded more often gets
+    a factor of its own, so that no difference is taken for 0 that is not.
+    """
+    if not any(isinstance(known, Table) for known in signals):
+        return None
+    factors = []
+    for tensor, known in zip(tensors, signals, strict=True):
+        factor = _factor(call, tensor, known)
+        if factor is None:
+            return None
+        factors.append(factor)
+    factors += [Factor(values=(arg,)) for arg in call.args if isinstance(arg, (int, float))]
+    if name == "neg":
+        return factors[0].scale
+    if len(factors) != 2 or not all(factor.values for factor in factors):
+        return None
+    left, right = factors
+    if name in ("add", "sub"):
+        same = len(tensors) == 2 and left.scale == right.scale and call.arg("alpha", 1) == 1
+        entries = (*left.values, *right.values)
+        alike = len({abs(value) for value in entries if value}) <= 1
+        return left.scale if same and (alike or _powers_of_two(entries)) else None
+    if name == "mul":
+        return _multiplied(left, right)
+    return _divided(left, right) if name == "div" and tensors[0] is call.args[0] else None
 
 
-def _with_scale(signal: Signal, scale: str) -> Signal:
-    return Table(signal.atoms, signal.values, scale) if isinstance(signal, Table) else signal
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A factor of a product: entries of a table, times its scale."""
+
+    scale: Scale = UNSCALED
+    values: tuple[int | float, ...] = (1,)
+    learned: bool = False
 
 
-def _evaluated(call: Call, tensors: list[Tensor], unscaled: bool = False) -> Signal:
+def _factor(call: Call, tensor: Tensor, known: Signal) -> Factor | None:
+    """What an operand of a product is a multiple of; None where it is no factor."""
+    if isinstance(known, Table):
+        return Factor(_scale_broadcast(known.scale, tensor, call.out), known.values)
+    recipe = call.recipe(tensor) if known is LEARNED else None
+    spikes = [t for t in call.tensors if t is not tensor]
+    if recipe is None or any(other.shape != call.out.shape for other in spikes):
+        return None
+    first = call.out.dim() - tensor.dim()
+    dims = tuple(first + dim for dim, size in enumerate(tensor.shape) if size != 1)
+    return Factor(Scale(recipe.name, dims), learned=True)
+
+
+def _multiplied(left: Factor, right: Factor) -> Scale | None:
+    first, second = _powers_of_two(left.values), _powers_of_two(right.values)
+    if left.scale and right.scale:
+        names = sorted((left.scale.name, right.scale.name))
+        return _made(f"({names[0]}*{names[1]})", left, right, first and second)
+    scaled = left if left.scale else right
+    return _made(scaled.scale.name, left, right, scaled.learned or first or second)
+
+
+def _divided(left: Factor, right: Factor) -> Scale | None:
+    if len(right.values) != 1 or 0 in right.values:
+        return None
+    exact = _powers_of_two(right.values)
+    if not right.scale:
+        return _made(left.scale.name, left, right, exact)
+    name = f"({left.scale.name}/{right.scale.name})"
+    return _made(name, left, right, exact and _powers_of_two(left.values))
+
+
+def _made(name: str, left: Factor, right: Factor, once: bool) -> Scale | None:
+    """A scale of that name, or of another one where more was rounded than the scale itself."""
+    dims = {factor.scale.dims for factor in (left, right) if factor.scale.dims}
+    if len(dims) > 1:
+        return None
+    name = name if once else f"{name} of {left.values!r}, {right.values!r}"
+    return Scale(shortened(name), dims.pop() if dims else ())
+
+
+def _powers_of_two(values: Sequence[float]) -> bool:
+    """Whether all of them but 0 are powers of two, by which nothing is rounded."""
+    return all(abs(math.frexp(value)[0]) == 0.5 for value in values if value)
+
+
+def _scale_broadcast(scale: Scale, tensor: Tensor, out: Tensor) -> Scale:
+    """A scale after its tensor was broadcast: dimensions were put before those that there were."""
+    more = out.dim() - tensor.dim()
+    return Scale(scale.name, tuple(dim + more for dim in scale.dims)) if scale.dims else scale
+
+
+def _broadcast(table: Table, tensor: Tensor, out: Tensor, atoms: Atoms) -> Signal:
+    """The signal of a tensor after it was broadcast."""
+    plain = rescaled(table, UNSCALED)
+    assert isinstance(plain, Table)
+    moved = atoms.rebased(plain, ("expand", tuple(tensor.shape), tuple(out.shape)))
+    return rescaled(moved, _scale_broadcast(table.scale, tensor, out))
+
+
+def _evaluated(call: Call, tensors: Sequence[Tensor], signals: Sequence[Signal]) -> Signal:
     """The operator applied to its operands' tables."""
     tables = []
-    for tensor in tensors:
-        table = call.signal(tensor)
+    for tensor, table in zip(tensors, signals, strict=True):
         assert isinstance(table, Table)
-        if unscaled:
-            table = Table(table.atoms, table.values)
         if tensor.shape != call.out.shape:
-            table = call.atoms.rebased(
-                table, ("expand", tuple(tensor.shape), tuple(call.out.shape))
-            )
+            table = _broadcast(table, tensor, call.out, call.atoms)
+            assert isinstance(table, Table)
         tables.append(table)
     tables = _within_limit(tables, call.atoms)
     atoms = sorted({atom for table in tables for atom in table.atoms}, key=lambda atom: atom.id)
     if math.prod(atom.size for atom in atoms) > MAX_VALUES:
         kinds = [INTEGER if is_integer(table) else ANALOG for table in tables]
-        return ANALOG if unscaled else _opaque(call, canonical(call.func), kinds)
+        return _opaque(call, canonical(call.func), kinds)
     template = _template(call.args), tuple((k, _template(v)) for k, v in call.kwargs.items())
     operands = tuple(
         (table.values, tuple(atoms.index(a) for a in table.atoms), tensor.dtype, tensor.dim() == 0)
@@ -320,7 +432,9 @@ def _within_limit(tables: list[Table], atoms: Atoms) -> list[Table]:
         largest = sizes.index(max(sizes))
         if not sizes[largest]:
             break
-        tables[largest] = atoms.rebased(tables[largest])
+        rebased = atoms.rebased(tables[largest])
+        assert isinstance(rebased, Table)
+        tables[largest] = rebased
     return tables
 
 

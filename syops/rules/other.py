@@ -21,11 +21,12 @@ from syops.signals import (
     Opaque,
     Signal,
     Table,
+    averaged_scale,
     between,
     common_unit,
     constant,
     is_integer,
-    times,
+    split,
 )
 
 # Constants
@@ -201,6 +202,8 @@ def averaged(call: Call, windows: set[tuple[int, int]]) -> Signal:
     known = call.signal(call.args[0])
     if not isinstance(known, Table) or known == EMPTY or not call.out.dtype.is_floating_point:
         return analog(call)
+    if split(known.scale.name)[0]:
+        return ANALOG
     size = common_unit(frozenset(abs(value) for value in known.values if value) or frozenset({1}))
     if size is None or not windows or any(not divisor for _, divisor in windows):
         return ANALOG
@@ -227,7 +230,8 @@ def averaged(call: Call, windows: set[tuple[int, int]]) -> Signal:
         plain = [float(value * unit) for value in values]
         return call.atoms.fresh(plain) if len(plain) > 1 else constant(plain[0])
     table = call.atoms.fresh(values) if len(values) > 1 else constant(values[0])
-    return Table(table.atoms, table.values, times(known.scale, unit))
+    how = f"{call.func.name()}{tuple(call.args[0].shape[2:])}{tuple(call.out.shape[2:])}"
+    return Table(table.atoms, table.values, averaged_scale(known.scale, unit, how))
 
 
 def average_windows(call: Call) -> set[tuple[int, int]]:

@@ -11,8 +11,18 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from syops.rules.base import Call, Cost, Rule, Tally, tensors_in
-from syops.signals import ANALOG, INTEGER, UNKNOWN, Signal, Table, constant
+from syops.rules.base import Call, Cost, Rule, Tally, canonical, tensors_in
+from syops.signals import (
+    ANALOG,
+    INTEGER,
+    UNKNOWN,
+    UNSCALED,
+    Scale,
+    Signal,
+    Table,
+    constant,
+    rescaled,
+)
 
 KEEP = (
     *("view", "_unsafe_view", "_reshape_alias", "reshape", "unsqueeze", "squeeze", "flatten"),
@@ -58,7 +68,12 @@ WINDOW_MAX = (
 def keep(call: Call) -> Signal:
     """The same values, unless the bits are read as another type."""
     source = call.args[0]
-    return call.signal(source) if source.dtype == call.out.dtype else UNKNOWN
+    if source.dtype != call.out.dtype:
+        return UNKNOWN
+    known = call.signal(source)
+    if not isinstance(known, Table) or not known.scale.dims:
+        return known
+    return _rescaled(known, scale_after(call, source, known.scale, call.out))
 
 
 def lifted(call: Call) -> Signal:
@@ -74,18 +89,39 @@ def move(call: Call) -> Sequence[Signal]:
     outputs = tensors_in((call.out,))
     if not isinstance(known, Table):
         return [known] * len(outputs)
-    return [call.atoms.rebased(known, (call.geometry, place)) for place in range(len(outputs))]
+    moved = []
+    for place, out in enumerate(outputs):
+        scale = scale_after(call, call.args[0], known.scale, out)
+        plain = rescaled(known, UNSCALED)
+        assert isinstance(plain, Table)
+        moved.append(_rescaled(call.atoms.rebased(plain, (call.geometry, place)), scale))
+    return moved
 
 
 def move_or_zero(call: Call) -> Signal:
     (moved,) = move(call)
-    return call.atoms.joined((moved, constant(0)), call.geometry)
+    return _joined(call, [moved, constant(0)])
 
 
 def constant_pad(call: Call) -> Signal:
     (moved,) = move(call)
     value = call.args[2] if len(call.args) > 2 else 0
-    return call.atoms.joined((moved, call.constant(value)), call.geometry)
+    return _joined(call, [moved, call.constant(value)])
+
+
+def _rescaled(signal: Signal, scale: Scale | None) -> Signal:
+    """With the scale that is left of it; None: it is lost, and the values may be any."""
+    return ANALOG if scale is None else rescaled(signal, scale)
+
+
+def _joined(call: Call, parts: Sequence[Signal]) -> Signal:
+    """Parts of one tensor, which keep a scale that they have in common along its dimensions."""
+    scales = {p.scale for p in parts if isinstance(p, Table) and p.support != {0} and p.values}
+    if len(scales) != 1 or not all(isinstance(part, Table) for part in parts):
+        return call.atoms.joined(parts, call.geometry)
+    (scale,) = scales
+    plain = [rescaled(part, UNSCALED) for part in parts]
+    return rescaled(call.atoms.joined(plain, call.geometry), scale)
 
 
 def gather(call: Call) -> Signal:
@@ -104,9 +140,13 @@ def overwritten(call: Call) -> Signal:
 
 
 def join(call: Call) -> Signal:
-    return call.atoms.joined(
-        [call.signal(tensor) for tensor in tensors_in(call.args[:1])], call.geometry
-    )
+    parts: list[Signal] = []
+    for tensor in tensors_in(call.args[:1]):
+        known = call.signal(tensor)
+        if isinstance(known, Table) and known.scale.dims:
+            known = _rescaled(known, scale_after(call, tensor, known.scale, call.out))
+        parts.append(known)
+    return _joined(call, parts)
 
 
 def window_max(call: Call) -> Sequence[Signal]:
@@ -115,10 +155,14 @@ def window_max(call: Call) -> Sequence[Signal]:
     Not a move: the largest of ``1 - x`` is taken elsewhere than the largest of ``x``.
     """
     known = call.signal(call.args[0])
+    outputs = tensors_in((call.out,))
     is_random = len(call.tensors) > 1  # fractional pooling: samples say where the windows lie
     geometry = None if is_random else call.geometry
-    largest = call.atoms.joined((known,), geometry) if isinstance(known, Table) else known
-    return [largest, *[INTEGER] * (len(tensors_in((call.out,))) - 1)]
+    largest = known
+    if isinstance(known, Table):
+        scale = scale_after(call, call.args[0], known.scale, outputs[0])
+        largest = _rescaled(call.atoms.joined((rescaled(known, UNSCALED),), geometry), scale)
+    return [largest, *[INTEGER] * (len(outputs) - 1)]
 
 
 def window_max_cost(call: Call) -> Sequence[Cost]:
@@ -178,6 +222,69 @@ def channel_after(
     if name in KEEP:
         return _reshaped(source, out, dim)
     return None
+
+
+def scale_after(call: Call, source: Tensor, scale: Scale, out: Tensor) -> Scale | None:
+    """The scale of what a moving operator hands on of ``source``; None where it is lost.
+
+    A scale that is one number stays what it is. One that differs along dimensions stays where
+    positions along these keep their order, and has another name after a reshape that splits or
+    merges them.
+    """
+    if not scale.dims:
+        return scale
+    name = canonical(call.func)
+    if source is out or not out.numel():
+        return None
+    if name in KEEP:
+        return _scale_reshaped(scale, tuple(source.shape), tuple(out.shape))
+    dims = [_dim_after(name, call.args, source, out, dim) for dim in scale.dims]
+    kept = tuple(dim for dim in dims if dim is not None)
+    return Scale(scale.name, kept) if len(kept) == len(dims) else None
+
+
+def _dim_after(
+    name: str, args: Sequence[object], source: Tensor, out: Tensor, dim: int
+) -> int | None:
+    rank = source.dim()
+    if name == "constant_pad_nd":
+        return dim if dim < rank - len(args[1]) // 2 else None  # type: ignore[arg-type]
+    if name in PADS or name in WINDOW_MAX or name.startswith(("upsample", "_upsample")):
+        spatial = int(next(letter for letter in name if letter.isdigit()))
+        return dim if dim < rank - spatial else None
+    if name == "flip":
+        return None if dim in {int(d) % rank for d in args[1]} else dim  # type: ignore[attr-defined]
+    if name in ("split_with_sizes", "unsafe_split_with_sizes"):
+        return dim if out.shape[dim] == source.shape[dim] else None
+    return channel_after(name, args, source, out, dim)
+
+
+def _scale_reshaped(scale: Scale, before: tuple[int, ...], after: tuple[int, ...]) -> Scale | None:
+    """Dimensions that are split or merged: it is a function of all that they become."""
+    blocks = [b for b in _blocks(before, after) if any(dim in b[0] for dim in scale.dims)]
+    if all(len(old) == len(new) == 1 for old, new in blocks):
+        place = {old[0]: new[0] for old, new in blocks}
+        return Scale(scale.name, tuple(place[dim] for dim in scale.dims))
+    order = [dim for old, _ in blocks for dim in old]
+    sizes = [([before[d] for d in old], [after[d] for d in new]) for old, new in blocks]
+    turned = f"{scale.name} at {[order.index(dim) for dim in scale.dims]} as {sizes}"
+    return Scale(turned, tuple(dim for _, new in blocks for dim in new))
+
+
+def _blocks(before: tuple[int, ...], after: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
+    """The least groups of dimensions that a reshape turns into one another; without sizes of 1."""
+    left = [dim for dim, size in enumerate(before) if size != 1]
+    right = [dim for dim, size in enumerate(after) if size != 1]
+    blocks = []
+    while left and right:
+        old, new = [left.pop(0)], [right.pop(0)]
+        while (a := math.prod(before[d] for d in old)) != (b := math.prod(after[d] for d in new)):
+            if a < b:
+                old.append(left.pop(0))
+            else:
+                new.append(right.pop(0))
+        blocks.append((old, new))
+    return blocks
 
 
 def _reshaped(source: Tensor, out: Tensor, dim: int) -> int | None:

@@ -60,7 +60,7 @@ def convolution(call: Call) -> Sequence[Product]:
             "conv",
             operator,
             dense,
-            (Operand(x, fan_out),),
+            (Operand(x, fan_out, 1 if call.signal(weight) is LEARNED else None),),
             channel=channel,
             weight=name,
             applied=weight,
@@ -129,9 +129,11 @@ def _product(call: Call, left: Tensor, right: Tensor, outer: bool = False) -> Se
         case True, True:
             return (Product("matmul", "matmul", dense, (), applied=right, written=written),)
         case False, True:
-            weights, driven, channel = right, by_left, columns
+            driven = Operand(left, FanOut(n), left.dim() - 1)
+            weights, channel = right, columns
         case True, False:
-            weights, driven, channel = left, by_right, call.out.dim() - 2 if columns else None
+            driven = Operand(right, FanOut(m), max(0, right.dim() - 2))
+            weights, channel = left, call.out.dim() - 2 if columns else None
         case _:
             operands = by_left, by_right
             return (
