@@ -250,6 +250,8 @@ def _is_exact(call: Call, name: str, signals: Sequence[Signal]) -> bool:
         return not isinstance(exponent, Tensor) and exponent in (0, 1, 2, 3)
     if name in ("div", "divide"):
         return call.kwargs.get("rounding_mode") != "trunc"
+    if name in ("add", "sub") and "alpha" not in call.kwargs:
+        return True
     if name in ("add", "sub", "rsub"):
         return _fits(call, signals, (1, call.arg("alpha", 1)))
     if name == "addcmul":

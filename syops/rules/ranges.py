@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -53,6 +54,8 @@ def bounded(call: Call, name: str, kind: Opaque, operands: Sequence[Signal]) -> 
 
     ``operands`` are the signals of ``call.tensors``.
     """
+    if name not in ENDING and all(isinstance(known, Opaque) for known in operands):
+        return kind  # nothing has an end
     if call.out.dtype.is_complex or any(tensor.is_complex() for tensor in call.tensors):
         return kind
     return ended(_ends(call, name, operands), kind, call.out.dtype, call.atoms)
@@ -76,6 +79,7 @@ def outward(ends: Ends, dtype: torch.dtype) -> Ends:
     return _moved(ends[0], dtype, -1), _moved(ends[1], dtype, 1)
 
 
+@lru_cache(maxsize=4096)
 def _moved(end: float, dtype: torch.dtype, direction: int) -> float:
     if not math.isfinite(end) or not dtype.is_floating_point:
         return end
@@ -210,3 +214,5 @@ BINARY: dict[str, Callable[[Ends, Ends], Ends]] = {
     **dict.fromkeys(("maximum", "fmax"), _largest),
     **dict.fromkeys(("minimum", "fmin"), _smallest),
 }
+ENDING = {*FIXED, *CLAMPS, *UNARY, "maximum", "minimum", "fmax", "fmin"}
+"""Operators whose results may have ends where no operand has."""
