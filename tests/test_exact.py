@@ -954,15 +954,15 @@ def decaying(self, s):
         lambda self, s: torch.div(s - s.flip(0), self.gain, rounding_mode="floor"),
         lambda self, s: s * self.gain + s.flip(0) * self.threshold,
         lambda self, s: s * self.gain + s,
-        lambda self, s: s * self.gains,
+        lambda self, s: s * self.gains[:, None],
         lambda self, s: s * (s.mean(0) + 1),
     ],
-    ids=["over time", "floor", "two parameters", "added to spikes", "by channel", "by activity"],
+    ids=["over time", "floor", "two parameters", "added to spikes", "by sample", "by activity"],
 )
 def test_magnitudes_that_vary_do_not_fold_into_the_weights(magnitude):
     model = Calls(lambda self, x: self.fc(magnitude(self, (x > 0).float())), fc=nn.Linear(4, 3))
     model.gain = nn.Parameter(torch.tensor([4.0]))
-    model.gains = nn.Parameter(torch.ones(4))
+    model.gains = nn.Parameter(torch.ones(2))
     model.register_buffer("threshold", torch.ones(1))
     (signal,) = signals(get_model_syops(model, torch.randn(2, 4)))
     assert signal in ("analog", "graded")  # rounded down they are whole numbers, and still MACs
@@ -973,6 +973,7 @@ def test_magnitudes_that_vary_do_not_fold_into_the_weights(magnitude):
     "magnitude",
     [
         lambda self, s: s * self.gain,
+        lambda self, s: s * self.gains,
         lambda self, s: self.gain * s * 2,
         lambda self, s: -s * self.threshold,
         lambda self, s: s / self.gain,
@@ -983,6 +984,7 @@ def test_magnitudes_that_vary_do_not_fold_into_the_weights(magnitude):
 def test_one_learned_magnitude_folds_into_the_weights(magnitude):
     model = Calls(lambda self, x: self.fc(magnitude(self, (x > 0).float())), fc=nn.Linear(4, 3))
     model.gain = nn.Parameter(torch.tensor([4.0]))
+    model.gains = nn.Parameter(torch.rand(4))  # one for each input channel
     model.register_buffer("threshold", torch.ones(1))
     assert signals(get_model_syops(model, torch.randn(2, 4))) == ["scaled"]
 
