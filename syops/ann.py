@@ -143,12 +143,7 @@ def one_step(
                 "T is neither an attribute of the model nor the first dimension of its input "
                 "(with batch_dim=1)"
             )
-        with (
-            torch.inference_mode(False),
-            torch.no_grad(),
-            torch.random.fork_rng(devices=()),
-            _DenseCount(copy, folded) as count,
-        ):
+        with torch.random.fork_rng(devices=()), _DenseCount(copy, folded) as count:
             copy(*args, **kwargs)
     except Exception as error:  # a model may do anything that is impossible without values
         return (), f"one step could not be traced: {first_line(error)}"

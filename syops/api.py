@@ -5,10 +5,9 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence, Sized
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from itertools import chain
 from typing import Any
 
 import torch
@@ -21,13 +20,14 @@ from syops.ann import AnnCounts
 from syops.audit import Audit, make_audit
 from syops.bounds import trace
 from syops.energy import EnergyMap, Profile, get_energy_model
-from syops.errors import SyopsValueError, first_line
+from syops.errors import SyopsValueError
 from syops.frameworks import Lending
 from syops.history import History
 from syops.ledger import Ledger
 from syops.observer import Observer
 from syops.pricing import check_energy
 from syops.report import Report
+from syops.restore import Place, device_of, left_as_found, plainly
 
 
 def get_model_syops(
@@ -100,22 +100,19 @@ def get_model_syops(
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     steps = given.time_steps(model, time_steps)
     batches = given.batches(inputs, prepare)
-    home = _device(device) if device is not None else _device_of(model)
+    home = given.device(device) if device is not None else device_of(model)
 
     ledger = Ledger()
-    first: given.Arguments | None = None
-    # An enclosing inference mode would leave tensors without version counters.
-    with (
-        torch.inference_mode(False),
-        torch.no_grad(),
-        _eagerly(),
-        _moved(model, home),
-        Lending(model) as lending,
-        Observer(
-            model, ledger, fold_bn=fold_bn, graded=graded, strict=strict, neurons=own_neurons
-        ) as observer,
-    ):
-        ann = AnnCounts(model, steps, batch_dim, own_neurons)
+    ann = AnnCounts(model, steps, batch_dim, own_neurons)
+    observer = Observer(
+        model, ledger, fold_bn=fold_bn, graded=graded, strict=strict, neurons=own_neurons
+    )
+
+    def count(place: Place, lending: Lending) -> given.Arguments:
+        """Count all batches; returns what the model was called with first, on ``meta``."""
+        first: given.Arguments | None = None
+        place.begin()
+        lending.begin()
         for batch in tqdm(batches, **_bar(inputs, progress)):
             args, kwargs = tree_map(lambda leaf: given.usable(leaf, home), batch)
             ledger.samples += given.samples((args, kwargs), batch_dim)
@@ -133,6 +130,13 @@ def get_model_syops(
             raise SyopsValueError(
                 "inputs: the loader gave no batch; an iterator that was used up is empty"
             )
+        return first
+
+    def watched() -> given.Arguments:
+        place, lending = Place(model, home), Lending(model)  # now that nobody else counts it
+        return left_as_found(lambda: count(place, lending), place, lending)
+
+    first = plainly(lambda: observer.watching(watched))
     rows = ledger.rows
     check_energy(energy_model, rows)
     return Report(
@@ -213,9 +217,12 @@ def get_model_bounds(
         model, inputs, batch_dim, fold_bn, input_signal, neurons
     )
     ann = AnnCounts(model, steps, batch_dim, given.registered(neurons))
-    with _eagerly():
+
+    def one_step() -> None:
         ann.prepare(shapes)
         ann.add(shapes, ledger)
+
+    plainly(one_step)
     rows = ledger.rows
     check_energy(energy_model, rows)
     return Report(
@@ -296,16 +303,18 @@ def _traced(
     ledger, history = Ledger(), History()
     ledger.samples = given.samples(shapes, batch_dim)
     each = given.signal_of_each(names, given.tensors_of(shapes))
-    with _eagerly():
-        trace(
+    signals = [given.SIGNALS[name] for name in each]
+    plainly(
+        lambda: trace(
             model,
             shapes,
-            [given.SIGNALS[name] for name in each],
+            signals,
             ledger,
             fold_bn=fold_bn,
             neurons=own_neurons,
             history=history,
         )
+    )
     conventions = {"fold_bn": fold_bn, "batch_dim": batch_dim, "input_signal": ", ".join(names)}
     return ledger, shapes, history, conventions
 
@@ -319,48 +328,6 @@ def _bar(inputs: Any, progress: bool | None) -> dict[str, Any]:
     total = 1 if single else len(inputs) if isinstance(inputs, Sized) else None
     wanted = total != 1 and sys.stderr.isatty() if progress is None else progress
     return {"total": total, "disable": not wanted, "desc": "syops", "unit": "batch"}
-
-
-# Where it runs
-
-
-def _device(name: torch.device | str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = first_line(error)
-        raise SyopsValueError(f"device={str(name)!r} cannot be used: {reason}") from error
-    return device
-
-
-def _device_of(model: nn.Module) -> torch.device | None:
-    first = next(chain(model.parameters(), model.buffers()), None)
-    return None if first is None else first.device
-
-
-def _eagerly() -> AbstractContextManager[Any]:
-    """Compiled submodules run their original code, which can be watched."""
-    if "torch._dynamo" not in sys.modules:  # nothing can have been compiled
-        return nullcontext()
-    return torch.compiler.set_stance("force_eager")
-
-
-class _moved:
-    """The model on another device for a while."""
-
-    def __init__(self, model: nn.Module, device: torch.device | None) -> None:
-        self._model = model
-        self._found = _device_of(model)
-        self._device = device
-
-    def __enter__(self) -> None:
-        if self._found is not None and self._device not in (None, self._found):
-            self._model.to(self._device)
-
-    def __exit__(self, *exc: object) -> None:
-        if self._found is not None and self._device not in (None, self._found):
-            self._model.to(self._found)
 
 
 @cache

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from syops.errors import SyopsTypeError, SyopsValueError
+from syops.errors import SyopsTypeError, SyopsValueError, first_line
 from syops.frameworks import NeuronSignal
 from syops.rules.base import input_tensors
 from syops.signals import ANALOG, INTEGER
@@ -100,6 +100,17 @@ def registered(neurons: Mapping[type[nn.Module], str] | None) -> dict[type, Neur
 
 
 # Inputs
+
+
+def device(name: torch.device | str) -> torch.device:
+    """A device that tensors can be made on."""
+    try:
+        found = torch.device(name)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = first_line(error)
+        raise SyopsValueError(f"device={str(name)!r} cannot be used: {reason}") from error
+    return found
 
 
 def batches(inputs: Any, prepare: Callable[[Any], Any] | None) -> Iterator[Arguments]:

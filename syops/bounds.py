@@ -55,16 +55,16 @@ def trace(
             f"{first_line(error)}); get_model_syops counts it as it is"
         ) from error
     args, kwargs = arguments
-    with (
-        torch.inference_mode(False),
-        torch.no_grad(),
-        torch.random.fork_rng(devices=()),
-        Observer(
-            stand_in, ledger, fold_bn=fold_bn, values=False, neurons=neurons, history=history
-        ) as observer,
-    ):
+    observer = Observer(
+        stand_in, ledger, fold_bn=fold_bn, values=False, neurons=neurons, history=history
+    )
+
+    def run() -> None:
         reset(stand_in.eval())
-        try:
+        with torch.random.fork_rng(devices=()):
             observer.run(args, kwargs, signals)
-        except ForwardError as error:
-            raise ForwardError(f"without values, {error}; {_INSTEAD}") from error.__cause__
+
+    try:
+        observer.watching(run)
+    except ForwardError as error:
+        raise ForwardError(f"without values, {error}; {_INSTEAD}") from error.__cause__

@@ -30,6 +30,10 @@ class SyopsImportError(SyopsError, ImportError):
     """A library that is not installed, or does not fit the others."""
 
 
+class SyopsRuntimeError(SyopsError, RuntimeError):
+    """Something that cannot be watched, or not at this time."""
+
+
 class ForwardError(SyopsError, RuntimeError):
     """The model itself failed on its input; the original error is the ``__cause__``."""
 

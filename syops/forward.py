@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 from torch.utils._pytree import tree_leaves
@@ -28,6 +29,7 @@ from syops.tensors import Record, Tensors, overlap
 
 INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+_ALIAS = torch.ops.aten.alias.default
 
 
 class ForwardPass(TorchDispatchMode):
@@ -166,11 +168,15 @@ class ForwardPass(TorchDispatchMode):
             [(tensor, record) for tensor, (record, _) in zip(operands, known, strict=True)],
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
         )
+        seen = args
+        if traits.reshapes:  # rules ask for the shape that the tensor had
+            operands[0] = _ALIAS(operands[0])
+            seen = (operands[0], *args[1:])
         signals = {id(tensor): signal for tensor, (_, signal) in zip(operands, known, strict=True)}
         out = self._execute(func, args, kwargs)
         call = Call(
             func,
-            args,
+            seen,
             read,
             out,
             operands,
@@ -257,9 +263,9 @@ class ForwardPass(TorchDispatchMode):
         if before.writes and not traits.only_geometry:
             self._copied(call, before, signals[0])
             return
-        views = views_after(
-            traits.name, call.args, [(t, r.view if r else None) for t, r in before.records], outputs
-        )
+        handed = [record.view if record else None for _, record in before.records]
+        operands = list(zip(call.tensors, handed, strict=True))
+        views = views_after(traits.name, call.args, operands, outputs)
         padding = self._padding(traits.name, call, before, outputs)
         base = before.records[0][0] if before.records else None
         for place, (tensor, signal, view) in enumerate(zip(outputs, signals, views, strict=True)):
@@ -411,6 +417,11 @@ class _Traits:
     targets: tuple[tuple[int, str], ...]
     outs: frozenset[str]
     only_geometry: bool
+
+    @property
+    def reshapes(self) -> bool:
+        """Whether it changes the shape of a tensor in place."""
+        return self.only_geometry and bool(self.targets)
 
     def written(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Tensor]:
         """The tensors that the operator writes into."""

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from syops.errors import SyopsTypeError, first_line
 from syops.signals import ANALOG, Opaque
 
 NeuronSignal = tuple[int, ...] | Opaque
@@ -110,26 +111,48 @@ def _is_from(obj: object, package: str) -> bool:
 class Lending:
     """Keeps a model as found while forward passes run on copies of its states.
 
-    A context manager. A state is any attribute of a module but its parameters: buffers,
-    membrane potentials, counters, lists of spikes. The originals are put back at the end.
+    A state is any attribute of a module but its parameters: buffers, membrane potentials,
+    counters, lists of spikes. `put_back` gives the model its own ones again.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._found: list[_Found] = []
-        self._shared: set[int] = set()
-
-    def __enter__(self) -> Lending:
-        self._found = [_Found(module) for module in self._model.modules()]
+        self._found = [_Found(module) for module in model.modules()]
         states = chain.from_iterable(_tensors(found.changeable) for found in self._found)
         owners = Counter(tensor.untyped_storage()._cdata for tensor in states)
         self._shared = {storage for storage, tensors in owners.items() if tensors > 1}
-        self._model.eval()
-        return self
+        self._switched: list[tuple[nn.Module, bool]] = []
 
-    def __exit__(self, *exc: object) -> None:
-        for found in self._found:
-            found.put_back()
+    def begin(self) -> None:
+        """Put the model into eval mode, if it is not.
+
+        Raises:
+            SyopsTypeError: a module does not let itself be put into eval mode.
+        """
+        if not any(module.training for module in self._model.modules()):
+            return
+        self._switched = [
+            (module, module.training) for module in self._model.modules() if _has_own_train(module)
+        ]
+        try:
+            self._model.eval()
+        except Exception as error:
+            own = [path for path, module in self._model.named_modules() if _has_own_train(module)]
+            raise SyopsTypeError(
+                f"{', '.join(own) or 'model'}: eval() failed ({type(error).__name__}: "
+                f"{first_line(error)}), and a model is counted in eval mode; count the module that "
+                "it was made of"
+            ) from error
+
+    def put_back(self) -> None:
+        """Give the model back all that it had."""
+        try:
+            for module, training in self._switched:
+                if module.training != training:  # it may do more than to set a flag
+                    module.train(training)
+        finally:
+            for found in self._found:
+                found.put_back()
 
     def renew(self) -> None:
         """Give the model fresh copies of its states, and reset those known how to be reset."""
@@ -162,6 +185,10 @@ class _Found:
             attributes[name] = _copied(value, copies)
         attributes["training"] = False
         _reset(self._module)
+
+
+def _has_own_train(module: nn.Module) -> bool:
+    return "train" in vars(module) or type(module).train is not nn.Module.train
 
 
 def reset(model: nn.Module) -> None:

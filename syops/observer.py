@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
-from syops.errors import ForwardError, SyopsError, first_line
+from syops.errors import ForwardError, SyopsError, SyopsRuntimeError, first_line
 from syops.forward import RECURRENT, ForwardPass
 from syops.frameworks import NeuronSignal, neuron_signal
 from syops.history import History
 from syops.ledger import Ledger
 from syops.measuring import Measurements
+from syops.restore import left_as_found
 from syops.rules.base import input_tensors
 from syops.shadow import SilentNeuron, call
 from syops.tensors import Tensors
 
+T = TypeVar("T")
+
+_INSTALLING = threading.Lock()
+"""Held while it is asked whether a model is being counted, and it is marked as such."""
+
 
 class Observer:
     """Counts every forward pass of ``model`` that is run through it, in one ledger.
-
-    A context manager: its hooks are on the model from entry to exit.
 
     Args:
         model: any module; nothing is written onto it but hooks.
@@ -57,22 +62,43 @@ class Observer:
         self._neurons = neurons
         self._history = history
         self._where: list[tuple[str, nn.Module]] = []
-        self._handles: list[Any] = []
         self._pass: ForwardPass | None = None
+        self._thread = 0
+        self._elsewhere: dict[str, None] = {}
 
-    def __enter__(self) -> Observer:
-        for path, module in self._model.named_modules():
-            enter, leave = self._hooks(path, module)
-            self._handles += (
-                module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True),
-                module.register_forward_hook(leave, prepend=True, always_call=True),
-            )
-        return self
+    def watching(self, work: Callable[[], T]) -> T:
+        """Run ``work`` with hooks on the model, which are gone afterwards.
 
-    def __exit__(self, *exc: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        Raises:
+            SyopsRuntimeError: the model, or a part of it, is being counted by another call.
+        """
+
+        def installed() -> T:
+            self._install()
+            return work()
+
+        return left_as_found(installed, self)
+
+    def _install(self) -> None:
+        with _INSTALLING:
+            for path, module in self._model.named_modules():
+                if any(True for _ in _hooked(module)):
+                    raise SyopsRuntimeError(
+                        f"{path or type(module).__name__} is being counted by another call, of "
+                        "another thread or around this one; wait for its end, or count a copy "
+                        "(copy.deepcopy(model))"
+                    )
+            for path, module in self._model.named_modules():
+                hooks = _Hooks(self, path, self._neuron_signal(module))
+                module.register_forward_pre_hook(hooks.enter, prepend=True, with_kwargs=True)
+                module.register_forward_hook(hooks.leave, prepend=True, always_call=True)
+
+    def put_back(self) -> None:
+        """Take the hooks off the model: all that are there, whoever holds a handle of them."""
+        for module in self._model.modules():
+            for key in [key for key, hooks in _hooked(module) if hooks.observer is self]:
+                for name in _HOOK_DICTS:
+                    vars(module)[name].pop(key, None)
 
     def run(
         self, args: Sequence[Any], kwargs: dict[str, Any], inputs: Sequence[NeuronSignal | None]
@@ -89,9 +115,12 @@ class Observer:
 
         Raises:
             ForwardError: the model failed; names the layer.
+            SyopsRuntimeError: a layer ran in another thread, where nothing can be seen.
             SyopsValueError: a tensor that was looked at holds NaN or infinite values.
         """
         self._where[:] = [("", self._model)]
+        self._thread = threading.get_ident()
+        self._elsewhere.clear()
         self._pass = ForwardPass(
             self._model, self._where, self._measured, self._execute, self._strict, self._history
         )
@@ -111,6 +140,11 @@ class Observer:
         finally:
             finished, self._pass = self._pass, None
             finished.stop()
+        if self._elsewhere:
+            raise SyopsRuntimeError(
+                f"{', '.join(self._elsewhere)} ran in another thread, where operators cannot be "
+                "watched; run the branches of the model one after another to count it"
+            )
         finished.finish(output, self._ledger)
         return output
 
@@ -122,33 +156,60 @@ class Observer:
             tensors, graded=self._graded, fold_bn=self._fold_bn, values=self._values
         )
 
-    def _hooks(
-        self, path: str, module: nn.Module
-    ) -> tuple[Callable[..., None], Callable[..., None]]:
+    def _neuron_signal(self, module: nn.Module) -> NeuronSignal | None:
         if isinstance(module, SilentNeuron):
-            neuron: NeuronSignal | None = module.silent_signal
-        else:
-            neuron = neuron_signal(module, self._neurons)
-        recurrent = isinstance(module, RECURRENT)
+            return module.silent_signal
+        return neuron_signal(module, self._neurons)
 
-        def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if self._pass is None:
-                return
-            self._where.append((path, module))
-            if neuron is not None:
-                self._pass.enter_neuron((*args, *kwargs.values()))
-            elif recurrent:
-                self._pass.enter_recurrent((*args, *kwargs.values()))
+    def _entered(self, hooks: _Hooks, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if self._pass is None:
+            return
+        if threading.get_ident() != self._thread:
+            self._elsewhere[hooks.path or type(module).__name__] = None
+            return
+        self._where.append((hooks.path, module))
+        if hooks.neuron is not None:
+            self._pass.enter_neuron(inputs)
+        elif isinstance(module, RECURRENT):
+            self._pass.enter_recurrent(inputs)
 
-        def leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            if self._pass is None:
-                return
-            if output is None and sys.exc_info()[1] is not None:
-                self._pass.fail()
-            if neuron is not None:
-                self._pass.leave_neuron(neuron, output)
-            elif recurrent:
-                self._pass.leave_recurrent()
-            self._where.pop()
+    def _left(self, hooks: _Hooks, module: nn.Module, output: Any) -> None:
+        if self._pass is None or threading.get_ident() != self._thread:
+            return
+        if output is None and sys.exc_info()[1] is not None:
+            self._pass.fail()
+        if hooks.neuron is not None:
+            self._pass.leave_neuron(hooks.neuron, output)
+        elif isinstance(module, RECURRENT):
+            self._pass.leave_recurrent()
+        self._where.pop()
 
-        return enter, leave
+
+class _Hooks:
+    """The two hooks of one module; whose they are can be told from the hooks themselves."""
+
+    def __init__(self, observer: Observer, path: str, neuron: NeuronSignal | None) -> None:
+        self.observer = observer
+        self.path = path
+        self.neuron = neuron
+
+    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.observer._entered(self, module, (*args, *kwargs.values()))
+
+    def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        self.observer._left(self, module, output)
+
+
+_HOOK_DICTS = (
+    *("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs"),
+    *("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called"),
+)
+
+
+def _hooked(module: nn.Module) -> Iterator[tuple[int, _Hooks]]:
+    """The hooks of observers that a module has, with their keys."""
+    for hooks in (module._forward_pre_hooks, module._forward_hooks):
+        for key, hook in hooks.items():
+            owner = getattr(hook, "__self__", None)
+            if isinstance(owner, _Hooks):
+                yield key, owner

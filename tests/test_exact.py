@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from fractions import Fraction
 
@@ -1163,8 +1164,17 @@ def fits(signal: str, x: torch.Tensor) -> bool:
         case "scaled":
             return len({abs(value) for value in found}) <= 1
         case "graded":
-            return all(value == int(value) for value in found)
+            return all(value == int(value) for value in found) or shares(found) <= 255
     return True
+
+
+def shares(values: set[float]) -> float:
+    """How many times the largest of these values is the greatest one that divides them all."""
+    fractions = [abs(Fraction(value)) for value in values]
+    unit = Fraction(
+        math.gcd(*(f.numerator for f in fractions)), math.lcm(*(f.denominator for f in fractions))
+    )
+    return max(fractions) / unit
 
 
 @run_settings(150)

@@ -139,8 +139,11 @@ def test_a_derived_set_holds_every_value_and_is_exact_where_positions_stay(expre
             return out
 
     model = Model()
-    with torch.no_grad(), Observer(model, Ledger()) as observer:
-        out = observer.run(tuple(inputs.values()), {}, [(0, 1)] * len(inputs))
+    observer = Observer(model, Ledger())
+    with torch.no_grad():
+        out = observer.watching(
+            lambda: observer.run(tuple(inputs.values()), {}, [(0, 1)] * len(inputs))
+        )
     (signal,) = found
     if isinstance(signal, Opaque):
         return
@@ -203,10 +206,15 @@ def test_two_moves_of_one_tensor_agree_only_where_they_are_the_same(first, secon
             return out
 
     model, signals, seen = Model(), [], set()
-    with torch.no_grad(), Observer(model, Ledger()) as observer:
+    observer = Observer(model, Ledger())
+
+    def run():
         for bits in range(0, 512, 3 if first == second else 11):
             x = torch.tensor([bits >> i & 1 for i in range(9)]).reshape(3, 3).float()
-            seen |= set(observer.run((x,), {}, [(0, 1)]).flatten().tolist())
+            seen.update(observer.run((x,), {}, [(0, 1)]).flatten().tolist())
+
+    with torch.no_grad():
+        observer.watching(run)
     supports = {frozenset(float(v) for v in signal.support) for signal in signals}
     (support,) = supports
     assert seen <= support

@@ -1,0 +1,66 @@
+"""Torch's modes of the running thread: private names, each with why it is needed.
+
+Checked with torch 2.13.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import overrides
+from torch.utils import _python_dispatch as dispatch
+
+# What a dispatch mode keeps in globals besides the stack that it stands on.
+_FLAGS = (
+    "_is_in_torch_dispatch_mode",
+    "_is_in_non_infra_torch_dispatch_mode",
+    "_is_in_any_mode_without_ignore_compile_internals",
+)
+_COMPILER = "torch._dynamo.eval_frame"
+
+
+@dataclass(frozen=True)
+class Modes:
+    """The modes of this thread as they were found.
+
+    Torch's own context managers put them back as well, but for an interrupt that comes inside
+    of one of them.
+    """
+
+    dispatch: int
+    function: int
+    flags: dict[str, Any]
+    grad: bool
+    fast_attention: bool
+    stance: Any
+
+    @classmethod
+    def now(cls) -> Modes:
+        return cls(
+            torch._C._len_torch_dispatch_stack(),
+            torch._C._len_torch_function_stack(),
+            {name: getattr(dispatch, name) for name in _FLAGS if hasattr(dispatch, name)},
+            torch.is_grad_enabled(),
+            torch.backends.mha.get_fastpath_enabled(),
+            # The compiler is not loaded to ask whether it was told to stand aside.
+            getattr(sys.modules.get(_COMPILER), "_stance", None),
+        )
+
+    def put_back(self) -> None:
+        """Pop what was pushed since, and set the rest as it was. Does no harm twice."""
+        while torch._C._len_torch_dispatch_stack() > self.dispatch:
+            dispatch._pop_mode()
+        while torch._C._len_torch_function_stack() > self.function:
+            overrides._pop_mode()
+        for name, value in self.flags.items():
+            setattr(dispatch, name, value)
+        tell = getattr(dispatch, "set_is_in_mode_without_ignore_compile_internals", None)
+        if tell is not None:  # the same flag, where torch's compiled part reads it
+            tell(self.flags[_FLAGS[2]])
+        torch._C._set_grad_enabled(self.grad)
+        torch.backends.mha.set_fastpath_enabled(self.fast_attention)
+        if self.stance is not None:
+            sys.modules[_COMPILER]._stance = self.stance  # type: ignore[attr-defined]

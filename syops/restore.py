@@ -1,0 +1,98 @@
+"""The model and torch left as they were found, at whatever instant a run is stopped."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from itertools import chain
+from typing import Protocol, TypeVar
+
+import torch
+from torch import nn
+
+from syops._torch import Modes
+
+T = TypeVar("T")
+
+
+class Found(Protocol):
+    """Something as it was found, before anything was changed."""
+
+    def put_back(self) -> None:
+        """Make it what it was. Does no harm twice, nor where nothing has been changed."""
+
+
+def left_as_found(work: Callable[[], T], *found: Found) -> T:
+    """Run ``work``, then put everything back in the reverse order.
+
+    An interrupt can come between any two steps of Python, also while things are being put back,
+    inside a context manager, or before a handle of what was installed is in anyone's hands.
+    Therefore all is noted before anything is changed, and putting back begins again from the
+    start where it was interrupted.
+    """
+    try:
+        try:
+            return work()
+        finally:
+            _put_back(found)
+    except BaseException:
+        _put_back(found)
+        raise
+
+
+def _put_back(found: Sequence[Found]) -> None:
+    if found:
+        *before, last = found
+        try:
+            last.put_back()
+        finally:
+            _put_back(before)
+
+
+def plainly(work: Callable[[], T]) -> T:
+    """Run ``work`` as it can be watched, and put torch's modes back.
+
+    Without gradients; out of an enclosing inference mode, which would leave tensors without
+    version counters; compiled submodules in their original code; attention and transformer
+    layers by their parts, which their fused kernels hide.
+    """
+
+    def plain() -> T:
+        torch.backends.mha.set_fastpath_enabled(False)
+        with ExitStack() as modes:
+            if torch.is_inference_mode_enabled():
+                modes.enter_context(torch.inference_mode(False))
+            modes.enter_context(torch.no_grad())
+            if "torch._dynamo" in sys.modules:  # else nothing can have been compiled
+                modes.enter_context(torch.compiler.set_stance("force_eager"))
+            return work()
+
+    return left_as_found(plain, Modes.now())
+
+
+class Place:
+    """The device that a model is found on; it can run on another one for a while."""
+
+    def __init__(self, model: nn.Module, device: torch.device | None) -> None:
+        self._model = model
+        self._found = device_of(model)
+        self._device = device
+
+    def begin(self) -> None:
+        """Move the model to where it is to run."""
+        self._move(self._device)
+
+    def put_back(self) -> None:
+        """Move the model back."""
+        self._move(self._found)
+
+    def _move(self, device: torch.device | None) -> None:
+        if self._found is not None and device is not None and device_of(self._model) != device:
+            self._model.to(device)
+
+
+def device_of(model: nn.Module) -> torch.device | None:
+    """The device of a model's first parameter or buffer; None if it has none."""
+    first = next(chain(model.parameters(), model.buffers()), None)
+    return None if first is None else first.device
