@@ -23,9 +23,6 @@ from syops.tensors import Tensors
 
 T = TypeVar("T")
 
-_INSTALLING = threading.Lock()
-"""Held while it is asked whether a model is being counted, and it is marked as such."""
-
 
 class Observer:
     """Counts every forward pass of ``model`` that is run through it, in one ledger.
@@ -80,18 +77,18 @@ class Observer:
         return left_as_found(installed, self)
 
     def _install(self) -> None:
-        with _INSTALLING:
-            for path, module in self._model.named_modules():
-                if any(True for _ in _hooked(module)):
-                    raise SyopsRuntimeError(
-                        f"{path or type(module).__name__} is being counted by another call, of "
-                        "another thread or around this one; wait for its end, or count a copy "
-                        "(copy.deepcopy(model))"
-                    )
-            for path, module in self._model.named_modules():
-                hooks = _Hooks(self, path, self._neuron_signal(module))
-                module.register_forward_pre_hook(hooks.enter, prepend=True, with_kwargs=True)
-                module.register_forward_hook(hooks.leave, prepend=True, always_call=True)
+        for path, module in self._model.named_modules():
+            hooks = _Hooks(self, path, self._neuron_signal(module))
+            module.register_forward_pre_hook(hooks.enter, prepend=True, with_kwargs=True)
+            module.register_forward_hook(hooks.leave, prepend=True, always_call=True)
+        # Asked after one's own are there: of two calls at once, one at least sees the other.
+        for path, module in self._model.named_modules():
+            if any(hooks.observer is not self for _, hooks in _hooked(module)):
+                raise SyopsRuntimeError(
+                    f"{path or type(module).__name__} is being counted by another call, of "
+                    "another thread or around this one; wait for its end, or count a copy "
+                    "(copy.deepcopy(model))"
+                )
 
     def put_back(self) -> None:
         """Take the hooks off the model: all that are there, whoever holds a handle of them."""
@@ -201,15 +198,17 @@ class _Hooks:
 
 
 _HOOK_DICTS = (
-    *("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs"),
-    *("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called"),
+    *("_forward_pre_hooks_with_kwargs", "_forward_hooks_with_kwargs"),
+    *("_forward_hooks_always_called", "_forward_pre_hooks", "_forward_hooks"),
 )
+"""Where torch keeps hooks and what it knows of them; the hooks last, which tell the keys."""
+
 
 
 def _hooked(module: nn.Module) -> Iterator[tuple[int, _Hooks]]:
     """The hooks of observers that a module has, with their keys."""
     for hooks in (module._forward_pre_hooks, module._forward_hooks):
-        for key, hook in hooks.items():
+        for key, hook in list(hooks.items()):  # another thread may add one
             owner = getattr(hook, "__self__", None)
             if isinstance(owner, _Hooks):
                 yield key, owner
