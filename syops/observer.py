@@ -204,7 +204,6 @@ _HOOK_DICTS = (
 """Where torch keeps hooks and what it knows of them; the hooks last, which tell the keys."""
 
 
-
 def _hooked(module: nn.Module) -> Iterator[tuple[int, _Hooks]]:
     """The hooks of observers that a module has, with their keys."""
     for hooks in (module._forward_pre_hooks, module._forward_hooks):
