@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -113,7 +113,7 @@ def get_model_syops(
         first: given.Arguments | None = None
         place.begin()
         lending.begin()
-        for batch in tqdm(batches, **_bar(inputs, progress)):
+        for batch in _with_bar(batches, inputs, progress):
             args, kwargs = tree_map(lambda leaf: given.usable(leaf, home), batch)
             ledger.samples += given.samples((args, kwargs), batch_dim)
             tensors = given.tensors_of((args, kwargs))
@@ -157,6 +157,7 @@ def get_model_syops(
         },
         versions=dict(_versions()),
         unaccounted=ledger.unaccounted,
+        prepared=ledger.prepared,
         notes=(ann.note,) if ann.note else (),
     )
 
@@ -237,6 +238,7 @@ def get_model_bounds(
         conventions={"graded": graded, **conventions},
         versions=dict(_versions()),
         unaccounted=ledger.unaccounted,
+        prepared=ledger.prepared,
         notes=(ann.note,) if ann.note else (),
         measured=False,
     )
@@ -323,11 +325,18 @@ def _size(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _bar(inputs: Any, progress: bool | None) -> dict[str, Any]:
+def _with_bar(
+    batches: Iterable[given.Arguments], inputs: Any, progress: bool | None
+) -> Iterable[given.Arguments]:
+    """The batches, with a progress bar where one is wanted.
+
+    Where it is not, tqdm has no part in it: its lock stays locked for other threads after an
+    interrupt.
+    """
     single = isinstance(inputs, (Tensor, tuple, dict))
     total = 1 if single else len(inputs) if isinstance(inputs, Sized) else None
     wanted = total != 1 and sys.stderr.isatty() if progress is None else progress
-    return {"total": total, "disable": not wanted, "desc": "syops", "unit": "batch"}
+    return tqdm(batches, total=total, desc="syops", unit="batch") if wanted else batches
 
 
 @cache

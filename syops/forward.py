@@ -23,8 +23,18 @@ from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
 from syops.rules.base import canonical, tensors_in
 from syops.rules.elementwise import has_threshold
 from syops.rules.recipes import recipe_of
-from syops.rules.shape import KEEP, LIFTS, MOVE, OVERWRITE, PADS
-from syops.signals import ANALOG, EMPTY, LEARNED, UNKNOWN, Opaque, Signal, constant, kind_of
+from syops.rules.shape import JOIN, KEEP, LIFTS, MOVE, OVERWRITE, PADS, TURNS
+from syops.signals import (
+    ANALOG,
+    EMPTY,
+    LEARNED,
+    UNKNOWN,
+    Opaque,
+    Signal,
+    Table,
+    constant,
+    kind_of,
+)
 from syops.tensors import Record, Tensors, overlap
 
 INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
@@ -57,6 +67,7 @@ class ForwardPass(TorchDispatchMode):
         self._unaccounted: list[str] = []
         self._inside_neurons = 0
         self._reads_data = False
+        self._has_read = False
         self._hidden: list[list[tuple[Tensor, Record | None]]] = []
         self._watching = False
 
@@ -167,6 +178,7 @@ class ForwardPass(TorchDispatchMode):
         before = _Before(
             [(tensor, record) for tensor, (record, _) in zip(operands, known, strict=True)],
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
+            self._is_fixed(traits, (args, read), known),
         )
         seen = args
         if traits.reshapes:  # rules ask for the shape that the tensor had
@@ -192,9 +204,27 @@ class ForwardPass(TorchDispatchMode):
             self._moved(rule, traits, call, before)
         else:
             self._computed(rule, traits, call, before)
+        if before.fixed:
+            for tensor in tensors_in((out,)):
+                self.tensors.latest(tensor).fixed = True
         if self._history is not None:
             self._remember(self._history, rule, call, before)
         return out
+
+    def _is_fixed(
+        self, traits: _Traits, arguments: Any, known: Sequence[tuple[Record | None, Signal]]
+    ) -> bool:
+        """Whether all that an operator reads is learned or constant, and it draws no lots."""
+        for record, signal in known:
+            if record is None:
+                if signal is not LEARNED and not traits.is_literal:
+                    return False
+            elif not record.fixed:
+                return False
+        if traits.is_random:
+            return False
+        # A number that was read out of data may be among the arguments.
+        return not self._has_read or traits.only_shapes or not _has_number(arguments)
 
     def _remember(self, history: History, rule: Rule | None, call: Call, before: _Before) -> None:
         """Note how the results of an operator were made."""
@@ -237,7 +267,7 @@ class ForwardPass(TorchDispatchMode):
 
         What it makes of weights alone are weights, prepared once.
         """
-        if call.tensors and all(call.signal(tensor) is LEARNED for tensor in call.tensors):
+        if before.fixed and _reads_learned(call):
             for tensor in tensors_in((call.out,)):
                 self.tensors.put(tensor, LEARNED)
             return
@@ -259,7 +289,8 @@ class ForwardPass(TorchDispatchMode):
 
     def _moved(self, rule: Rule, traits: _Traits, call: Call, before: _Before) -> None:
         """The operator hands values on without reading them."""
-        signals = _per_output(rule.signal(call), outputs := tensors_in((call.out,)))
+        outputs = tensors_in((call.out,))
+        signals = _depending(rule, call, before, outputs)
         if before.writes and not traits.only_geometry:
             self._copied(call, before, signals[0])
             return
@@ -306,7 +337,7 @@ class ForwardPass(TorchDispatchMode):
         _use(record)
         if overlap(target, source):  # some of it was written before it was read
             signal = self.tensors.atoms.joined((signal,))
-        self.tensors.written(target, signal, aliases, padding)
+        self.tensors.written(target, signal, aliases, padding, before.fixed)
 
     def _computed(self, rule: Rule, traits: _Traits, call: Call, before: _Before) -> None:
         """The operator reads values and makes new ones."""
@@ -322,16 +353,17 @@ class ForwardPass(TorchDispatchMode):
             for place, (_, record) in enumerate(before.records):
                 _use(record, by_norm and place == 0)
         outputs = tensors_in((call.out,))
-        signals = _per_output(rule.signal(call), outputs)
+        signals = _depending(rule, call, before, outputs)
         if not before.records and isinstance(self._where[-1][1], RECURRENT):
             signals = [ANALOG] * len(outputs)  # the hidden state, analog from step 0 on
         if traits.name == "_local_scalar_dense":
             self._reads_data |= kind_of(call.signal(call.args[0])) in (ANALOG, UNKNOWN)
+            self._has_read |= not before.fixed and call.args[0].dtype != torch.bool
         for target, aliases in before.writes:
             known = next((s for t, s in zip(outputs, signals, strict=True) if t is target), ANALOG)
             if traits.name not in OVERWRITE and any(overlap(target, t) for t in call.tensors):
                 known = UNKNOWN  # what was computed may have been computed with
-            self.tensors.written(target, known, aliases)
+            self.tensors.written(target, known, aliases, fixed=before.fixed)
         written = {id(target) for target, _ in before.writes}
         for place, (tensor, signal) in enumerate(zip(outputs, signals, strict=True)):
             if id(tensor) not in written or view:
@@ -378,6 +410,8 @@ class _Before:
 
     records: list[tuple[Tensor, Record | None]]
     writes: list[tuple[Tensor, list[tuple[int, Record]]]]
+    fixed: bool
+    """Whether no data and no chance has a part in what it makes."""
 
 
 def _use(record: Record | None, by_norm: bool = False) -> None:
@@ -390,8 +424,34 @@ def _use(record: Record | None, by_norm: bool = False) -> None:
         record.padding.uses += 1
 
 
-def _per_output(known: Signal | Sequence[Signal], outputs: Sequence[Tensor]) -> list[Signal]:
-    return list(known) if isinstance(known, Sequence) else [known] * len(outputs)
+def _depending(rule: Rule, call: Call, before: _Before, outputs: Sequence[Tensor]) -> list[Signal]:
+    """The signals of the results. Weights are what depends on weights and constants alone.
+
+    An index, a mask, a condition or a draw makes a selection of weights data.
+    """
+    known = rule.signal(call)
+    signals = list(known) if isinstance(known, Sequence) else [known] * len(outputs)
+    if not before.fixed:
+        return [ANALOG if signal is LEARNED else signal for signal in signals]
+    if rule.counted or not _reads_learned(call):
+        return signals
+    return [LEARNED if _is_real(signal) else signal for signal in signals]
+
+
+def _is_real(signal: Signal) -> bool:
+    return kind_of(signal) is ANALOG or (isinstance(signal, Table) and bool(signal.scale))
+
+
+def _reads_learned(call: Call) -> bool:
+    return any(signal is LEARNED for signal in call.signals.values())
+
+
+def _has_number(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(map(_has_number, value))
+    if isinstance(value, dict):
+        return any(map(_has_number, value.values()))
+    return isinstance(value, (int, float, complex)) and not isinstance(value, bool)
 
 
 def _bias_added(name: str, call: Call, before: _Before) -> View | None:
@@ -417,6 +477,10 @@ class _Traits:
     targets: tuple[tuple[int, str], ...]
     outs: frozenset[str]
     only_geometry: bool
+    is_literal: bool
+    is_random: bool
+    only_shapes: bool
+    """Whether numbers among its arguments are sizes and dimensions."""
 
     @property
     def reshapes(self) -> bool:
@@ -440,4 +504,12 @@ def _traits(func: Any) -> _Traits:
         if argument.alias_info is not None and argument.alias_info.is_write
     )
     outs = frozenset(argument.name for argument in func._schema.arguments if argument.is_out)
-    return _Traits(name, targets, outs, only_geometry=name in KEEP or name in MOVE)
+    return _Traits(
+        name,
+        targets,
+        outs,
+        only_geometry=name in KEEP or name in MOVE,
+        is_literal=name in LIFTS,
+        is_random=torch.Tag.nondeterministic_seeded in func.tags,
+        only_shapes=name in KEEP or name in JOIN or name in TURNS,
+    )

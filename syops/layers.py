@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from syops.energy import EnergyModel
-from syops.ledger import COUNTED
+from syops.ledger import COUNTED, row_names
 from syops.tables import Column, Table, Value, check_count
 from syops.units import factor, joules, quantity
 
@@ -235,6 +235,9 @@ def _remarks(report: Report) -> Iterator[str]:
         usual = ", as in the paper" if report.kinds == COUNTED else ""
         yield f"Outside the totals{usual}: {', '.join(_by_kind(outside))}"
     yield from not_counted(report)
+    if report.prepared:
+        names = row_names(report.prepared, report.model)
+        yield f"Of weights alone, prepared once and in no total: {', '.join(names)}"
     for note in report.notes:
         yield f"Note: {note}"
     for warning in report.warnings:

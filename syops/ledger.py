@@ -252,14 +252,17 @@ class Ledger:
 
     def __init__(self) -> None:
         self._rows: dict[Hashable, Row] = {}
+        self._prepared: dict[Hashable, Row] = {}
         self.samples = 0
         self.unaccounted: dict[str, int] = {}
 
     def add(self, row: Row, site: Hashable) -> None:
         """Add one call. ``site`` tells call sites of one module apart."""
-        key = *row.family, site
-        known = self._rows.get(key)
-        self._rows[key] = row if known is None else known + row
+        _add(self._rows, row, site)
+
+    def prepare(self, row: Row, site: Hashable) -> None:
+        """Add one call on weights alone, which needs to be done only once for all samples."""
+        _add(self._prepared, row, site)
 
     def skip(self, operator: str) -> None:
         """Note an operator that has no rule."""
@@ -273,13 +276,28 @@ class Ledger:
     @property
     def rows(self) -> tuple[Row, ...]:
         """The rows, the call sites of each family of rows numbered from 0."""
-        sites: Counter[tuple[str, str, str, str]] = Counter()
-        numbered = []
-        for row in self._rows.values():
-            family = row.family
-            numbered.append(replace(row, site=sites[family]) if sites[family] else row)
-            sites[family] += 1
-        return tuple(numbered)
+        return _numbered(self._rows.values())
+
+    @property
+    def prepared(self) -> tuple[Row, ...]:
+        """The products of weights alone, numbered likewise. They are in no total."""
+        return _numbered(self._prepared.values())
+
+
+def _add(rows: dict[Hashable, Row], row: Row, site: Hashable) -> None:
+    key = *row.family, site
+    known = rows.get(key)
+    rows[key] = row if known is None else known + row
+
+
+def _numbered(rows: Iterable[Row]) -> tuple[Row, ...]:
+    sites: Counter[tuple[str, str, str, str]] = Counter()
+    numbered = []
+    for row in rows:
+        family = row.family
+        numbered.append(replace(row, site=sites[family]) if sites[family] else row)
+        sites[family] += 1
+    return tuple(numbered)
 
 
 def merge_rows(left: Iterable[Row], right: Iterable[Row]) -> tuple[Row, ...]:

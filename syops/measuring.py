@@ -220,7 +220,7 @@ class Measurements:
         for item in self._pending:
             match item:
                 case _Product(prepared=True) if not has_states:
-                    continue
+                    ledger.prepare(item.row, item.site)
                 case _Product():
                     ledger.add(_settled_product(item, counts, looks), item.site)
                 case _Norm():

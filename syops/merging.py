@@ -33,6 +33,7 @@ def merged(one: Report, two: Report) -> Report:
         rows=merge_rows(one.rows, two.rows),
         samples=one.samples + two.samples,
         unaccounted=dict(Counter(one.unaccounted) + Counter(two.unaccounted)),
+        prepared=merge_rows(one.prepared, two.prepared),
         notes=tuple(dict.fromkeys((*one.notes, *two.notes))),
         ann_rows=ann,
         accuracy=_accuracy(one, two),

@@ -48,6 +48,8 @@ class Report(Tabular):
         conventions: fold_bn, graded, ac, batch_dim, input_signal.
         versions: of syops and the libraries it counted with.
         unaccounted: operators without a rule and where they were met, with their calls.
+        prepared: products of weights alone, such as the one in ``linear(x, a @ b)``: done once for
+            all samples, and so in no total.
         notes: what a reader should know.
         kinds: the kinds of rows inside the totals.
         measured: whether spikes were counted. Without data there are O_mac, ``dense_ac`` and EC;
@@ -70,6 +72,7 @@ class Report(Tabular):
     conventions: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     unaccounted: Mapping[str, int] = field(default_factory=dict)
+    prepared: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
     kinds: frozenset[str] = COUNTED
     measured: bool = True
@@ -161,6 +164,7 @@ class Report(Tabular):
             rows=self.ann_rows,
             time_steps=1,
             unaccounted={},
+            prepared=(),
             notes=("The same network as an ANN: one time-step, every synaptic operation a MAC",),
             measured=True,
             accuracy=None,

@@ -58,6 +58,7 @@ def to_json(report: Report) -> str:
         "conventions": dict(report.conventions),
         "versions": dict(report.versions),
         "unaccounted": dict(report.unaccounted),
+        "prepared": [_row_to_json(row) for row in report.prepared],
         "notes": report.notes,
         "warnings": report.warnings,
         "kinds": sorted(report.kinds),
@@ -115,6 +116,7 @@ def _report(content: _Fields, schema: int) -> Report:
         conventions=content.mapping("conventions", (str, int, bool)),
         versions=content.mapping("versions", (str,)),
         unaccounted=content.mapping("unaccounted", (int,)),
+        prepared=content.each("prepared", _row_from_json) if content.has("prepared") else (),
         notes=tuple(content.values("notes", str)),
         kinds=frozenset(content.values("kinds", str, KINDS)),
         measured=content.truth("measured"),
@@ -153,6 +155,9 @@ class _Fields:
         if key not in self._content:
             raise SyopsValueError(f"{self._named(key)} is missing")
         return self._content[key]
+
+    def has(self, key: str) -> bool:
+        return key in self._content
 
     def text(self, key: str, known: Collection[str] = ()) -> str:
         value = self.get(key)

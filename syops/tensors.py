@@ -47,6 +47,8 @@ class Record:
     """How it was made, where somebody asks."""
     recipe: Recipe | None = None
     """How it was computed from parameters, of a learned tensor."""
+    fixed: bool = False
+    """Made of parameters, literals and shapes alone: no data and no chance had a part in it."""
 
     def is_padded_by(self, inner: Tensor) -> bool:
         """Whether its tensor is ``inner``, a part of it, and a border in the last dimensions."""
@@ -205,8 +207,11 @@ class Tensors:
         signal: Signal,
         aliases: Sequence[tuple[int, Record]],
         padding: Padding | None = None,
+        fixed: bool = False,
     ) -> None:
         """A write into ``tensor`` has happened; ``aliases`` were on its storage before it.
+
+        ``fixed``: no data and no chance had a part in what was written, nor where.
 
         An alias may hold old values, new ones, or both. ``padding`` describes the aliases
         that now hold a padded tensor. An alias with another version counter (``x.data``), of
@@ -220,7 +225,14 @@ class Tensors:
         for key, old in aliases:
             if old.version != _version(tensor) or old.dtype != tensor.dtype:
                 self._records[key] = replace(
-                    old, signal=UNKNOWN, view=None, padding=None, name="", cache={}, recipe=None
+                    old,
+                    signal=UNKNOWN,
+                    view=None,
+                    padding=None,
+                    name="",
+                    cache={},
+                    recipe=None,
+                    fixed=False,
                 )
                 continue
             same = covers and (old.shape, old.stride) == (tensor.shape, tensor.stride())
@@ -235,6 +247,7 @@ class Tensors:
                 name="",
                 cache={},
                 recipe=None,
+                fixed=old.fixed and fixed,
             )
         self.put(tensor, signal, written=True)
 

@@ -139,14 +139,34 @@ def masked_fill(call: Call) -> Signal:
     known = call.signal(x), call.signal(mask), filler
     if all(isinstance(part, Table) and not part.scale for part in known):
         return _evaluated(call, call.tensors, [call.signal(t) for t in call.tensors])
-    return call.atoms.joined((known[0], filler))
+    chosen = [x, value] if isinstance(value, Tensor) or filler == constant(0) else []
+    return _amplitude(call, mask, chosen) or call.atoms.joined((known[0], filler))
 
 
 def where(call: Call) -> Signal:
     known = [call.signal(tensor) for tensor in call.tensors]
     if all(isinstance(part, Table) and not part.scale for part in known):
         return _evaluated(call, call.tensors, known)
-    return call.atoms.joined(known[1:])
+    return _amplitude(call, call.args[0], call.args[1:]) or call.atoms.joined(known[1:])
+
+
+def _amplitude(call: Call, mask: Tensor, chosen: Sequence[Any]) -> Signal | None:
+    """What a mask chooses where all is 0 or a multiple of one scale: spikes with an amplitude."""
+    if not chosen or not call.out.dtype.is_floating_point:
+        return None
+    plain, scales = {id(mask): call.signal(mask)}, set()
+    for tensor in (part for part in chosen if isinstance(part, Tensor)):
+        known = call.signal(tensor)
+        factor = _factor(call, tensor, known, among=())
+        if factor is None:
+            return None
+        if set(factor.values) != {0}:
+            scales.add(factor.scale)
+        plain[id(tensor)] = rescaled(known, UNSCALED) if isinstance(known, Table) else constant(1)
+    if len(scales) != 1 or not all(isinstance(part, Table) for part in plain.values()):
+        return None
+    signals = [plain[id(tensor)] for tensor in call.tensors]
+    return rescaled(_evaluated(call, call.tensors, signals), scales.pop())
 
 
 def copied(call: Call) -> Signal:
@@ -337,16 +357,23 @@ class Factor:
     learned: bool = False
 
 
-def _factor(call: Call, tensor: Tensor, known: Signal) -> Factor | None:
-    """What an operand of a product is a multiple of; None where it is no factor."""
+def _factor(
+    call: Call, tensor: Tensor, known: Signal, among: Sequence[Tensor] | None = None
+) -> Factor | None:
+    """What an operand of a product is a multiple of; None where it is no factor.
+
+    ``among``: the other operands, which must have the shape of the result for the scale to lie
+    along dimensions of it.
+    """
     if isinstance(known, Table):
         return Factor(_scale_broadcast(known.scale, tensor, call.out), known.values)
     recipe = call.recipe(tensor) if known is LEARNED else None
-    spikes = [t for t in call.tensors if t is not tensor]
-    if recipe is None or any(other.shape != call.out.shape for other in spikes):
+    others = [t for t in call.tensors if t is not tensor] if among is None else among
+    if recipe is None or any(other.shape != call.out.shape for other in others):
         return None
     first = call.out.dim() - tensor.dim()
-    dims = tuple(first + dim for dim, size in enumerate(tensor.shape) if size != 1)
+    varying = zip(tensor.shape, tensor.stride(), strict=True)  # not where it was expanded
+    dims = tuple(first + i for i, (size, stride) in enumerate(varying) if size != 1 and stride)
     return Factor(Scale(recipe.name, dims), learned=True)
 
 

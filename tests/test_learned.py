@@ -1,0 +1,211 @@
+"""Weights are what depends on weights and constants alone.
+
+What the counter sees is held against torch's own FlopCounterMode: every product is a call of a row
+or was prepared from weights.
+"""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from syops import check_full_spike, get_model_bounds, get_model_syops
+
+SIZE = 6
+
+
+class Net(nn.Module):
+    """``make`` brings something of parameters and data before a linear layer."""
+
+    def __init__(self, make):
+        super().__init__()
+        torch.manual_seed(0)
+        self.make = make
+        self.w, self.v = nn.Parameter(torch.randn(SIZE, SIZE)), nn.Parameter(torch.randn(SIZE))
+        self.a = nn.Parameter(torch.tensor(0.7))
+        self.register_buffer("order", torch.tensor([2, 0, 1, 5, 4, 3]))
+        self.register_buffer("mask", torch.eye(SIZE).bool())
+        self.table = nn.Embedding(SIZE, SIZE)
+        self.fc = nn.Linear(SIZE, 3, bias=False)
+        self.requires_grad_(False)
+
+    def forward(self, x):
+        made = self.make(self, x)
+        return self.fc(made) if made.dim() == 2 else self.fc(made.reshape(-1, SIZE))
+
+
+def tokens(x):
+    return x.long() % SIZE
+
+
+DATA = {
+    # What depends on data or chance is data, were all its values learned.
+    "index": lambda m, x: m.w[tokens(x)[:, 0]],
+    "index of two": lambda m, x: m.w[tokens(x), tokens(x.flip(0))],
+    "mask": lambda m, x: m.w[x > 0].expand(SIZE, -1)[:, :SIZE],
+    "bool row": lambda m, x: m.w * (x > 0),
+    "index_select": lambda m, x: m.w.index_select(0, tokens(x)[:, 0]),
+    "gather": lambda m, x: m.w.gather(0, tokens(x)),
+    "take": lambda m, x: m.w.take(tokens(x)),
+    "take_along_dim": lambda m, x: m.w.take_along_dim(tokens(x), 1),
+    "embedding": lambda m, x: m.table(tokens(x)[:, 0]),
+    "F.embedding": lambda m, x: F.embedding(tokens(x)[:, 0], m.w),
+    "codebook": lambda m, x: m.w[torch.cdist(x, m.w).argmin(1)],
+    "codebook, one-hot": lambda m, x: F.one_hot(tokens(x)[:, 0], SIZE).float() * m.v,
+    "quantiser": lambda m, x: m.v[torch.bucketize(x, torch.linspace(0, 1, 5))],
+    "searchsorted": lambda m, x: m.v[torch.searchsorted(m.v.sort()[0], x).clamp(max=SIZE - 1)],
+    "argsort": lambda m, x: m.w[x[0].argsort()],
+    "topk": lambda m, x: m.w[x.topk(2, 0)[1][0]],
+    "where": lambda m, x: torch.where(x > 0.5, m.v, 0.0),
+    "where of two": lambda m, x: torch.where(x > 0.5, m.w, m.w.t()),
+    "where, other": lambda m, x: torch.where(x > 0.5, 1.0, m.w),
+    "masked_fill": lambda m, x: m.w.masked_fill(x > 0.5, 0),
+    "masked_fill_": lambda m, x: m.w.clone().masked_fill_(x > 0.5, 0),
+    "masked_scatter": lambda m, x: torch.zeros_like(x).masked_scatter(x > 0.5, m.w),
+    "index_put_": lambda m, x: torch.zeros_like(x).index_put_((x > 0.5,), m.a),
+    "setitem": lambda m, x: _set(torch.zeros(SIZE, SIZE), x > 0.5, m.a),
+    "scatter": lambda m, x: torch.zeros(SIZE, SIZE).scatter(1, tokens(x), m.w),
+    "scatter_": lambda m, x: m.w.clone().scatter_(1, tokens(x), 1.0),
+    "scatter_add": lambda m, x: torch.zeros(SIZE, SIZE).scatter_add(1, tokens(x), m.w),
+    "index_copy": lambda m, x: torch.zeros(SIZE, SIZE).index_copy(0, x[0].argsort(), m.w),
+    "index_add": lambda m, x: torch.zeros(SIZE, SIZE).index_add(0, tokens(x)[0], m.w),
+    "copy_ of a part": lambda m, x: _copy(m.w.clone(), x),
+    "multinomial": lambda m, x: m.w[torch.multinomial(m.v.softmax(0), SIZE)],
+    "randperm": lambda m, x: m.w[torch.randperm(SIZE)],
+    "randn_like": lambda m, x: torch.randn_like(m.w),
+    "rand_like": lambda m, x: torch.rand_like(m.w),
+    "bernoulli": lambda m, x: torch.bernoulli(m.w.sigmoid()),
+    "bernoulli_": lambda m, x: torch.empty_like(m.w).bernoulli_(0.5),
+    "normal": lambda m, x: torch.normal(m.w, 1.0),
+    "uniform_": lambda m, x: torch.empty_like(m.w).uniform_(),
+    "dropout": lambda m, x: F.dropout(m.w, training=True),
+    "gumbel": lambda m, x: m.w - torch.empty_like(m.w).exponential_().log(),
+    "item": lambda m, x: m.w[int(x.sum()) % SIZE :].repeat(2 * SIZE, 1)[:SIZE],
+    "select by argmax": lambda m, x: m.w[int(x[0].argmax())][None],
+    "times number": lambda m, x: m.w * float(x.sum()),
+    "where, chosen by item": lambda m, x: m.w.roll(int(x.sum()), 0),
+    "out=": lambda m, x: torch.index_select(m.w, 0, tokens(x)[0], out=torch.empty(SIZE, SIZE)),
+    "zeros of data": lambda m, x: x * 0 + m.w,
+    "repeat_interleave": lambda m, x: m.w.repeat_interleave(tokens(x)[0] * 0 + 1, 0),
+    "sum": lambda m, x: m.w + x,
+    "maximum": lambda m, x: torch.maximum(m.w, x),
+    "lerp": lambda m, x: torch.lerp(m.w, m.w.t(), x),
+}
+WEIGHTS = {
+    # What is made of weights, literals and shapes alone is a weight.
+    "itself": lambda m: m.w,
+    "moved": lambda m: m.w.t(),
+    "product": lambda m: m.w @ m.w.t(),
+    "adapter": lambda m: m.w + m.v[:, None] @ m.v[None],
+    "softmax": lambda m: m.w.softmax(1),
+    "standardised": lambda m: (m.w - m.w.mean(1, keepdim=True)) / m.w.std(1, keepdim=True),
+    "normalised": lambda m: F.normalize(m.w),
+    "by a literal": lambda m: m.w[torch.tensor([2, 0, 1, 5, 4, 3])],
+    "by a buffer": lambda m: m.w[m.order],
+    "by arange": lambda m: m.w[torch.arange(SIZE - 1, -1, -1)],
+    "by a slice": lambda m: torch.cat([m.w[1:], m.w[:1]]),
+    "by its own order": lambda m: m.w[m.v.argsort()],
+    "masked": lambda m: m.w.masked_fill(m.mask, 0),
+    "lower triangle": lambda m: m.w * torch.tril(torch.ones(SIZE, SIZE)),
+    "eye": lambda m: m.w * (1 - torch.eye(SIZE)),
+    "where": lambda m: torch.where(m.w > 0, m.w, m.a),
+    "binarised": lambda m: m.w.sign() * m.w.abs().mean(),
+    "written": lambda m: _rows(torch.empty(SIZE, SIZE), m.w),
+    "written in part": lambda m: _set(m.w.clone(), m.mask, m.a),
+    "gain read": lambda m: m.w * float(m.a),
+    "positions": lambda m: m.w * torch.arange(SIZE),
+}
+
+
+def _set(canvas, where, value):
+    canvas[where] = value
+    return canvas
+
+
+def _copy(canvas, x):
+    canvas[1:3] = x[1:3]
+    return canvas
+
+
+def _rows(canvas, w):
+    for i in range(len(w)):
+        canvas[i] = w[i]
+    return canvas
+
+
+def flops_of_products(model, x):
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(x)
+    by_operator = counter.get_flop_counts()["Global"]
+    return sum(by_operator.values())
+
+
+def is_product(row):
+    return row.kind in ("conv", "linear", "matmul", "recurrent") and row.operator != "cdist"
+
+
+def accounted(report):
+    return sum(2 * row.dense for row in (*report.rows, *report.prepared) if is_product(row))
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_selection_of_weights_by_data_or_chance_is_data(name):
+    model = Net(DATA[name])
+    x = torch.rand(SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    report = get_model_syops(model, x)
+    last = [row for row in report.rows if row.path == "fc"]
+    assert len(last) == 1
+    assert last[0].kind == "linear"
+    assert accounted(report) == flops_of_products(model, x)
+    if name not in (
+        "mask",
+        "repeat_interleave",
+        "item",
+        "select by argmax",
+        "times number",
+        "where, chosen by item",
+    ):
+        bounds = get_model_bounds(model, x)
+        assert [row.dense for row in bounds.rows if row.path == "fc"] == [last[0].dense]
+        assert check_full_spike(model, x, allow=()).rows[-1].layer == "fc"
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_what_is_made_of_weights_and_constants_is_a_weight(name):
+    make = WEIGHTS[name]
+    model = Net(lambda m, x: F.linear(x, make(m)))
+    x = (torch.rand(SIZE, SIZE) < 0.5).float()
+    report = get_model_syops(model, x)
+    first = next(row for row in report.rows if is_product(row))
+    assert (first.kind, first.dense) == ("linear", SIZE**3)
+    assert len(first.drives) == 1
+    assert report.layers[report.rows.index(first)].signal == "binary"
+    assert accounted(report) == flops_of_products(model, x)
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_layer_on_weights_alone_is_prepared_and_listed(name):
+    make = WEIGHTS[name]
+    model = Net(lambda m, x: x @ m.fc(make(m)))
+    model.forward = lambda x: model.make(model, x)
+    x = (torch.rand(SIZE, SIZE) < 0.5).float()
+    report = get_model_syops(model, x)
+    assert [row.path for row in report.prepared if row.path == "fc"] == ["fc"]
+    assert accounted(report) == flops_of_products(model, x)
+    assert "Of weights alone, prepared once" in " ".join(str(report).split())
+    again = type(report).from_json(report.to_json())
+    assert again == report
+    merged = report.merge(again)
+    assert [row.calls for row in merged.prepared] == [2 * row.calls for row in report.prepared]
+
+
+@pytest.mark.parametrize("spelling", ["where", "masked_fill", "times"])
+def test_spikes_with_one_learned_amplitude_are_scaled(spelling):
+    spelled = {
+        "where": lambda m, x: torch.where(x > 0.5, m.a, 0.0),
+        "masked_fill": lambda m, x: m.a.expand_as(x).masked_fill(x > 0.5, 0.0),
+        "times": lambda m, x: (x > 0.5) * m.a,
+    }
+    report = get_model_syops(Net(spelled[spelling]), torch.rand(SIZE, SIZE))
+    assert next(layer.signal for layer in report.layers if layer.path == "fc") == "scaled"
