@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -40,6 +40,8 @@ from syops.tensors import Record, Tensors, overlap
 INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _ALIAS = torch.ops.aten.alias.default
+_SCALED = torch.ops.aten.mul.Scalar
+_SOFTENED = torch.ops.aten._safe_softmax.default
 
 
 class ForwardPass(TorchDispatchMode):
@@ -68,6 +70,8 @@ class ForwardPass(TorchDispatchMode):
         self._inside_neurons = 0
         self._reads_data = False
         self._has_read = False
+        self._scaled_at: Hashable = None
+        self._softened_at: Hashable = None
         self._hidden: list[list[tuple[Tensor, Record | None]]] = []
         self._watching = False
 
@@ -298,10 +302,12 @@ class ForwardPass(TorchDispatchMode):
         operands = list(zip(call.tensors, handed, strict=True))
         views = views_after(traits.name, call.args, operands, outputs)
         padding = self._padding(traits.name, call, before, outputs)
-        base = before.records[0][0] if before.records else None
+        base, first = before.records[0] if before.records else (None, None)
+        times = first.times if first is not None else 1.0
         for place, (tensor, signal, view) in enumerate(zip(outputs, signals, views, strict=True)):
             written = bool(before.writes)
             record = self.tensors.put(tensor, signal, view, padding, base, written)
+            record.times = times
             if signal is LEARNED and not written:
                 record.recipe = recipe_of(call, tensor, place)
 
@@ -372,13 +378,17 @@ class ForwardPass(TorchDispatchMode):
                 )
                 if signal is LEARNED and id(tensor) not in written:
                     record.recipe = recipe_of(call, tensor, place)
+        self._in_attention(call)
 
     def _charge(self, cost: Cost, call: Call) -> View | None:
         """Put a cost into its row. Returns what the result hands on, if it is synaptic."""
         path, module = self._where[-1]
         counted = not isinstance(cost, Tally)
         params = self._params(module._parameters.values()) if counted else 0
-        row, site = row_of(cost, path, params, call.out), call_site()
+        site = call_site()
+        if isinstance(cost, Product) and cost.pairs is not None:
+            cost = self._part_of_attention(cost, site)
+        row = row_of(cost, path, params, call.out)
         match cost:
             case Product():
                 prepared = all(call.signal(tensor) is LEARNED for tensor in call.tensors)
@@ -394,6 +404,46 @@ class ForwardPass(TorchDispatchMode):
             case Tally():
                 self.measurements.tally(row, site)
         return None
+
+    # Where no fused kernel takes its operands, torch does attention by its parts: q and k are
+    # scaled, multiplied, the softmax is taken and multiplied with v, all at one call site. They
+    # are the rows that they are in a fused kernel.
+
+    def _in_attention(self, call: Call) -> None:
+        """Note where the steps of an attention were done that tell it from other products."""
+        if call.func is _SCALED:
+            self._scaled_at = call_site()
+            self.tensors.latest(call.out).times = float(call.args[1])
+        elif call.func is _SOFTENED:
+            self._softened_at = call_site()
+
+    def _part_of_attention(self, product: Product, site: Hashable) -> Product:
+        """A product of two activations, named if it is one of the two of an attention."""
+        if self._softened_at is not None and self._softened_at == site:
+            self._softened_at = None
+            return replace(product, operator="attn @ v", operands=product.operands[1:], pairs=None)
+        if self._scaled_at is None or self._scaled_at != site or product.pairs is None:
+            return product
+        self._scaled_at = None
+        left, right = (self._unscaled(operand.tensor) for operand in product.operands)
+        operands = tuple(
+            replace(operand, tensor=tensor)
+            for operand, tensor in zip(product.operands, (left, right), strict=True)
+        )
+        return replace(product, operator="q @ k", operands=operands, pairs=(left, right))
+
+    def _unscaled(self, tensor: Tensor) -> Tensor:
+        """What an attention had before it scaled it: a factor folds into what is scaled after."""
+        record, signal = self.tensors.known(tensor)
+        if record is None or record.times in (0.0, 1.0):
+            return tensor
+        plain = tensor / record.times
+        if isinstance(signal, Table) and not signal.scale:
+            rounding = torch.finfo(tensor.dtype).eps
+            values = [_nearest(value / record.times, rounding) for value in signal.values]
+            signal = Table(signal.atoms, tuple(values))
+        self.tensors.put(plain, signal).step = record.step
+        return plain
 
     def _params(self, own: Iterable[Tensor | None]) -> int:
         """Number of parameters of the innermost module, told by its first row."""
@@ -436,6 +486,11 @@ def _depending(rule: Rule, call: Call, before: _Before, outputs: Sequence[Tensor
     if rule.counted or not _reads_learned(call):
         return signals
     return [LEARNED if _is_real(signal) else signal for signal in signals]
+
+
+def _nearest(value: float, rounding: float) -> float:
+    """The whole number that a value is up to rounding, or the value."""
+    return round(value) if abs(value - round(value)) <= 4 * rounding * abs(value) else value
 
 
 def _is_real(signal: Signal) -> bool:

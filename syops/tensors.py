@@ -47,6 +47,8 @@ class Record:
     """How it was made, where somebody asks."""
     recipe: Recipe | None = None
     """How it was computed from parameters, of a learned tensor."""
+    times: float = 1.0
+    """The number that an attention scaled it by."""
     fixed: bool = False
     """Made of parameters, literals and shapes alone: no data and no chance had a part in it."""
 

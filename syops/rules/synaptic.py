@@ -13,7 +13,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from syops.fanout import FanOut, convolution_fan_out
-from syops.rules.base import Call, CostRule, Operand, Product, Rule
+from syops.rules.base import Call, CostRule, Operand, Product, Rule, Tally
 from syops.signals import ANALOG, LEARNED, Signal
 
 RULES: dict[str, Rule] = {}
@@ -179,16 +179,17 @@ def _unsqueezed(shape: Sequence[int], dims: Sequence[int]) -> list[int]:
     "_scaled_dot_product_attention_math",
     "_scaled_dot_product_fused_attention_overrideable",
 )
-def attention(call: Call) -> Sequence[Product]:
+def attention(call: Call) -> Sequence[Product | Tally]:
     """softmax(q·kᵀ)·v for q [..., L, d], k [..., S, d], v [..., S, e]; S·L weights each."""
     query, key, value = call.args[:3]
     groups = query.numel() // (query.shape[-1] * query.shape[-2])
-    return _attention(call, query, key, value, groups)
+    scores, mixed = _attention(call, query, key, value, groups)
+    return scores, Tally("activation", "softmax", mac=scores.written), mixed
 
 
 def _attention(
     call: Call, query: Tensor, key: Tensor, value: Tensor, heads: int
-) -> Sequence[Product]:
+) -> tuple[Product, Product]:
     length, source = query.shape[-2], key.shape[-2]
     shared = heads * source * key.shape[-1] // key.numel()  # query heads for each key head
     keys = key.repeat_interleave(shared, -3) if shared > 1 else key

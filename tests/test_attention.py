@@ -1,0 +1,161 @@
+"""Attention is two products, each with its own row, whatever kernel torch chooses."""
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from syops import check_full_spike, get_model_bounds, get_model_syops
+
+B, H, L, S, D, E = 2, 3, 5, 4, 6, 7
+
+
+class Attention(nn.Module):
+    """``fire`` of three inputs, attended ``times`` times in one place."""
+
+    def __init__(self, fire=lambda x: (x > 0.5).float(), backend=None, times=1, **kwargs):
+        super().__init__()
+        self.fire, self.backend, self.times, self.kwargs = fire, backend, times, kwargs
+
+    def forward(self, q, k, v):
+        q, k, v = map(self.fire, (q, k, v))
+        outs = []
+        for _ in range(self.times):
+            if self.backend is None:
+                outs.append(F.scaled_dot_product_attention(q, k, v, **self.kwargs))
+            else:
+                with sdpa_kernel(self.backend):
+                    outs.append(F.scaled_dot_product_attention(q, k, v, **self.kwargs))
+        return torch.stack(outs)
+
+
+def tensors(leading, d=D, e=E, kv=None):
+    generator = torch.Generator().manual_seed(0)
+    kv = leading if kv is None else kv
+    shapes = (*leading, L, d), (*kv, S, d), (*kv, S, e)
+    return tuple(torch.rand(shape, generator=generator) for shape in shapes)
+
+
+def products(report):
+    layers = zip(report.rows, report.layers, strict=True)
+    return {
+        row.operator: (row.calls, layer.signal, row.dense, layer.ac_events, layer.ac)
+        for row, layer in layers
+        if row.kind == "matmul"
+    }
+
+
+def by_hand(q, k, v, heads, samples, times=1):
+    """Coincidences of q and k, and spikes of v times the rows of the attention."""
+    q, k, v = ((x > 0.5).double() for x in (q, k, v))
+    shared = q.shape[-3] // k.shape[-3] if q.dim() > 3 else 1
+    if shared > 1:
+        k, v = k.repeat_interleave(shared, -3), v.repeat_interleave(shared, -3)
+    pairs = int((q @ k.transpose(-1, -2)).sum())
+    dense = heads * L * S * q.shape[-1]
+    rate = int(q.sum()) * int(k.sum()) / (q.numel() * k.numel())
+    mixed = int(v.sum()) * L
+    return {
+        "q @ k": (
+            *(times, "binary", dense * times),
+            *(times * pairs / samples, pytest.approx(times * rate * dense / samples)),
+        ),
+        "attn @ v": (
+            *(times, "binary", heads * L * S * v.shape[-1] * times),
+            *(times * mixed / samples, pytest.approx(times * mixed / samples)),
+        ),
+    }
+
+
+SHAPES = {
+    "4-D": ((B, H), D, D, None, {}),
+    "3-D": ((B * H,), D, D, None, {}),
+    "5-D": ((2, B, H), D, D, None, {}),
+    "v of another width": ((B, H), D, E, None, {}),
+    "causal": ((B, H), D, D, None, {"is_causal": True}),
+    "scale 1": ((B, H), D, E, None, {"scale": 1.0}),
+    "scale": ((B, H), D, E, None, {"scale": 0.3}),
+    "mask": ((B, H), D, D, None, {"attn_mask": torch.ones(L, S).bool()}),
+    "grouped queries": ((B, 4), D, D, (B, 2), {"enable_gqa": True}),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("backend", [None, SDPBackend.MATH])
+@pytest.mark.parametrize("times", [1, 3])
+def test_both_products_are_rows_on_every_kernel(shape, backend, times):
+    leading, d, e, kv, kwargs = SHAPES[shape]
+    inputs = tensors(leading, d, e, kv)
+    model = Attention(backend=backend, times=times, **kwargs)
+    report = get_model_syops(model, inputs)
+    heads = inputs[0].shape[:-2].numel()
+    assert products(report) == by_hand(*inputs, heads, leading[0], times)
+    bounds = get_model_bounds(model, inputs)
+    assert [(r.operator, r.dense, r.calls) for r in bounds.rows if r.kind == "matmul"] == [
+        (r.operator, r.dense, r.calls) for r in report.rows if r.kind == "matmul"
+    ]
+    assert bounds.ec_mj[0] <= report.dc_mj <= bounds.ec_mj[1]
+    assert check_full_spike(model, inputs, allow=()).full_spike
+
+
+@pytest.mark.parametrize("shape", ["4-D", "3-D", "v of another width"])
+def test_spikes_looked_up_in_the_data_are_told_on_every_kernel(shape):
+    leading, d, e, kv, kwargs = SHAPES[shape]
+    inputs = tuple((x > 0.5).float() for x in tensors(leading, d, e, kv))
+    report = get_model_syops(Attention(lambda x: x, **kwargs), inputs)
+    heads = inputs[0].shape[:-2].numel()
+    assert products(report) == by_hand(*inputs, heads, leading[0])
+
+
+@pytest.mark.parametrize("shape", ["4-D", "3-D"])
+@pytest.mark.parametrize("which", list(itertools.product([True, False], repeat=3)))
+def test_each_product_is_classed_by_its_own_operands(shape, which):
+    leading, d, e, kv, kwargs = SHAPES[shape]
+    spikes = iter(which)
+    model = Attention(lambda x: (x > 0.5).float() if next(spikes) else x.exp(), **kwargs)
+    found = products(get_model_syops(model, tensors(leading, d, e, kv)))
+    q, k, v = which
+    assert found["q @ k"][1] == ("binary" if q or k else "analog")
+    assert found["attn @ v"][1] == ("binary" if v else "analog")
+
+
+def test_products_of_one_line_that_are_no_attention_stay_what_they_are():
+    class Products(nn.Module):
+        def forward(self, x):
+            s = (x > 0.5).float()
+            return torch.stack([(s * 0.5) @ (s * 0.5).transpose(-1, -2) @ s for _ in range(2)])
+
+    report = get_model_syops(Products(), torch.rand(2, 5, 5))
+    assert [row.operator for row in report.rows if row.kind == "matmul"] == ["matmul", "matmul"]
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("masked", [True, False])
+def test_transformer_layers_are_counted_by_their_parts(fast, masked):
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    model = nn.TransformerEncoder(layer, 2).eval()
+    inputs = {"src": torch.randn(2, 5, 8)}
+    if masked:
+        inputs["src_key_padding_mask"] = torch.tensor([[0, 0, 0, 1, 1], [0, 0, 0, 0, 1]]).bool()
+    torch.backends.mha.set_fastpath_enabled(fast)
+    try:
+        report = get_model_syops(model, inputs)
+        bounds = get_model_bounds(model, inputs)
+    finally:
+        assert torch.backends.mha.get_fastpath_enabled() is fast
+        torch.backends.mha.set_fastpath_enabled(True)
+    by_row = {row.operator: row.dense for row in report.rows if row.kind == "matmul"}
+    assert by_row == {"q @ k": 2 * 5 * 5 * 8, "attn @ v": 2 * 5 * 5 * 8}
+    assert bounds.mac == report.mac
+    torch.backends.mha.set_fastpath_enabled(False)
+    # Torch's counter does not know the fused kernel of CPUs.
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        model(**inputs)
+    torch.backends.mha.set_fastpath_enabled(True)
+    kinds = ("linear", "matmul")
+    assert counter.get_total_flops() == sum(2 * r.dense for r in report.rows if r.kind in kinds)
