@@ -171,11 +171,23 @@ def _short(value: Any) -> str:
 def usable(leaf: Any, home: torch.device | None) -> Any:
     if not isinstance(leaf, Tensor):
         return leaf
+    check_layout(leaf)
     moved = leaf if home is None else leaf.to(home, non_blocking=True)
     return moved.clone() if moved.is_inference() else moved
 
 
+def check_layout(tensor: Tensor) -> None:
+    """Refuse tensors whose inside cannot be watched."""
+    if tensor.is_nested and tensor.layout == torch.strided:
+        raise SyopsTypeError(
+            "inputs: a nested tensor with layout=torch.strided cannot be watched; make it with "
+            "layout=torch.jagged, or pad it to one size"
+        )
+
+
 def on_meta(leaf: Any) -> Any:
+    if isinstance(leaf, Tensor):
+        check_layout(leaf)
     return leaf.to("meta") if isinstance(leaf, Tensor) else leaf
 
 
@@ -244,6 +256,7 @@ def check_signal(name: str, tensor: Tensor) -> None:
     """What the user says of an input must be true of it."""
     if name in (AUTO, "analog"):
         return
+    tensor = tensor.values() if tensor.is_nested else tensor
     fits = tensor == tensor.round() if tensor.dtype.is_floating_point else tensor == tensor
     if name != "graded":
         fits = fits & (tensor.abs() <= 1) if tensor.dtype != torch.bool else fits

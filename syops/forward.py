@@ -77,6 +77,11 @@ class ForwardPass(TorchDispatchMode):
 
     def give(self, tensor: Tensor, signal: NeuronSignal) -> Record:
         """Say which values a tensor carries that the model did not make."""
+        if _is_wrapper(type(tensor)):
+            names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
+            for inner in tensors_in(getattr(tensor, name) for name in names):
+                if inner.dtype == tensor.dtype:
+                    self.give(inner, signal)
         known = signal if isinstance(signal, Opaque) else self.tensors.atoms.fresh(signal)
         record = self.tensors.put(tensor, known)
         if self._history is not None:
@@ -169,6 +174,8 @@ class ForwardPass(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if types and any(map(_is_wrapper, types)):
+            return NotImplemented  # what it does with the tensors inside of it is seen
         rule = find(func)
         if rule is None:
             with self:
@@ -462,6 +469,12 @@ class _Before:
     writes: list[tuple[Tensor, list[tuple[int, Record]]]]
     fixed: bool
     """Whether no data and no chance has a part in what it makes."""
+
+
+@cache
+def _is_wrapper(kind: type) -> bool:
+    """Whether a class of tensors does its work with tensors inside of it: jagged ones, say."""
+    return hasattr(kind, "__tensor_flatten__")
 
 
 def _use(record: Record | None, by_norm: bool = False) -> None:

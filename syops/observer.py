@@ -130,6 +130,12 @@ class Observer:
         except SyopsError:
             raise
         except Exception as error:
+            if "NestedTensorImpl" in str(error):
+                raise SyopsRuntimeError(
+                    f"{self._pass.failed_in or 'the model'} makes a nested tensor with "
+                    "layout=torch.strided, as attention over jagged ones does, which cannot be "
+                    "watched; pad its inputs to one size"
+                ) from error
             raise ForwardError(
                 f"the model failed in {self._pass.failed_in or 'its forward'}: "
                 f"{type(error).__name__}: {first_line(error)}"
