@@ -29,7 +29,6 @@ values need not leave the register in which they are made.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -37,7 +36,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from syops.errors import SyopsTypeError, SyopsValueError
+from syops.energy import LARGEST
+from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.layers import break_even_in_words, incomplete, not_counted, warnings_in_words
 from syops.ledger import SYNAPTIC, row_names
 from syops.pricing import millijoules
@@ -81,22 +81,24 @@ class MemoryModel:
     def __post_init__(self) -> None:
         try:
             points = tuple((float(size), float(cost)) for size, cost in self.points)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise SyopsTypeError(
-                f"memory model: points must be pairs of bytes and pJ per byte, got {self.points!r}"
+                "memory model: points must be pairs of bytes and pJ per byte, got "
+                f"{shown(self.points)}"
             ) from error
         values = [value for point in points for value in point]
         rising = all(left[0] < right[0] for left, right in pairwise(points))
-        if not points or not rising or not all(0 <= value < math.inf for value in values):
+        if not points or not rising or not all(0 <= value <= LARGEST for value in values):
             raise SyopsValueError(
-                "memory model: points must be pairs of bytes and pJ per byte, finite and at least "
-                f"0, the smallest size first, got {self.points!r}"
+                "memory model: points must be pairs of bytes and pJ per byte, at least 0 and at "
+                f"most {LARGEST:g}, the smallest size first, got {shown(self.points)}"
             )
         for name in ("message_bytes", "queue"):
             size = getattr(self, name)
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= LARGEST:
                 raise SyopsValueError(
-                    f"memory model: {name} must be an integer, at least 1, got {size!r}"
+                    f"memory model: {name} must be an integer, at least 1 and at most {LARGEST:g}, "
+                    f"got {shown(size)}"
                 )
         object.__setattr__(self, "points", points)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from itertools import chain
@@ -11,7 +10,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import nn
 
-from syops._torch import Modes
+from syops._torch import Modes, compiler_is_loaded
 
 T = TypeVar("T")
 
@@ -64,7 +63,7 @@ def plainly(work: Callable[[], T]) -> T:
             if torch.is_inference_mode_enabled():
                 modes.enter_context(torch.inference_mode(False))
             modes.enter_context(torch.no_grad())
-            if "torch._dynamo" in sys.modules:  # else nothing can have been compiled
+            if compiler_is_loaded():
                 modes.enter_context(torch.compiler.set_stance("force_eager"))
             return work()
 
