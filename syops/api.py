@@ -113,11 +113,10 @@ def get_model_syops(
     )
 
     first: given.Arguments | None = None
-    number = 0
 
     def count(place: Place, lending: Lending) -> None:
         """Count all batches; the first of them stays, on ``meta``."""
-        nonlocal first, number
+        nonlocal first
         place.begin()
         lending.begin()
         for batch in _with_bar(batches, inputs, progress):
@@ -135,9 +134,9 @@ def get_model_syops(
             except ForwardError as error:
                 raise _explained(error, model, (args, kwargs)) from error.__cause__
             ledger.samples += samples
+            ledger.passes += 1
             first = first or shapes
             ann.add(shapes, ledger)
-            number += 1
 
     def watched() -> None:
         place, lending = Place(model, home), Lending(model)  # now that nobody else counts it
@@ -171,13 +170,14 @@ def get_model_syops(
             unaccounted=ledger.unaccounted,
             prepared=ledger.prepared,
             notes=(ann.note,) if ann.note else (),
+            passes=ledger.passes,
         )
 
     try:
         plainly(lambda: observer.watching(watched))
     except SyopsError as error:
         if not given.is_single(inputs):
-            where = f"batch {number} (the first is 0), after {ledger.samples} samples"
+            where = f"batch {ledger.passes} (the first is 0), after {ledger.samples} samples"
             error.args = (f"{where}: {error}",)
             with suppress(SyopsError):
                 error.report = counted()
@@ -269,6 +269,7 @@ def get_model_bounds(
         unaccounted=ledger.unaccounted,
         prepared=ledger.prepared,
         notes=(ann.note,) if ann.note else (),
+        passes=ledger.passes,
         measured=False,
     )
 
@@ -333,6 +334,7 @@ def _traced(
     shapes = given.shapes(inputs, given.weight_dtype(model))
     ledger, history = Ledger(), History()
     ledger.samples = given.samples(shapes, batch_dim)
+    ledger.passes = 1
     each = given.signal_of_each(names, given.tensors_of(shapes))
     signals = [given.SIGNALS[name] for name in each]
     try:
