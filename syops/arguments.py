@@ -291,12 +291,12 @@ def samples(arguments: Arguments, batch_dim: int) -> int:
         raise SyopsTypeError(f"batch_dim must be an integer, got {batch_dim!r}")
     if not first.dim():
         raise SyopsValueError("inputs: the first tensor has no dimensions, so no batch dimension")
-    if batch_dim < 0:
+    if batch_dim == -1 and first.dim() > 1:
         raise SyopsValueError(
-            f"batch_dim={batch_dim}: count dimensions from the front, from 0; it is 0 for "
-            "[N, ...] and 1 for [T, N, ...]"
+            "batch_dim=-1 is the last dimension, which seldom counts samples; it is 0 for "
+            f"[N, ...] and 1 for [T, N, ...]; if it is the last, write {first.dim() - 1}"
         )
-    if batch_dim >= first.dim():
+    if not -first.dim() <= batch_dim < first.dim():
         raise SyopsValueError(
             f"batch_dim={batch_dim} does not exist in an input of shape {tuple(first.shape)}"
         )

@@ -426,8 +426,8 @@ def test_newcomers_are_told_what_to_give(model, inputs, words):
 
 
 @pytest.mark.parametrize("call", [get_model_syops, get_model_bounds, check_full_spike])
-def test_negative_batch_dimension_is_explained(call):
-    with pytest.raises(SyopsValueError, match=r"batch_dim=-1: count dimensions from the front"):
+def test_last_dimension_as_batch_dimension_is_explained(call):
+    with pytest.raises(SyopsValueError, match=r"batch_dim=-1 is the last dimension"):
         call(Forward(), X, batch_dim=-1)
 
 
