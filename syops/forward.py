@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from syops._torch import parts_of
 from syops.charging import call_site, neuron_row, row_of
 from syops.errors import SyopsRuntimeError, SyopsValueError
-from syops.frameworks import NeuronSignal, decomposed, state_tensors, states_of
+from syops.frameworks import NeuronSignal, decomposed, state_tensors, states_of, steps_of
 from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, History, Step, made
 from syops.ledger import Ledger
 from syops.measuring import Measurements
@@ -147,7 +147,8 @@ class ForwardPass(TorchDispatchMode):
                 record.step = Step(name, path, record.signal, self._into_neuron)
         if outputs:
             params = self._params(neuron.parameters())
-            row = neuron_row(path, name, params, outputs[0], states_of(neuron))
+            steps = steps_of(neuron, outputs[0])
+            row = neuron_row(path, name, params, outputs[0], states_of(neuron), steps)
             self.measurements.tally(row, None)
 
     def enter_recurrent(self, inputs: Iterable[Any]) -> None:
