@@ -121,7 +121,13 @@ class Observer:
         self._elsewhere.clear()
         had_compiler = compiler_is_loaded()
         self._pass = ForwardPass(
-            self._model, self._where, self._measured, self._execute, self._strict, self._history
+            self._model,
+            self._where,
+            self._measured,
+            self._execute,
+            self._strict,
+            self._history,
+            reads=self._values,
         )
         for tensor, signal in zip(input_tensors(args, kwargs), inputs, strict=True):
             if signal is not None:
