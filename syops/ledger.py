@@ -255,6 +255,8 @@ class Ledger:
         self._prepared: dict[Hashable, Row] = {}
         self.samples = 0
         self.unaccounted: dict[str, int] = {}
+        self.unseen: dict[str, None] = {}
+        """Modules that read a tensor which neither an operator made nor the model holds."""
 
     def add(self, row: Row, site: Hashable) -> None:
         """Add one call. ``site`` tells call sites of one module apart."""
