@@ -21,6 +21,7 @@ from syops.frameworks import (
     decomposed,
     state_tensors,
     states_of,
+    steps_of,
     tensors_of,
 )
 from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, History, Step, made
@@ -161,7 +162,8 @@ class ForwardPass(TorchDispatchMode):
                 record.step = Step(name, path, record.signal, self._into_neuron)
         if outputs:
             params = self._params(neuron.parameters())
-            row = neuron_row(path, name, params, outputs[0], states_of(neuron))
+            steps = steps_of(neuron, outputs[0])
+            row = neuron_row(path, name, params, outputs[0], states_of(neuron), steps)
             self.measurements.tally(row, None)
 
     def enter_recurrent(self, inputs: Iterable[Any]) -> None:

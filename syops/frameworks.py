@@ -80,6 +80,14 @@ def states_of(neuron: nn.Module) -> int:
     return sum(value is not None and not name.endswith("_seq") for name, value in memories.items())
 
 
+def steps_of(neuron: nn.Module, out: Tensor) -> int:
+    """How many time-steps one call of a neuron of spikingjelly goes through; 0 for any other."""
+    mode = getattr(neuron, "step_mode", "")
+    if mode == "m" and out.dim():
+        return out.shape[0]
+    return 1 if mode == "s" else 0
+
+
 def state_tensors(neuron: nn.Module) -> list[Tensor]:
     """The membrane potentials and other variables of a neuron of spikingjelly, as they are now."""
     memories = getattr(neuron, "_memories", None)
