@@ -32,6 +32,7 @@ from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
 from syops.rules.base import canonical, tensors_in
 from syops.rules.elementwise import has_threshold
 from syops.rules.recipes import recipe_of
+from syops.rules.registry import PARTS
 from syops.rules.shape import JOIN, KEEP, LIFTS, MOVE, OVERWRITE, PADS, TURNS
 from syops.signals import (
     ANALOG,
@@ -200,7 +201,7 @@ class ForwardPass(TorchDispatchMode):
         if isinstance(func, HigherOrderOperator):
             return self._by_parts(func, args, kwargs)
         rule = find(func)
-        if rule is None:
+        if rule is None or rule is PARTS:
             with self:
                 out = decomposed(func, args, kwargs)
             if out is not NotImplemented:
