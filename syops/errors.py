@@ -5,9 +5,18 @@ Each derives from `SyopsError` and from the builtin that fits, so that both
 argument, says what was wrong and what to do.
 """
 
+from typing import Any
+
 
 class SyopsError(Exception):
-    """Base of all errors raised by syops."""
+    """Base of all errors raised by syops.
+
+    Attributes:
+        report: of a count that failed at one batch of many, a `syops.Report` of the batches before
+            it; None where there are none.
+    """
+
+    report: Any = None
 
 
 class SyopsValueError(SyopsError, ValueError):
@@ -36,6 +45,15 @@ class SyopsRuntimeError(SyopsError, RuntimeError):
 
 class ForwardError(SyopsError, RuntimeError):
     """The model itself failed on its input; the original error is the ``__cause__``."""
+
+
+def shown(value: object, room: int = 60) -> str:
+    """Return the start of ``repr(value)``, whatever that is."""
+    try:
+        text = repr(value)
+    except Exception:  # of an integer of more digits than Python writes, say
+        return f"a {type(value).__name__}"
+    return text if len(text) <= room else f"{text[: room - 3]}..."
 
 
 def first_line(error: BaseException) -> str:

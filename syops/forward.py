@@ -17,7 +17,14 @@ from torch.utils._pytree import tree_leaves
 from syops._torch import parts_of
 from syops.charging import call_site, neuron_row, row_of
 from syops.errors import SyopsRuntimeError, SyopsValueError
-from syops.frameworks import NeuronSignal, decomposed, state_tensors, states_of
+from syops.frameworks import (
+    NeuronSignal,
+    decomposed,
+    state_tensors,
+    states_of,
+    steps_of,
+    tensors_of,
+)
 from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, History, Step, made
 from syops.ledger import Ledger
 from syops.measuring import Measurements
@@ -27,6 +34,7 @@ from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
 from syops.rules.base import canonical, tensors_in
 from syops.rules.elementwise import has_threshold
 from syops.rules.recipes import recipe_of
+from syops.rules.registry import PARTS
 from syops.rules.shape import KEEP, LIFTS, OVERWRITE, PADS
 from syops.signals import (
     ANALOG,
@@ -60,12 +68,15 @@ class ForwardPass(TorchDispatchMode):
         execute: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
         strict: bool,
         history: History | None,
+        given: Sequence[Tensor],
         reads: bool = True,
     ) -> None:
         super().__init__()
         self.tensors = Tensors(model)
         self.measurements = measurements(self.tensors)
         self.failed_in = ""
+        self._model = model
+        self._given = given
         self._where = where
         self._execute = execute
         self._strict = strict
@@ -78,6 +89,7 @@ class ForwardPass(TorchDispatchMode):
         self._reads_data = False
         self._has_read = False
         self._has_asked = False
+        self._unseen: dict[int, str] = {}
         self._scaled_at: Hashable = None
         self._softened_at: Hashable = None
         self._hidden: list[list[tuple[Tensor, Record | None]]] = []
@@ -119,6 +131,11 @@ class ForwardPass(TorchDispatchMode):
         self.measurements.settle(ledger, self.tensors.has_changed_weights())
         for operator in self._unaccounted:
             ledger.skip(operator)
+        if self._unseen:
+            known = {tensor._cdata for tensor in (*self._given, *tensors_of(self._model))}
+            for key, path in self._unseen.items():
+                if key not in known:
+                    ledger.unseen[path] = None
 
     def fail(self) -> None:
         """Remember the innermost module that raised."""
@@ -162,7 +179,8 @@ class ForwardPass(TorchDispatchMode):
                 record.step = Step(name, path, record.signal, self._into_neuron)
         if outputs:
             params = self._params(neuron.parameters())
-            row = neuron_row(path, name, params, outputs[0], states_of(neuron))
+            steps = steps_of(neuron, outputs[0])
+            row = neuron_row(path, name, params, outputs[0], states_of(neuron), steps)
             self.measurements.tally(row, None)
 
     def enter_recurrent(self, inputs: Iterable[Any]) -> None:
@@ -199,7 +217,7 @@ class ForwardPass(TorchDispatchMode):
         if isinstance(func, HigherOrderOperator):
             return self._by_parts(func, args, kwargs)
         rule = find(func)
-        if rule is None:
+        if rule is None or rule is PARTS:
             with self:
                 out = decomposed(func, args, kwargs)
             if out is not NotImplemented:
@@ -208,6 +226,10 @@ class ForwardPass(TorchDispatchMode):
         read = {name: value for name, value in kwargs.items() if name not in traits.outs}
         operands = tensors_in((*args, *read.values()) if read else args)
         known = [self.tensors.known(tensor) for tensor in operands]
+        if not traits.is_literal or (self._has_read and args[0].numel() > 1):
+            for tensor, (record, signal) in zip(operands, known, strict=True):
+                if record is None and signal is not LEARNED:
+                    self._unseen.setdefault(tensor._cdata, self._where[-1][0])
         before = _Before(
             [(tensor, record) for tensor, (record, _) in zip(operands, known, strict=True)],
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],

@@ -125,6 +125,7 @@ WEIGHTS = {
     "standardised": lambda m: (m.w - m.w.mean(1, keepdim=True)) / m.w.std(1, keepdim=True),
     "normalised": lambda m: F.normalize(m.w),
     "by a literal": lambda m: m.w[torch.tensor([2, 0, 1, 5, 4, 3])],
+    "by two": lambda m: torch.cat([m.w[torch.tensor([1, 0])], m.w[2:]]),
     "by a buffer": lambda m: m.w[m.order],
     "by arange": lambda m: m.w[torch.arange(SIZE - 1, -1, -1)],
     "by a slice": lambda m: torch.cat([m.w[1:], m.w[:1]]),

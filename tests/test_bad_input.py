@@ -1,0 +1,466 @@
+"""Bad files, arguments and networks: an error of ours, never a traceback, never a wrong figure."""
+
+import copy
+import csv
+import io
+import json
+import os
+import random
+import stat
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from syops import (
+    EnergyModel,
+    MemoryModel,
+    Report,
+    check_full_spike,
+    compare,
+    get_model_bounds,
+    get_model_syops,
+    load_energy_models,
+    loading,
+)
+from syops.errors import SyopsError, SyopsFileError, SyopsValueError
+from syops.files import check_writable, write_text
+from syops.gate import Limits, check
+
+
+def syops(*args, cwd=None, **options):
+    """Run the command as a user does; returns the finished process."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.run(
+        [sys.executable, "-m", "syops", *map(str, args)],
+        cwd=cwd,
+        env=environment,
+        timeout=120,
+        **{"capture_output": True, "text": True, **options},
+    )
+
+
+def refused(process):
+    """Exit status 2 and one line on stderr that is an error of ours; returns the line."""
+    lines = [line for line in process.stderr.splitlines() if not line.startswith("syops: note")]
+    assert process.returncode == 2, process.stderr
+    assert len(lines) == 1, process.stderr
+    assert lines[0].startswith("syops: error: ")
+    assert "internal error" not in lines[0]
+    return lines[0]
+
+
+# --- networks that end the program --------------------------------------------------------------
+
+EXITS = """
+import sys
+from torch import nn
+def build(): sys.exit()
+def argued():
+    import argparse
+    argparse.ArgumentParser().parse_args(["--help"])
+class Net(nn.Module):
+    def __init__(self): super().__init__(); self.l = nn.Linear(8, 3)
+    def forward(self, x): sys.exit(0)
+class Stop(BaseException): pass
+class Stopped(Net):
+    def forward(self, x): raise Stop("enough")
+"""
+
+
+@pytest.mark.parametrize("command", ["run", "bounds", "audit", "compare"])
+@pytest.mark.parametrize("model", ["net:Net", "net:build", "exits:Net", "net:Stopped"])
+def test_network_that_exits_is_an_error(tmp_path, command, model):
+    (tmp_path / "net.py").write_text(EXITS)
+    (tmp_path / "exits.py").write_text("import sys\nsys.exit()\n")
+    message = refused(syops(command, model, "--input-shape", "2,8", cwd=tmp_path))
+    assert "Stop: enough" in message if "Stopped" in model else "sys.exit(" in message
+
+
+# --- numbers without bounds ---------------------------------------------------------------------
+
+COSTS = [
+    *("1e999999999 pJ", "1e-999999999 pJ", "1e99999999999999999999 J", "9" * 5000 + " pJ"),
+    *(10**400, 1e300, 1e-300, float("nan"), float("inf"), -1, "-1 pJ", "nan pJ", True, None, [1]),
+]
+
+
+@pytest.mark.parametrize("cost", COSTS, ids=lambda cost: str(cost)[:20])
+def test_cost_out_of_range_is_refused_at_once(cost):
+    start = time.perf_counter()
+    with pytest.raises(SyopsError, match="e_ac_pj must be"):
+        EnergyModel("chip", cost, 1)
+    assert time.perf_counter() - start < 1
+
+
+def test_zero_cost_with_a_huge_exponent_is_zero():
+    assert EnergyModel("chip", "0e999999999 pJ", "2.5e-12 J").e_ac_pj == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[a]\ne_ac_pj=" + "9" * 400 + "\ne_mac_pj=1",
+        "[a]\ne_ac_pj=" + "9" * 5000 + "\ne_mac_pj=1",
+        "[a]\ne_ac_pj=0x" + "f" * 50000 + "\ne_mac_pj=1",
+        "a=" + "[" * 20000 + "]" * 20000,
+        '[a]\ne_ac_pj="1e999999999 pJ"\ne_mac_pj=1',
+    ],
+)
+def test_energy_file_with_absurd_numbers_is_refused(tmp_path, text):
+    path = tmp_path / "a.toml"
+    path.write_text(text)
+    with pytest.raises(SyopsError, match=r"a\.toml"):
+        load_energy_models(path)
+
+
+@pytest.mark.parametrize("points", [((0, 10**400),), ((0, 1e300),), ((0, float("nan")),), 3])
+def test_memory_model_out_of_range_is_refused(points):
+    with pytest.raises(SyopsError, match="points must be"):
+        MemoryModel(points)
+
+
+# --- saved reports ------------------------------------------------------------------------------
+
+
+@cache
+def saved():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU())
+    model.append(nn.Flatten()).append(nn.Linear(48, 5))
+    model.T = 1
+    spikes = (torch.rand(4, 2, 4, 4) < 0.4).float()
+    return json.loads(get_model_syops(model, spikes, graded="ac").to_json())
+
+
+def places(content, path=()):
+    """Where everything in a JSON document stands."""
+    if path:
+        yield path
+    items = content.items() if isinstance(content, dict) else enumerate(content)
+    for key, value in items:
+        if isinstance(value, dict | list):
+            yield from places(value, (*path, key))
+        else:
+            yield (*path, key)
+
+
+def put(content, path, value):
+    for key in path[:-1]:
+        content = content[key]
+    content[path[-1]] = value
+
+
+HOSTILE = [
+    *(10**400, -(10**400), -1, 0, 1, 10**31, 1e308, -0.5, True, False, None, "", "1" * 5000),
+    *("1/0", "-1/2", "nan", "1e999999999 pJ", "9" * 4000, "1e5", [], [[]], [["", 10**400]], {}),
+    *([["", 1e300]], {"low": 10**400, "high": 1, "integer": True}, [-1], "=1+1", "\x1b[31m"),
+]
+
+
+def used(report):
+    """Everything that can be made of a report."""
+    for text in (report.to_json(), str(report), report.to_csv(), report.to_markdown()):
+        text.encode()
+    for text in (report.to_latex(), report.to_html(), report._repr_html_()):
+        text.encode()
+    assert Report.from_json(report.to_json()) == report
+    valid = Report.from_json(json.dumps(saved()))
+    for work in (
+        lambda: report.merge(valid).to_json(),
+        lambda: valid.merge(report).to_json(),
+        lambda: str(compare([report, valid])),
+        lambda: str(compare([report, valid]).layers()),
+        lambda: check(report, Limits(dc_mj=1, ec_mj=1, ac=1, mac=1, full_spike=True)),
+        lambda: check(report, Limits(energy_ratio=1)),
+        lambda: check(valid, Limits(), baseline=report),
+        lambda: report.memory().to_json(),
+    ):
+        with suppress(SyopsError):
+            work()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.randoms(use_true_random=False), st.integers(1, 3))
+def test_mutated_report_is_refused_or_consistent(rng: random.Random, changes):
+    content = copy.deepcopy(saved())
+    for _ in range(changes):
+        put(content, rng.choice(list(places(content))), copy.deepcopy(rng.choice(HOSTILE)))
+    try:
+        report = Report.from_json(json.dumps(content))
+    except SyopsValueError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+        return
+    used(report)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("accuracy",), 10**400, "accuracy must be"),
+        (("rows",), [], "rows must be a list of at least one row"),
+        (("rows", 0, "dense"), 10**400, r"rows\[0\].dense must be"),
+        (("rows", 0, "drives", 0, "spikes"), 10**9, "spikes must be at most"),
+        (("rows", 0, "drives", 0, "ac"), "1" * 5000, "ac must be a fraction"),
+        (("rows", 0, "drives", 0, "events"), 10**9, r"at most dense.*drives\[0\].events"),
+        (("rows", 0, "drives", 0, "evidence", "derived"), [["", 10**400]], "derived must be"),
+        (("input_shape",), [-1], "input_shape must be"),
+        (("unaccounted",), {"x": -1}, "unaccounted.x must be"),
+        (("conventions", "graded"), "some", "conventions.graded must be"),
+        (("energy", "e_ac_pj"), "1e999999999 pJ", "e_ac_pj must be"),
+        (("energy",), {"rules": []}, "no pattern matches"),
+        (("model",), "\ud800", "surrogates not allowed"),
+    ],
+)
+def test_report_with_impossible_numbers_names_the_field(path, value, words):
+    content = copy.deepcopy(saved())
+    put(content, path, value)
+    with pytest.raises(SyopsValueError, match=words):
+        Report.from_json(json.dumps(content))
+
+
+def test_report_with_a_row_or_a_key_twice_is_refused():
+    content = copy.deepcopy(saved())
+    content["rows"].append(content["rows"][0])
+    with pytest.raises(SyopsValueError, match=r"rows\[\d\] is the same row as rows\[0\]"):
+        Report.from_json(json.dumps(content))
+    with pytest.raises(SyopsValueError, match="'schema' stands twice"):
+        Report.from_json('{"schema": 2, "schema": 2}')
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff\xfe\x00", b"[" * 100000, b"[]", b"null", b'{"schema": 99}', b'{"schema": NaN}'],
+)
+def test_file_that_is_no_report_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "r.json"
+    path.write_bytes(content)
+    with pytest.raises((SyopsValueError, SyopsFileError), match=r"r\.json") as raised:
+        Report.load(path)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(SyopsFileError):
+        Report.load(tmp_path)
+    with pytest.raises(SyopsFileError):
+        Report.load("a\0b")
+
+
+# --- arguments of the command -------------------------------------------------------------------
+
+NET = """
+from torch import nn
+def net(): return nn.Sequential(nn.Linear(8, 3))
+"""
+
+RUN = ("run", "net:net", "--input", "x.pt")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        (*RUN, "-o", "x" * 300),
+        (*RUN, "-o", "missing/x.json"),
+        (*RUN, "--batch-size", "9" * 20),
+        (*RUN, "--time-steps", "9" * 20),
+        (*RUN, "--batch-dim", "9" * 20),
+        (*RUN, "--weights", "sparse.pt"),
+        (*RUN, "--energy", "int.toml"),
+        ("run", "net:net", "--input-shape", "100000,100000,100000"),
+        ("bounds", "net:net", "--input-shape", "2,8," + "9" * 30),
+        ("bounds", "net:net", "--set", "a=" + "[" * 20000),
+        ("energy", "deep.toml"),
+        ("check", "x.pt", "--max-dc", "1e999999999mJ"),
+    ],
+    ids=lambda args: " ".join(args[-2:])[:40],
+)
+def test_bad_argument_is_one_line(tmp_path, args):
+    (tmp_path / "net.py").write_text(NET)
+    torch.save(torch.rand(2, 8), tmp_path / "x.pt")
+    sparse = {"0.weight": torch.zeros(3, 8).to_sparse(), "0.bias": torch.zeros(3)}
+    torch.save(sparse, tmp_path / "sparse.pt")
+    (tmp_path / "int.toml").write_text("[a]\ne_ac_pj=" + "9" * 400 + "\ne_mac_pj=1")
+    (tmp_path / "deep.toml").write_text("a=" + "[" * 20000 + "]" * 20000)
+    refused(syops(*args, cwd=tmp_path))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk_behind_standard_output_is_an_error():
+    with open("/dev/full", "w") as full:
+        process = syops("energy", capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert "standard output" in refused(process)
+
+
+# --- files that are written ---------------------------------------------------------------------
+
+
+def test_saving_over_a_file_keeps_its_mode(tmp_path):
+    path = tmp_path / "r.json"
+    path.touch()
+    path.chmod(0o640)
+    before = os.umask(0o022)
+    try:
+        write_text(path, "new")
+        write_text(tmp_path / "fresh", "new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "fresh").stat().st_mode) == 0o644
+
+
+def test_saving_through_a_link_keeps_the_link(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "missing/x", "a\0b", "."])
+def test_path_that_cannot_be_written_is_told_before_the_count(tmp_path, name):
+    with pytest.raises(SyopsFileError, match="cannot write"):
+        check_writable(Path(f"{tmp_path}/{name}"))
+    with pytest.raises(SyopsFileError, match="cannot write"):
+        write_text(Path(f"{tmp_path}/{name}"), "text")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", ["json", "csv", "md", "tex", "html", "txt", "CSV"])
+def test_report_is_saved_as_its_suffix_says(tmp_path, suffix):
+    report = get_model_syops(nn.Linear(8, 3), torch.ones(2, 8))
+    path = tmp_path / f"r.{suffix}"
+    report.save(path)
+    text = path.read_text("utf-8")
+    if suffix == "json":
+        assert Report.load(path) == report
+    else:
+        assert "<html" in text or text.strip() in (
+            *(report.to_csv().strip(), report.to_markdown().strip()),
+            *(report.to_latex().strip(), str(report).strip()),
+        )
+        with pytest.raises(SyopsValueError, match="only JSON holds a whole report"):
+            Report.load(path)
+
+
+@pytest.mark.parametrize("name", ["r.xlsx", "r", "r.json.gz"])
+def test_unknown_suffix_lists_what_can_be_written(tmp_path, name):
+    report = get_model_syops(nn.Linear(8, 3), torch.ones(2, 8))
+    with pytest.raises(SyopsValueError, match=r"\.json, \.csv, \.md, \.tex, \.html, \.txt"):
+        report.save(tmp_path / name)
+
+
+@pytest.mark.parametrize("start", [*"=+-@\t\r", " =", "\uff1d"])
+def test_csv_cells_are_no_formulas(start):
+    model = nn.Sequential()
+    model.add_module(f'{start}HYPERLINK("http://evil","x")', nn.Linear(8, 3))
+    model.add_module("plain", nn.Linear(3, 3))
+    rows = list(csv.reader(io.StringIO(get_model_syops(model, torch.ones(2, 8)).to_csv())))
+    assert rows[1][0].startswith(f"'{start}H"[:2])
+    assert rows[2][0] == "plain"
+    assert all(not cell.startswith("'") for cell in rows[2])
+
+
+def test_compressed_arrays_that_unpack_to_gigabytes_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, x=np.zeros((1000, 1000), np.float32))
+    assert loading.read_arrays(path, torch.float32).shape == (1000, 1000)
+    monkeypatch.setattr(loading, "MOST_UNPACKED", 10**6)
+    with pytest.raises(SyopsFileError, match=r"x\.npz unpacks to .* GiB"):
+        loading.read_arrays(path, torch.float32)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(SyopsFileError, match=r"x\.npz cannot be read"):
+        loading.read_arrays(path, torch.float32)
+
+
+# --- what newcomers give ------------------------------------------------------------------------
+
+
+class Forward(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.fc(x)
+
+
+X = torch.ones(4, 8)
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "words"),
+    [
+        (Forward(), (4, 8), r"got the shape \(4, 8\); give a tensor.*get_model_bounds"),
+        (Forward(), [4, 8], "got the shape"),
+        (Forward(), X.shape, "got the shape"),
+        (Forward(), (X, torch.zeros(4)), r"forward takes \(x\).*give the input alone"),
+        (Forward(), {"image": X, "label": X}, r"keyword arguments, here image, label.*prepare="),
+        (Forward(), [{"image": X, "label": X}], "batch 0.*here image, label.*prepare="),
+        (Forward(), TensorDataset(X), "data set TensorDataset.*DataLoader"),
+        (Forward(), "x.pt", "got str; load"),
+        (Forward(), None, "got NoneType"),
+        (Forward(), [], "the loader gave no batch"),
+        (Forward(), iter(()), "the loader gave no batch"),
+        (Forward(), X.double(), r"input is of torch.float64 and the weights are of torch.float32"),
+        (Forward(), np.array(["a"]), "an array of <U1"),
+        (Forward, X, r"got the class Forward; give an instance of it, such as Forward\(\)"),
+        (Forward().state_dict(), X, "load a state dict into it"),
+        ("net.pt", X, "got str; build the network first"),
+        (None, X, "a function that builds a model must return it"),
+        (X, Forward(), "the model comes first"),
+        (Forward(), Forward(), "got the module Forward; the model comes first"),
+    ],
+)
+def test_newcomers_are_told_what_to_give(model, inputs, words):
+    with pytest.raises(SyopsError, match=words) as raised:
+        get_model_syops(model, inputs)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("call", [get_model_syops, get_model_bounds, check_full_spike])
+def test_last_dimension_as_batch_dimension_is_explained(call):
+    with pytest.raises(SyopsValueError, match=r"batch_dim=-1 is the last dimension"):
+        call(Forward(), X, batch_dim=-1)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8, bool])
+def test_arrays_are_converted_wherever_they_stand(dtype):
+    array = np.eye(4, 8).astype(dtype)
+    array.setflags(write=False)
+    tensor = torch.eye(4, 8)
+    model = nn.Sequential(Forward())
+    model.forward = lambda x: Forward.forward(model[0], x.float())
+    expected = get_model_syops(model, [tensor, tensor]).totals
+    for inputs in (
+        *([array, array], [(array, 3), [array]], [{"x": array}] * 2),
+        DataLoader(list(np.concatenate([array, array])), batch_size=4),
+    ):
+        assert get_model_syops(model, inputs).totals == expected
+    assert get_model_syops(Forward(), np.eye(4, 8)).samples == 4
+    assert get_model_bounds(Forward(), np.eye(4, 8)).samples == 4
+
+
+def test_bad_batch_is_named_and_those_before_it_are_kept():
+    batches = [torch.rand(8, 8) for _ in range(9)]
+    good = get_model_syops(Forward(), batches[:7])
+    batches[7][0, 0] = float("nan")
+    with pytest.raises(SyopsValueError, match=r"^batch 7 .*after 56 samples: .*NaN") as raised:
+        get_model_syops(Forward(), batches)
+    assert raised.value.report == good
+    batches[0] = torch.rand(8, 5)
+    with pytest.raises(SyopsError, match=r"^batch 0 .*after 0 samples") as raised:
+        get_model_syops(Forward(), batches)
+    assert raised.value.report is None
+
+
+def test_names_of_syops_counter_say_what_to_use():
+    with pytest.raises(ImportError, match="get_model_syops"):
+        from syops import get_model_complexity_info  # noqa: F401
