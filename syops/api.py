@@ -21,13 +21,13 @@ from syops.audit import Audit, make_audit
 from syops.bounds import trace
 from syops.energy import EnergyMap, Profile, get_energy_model
 from syops.errors import SyopsValueError
-from syops.frameworks import Lending
 from syops.history import History
 from syops.ledger import Ledger
 from syops.observer import Observer
 from syops.pricing import check_energy
 from syops.report import Report
 from syops.restore import Place, device_of, left_as_found, plainly
+from syops.states import Lending
 
 
 def get_model_syops(
@@ -123,6 +123,7 @@ def get_model_syops(
             shapes = tree_map(given.on_meta, (args, kwargs))
             first = first or shapes
             lending.renew()
+            notes.update(dict.fromkeys(lending.not_reset))
             ann.prepare(shapes)
             observer.run(args, kwargs, [given.SIGNALS.get(name) for name in names])
             ann.add(shapes, ledger)
@@ -131,6 +132,8 @@ def get_model_syops(
                 "inputs: the loader gave no batch; an iterator that was used up is empty"
             )
         return first
+
+    notes: dict[str, None] = {}
 
     def watched() -> given.Arguments:
         place, lending = Place(model, home), Lending(model)  # now that nobody else counts it
@@ -158,7 +161,7 @@ def get_model_syops(
         versions=dict(_versions()),
         unaccounted=ledger.unaccounted,
         prepared=ledger.prepared,
-        notes=(ann.note,) if ann.note else (),
+        notes=(*notes, *((ann.note,) if ann.note else ())),
     )
 
 

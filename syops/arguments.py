@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from syops.errors import SyopsTypeError, SyopsValueError, first_line
-from syops.frameworks import NeuronSignal
+from syops.neurons import NeuronSignal
 from syops.rules.base import input_tensors
 from syops.signals import ANALOG, INTEGER
 from syops.tensors import weights_of

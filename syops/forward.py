@@ -14,10 +14,11 @@ from torch.utils._pytree import tree_leaves
 
 from syops.charging import call_site, neuron_row, row_of
 from syops.errors import SyopsValueError
-from syops.frameworks import NeuronSignal, decomposed, state_tensors, states_of
 from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, History, Step, made
 from syops.ledger import Ledger
 from syops.measuring import Measurements
+from syops.neurons import NeuronSignal, kept, state_tensors
+from syops.neurons.spikingjelly import decomposed
 from syops.provenance import Padding, View, views_after
 from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
 from syops.rules.base import canonical, tensors_in
@@ -144,7 +145,7 @@ class ForwardPass(TorchDispatchMode):
                 record.step = Step(name, path, record.signal, self._into_neuron)
         if outputs:
             params = self._params(neuron.parameters())
-            row = neuron_row(path, name, params, outputs[0], states_of(neuron))
+            row = neuron_row(path, name, params, outputs[0], kept(neuron))
             self.measurements.tally(row, None)
 
     def enter_recurrent(self, inputs: Iterable[Any]) -> None:
