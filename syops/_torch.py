@@ -6,11 +6,13 @@ Checked with torch 2.13.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import overrides
+from torch._ops import HigherOrderOperator
 from torch.utils import _python_dispatch as dispatch
 
 # What a dispatch mode keeps in globals besides the stack that it stands on.
@@ -64,3 +66,24 @@ class Modes:
         torch.backends.mha.set_fastpath_enabled(self.fast_attention)
         if self.stance is not None:
             sys.modules[_COMPILER]._stance = self.stance  # type: ignore[attr-defined]
+
+
+def parts_of(operator: HigherOrderOperator) -> Callable[..., Any] | None:
+    """How an operator on functions runs eagerly, by calling other operators; None if it has no way.
+
+    Called through the operator itself, that would happen where no mode sees it.
+    """
+    if operator.name() == "cond":  # its own way refuses to run below a mode
+        return _cond
+    return operator.py_kernels.get(torch._C.DispatchKey.CompositeExplicitAutograd)
+
+
+def _cond(
+    pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], operands: Any
+) -> Any:
+    return true_fn(*operands) if pred else false_fn(*operands)
+
+
+def compiler_is_loaded() -> bool:
+    """Whether anything can have been compiled. Loading it takes a second, so it is only asked."""
+    return "torch._dynamo" in sys.modules

@@ -116,6 +116,7 @@ def get_model_syops(
         for batch in _with_bar(batches, inputs, progress):
             args, kwargs = tree_map(lambda leaf: given.usable(leaf, home), batch)
             ledger.samples += given.samples((args, kwargs), batch_dim)
+            ledger.passes += 1
             tensors = given.tensors_of((args, kwargs))
             names = given.signal_of_each(signals, tensors)
             for name, tensor in zip(names, tensors, strict=True):
@@ -162,6 +163,7 @@ def get_model_syops(
         unaccounted=ledger.unaccounted,
         prepared=ledger.prepared,
         notes=(*notes, *((ann.note,) if ann.note else ())),
+        passes=ledger.passes,
     )
 
 
@@ -243,6 +245,7 @@ def get_model_bounds(
         unaccounted=ledger.unaccounted,
         prepared=ledger.prepared,
         notes=(ann.note,) if ann.note else (),
+        passes=ledger.passes,
         measured=False,
     )
 
@@ -307,6 +310,7 @@ def _traced(
     shapes = given.shapes(inputs, given.weight_dtype(model))
     ledger, history = Ledger(), History()
     ledger.samples = given.samples(shapes, batch_dim)
+    ledger.passes = 1
     each = given.signal_of_each(names, given.tensors_of(shapes))
     signals = [given.SIGNALS[name] for name in each]
     plainly(

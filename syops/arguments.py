@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -150,6 +152,8 @@ def shapes(example: Any, dtype: torch.dtype) -> Arguments:
     if isinstance(example, Sequence) and example and all(type(size) is int for size in example):
         if min(example) < 1:
             raise SyopsValueError(f"inputs: a shape of positive sizes was expected, got {example}")
+        if math.prod(example) > sys.maxsize:
+            raise SyopsValueError(f"inputs: a shape of so many elements is too large: {example}")
         return (torch.empty(tuple(example), dtype=dtype, device="meta"),), {}
     nested = example if isinstance(example, (Tensor, tuple, dict)) else ()
     if not tensors_of(((nested,), {})):

@@ -24,10 +24,12 @@ from numbers import Rational, Real
 from pathlib import Path
 from typing import Any, SupportsFloat, overload
 
-from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
+from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError, first_line, shown
 from syops.files import read_text
 
 _UNITS = {"fJ": -15, "pJ": -12, "nJ": -9, "uJ": -6, "µJ": -6, "μJ": -6, "mJ": -3, "J": 0}
+SMALLEST, LARGEST = 1e-30, 1e30
+"""The costs in pJ that are computed with; no energy of a whole network overflows then."""
 _COSTS = ("e_ac_pj", "e_mac_pj", "e_neuron_pj", "e_spike_pj")
 _TEXTS = ("technology", "source", "includes")
 
@@ -303,8 +305,8 @@ def _profiles() -> dict[str, EnergyModel]:
 def _parsed(text: str, where: str) -> dict[str, EnergyModel]:
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SyopsValueError(f"{where} is not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # ValueError: also an integer of 5000 digits
+        raise SyopsValueError(f"{where} is not TOML: {first_line(error)}") from error
     for name, entry in content.items():
         if not isinstance(entry, dict):
             raise SyopsValueError(
@@ -342,26 +344,46 @@ def _picojoules(cost: Any, what: str) -> float:
     number = _with_unit(cost, what) if isinstance(cost, str) else cost
     if not isinstance(number, Real) or isinstance(number, bool):
         raise SyopsTypeError(
-            f"{what} must be a number of pJ or text such as '0.9 pJ', got {cost!r}"
+            f"{what} must be a number of pJ or text such as '0.9 pJ', got {shown(cost)}"
         )
-    if not 0 <= float(number) < math.inf:
-        raise SyopsValueError(f"{what} must be finite and at least 0, got {cost!r}")
-    return float(number)
+    try:
+        value = float(number)
+    except OverflowError:
+        value = math.inf
+    if not 0 <= value < math.inf:
+        raise SyopsValueError(f"{what} must be finite and at least 0, got {shown(cost)}")
+    if number and not SMALLEST <= value <= LARGEST:
+        raise SyopsValueError(
+            f"{what} must be 0 or between {SMALLEST:g} and {LARGEST:g} pJ, got {shown(cost)}"
+        )
+    return value
 
 
-def _with_unit(cost: str, what: str) -> float:
-    number, _, unit = re.sub(r"\s*([^\W\d_]+)\s*$", r" \1", cost.strip()).rpartition(" ")
+def _with_unit(cost: str, what: str) -> Fraction:
+    found = _AMOUNT.fullmatch(cost.strip())
+    number, unit = found.groups() if found else ("", "")
     try:
         value = Decimal(number)
         exponent = _UNITS[unit]
     except (InvalidOperation, KeyError):
         units = ", ".join(filter(str.isascii, _UNITS))
         raise SyopsValueError(
-            f"{what} must be a number with a unit of energy ({units}), got {cost!r}"
+            f"{what} must be a number with a unit of energy ({units}), got {shown(cost)}"
         ) from None
     if not value.is_finite():
-        raise SyopsValueError(f"{what} must be finite and at least 0, got {cost!r}")
-    return float(Fraction(value) * Fraction(10) ** (exponent + 12))
+        raise SyopsValueError(f"{what} must be finite and at least 0, got {shown(cost)}")
+    if not value:
+        return Fraction(0)
+    if abs(value.adjusted()) > _MOST_DIGITS or len(number) > _MOST_DIGITS:
+        # A fraction of 1e999999999 is a number of a billion digits.
+        raise SyopsValueError(
+            f"{what} must be 0 or between {SMALLEST:g} and {LARGEST:g} pJ, got {shown(cost)}"
+        )
+    return Fraction(value) * Fraction(10) ** (exponent + 12)
+
+
+_AMOUNT = re.compile(r"(\S{1,1000}?)\s*([^\W\d_]+)")
+_MOST_DIGITS = 100
 
 
 def _exact(number: Any) -> Fraction:

@@ -38,6 +38,15 @@ class ForwardError(SyopsError, RuntimeError):
     """The model itself failed on its input; the original error is the ``__cause__``."""
 
 
+def shown(value: object, room: int = 60) -> str:
+    """Return the start of ``repr(value)``, whatever that is."""
+    try:
+        text = repr(value)
+    except Exception:  # of an integer of more digits than Python writes, say
+        return f"a {type(value).__name__}"
+    return text if len(text) <= room else f"{text[: room - 3]}..."
+
+
 def first_line(error: BaseException) -> str:
     """What an error of somebody else's says, in one line."""
     return next(iter(str(error).splitlines()), "")

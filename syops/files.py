@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,18 +15,25 @@ from syops.errors import SyopsFileError, first_line
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write(partial)`` write a file beside ``path``, and put it in its place.
 
+    A file that is there already keeps its mode, and a symbolic link stays one.
+
     Raises:
         SyopsFileError: it cannot be written; what was at ``path`` before still is.
     """
-    target = path.resolve()
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
+        target = path.resolve()  # through symbolic links, which stay
+        partial = target.with_name(f".syops-{os.getpid()}-{threading.get_ident()}")
         try:
+            mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
+            if mode is not None:
+                partial.touch(0o600)  # not for others to read in the meantime
             write(partial)
+            if mode is not None:
+                partial.chmod(mode)
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
-    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError
+    except (OSError, RuntimeError, ValueError) as error:  # torch.save raises RuntimeError
         raise SyopsFileError(f"cannot write {path}: {_why(error)}") from error
 
 
@@ -37,20 +46,23 @@ def read_text(path: Path) -> str:
     """Read text in UTF-8. Raises `SyopsFileError` if it cannot be read."""
     try:
         return path.read_text("utf-8")
-    except OSError as error:
-        raise SyopsFileError(f"cannot read {path}: {_why(error)}") from error
     except UnicodeDecodeError as error:
         raise SyopsFileError(f"cannot read {path}: it is not text in UTF-8") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise SyopsFileError(f"cannot read {path}: {_why(error)}") from error
 
 
 def check_writable(path: Path) -> None:
     """Raise `SyopsFileError` if ``path`` cannot be written: before the work, not after it."""
-    if path.exists() and not path.is_file():
-        raise SyopsFileError(f"cannot write {path}: not a regular file")
     try:
-        with tempfile.TemporaryFile(dir=path.parent):
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            raise SyopsFileError(f"cannot write {path}: not a regular file")
+        with tempfile.TemporaryFile(dir=target.parent):
             pass
-    except OSError as error:
+    except SyopsFileError:
+        raise
+    except (OSError, ValueError, RuntimeError) as error:
         raise SyopsFileError(f"cannot write {path}: {_why(error)}") from error
 
 

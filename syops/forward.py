@@ -9,15 +9,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 from torch.utils._pytree import tree_leaves
 
+from syops._torch import parts_of
 from syops.charging import call_site, neuron_row, row_of
-from syops.errors import SyopsValueError
+from syops.errors import SyopsRuntimeError, SyopsValueError
 from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, History, Step, made
 from syops.ledger import Ledger
 from syops.measuring import Measurements
-from syops.neurons import NeuronSignal, kept, state_tensors
+from syops.neurons import NeuronSignal, kept, state_tensors, steps_of
 from syops.neurons.spikingjelly import decomposed
 from syops.provenance import Padding, View, views_after
 from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
@@ -145,7 +147,8 @@ class ForwardPass(TorchDispatchMode):
                 record.step = Step(name, path, record.signal, self._into_neuron)
         if outputs:
             params = self._params(neuron.parameters())
-            row = neuron_row(path, name, params, outputs[0], kept(neuron))
+            steps = steps_of(neuron, outputs[0])
+            row = neuron_row(path, name, params, outputs[0], kept(neuron), steps)
             self.measurements.tally(row, None)
 
     def enter_recurrent(self, inputs: Iterable[Any]) -> None:
@@ -162,6 +165,8 @@ class ForwardPass(TorchDispatchMode):
 
     # Operators
 
+    supports_higher_order_operators = True
+
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """False: torch must not load its compiler only to keep it away from this mode."""
@@ -177,6 +182,8 @@ class ForwardPass(TorchDispatchMode):
         kwargs = kwargs or {}
         if types and any(map(_is_wrapper, types)):
             return NotImplemented  # what it does with the tensors inside of it is seen
+        if isinstance(func, HigherOrderOperator):
+            return self._by_parts(func, args, kwargs)
         rule = find(func)
         if rule is None:
             with self:
@@ -222,6 +229,19 @@ class ForwardPass(TorchDispatchMode):
         if self._history is not None:
             self._remember(self._history, rule, call, before)
         return out
+
+    def _by_parts(
+        self, func: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Run an operator on functions (cond, while_loop, ...) as the operators that it calls."""
+        kernel = parts_of(func)
+        if kernel is None:
+            raise SyopsRuntimeError(
+                f"{func.name()} in {self._where[-1][0] or 'the model'}: syops cannot watch what "
+                "this operator calls; call its functions directly while you count"
+            )
+        with self:
+            return kernel(*args, **kwargs)
 
     def _is_fixed(
         self, traits: _Traits, arguments: Any, known: Sequence[tuple[Record | None, Signal]]

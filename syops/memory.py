@@ -29,7 +29,6 @@ values need not leave the register in which they are made.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -37,8 +36,9 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from syops.errors import SyopsTypeError, SyopsValueError
-from syops.layers import break_even_in_words, not_counted
+from syops.energy import LARGEST
+from syops.errors import SyopsTypeError, SyopsValueError, shown
+from syops.layers import break_even_in_words, incomplete, not_counted, warnings_in_words
 from syops.ledger import SYNAPTIC, row_names
 from syops.pricing import millijoules
 from syops.tables import Column, Table, Tabular, Value
@@ -81,22 +81,24 @@ class MemoryModel:
     def __post_init__(self) -> None:
         try:
             points = tuple((float(size), float(cost)) for size, cost in self.points)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise SyopsTypeError(
-                f"memory model: points must be pairs of bytes and pJ per byte, got {self.points!r}"
+                "memory model: points must be pairs of bytes and pJ per byte, got "
+                f"{shown(self.points)}"
             ) from error
         values = [value for point in points for value in point]
         rising = all(left[0] < right[0] for left, right in pairwise(points))
-        if not points or not rising or not all(0 <= value < math.inf for value in values):
+        if not points or not rising or not all(0 <= value <= LARGEST for value in values):
             raise SyopsValueError(
-                "memory model: points must be pairs of bytes and pJ per byte, finite and at least "
-                f"0, the smallest size first, got {self.points!r}"
+                "memory model: points must be pairs of bytes and pJ per byte, at least 0 and at "
+                f"most {LARGEST:g}, the smallest size first, got {shown(self.points)}"
             )
         for name in ("message_bytes", "queue"):
             size = getattr(self, name)
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= LARGEST:
                 raise SyopsValueError(
-                    f"memory model: {name} must be an integer, at least 1, got {size!r}"
+                    f"memory model: {name} must be an integer, at least 1 and at most {LARGEST:g}, "
+                    f"got {shown(size)}"
                 )
         object.__setattr__(self, "points", points)
 
@@ -267,7 +269,15 @@ class Memory(Tabular):
         if top is not None and sort is None:
             sort = "energy" if measured else "ec_max"
         sums = [_sum(getattr(row, what).count for row in self.rows) for what in _BUFFERS]
-        total = ("total", "", "", *sums, self.bytes, self.energy_mj, *self.ec_mj)
+        total = (
+            f"total{incomplete(self.report)}",
+            "",
+            "",
+            *sums,
+            self.bytes,
+            self.energy_mj,
+            *self.ec_mj,
+        )
         table = Table(
             COLUMNS,
             tuple(map(_values, self.rows)),
@@ -275,6 +285,7 @@ class Memory(Tabular):
             f"{self.report.model}: memory accesses{'' if measured else ', without data'}",
             tuple(self._findings()),
             self.notes,
+            warnings_in_words(self.report),
         )
         return table.arranged(columns, sort, top, units)
 
@@ -285,6 +296,8 @@ class Memory(Tabular):
             "model": self.report.model,
             "measured": self.report.measured,
             "memory_model": asdict(self.model),
+            "complete": self.report.complete,
+            "warnings": [asdict(warning) for warning in self.report.warnings],
             "per_sample": {name: getattr(self, name) for name in names},
             "notes": self.notes,
             "rows": [asdict(row) for row in self.rows],
@@ -381,5 +394,3 @@ def _notes(report: Report) -> Iterator[str]:
             "model some of it is counted twice"
         )
     yield from not_counted(report)
-    for warning in report.warnings:
-        yield f"Warning: {warning}"

@@ -25,6 +25,7 @@ def merged(one: Report, two: Report) -> Report:
                 f"reports with different {what} cannot be merged: "
                 f"{getattr(one, what)!r} and {getattr(two, what)!r}"
             )
+    _check_operands(one, two)
     ann = None
     if one.ann_rows is not None and two.ann_rows is not None:
         ann = merge_rows(one.ann_rows, two.ann_rows)
@@ -37,7 +38,20 @@ def merged(one: Report, two: Report) -> Report:
         notes=tuple(dict.fromkeys((*one.notes, *two.notes))),
         ann_rows=ann,
         accuracy=_accuracy(one, two),
+        passes=one.passes + two.passes if one.passes and two.passes else 0,
     )
+
+
+def _check_operands(one: Report, two: Report) -> None:
+    """A row of both must have as many operands in one as in the other."""
+    known = {row.key: len(row.drives) for row in one.rows}
+    for row in two.rows:
+        operands = {known.get(row.key, 0), len(row.drives)} - {0}
+        if len(operands) > 1:
+            raise SyopsValueError(
+                f"the reports cannot be merged: {row.path or one.model}:{row.operator} has one "
+                "operand in one and two in the other; they are of different networks"
+            )
 
 
 def _accuracy(one: Report, two: Report) -> float | None:

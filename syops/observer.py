@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from syops._torch import compiler_is_loaded
 from syops.errors import ForwardError, SyopsError, SyopsRuntimeError, first_line
 from syops.forward import RECURRENT, ForwardPass
 from syops.history import History
@@ -118,6 +119,7 @@ class Observer:
         self._where[:] = [("", self._model)]
         self._thread = threading.get_ident()
         self._elsewhere.clear()
+        had_compiler = compiler_is_loaded()
         self._pass = ForwardPass(
             self._model, self._where, self._measured, self._execute, self._strict, self._history
         )
@@ -130,6 +132,12 @@ class Observer:
         except SyopsError:
             raise
         except Exception as error:
+            if compiler_is_loaded() and not had_compiler:
+                raise SyopsRuntimeError(
+                    f"{self._pass.failed_in or 'the model'}: torch loaded its compiler meanwhile, "
+                    "as torch.cond and the like do when they are first called; count again, or "
+                    "import torch._dynamo before: a compiler that is there is told to stand aside"
+                ) from error
             if "NestedTensorImpl" in str(error):
                 raise SyopsRuntimeError(
                     f"{self._pass.failed_in or 'the model'} makes a nested tensor with "

@@ -18,7 +18,7 @@ from syops.energy import Energy, Profile, get_energy_model
 from syops.errors import SyopsValueError
 from syops.files import read_text, write_text
 from syops.ledger import COUNTED, KINDS, SYNAPTIC, Row, Verdict, ends, row_names
-from syops.pricing import NOTHING, Price, check_energy, find_warnings, millijoules, price
+from syops.pricing import NOTHING, Price, check_energy, millijoules, price
 from syops.signals import SPIKES
 from syops.summary import Layer, Totals, layer_of
 from syops.tables import ALL, Table, Tabular
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from syops.cautions import Caution
     from syops.memory import Memory, MemoryModel
 
 
@@ -52,6 +53,7 @@ class Report(Tabular):
             all samples, and so in no total.
         notes: what a reader should know.
         kinds: the kinds of rows inside the totals.
+        passes: forward passes that were made: batches. 0 where that is not known.
         measured: whether spikes were counted. Without data there are O_mac, ``dense_ac`` and EC;
             firing rates, ACs, DC and what follows from them are None.
         accuracy: share of the samples that the network gets right, if somebody has told it:
@@ -77,6 +79,7 @@ class Report(Tabular):
     kinds: frozenset[str] = COUNTED
     measured: bool = True
     accuracy: float | None = None
+    passes: int = 0
 
     def __post_init__(self) -> None:
         accuracy = self.accuracy
@@ -131,11 +134,22 @@ class Report(Tabular):
         """Multiply-accumulates per sample that have no price: DC and EC leave them out."""
         return self._sums.unpriced / self.samples
 
+    @cached_property
+    def warnings(self) -> tuple[Caution, ...]:
+        """What may mislead in these figures, the worst first; every format says it before them.
+
+        ``str`` of each is a sentence; its ``kind``, ``layers``, ``text`` and ``advice`` are for
+        programs. Among them is what the energy model cannot run, or has no price for.
+        """
+        from syops.cautions import find_cautions
+
+        return tuple(find_cautions(self))
+
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What the energy model cannot run, or has no price for, with the names of the layers."""
-        found = find_warnings(self.rows, self.verdicts, self.energy, self.kinds, self.model)
-        return tuple(found)
+    def complete(self) -> bool:
+        """Whether syops had a rule for every operator that was executed. The totals of an
+        incomplete report may be too small or too large."""
+        return not self.unaccounted
 
     @property
     def mean_rate(self) -> float | None:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import nn
 
-from syops._torch import Modes
+from syops._torch import Modes, compiler_is_loaded
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ def plainly(work: Callable[[], T]) -> T:
             if torch.is_inference_mode_enabled():
                 modes.enter_context(torch.inference_mode(False))
             modes.enter_context(torch.no_grad())
-            if "torch._dynamo" in sys.modules:  # else nothing can have been compiled
+            if compiler_is_loaded():
                 modes.enter_context(torch.compiler.set_stance("force_eager"))
             return work()
 

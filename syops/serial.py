@@ -6,7 +6,6 @@ Everything that a file says is checked: it may have been cut off, or written by 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Collection
 from dataclasses import asdict, fields
@@ -14,12 +13,17 @@ from fractions import Fraction
 from typing import Any, NoReturn, TypeVar
 
 from syops.energy import Energy, EnergyMap, EnergyModel
-from syops.errors import SyopsError, SyopsValueError
+from syops.errors import SyopsError, SyopsValueError, shown
 from syops.ledger import KINDS, Drive, Magnitudes, Row, joined_magnitudes
+from syops.pricing import check_energy
 from syops.report import Report
 from syops.signals import Evidence, Seen, Unit
 
 T = TypeVar("T")
+
+LARGEST_COUNT = 10**30
+LARGEST_NUMBER = 1e200
+"""What a file may say at most, so that no figure that follows from it overflows."""
 
 SCHEMA = 2
 """Version of the JSON layout.
@@ -48,10 +52,13 @@ def to_json(report: Report) -> str:
         "full_spike": report.full_spike,
         "measured": report.measured,
         "samples": report.samples,
+        "passes": report.passes,
         "time_steps": report.time_steps,
         "params": report.params,
         "input_shape": report.input_shape,
         "accuracy": report.accuracy,
+        "complete": report.complete,
+        "warnings": [asdict(warning) for warning in report.warnings],
         "per_sample": {name: getattr(report, name) for name in _HEADLINE},
         "totals": totals,
         "energy": _energy_to_json(report.energy),
@@ -60,7 +67,6 @@ def to_json(report: Report) -> str:
         "unaccounted": dict(report.unaccounted),
         "prepared": [_row_to_json(row) for row in report.prepared],
         "notes": report.notes,
-        "warnings": report.warnings,
         "kinds": sorted(report.kinds),
         "layers": [asdict(layer) for layer in report.layers],
         "rows": [_row_to_json(row) for row in report.rows],
@@ -81,7 +87,8 @@ def from_json(text: str, where: str = "") -> Report:
     """
     name = where or "this"
     try:
-        content = json.loads(text, parse_constant=_no_number)
+        content = json.loads(text, parse_constant=_no_number, object_pairs_hook=_once_each)
+        json.dumps(content, ensure_ascii=False).encode()  # no halves of surrogate pairs
     except (ValueError, RecursionError) as error:
         raise SyopsValueError(f"{name} is not a syops report, or was cut off: {error}") from error
     schema = content.get("schema") if isinstance(content, dict) else None
@@ -89,11 +96,13 @@ def from_json(text: str, where: str = "") -> Report:
         raise SyopsValueError(f"{name} is not a syops report: it has no schema version")
     if isinstance(schema, bool) or schema not in (1, SCHEMA):
         raise SyopsValueError(
-            f"{name} is a report of schema version {schema!r}, this syops reads 1 to {SCHEMA}; "
-            "use the version of syops that wrote it"
+            f"{name} is a report of schema version {shown(schema)}, this syops reads 1 to "
+            f"{SCHEMA}; use the version of syops that wrote it"
         )
     try:
-        return _report(_Fields(content), schema)
+        report = _report(_Fields(content), schema)
+        check_energy(report.energy, report.rows)
+        return report
     except SyopsError as error:
         raise SyopsValueError(f"{name} is a damaged report: {error}") from error
 
@@ -103,25 +112,64 @@ def _report(content: _Fields, schema: int) -> Report:
         ann_rows, accuracy = _ann_of_schema_1(content), None
     else:
         accuracy = content.optional("accuracy", _Fields.number)
-        ann_rows = content.optional("ann_rows", lambda c, key: c.each(key, _row_from_json))
+        ann_rows = content.optional("ann_rows", _rows)
+    rows = _rows(content, "rows")
+    if not rows:
+        content.refuse("rows", "a list of at least one row")
     return Report(
         model=content.text("model"),
-        rows=content.each("rows", _row_from_json),
+        rows=rows,
         samples=content.count("samples", least=1),
         energy=_energy_from_json(content.inner("energy")),
         time_steps=content.optional("time_steps", lambda c, key: c.count(key, least=1)),
         params=content.count("params"),
-        input_shape=tuple(content.values("input_shape", int)),
+        input_shape=_shape(content),
         ann_rows=ann_rows,
-        conventions=content.mapping("conventions", (str, int, bool)),
+        conventions=_conventions(content),
         versions=content.mapping("versions", (str,)),
-        unaccounted=content.mapping("unaccounted", (int,)),
-        prepared=content.each("prepared", _row_from_json) if content.has("prepared") else (),
+        unaccounted=_unaccounted(content),
+        prepared=_rows(content, "prepared") if content.has("prepared") else (),
         notes=tuple(content.values("notes", str)),
         kinds=frozenset(content.values("kinds", str, KINDS)),
         measured=content.truth("measured"),
         accuracy=accuracy,
+        passes=content.count("passes") if content.has("passes") else 0,
     )
+
+
+def _rows(content: _Fields, key: str) -> tuple[Row, ...]:
+    """Rows, none of them twice."""
+    rows = content.each(key, _row_from_json)
+    met: dict[Any, int] = {}
+    for i, row in enumerate(rows):
+        if met.setdefault(row.key, i) != i:
+            raise SyopsValueError(
+                f"{key}[{i}] is the same row as {key}[{met[row.key]}]: path, kind, operator, "
+                "weight and site are equal"
+            )
+    return rows
+
+
+def _shape(content: _Fields) -> tuple[int, ...]:
+    sizes = content.values("input_shape", int)
+    if not all(0 <= size <= LARGEST_COUNT for size in sizes):
+        content.refuse("input_shape", f"a list of integers from 0 to {_MOST}")
+    return tuple(sizes)
+
+
+def _conventions(content: _Fields) -> dict[str, Any]:
+    found = content.mapping("conventions", (str, int, bool))
+    inner = content.inner("conventions")
+    for name, known in (("graded", ("mac", "ac")), ("ac", ("rate", "events"))):
+        if name in found:
+            inner.text(name, known)
+    return found
+
+
+def _unaccounted(content: _Fields) -> dict[str, int]:
+    found = content.mapping("unaccounted", (int,))
+    inner = content.inner("unaccounted")
+    return {name: inner.count(name) for name in found}
 
 
 def _ann_of_schema_1(content: _Fields) -> tuple[Row, ...] | None:
@@ -149,7 +197,7 @@ class _Fields:
         self._content: dict[str, Any] = content
         self._place = place
         if not isinstance(content, dict):
-            raise SyopsValueError(f"{place or 'it'} must be an object, got {content!r:.60}")
+            raise SyopsValueError(f"{place or 'it'} must be an object, got {shown(content)}")
 
     def get(self, key: str) -> Any:
         if key not in self._content:
@@ -173,20 +221,28 @@ class _Fields:
 
     def count(self, key: str, least: int = 0) -> int:
         value = self.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        known = isinstance(value, int) and not isinstance(value, bool)
+        if not known or value < least:
             self.refuse(key, f"an integer, at least {least}")
+        if value > LARGEST_COUNT:
+            self.refuse(key, f"at most {_MOST}")
         return value
 
     def number(self, key: str) -> float:
         value = self.get(key)
         known = isinstance(value, int | float) and not isinstance(value, bool)
-        return value if known and math.isfinite(value) else self.refuse(key, "a finite number")
+        if not known or not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+            self.refuse(key, "a finite number")
+        return value
 
     def fraction(self, key: str) -> Fraction:
         value = self.get(key)
-        if not isinstance(value, str) or not re.fullmatch(r"\d+(/0*[1-9]\d*)?", value):
+        if not isinstance(value, str) or not _FRACTION.fullmatch(value):
             self.refuse(key, "a fraction such as '3/8'")
-        return Fraction(value)
+        found = Fraction(value)
+        if found > LARGEST_COUNT:
+            self.refuse(key, f"a fraction, at most {_MOST}")
+        return found
 
     def optional(self, key: str, read: Callable[[_Fields, str], T]) -> T | None:
         """None where it is null."""
@@ -224,7 +280,21 @@ class _Fields:
         return f"{self._place}.{key}" if self._place else key
 
     def refuse(self, key: str, wanted: str) -> NoReturn:
-        raise SyopsValueError(f"{self._named(key)} must be {wanted}, got {self.get(key)!r:.60}")
+        raise SyopsValueError(f"{self._named(key)} must be {wanted}, got {shown(self.get(key))}")
+
+
+_MOST = f"{LARGEST_COUNT:.0e}".replace("+", "")
+_FRACTION = re.compile(r"[0-9]{1,4000}(/0{0,4000}[1-9][0-9]{0,3999})?")
+"""Python reads no integers of more than 4300 digits."""
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{shown(twice)} stands twice in one object")
+    return content
 
 
 def _no_number(constant: str) -> NoReturn:
@@ -273,7 +343,7 @@ def _row_from_json(content: _Fields) -> Row:
     drives = content.each("drives", _drive_from_json)
     if len(drives) > 2:
         content.refuse("drives", "at most two operands")
-    return Row(
+    row = Row(
         path=content.text("path"),
         kind=content.text("kind", KINDS),
         operator=content.text("operator"),
@@ -292,7 +362,16 @@ def _row_from_json(content: _Fields) -> Row:
         dtype=content.text("dtype") if since_2 else "",
         weights=content.count("weights") if since_2 else 0,
         written=content.count("written") if since_2 else 0,
+        steps=content.count("steps") if content.has("steps") else 0,
     )
+    for name in ("joint_ac", "joint_events"):
+        if getattr(row, name) > row.dense:
+            content.refuse(name, f"at most dense, {row.dense}")
+    for i, drive in enumerate(drives):
+        for name in ("ac", "events"):
+            if getattr(drive, name) > row.dense:
+                content.refuse("drives", f"at most dense, {row.dense}, in drives[{i}].{name}")
+    return row
 
 
 def _drive_to_json(drive: Drive) -> dict[str, Any]:
@@ -317,10 +396,13 @@ def _drive_to_json(drive: Drive) -> dict[str, Any]:
 
 
 def _drive_from_json(content: _Fields) -> Drive:
+    numel, spikes = content.count("numel"), content.count("spikes")
+    if spikes > numel:
+        content.refuse("spikes", f"at most the elements, numel, {numel}")
     return Drive(
         evidence=_evidence_from_json(content.inner("evidence")),
-        numel=content.count("numel"),
-        spikes=content.count("spikes"),
+        numel=numel,
+        spikes=spikes,
         ac=content.fraction("ac"),
         events=content.count("events"),
         magnitudes=joined_magnitudes(*_magnitudes_from_json(content)),
@@ -346,16 +428,20 @@ def _evidence_from_json(content: _Fields) -> Evidence:
     return Evidence(
         content.truth("analog"),
         content.truth("integer"),
-        frozenset(map(_derived, content.values("derived", list))),
+        frozenset(_derived(content, part) for part in content.values("derived", list)),
         content.optional("seen", lambda c, key: _seen(c.inner(key))),
     )
 
 
-def _derived(part: Any) -> tuple[str, float]:
-    if len(part) != 2 or type(part[0]) is not str or type(part[1]) not in (int, float, bool):
-        raise SyopsValueError(f"derived must be pairs of a scale and a value, got {part!r:.60}")
+def _derived(content: _Fields, part: list[Any]) -> tuple[str, float]:
+    fits = len(part) == 2 and type(part[0]) is str and type(part[1]) in (int, float, bool)
+    if not fits or not -LARGEST_NUMBER <= part[1] <= LARGEST_NUMBER:
+        content.refuse("derived", "pairs of a scale and a finite value")
     return part[0], part[1]
 
 
 def _seen(content: _Fields) -> Seen:
-    return Seen(content.number("low"), content.number("high"), content.truth("integer"))
+    low, high = content.number("low"), content.number("high")
+    if low > high:
+        content.refuse("low", f"at most high, {high}")
+    return Seen(low, high, content.truth("integer"))

@@ -114,9 +114,12 @@ def test_model_as_found_after_a_run(name):
 def test_model_as_found_after_a_signal_at_a_random_instant(name):
     model = network()
     RUNS[name](model)
-    start = time.perf_counter()
-    RUNS[name](model)
-    duration = time.perf_counter() - start
+    durations = []
+    for _ in range(3):
+        start = time.perf_counter()
+        RUNS[name](model)
+        durations.append(time.perf_counter() - start)
+    duration = min(durations)
     before, draw, stopped = picture(model), random.Random(0), 0
 
     def stop(*_):

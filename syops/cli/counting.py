@@ -23,7 +23,7 @@ from syops.cli.options import (
     signal_option,
 )
 from syops.cli.output import Display, check_layers, display_options, note
-from syops.errors import SyopsValueError
+from syops.errors import SyopsError, SyopsValueError, first_line
 from syops.models import list_models
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ ARRAYS = (".npy", ".npz", ".pt", ".pth")
     "for a bundled network what the paper feeds it]",
 )  # fmt: skip
 @click.option(
-    "--batch-size", type=click.IntRange(min=1), metavar="N",
+    "--batch-size", type=click.IntRange(1, 2**31 - 1), metavar="N",
     help="Samples per forward pass. A single image is repeated N times; an input with more "
     "samples is counted in several passes.  [default: all at once]",
 )  # fmt: skip
@@ -110,7 +110,12 @@ def run(
         load_weights(network, weights)
     bundled = model in list_models()
     default = sample_shape(model, keywords)
-    inputs = _read_input(network, input_path, shape, default, batch_size, seed)
+    try:
+        inputs = _read_input(network, input_path, shape, default, batch_size, seed)
+    except (RuntimeError, MemoryError) as error:  # torch raises RuntimeError
+        if isinstance(error, SyopsError):
+            raise
+        raise SyopsValueError(f"the input cannot be made: {first_line(error)}") from error
     batches = _split(inputs, batch_size, batch_dim)
     if weights is None and bundled:
         note(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ class Shape(click.ParamType):
             shape = tuple(int(size) for size in value.split(","))
         except ValueError:
             shape = ()
-        if not shape or min(shape) < 1:
+        if not shape or min(shape) < 1 or math.prod(shape) > sys.maxsize:
             self.fail(f"{value!r} is not a list of positive sizes such as 3,224,224.", param, ctx)
         return shape
 
@@ -40,7 +42,7 @@ class Keyword(click.ParamType):
             self.fail(f"{value!r} is not of the form NAME=VALUE.", param, ctx)
         try:
             return name, ast.literal_eval(literal)
-        except (ValueError, TypeError, SyntaxError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             return name, literal
 
 
@@ -112,7 +114,7 @@ OUTPUT = click.option(
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
 )  # fmt: skip
 TIME_STEPS = click.option(
-    "--time-steps", type=click.IntRange(min=1), metavar="T",
+    "--time-steps", type=click.IntRange(1, 2**31 - 1), metavar="T",
     help="Simulation time-steps, for the ratio to the ANN.  [default: the model's attribute T]",
 )  # fmt: skip
 SHAPE = click.option(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from syops.errors import SyopsFileError, SyopsTypeError, SyopsValueError
+from syops.errors import SyopsFileError, SyopsTypeError, SyopsValueError, first_line
 
 NESTED_STATE = ("state_dict", "model")
 """Where training scripts put the weights in a file that holds more than weights."""
@@ -27,7 +27,12 @@ def load_weights(model: nn.Module, file: str | os.PathLike[str]) -> None:
     own = model.state_dict()
     wrong = {key for key in state if key in own and _shape(state[key]) != _shape(own[key])}
     fitting = {key: value for key, value in state.items() if key not in wrong}
-    result = model.load_state_dict(fitting, strict=False)
+    try:
+        result = model.load_state_dict(fitting, strict=False)
+    except Exception as error:  # sparse ones, say, or what a module's own hooks refuse
+        raise SyopsValueError(
+            f"the weights in {path} cannot be loaded into the model: {first_line(error)}"
+        ) from error
     complaints = {
         "missing keys": [key for key in result.missing_keys if key not in wrong],
         "unexpected keys": result.unexpected_keys,

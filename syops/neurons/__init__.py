@@ -20,7 +20,7 @@ from syops.neurons.spikingjelly import SpikingJelly
 
 __all__ = [
     *("LIBRARIES", "Library", "NeuronSignal", "kept", "library_of", "neuron_signal", "reset"),
-    *("stand_still", "state_tensors"),
+    *("stand_still", "state_tensors", "steps_of"),
 ]
 
 LIBRARIES: tuple[Library, ...] = (SpikingJelly(), SnnTorch(), Sinabs(), Norse())
@@ -62,6 +62,12 @@ def state_tensors(neuron: nn.Module) -> list[Tensor]:
     library = library_of(neuron)
     states = library.states(neuron).values() if library is not None else ()
     return [value for value in states if isinstance(value, Tensor)]
+
+
+def steps_of(neuron: nn.Module, out: Tensor) -> int:
+    """How many time-steps one call of a neuron goes through; 0 where that is not known."""
+    library = library_of(neuron)
+    return 0 if library is None else library.steps(neuron, out)
 
 
 def stand_still(neuron: nn.Module, x: Tensor) -> None:

@@ -37,6 +37,10 @@ class Library:
         """Make the states those of a module that was just constructed."""
         raise NotImplementedError
 
+    def steps(self, module: nn.Module, out: Tensor) -> int:
+        """How many time-steps a call goes through that gave ``out``; 0 where it is not known."""
+        return 0
+
     def stand_still(self, module: nn.Module, x: Tensor) -> None:
         """Give a neuron on ``meta`` the states it would have after ``x``, which it does not read.
 
