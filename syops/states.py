@@ -7,7 +7,7 @@ import types
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator
 from enum import Enum
-from functools import cache, partial
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
 
@@ -164,7 +164,7 @@ def _has_own_train(module: nn.Module) -> bool:
     return "train" in vars(module) or type(module).train is not nn.Module.train
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _is_state(name: str) -> bool:
     """Whether an attribute of that name is neither structure nor a hook."""
     return name not in ("_parameters", "_modules") and not name.endswith(
@@ -216,6 +216,24 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, (list, tuple, deque)):
         for item in value:
             yield from _tensors(item)
+
+
+def tensors_of(model: nn.Module) -> Iterator[Tensor]:
+    """The tensors that the modules of a model hold in their attributes, also inside containers."""
+    for module in model.modules():
+        for value in vars(module).values():
+            yield from _held(value)
+
+
+def _held(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _held(item)
+    elif isinstance(value, (list, tuple, set, deque)):
+        for item in value:
+            yield from _held(item)
 
 
 def _has_storage(value: Any) -> bool:
