@@ -90,13 +90,21 @@ def to_csv(table: Table) -> str:
     """The rows of the table as CSV, numbers in full, with the keys of the columns as headings.
 
     What has a unit says so in its heading: energies are in mJ (``dc_mj``) unless the column has
-    another unit (``ac_g``: operations in G). An interval takes two columns (``ec_min_mj``,
+    another unit (``ac_g``: operations in G). A text that a spreadsheet would take for a formula
+    begins with an apostrophe. An interval takes two columns (``ec_min_mj``,
     ``ec_max_mj``). What is not known is left empty. There is no total, so that a column can be
     added up.
     """
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(csv_rows(table))
+    rows = ([_inert(value) for value in row] for row in csv_rows(table))
+    csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue()
+
+
+def _inert(value: Value) -> Value:
+    """A text that a spreadsheet would take for a formula, behind an apostrophe; else as it is."""
+    formula = isinstance(value, str) and value.lstrip(" ")[:1] in tuple("=+-@\t\r\n＝＋－＠")
+    return f"'{value}" if formula and value else value
 
 
 def to_html(table: Table) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import lru_cache
 from itertools import chain
 from types import MappingProxyType
 from typing import Any
@@ -211,7 +211,7 @@ def _reset(module: nn.Module) -> None:
         own()
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _is_state(name: str) -> bool:
     """Whether an attribute of that name is neither structure nor a hook."""
     return name not in ("_parameters", "_modules") and not name.endswith(

@@ -6,7 +6,7 @@ Plain data, no torch. A report can be saved, loaded, merged and printed.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -405,12 +405,32 @@ class Report(Tabular):
         return from_json(text)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it as JSON, whole or not at all.
+        """Write it in the format that the suffix names, whole or not at all.
+
+        Args:
+            path: ``.json`` holds everything, and `load` reads it; ``.csv``, ``.md``, ``.tex``,
+                ``.html`` (a page, see `save_html`) and ``.txt`` are for people and other programs.
 
         Raises:
+            SyopsValueError: another suffix.
             SyopsFileError: the file cannot be written.
         """
-        write_text(Path(path), self.to_json() + "\n")
+        from syops.html import to_page
+
+        formats: dict[str, Callable[[], str]] = {
+            ".json": lambda: f"{self.to_json()}\n",
+            ".csv": self.to_csv,
+            ".md": self.to_markdown,
+            ".tex": self.to_latex,
+            ".html": lambda: to_page(self, None),
+            ".txt": lambda: f"{self}\n",
+        }
+        suffix = Path(path).suffix.lower()
+        if suffix not in formats:
+            raise SyopsValueError(
+                f"cannot save a report as {path}: its suffix must be one of {', '.join(formats)}"
+            )
+        write_text(Path(path), formats[suffix]())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Report:
@@ -422,7 +442,16 @@ class Report(Tabular):
         """
         from syops.serial import from_json
 
-        return from_json(read_text(Path(path)), str(path))
+        text = read_text(Path(path))
+        try:
+            return from_json(text, str(path))
+        except SyopsValueError as error:
+            if Path(path).suffix.lower() in (".csv", ".md", ".tex", ".html", ".txt"):
+                raise SyopsValueError(
+                    f"{path} cannot be read back: only JSON holds a whole report; write one with "
+                    "report.save('report.json') or 'syops run --format json'"
+                ) from error
+            raise
 
     def plot(self, kind: str = "energy", ax: Axes | None = None) -> Figure:
         """A figure of the layers in the order in which they are executed, energies per sample.
