@@ -169,7 +169,7 @@ def get_model_syops(
             versions=dict(_versions()),
             unaccounted=ledger.unaccounted,
             prepared=ledger.prepared,
-            notes=(ann.note,) if ann.note else (),
+            notes=tuple(filter(None, (ann.note, _unseen(model, ledger)))),
             passes=ledger.passes,
         )
 
@@ -268,7 +268,7 @@ def get_model_bounds(
         versions=dict(_versions()),
         unaccounted=ledger.unaccounted,
         prepared=ledger.prepared,
-        notes=(ann.note,) if ann.note else (),
+        notes=tuple(filter(None, (ann.note, _unseen(model, ledger)))),
         passes=ledger.passes,
         measured=False,
     )
@@ -353,6 +353,17 @@ def _traced(
         raise _explained(error, model, shapes) from error.__cause__
     conventions = {"fold_bn": fold_bn, "batch_dim": batch_dim, "input_signal": ", ".join(names)}
     return ledger, shapes, history, conventions
+
+
+def _unseen(model: nn.Module, ledger: Ledger) -> str:
+    """What is to be said where a tensor came from outside of what can be watched."""
+    if not ledger.unseen:
+        return ""
+    paths = ", ".join(path or type(model).__name__ for path in ledger.unseen)
+    return (
+        f"{paths}: a tensor comes from outside of the run; if it was computed in the meantime (by "
+        "NumPy, in another thread), that is not counted"
+    )
 
 
 def _size(model: nn.Module) -> int:

@@ -265,6 +265,24 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(item)
 
 
+def tensors_of(model: nn.Module) -> Iterator[Tensor]:
+    """The tensors that the modules of a model hold in their attributes, also inside containers."""
+    for module in model.modules():
+        for value in vars(module).values():
+            yield from _held(value)
+
+
+def _held(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _held(item)
+    elif isinstance(value, (list, tuple, set, deque)):
+        for item in value:
+            yield from _held(item)
+
+
 def _has_storage(value: Any) -> bool:
     return isinstance(value, Tensor) and value.layout == torch.strided
 
