@@ -17,17 +17,11 @@ from torch.utils._pytree import tree_leaves
 from syops._torch import parts_of
 from syops.charging import call_site, neuron_row, row_of
 from syops.errors import SyopsRuntimeError, SyopsValueError
-from syops.frameworks import (
-    NeuronSignal,
-    decomposed,
-    state_tensors,
-    states_of,
-    steps_of,
-    tensors_of,
-)
 from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, History, Step, made
 from syops.ledger import Ledger
 from syops.measuring import Measurements
+from syops.neurons import NeuronSignal, kept, state_tensors, steps_of
+from syops.neurons.spikingjelly import decomposed
 from syops.provenance import Padding, View, views_after
 from syops.reads import Reads
 from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
@@ -47,6 +41,7 @@ from syops.signals import (
     constant,
     kind_of,
 )
+from syops.states import tensors_of
 from syops.tensors import Record, Tensors, overlap
 from syops.traits import Traits, traits_of
 
@@ -180,7 +175,7 @@ class ForwardPass(TorchDispatchMode):
         if outputs:
             params = self._params(neuron.parameters())
             steps = steps_of(neuron, outputs[0])
-            row = neuron_row(path, name, params, outputs[0], states_of(neuron), steps)
+            row = neuron_row(path, name, params, outputs[0], kept(neuron), steps)
             self.measurements.tally(row, None)
 
     def enter_recurrent(self, inputs: Iterable[Any]) -> None:
