@@ -97,11 +97,17 @@ _OWN = {"syops.charging", "syops.forward", "syops.ann"}
 
 def call_site() -> Hashable:
     """Where in the code of the innermost module we are: a loop stays at one place."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__") in _OWN:
-        frame = frame.f_back
+    frame = _calling()
     chain: list[tuple[Any, int]] = []
     while frame is not None and frame.f_code is not _MODULE_CALL:
         chain.append((frame.f_code, frame.f_lasti))
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return tuple(chain)
+
+
+def _calling() -> Any:
+    """The frame of the code that asked for an operator."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__") in _OWN:
+        frame = frame.f_back
+    return frame

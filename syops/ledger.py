@@ -262,6 +262,8 @@ class Ledger:
         self.samples = 0
         self.passes = 0
         self.unaccounted: dict[str, int] = {}
+        self.unseen: dict[str, None] = {}
+        """Modules that read a tensor which neither an operator made nor the model holds."""
 
     def add(self, row: Row, site: Hashable) -> None:
         """Add one call. ``site`` tells call sites of one module apart."""
