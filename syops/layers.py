@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -77,11 +78,21 @@ def layer_table(
 def values_of(layer: Layer) -> tuple[Value, ...]:
     """One value for each of `COLUMNS`."""
     low, high = (priced_part(layer, end) for end in layer.ec_mj)
-    values = {"energy": layer.energy_mj, "ec_min": low, "ec_max": high}
+    values = {
+        "energy": layer.energy_mj,
+        "dense_ac": _ended(layer.dense_ac),
+        "ec_min": low,
+        "ec_max": None if high is None else _ended(high),
+    }
     return tuple(
         values[column.key] if column.key in values else getattr(layer, column.key)
         for column in COLUMNS
     )
+
+
+def _ended(value: float) -> float | None:
+    """An upper end; None where there is none."""
+    return None if math.isinf(value) else value
 
 
 def priced_part(of: Layer | Report | ComparisonRow, energy: T) -> T | None:
@@ -99,9 +110,9 @@ def _total(report: Report) -> tuple[Value, ...]:
         "ac_events": report.ac_events,
         "mac": report.mac,
         "energy": priced_part(report, report.dc_mj),
-        "dense_ac": report.dense_ac,
+        "dense_ac": _ended(report.dense_ac),
         "ec_min": low,
-        "ec_max": high,
+        "ec_max": None if high is None else _ended(high),
     }
     return tuple(values.get(column.key, "") for column in COLUMNS)
 
@@ -175,11 +186,22 @@ def _findings(report: Report) -> Iterator[str]:
             f"Dynamic consumption (DC), at the measured firing rates: {joules(report.dc_mj)}\n"
             f"  = {priced}{name}"
         )
-    priced = _priced(report, f"0 to {quantity(report.dense_ac)}", report.totals.max_spikes)
-    yield (
-        f"Estimated consumption (EC), at firing rates from 0 to 1: {low} to {high}\n"
-        f"  = {priced}{'' if report.measured else name}"
-    )
+    if math.isinf(report.ec_mj[1]):
+        yield (
+            f"Estimated consumption (EC), at firing rates from 0 to 1: from {low}, "
+            f"upper end: {high}{'' if report.measured else name}"
+        )
+    elif report.totals.either:
+        yield (
+            f"Estimated consumption (EC), at firing rates from 0 to 1: {low} to {high}"
+            f"{'' if report.measured else name}"
+        )
+    else:
+        priced = _priced(report, f"0 to {quantity(report.dense_ac)}", report.totals.max_spikes)
+        yield (
+            f"Estimated consumption (EC), at firing rates from 0 to 1: {low} to {high}\n"
+            f"  = {priced}{'' if report.measured else name}"
+        )
     if report.measured:
         yield _against_ann(report)
     elif (even := report.break_even_rate) is not None:
@@ -235,6 +257,15 @@ def _remarks(report: Report) -> Iterator[str]:
         usual = ", as in the paper" if report.kinds == COUNTED else ""
         yield f"Outside the totals{usual}: {', '.join(_by_kind(outside))}"
     yield from not_counted(report)
+    if report.totals.either:
+        names = row_names(report.rows, report.model)
+        open_ones = [
+            label for label, verdict in zip(names, report.verdicts, strict=True) if verdict.either
+        ]
+        yield (
+            "ACs or MACs, which is not known without data, so that both are upper ends: "
+            f"{', '.join(open_ones)}"
+        )
     if report.prepared:
         names = row_names(report.prepared, report.model)
         yield f"Of weights alone, prepared once and in no total: {', '.join(names)}"
