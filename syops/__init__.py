@@ -69,6 +69,14 @@ def __getattr__(name: str) -> Any:
         return version("syops")
     if name in _HOME:
         return getattr(import_module(f"syops.{_HOME[name]}"), name)
+    if name in ("get_model_complexity_info", "syops_to_string", "params_to_string"):
+        from syops.errors import SyopsImportError  # an AttributeError would lose its message
+
+        raise SyopsImportError(
+            f"{name} is of the package syops-counter; here it is report = "
+            "get_model_syops(model, inputs), with real inputs instead of a shape, and then "
+            "report.ac, report.mac, report.params, or print(report)"
+        )
     raise AttributeError(f"module 'syops' has no attribute {name!r}")
 
 

@@ -87,3 +87,40 @@ def _cond(
 def compiler_is_loaded() -> bool:
     """Whether anything can have been compiled. Loading it takes a second, so it is only asked."""
     return "torch._dynamo" in sys.modules
+
+
+_NUMBERS = {
+    *("IntType", "FloatType", "BoolType", "NumberType", "ComplexType", "StringType"),
+    *("SymBoolType", "DeviceObjType", "GeneratorType", "NoneType", "QSchemeType", "StreamObjType"),
+}
+"""Types in operators' schemas that hold no data."""
+
+
+def reads_only_numbers(schema: Any) -> bool:
+    """Whether an operator takes nothing that can hold data, but for what it writes to."""
+    return all(_is_number(argument.type) for argument in schema.arguments if not argument.is_out)
+
+
+def returns_only_numbers(schema: Any) -> bool:
+    """Whether an operator returns nothing that can hold data."""
+    return all(_is_number(returned.type) for returned in schema.returns)
+
+
+def _is_number(kind: Any) -> bool:
+    if kind.kind() in ("OptionalType", "ListType"):
+        return _is_number(kind.getElementType())
+    return kind.kind() in _NUMBERS
+
+
+def operators_of(namespace: str) -> list[Any]:
+    """All operator overloads of a namespace that torch's dispatcher knows, in order of names.
+
+    ``dir(torch.ops.aten)`` lists only those that something in Python has asked for.
+    """
+    names = torch._C._dispatch_get_all_op_names()
+    found = []
+    for name in sorted(name for name in names if name.startswith(f"{namespace}::")):
+        base, _, overload = name.partition("::")[2].partition(".")
+        packet = getattr(getattr(torch.ops, namespace), base)
+        found.append(getattr(packet, overload or "default"))
+    return found

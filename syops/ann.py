@@ -16,8 +16,9 @@ from syops.charging import call_site, neuron_row, row_of
 from syops.errors import first_line
 from syops.frameworks import NeuronSignal, decomposed, reset
 from syops.ledger import Drive, Ledger, Row
-from syops.rules import Call, Cost, Normalisation, Product, Tally, find
-from syops.rules.base import free, input_tensors, tensors_in
+from syops.rules import Call, Cost, Free, Normalisation, Product, Tally, find
+from syops.rules.base import input_tensors, tensors_in
+from syops.rules.registry import PARTS
 from syops.signals import ANALOG, LEARNED, Atoms, Evidence, Signal
 from syops.tensors import storage_of, weights_of
 
@@ -197,7 +198,7 @@ class _DenseCount(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         rule = find(func)
-        if rule is None:
+        if rule is None or rule is PARTS:
             with self:
                 out = decomposed(func, args, kwargs)
             if out is not NotImplemented:
@@ -207,7 +208,7 @@ class _DenseCount(TorchDispatchMode):
         learned = [storage_of(tensor) in self._weights for tensor in operands]
         if any(learned):
             self._follow_weights(func, all(learned), out)
-        if rule is not None and rule.cost is not free:
+        if rule is not None and not isinstance(rule.cost, Free):
             signals: dict[int, Signal] = {
                 id(tensor): LEARNED if is_weight else ANALOG
                 for tensor, is_weight in zip(operands, learned, strict=True)

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils._pytree import tree_map
 from tqdm import tqdm
 
@@ -20,7 +20,7 @@ from syops.ann import AnnCounts
 from syops.audit import Audit, make_audit
 from syops.bounds import trace
 from syops.energy import EnergyMap, Profile, get_energy_model
-from syops.errors import SyopsValueError
+from syops.errors import ForwardError, SyopsError, SyopsValueError
 from syops.frameworks import Lending
 from syops.history import History
 from syops.ledger import Ledger
@@ -57,7 +57,8 @@ def get_model_syops(
         inputs: what the model is called with: a tensor, a tuple of arguments, a dict of
             keyword arguments; or an iterable of batches such as a DataLoader. A batch is a
             tensor, a dict of keyword arguments, or a tuple or list whose first element is the
-            input (labels are not fed to the model).
+            input (labels are not fed to the model). NumPy arrays are made tensors; those of
+            float64 get the dtype of the model's weights.
         batch_dim: dimension of the first tensor that counts samples; [T, N, ...] input: 1.
         time_steps: T; by default ``model.T`` if there is one.
         fold_bn: normalisations that can be folded into the layer before them cost nothing.
@@ -86,6 +87,8 @@ def get_model_syops(
         SyopsLookupError: an unknown energy profile.
         SyopsFileError: a file of energy profiles that cannot be read.
         ForwardError: the model failed on the input.
+
+    An error at one batch of many names it, and has a report of those before it: ``error.report``.
     """
     given.check_choice("graded", graded, ("mac", "ac"))
     given.check_choice("ac", ac, ("rate", "events"))
@@ -99,7 +102,8 @@ def get_model_syops(
     given.check_values(model)
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     steps = given.time_steps(model, time_steps)
-    batches = given.batches(inputs, prepare)
+    given.check_inputs(inputs, prepare)
+    batches = given.batches(inputs, prepare, given.weight_dtype(model))
     home = given.device(device) if device is not None else device_of(model)
 
     ledger = Ledger()
@@ -108,58 +112,83 @@ def get_model_syops(
         model, ledger, fold_bn=fold_bn, graded=graded, strict=strict, neurons=own_neurons
     )
 
-    def count(place: Place, lending: Lending) -> given.Arguments:
-        """Count all batches; returns what the model was called with first, on ``meta``."""
-        first: given.Arguments | None = None
+    first: given.Arguments | None = None
+
+    def count(place: Place, lending: Lending) -> None:
+        """Count all batches; the first of them stays, on ``meta``."""
+        nonlocal first
         place.begin()
         lending.begin()
         for batch in _with_bar(batches, inputs, progress):
             args, kwargs = tree_map(lambda leaf: given.usable(leaf, home), batch)
-            ledger.samples += given.samples((args, kwargs), batch_dim)
+            samples = given.samples((args, kwargs), batch_dim)
             tensors = given.tensors_of((args, kwargs))
             names = given.signal_of_each(signals, tensors)
             for name, tensor in zip(names, tensors, strict=True):
                 given.check_signal(name, tensor)
             shapes = tree_map(given.on_meta, (args, kwargs))
-            first = first or shapes
             lending.renew()
             ann.prepare(shapes)
-            observer.run(args, kwargs, [given.SIGNALS.get(name) for name in names])
+            try:
+                observer.run(args, kwargs, [given.SIGNALS.get(name) for name in names])
+            except ForwardError as error:
+                raise _explained(error, model, (args, kwargs)) from error.__cause__
+            ledger.samples += samples
+            ledger.passes += 1
+            first = first or shapes
             ann.add(shapes, ledger)
+
+    def watched() -> None:
+        place, lending = Place(model, home), Lending(model)  # now that nobody else counts it
+        left_as_found(lambda: count(place, lending), place, lending)
+
+    def counted() -> Report:
+        """The report of what has been counted so far."""
         if first is None:
             raise SyopsValueError(
                 "inputs: the loader gave no batch; an iterator that was used up is empty"
             )
-        return first
+        rows = ledger.rows
+        check_energy(energy_model, rows)
+        return Report(
+            model=type(model).__name__,
+            rows=rows,
+            samples=ledger.samples,
+            energy=energy_model,
+            time_steps=steps,
+            params=_size(model),
+            input_shape=tuple(given.first_tensor(first).shape),
+            ann_rows=ann.rows,
+            conventions={
+                "fold_bn": fold_bn,
+                "graded": graded,
+                "ac": ac,
+                "batch_dim": batch_dim,
+                "input_signal": ", ".join(signals),
+            },
+            versions=dict(_versions()),
+            unaccounted=ledger.unaccounted,
+            prepared=ledger.prepared,
+            notes=tuple(filter(None, (ann.note, _unseen(model, ledger)))),
+            passes=ledger.passes,
+        )
 
-    def watched() -> given.Arguments:
-        place, lending = Place(model, home), Lending(model)  # now that nobody else counts it
-        return left_as_found(lambda: count(place, lending), place, lending)
+    try:
+        plainly(lambda: observer.watching(watched))
+    except SyopsError as error:
+        if not given.is_single(inputs):
+            where = f"batch {ledger.passes} (the first is 0), after {ledger.samples} samples"
+            error.args = (f"{where}: {error}",)
+            with suppress(SyopsError):
+                error.report = counted()
+        raise
+    return counted()
 
-    first = plainly(lambda: observer.watching(watched))
-    rows = ledger.rows
-    check_energy(energy_model, rows)
-    return Report(
-        model=type(model).__name__,
-        rows=rows,
-        samples=ledger.samples,
-        energy=energy_model,
-        time_steps=steps,
-        params=_size(model),
-        input_shape=tuple(given.first_tensor(first).shape),
-        ann_rows=ann.rows,
-        conventions={
-            "fold_bn": fold_bn,
-            "graded": graded,
-            "ac": ac,
-            "batch_dim": batch_dim,
-            "input_signal": ", ".join(signals),
-        },
-        versions=dict(_versions()),
-        unaccounted=ledger.unaccounted,
-        prepared=ledger.prepared,
-        notes=(ann.note,) if ann.note else (),
-    )
+
+def _explained(error: ForwardError, model: nn.Module, arguments: given.Arguments) -> ForwardError:
+    """The error with what is wrong with the inputs, where that is known."""
+    why = given.why_it_failed(model, arguments)
+    return ForwardError(f"{error}; {why}") if why else error
 
 
 def get_model_bounds(
@@ -240,7 +269,8 @@ def get_model_bounds(
         versions=dict(_versions()),
         unaccounted=ledger.unaccounted,
         prepared=ledger.prepared,
-        notes=(ann.note,) if ann.note else (),
+        notes=tuple(filter(None, (ann.note, _unseen(model, ledger)))),
+        passes=ledger.passes,
         measured=False,
     )
 
@@ -305,22 +335,37 @@ def _traced(
     shapes = given.shapes(inputs, given.weight_dtype(model))
     ledger, history = Ledger(), History()
     ledger.samples = given.samples(shapes, batch_dim)
+    ledger.passes = 1
     tensors = given.tensors_of(shapes)
     each = given.signal_of_each(names, tensors)
     signals = [given.unseen(name, tensor) for name, tensor in zip(each, tensors, strict=True)]
-    plainly(
-        lambda: trace(
-            model,
-            shapes,
-            signals,
-            ledger,
-            fold_bn=fold_bn,
-            neurons=own_neurons,
-            history=history,
+    try:
+        plainly(
+            lambda: trace(
+                model,
+                shapes,
+                signals,
+                ledger,
+                fold_bn=fold_bn,
+                neurons=own_neurons,
+                history=history,
+            )
         )
-    )
+    except ForwardError as error:
+        raise _explained(error, model, shapes) from error.__cause__
     conventions = {"fold_bn": fold_bn, "batch_dim": batch_dim, "input_signal": ", ".join(names)}
     return ledger, shapes, history, conventions
+
+
+def _unseen(model: nn.Module, ledger: Ledger) -> str:
+    """What is to be said where a tensor came from outside of what can be watched."""
+    if not ledger.unseen:
+        return ""
+    paths = ", ".join(path or type(model).__name__ for path in ledger.unseen)
+    return (
+        f"{paths}: a tensor comes from outside of the run; if it was computed in the meantime (by "
+        "NumPy, in another thread), that is not counted"
+    )
 
 
 def _size(model: nn.Module) -> int:
@@ -335,8 +380,7 @@ def _with_bar(
     Where it is not, tqdm has no part in it: its lock stays locked for other threads after an
     interrupt.
     """
-    single = isinstance(inputs, (Tensor, tuple, dict))
-    total = 1 if single else len(inputs) if isinstance(inputs, Sized) else None
+    total = 1 if given.is_single(inputs) else len(inputs) if isinstance(inputs, Sized) else None
     wanted = total != 1 and sys.stderr.isatty() if progress is None else progress
     return tqdm(batches, total=total, desc="syops", unit="batch") if wanted else batches
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
+from torch.utils.data import Dataset, IterableDataset
 
-from syops.errors import SyopsTypeError, SyopsValueError, first_line
+from syops.errors import SyopsTypeError, SyopsValueError, first_line, shown
 from syops.frameworks import NeuronSignal
 from syops.rules.base import input_tensors
 from syops.signals import ANALOG, INTEGER, UNKNOWN
@@ -41,10 +46,7 @@ def check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
 def check_model(model: object) -> None:
     """Refuse what cannot be watched."""
     if not isinstance(model, nn.Module):
-        raise SyopsTypeError(
-            f"model must be a torch.nn.Module, got {type(model).__name__}; "
-            "put a function into the forward of a module"
-        )
+        raise SyopsTypeError(f"model must be a torch.nn.Module, got {_instead_of_model(model)}")
     for path, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise SyopsTypeError(
@@ -56,6 +58,25 @@ def check_model(model: object) -> None:
             raise SyopsValueError(
                 f"{name} is not initialised yet; call the model once on an input first"
             )
+
+
+def _instead_of_model(model: object) -> str:
+    """What somebody gave instead of a model, and what to do."""
+    name = type(model).__name__
+    if isinstance(model, type) and issubclass(model, nn.Module):
+        return f"the class {model.__name__}; give an instance of it, such as {model.__name__}()"
+    if isinstance(model, Tensor | np.ndarray):
+        return f"{name}; the model comes first, then the inputs"
+    if isinstance(model, Mapping):
+        return f"{name}; build the network and load a state dict into it (model.load_state_dict)"
+    if isinstance(model, str | os.PathLike):
+        return (
+            f"{name}; build the network first, a bundled one with create_model(name), and load "
+            "what a file holds into it (model.load_state_dict)"
+        )
+    if model is None:
+        return "None; a function that builds a model must return it"
+    return f"{name}; put a function into the forward of a module"
 
 
 def check_values(model: nn.Module) -> None:
@@ -115,23 +136,75 @@ def device(name: torch.device | str) -> torch.device:
     return found
 
 
-def batches(inputs: Any, prepare: Callable[[Any], Any] | None) -> Iterator[Arguments]:
-    """What the model is to be called with, batch by batch."""
-    if isinstance(inputs, (Tensor, tuple, dict)):
-        yield called_with(prepare(inputs) if prepare else inputs)
-        return
-    if isinstance(inputs, (str, bytes)) or not isinstance(inputs, Iterable):
+def is_single(inputs: object) -> bool:
+    """Whether it is one batch, rather than an iterable of several."""
+    return isinstance(inputs, (Tensor, np.ndarray, tuple, dict))
+
+
+def check_inputs(inputs: object, prepare: object) -> None:
+    """Refuse what holds no batches, and say what to give instead."""
+    if isinstance(inputs, nn.Module):
+        raise SyopsTypeError(
+            f"inputs must be data, got the module {type(inputs).__name__}; the model comes first, "
+            "then the inputs"
+        )
+    if prepare is None and is_shape(inputs):
+        raise SyopsTypeError(
+            f"inputs must be data, got the shape {shown(inputs)}; give a tensor, such as "
+            "torch.rand(shape), or call get_model_bounds, which needs no data"
+        )
+    indexed = hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__")
+    iterable = isinstance(inputs, Iterable) and not isinstance(inputs, str | bytes)
+    mapped = isinstance(inputs, Dataset) and not isinstance(inputs, IterableDataset)
+    text = isinstance(inputs, str | bytes)
+    if prepare is None and (mapped or (indexed and not iterable and not text)):
+        raise SyopsTypeError(
+            f"inputs must be batches, got the data set {type(inputs).__name__}, whose items are "
+            "single samples; give torch.utils.data.DataLoader(dataset, batch_size=32)"
+        )
+    if not iterable and not (mapped and indexed):
+        hint = "; load what the file holds first" if text else ""
         raise SyopsTypeError(
             "inputs must be a tensor, a tuple of arguments, a dict of keyword arguments or an "
-            f"iterable of batches; got {type(inputs).__name__}"
+            f"iterable of batches; got {type(inputs).__name__}{hint}"
         )
-    for batch in inputs:
+
+
+def is_shape(value: object) -> bool:
+    """Whether it is a sequence of sizes: of integers alone."""
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        return False
+    return len(value) > 0 and all(type(size) is int for size in value)
+
+
+def batches(
+    inputs: Any, prepare: Callable[[Any], Any] | None, dtype: torch.dtype
+) -> Iterator[Arguments]:
+    """What the model is to be called with, batch by batch; ``dtype``: see `with_tensors`."""
+    single = is_single(inputs)
+    for batch in [inputs] if single else inputs:
         if prepare is not None:
-            yield called_with(prepare(batch))
-        elif isinstance(batch, (tuple, list)) and batch:
-            yield called_with(batch[0])
-        else:
-            yield called_with(batch)
+            batch = prepare(batch)
+        elif not single and isinstance(batch, (tuple, list)) and batch:
+            batch = batch[0]
+        yield called_with(with_tensors(batch, dtype))
+
+
+def with_tensors(value: Any, dtype: torch.dtype) -> Any:
+    """The same with tensors for NumPy arrays, those of float64, NumPy's default, in ``dtype``."""
+
+    def converted(leaf: Any) -> Any:
+        if not isinstance(leaf, np.ndarray):
+            return leaf
+        try:
+            tensor = torch.from_numpy(np.array(leaf))  # a copy: also of what is read-only
+        except TypeError as error:
+            raise SyopsTypeError(
+                f"inputs: an array of {leaf.dtype} cannot be made a tensor; give one of numbers"
+            ) from error
+        return tensor.to(dtype) if tensor.dtype == torch.float64 else tensor
+
+    return tree_map(converted, value)
 
 
 def called_with(value: Any) -> Arguments:
@@ -149,7 +222,8 @@ def called_with(value: Any) -> Arguments:
 
 def shapes(example: Any, dtype: torch.dtype) -> Arguments:
     """What the model is called with, on ``meta``: from a shape, or from an example."""
-    if isinstance(example, Sequence) and example and all(type(size) is int for size in example):
+    example = with_tensors(example, dtype)
+    if is_shape(example):
         if min(example) < 1:
             raise SyopsValueError(f"inputs: a shape of positive sizes was expected, got {example}")
         if math.prod(example) > sys.maxsize:
@@ -217,6 +291,11 @@ def samples(arguments: Arguments, batch_dim: int) -> int:
         raise SyopsTypeError(f"batch_dim must be an integer, got {batch_dim!r}")
     if not first.dim():
         raise SyopsValueError("inputs: the first tensor has no dimensions, so no batch dimension")
+    if batch_dim == -1 and first.dim() > 1:
+        raise SyopsValueError(
+            "batch_dim=-1 is the last dimension, which seldom counts samples; it is 0 for "
+            f"[N, ...] and 1 for [T, N, ...]; if it is the last, write {first.dim() - 1}"
+        )
     if not -first.dim() <= batch_dim < first.dim():
         raise SyopsValueError(
             f"batch_dim={batch_dim} does not exist in an input of shape {tuple(first.shape)}"
@@ -227,6 +306,39 @@ def samples(arguments: Arguments, batch_dim: int) -> int:
             f"batch_dim={batch_dim}"
         )
     return first.shape[batch_dim]
+
+
+def why_it_failed(model: nn.Module, arguments: Arguments) -> str:
+    """What is wrong with what a model was called with, and what to do; "" if nothing is known."""
+    args, kwargs = arguments
+    with suppress(TypeError, ValueError):
+        signature = inspect.signature(model.forward)
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            takes = f"its forward takes {signature}, but {error}"
+            if kwargs:
+                first = next(iter(kwargs))
+                return (
+                    f"{takes}; a dict is taken for keyword arguments, here {', '.join(kwargs)}: "
+                    f"say what the model is called with: prepare=lambda batch: batch[{first!r}]"
+                )
+            return (
+                f"{takes}; a tuple is taken for several arguments: give the input alone, or a list "
+                "or DataLoader of (input, label) batches, whose labels are left out"
+            )
+    weights = {t.dtype for t in model.parameters() if t.is_floating_point()}
+    given = {t.dtype for t in tensors_of(arguments) if t.is_floating_point()}
+    if weights and given - weights:
+        return (
+            f"the input is of {_dtypes(given)} and the weights are of {_dtypes(weights)}; cast one "
+            "of them, such as inputs.to(dtype)"
+        )
+    return ""
+
+
+def _dtypes(dtypes: Iterable[torch.dtype]) -> str:
+    return ", ".join(sorted(str(dtype) for dtype in dtypes))
 
 
 # Signals of inputs

@@ -342,7 +342,7 @@ def _lacks(
     found: dict[str, list[str]] = {}
     for _, row, _ in named:
         foreign = (
-            (row.kind == "pool" and row.ac)
+            (row.kind == "pool" and (row.ac or row.mac))
             or (row.kind == "norm" and row.folded is None)
             or (row.kind in ("elementwise", "activation") and row.mac)
         )

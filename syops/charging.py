@@ -60,7 +60,7 @@ def row_of(cost: Cost, path: str, params: int, out: Any) -> Row:
     )
 
 
-def neuron_row(path: str, name: str, params: int, out: Tensor, states: int) -> Row:
+def neuron_row(path: str, name: str, params: int, out: Tensor, states: int, steps: int = 0) -> Row:
     """The row of one call of a neuron: one update for each element of its result.
 
     Args:
@@ -69,6 +69,7 @@ def neuron_row(path: str, name: str, params: int, out: Tensor, states: int) -> R
         params: its parameters, if they are not told yet.
         out: its spikes.
         states: variables that it keeps from one time-step to the next.
+        steps: time-steps that the call went through; 0 where that is not known.
     """
     updates = out.numel()
     return Row(
@@ -81,6 +82,7 @@ def neuron_row(path: str, name: str, params: int, out: Tensor, states: int) -> R
         mac=updates,
         dtype=_name(out.dtype),
         written=updates * states,
+        steps=steps,
     )
 
 
@@ -95,11 +97,39 @@ _OWN = {"syops.charging", "syops.forward", "syops.ann"}
 
 def call_site() -> Hashable:
     """Where in the code of the innermost module we are: a loop stays at one place."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__") in _OWN:
-        frame = frame.f_back
+    frame = _calling()
     chain: list[tuple[Any, int]] = []
     while frame is not None and frame.f_code is not _MODULE_CALL:
         chain.append((frame.f_code, frame.f_lasti))
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return tuple(chain)
+
+
+def is_written_out(tensor: Tensor) -> bool:
+    """Whether the code that makes a tensor of Python numbers has these numbers in it.
+
+    What NumPy computed, or ``tolist`` gave, looks alike to torch, and may come from data.
+    """
+    if tensor.numel() <= 1:
+        return True
+    if tensor.numel() > _LONGEST_LITERAL or not tensor.dim() or tensor.device.type != "cpu":
+        return False
+    written = _calling().f_code.co_consts
+    rows = tensor.reshape(-1, tensor.shape[-1]).tolist()
+    return all(tuple(row) in written or _each_is_in(row, written) for row in rows)
+
+
+_LONGEST_LITERAL = 4096
+
+
+def _each_is_in(row: list[Any], written: tuple[Any, ...]) -> bool:
+    """Python puts up to two numbers of a list into the code one by one, more as a tuple."""
+    return len(row) <= 2 and all(value in written for value in row)
+
+
+def _calling() -> Any:
+    """The frame of the code that asked for an operator."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__") in _OWN:
+        frame = frame.f_back
+    return frame

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from syops.difference import LayerComparison, notes_on
+from syops.difference import LayerComparison, notes_on, warnings_on
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.layers import priced_part
 from syops.report import Report
@@ -147,6 +147,7 @@ class Comparison(Tabular):
         """The rows and the notes as JSON; reports are saved one by one."""
         content = {
             "ratio_to": self.to,
+            "warnings": warnings_on(self.names, self.reports),
             "rows": [asdict(row) for row in self.rows],
             "notes": self.notes,
         }
@@ -221,6 +222,7 @@ class Comparison(Tabular):
             caption=self._caption,
             summary=(self._meaning,),
             notes=self.notes,
+            warnings=warnings_on(self.names, self.reports),
         )
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from syops.layers import priced_part
+from syops.layers import priced_part, warnings_in_words
 from syops.ledger import COUNTED
 from syops.report import Layer, Report
 from syops.tables import Column, Table, Tabular, Value
@@ -93,6 +93,7 @@ class LayerComparison(Tabular):
         """The layers of both as JSON."""
         content = {
             "names": self.names,
+            "warnings": warnings_on(self.names, self.reports),
             "rows": [asdict(pair) for pair in self.rows],
             "notes": notes_on(self.names, self.reports),
         }
@@ -113,6 +114,7 @@ class LayerComparison(Tabular):
             self._total(),
             caption=f"{two} (2) against {one} (1), layer by layer",
             notes=notes_on(self.names, self.reports),
+            warnings=warnings_on(self.names, self.reports),
         )
 
     def _values(self, pair: LayerPair) -> tuple[Value, ...]:
@@ -173,13 +175,17 @@ def notes_on(names: Sequence[str], reports: Sequence[Report]) -> tuple[str, ...]
     return (*unlike(names, reports), *_reported(names, reports))
 
 
+def warnings_on(names: Sequence[str], reports: Sequence[Report]) -> tuple[str, ...]:
+    """What may mislead in the figures of each network."""
+    pairs = zip(names, reports, strict=True)
+    return tuple(text for name, report in pairs for text in warnings_in_words(report, name))
+
+
 def _reported(names: Sequence[str], reports: Sequence[Report]) -> Iterator[str]:
     for name, report in zip(names, reports, strict=True):
         if report.unaccounted:
             where = ", ".join(report.unaccounted)
             yield f"Not counted in {name}, as syops has no rule for it: {where}"
-        for warning in report.warnings:
-            yield f"Warning: {name}: {warning}"
 
 
 def unlike(names: Sequence[str], reports: Sequence[Report]) -> tuple[str, ...]:

@@ -5,9 +5,18 @@ Each derives from `SyopsError` and from the builtin that fits, so that both
 argument, says what was wrong and what to do.
 """
 
+from typing import Any
+
 
 class SyopsError(Exception):
-    """Base of all errors raised by syops."""
+    """Base of all errors raised by syops.
+
+    Attributes:
+        report: of a count that failed at one batch of many, a `syops.Report` of the batches before
+            it; None where there are none.
+    """
+
+    report: Any = None
 
 
 class SyopsValueError(SyopsError, ValueError):

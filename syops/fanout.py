@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class FanOut:
         return None
 
 
-@cache
+@lru_cache(maxsize=1024)
 def convolution_fan_out(
     factor: int,
     size: tuple[int, ...],

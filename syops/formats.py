@@ -39,7 +39,8 @@ _COMPACT = TableFormat(
 
 
 def to_text(table: Table, width: int | None = WIDTH, color: bool = False) -> str:
-    """The table for a terminal of ``width`` columns, between its caption and what it says.
+    """The table for a terminal of ``width`` columns, between its caption, what
+    may mislead in it, and what it says.
 
     Where it would be too wide, headings are broken in two and names in the first column folded in
     the middle; with None as the width it may be as wide as it is. With ``color``, headings and the
@@ -60,11 +61,11 @@ def to_text(table: Table, width: int | None = WIDTH, color: bool = False) -> str
     aligned = [column.align for column in table.columns]
     drawn = tabulate(grid, tablefmt=_COMPACT, disable_numparse=True, colalign=aligned)
     lines = "\n".join(line.rstrip() for line in drawn.splitlines())
-    caption, summary, notes = (
+    caption, warnings, summary, notes = (
         _wrapped(texts, min(width or WIDTH, WIDTH))
-        for texts in ([table.caption], table.summary, table.notes)
+        for texts in ([table.caption], table.warnings, table.summary, table.notes)
     )
-    return "\n\n".join(filter(None, [caption, lines, summary, notes]))
+    return "\n\n".join(filter(None, [caption, warnings, lines, summary, notes]))
 
 
 def to_markdown(table: Table) -> str:
@@ -80,21 +81,30 @@ def to_markdown(table: Table) -> str:
         disable_numparse=True,
         colalign=[column.align for column in table.columns],
     )
-    caption, *said = (_in_markdown(text) for text in (printable(table.caption), *sentences(table)))
-    return "\n\n".join(filter(None, [caption, drawn, *said])) + "\n"
+    first = (printable(table.caption), *one_line(table.warnings))
+    above, below = ([_in_markdown(text) for text in part] for part in (first, sentences(table)))
+    return "\n\n".join(filter(None, [*above, drawn, *below])) + "\n"
 
 
 def to_csv(table: Table) -> str:
     """The rows of the table as CSV, numbers in full, with the keys of the columns as headings.
 
     What has a unit says so in its heading: energies are in mJ (``dc_mj``) unless the column has
-    another unit (``ac_g``: operations in G). An interval takes two columns (``ec_min_mj``,
+    another unit (``ac_g``: operations in G). A text that a spreadsheet would take for a formula
+    begins with an apostrophe. An interval takes two columns (``ec_min_mj``,
     ``ec_max_mj``). What is not known is left empty. There is no total, so that a column can be
     added up.
     """
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(csv_rows(table))
+    rows = ([_inert(value) for value in row] for row in csv_rows(table))
+    csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue()
+
+
+def _inert(value: Value) -> Value:
+    """A text that a spreadsheet would take for a formula, behind an apostrophe; else as it is."""
+    formula = isinstance(value, str) and value.lstrip(" ")[:1] in tuple("=+-@\t\r\n＝＋－＠")
+    return f"'{value}" if formula and value else value
 
 
 def to_html(table: Table) -> str:
@@ -107,21 +117,22 @@ def to_html(table: Table) -> str:
         )
         return f"<tr>{''.join(drawn)}</tr>"
 
+    def across(text: str) -> str:
+        style = f'colspan="{len(table.columns)}" style="text-align:left"'
+        return f"<tr><td {style}>{html.escape(text)}</td></tr>"
+
     cells = in_words(table, "–").map(html.escape)
-    width = len(table.columns)
     headings = [subscripted(heading, "<sub>{}</sub>") for heading in cells.headings]
     foot = [line(cells.total, "th")] if cells.total else []
-    foot += [
-        f'<tr><td colspan="{width}" style="text-align:left">{html.escape(text)}</td></tr>'
-        for text in sentences(table)
-    ]
+    head = [across(text) for text in one_line(table.warnings)]
+    foot += [across(text) for text in sentences(table)]
     caption = (
         [f"<caption>{html.escape(printable(table.caption))}</caption>"] if table.caption else []
     )
     lines = [
         '<table class="syops">',
         *caption,
-        *("<thead>", line(headings, "th"), "</thead>"),
+        *("<thead>", *head, line(headings, "th"), "</thead>"),
         *("<tbody>", *(line(row, "td") for row in cells.rows), "</tbody>"),
         *(["<tfoot>", *foot, "</tfoot>"] if foot else []),
         "</table>",
@@ -209,7 +220,12 @@ def _interval(ends: tuple[float, float], column: Column) -> str:
 
 def sentences(table: Table) -> Iterator[str]:
     """What the table says and what to know about it, each in one line."""
-    for text in (*table.summary, *table.notes):
+    yield from one_line((*table.summary, *table.notes))
+
+
+def one_line(texts: Iterable[str]) -> Iterator[str]:
+    """Each text in one line."""
+    for text in texts:
         yield printable(" ".join(text.split()))
 
 

@@ -14,9 +14,16 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 from torch.utils._pytree import tree_leaves
 
 from syops._torch import parts_of
-from syops.charging import call_site, neuron_row, row_of
+from syops.charging import call_site, is_written_out, neuron_row, row_of
 from syops.errors import SyopsRuntimeError, SyopsValueError
-from syops.frameworks import NeuronSignal, decomposed, state_tensors, states_of
+from syops.frameworks import (
+    NeuronSignal,
+    decomposed,
+    state_tensors,
+    states_of,
+    steps_of,
+    tensors_of,
+)
 from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, History, Step, made
 from syops.ledger import Ledger
 from syops.measuring import Measurements
@@ -25,6 +32,7 @@ from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
 from syops.rules.base import canonical, tensors_in
 from syops.rules.elementwise import has_threshold
 from syops.rules.recipes import recipe_of
+from syops.rules.registry import PARTS
 from syops.rules.shape import JOIN, KEEP, LIFTS, MOVE, OVERWRITE, PADS, TURNS
 from syops.signals import (
     ANALOG,
@@ -57,11 +65,14 @@ class ForwardPass(TorchDispatchMode):
         execute: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
         strict: bool,
         history: History | None,
+        given: Sequence[Tensor],
     ) -> None:
         super().__init__()
         self.tensors = Tensors(model)
         self.measurements = measurements(self.tensors)
         self.failed_in = ""
+        self._model = model
+        self._given = given
         self._where = where
         self._execute = execute
         self._strict = strict
@@ -72,6 +83,7 @@ class ForwardPass(TorchDispatchMode):
         self._inside_neurons = 0
         self._reads_data = False
         self._has_read = False
+        self._unseen: dict[int, str] = {}
         self._scaled_at: Hashable = None
         self._softened_at: Hashable = None
         self._hidden: list[list[tuple[Tensor, Record | None]]] = []
@@ -109,6 +121,11 @@ class ForwardPass(TorchDispatchMode):
         self.measurements.settle(ledger, self.tensors.has_changed_weights())
         for operator in self._unaccounted:
             ledger.skip(operator)
+        if self._unseen:
+            known = {tensor._cdata for tensor in (*self._given, *tensors_of(self._model))}
+            for key, path in self._unseen.items():
+                if key not in known:
+                    ledger.unseen[path] = None
 
     def fail(self) -> None:
         """Remember the innermost module that raised."""
@@ -146,7 +163,8 @@ class ForwardPass(TorchDispatchMode):
                 record.step = Step(name, path, record.signal, self._into_neuron)
         if outputs:
             params = self._params(neuron.parameters())
-            row = neuron_row(path, name, params, outputs[0], states_of(neuron))
+            steps = steps_of(neuron, outputs[0])
+            row = neuron_row(path, name, params, outputs[0], states_of(neuron), steps)
             self.measurements.tally(row, None)
 
     def enter_recurrent(self, inputs: Iterable[Any]) -> None:
@@ -183,7 +201,7 @@ class ForwardPass(TorchDispatchMode):
         if isinstance(func, HigherOrderOperator):
             return self._by_parts(func, args, kwargs)
         rule = find(func)
-        if rule is None:
+        if rule is None or rule is PARTS:
             with self:
                 out = decomposed(func, args, kwargs)
             if out is not NotImplemented:
@@ -192,6 +210,10 @@ class ForwardPass(TorchDispatchMode):
         read = {name: value for name, value in kwargs.items() if name not in traits.outs}
         operands = tensors_in((*args, *read.values()) if read else args)
         known = [self.tensors.known(tensor) for tensor in operands]
+        if not traits.is_literal or not is_written_out(args[0]):
+            for tensor, (record, signal) in zip(operands, known, strict=True):
+                if record is None and signal is not LEARNED:
+                    self._unseen.setdefault(tensor._cdata, self._where[-1][0])
         before = _Before(
             [(tensor, record) for tensor, (record, _) in zip(operands, known, strict=True)],
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
@@ -247,7 +269,8 @@ class ForwardPass(TorchDispatchMode):
         """Whether all that an operator reads is learned or constant, and it draws no lots."""
         for record, signal in known:
             if record is None:
-                if signal is not LEARNED and not traits.is_literal:
+                literal = traits.is_literal and is_written_out(arguments[0][0])
+                if signal is not LEARNED and not literal:
                     return False
             elif not record.fixed:
                 return False

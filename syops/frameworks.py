@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import lru_cache
 from itertools import chain
 from types import MappingProxyType
 from typing import Any
@@ -78,6 +78,14 @@ def states_of(neuron: nn.Module) -> int:
     if not isinstance(memories, dict):
         return 1
     return sum(value is not None and not name.endswith("_seq") for name, value in memories.items())
+
+
+def steps_of(neuron: nn.Module, out: Tensor) -> int:
+    """How many time-steps one call of a neuron of spikingjelly goes through; 0 for any other."""
+    mode = getattr(neuron, "step_mode", "")
+    if mode == "m" and out.dim():
+        return out.shape[0]
+    return 1 if mode == "s" else 0
 
 
 def state_tensors(neuron: nn.Module) -> list[Tensor]:
@@ -203,7 +211,7 @@ def _reset(module: nn.Module) -> None:
         own()
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _is_state(name: str) -> bool:
     """Whether an attribute of that name is neither structure nor a hook."""
     return name not in ("_parameters", "_modules") and not name.endswith(
@@ -255,6 +263,24 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, (list, tuple, deque)):
         for item in value:
             yield from _tensors(item)
+
+
+def tensors_of(model: nn.Module) -> Iterator[Tensor]:
+    """The tensors that the modules of a model hold in their attributes, also inside containers."""
+    for module in model.modules():
+        for value in vars(module).values():
+            yield from _held(value)
+
+
+def _held(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _held(item)
+    elif isinstance(value, (list, tuple, set, deque)):
+        for item in value:
+            yield from _held(item)
 
 
 def _has_storage(value: Any) -> bool:

@@ -66,7 +66,14 @@ def check(
         found += tuple(_against_baseline(report, baseline, tolerance, limits.full_spike))
     if not found:
         raise SyopsValueError("there is nothing to check: give a limit or a baseline")
-    return found
+    lacking = [
+        f"{what} is incomplete"
+        for what, one in (("the report", report), ("the baseline", baseline))
+        if one is not None and not one.complete
+    ]
+    if not lacking:
+        return found
+    return tuple(Finding(f.ok, f"{f.text} ({', '.join(lacking)})") for f in found)
 
 
 def _against_limits(report: Report, limits: Limits) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from syops.formats import in_words, printable, sentences
+from syops.formats import in_words, one_line, printable, sentences
 from syops.tables import Table
 
 _PAGE = 45
@@ -64,12 +64,13 @@ def to_latex(table: Table) -> str:
     rows = [line(row) for row in cells.rows]
     total = [r"\midrule", line(cells.total)] if cells.total else []
     body = [r"\toprule", headings, r"\midrule", *rows, *total, r"\bottomrule"]
+    warned = [f"{_sentence(text)}." for text in one_line(table.warnings)]
     said = [f"{_sentence(text)}." for text in sentences(table)]
     if len(rows) > _PAGE:
         body[3:3] = [r"\endhead"]
-        lines = _longtable(spec, caption, body, said)
+        lines = _longtable(spec, caption, warned, body, said)
     else:
-        lines = _floating(spec, caption, body, said)
+        lines = _floating(spec, caption, warned, body, said)
     return "\n".join(lines) + "\n"
 
 
@@ -107,25 +108,40 @@ def _number(text: str) -> str:
     return re.sub(r"(?<![-{\w])-(?=\d)", "$-$", text)
 
 
-def _floating(spec: str, caption: list[str], body: list[str], said: list[str]) -> Iterator[str]:
+def _floating(
+    spec: str, caption: list[str], warned: list[str], body: list[str], said: list[str]
+) -> Iterator[str]:
     yield r"% needs \usepackage{booktabs,graphicx}"
     yield r"\begin{table}"
     yield r"\centering\small\setlength{\tabcolsep}{4pt}"
     yield from (rf"{line}\par\smallskip" for line in caption)
+    yield from _footnotes(warned)
     yield rf"\sbox0{{\begin{{tabular}}{{{spec}}}"
     yield from body
     yield r"\end{tabular}}"
     yield r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi"
     if said:
-        yield r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize"
-        yield "\\\\\n".join(said)
-        yield r"\end{minipage}"
+        yield r"\par\smallskip"
+        yield from _footnotes(said)
     yield r"\end{table}"
 
 
-def _longtable(spec: str, caption: list[str], body: list[str], said: list[str]) -> Iterator[str]:
+def _footnotes(said: list[str]) -> Iterator[str]:
+    if said:
+        yield r"\begin{minipage}{\linewidth}\footnotesize"
+        yield "\\\\\n".join(said)
+        yield r"\end{minipage}\par\smallskip"
+
+
+def _longtable(
+    spec: str, caption: list[str], warned: list[str], body: list[str], said: list[str]
+) -> Iterator[str]:
     yield r"% needs \usepackage{booktabs,longtable}"
     yield r"\begingroup\small\setlength{\tabcolsep}{4pt}"
+    if warned:
+        yield r"\noindent{\footnotesize"
+        yield "\\\\\n".join(warned)
+        yield r"\par}"
     yield rf"\begin{{longtable}}{{{spec}}}"
     yield from (rf"{line}\\" for line in caption)
     yield from body

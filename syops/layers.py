@@ -65,6 +65,7 @@ def layer_table(
         _caption(report),
         tuple(_findings(report)),
         tuple(_remarks(report)),
+        warnings_in_words(report),
     )
     if top is not None and sort is None:
         sort = "energy" if report.measured else "ec_max"
@@ -103,7 +104,7 @@ def priced_part(of: Layer | Report | ComparisonRow, energy: T) -> T | None:
 def _total(report: Report) -> tuple[Value, ...]:
     low, high = (priced_part(report, end) for end in report.ec_mj)
     values: dict[str, Value] = {
-        "name": "total",
+        "name": f"total{incomplete(report)}",
         "params": report.params,
         "rate": report.mean_rate,
         "ac": report.ac,
@@ -183,25 +184,19 @@ def _findings(report: Report) -> Iterator[str]:
     else:
         priced = _priced(report, quantity(report.priced_ac), report.totals.spikes)
         yield (
-            f"Dynamic consumption (DC), at the measured firing rates: {joules(report.dc_mj)}\n"
+            f"Dynamic consumption (DC), at the measured firing rates: {joules(report.dc_mj)}"
+            f"{incomplete(report)}\n"
             f"  = {priced}{name}"
         )
+    profile = "" if report.measured else name
+    between = "Estimated consumption (EC), at firing rates from 0 to 1"
     if math.isinf(report.ec_mj[1]):
-        yield (
-            f"Estimated consumption (EC), at firing rates from 0 to 1: from {low}, "
-            f"upper end: {high}{'' if report.measured else name}"
-        )
+        yield f"{between}: from {low}, upper end: {high}{incomplete(report)}{profile}"
     elif report.totals.either:
-        yield (
-            f"Estimated consumption (EC), at firing rates from 0 to 1: {low} to {high}"
-            f"{'' if report.measured else name}"
-        )
+        yield f"{between}: {low} to {high}{incomplete(report)}{profile}"
     else:
         priced = _priced(report, f"0 to {quantity(report.dense_ac)}", report.totals.max_spikes)
-        yield (
-            f"Estimated consumption (EC), at firing rates from 0 to 1: {low} to {high}\n"
-            f"  = {priced}{'' if report.measured else name}"
-        )
+        yield f"{between}: {low} to {high}{incomplete(report)}\n  = {priced}{profile}"
     if report.measured:
         yield _against_ann(report)
     elif (even := report.break_even_rate) is not None:
@@ -271,8 +266,17 @@ def _remarks(report: Report) -> Iterator[str]:
         yield f"Of weights alone, prepared once and in no total: {', '.join(names)}"
     for note in report.notes:
         yield f"Note: {note}"
-    for warning in report.warnings:
-        yield f"Warning: {warning}"
+
+
+def warnings_in_words(report: Report, of: str = "") -> tuple[str, ...]:
+    """What may mislead, a sentence each; ``of`` names the network where there are several."""
+    name = f"{of}: " if of else ""
+    return tuple(f"Warning: {name}{warning}" for warning in report.warnings)
+
+
+def incomplete(report: Report) -> str:
+    """The word that stands beside figures in which something is missing; "" where nothing is."""
+    return "" if report.complete else " (incomplete)"
 
 
 def not_counted(report: Report) -> Iterator[str]:

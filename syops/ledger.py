@@ -117,6 +117,7 @@ class Row:
         dtype: of what is applied to the input; for other kinds of rows of the result.
         weights: number of elements of what is applied: weights, or an activation in their role.
         written: elements of its results; of a neuron those of its states, at every update.
+        steps: time-steps that a neuron was updated for; 0 where that is not known.
         site: number of the call site, among those of the same path, kind, operator and weight.
         calls: how often it was executed.
         params: parameters of the module, told by its first row only.
@@ -146,6 +147,7 @@ class Row:
     dtype: str = ""
     weights: int = 0
     written: int = 0
+    steps: int = 0
 
     @property
     def family(self) -> tuple[str, str, str, str]:
@@ -207,6 +209,7 @@ class Row:
             dtype=self.dtype if self.dtype == other.dtype else "mixed",
             weights=max(self.weights, other.weights),
             written=self.written + other.written,
+            steps=self.steps + other.steps,
         )
 
     def verdict(self, graded: str) -> Verdict:
@@ -273,7 +276,10 @@ class Ledger:
         self._rows: dict[Hashable, Row] = {}
         self._prepared: dict[Hashable, Row] = {}
         self.samples = 0
+        self.passes = 0
         self.unaccounted: dict[str, int] = {}
+        self.unseen: dict[str, None] = {}
+        """Modules that read a tensor which neither an operator made nor the model holds."""
 
     def add(self, row: Row, site: Hashable) -> None:
         """Add one call. ``site`` tells call sites of one module apart."""

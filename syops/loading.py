@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import zipfile
 from collections.abc import Mapping
 from importlib import import_module
 from operator import attrgetter
@@ -25,6 +26,9 @@ from syops.models import create_model
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 """What a model is called with: a tensor, positional arguments or keyword arguments."""
+
+MOST_UNPACKED = 4 * 2**30
+"""Bytes that a compressed file of arrays may unpack to."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -72,10 +76,13 @@ def read_arrays(path: Path, dtype: torch.dtype) -> Inputs:
     """
     try:
         if path.suffix.lower() in (".npy", ".npz"):
+            _check_unpacked(path)
             found: Any = np.load(path, allow_pickle=False)
             found = dict(found) if isinstance(found, Mapping) else found
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
+    except SyopsError:
+        raise
     except Exception as error:
         raise SyopsFileError(
             f"{path} cannot be read ({type(error).__name__}): expected arrays from numpy.save or "
@@ -89,6 +96,19 @@ def read_arrays(path: Path, dtype: torch.dtype) -> Inputs:
         listed = tuple(_tensor(value, dtype, path) for value in found)
         return listed if len(listed) != 1 else listed[0]
     return _tensor(found, dtype, path)
+
+
+def _check_unpacked(path: Path) -> None:
+    """Refuse a small file that unpacks to more than the memory holds."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > MOST_UNPACKED:
+        raise SyopsFileError(
+            f"{path} unpacks to {size / 2**30:.1f} GiB, more than {MOST_UNPACKED / 2**30:g}; write "
+            "fewer samples, or the arrays unpacked, with numpy.save or torch.save"
+        )
 
 
 def read_image(path: Path, channels: int, height: int, width: int) -> Tensor:

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING
 
 from syops.energy import LARGEST
 from syops.errors import SyopsTypeError, SyopsValueError, shown
-from syops.layers import break_even_in_words, not_counted
+from syops.layers import break_even_in_words, incomplete, not_counted, warnings_in_words
 from syops.ledger import SYNAPTIC, row_names
 from syops.pricing import millijoules
 from syops.tables import Column, Table, Tabular, Value
@@ -269,7 +269,15 @@ class Memory(Tabular):
         if top is not None and sort is None:
             sort = "energy" if measured else "ec_max"
         sums = [_sum(getattr(row, what).count for row in self.rows) for what in _BUFFERS]
-        total = ("total", "", "", *sums, self.bytes, self.energy_mj, *self.ec_mj)
+        total = (
+            f"total{incomplete(self.report)}",
+            "",
+            "",
+            *sums,
+            self.bytes,
+            self.energy_mj,
+            *self.ec_mj,
+        )
         table = Table(
             COLUMNS,
             tuple(map(_values, self.rows)),
@@ -277,6 +285,7 @@ class Memory(Tabular):
             f"{self.report.model}: memory accesses{'' if measured else ', without data'}",
             tuple(self._findings()),
             self.notes,
+            warnings_in_words(self.report),
         )
         return table.arranged(columns, sort, top, units)
 
@@ -287,6 +296,8 @@ class Memory(Tabular):
             "model": self.report.model,
             "measured": self.report.measured,
             "memory_model": asdict(self.model),
+            "complete": self.report.complete,
+            "warnings": [asdict(warning) for warning in self.report.warnings],
             "per_sample": {name: getattr(self, name) for name in names},
             "notes": self.notes,
             "rows": [asdict(row) for row in self.rows],
@@ -383,5 +394,3 @@ def _notes(report: Report) -> Iterator[str]:
             "model some of it is counted twice"
         )
     yield from not_counted(report)
-    for warning in report.warnings:
-        yield f"Warning: {warning}"

@@ -38,6 +38,7 @@ def merged(one: Report, two: Report) -> Report:
         notes=tuple(dict.fromkeys((*one.notes, *two.notes))),
         ann_rows=ann,
         accuracy=_accuracy(one, two),
+        passes=one.passes + two.passes if one.passes and two.passes else 0,
     )
 
 

@@ -120,10 +120,12 @@ class Observer:
         self._thread = threading.get_ident()
         self._elsewhere.clear()
         had_compiler = compiler_is_loaded()
+        given = input_tensors(args, kwargs)
         self._pass = ForwardPass(
-            self._model, self._where, self._measured, self._execute, self._strict, self._history
+            *(self._model, self._where, self._measured, self._execute, self._strict),
+            *(self._history, given),
         )
-        for tensor, signal in zip(input_tensors(args, kwargs), inputs, strict=True):
+        for tensor, signal in zip(given, inputs, strict=True):
             if signal is not None:
                 self._pass.give(tensor, signal)
         try:

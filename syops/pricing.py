@@ -1,18 +1,16 @@
-"""What the rows of a report cost, exactly, and what has no price. Plain Python."""
+"""What the rows of a report cost, exactly. Plain Python."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from syops.energy import Energy, EnergyMap, EnergyModel
-from syops.ledger import SYNAPTIC, Row, Verdict, ends, row_names
-from syops.signals import SPIKES
+from syops.energy import Energy, EnergyMap
+from syops.ledger import SYNAPTIC, Row, Verdict
 
 _PJ_PER_MJ = 10**9
-_ORDER = ("offending", "ends", "unpriced")
 
 
 @dataclass(frozen=True)
@@ -87,51 +85,3 @@ def check_energy(energy: Energy, rows: Iterable[Row]) -> None:
     """
     if isinstance(energy, EnergyMap):
         energy.check([(row.path, row.dtype) for row in rows])
-
-
-def find_warnings(
-    rows: tuple[Row, ...],
-    verdicts: Iterable[Verdict],
-    energy: Energy,
-    kinds: frozenset[str],
-    name: str,
-) -> Iterator[str]:
-    """What an energy model cannot run or price, with the names of the layers.
-
-    Args:
-        rows: all rows of a report.
-        verdicts: one for each.
-        energy: what prices them.
-        kinds: those inside the totals.
-        name: of the network.
-    """
-    exempt = ends(rows)
-    groups: dict[tuple[EnergyModel, str], list[str]] = {}
-    for label, row, verdict in zip(row_names(rows, name), rows, verdicts, strict=True):
-        if row.kind not in kinds:
-            continue
-        model = energy.model_for(row.path, row.dtype)
-        if row.kind in SYNAPTIC and model.spike_only and verdict.signal not in SPIKES:
-            what = "ends" if row.layer in exempt else "offending"
-        elif verdict.mac and model.mac_price(row.kind) is None:
-            what = "unpriced"
-        else:
-            continue
-        groups.setdefault((model, what), []).append(label)
-    for (model, what), labels in sorted(
-        groups.items(), key=lambda group: _ORDER.index(group[0][1])
-    ):
-        layers = ", ".join(labels) + (" (MACs not priced)" if model.e_mac_pj is None else "")
-        match what:
-            case "offending":
-                yield (
-                    f"{model.name} processes spikes alone and cannot run this network as it is: "
-                    f"more than spikes reaches {layers}"
-                )
-            case "ends":
-                yield (
-                    f"{model.name} processes spikes alone; of the first and the last layer has to "
-                    f"be computed elsewhere: {layers}"
-                )
-            case "unpriced":
-                yield f"{model.name} has no price for a MAC; not priced: {', '.join(labels)}"

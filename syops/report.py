@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -19,7 +19,7 @@ from syops.energy import Energy, Profile, get_energy_model
 from syops.errors import SyopsValueError
 from syops.files import read_text, write_text
 from syops.ledger import COUNTED, KINDS, SYNAPTIC, Row, Verdict, ends, row_names
-from syops.pricing import NOTHING, Price, check_energy, find_warnings, millijoules, price
+from syops.pricing import NOTHING, Price, check_energy, millijoules, price
 from syops.signals import SPIKES
 from syops.summary import Layer, Totals, layer_of
 from syops.tables import ALL, Table, Tabular
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from syops.cautions import Caution
     from syops.memory import Memory, MemoryModel
 
 
@@ -53,6 +54,7 @@ class Report(Tabular):
             all samples, and so in no total.
         notes: what a reader should know.
         kinds: the kinds of rows inside the totals.
+        passes: forward passes that were made: batches. 0 where that is not known.
         measured: whether spikes were counted. Without data there are O_mac, ``dense_ac`` and EC;
             firing rates, ACs, DC and what follows from them are None.
         accuracy: share of the samples that the network gets right, if somebody has told it:
@@ -78,6 +80,7 @@ class Report(Tabular):
     kinds: frozenset[str] = COUNTED
     measured: bool = True
     accuracy: float | None = None
+    passes: int = 0
 
     def __post_init__(self) -> None:
         accuracy = self.accuracy
@@ -137,11 +140,22 @@ class Report(Tabular):
         """Multiply-accumulates per sample that have no price: DC and EC leave them out."""
         return self._sums.unpriced / self.samples
 
+    @cached_property
+    def warnings(self) -> tuple[Caution, ...]:
+        """What may mislead in these figures, the worst first; every format says it before them.
+
+        ``str`` of each is a sentence; its ``kind``, ``layers``, ``text`` and ``advice`` are for
+        programs. Among them is what the energy model cannot run, or has no price for.
+        """
+        from syops.cautions import find_cautions
+
+        return tuple(find_cautions(self))
+
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What the energy model cannot run, or has no price for, with the names of the layers."""
-        found = find_warnings(self.rows, self.verdicts, self.energy, self.kinds, self.model)
-        return tuple(found)
+    def complete(self) -> bool:
+        """Whether syops had a rule for every operator that was executed. The totals of an
+        incomplete report may be too small or too large."""
+        return not self.unaccounted
 
     @property
     def mean_rate(self) -> float | None:
@@ -400,12 +414,32 @@ class Report(Tabular):
         return from_json(text)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it as JSON, whole or not at all.
+        """Write it in the format that the suffix names, whole or not at all.
+
+        Args:
+            path: ``.json`` holds everything, and `load` reads it; ``.csv``, ``.md``, ``.tex``,
+                ``.html`` (a page, see `save_html`) and ``.txt`` are for people and other programs.
 
         Raises:
+            SyopsValueError: another suffix.
             SyopsFileError: the file cannot be written.
         """
-        write_text(Path(path), self.to_json() + "\n")
+        from syops.html import to_page
+
+        formats: dict[str, Callable[[], str]] = {
+            ".json": lambda: f"{self.to_json()}\n",
+            ".csv": self.to_csv,
+            ".md": self.to_markdown,
+            ".tex": self.to_latex,
+            ".html": lambda: to_page(self, None),
+            ".txt": lambda: f"{self}\n",
+        }
+        suffix = Path(path).suffix.lower()
+        if suffix not in formats:
+            raise SyopsValueError(
+                f"cannot save a report as {path}: its suffix must be one of {', '.join(formats)}"
+            )
+        write_text(Path(path), formats[suffix]())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Report:
@@ -417,7 +451,16 @@ class Report(Tabular):
         """
         from syops.serial import from_json
 
-        return from_json(read_text(Path(path)), str(path))
+        text = read_text(Path(path))
+        try:
+            return from_json(text, str(path))
+        except SyopsValueError as error:
+            if Path(path).suffix.lower() in (".csv", ".md", ".tex", ".html", ".txt"):
+                raise SyopsValueError(
+                    f"{path} cannot be read back: only JSON holds a whole report; write one with "
+                    "report.save('report.json') or 'syops run --format json'"
+                ) from error
+            raise
 
     def plot(self, kind: str = "energy", ax: Axes | None = None) -> Figure:
         """A figure of the layers in the order in which they are executed, energies per sample.

@@ -53,10 +53,13 @@ def to_json(report: Report) -> str:
         "full_spike": report.full_spike,
         "measured": report.measured,
         "samples": report.samples,
+        "passes": report.passes,
         "time_steps": report.time_steps,
         "params": report.params,
         "input_shape": report.input_shape,
         "accuracy": report.accuracy,
+        "complete": report.complete,
+        "warnings": [asdict(warning) for warning in report.warnings],
         "per_sample": {name: getattr(report, name) for name in _HEADLINE},
         "totals": totals,
         "energy": _energy_to_json(report.energy),
@@ -65,7 +68,6 @@ def to_json(report: Report) -> str:
         "unaccounted": dict(report.unaccounted),
         "prepared": [_row_to_json(row) for row in report.prepared],
         "notes": report.notes,
-        "warnings": report.warnings,
         "kinds": sorted(report.kinds),
         "layers": [asdict(layer) for layer in report.layers],
         "rows": [_row_to_json(row) for row in report.rows],
@@ -132,6 +134,7 @@ def _report(content: _Fields, schema: int) -> Report:
         kinds=frozenset(content.values("kinds", str, KINDS)),
         measured=content.truth("measured"),
         accuracy=accuracy,
+        passes=content.count("passes") if content.has("passes") else 0,
     )
 
 
@@ -360,6 +363,7 @@ def _row_from_json(content: _Fields) -> Row:
         dtype=content.text("dtype") if since_2 else "",
         weights=content.count("weights") if since_2 else 0,
         written=content.count("written") if since_2 else 0,
+        steps=content.count("steps") if content.has("steps") else 0,
     )
     for name in ("joint_ac", "joint_events"):
         if getattr(row, name) > row.dense:

@@ -82,6 +82,7 @@ class Table:
         rows: of each, one value a column.
         total: one value a column, or None if there is no total.
         caption: what it is.
+        warnings: sentences on what may mislead, said before the rows.
         summary: sentences on what it says; a line of one may be broken with "\\n".
         notes: sentences on what a reader should know about it.
     """
@@ -92,6 +93,7 @@ class Table:
     caption: str = ""
     summary: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def arranged(
         self,

@@ -53,10 +53,10 @@ class Record:
     """Made of parameters, literals and shapes alone: no data and no chance had a part in it."""
 
     def is_padded_by(self, inner: Tensor) -> bool:
-        """Whether its tensor is ``inner``, a part of it, and a border in the last dimensions."""
+        """Whether its tensor is ``inner``, a part of it, and a border. A batch is not needed."""
         return (
-            len(self.shape) == inner.dim() > 2
-            and self.shape[:2] == inner.shape[:2]
+            len(self.shape) == inner.dim() > 1
+            and self.shape[0] == inner.shape[0]
             and self.shape.numel() > inner.numel()
             and self.stride == inner.stride()
         )

@@ -87,6 +87,8 @@ class View:
         report = self.report
         low, high = map(joules, report.ec_mj)
         without = "; MACs have no price" if report.unpriced else ""
+        missing = "" if report.complete else "; incomplete"
+        without += missing
         if report.accuracy is not None:
             yield Figure("accuracy", f"{report.accuracy:.2%}", "as told to syops")
         if report.dc_mj is not None:
@@ -95,10 +97,11 @@ class View:
         if report.priced_ac is not None:
             events = report.conventions.get("ac") == "events"
             meaning = "fan-out of every spike" if events else "firing rate · dense"
-            yield Figure("O_ac", quantity(report.priced_ac), f"accumulates: {meaning}")
+            yield Figure("O_ac", quantity(report.priced_ac), f"accumulates: {meaning}{missing}")
         else:
-            yield Figure("dense AC", quantity(report.dense_ac), "accumulates at firing rate 1")
-        yield Figure("O_mac", quantity(report.mac), "multiply-accumulates")
+            meaning = f"accumulates at firing rate 1{missing}"
+            yield Figure("dense AC", quantity(report.dense_ac), meaning)
+        yield Figure("O_mac", quantity(report.mac), f"multiply-accumulates{missing}")
         if report.mean_rate is not None:
             yield Figure("mean rate", f"{report.mean_rate:.3f}", "of spike-driven synapses")
         if report.energy_ratio is not None:
@@ -228,12 +231,11 @@ class View:
 
     @property
     def warnings(self) -> Sequence[str]:
-        return [f"Warning: {warning}" for warning in self.report.warnings]
+        return self.table.warnings
 
     @property
     def notes(self) -> Sequence[str]:
-        """All others."""
-        return [note for note in self.table.notes if note not in self.warnings]
+        return self.table.notes
 
     @property
     def outside(self) -> Table:

@@ -1,6 +1,8 @@
 """Bad files, arguments and networks: an error of ours, never a traceback, never a wrong figure."""
 
 import copy
+import csv
+import io
 import json
 import os
 import random
@@ -12,13 +14,25 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from syops import EnergyModel, MemoryModel, Report, compare, get_model_syops, load_energy_models
+from syops import (
+    EnergyModel,
+    MemoryModel,
+    Report,
+    check_full_spike,
+    compare,
+    get_model_bounds,
+    get_model_syops,
+    load_energy_models,
+    loading,
+)
 from syops.errors import SyopsError, SyopsFileError, SyopsValueError
 from syops.files import check_writable, write_text
 from syops.gate import Limits, check
@@ -317,3 +331,136 @@ def test_path_that_cannot_be_written_is_told_before_the_count(tmp_path, name):
     with pytest.raises(SyopsFileError, match="cannot write"):
         write_text(Path(f"{tmp_path}/{name}"), "text")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", ["json", "csv", "md", "tex", "html", "txt", "CSV"])
+def test_report_is_saved_as_its_suffix_says(tmp_path, suffix):
+    report = get_model_syops(nn.Linear(8, 3), torch.ones(2, 8))
+    path = tmp_path / f"r.{suffix}"
+    report.save(path)
+    text = path.read_text("utf-8")
+    if suffix == "json":
+        assert Report.load(path) == report
+    else:
+        assert "<html" in text or text.strip() in (
+            *(report.to_csv().strip(), report.to_markdown().strip()),
+            *(report.to_latex().strip(), str(report).strip()),
+        )
+        with pytest.raises(SyopsValueError, match="only JSON holds a whole report"):
+            Report.load(path)
+
+
+@pytest.mark.parametrize("name", ["r.xlsx", "r", "r.json.gz"])
+def test_unknown_suffix_lists_what_can_be_written(tmp_path, name):
+    report = get_model_syops(nn.Linear(8, 3), torch.ones(2, 8))
+    with pytest.raises(SyopsValueError, match=r"\.json, \.csv, \.md, \.tex, \.html, \.txt"):
+        report.save(tmp_path / name)
+
+
+@pytest.mark.parametrize("start", [*"=+-@\t\r", " =", "\uff1d"])
+def test_csv_cells_are_no_formulas(start):
+    model = nn.Sequential()
+    model.add_module(f'{start}HYPERLINK("http://evil","x")', nn.Linear(8, 3))
+    model.add_module("plain", nn.Linear(3, 3))
+    rows = list(csv.reader(io.StringIO(get_model_syops(model, torch.ones(2, 8)).to_csv())))
+    assert rows[1][0].startswith(f"'{start}H"[:2])
+    assert rows[2][0] == "plain"
+    assert all(not cell.startswith("'") for cell in rows[2])
+
+
+def test_compressed_arrays_that_unpack_to_gigabytes_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, x=np.zeros((1000, 1000), np.float32))
+    assert loading.read_arrays(path, torch.float32).shape == (1000, 1000)
+    monkeypatch.setattr(loading, "MOST_UNPACKED", 10**6)
+    with pytest.raises(SyopsFileError, match=r"x\.npz unpacks to .* GiB"):
+        loading.read_arrays(path, torch.float32)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(SyopsFileError, match=r"x\.npz cannot be read"):
+        loading.read_arrays(path, torch.float32)
+
+
+# --- what newcomers give ------------------------------------------------------------------------
+
+
+class Forward(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.fc(x)
+
+
+X = torch.ones(4, 8)
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "words"),
+    [
+        (Forward(), (4, 8), r"got the shape \(4, 8\); give a tensor.*get_model_bounds"),
+        (Forward(), [4, 8], "got the shape"),
+        (Forward(), X.shape, "got the shape"),
+        (Forward(), (X, torch.zeros(4)), r"forward takes \(x\).*give the input alone"),
+        (Forward(), {"image": X, "label": X}, r"keyword arguments, here image, label.*prepare="),
+        (Forward(), [{"image": X, "label": X}], "batch 0.*here image, label.*prepare="),
+        (Forward(), TensorDataset(X), "data set TensorDataset.*DataLoader"),
+        (Forward(), "x.pt", "got str; load"),
+        (Forward(), None, "got NoneType"),
+        (Forward(), [], "the loader gave no batch"),
+        (Forward(), iter(()), "the loader gave no batch"),
+        (Forward(), X.double(), r"input is of torch.float64 and the weights are of torch.float32"),
+        (Forward(), np.array(["a"]), "an array of <U1"),
+        (Forward, X, r"got the class Forward; give an instance of it, such as Forward\(\)"),
+        (Forward().state_dict(), X, "load a state dict into it"),
+        ("net.pt", X, "got str; build the network first"),
+        (None, X, "a function that builds a model must return it"),
+        (X, Forward(), "the model comes first"),
+        (Forward(), Forward(), "got the module Forward; the model comes first"),
+    ],
+)
+def test_newcomers_are_told_what_to_give(model, inputs, words):
+    with pytest.raises(SyopsError, match=words) as raised:
+        get_model_syops(model, inputs)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("call", [get_model_syops, get_model_bounds, check_full_spike])
+def test_last_dimension_as_batch_dimension_is_explained(call):
+    with pytest.raises(SyopsValueError, match=r"batch_dim=-1 is the last dimension"):
+        call(Forward(), X, batch_dim=-1)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8, bool])
+def test_arrays_are_converted_wherever_they_stand(dtype):
+    array = np.eye(4, 8).astype(dtype)
+    array.setflags(write=False)
+    tensor = torch.eye(4, 8)
+    model = nn.Sequential(Forward())
+    model.forward = lambda x: Forward.forward(model[0], x.float())
+    expected = get_model_syops(model, [tensor, tensor]).totals
+    for inputs in (
+        *([array, array], [(array, 3), [array]], [{"x": array}] * 2),
+        DataLoader(list(np.concatenate([array, array])), batch_size=4),
+    ):
+        assert get_model_syops(model, inputs).totals == expected
+    assert get_model_syops(Forward(), np.eye(4, 8)).samples == 4
+    assert get_model_bounds(Forward(), np.eye(4, 8)).samples == 4
+
+
+def test_bad_batch_is_named_and_those_before_it_are_kept():
+    batches = [torch.rand(8, 8) for _ in range(9)]
+    good = get_model_syops(Forward(), batches[:7])
+    batches[7][0, 0] = float("nan")
+    with pytest.raises(SyopsValueError, match=r"^batch 7 .*after 56 samples: .*NaN") as raised:
+        get_model_syops(Forward(), batches)
+    assert raised.value.report == good
+    batches[0] = torch.rand(8, 5)
+    with pytest.raises(SyopsError, match=r"^batch 0 .*after 0 samples") as raised:
+        get_model_syops(Forward(), batches)
+    assert raised.value.report is None
+
+
+def test_names_of_syops_counter_say_what_to_use():
+    with pytest.raises(ImportError, match="get_model_syops"):
+        from syops import get_model_complexity_info  # noqa: F401

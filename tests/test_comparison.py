@@ -154,7 +154,8 @@ def test_macs_without_a_price_are_told():
         ("relu", None, None),
     )
     for name in ("small", "blind", "relu"):
-        assert any(note.startswith(f"Warning: {name}: chip processes") for note in comparison.notes)
+        warnings = comparison.table().warnings
+        assert any(text.startswith(f"Warning: {name}: chip processes") for text in warnings)
 
 
 @pytest.mark.parametrize("to", ["ann", "first"])
@@ -304,8 +305,8 @@ def test_there_is_no_difference_to_what_is_not_known():
     told = differences(spikes, "layer,dc_1,dc_2,dc_diff,ec_max_1,ec_max_diff", chip)
     assert told["stem"] == (None, pytest.approx(1000e-9), None, None, None)
     assert told["block.conv"][2] == pytest.approx(-4000e-9)
-    notes = compare([replace(FIRST, energy=chip)] * 2).layers().table().notes
-    assert sum(note.startswith("Warning: net (") for note in notes) == 2
+    warnings = compare([replace(FIRST, energy=chip)] * 2).layers().table().warnings
+    assert sum(text.startswith("Warning: net (") for text in warnings) == 2
 
 
 def test_layers_differ_in_the_acs_that_are_priced():

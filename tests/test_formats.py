@@ -222,7 +222,7 @@ def test_names_cannot_break_out_of_html():
     page = Tags()
     page.feed(report.to_html())
     assert page.open == []
-    assert "".join(page.text).count(EVIL) == 4
+    assert "".join(page.text).count(EVIL) == 5
 
 
 def test_names_cannot_break_out_of_a_markdown_cell():

@@ -54,12 +54,13 @@ def test_acs_are_those_that_are_priced():
 
 def test_layers_that_get_more_than_spikes_are_named():
     (finding,) = check(FIXED, Limits(full_spike=True))
-    assert finding.text == "not full-spike: more than spikes reach layer2.0.conv1 (graded)"
+    told = "not full-spike: more than spikes reach layer2.0.conv1 (graded)"
+    assert finding.text == f"{told} (the report is incomplete)"
     rows = FIXED.rows
     many = [replace(rows[6], path=f"block{i}.conv") for i in range(9)]
     (finding,) = check(replace(FIXED, rows=(*many, *rows)), Limits(full_spike=True))
     assert "block1.conv (graded), block2.conv" in finding.text
-    assert finding.text.endswith("block6.conv (graded) and 4 more")
+    assert finding.text.endswith("block6.conv (graded) and 4 more (the report is incomplete)")
 
 
 @pytest.mark.parametrize(

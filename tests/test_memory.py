@@ -55,9 +55,11 @@ def test_what_the_arithmetic_leaves_out_is_said_beside_the_memory(counted):
     report = replace(counted[0].priced("loihi"), unaccounted={"aten.foo at stem": 2})
     notes = report.memory().notes
     assert "Not counted, as syops has no rule for it: aten.foo at stem, called 2 times" in notes
-    assert len(report.warnings) == 2
-    assert {f"Warning: {warning}" for warning in report.warnings} <= set(notes)
-    assert not any("Warning" in note for note in counted[0].memory().notes)
+    assert [warning.kind for warning in report.warnings] == ["incomplete", "ends", "unpriced"]
+    said = tuple(f"Warning: {warning}" for warning in report.warnings)
+    assert report.memory().table().warnings == said
+    assert report.memory().table().total[0] == "total (incomplete)"
+    assert counted[0].memory().table().warnings == ()
 
 
 def fan_outs(spikes: torch.Tensor) -> int:

@@ -311,3 +311,28 @@ def test_two_models_can_be_counted_at_once():
 
     with ThreadPoolExecutor(3) as pool:
         assert all(pool.map(count, range(30)))
+
+
+def test_tensors_from_outside_of_the_run_are_noted():
+    class Outside(nn.Module):
+        def __init__(self, make):
+            super().__init__()
+            self.a, self.constant, self.make = nn.Linear(8, 8), torch.rand(8), make
+
+        def forward(self, x):
+            return self.a(self.make(self, x))
+
+    def notes(make):
+        report = get_model_syops(nn.Sequential(Outside(make)), torch.ones(4, 8))
+        return [note for note in report.notes if "comes from outside of the run" in note]
+
+    def in_a_thread(net, x):
+        return pool.submit(nn.functional.linear, x, net.a.weight).result() + x
+
+    with ThreadPoolExecutor(1) as pool:
+        assert [note.split(":")[0] for note in notes(in_a_thread)] == ["0"]
+    by_numpy = notes(lambda net, x: torch.from_numpy(abs(x.numpy())) + x)
+    assert [note.split(":")[0] for note in by_numpy] == ["0"]
+    assert not notes(lambda net, x: x * net.constant)
+    assert not notes(lambda net, x: x * torch.tensor([1.0, 2, 3, 4, 5, 6, 7, 8]))
+    assert not notes(lambda net, x: torch.stack([x, x]).sum(0))

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from syops.cli.networks import named, sizes, structure
 from syops.cli.options import ENERGY, FILE, FOLD_BN, GRADED, KEYWORDS, SHAPE
-from syops.cli.output import Display, display_options
+from syops.cli.output import Display, display_options, warn
 from syops.errors import SyopsValueError
 from syops.units import read_count, read_energy, read_share
 
@@ -177,8 +177,7 @@ def check(report: Path, baseline: Path | None, tolerance: float | None, **limits
         None if baseline is None else Report.load(baseline),
         tolerance or 0.0,
     )
+    warn(held)
     for finding in findings:
         click.echo(f"{'ok    ' if finding.ok else 'FAILED'}  {finding.text}")
-    for warning in held.warnings:
-        click.echo(f"warning {warning}")
     click.get_current_context().exit(0 if all(finding.ok for finding in findings) else 1)

@@ -69,7 +69,10 @@ class Display:
             check_writable(self.output)
 
     def show(self, result: Report | Memory | Comparison | LayerComparison) -> None:
-        """Print or write it."""
+        """Print or write it, and say what may mislead where the output is not read at once."""
+        if self.output is not None or not sys.stdout.isatty():
+            for of, report in _reports(result):
+                warn(report, of)
         write = {
             "markdown": result.to_markdown,
             "latex": result.to_latex,
@@ -121,6 +124,22 @@ def display_options(*more: Decorator) -> Decorator:
     return decorate
 
 
+def _reports(
+    result: Report | Memory | Comparison | LayerComparison,
+) -> Sequence[tuple[str, Report]]:
+    """What figures are of, each with what to call it beside the others."""
+    from syops.memory import Memory
+    from syops.report import Report
+
+    if isinstance(result, Report):
+        return [("", result)]
+    if isinstance(result, Memory):
+        return [("", result.report)]
+    return [
+        (f"{name}: ", report) for name, report in zip(result.names, result.reports, strict=True)
+    ]
+
+
 def _page(result: Report | Memory | Comparison | LayerComparison) -> str:
     from syops.comparison import Comparison
     from syops.html import to_comparison_page, to_page, to_table_page
@@ -139,6 +158,14 @@ def _page(result: Report | Memory | Comparison | LayerComparison) -> str:
 
 def note(message: str) -> None:
     click.echo(f"syops: note: {message}", err=True)
+
+
+def warn(report: Report, of: str = "") -> None:
+    """Say on standard error what may mislead in a report, or in a network of several."""
+    from syops.formats import printable
+
+    for warning in report.warnings:
+        click.echo(f"syops: warning: {printable(of + str(warning))}", err=True)
 
 
 def show(table: Table, output: Path | None = None) -> None:

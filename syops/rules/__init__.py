@@ -4,6 +4,17 @@ One small pure function per operator, found by the operator's name. To add an op
 one function to the file that fits: `synaptic`, `elementwise`, `shape` or `other`.
 """
 
-from syops.rules.base import Call, Cost, Normalisation, Operand, Product, Rule, Tally, find
+from syops.rules.base import Call, Cost, Free, Normalisation, Operand, Product, Rule, Tally
+from syops.rules.registry import find
 
-__all__ = ["Call", "Cost", "Normalisation", "Operand", "Product", "Rule", "Tally", "find"]
+__all__ = [
+    "Call",
+    "Cost",
+    "Free",
+    "Normalisation",
+    "Operand",
+    "Product",
+    "Rule",
+    "Tally",
+    "find",
+]

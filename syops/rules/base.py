@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from syops.fanout import FanOut
-from syops.signals import ANALOG, Atoms, Signal, constant
+from syops.signals import ANALOG, LEARNED, Atoms, Signal, constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +187,14 @@ SignalRule = Callable[[Call], Signal | Sequence[Signal]]
 CostRule = Callable[[Call], Sequence[Cost]]
 
 
-def free(call: Call) -> Sequence[Cost]:
-    """Costs nothing: views, copies, comparisons, constants."""
-    return ()
+@dataclass(frozen=True, slots=True)
+class Free:
+    """The cost of an operator that costs nothing, and why it does not."""
+
+    reason: str
+
+    def __call__(self, call: Call) -> Sequence[Cost]:
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,28 +206,31 @@ class Rule:
     """
 
     signal: SignalRule
-    cost: CostRule = free
+    cost: CostRule
     moves: bool = False
     counted: bool = False
 
 
+COPY, VIEW, COMPARES = Free("a copy"), Free("a view"), Free("compares")
+
+
+def tallied(
+    call: Call, kind: str, operator: str = "", *, ac: int = 0, mac: int = 0
+) -> Sequence[Tally]:
+    """Work outside the synapses; none where weights alone are worked on, which is done once."""
+    if all(call.signal(tensor) is LEARNED for tensor in call.tensors):
+        return ()
+    return (Tally(kind, operator or canonical(call.func), ac, mac),)
+
+
 @cache
 def canonical(func: Any) -> str:
-    """``aten.add_.Tensor`` -> ``add``: in-place and ``out=`` forms share the rule."""
-    name = func._schema.name.partition("::")[2]
+    """``aten.add_.Tensor`` -> ``add``: in-place and ``out=`` forms share the rule.
+
+    Operators of other libraries keep their whole name, such as ``my::add``.
+    """
+    namespace, _, name = func._schema.name.partition("::")
+    if namespace not in ("aten", "prims"):
+        return func._schema.name
     is_dunder = name.startswith("__")
     return name if is_dunder else name.rstrip("_")
-
-
-@cache
-def find(func: Any) -> Rule | None:
-    """The rule for an operator overload, or None."""
-    if func.namespace not in ("aten", "prims"):
-        return None
-    for name in ("synaptic", "shape", "other", "elementwise"):
-        rule = import_module(f"syops.rules.{name}").RULES.get(canonical(func))
-        if rule is not None:
-            return rule
-    if torch.Tag.pointwise in func.tags:
-        return import_module("syops.rules.elementwise").POINTWISE
-    return None

@@ -18,7 +18,18 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from syops.rules.base import Call, Cost, Number, Rule, Tally, canonical
+from syops.rules.base import (
+    COMPARES,
+    COPY,
+    Call,
+    Cost,
+    Free,
+    Number,
+    Rule,
+    canonical,
+    tallied,
+    tensors_in,
+)
 from syops.rules.ranges import CLAMPS, MAX_VALUES, bounded, ended, outward, truncated
 from syops.signals import (
     ANALOG,
@@ -46,7 +57,8 @@ MAX_ENTRIES = 256
 ADDS = {"add", "sub", "rsub", "subtract"}
 ARITHMETIC = {
     *("mul", "div", "divide", "true_divide", "multiply", "pow", "square", "sqrt", "rsqrt"),
-    *("reciprocal", "addcmul", "addcdiv", "lerp", "remainder", "fmod", "floor_divide"),
+    *("reciprocal", "addcmul", "addcdiv", "lerp", "remainder", "fmod", "floor_divide", "frac"),
+    *("float_power", "ldexp", "deg2rad", "rad2deg"),
 }
 ACTIVATIONS = {
     *("relu", "relu6", "leaky_relu", "rrelu_with_noise", "prelu", "_prelu_kernel", "elu", "celu"),
@@ -60,6 +72,24 @@ COMPARISONS = {
     *("isnan", "isinf", "isfinite", "isposinf", "isneginf"),
 }
 """0 or 1, whatever they compare and whatever dtype they write it in."""
+FREE = {
+    COMPARES: (
+        *COMPARISONS,
+        *("heaviside", "maximum", "minimum", "fmax", "fmin", "clip", *CLAMPS.keys() - ACTIVATIONS),
+    ),
+    Free("changes signs"): (
+        *("neg", "negative", "abs", "absolute", "sign", "sgn", "copysign"),
+        *("conj_physical", "_conj_physical"),
+    ),
+    Free("rounds"): ("round", "floor", "ceil", "trunc", "fix"),
+    Free("works on bits"): (
+        *("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "nextafter", "frexp"),
+        *("bitwise_left_shift", "bitwise_right_shift", "__lshift__", "__rshift__", "__ilshift__"),
+        *("__irshift__", "__and__", "__iand__", "__or__", "__ior__", "__xor__", "__ixor__"),
+    ),
+    Free("selects"): ("nan_to_num",),
+}
+"""Pointwise operators that cost nothing, by the reason why."""
 INTEGER_CLOSED = {
     *("add", "sub", "rsub", "mul", "neg", "abs", "maximum", "minimum", "clone", "relu", *CLAMPS),
 }
@@ -574,25 +604,21 @@ def _unbroadcast(func: Any, args: tuple[Any, ...], sizes: tuple[int, ...]) -> tu
 
 
 def cost(call: Call) -> Sequence[Cost]:
-    """One operation per element of the result: an AC where all operands are spike-like."""
-    name = canonical(call.func)
-    if not isinstance(call.out, Tensor) or name in COMPARISONS or call.out.dtype == torch.bool:
+    """1 operation per element: AC for a sum, or where only spikes meet; else MAC."""
+    result = next(iter(tensors_in((call.out,))), None)
+    if result is None or result.dtype == torch.bool:
         return ()
+    name, elements = canonical(call.func), result.numel()
     operands = call.tensors
-    if all(call.signal(tensor) is LEARNED for tensor in operands):
-        return ()
-    elements = call.out.numel()
-    if name in ACTIVATIONS:
-        return (Tally("activation", name, mac=elements),)
     if name in ADDS and len(operands) == 2:
-        return (Tally("add", name, ac=elements),)
+        return tallied(call, "add", ac=elements)
     if name in ADDS or (
         name in ARITHMETIC and all(isinstance(call.signal(t), Table) for t in operands)
     ):
-        return (Tally("elementwise", name, ac=elements),)
-    if name in ARITHMETIC:
-        return (Tally("elementwise", name, mac=elements),)
-    return ()
+        return tallied(call, "elementwise", ac=elements)
+    is_function = name not in ARITHMETIC and len(operands) == 1
+    kind = "activation" if name in ACTIVATIONS or is_function else "elementwise"
+    return tallied(call, kind, mac=elements)
 
 
 POINTWISE = Rule(signal, cost)
@@ -600,11 +626,10 @@ POINTWISE = Rule(signal, cost)
 
 RULES: dict[str, Rule] = {
     # Torch does not tag every form of these as pointwise.
-    **dict.fromkeys(
-        (*ADDS, *ARITHMETIC, *ACTIVATIONS, *COMPARISONS, "abs", "heaviside"), POINTWISE
-    ),
-    "masked_fill": Rule(masked_fill),
-    "where": Rule(where),
-    "_to_copy": Rule(copied, moves=True),
-    "copy": Rule(copied, moves=True),
+    **dict.fromkeys((*ADDS, *ARITHMETIC, *ACTIVATIONS), POINTWISE),
+    **{name: Rule(signal, reason) for reason, names in FREE.items() for name in names},
+    "masked_fill": Rule(masked_fill, Free("selects")),
+    "where": Rule(where, Free("selects")),
+    "_to_copy": Rule(copied, COPY, moves=True),
+    "copy": Rule(copied, COPY, moves=True),
 }

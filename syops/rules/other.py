@@ -9,8 +9,19 @@ from fractions import Fraction
 
 import torch
 
-from syops.rules.base import Call, Cost, Normalisation, Rule, Tally, canonical, free, tensors_in
-from syops.rules.elementwise import converted
+from syops.rules.base import (
+    COMPARES,
+    COPY,
+    Call,
+    Cost,
+    Free,
+    Normalisation,
+    Rule,
+    canonical,
+    tallied,
+    tensors_in,
+)
+from syops.rules.elementwise import POINTWISE, converted
 from syops.rules.ranges import MAX_VALUES
 from syops.signals import (
     ANALOG,
@@ -55,6 +66,11 @@ def empty(call: Call) -> Signal:
 def integers(call: Call) -> Signal:
     """Positions, counts and the like."""
     return INTEGER
+
+
+def counts(call: Call) -> Signal:
+    """How many there are; sums of weights, where these are given."""
+    return ANALOG if call.arg("weights") is not None else INTEGER
 
 
 def arange(call: Call) -> Signal:
@@ -156,7 +172,47 @@ def _integers_between(low: int, high: int, call: Call) -> Signal:
 
 
 def total_cost(call: Call) -> Sequence[Cost]:
-    return (Tally("pool", call.func._schema.name.partition("::")[2], ac=call.args[0].numel()),)
+    """1 AC per value that is added up."""
+    return tallied(call, "pool", ac=call.args[0].numel())
+
+
+def diagonal_cost(call: Call) -> Sequence[Cost]:
+    """1 AC per value on the diagonal."""
+    return tallied(call, "pool", ac=min(call.args[0].shape))
+
+
+def power_cost(call: Call) -> Sequence[Cost]:
+    """1 MAC per value that is multiplied or squared and added up."""
+    return tallied(call, "pool", mac=call.args[0].numel())
+
+
+def exponential_cost(call: Call) -> Sequence[Cost]:
+    """1 MAC per value whose exponential is added up."""
+    return tallied(call, "activation", mac=call.args[0].numel())
+
+
+def added_cost(call: Call) -> Sequence[Cost]:
+    """1 AC per value that is added to others, 1 MAC for a product, 0 for a comparison."""
+    how = call.arg("reduce", "sum")
+    source = call.arg("source", call.arg("src", call.arg("data")))
+    index = call.arg("index")
+    scatters = canonical(call.func).startswith("scatter")
+    values = (index if scatters else source).numel()
+    if how in ("amax", "amin", "max", "min"):
+        return ()
+    return tallied(call, "pool", **{"mac" if how == "prod" else "ac": values})
+
+
+def loss_cost(call: Call) -> Sequence[Cost]:
+    """1 MAC per value that is compared with a target."""
+    return tallied(call, "elementwise", mac=call.args[0].numel())
+
+
+def dropout_cost(call: Call) -> Sequence[Cost]:
+    """1 MAC per element in training; else 0."""
+    if call.arg("train") is False:
+        return ()
+    return tallied(call, "elementwise", mac=call.args[0].numel())
 
 
 def extremum(call: Call) -> Signal | Sequence[Signal]:
@@ -173,7 +229,7 @@ def predicate(call: Call) -> Signal:
     return call.atoms.fresh((False, True))
 
 
-# Pooling, interpolation
+# Pooling
 
 
 def mean(call: Call) -> Signal:
@@ -278,7 +334,7 @@ def _padded_windows(
 
 
 def average_pool_cost(call: Call) -> Sequence[Cost]:
-    """One accumulate per window entry; an adaptive window covers its input once."""
+    """1 AC per entry of a window; adaptive windows cover their input once."""
     x, out = call.args[0], call.out
     kernel = call.arg("kernel_size")
     entries = x.numel()
@@ -286,13 +342,14 @@ def average_pool_cost(call: Call) -> Sequence[Cost]:
         spatial = call.func._schema.name[-2]
         sizes = list(kernel) * int(spatial) if len(kernel) == 1 else list(kernel)
         entries = out.numel() * math.prod(sizes)
-    return (Tally("pool", "avg_pool", ac=entries),)
+    return tallied(call, "pool", "avg_pool", ac=entries)
 
 
 # Normalisation
 
 
 def batch_norm_cost(call: Call) -> Sequence[Cost]:
+    """2 MACs per element; 0 where it is folded."""
     x, mean = call.args[0], call.arg("running_mean")
     name = call.func._schema.name.partition("::")[2]
     trains = call.arg("training", call.arg("train", "no_training" not in name))
@@ -300,87 +357,146 @@ def batch_norm_cost(call: Call) -> Sequence[Cost]:
 
 
 def norm_cost(call: Call) -> Sequence[Cost]:
+    """2 MACs per element."""
     x = call.args[0]
     name = call.func._schema.name.partition("::")[2].removeprefix("native_")
     return (Normalisation(name.removeprefix("_fused_"), x.numel(), x, affine=False),)
 
 
 def softmax_cost(call: Call) -> Sequence[Cost]:
-    return (Tally("activation", "softmax", mac=call.out.numel()),)
+    """1 MAC per element of the result."""
+    return tallied(call, "activation", "softmax", mac=call.out.numel())
 
 
-ANALOG_FREE = (
-    *("randn", "randn_like", "normal", "uniform", "exponential", "random"),
-    *("linspace", "logspace", "embedding", "_embedding_bag", "upsample_bilinear2d"),
-    *("_embedding_bag_forward_only", "upsample_bicubic2d"),
-    *("upsample_linear1d", "upsample_trilinear3d", "grid_sampler_2d", "grid_sampler_3d", "cauchy"),
-    *(
-        "log_normal",
-        "geometric",
-        "std",
-        "var",
-        "var_mean",
-        "std_mean",
-        "norm",
-        "linalg_vector_norm",
-    ),
-    *("logsumexp", "logcumsumexp", "scatter_reduce"),
-    *("scatter_add", "index_add", "renorm", "fft_fft", "complex", "view_as_real"),
-    *(
-        "_thnn_fused_lstm_cell",
-        "_thnn_fused_gru_cell",
-        "cdist",
-        "_cdist_forward",
-        "poisson",
-        "native_dropout",
-    ),
-)
+def gate_cost(call: Call) -> Sequence[Cost]:
+    """1 MAC per element of the result."""
+    return tallied(call, "activation", mac=call.out.numel())
+
+
+# Recurrent cells, whose products came before
+
+
+def lstm_cost(call: Call) -> Sequence[Cost]:
+    """5 AC, 8 MAC per hidden unit: gates, and what they multiply."""
+    units = call.args[0].numel() // 4
+    return (
+        *tallied(call, "add", "lstm_cell", ac=5 * units),
+        *tallied(call, "activation", "lstm_cell", mac=5 * units),
+        *tallied(call, "elementwise", "lstm_cell", mac=3 * units),
+    )
+
+
+def gru_cost(call: Call) -> Sequence[Cost]:
+    """5 AC, 5 MAC per hidden unit: gates, and what they multiply."""
+    units = call.args[0].numel() // 3
+    return (
+        *tallied(call, "add", "gru_cell", ac=5 * units),
+        *tallied(call, "activation", "gru_cell", mac=3 * units),
+        *tallied(call, "elementwise", "gru_cell", mac=2 * units),
+    )
+
+
+RANDOM = Free("draws random numbers")
+CONSTANT = Free("a constant")
+POSITIONS = Free("finds positions")
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(("zeros", "zeros_like", "new_zeros", "zero"), Rule(zeros)),
-    **dict.fromkeys(("ones", "ones_like", "new_ones"), Rule(ones)),
-    **dict.fromkeys(("full", "full_like", "new_full", "fill", "scalar_tensor"), Rule(full)),
+    **dict.fromkeys(("zeros", "zeros_like", "new_zeros", "zero"), Rule(zeros, CONSTANT)),
+    **dict.fromkeys(("ones", "ones_like", "new_ones"), Rule(ones, CONSTANT)),
     **dict.fromkeys(
-        ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided"),
-        Rule(empty),
+        ("full", "full_like", "new_full", "fill", "scalar_tensor"), Rule(full, CONSTANT)
     ),
-    "arange": Rule(arange),
     **dict.fromkeys(
-        ("argmax", "argmin", "argsort", "count_nonzero", "nonzero", "repeat_interleave"),
-        Rule(integers),
+        ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided",
+         "empty_permuted"),
+        Rule(empty, Free("memory without values")),
     ),
-    **dict.fromkeys(("eye", "bernoulli", "one_hot"), Rule(binary)),
-    **dict.fromkeys(("randint", "randint_like"), Rule(randint)),
-    **dict.fromkeys(ANALOG_FREE, Rule(analog)),
+    "arange": Rule(arange, CONSTANT),
+    **dict.fromkeys(("linspace", "logspace"), Rule(analog, CONSTANT)),
+    **dict.fromkeys(("eye", "one_hot"), Rule(binary, CONSTANT)),
+    **dict.fromkeys(("tril_indices", "triu_indices"), Rule(integers, CONSTANT)),
+    **dict.fromkeys(
+        ("argmax", "argmin", "argsort", "nonzero", "nonzero_static", "repeat_interleave",
+         "searchsorted", "bucketize"),
+        Rule(integers, POSITIONS),
+    ),
+    # Random numbers.
+    "bernoulli": Rule(binary, RANDOM),
+    **dict.fromkeys(("randint", "randint_like"), Rule(randint, RANDOM)),
+    **dict.fromkeys(("rand", "rand_like"), Rule(shares, RANDOM)),
+    **dict.fromkeys(("randperm", "multinomial"), Rule(integers, RANDOM)),
+    **dict.fromkeys(
+        ("randn", "randn_like", "normal", "uniform", "exponential", "random", "cauchy",
+         "log_normal", "geometric", "poisson", "binomial", "_standard_gamma",
+         "_sample_dirichlet", "normal_functional"),
+        Rule(analog, RANDOM),
+    ),
+    **dict.fromkeys(("native_dropout", "_fused_dropout"), Rule(analog, dropout_cost)),
+    # Reductions.
     **dict.fromkeys(("sum", "nansum"), Rule(total, total_cost)),
     **dict.fromkeys(("mean", "nanmean"), Rule(mean, total_cost)),
     "cumsum": Rule(running_total, total_cost),
+    **dict.fromkeys(("count_nonzero", "bincount", "histc"), Rule(counts, total_cost)),
+    "trace": Rule(analog, diagonal_cost),
+    **dict.fromkeys(("prod", "cumprod"), Rule(product, power_cost)),
     **dict.fromkeys(
-        ("amax", "amin", "max", "min", "sort", "topk", "median", "kthvalue", "cummax", "aminmax"),
-        Rule(extremum),
+        ("std", "var", "var_mean", "std_mean", "norm", "linalg_vector_norm", "linalg__powsum",
+         "renorm", "dist"),
+        Rule(analog, power_cost),
     ),
-    **dict.fromkeys(("any", "all", "equal", "is_nonzero", "isin"), Rule(predicate)),
+    **dict.fromkeys(
+        ("logsumexp", "logcumsumexp", "_logcumsumexp"), Rule(analog, exponential_cost)
+    ),
+    **dict.fromkeys(
+        ("scatter_add", "scatter_reduce", "index_add", "index_reduce", "segment_reduce"),
+        Rule(analog, added_cost),
+    ),
+    **dict.fromkeys(("col2im", "unfold_backward"), Rule(analog, total_cost)),
+    **dict.fromkeys(
+        ("amax", "amin", "max", "min", "sort", "topk", "median", "nanmedian", "kthvalue", "mode",
+         "cummax", "cummin", "aminmax", "_aminmax", "unique_consecutive", "_unique", "_unique2",
+         "unique_dim", "unique_dim_consecutive"),
+        Rule(extremum, COMPARES),
+    ),
+    **dict.fromkeys(
+        ("any", "all", "equal", "is_nonzero", "isin", "_is_all_true", "_is_any_true"),
+        Rule(predicate, COMPARES),
+    ),
     **dict.fromkeys(
         ("avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "_adaptive_avg_pool2d",
          "_adaptive_avg_pool3d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
         Rule(average_pool, average_pool_cost),
     ),
+    # Normalisations.
     **dict.fromkeys(
         ("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
          "cudnn_batch_norm", "miopen_batch_norm", "_batch_norm_with_update",
-         "_batch_norm_no_update", "batch_norm"),
+         "_batch_norm_no_update", "batch_norm", "_native_batch_norm_legit_functional",
+         "_batch_norm_with_update_functional"),
         Rule(analog, batch_norm_cost, counted=True),
     ),
     **dict.fromkeys(
-        ("native_layer_norm", "native_group_norm", "_fused_rms_norm", "local_response_norm"),
+        ("native_layer_norm", "native_group_norm", "_fused_rms_norm"),
         Rule(analog, norm_cost, counted=True),
     ),
-    **dict.fromkeys(("rand", "rand_like"), Rule(shares)),
-    **dict.fromkeys(("prod", "cumprod"), Rule(product)),
+    # Functions.
     **dict.fromkeys(("_softmax", "softmax", "_safe_softmax"), Rule(shares, softmax_cost)),
     **dict.fromkeys(("_log_softmax", "log_softmax"), Rule(analog, softmax_cost)),
-    **dict.fromkeys(("prelu", "glu", "_prelu_kernel"), Rule(analog, softmax_cost)),
-    # Metadata and host reads.
-    **dict.fromkeys(("_local_scalar_dense", "item", "sym_size", "sym_numel", "is_same_size",
-                     "_assert_async", "_has_compatible_shallow_copy_type"), Rule(analog, free)),
+    "glu": Rule(analog, gate_cost),
+    "_thnn_fused_lstm_cell": Rule(analog, lstm_cost),
+    "_thnn_fused_gru_cell": Rule(analog, gru_cost),
+    **dict.fromkeys(("polar", "linalg_cross"), POINTWISE),
+    **dict.fromkeys(
+        ("mse_loss", "smooth_l1_loss", "huber_loss", "soft_margin_loss", "binary_cross_entropy",
+         "binary_cross_entropy_with_logits"),
+        Rule(analog, loss_cost),
+    ),
+    # Copies of values, and questions about them.
+    "embedding": Rule(analog, Free("looks values up")),
+    **dict.fromkeys(("complex", "view_as_real", "view_as_complex"), Rule(analog, COPY)),
+    **dict.fromkeys(
+        ("_local_scalar_dense", "item", "sym_size", "sym_numel", "is_same_size",
+         "_assert_async", "_has_compatible_shallow_copy_type"),
+        Rule(analog, Free("makes no tensor")),
+    ),
 }  # fmt: skip

@@ -9,9 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
-from syops.rules.base import Call, Cost, Rule, Tally, canonical, tensors_in
+from syops.rules.base import (
+    COPY,
+    Call,
+    Cost,
+    Free,
+    Rule,
+    Tally,
+    canonical,
+    tallied,
+    tensors_in,
+)
 from syops.signals import (
     ANALOG,
     INTEGER,
@@ -27,7 +38,7 @@ from syops.signals import (
 KEEP = (
     *("view", "_unsafe_view", "_reshape_alias", "reshape", "unsqueeze", "squeeze", "flatten"),
     *("clone", "contiguous", "detach", "alias", "view_as", "unflatten"),
-    *("_view_copy", "view_copy", "resolve_conj", "resolve_neg", "positive", "ravel"),
+    *("view_copy", "resolve_conj", "resolve_neg", "positive", "ravel"),
     *("_to_sparse", "_to_sparse_csr", "_to_dense", "to_dense"),
 )
 MOVE = (
@@ -53,10 +64,12 @@ GATHER = (
     "take_along_dim",
     "masked_select",
     "as_strided",
+    "_unsafe_index",
 )
 OVERWRITE = (
     *("index_put", "_index_put_impl", "scatter", "index_copy", "index_fill", "masked_scatter"),
-    *("slice_scatter", "select_scatter", "diagonal_scatter"),
+    *("slice_scatter", "select_scatter", "diagonal_scatter", "as_strided_scatter"),
+    *("put", "_unsafe_index_put"),
 )
 LIFTS = ("lift", "lift_fresh")
 JOIN = ("cat", "stack", "concat", "hstack", "vstack")
@@ -64,6 +77,7 @@ WINDOW_MAX = (
     *("max_pool2d_with_indices", "max_pool3d_with_indices", "max_pool1d", "max_pool2d"),
     *("max_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"),
     *("mkldnn_max_pool2d", "mkldnn_max_pool3d", "fractional_max_pool2d", "max_pool1d_with_indices"),
+    "fractional_max_pool3d",
 )
 
 
@@ -168,20 +182,47 @@ def window_max(call: Call) -> Sequence[Signal]:
 
 
 def window_max_cost(call: Call) -> Sequence[Cost]:
-    """Comparisons only: a row of its own, at no cost."""
+    """0: windows are compared; a row of its own."""
     return (Tally("pool", "max_pool"),)
 
 
+def sum_cost(call: Call) -> Sequence[Cost]:
+    """1 AC per value that is added to what was there, 1 MAC for a product; else 0."""
+    how = call.arg("reduce", "")
+    if not call.arg("accumulate") and how not in ("add", "multiply"):
+        return ()
+    index = call.arg("index", call.arg("indices"))
+    values = index.numel() if isinstance(index, Tensor) else _indexed(call, index)
+    if how == "multiply":
+        return tallied(call, "pool", mac=values)
+    return tallied(call, "pool", ac=values)
+
+
+def _indexed(call: Call, indices: Sequence[Tensor | None]) -> int:
+    """Elements of ``x[indices]``; where a mask chooses them, those that are given for them."""
+    x, values = call.args[0], call.tensors[-1]
+    given = [index for index in indices if index is not None]
+    if any(index.dtype in (torch.bool, torch.uint8) for index in given):
+        return values.numel()
+    kept = [n for i, n in enumerate(x.shape) if i >= len(indices) or indices[i] is None]
+    return math.prod((*torch.broadcast_shapes(*(index.shape for index in given)), *kept))
+
+
+MOVES = Free("moves values")
+ADDING = ("index_put", "_index_put_impl", "_unsafe_index_put", "put", "scatter")
+"""Overwriting operators that can also add to what was there."""
+
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(KEEP, Rule(keep, moves=True)),
-    **dict.fromkeys(LIFTS, Rule(lifted)),
-    **dict.fromkeys(MOVE, Rule(move, moves=True)),
-    **dict.fromkeys(ZERO_FILLING, Rule(move_or_zero, moves=True)),
-    **dict.fromkeys(GATHER, Rule(gather)),
-    **dict.fromkeys(OVERWRITE, Rule(overwritten)),
-    **dict.fromkeys(JOIN, Rule(join, moves=True)),
+    **dict.fromkeys(KEEP, Rule(keep, MOVES, moves=True)),
+    **dict.fromkeys(LIFTS, Rule(lifted, COPY)),
+    **dict.fromkeys(MOVE, Rule(move, MOVES, moves=True)),
+    **dict.fromkeys(ZERO_FILLING, Rule(move_or_zero, MOVES, moves=True)),
+    **dict.fromkeys(GATHER, Rule(gather, Free("looks values up"))),
+    **dict.fromkeys(OVERWRITE, Rule(overwritten, MOVES)),
+    **dict.fromkeys(ADDING, Rule(overwritten, sum_cost)),
+    **dict.fromkeys(JOIN, Rule(join, MOVES, moves=True)),
     **dict.fromkeys(WINDOW_MAX, Rule(window_max, window_max_cost)),
-    "constant_pad_nd": Rule(constant_pad, moves=True),
+    "constant_pad_nd": Rule(constant_pad, MOVES, moves=True),
 }
 
 PADS = {

@@ -75,32 +75,38 @@ def _per_dim(value: Sequence[int], size: Sequence[int]) -> tuple[int, ...]:
 
 @synaptic("mm", "bmm")
 def mm(call: Call) -> Sequence[Product]:
+    """batch·m·k·n."""
     return _product(call, *call.args[:2])
 
 
 @synaptic("addmm", "_addmm_activation", "baddbmm", "addbmm", "_sparse_addmm")
 def addmm(call: Call) -> Sequence[Product]:
+    """batch·m·k·n; what is added is a bias, which is not counted."""
     (product,) = _product(call, *call.args[1:3])
     return (product if _adds_bias(call) else replace(product, channel=None),)
 
 
 @synaptic("mv")
 def mv(call: Call) -> Sequence[Product]:
+    """m·k."""
     return _product(call, *call.args[:2])
 
 
 @synaptic("addmv")
 def addmv(call: Call) -> Sequence[Product]:
+    """m·k; what is added is a bias, which is not counted."""
     return _product(call, *call.args[1:3])
 
 
 @synaptic("dot", "vdot")
 def dot(call: Call) -> Sequence[Product]:
+    """k."""
     return _product(call, *call.args[:2])
 
 
 @synaptic("addr")
 def addr(call: Call) -> Sequence[Product]:
+    """m·n; what is added is a bias, which is not counted."""
     left, right = call.args[1:3]
     return _product(call, left, right, outer=True)
 

@@ -1,0 +1,223 @@
+"""What may mislead in a report, to be said before its figures. Reads only the report; no torch.
+
+The report stores facts. Cautions are derived from them when they are asked for, so that they do
+not depend on how the data was split into batches or merged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from syops.energy import EnergyModel
+from syops.ledger import SYNAPTIC, Row, Verdict, ends, row_names
+from syops.signals import SPIKES
+from syops.units import joules
+
+if TYPE_CHECKING:
+    from syops.report import Report
+
+_NAMED = 6
+"""So many layers are named in a sentence; `Caution.layers` has all."""
+
+ENOUGH = 32
+"""Samples from which on a silent layer is no accident."""
+
+_SAMPLE_DIMS = {"conv1d": 3, "conv2d": 4, "conv3d": 5, "linear": 2}
+"""Dimensions of a batch without a time axis, by the operator that it is fed to first."""
+
+_CHIP = ("offending", "ends", "unpriced")
+
+
+@dataclass(frozen=True)
+class Caution:
+    """One thing that may mislead.
+
+    Attributes:
+        kind: a name for programs, such as "incomplete" or "graded".
+        layers: the layers concerned, by name; empty where it concerns the whole network.
+        text: what is the matter, in a sentence that names the layers.
+        advice: what to type or to do about it; empty where nothing helps.
+    """
+
+    kind: str
+    layers: tuple[str, ...]
+    text: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text}; {self.advice}" if self.advice else self.text
+
+
+def find_cautions(report: Report) -> Iterator[Caution]:
+    """Yield what may mislead in a report, the worst first."""
+    rows = [
+        (name, row, verdict)
+        for name, row, verdict in zip(
+            row_names(report.rows, report.model), report.rows, report.verdicts, strict=True
+        )
+        if row.kind in report.kinds or row.kind == "neuron"
+    ]
+    yield from _incomplete(report)
+    yield from _one_step(report, rows)
+    yield from _exchanged_axes(report)
+    yield from _constant_input(rows)
+    yield from _silent_or_saturated(report, rows)
+    yield from _graded(report, rows)
+    yield from _chip(report, [named for named in rows if named[1].kind in report.kinds])
+
+
+Named = tuple[str, Row, Verdict]
+"""A row with its name and its class."""
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _incomplete(report: Report) -> Iterator[Caution]:
+    if report.complete:
+        return
+    where = tuple(report.unaccounted)
+    yield Caution(
+        "incomplete",
+        where,
+        "the totals are incomplete, and may be too small or too large: "
+        f"syops has no rule for {_some(where)}",
+        "strict=True makes that an error",
+    )
+
+
+def _one_step(report: Report, rows: list[Named]) -> Iterator[Caution]:
+    steps = report.time_steps
+    if steps is None or steps == 1 or not report.passes:
+        return
+    layers = tuple(
+        name
+        for name, row, _ in rows
+        if row.kind == "neuron" and row.written and 0 < row.steps <= report.passes
+    )
+    if layers:
+        yield Caution(
+            "one_step",
+            layers,
+            f"updated for one time-step in a forward pass, although T = {steps}: {_some(layers)}",
+            "if your code calls the model once a step, wrap that loop in a module, so that one "
+            "call runs all steps; if not, pass time_steps=1",
+        )
+
+
+def _exchanged_axes(report: Report) -> Iterator[Caution]:
+    steps, shape = report.time_steps, report.input_shape
+    batch_dim = report.conventions.get("batch_dim", 0)
+    first = next((row.operator for row in report.rows if row.kind in SYNAPTIC), "")
+    if steps is None or batch_dim not in (0, 1) or len(shape) != _SAMPLE_DIMS.get(first, 0) + 1:
+        return
+    time = 1 - batch_dim
+    if shape[batch_dim] == steps != shape[time]:
+        yield Caution(
+            "axes",
+            (),
+            f"dimension {batch_dim} of the input, taken for samples, has the length T = {steps}; "
+            f"dimension {time} has {shape[time]}",
+            f"if dimension {batch_dim} is time, pass batch_dim={time}",
+        )
+
+
+def _constant_input(rows: list[Named]) -> Iterator[Caution]:
+    found: dict[str, list[str]] = {}
+    for name, row, _ in rows:
+        for drive in row.drives:
+            evidence = drive.evidence
+            seen = evidence.seen
+            unproven = not (evidence.analog or evidence.integer or evidence.derived)
+            if unproven and seen and seen.low == seen.high and abs(seen.low) <= 1:
+                found.setdefault(f"{seen.low:g}", []).append(name)
+    for value, layers in found.items():
+        yield Caution(
+            "constant",
+            tuple(layers),
+            f"the data held nothing but {value}, and was taken for spikes, at {_some(layers)}",
+            'count real data, or say what it is: input_signal="analog"',
+        )
+
+
+def _silent_or_saturated(report: Report, rows: list[Named]) -> Iterator[Caution]:
+    if not report.measured or report.samples < ENOUGH:
+        return
+    driven = [
+        (name, verdict.rate)
+        for name, row, verdict in rows
+        if row.kind in SYNAPTIC and verdict.rate is not None and verdict.max_spikes
+    ]
+    if not any(rate is not None and 0 < rate < 1 for _, rate in driven):
+        return  # a network in which nothing works as it should is not trained
+    for kind, limit, what in (
+        ("silent", 0, "no spike reached"),
+        ("saturated", 1, "every neuron fired at every time-step before"),
+    ):
+        if layers := tuple(name for name, rate in driven if rate == limit):
+            yield Caution(
+                kind,
+                layers,
+                f"in {report.samples} samples {what} {_some(layers)}",
+                "check weights, thresholds and the scale of the input",
+            )
+
+
+def _graded(report: Report, rows: list[Named]) -> Iterator[Caution]:
+    exempt = ends(report.rows)
+    layers = tuple(
+        name
+        for name, row, verdict in rows
+        if row.kind in SYNAPTIC
+        and verdict.signal == "graded"
+        and verdict.mac
+        and row.layer not in exempt
+    )
+    if not layers or report.conventions.get("graded") == "ac":
+        return
+    other = replace(report, conventions={**report.conventions, "graded": "ac"})
+    if other.dc_mj is None or report.dc_mj is None:
+        low, high = map(joules, other.ec_mj)
+        share, result = "", f"EC is {low} to {high}"
+    else:
+        energy = sum(layer.energy_mj or 0 for layer in report.layers if layer.name in set(layers))
+        share = f", {energy / report.dc_mj:.1%} of DC" if report.dc_mj else ""
+        result = f"DC is {joules(other.dc_mj)}"
+    yield Caution(
+        "graded",
+        layers,
+        "graded input (integers, or one constant times integers) is counted as MACs at "
+        f"{_some(layers)}{share}; counted as ACs, {result}",
+        'for that type graded="ac" (--graded ac)',
+    )
+
+
+def _chip(report: Report, rows: list[Named]) -> Iterator[Caution]:
+    """What the energy model cannot run or price."""
+    exempt = ends(report.rows)
+    groups: dict[tuple[EnergyModel, str], list[str]] = {}
+    for name, row, verdict in rows:
+        model = report.energy.model_for(row.path, row.dtype)
+        if row.kind in SYNAPTIC and model.spike_only and verdict.signal not in SPIKES:
+            kind = "ends" if row.layer in exempt else "offending"
+        elif verdict.mac and model.mac_price(row.kind) is None:
+            kind = "unpriced"
+        else:
+            continue
+        groups.setdefault((model, kind), []).append(name)
+    for (model, kind), names in sorted(groups.items(), key=lambda group: _CHIP.index(group[0][1])):
+        layers = ", ".join(names)
+        free = " (MACs not priced)" if model.e_mac_pj is None else ""
+        text = {
+            "offending": f"{model.name} processes spikes alone and cannot run this network as it "
+            f"is: more than spikes reaches {layers}{free}",
+            "ends": f"{model.name} processes spikes alone; of the first and the last layer has to "
+            f"be computed elsewhere: {layers}{free}",
+            "unpriced": f"{model.name} has no price for a MAC; not priced: {layers}",
+        }[kind]
+        yield Caution(kind, tuple(names), text)

@@ -1,0 +1,272 @@
+"""What may mislead is said before the figures, and nothing where nothing does."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+import torch
+from fixed import BINARY, FIXED, SMALL, analog, spiking
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spikingjelly.activation_based import neuron
+from torch import nn
+
+from syops import get_model_bounds, get_model_syops
+from syops.comparison import compare
+from syops.gate import Limits, check
+from syops.ledger import Drive
+from syops.models import calibrate, create_model, list_models
+from syops.report import Report
+from syops.signals import Evidence, Seen
+
+
+def kinds(report):
+    return [warning.kind for warning in report.warnings]
+
+
+def named(report, kind):
+    (warning,) = [warning for warning in report.warnings if warning.kind == kind]
+    assert all(layer in warning.text for layer in warning.layers[:6])
+    return warning
+
+
+class Stepwise(nn.Module):
+    """One time-step a call, or ``loop`` of them."""
+
+    def __init__(self, loop=1, mode="s"):
+        super().__init__()
+        self.loop, self.mode = loop, mode
+        self.first, self.fc = nn.Linear(5, 6), nn.Linear(6, 2)
+        self.sn = neuron.IFNode(step_mode=mode)
+        nn.init.constant_(self.first.weight, 0.3)
+
+    def forward(self, x):
+        if self.mode == "m":
+            return self.fc(self.sn(self.first(x.repeat(self.loop, 1, 1)))).mean(0)
+        return sum(self.fc(self.sn(self.first(x))) for _ in range(self.loop))
+
+
+# --- incomplete ---------------------------------------------------------------------------------
+
+
+def test_unknown_operator_makes_totals_incomplete():
+    report = replace(SMALL, unaccounted={"aten.foo at layer1": 3})
+    assert not report.complete
+    assert report.warnings[0].kind == "incomplete"
+    assert report.warnings[0].layers == ("aten.foo at layer1",)
+    assert SMALL.complete
+    assert SMALL.warnings == ()
+
+
+def test_gate_names_an_incomplete_report():
+    report = replace(SMALL, unaccounted={"aten.foo at layer1": 3})
+    (finding,) = check(report, Limits(mac=1e9))
+    assert finding.ok
+    assert finding.text.endswith("(the report is incomplete)")
+    *_, finding = check(SMALL, Limits(), baseline=report)
+    assert finding.text.endswith("(the baseline is incomplete)")
+    (finding,) = check(SMALL, Limits(mac=1e9))
+    assert "incomplete" not in finding.text
+
+
+# --- time ---------------------------------------------------------------------------------------
+
+
+def test_one_neuron_update_although_T_is_claimed():
+    x = torch.rand(3, 5)
+    assert named(get_model_syops(Stepwise(), x, time_steps=4), "one_step").layers == ("sn",)
+    assert named(get_model_bounds(Stepwise(), (3, 5), time_steps=4), "one_step").layers == ("sn",)
+
+
+@pytest.mark.parametrize("mode", ["s", "m"])
+def test_steps_are_counted_not_calls(mode):
+    x = torch.rand(3, 5)
+    report = get_model_syops(Stepwise(4, mode), x, time_steps=4)
+    (row,) = (row for row in report.rows if row.kind == "neuron")
+    assert (row.steps, row.calls) == (4, 1 if mode == "m" else 4)
+    assert kinds(report) == []
+
+
+def test_no_claim_and_T_1_do_not_warn_of_one_update():
+    x = torch.rand(3, 5)
+    assert kinds(get_model_syops(Stepwise(), x)) == []
+    assert kinds(get_model_syops(Stepwise(), x, time_steps=1)) == []
+
+
+def test_axes_that_look_exchanged():
+    model = Stepwise(1, "m")
+    warning = named(get_model_syops(model, torch.rand(4, 3, 5), time_steps=4), "axes")
+    assert "batch_dim=1" in warning.advice
+    warning = named(get_model_syops(model, torch.rand(3, 4, 5), time_steps=4, batch_dim=1), "axes")
+    assert "batch_dim=0" in warning.advice
+
+
+@pytest.mark.parametrize(
+    ("shape", "batch_dim"), [((4, 3, 5), 1), ((4, 4, 5), 0), ((4, 4, 5), 1), ((3, 3, 5), 0)]
+)
+def test_axes_that_may_be_right(shape, batch_dim):
+    report = get_model_syops(Stepwise(1, "m"), torch.rand(shape), time_steps=4, batch_dim=batch_dim)
+    assert "axes" not in kinds(report)
+
+
+def test_a_batch_of_T_images_has_no_time_axis():
+    shaped = replace(SMALL, rows=(replace(SMALL.rows[0], operator="conv2d"), *SMALL.rows[1:]))
+    assert "axes" not in kinds(replace(shaped, input_shape=(4, 3, 8, 8)))
+    assert "axes" in kinds(replace(shaped, input_shape=(4, 2, 3, 8, 8)))
+
+
+# --- values -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_constant_input_is_taken_for_spikes(value):
+    model = nn.Sequential(nn.Linear(5, 3))
+    x = torch.full((2, 5), float(value))
+    assert named(get_model_syops(model, x), "constant").layers == ("0",)
+    assert kinds(get_model_syops(model, x, input_signal="analog")) == []
+    x[0, 0] = 1 - value
+    assert kinds(get_model_syops(model, x)) == []
+
+
+def test_one_constant_batch_among_others_is_not_constant_input():
+    model = nn.Sequential(nn.Linear(5, 3))
+    batches = [torch.zeros(2, 5), torch.ones(2, 5)]
+    assert kinds(get_model_syops(model, batches)) == []
+    one, two = (get_model_syops(model, batch) for batch in batches)
+    assert kinds(one) == kinds(two) == ["constant"]
+    assert kinds(one.merge(two)) == []
+
+
+def test_silent_and_saturated_layers():
+    rows = (
+        analog("stem", 10),
+        spiking("a", 100, 0),
+        spiking("b", 100, 1),
+        spiking("c", 100, 0.5),
+    )
+    report = replace(SMALL, rows=rows, samples=32)
+    assert named(report, "silent").layers == ("a",)
+    assert named(report, "saturated").layers == ("b",)
+    assert kinds(replace(report, samples=31)) == []
+    assert kinds(replace(report, rows=rows[:3])) == []  # nothing in it works: not trained
+    assert kinds(replace(report, measured=False)) == []
+
+
+def test_graded_rows_tell_their_share_and_what_they_are_as_ac():
+    warning = named(FIXED, "graded")
+    assert warning.layers == ("layer2.0.conv1",)
+    assert "6.3% of DC" in warning.text
+    assert 'graded="ac"' in warning.advice
+    as_ac = replace(FIXED, conventions={**FIXED.conventions, "graded": "ac"})
+    assert "graded" not in kinds(as_ac)
+    assert "DC is 10.2 mJ" in warning.text
+    assert f"{as_ac.dc_mj:.1f}" == "10.2"
+    ends = replace(FIXED, rows=(FIXED.rows[6], *FIXED.rows[1:6], FIXED.rows[8]))
+    assert "graded" not in kinds(ends)  # the first layer costs MACs in every network
+
+
+# --- every format -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "latex", "html", "notebook", "page", "json"])
+def test_warnings_precede_the_figures(form, tmp_path):
+    path = tmp_path / "page.html"
+    FIXED.save_html(path)
+    text = {
+        "text": str(FIXED),
+        "markdown": FIXED.to_markdown(),
+        "latex": FIXED.to_latex(),
+        "html": FIXED.to_html(),
+        "notebook": FIXED._repr_html_(),
+        "page": path.read_text("utf-8"),
+        "json": FIXED.to_json(),
+    }[form]
+    text = " ".join(text.split())
+    figures = text.index('"per_sample"' if form == "json" else "10.9 mJ")
+    for said in ("the totals are incomplete", "is counted as MACs at"):
+        assert 0 <= text.index(said) < figures
+    assert '"complete": false' in text if form == "json" else "incomplete" in text[figures:]
+
+
+def test_comparisons_say_the_warnings_of_each_network():
+    both = compare({"one": FIXED, "two": SMALL})
+    for table in (both.table(), both.layers().table()):
+        assert [text.startswith("Warning: one: ") for text in table.warnings] == [True, True]
+
+
+def test_files_and_pipes_are_warned_of_on_stderr(syops, tmp_path):
+    FIXED.save(tmp_path / "report.json")
+    status, out, err = syops("check", tmp_path / "report.json", "--max-mac", "2G")
+    assert status == 0
+    assert "syops: warning: the totals are incomplete" in err
+    assert "incomplete" in out
+    status, out, err = syops("compare", tmp_path / "report.json", "--format", "csv")
+    assert "warning" not in out
+    assert "the totals are incomplete" in err
+
+
+def test_warnings_survive_a_file():
+    read = Report.from_json(FIXED.to_json())
+    assert read.warnings == FIXED.warnings
+
+
+# --- splits -------------------------------------------------------------------------------------
+
+FACTS = st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0, 250, 1000]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(FACTS, min_size=2, max_size=5), st.permutations(range(5)), st.booleans())
+def test_warnings_do_not_depend_on_how_reports_are_merged(facts, order, skipped):
+    def part(value, spikes):
+        seen = Drive(Evidence(seen=Seen(value, value, True)), 1000, int(1000 * value))
+        inner = Drive(BINARY, 1000, spikes, Fraction(spikes, 10), spikes)
+        rows = (
+            replace(analog("in", 10), drives=(seen,)),
+            replace(analog("a", 100), drives=(inner,)),
+            spiking("b", 100, 0.5),
+        )
+        unknown = {"aten.foo at a": 1} if skipped and spikes else {}
+        return replace(SMALL, rows=rows, ann_rows=None, samples=16, accuracy=None, passes=1,
+                       unaccounted=unknown)  # fmt: skip
+
+    parts = [part(*fact) for fact in facts]
+    whole = parts[0]
+    for one in parts[1:]:
+        whole = whole.merge(one)
+    again = [parts[i] for i in order if i < len(parts)]
+    other = again[-1]
+    for one in reversed(again[:-1]):
+        other = one.merge(other)
+    assert other.warnings == whole.warnings
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6])
+def test_warnings_do_not_depend_on_batches(size):
+    model, x = Stepwise(), torch.ones(6, 5)
+    report = get_model_syops(model, list(x.split(size)), time_steps=4)
+    assert kinds(report) == ["one_step", "constant"]
+
+
+# --- no false alarm -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_bundled_networks_are_not_warned_of_without_data(name):
+    """Sums of spikes beside that, which are MACs by design."""
+    keywords = {} if name.startswith("resnet") else {"T": 4}
+    events = "7b" in name
+    shape = (4, 2, 2, 128, 128) if events else (4, 1, 8, 8) if "digits" in name else (4, 3, 64, 64)
+    with torch.device("meta"):
+        model = create_model(name, **keywords)
+    report = get_model_bounds(model, shape, batch_dim=1 if events else 0)
+    assert set(kinds(report)) <= {"graded"}
+
+
+@pytest.mark.parametrize("name", ["fsnn_digits", "dsnn_digits", "sew_digits"])
+def test_calibrated_networks_are_not_warned_of(name):
+    torch.manual_seed(0)
+    model, x = create_model(name), torch.rand(32, 1, 8, 8)
+    calibrate(model, x)
+    found = kinds(get_model_syops(model, x))
+    assert found == ([] if name == "fsnn_digits" else ["graded"])
