@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from syops.energy import Energy, EnergyMap
+from syops.energy import Energy, EnergyMap, EnergyModel
 from syops.ledger import SYNAPTIC, Row, Verdict
 
 _PJ_PER_MJ = 10**9
