@@ -6,7 +6,6 @@ from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
@@ -14,8 +13,9 @@ from torch.utils._pytree import tree_map
 from syops import shadow
 from syops.charging import call_site, neuron_row, row_of
 from syops.errors import first_line
-from syops.frameworks import NeuronSignal, decomposed, reset
 from syops.ledger import Drive, Ledger, Row
+from syops.neurons import NeuronSignal
+from syops.neurons.spikingjelly import decomposed
 from syops.rules import Call, Cost, Free, Normalisation, Product, Tally, find
 from syops.rules.base import input_tensors, tensors_in
 from syops.rules.registry import PARTS
@@ -52,7 +52,7 @@ class AnnCounts:
         self._by_shape: dict[tuple[Any, ...], Counted] = {}
         self._ledger: Ledger | None = None if steps is None else Ledger()
         self._snn_macs = 0
-        self._shadow: nn.Module | None = None
+        self._shadow: shadow.Shadow | None = None
         self.note = ""
 
     @property
@@ -64,8 +64,7 @@ class AnnCounts:
         if self._ledger is None or _key(shapes) in self._by_shape:
             return
         try:
-            self._shadow = shadow.shadow(self._model, self._neurons).eval()
-            reset(self._shadow)
+            self._shadow = shadow.Shadow(self._model, self._neurons)
         except Exception as error:  # whatever an attribute raises that cannot be copied
             self._give_up(f"the model cannot be copied: {first_line(error)}")
 
@@ -110,7 +109,7 @@ def _folded(rows: tuple[Row, ...]) -> dict[str, str]:
 
 
 def one_step(
-    copy: nn.Module,
+    stand_in: shadow.Shadow,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     steps: int,
@@ -123,7 +122,7 @@ def one_step(
     (with ``batch_dim=1``). Normalisations cost what they did in the SNN: nothing if folded.
 
     Args:
-        copy: a shadow of the network, in eval mode, its neurons reset.
+        stand_in: a shadow of the network.
         args, kwargs: what it was called with, on ``meta``.
         steps: T.
         batch_dim: of the first tensor.
@@ -132,6 +131,7 @@ def one_step(
     Returns:
         the rows of the whole batch; and why there are none, if they cannot be known.
     """
+    copy = stand_in.module
     first = input_tensors(args, kwargs)[0]
     has_time = batch_dim % first.dim() == 1
     if has_time:
@@ -144,8 +144,13 @@ def one_step(
                 "T is neither an attribute of the model nor the first dimension of its input "
                 "(with batch_dim=1)"
             )
-        with torch.random.fork_rng(devices=()), _DenseCount(copy, folded) as count:
-            copy(*args, **kwargs)
+        count = _DenseCount(copy, folded)
+
+        def watched() -> None:
+            with count:
+                copy(*args, **kwargs)
+
+        stand_in.run(watched)
     except Exception as error:  # a model may do anything that is impossible without values
         return (), f"one step could not be traced: {first_line(error)}"
     return tuple(count.rows), ""

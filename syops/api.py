@@ -21,13 +21,13 @@ from syops.audit import Audit, make_audit
 from syops.bounds import trace
 from syops.energy import EnergyMap, Profile, get_energy_model
 from syops.errors import ForwardError, SyopsError, SyopsValueError
-from syops.frameworks import Lending
 from syops.history import History
 from syops.ledger import Ledger
 from syops.observer import Observer
 from syops.pricing import check_energy
 from syops.report import Report
 from syops.restore import Place, device_of, left_as_found, plainly
+from syops.states import Lending
 
 
 def get_model_syops(
@@ -113,6 +113,7 @@ def get_model_syops(
     )
 
     first: given.Arguments | None = None
+    notes: dict[str, None] = {}
 
     def count(place: Place, lending: Lending) -> None:
         """Count all batches; the first of them stays, on ``meta``."""
@@ -128,6 +129,7 @@ def get_model_syops(
                 given.check_signal(name, tensor)
             shapes = tree_map(given.on_meta, (args, kwargs))
             lending.renew()
+            notes.update(dict.fromkeys(lending.not_reset))
             ann.prepare(shapes)
             try:
                 observer.run(args, kwargs, [given.SIGNALS.get(name) for name in names])
@@ -169,7 +171,7 @@ def get_model_syops(
             versions=dict(_versions()),
             unaccounted=ledger.unaccounted,
             prepared=ledger.prepared,
-            notes=tuple(filter(None, (ann.note, _unseen(model, ledger)))),
+            notes=tuple(filter(None, (*notes, ann.note, _unseen(model, ledger)))),
             passes=ledger.passes,
         )
 

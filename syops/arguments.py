@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_map
 from torch.utils.data import Dataset, IterableDataset
 
 from syops.errors import SyopsTypeError, SyopsValueError, first_line, shown
-from syops.frameworks import NeuronSignal
+from syops.neurons import NeuronSignal
 from syops.rules.base import input_tensors
 from syops.signals import ANALOG, INTEGER, UNKNOWN
 from syops.tensors import weights_of

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
 from syops.errors import ForwardError, SyopsError, first_line
-from syops.frameworks import NeuronSignal, reset
 from syops.history import History
 from syops.ledger import Ledger
+from syops.neurons import NeuronSignal
 from syops.observer import Observer
-from syops.shadow import shadow
+from syops.shadow import Shadow
 
 _INSTEAD = (
     "if the input is right, the model needs values (control flow that depends on data, a custom "
@@ -48,7 +47,7 @@ def trace(
         ForwardError: it cannot run without values; names the layer.
     """
     try:
-        stand_in = shadow(model, neurons)
+        stand_in = Shadow(model, neurons)
     except Exception as error:  # whatever an attribute raises that cannot be copied
         raise SyopsError(
             f"model: {type(model).__name__} cannot be copied ({type(error).__name__}: "
@@ -56,13 +55,11 @@ def trace(
         ) from error
     args, kwargs = arguments
     observer = Observer(
-        stand_in, ledger, fold_bn=fold_bn, values=False, neurons=neurons, history=history
+        stand_in.module, ledger, fold_bn=fold_bn, values=False, neurons=neurons, history=history
     )
 
     def run() -> None:
-        reset(stand_in.eval())
-        with torch.random.fork_rng(devices=()):
-            observer.run(args, kwargs, signals)
+        stand_in.run(lambda: observer.run(args, kwargs, signals))
 
     try:
         observer.watching(run)

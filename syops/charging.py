@@ -105,28 +105,6 @@ def call_site() -> Hashable:
     return tuple(chain)
 
 
-def is_written_out(tensor: Tensor) -> bool:
-    """Whether the code that makes a tensor of Python numbers has these numbers in it.
-
-    What NumPy computed, or ``tolist`` gave, looks alike to torch, and may come from data.
-    """
-    if tensor.numel() <= 1:
-        return True
-    if tensor.numel() > _LONGEST_LITERAL or not tensor.dim() or tensor.device.type != "cpu":
-        return False
-    written = _calling().f_code.co_consts
-    rows = tensor.reshape(-1, tensor.shape[-1]).tolist()
-    return all(tuple(row) in written or _each_is_in(row, written) for row in rows)
-
-
-_LONGEST_LITERAL = 4096
-
-
-def _each_is_in(row: list[Any], written: tuple[Any, ...]) -> bool:
-    """Python puts up to two numbers of a list into the code one by one, more as a tuple."""
-    return len(row) <= 2 and all(value in written for value in row)
-
-
 def _calling() -> Any:
     """The frame of the code that asked for an operator."""
     frame = sys._getframe(1)

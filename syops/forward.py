@@ -10,30 +10,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._ops import HigherOrderOperator
+from torch.overrides import _get_current_function_mode
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 from torch.utils._pytree import tree_leaves
 
 from syops._torch import parts_of
-from syops.charging import call_site, is_written_out, neuron_row, row_of
+from syops.charging import call_site, neuron_row, row_of
 from syops.errors import SyopsRuntimeError, SyopsValueError
-from syops.frameworks import (
-    NeuronSignal,
-    decomposed,
-    state_tensors,
-    states_of,
-    steps_of,
-    tensors_of,
-)
 from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, History, Step, made
 from syops.ledger import Ledger
 from syops.measuring import Measurements
+from syops.neurons import NeuronSignal, kept, state_tensors, steps_of
+from syops.neurons.spikingjelly import decomposed
 from syops.provenance import Padding, View, views_after
+from syops.reads import Reads
 from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
 from syops.rules.base import canonical, tensors_in
 from syops.rules.elementwise import has_threshold
 from syops.rules.recipes import recipe_of
 from syops.rules.registry import PARTS
-from syops.rules.shape import JOIN, KEEP, LIFTS, MOVE, OVERWRITE, PADS, TURNS
+from syops.rules.shape import KEEP, LIFTS, OVERWRITE, PADS
 from syops.signals import (
     ANALOG,
     EMPTY,
@@ -45,7 +41,9 @@ from syops.signals import (
     constant,
     kind_of,
 )
+from syops.states import tensors_of
 from syops.tensors import Record, Tensors, overlap
+from syops.traits import Traits, traits_of
 
 INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
@@ -66,6 +64,7 @@ class ForwardPass(TorchDispatchMode):
         strict: bool,
         history: History | None,
         given: Sequence[Tensor],
+        reads: bool = True,
     ) -> None:
         super().__init__()
         self.tensors = Tensors(model)
@@ -81,8 +80,10 @@ class ForwardPass(TorchDispatchMode):
         self._told: set[str] = set()
         self._unaccounted: list[str] = []
         self._inside_neurons = 0
+        self._reads = Reads(self._read_out) if reads else None
         self._reads_data = False
         self._has_read = False
+        self._has_asked = False
         self._unseen: dict[int, str] = {}
         self._scaled_at: Hashable = None
         self._softened_at: Hashable = None
@@ -104,6 +105,8 @@ class ForwardPass(TorchDispatchMode):
 
     def start(self) -> None:
         """Begin to watch."""
+        if self._reads is not None:
+            self._reads.__enter__()
         self.__enter__()
         self._watching = True
 
@@ -112,6 +115,8 @@ class ForwardPass(TorchDispatchMode):
         if self._watching:
             self._watching = False
             self.__exit__(None, None, None)
+            if self._reads is not None:
+                self._reads.__exit__(None, None, None)
 
     def finish(self, output: Any, ledger: Ledger) -> None:
         """The pass is over: what is returned is used, and all counts are settled."""
@@ -142,8 +147,14 @@ class ForwardPass(TorchDispatchMode):
         if self._history is not None and not self._inside_neurons:
             self._into_neuron = tuple(self._step(tensor) for tensor in tensors)
         self._inside_neurons += 1
-        if self._inside_neurons == 1 and _get_current_dispatch_mode() is self:
+        if self._inside_neurons == 1 and self._is_innermost():
             self.stop()
+
+    def _is_innermost(self) -> bool:
+        """Whether no mode of the model's own was entered after those of this pass."""
+        return _get_current_dispatch_mode() is self and (
+            self._reads is None or _get_current_function_mode() is self._reads
+        )
 
     def leave_neuron(self, signal: NeuronSignal, output: Any) -> None:
         self._inside_neurons -= 1
@@ -164,7 +175,7 @@ class ForwardPass(TorchDispatchMode):
         if outputs:
             params = self._params(neuron.parameters())
             steps = steps_of(neuron, outputs[0])
-            row = neuron_row(path, name, params, outputs[0], states_of(neuron), steps)
+            row = neuron_row(path, name, params, outputs[0], kept(neuron), steps)
             self.measurements.tally(row, None)
 
     def enter_recurrent(self, inputs: Iterable[Any]) -> None:
@@ -206,18 +217,18 @@ class ForwardPass(TorchDispatchMode):
                 out = decomposed(func, args, kwargs)
             if out is not NotImplemented:
                 return out
-        traits = _traits(func)
+        traits = traits_of(func)
         read = {name: value for name, value in kwargs.items() if name not in traits.outs}
         operands = tensors_in((*args, *read.values()) if read else args)
         known = [self.tensors.known(tensor) for tensor in operands]
-        if not traits.is_literal or not is_written_out(args[0]):
+        if not traits.is_literal or (self._has_read and args[0].numel() > 1):
             for tensor, (record, signal) in zip(operands, known, strict=True):
                 if record is None and signal is not LEARNED:
                     self._unseen.setdefault(tensor._cdata, self._where[-1][0])
         before = _Before(
             [(tensor, record) for tensor, (record, _) in zip(operands, known, strict=True)],
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
-            self._is_fixed(traits, (args, read), known),
+            self._is_fixed(traits, args, read, known),
         )
         seen = args
         if traits.reshapes:  # rules ask for the shape that the tensor had
@@ -264,20 +275,35 @@ class ForwardPass(TorchDispatchMode):
             return kernel(*args, **kwargs)
 
     def _is_fixed(
-        self, traits: _Traits, arguments: Any, known: Sequence[tuple[Record | None, Signal]]
+        self,
+        traits: Traits,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        known: Sequence[tuple[Record | None, Signal]],
     ) -> bool:
         """Whether all that an operator reads is learned or constant, and it draws no lots."""
+        if traits.is_literal:
+            return not (self._has_read or self._has_asked)
         for record, signal in known:
-            if record is None:
-                literal = traits.is_literal and is_written_out(arguments[0][0])
-                if signal is not LEARNED and not literal:
-                    return False
-            elif not record.fixed:
+            if signal is not LEARNED if record is None else not record.fixed:
                 return False
-        if traits.is_random:
+        if traits.is_random and traits.draws(args, kwargs):
             return False
-        # A number that was read out of data may be among the arguments.
-        return not self._has_read or traits.only_shapes or not _has_number(arguments)
+        if not (self._has_read or self._has_asked):
+            return True
+        # A number among the arguments may have been read out of data; 0 and 1 may be truth values.
+        return not any(self._has_read or n in (0, 1) for n in traits.numbers_in(args, kwargs))
+
+    def _read_out(self, tensor: Tensor) -> None:
+        """Values of a tensor are about to become numbers of Python's."""
+        record, signal = self.tensors.known(tensor)
+        if signal is LEARNED if record is None else record.fixed:
+            return
+        self._reads_data |= kind_of(signal) in (ANALOG, UNKNOWN)
+        if tensor.dtype == torch.bool:
+            self._has_asked = True
+        else:
+            self._has_read = True
 
     def _remember(self, history: History, rule: Rule | None, call: Call, before: _Before) -> None:
         """Note how the results of an operator were made."""
@@ -340,7 +366,7 @@ class ForwardPass(TorchDispatchMode):
         for target, aliases in before.writes:
             self.tensors.written(target, UNKNOWN, aliases)
 
-    def _moved(self, rule: Rule, traits: _Traits, call: Call, before: _Before) -> None:
+    def _moved(self, rule: Rule, traits: Traits, call: Call, before: _Before) -> None:
         """The operator hands values on without reading them."""
         outputs = tensors_in((call.out,))
         signals = _depending(rule, call, before, outputs)
@@ -394,7 +420,7 @@ class ForwardPass(TorchDispatchMode):
             signal = self.tensors.atoms.joined((signal,))
         self.tensors.written(target, signal, aliases, padding, before.fixed)
 
-    def _computed(self, rule: Rule, traits: _Traits, call: Call, before: _Before) -> None:
+    def _computed(self, rule: Rule, traits: Traits, call: Call, before: _Before) -> None:
         """The operator reads values and makes new ones."""
         for key, signal in call.signals.items():
             if signal == EMPTY:
@@ -412,8 +438,7 @@ class ForwardPass(TorchDispatchMode):
         if not before.records and isinstance(self._where[-1][1], RECURRENT):
             signals = [ANALOG] * len(outputs)  # the hidden state, analog from step 0 on
         if traits.name == "_local_scalar_dense":
-            self._reads_data |= kind_of(call.signal(call.args[0])) in (ANALOG, UNKNOWN)
-            self._has_read |= not before.fixed and call.args[0].dtype != torch.bool
+            self._read_out(call.args[0])
         for target, aliases in before.writes:
             known = next((s for t, s in zip(outputs, signals, strict=True) if t is target), ANALOG)
             if traits.name not in OVERWRITE and any(overlap(target, t) for t in call.tensors):
@@ -440,6 +465,9 @@ class ForwardPass(TorchDispatchMode):
         row = row_of(cost, path, params, call.out)
         match cost:
             case Product():
+                for operand in cost.operands:
+                    if operand.signal is not None:
+                        self.tensors.put(operand.tensor, operand.signal)
                 prepared = all(call.signal(tensor) is LEARNED for tensor in call.tensors)
                 origin = self.measurements.product(row, site, cost, prepared)
                 if self._history is not None:
@@ -556,14 +584,6 @@ def _reads_learned(call: Call) -> bool:
     return any(signal is LEARNED for signal in call.signals.values())
 
 
-def _has_number(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return any(map(_has_number, value))
-    if isinstance(value, dict):
-        return any(map(_has_number, value.values()))
-    return isinstance(value, (int, float, complex)) and not isinstance(value, bool)
-
-
 def _bias_added(name: str, call: Call, before: _Before) -> View | None:
     """A learned value per channel, added to a synaptic result: free, and no use of it."""
     if name != "add" or len(before.records) != 2 or call.kwargs:
@@ -577,49 +597,3 @@ def _bias_added(name: str, call: Call, before: _Before) -> View | None:
         for dim, size in enumerate(shape)
     )
     return record.view if per_channel else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Traits:
-    """What an operator's schema says."""
-
-    name: str
-    targets: tuple[tuple[int, str], ...]
-    outs: frozenset[str]
-    only_geometry: bool
-    is_literal: bool
-    is_random: bool
-    only_shapes: bool
-    """Whether numbers among its arguments are sizes and dimensions."""
-
-    @property
-    def reshapes(self) -> bool:
-        """Whether it changes the shape of a tensor in place."""
-        return self.only_geometry and bool(self.targets)
-
-    def written(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Tensor]:
-        """The tensors that the operator writes into."""
-        if not self.targets:
-            return []
-        found = [kwargs.get(n, args[p] if p < len(args) else None) for p, n in self.targets]
-        return tensors_in(found)
-
-
-@cache
-def _traits(func: Any) -> _Traits:
-    name = canonical(func)
-    targets = tuple(
-        (position, argument.name)
-        for position, argument in enumerate(func._schema.arguments)
-        if argument.alias_info is not None and argument.alias_info.is_write
-    )
-    outs = frozenset(argument.name for argument in func._schema.arguments if argument.is_out)
-    return _Traits(
-        name,
-        targets,
-        outs,
-        only_geometry=name in KEEP or name in MOVE,
-        is_literal=name in LIFTS,
-        is_random=torch.Tag.nondeterministic_seeded in func.tags,
-        only_shapes=name in KEEP or name in JOIN or name in TURNS,
-    )

@@ -17,6 +17,9 @@ from syops.signals import LARGEST, SPIKES, Evidence, Unit
 SYNAPTIC = ("conv", "linear", "matmul", "recurrent")
 """The kinds of rows that make up O_ac and O_mac, together with "norm"."""
 
+RESAMPLING = ("upsample_", "grid_sampler_", "affine_grid")
+"""Operators whose coefficients are no weights: none of them is a first or last layer."""
+
 COUNTED = frozenset({*SYNAPTIC, "norm"})
 """The kinds that the headline figures are made of unless the user asks for more."""
 
@@ -335,7 +338,11 @@ def merge_rows(left: Iterable[Row], right: Iterable[Row]) -> tuple[Row, ...]:
 
 def ends(rows: Iterable[Row]) -> dict[Hashable, str]:
     """The first and the last synaptic layer in the order of execution: "first" and "last"."""
-    layers = [row.layer for row in rows if row.kind in SYNAPTIC]
+    layers = [
+        row.layer
+        for row in rows
+        if row.kind in SYNAPTIC and not row.operator.startswith(RESAMPLING)
+    ]
     return {layers[-1]: "last", layers[0]: "first"} if layers else {}
 
 

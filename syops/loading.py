@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
@@ -43,7 +43,7 @@ def load_model(name: str, keywords: Mapping[str, Any]) -> nn.Module:
     exist, `SyopsTypeError` for what does not build a model and `SyopsError` if it fails.
     """
     if ":" not in name:
-        return create_model(name, **keywords)
+        return _built(name, lambda: create_model(name, **keywords))
     module, _, attribute = name.partition(":")
     sys.path.insert(0, os.getcwd())
     try:
@@ -55,17 +55,21 @@ def load_model(name: str, keywords: Mapping[str, Any]) -> nn.Module:
             f"{name!r} is a {type(factory).__name__}: expected a function or class that builds "
             "the model"
         )
-    try:
-        model = factory(**keywords)
-    except SyopsError:
-        raise
-    except Exception as error:
-        raise SyopsError(f"{name!r} failed to build the model: {_told(error)}") from error
+    model = _built(name, lambda: factory(**keywords))
     if not isinstance(model, nn.Module):
         raise SyopsTypeError(
             f"{name!r} returned {type(model).__name__}: expected a torch.nn.Module"
         )
     return model
+
+
+def _built(name: str, build: Callable[[], Any]) -> Any:
+    try:
+        return build()
+    except SyopsError:
+        raise
+    except Exception as error:
+        raise SyopsError(f"{name!r} failed to build the model: {_told(error)}") from error
 
 
 def read_arrays(path: Path, dtype: torch.dtype) -> Inputs:
@@ -149,6 +153,8 @@ def _tensor(value: Any, dtype: torch.dtype, path: Path) -> Tensor:
         tensor = torch.as_tensor(value)
     except (TypeError, ValueError) as error:
         raise SyopsFileError(f"{path} holds no numbers: {_told(error)}") from error
+    if tensor.is_complex() and not dtype.is_complex:
+        raise SyopsFileError(f"{path} holds complex numbers, and the weights are of {dtype}")
     return tensor if tensor.dtype in (torch.int32, torch.int64) else tensor.to(dtype)
 
 

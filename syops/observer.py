@@ -13,10 +13,10 @@ from torch import nn
 from syops._torch import compiler_is_loaded
 from syops.errors import ForwardError, SyopsError, SyopsRuntimeError, first_line
 from syops.forward import RECURRENT, ForwardPass
-from syops.frameworks import NeuronSignal, neuron_signal
 from syops.history import History
 from syops.ledger import Ledger
 from syops.measuring import Measurements
+from syops.neurons import NeuronSignal, neuron_signal
 from syops.restore import left_as_found
 from syops.rules.base import input_tensors
 from syops.shadow import SilentNeuron, call
@@ -123,7 +123,7 @@ class Observer:
         given = input_tensors(args, kwargs)
         self._pass = ForwardPass(
             *(self._model, self._where, self._measured, self._execute, self._strict),
-            *(self._history, given),
+            *(self._history, given, self._values),
         )
         for tensor, signal in zip(given, inputs, strict=True):
             if signal is not None:

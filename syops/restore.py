@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import chain
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -68,6 +71,35 @@ def plainly(work: Callable[[], T]) -> T:
             return work()
 
     return left_as_found(plain, Modes.now())
+
+
+@dataclass(frozen=True)
+class Random:
+    """The states of all global random generators, as they were found."""
+
+    python: Any
+    numpy: Any
+    torch: Any
+    cuda: Any
+
+    @classmethod
+    def now(cls) -> Random:
+        return cls(
+            random.getstate(),
+            # A library that is not loaded has not drawn anything either.
+            sys.modules["numpy"].random.get_state() if "numpy" in sys.modules else None,
+            torch.get_rng_state(),
+            torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None,
+        )
+
+    def put_back(self) -> None:
+        """Make them draw again what they would have drawn."""
+        random.setstate(self.python)
+        if self.numpy is not None:
+            sys.modules["numpy"].random.set_state(self.numpy)
+        torch.set_rng_state(self.torch)
+        if self.cuda is not None:
+            torch.cuda.set_rng_state_all(self.cuda)
 
 
 class Place:

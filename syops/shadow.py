@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
-from collections.abc import Mapping
-from functools import cache, lru_cache
-from typing import Any
+import random
+import weakref
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, lru_cache, partial
+from types import CellType, FunctionType, MethodType
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from syops.frameworks import NeuronSignal, neuron_signal
+from syops.neurons import NeuronSignal, neuron_signal, reset, stand_still
+from syops.neurons.library import is_from
+from syops.restore import Random, left_as_found
 from syops.rules.base import Number, tensors_in
+from syops.states import Lending
+
+T = TypeVar("T")
 
 
 class SilentNeuron(nn.Module):
@@ -26,31 +34,101 @@ class SilentNeuron(nn.Module):
     """The values that the neuron gives."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        several = getattr(self, "step_mode", "s") == "m"
-        memories = getattr(self, "_memories", {})
-        for name, value in memories.items():
-            if value is not None and not name.endswith("_seq"):
-                memories[name] = torch.empty_like(x[0] if several else x)
-        if getattr(self, "store_v_seq", False):
-            seen = getattr(self, "v_seq", None)
-            steps = x if several else x[None]
-            more = [seen, steps] if isinstance(seen, Tensor) and not several else [steps]
-            self.v_seq = torch.cat([torch.empty_like(part) for part in more])
+        stand_still(self, x)
         return torch.empty_like(x)
 
 
-def shadow(model: nn.Module, neurons: Mapping[type, NeuronSignal]) -> nn.Module:
-    """A copy of the model on ``meta``: its structure, with no values and no memory.
+class Shadow:
+    """A copy of a model on ``meta``: its structure, with no values and no memory.
 
     Neurons stand still: those that are known, and ``neurons``. Hooks are left behind, but for
     those by which torch itself prunes weights and normalises them.
 
+    Attributes:
+        module: the copy.
+
     Raises:
         Exception: whatever a module raises that cannot be copied.
     """
-    with _OnMeta():
-        copied: nn.Module = _Shadowing(model, neurons).of(model)
-    return copied
+
+    def __init__(self, model: nn.Module, neurons: Mapping[type, NeuronSignal]) -> None:
+        self._model = model
+        with _OnMeta():
+            shadowing = _Shadowing(model, neurons)
+            self.module: nn.Module = shadowing.of(model)
+            self._of_classes = [
+                (kind, name, shadowing.of(value)) for kind, name, value in _kept_by_classes(model)
+            ]
+        self._copies = list(shadowing.memo.values())  # some of which are only referred to weakly
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Do something with the copy: in eval mode, its neurons reset.
+
+        Nothing of the user's is touched. What classes keep of modules, such as snnTorch's list of
+        all neurons, is a copy meanwhile; what else may lead to the model finds its states lent;
+        and random generators draw afterwards what they would have drawn.
+        """
+
+        def alone() -> T:
+            user.shelter()
+            for kind, name, value in self._of_classes:
+                setattr(kind, name, value)
+            self.module.eval()
+            reset(self.module.named_modules())
+            return work()
+
+        user = Lending(self._model)
+        return left_as_found(alone, Random.now(), _Classes(self._model), user)
+
+
+class _Classes:
+    """The attributes of a model's classes, as they were found."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._found = [(kind, dict(vars(kind))) for kind in _classes(model)]
+
+    def put_back(self) -> None:
+        for kind, found in self._found:
+            for name in [name for name in vars(kind) if name not in found]:
+                delattr(kind, name)
+            for name, value in found.items():
+                if vars(kind).get(name) is not value and not _is_special(name):
+                    setattr(kind, name, value)
+
+
+def _classes(model: nn.Module) -> list[type]:
+    """The classes of a model's modules and their bases, but those of torch and of Python."""
+    kinds = dict.fromkeys(cls for module in model.modules() for cls in type(module).__mro__)
+    return [cls for cls in kinds if not any(map(partial(is_from, cls), _WITHOUT_STATES))]
+
+
+_WITHOUT_STATES = ("torch", "builtins", "typing", "abc", "collections")
+
+
+def _kept_by_classes(model: nn.Module) -> Iterator[tuple[type, str, Any]]:
+    """What a run may change of the attributes of a model's classes, or reach through them."""
+    for kind in _classes(model):
+        for name, value in vars(kind).items():
+            if not _is_special(name) and (
+                isinstance(value, (nn.Module, *_CONTAINERS, *_GENERATORS)) or _is_numpys(value)
+            ):
+                yield kind, name, value
+
+
+def _is_special(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
+
+
+def _is_numpys(value: Any) -> bool:
+    """Whether a value is a random generator of numpy."""
+    return is_from(type(value), "numpy.random")
+
+
+_CONTAINERS = (
+    *(dict, list, set, deque),
+    *(weakref.WeakSet, weakref.WeakKeyDictionary, weakref.WeakValueDictionary),
+)
+_GENERATORS = (random.Random, torch.Generator)
 
 
 class _Shadowing:
@@ -109,18 +187,72 @@ class _Shadowing:
         elif type(value) in (dict, OrderedDict):
             copied = memo[id(value)] = type(value)()
             for key, item in value.items():
-                copied[key] = self.of(item, share)
+                copied[self.of(key, share)] = self.of(item, share)
         elif type(value) is list:
-            items: list[Any] = []
-            memo[id(value)] = items
-            items.extend(self.of(item, share) for item in value)
+            memo[id(value)] = []
+            memo[id(value)].extend(self.of(item, share) for item in value)
         elif type(value) is tuple:
             memo[id(value)] = tuple(self.of(item, share) for item in value)
+        elif isinstance(value, weakref.ref):
+            return value if value() is None else weakref.ref(self.of(value()))
+        elif isinstance(value, weakref.WeakSet):
+            memo[id(value)] = weakref.WeakSet(self.of(item, share) for item in list(value))
+        elif isinstance(value, (weakref.WeakKeyDictionary, weakref.WeakValueDictionary)):
+            items = [(self.of(k, share), self.of(v, share)) for k, v in list(value.items())]
+            memo[id(value)] = type(value)(items)
+        elif isinstance(value, torch.Generator):
+            memo[id(value)] = value.clone_state()
         elif share:
             return value
+        elif isinstance(value, FunctionType):
+            return self._function(value)
+        elif type(value) is partial:
+            made = (self.of(part) for part in (value.func, value.args, value.keywords))
+            function, args, keywords = made
+            memo[id(value)] = partial(function, *args, **keywords)
         else:
             return copy.deepcopy(value, memo)
         return memo[id(value)]
+
+    def _function(self, function: FunctionType) -> FunctionType:
+        """The function itself, or one that refers to copies where it refers to modules."""
+        cells = function.__closure__ or ()
+        filled = {place: cell.cell_contents for place, cell in enumerate(cells) if _is_filled(cell)}
+        defaults = *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()
+        if not any(map(_refers_to_modules, (*filled.values(), *defaults))):
+            return function
+        closure = tuple(CellType() for _ in cells)
+        copied = self.memo[id(function)] = FunctionType(
+            function.__code__,
+            function.__globals__,
+            function.__name__,
+            self.of(function.__defaults__),
+            closure,
+        )
+        copied.__kwdefaults__ = self.of(function.__kwdefaults__)
+        vars(copied).update(vars(function))
+        for place, value in filled.items():
+            closure[place].cell_contents = self.of(value)
+        return copied
+
+
+def _is_filled(cell: CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+def _refers_to_modules(value: Any) -> bool:
+    """Whether a value is a module, or plainly leads to one."""
+    if isinstance(value, MethodType):
+        value = value.__self__
+    if isinstance(value, dict):
+        return any(map(_refers_to_modules, value.values()))
+    if isinstance(value, (list, tuple, set, deque)):
+        return any(map(_refers_to_modules, value))
+    return isinstance(value, nn.Module)
 
 
 _IMMUTABLE = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, type)

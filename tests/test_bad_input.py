@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import torch
@@ -33,6 +34,7 @@ from syops import (
     load_energy_models,
     loading,
 )
+from syops.cli import cli, main
 from syops.errors import SyopsError, SyopsFileError, SyopsValueError
 from syops.files import check_writable, write_text
 from syops.gate import Limits, check
@@ -290,6 +292,46 @@ def test_bad_argument_is_one_line(tmp_path, args):
     (tmp_path / "int.toml").write_text("[a]\ne_ac_pj=" + "9" * 400 + "\ne_mac_pj=1")
     (tmp_path / "deep.toml").write_text("a=" + "[" * 20000 + "]" * 20000)
     refused(syops(*args, cwd=tmp_path))
+
+
+PLAIN = {
+    "run": ("net:net", "--input", "x.pt"),
+    "bounds": ("net:net", "--input-shape", "2,8"),
+    "audit": ("net:net", "--input-shape", "2,8"),
+    "compare": ("net:net", "--input-shape", "2,8"),
+    "check": ("x.pt",),
+    "energy": (),
+}
+BAD = ("", "x", "-1", "9" * 20, "1e400", "a=b", "\x1b[31m", "x" * 300, "dir", "empty.npz", "c.npy")
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_every_option_of_every_command_bears_bad_values(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "net.py").write_text(NET)
+    (tmp_path / "dir").mkdir()
+    (tmp_path / "empty.npz").touch()
+    np.save("c.npy", np.ones((2, 8), complex))
+    torch.save(torch.rand(2, 8), "x.pt")
+    for parameter in cli.commands[name].params:
+        for bad in BAD:
+            if isinstance(parameter, click.Argument):
+                args = [name, bad, *PLAIN[name][1:]]
+            else:
+                args = [name, *PLAIN[name], parameter.opts[-1], bad]
+            with pytest.raises(SystemExit) as ended:
+                main(args)
+            said = capsys.readouterr().err
+            lines = [line for line in said.splitlines() if line.startswith("syops: error")]
+            assert "internal error" not in said, args
+            assert (ended.value.code == 2) == (len(lines) == 1) or name == "audit", args
+            assert ended.value.code in (None, 0, 1, 2), args
+
+
+@pytest.mark.parametrize("keyword", ["num_classes=" + "9" * 20, "num_classes=-1", "T=[", "g=x"])
+def test_bundled_network_with_impossible_keywords_is_one_line(keyword):
+    refused(syops("bounds", "fsnn_digits", "--set", keyword))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -4,6 +4,7 @@ What the counter sees is held against torch's own FlopCounterMode: every product
 or was prepared from weights.
 """
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -82,11 +83,23 @@ DATA = {
     "dropout": lambda m, x: F.dropout(m.w, training=True),
     "gumbel": lambda m, x: m.w - torch.empty_like(m.w).exponential_().log(),
     "item": lambda m, x: m.w[int(x.sum()) % SIZE :].repeat(2 * SIZE, 1)[:SIZE],
-    "tolist": lambda m, x: m.w[torch.tensor(x.argmax(1).tolist())],
-    "NumPy": lambda m, x: m.w[torch.from_numpy(x.numpy().argmax(1))],
     "select by argmax": lambda m, x: m.w[int(x[0].argmax())][None],
     "times number": lambda m, x: m.w * float(x.sum()),
     "where, chosen by item": lambda m, x: m.w.roll(int(x.sum()), 0),
+    "item in a literal": lambda m, x: m.w[torch.tensor([int(v) for v in x.argmax(1)])],
+    "tolist": lambda m, x: m.w[x.argmax(1).tolist()],
+    "tolist, one by one": lambda m, x: torch.stack([m.w[i] for i in x.argmax(1).tolist()]),
+    "a literal of tensors": lambda m, x: m.w[torch.tensor([row.argmax() for row in x])],
+    "as_tensor of tensors": lambda m, x: torch.as_tensor([row.sum() for row in x]) * m.v,
+    "constructor": lambda m, x: torch.Tensor([row.sum() for row in x]) * m.v,
+    "a list of tensors": lambda m, x: m.w[[x[0].argmax(), x[1].argmax()], :],
+    "numpy": lambda m, x: m.w[torch.from_numpy(x.argmax(1).numpy())],
+    "numpy index": lambda m, x: m.w[x.argmax(1).numpy()],
+    "a function of numpy's": lambda m, x: torch.from_numpy(np.round(x.numpy())) * m.a,
+    "asarray": lambda m, x: torch.tensor(np.asarray(x)) * m.v,
+    "truth value as index": lambda m, x: m.w[int((x > 0.5).any())][None],
+    "truth value as factor": lambda m, x: m.w * float((x > 0.5).all()),
+    "truth values": lambda m, x: m.w * torch.tensor((x > 0.5).tolist()),
     "out=": lambda m, x: torch.index_select(m.w, 0, tokens(x)[0], out=torch.empty(SIZE, SIZE)),
     "zeros of data": lambda m, x: x * 0 + m.w,
     "repeat_interleave": lambda m, x: m.w.repeat_interleave(tokens(x)[0] * 0 + 1, 0),
@@ -94,6 +107,14 @@ DATA = {
     "maximum": lambda m, x: torch.maximum(m.w, x),
     "lerp": lambda m, x: torch.lerp(m.w, m.w.t(), x),
 }
+NEED_VALUES = {
+    *("mask", "repeat_interleave", "item", "select by argmax", "times number"),
+    *("where, chosen by item", "item in a literal", "tolist", "tolist, one by one"),
+    *("a literal of tensors", "as_tensor of tensors", "constructor", "a list of tensors"),
+    *("numpy", "numpy index", "a function of numpy's", "asarray"),
+    *("truth value as index", "truth value as factor", "truth values"),
+}
+"""Shapes or numbers come out of data, so that they cannot run without it."""
 WEIGHTS = {
     # What is made of weights, literals and shapes alone is a weight.
     "itself": lambda m: m.w,
@@ -109,6 +130,7 @@ WEIGHTS = {
     "by arange": lambda m: m.w[torch.arange(SIZE - 1, -1, -1)],
     "by a slice": lambda m: torch.cat([m.w[1:], m.w[:1]]),
     "by its own order": lambda m: m.w[m.v.argsort()],
+    "masked by a literal": lambda m: m.w.masked_fill(torch.tensor([True, False] * 3), 0),
     "masked": lambda m: m.w.masked_fill(m.mask, 0),
     "lower triangle": lambda m: m.w * torch.tril(torch.ones(SIZE, SIZE)),
     "eye": lambda m: m.w * (1 - torch.eye(SIZE)),
@@ -161,16 +183,7 @@ def test_selection_of_weights_by_data_or_chance_is_data(name):
     assert len(last) == 1
     assert last[0].kind == "linear"
     assert accounted(report) == flops_of_products(model, x)
-    if name not in (
-        "tolist",
-        "NumPy",
-        "mask",
-        "repeat_interleave",
-        "item",
-        "select by argmax",
-        "times number",
-        "where, chosen by item",
-    ):
+    if name not in NEED_VALUES:
         bounds = get_model_bounds(model, x)
         assert [row.dense for row in bounds.rows if row.path == "fc"] == [last[0].dense]
         assert check_full_spike(model, x, allow=()).rows[-1].layer == "fc"

@@ -174,7 +174,13 @@ def stopped_at(run, files, number):
 INSTALLS = tuple(
     f"{os.sep}{name}"
     for name in (
-        *("syops/restore.py", "syops/observer.py", "syops/frameworks.py", "syops/_torch.py"),
+        *(
+            "syops/restore.py",
+            "syops/observer.py",
+            "syops/states.py",
+            "syops/neurons/own.py",
+            "syops/_torch.py",
+        ),
         *("torch/utils/_python_dispatch.py", "torch/utils/hooks.py", "torch/overrides.py"),
         *("torch/autograd/grad_mode.py", "torch/_dynamo/decorators.py"),
     )

@@ -17,7 +17,7 @@ from versions import needs_2
 
 from syops import check_full_spike, get_model_bounds, get_model_syops
 from syops.errors import ForwardError
-from syops.shadow import _Shadowing, shadow
+from syops.shadow import Shadow, _Shadowing
 
 
 class Net(nn.Module):
@@ -153,7 +153,7 @@ def test_nothing_is_copied_wherever_it_is_kept(keep):
         else:
             look(value.v)
 
-    twin = shadow(net, {})
+    twin = Shadow(net, {}).module
     look(twin.fc1.kept)
     assert copies
     assert all(copy.is_meta for copy in copies)

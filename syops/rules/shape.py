@@ -53,8 +53,6 @@ MOVE = (
     *("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"),
     "diag_embed",
 )
-TURNS = ("permute", "transpose", "t", "numpy_T", "movedim", "swapaxes", "expand", "flip", "unbind")
-"""Moves of everything that is there, by dimensions and sizes alone."""
 ZERO_FILLING = ("tril", "triu", "im2col", "diag_embed")
 GATHER = (
     "index",

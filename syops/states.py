@@ -1,131 +1,42 @@
-"""What is known of SNN libraries: which module is a neuron, and how states are kept.
-
-Nothing of them is imported: modules are recognised by the name of their exact type, since a
-subclass may compute anything.
-"""
+"""The states of a model: lent as copies, reset before each batch, and put back."""
 
 from __future__ import annotations
 
 import copy
+import types
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator
+from enum import Enum
+from functools import lru_cache, partial
 from itertools import chain
-from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from syops import neurons
 from syops.errors import SyopsTypeError, first_line
-from syops.signals import ANALOG, Opaque
-
-NeuronSignal = tuple[int, ...] | Opaque
-"""The values that a neuron gives: {0, 1}, {-1, 0, 1}, {0..k}, or analog ones."""
-
-_BINARY = {
-    *("IFNode", "LIFNode", "SimpleIFNode", "SimpleLIFNode", "ParametricLIFNode", "QIFNode"),
-    *("EIFNode", "IzhikevichNode", "KLIFNode", "HalfThresholdIFNode", "ActivationAwareIFNode"),
-    *("ComplementaryLIFNode", "CUBALIFNode", "GatedLIFNode", "RAFNode", "SLTTLIFNode"),
-}
-_NEURONS: dict[str, tuple[int, ...] | None] = {
-    **dict.fromkeys(_BINARY, (0, 1)),
-    **dict.fromkeys(("TernaryIFNode", "TernaryLIFNode"), (-1, 0, 1)),
-    "ILIFNode": None,
-}
-_DYNAMICS = {
-    *("forward", "single_step_forward", "multi_step_forward", "functional_forward"),
-    *("neuronal_charge", "neuronal_fire", "neuronal_reset"),
-}
-_ANALOG_NEURONS = {"LIAFNode", "NonSpikingIFNode", "NonSpikingLIFNode"}
-
-
-def neuron_signal(
-    module: nn.Module, registered: Mapping[type, NeuronSignal] = MappingProxyType({})
-) -> NeuronSignal | None:
-    """The values that a known neuron module gives in its configuration.
-
-    ``registered`` are the user's own. None for every other module, which is then watched from
-    inside.
-    """
-    if type(module) in registered:
-        return registered[type(module)]
-    if not _is_from(module, "spikingjelly.activation_based.neuron"):
-        return None
-    name = type(module).__name__
-    if vars(module).keys() & _DYNAMICS:  # replaced on this very object
-        return None
-    if name in _ANALOG_NEURONS:
-        return ANALOG
-    if name not in _NEURONS:
-        return None
-    surrogate = getattr(module, "surrogate_function", None)
-    if surrogate is None or not _is_from(surrogate, "spikingjelly.activation_based.surrogate"):
-        return None
-    if not getattr(surrogate, "spiking", True):
-        return ANALOG
-    if type(surrogate).__name__ == "MultiLevelSpikeCount":
-        return tuple(range(surrogate.max_spike_count + 1))
-    return _NEURONS[name]
-
-
-def states_of(neuron: nn.Module) -> int:
-    """How many variables a neuron keeps for each of its outputs from one time-step to the next.
-
-    spikingjelly registers them; one is taken for granted of any other.
-    """
-    memories = getattr(neuron, "_memories", None)
-    if not isinstance(memories, dict):
-        return 1
-    return sum(value is not None and not name.endswith("_seq") for name, value in memories.items())
-
-
-def steps_of(neuron: nn.Module, out: Tensor) -> int:
-    """How many time-steps one call of a neuron of spikingjelly goes through; 0 for any other."""
-    mode = getattr(neuron, "step_mode", "")
-    if mode == "m" and out.dim():
-        return out.shape[0]
-    return 1 if mode == "s" else 0
-
-
-def state_tensors(neuron: nn.Module) -> list[Tensor]:
-    """The membrane potentials and other variables of a neuron of spikingjelly, as they are now."""
-    memories = getattr(neuron, "_memories", None)
-    if not isinstance(memories, dict):
-        return []
-    values = (*memories.values(), vars(neuron).get("v_seq"))
-    return [value for value in values if isinstance(value, Tensor)]
-
-
-def decomposed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The result of an operator, its parts executed one by one; NotImplemented if it has none.
-
-    spikingjelly 2 hides what a neuron does in one operator, but on a CPU, whose kernels are Python:
-    without values they say what happens.
-    """
-    out = func.decompose(*args, **kwargs)
-    if out is not NotImplemented or not func.namespace.startswith("sj_") or not args[0].is_meta:
-        return out
-    if not torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CPU"):
-        return NotImplemented
-    return func._op_dk(torch._C.DispatchKey.CPU, *args, **kwargs)
-
-
-def _is_from(obj: object, package: str) -> bool:
-    where = type(obj).__module__
-    return where == package or where.startswith(f"{package}.")
+from syops.neurons.library import is_from
 
 
 class Lending:
     """Keeps a model as found while forward passes run on copies of its states.
 
     A state is any attribute of a module but its parameters: buffers, membrane potentials,
-    counters, lists of spikes. `put_back` gives the model its own ones again.
+    counters, lists of spikes; also of a module that the model does not register, and of an object
+    that holds tensors. `put_back` gives the model its own ones again.
+
+    Attributes:
+        not_reset: a sentence for each module whose own method to reset it failed.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._found = [_Found(module) for module in model.modules()]
+        holders = tuple(_holders(model))
+        self._found = [_Found(holder) for holder in holders]
+        own = dict(map(reversed, model.named_modules()))
+        self._modules = [(own.get(h, ""), h) for h in holders if isinstance(h, nn.Module)]
+        self.not_reset: tuple[str, ...] = ()
         states = chain.from_iterable(_tensors(found.changeable) for found in self._found)
         owners = Counter(tensor.untyped_storage()._cdata for tensor in states)
         self._shared = {storage for storage, tensors in owners.items() if tensors > 1}
@@ -168,47 +79,89 @@ class Lending:
         for found in self._found:
             found.put_back()
             found.lend(copies)
+        for module in self._model.modules():
+            vars(module)["training"] = False
+        self.not_reset = neurons.reset(self._modules)
+
+    def shelter(self) -> None:
+        """Give the model copies of its containers, so that it can be put back.
+
+        For what runs on something else, and could only reach the model by accident.
+        """
+        states = chain.from_iterable(_tensors(found.changeable) for found in self._found)
+        copies: dict[Any, Any] = {id(tensor): tensor for tensor in states}
+        for found in self._found:
+            found.lend(copies)
 
 
 class _Found:
-    """One module as it was found."""
+    """One module, or an object that holds tensors, as it was found."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-        attributes = vars(module)
+    def __init__(self, holder: object) -> None:
+        self._holder = holder
+        attributes = vars(holder)
         self._size = len(attributes)
         self._states = {name: value for name, value in attributes.items() if _is_state(name)}
         self.changeable = {name: v for name, v in self._states.items() if _is_changeable(v)}
 
     def put_back(self) -> None:
-        attributes = vars(self._module)
+        attributes = vars(self._holder)
         attributes.update(self._states)
         if len(attributes) != self._size:
             for name in [n for n in attributes if n not in self._states and _is_state(n)]:
                 del attributes[name]
 
     def lend(self, copies: dict[Any, Any]) -> None:
-        attributes = vars(self._module)
+        attributes = vars(self._holder)
         for name, value in self.changeable.items():
             attributes[name] = _copied(value, copies)
-        attributes["training"] = False
-        _reset(self._module)
+
+
+def _holders(model: nn.Module) -> Iterator[object]:
+    """What has states: the modules first, then what can be reached from their attributes."""
+    met = {id(module) for module in model.modules()}
+    todo: deque[object] = deque(model.modules())
+    while todo:
+        holder = todo.popleft()
+        yield holder
+        states = [value for name, value in vars(holder).items() if _is_state(name)]
+        for value in _reached(states):
+            if id(value) not in met:
+                for part in value.modules() if isinstance(value, nn.Module) else (value,):
+                    met.add(id(part))
+                    todo.append(part)
+
+
+def _reached(value: Any) -> Iterator[object]:
+    """The modules, and the objects with tensors of their own, in a state."""
+    if isinstance(value, nn.Module) or _holds_tensors(value):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _reached(item)
+    elif isinstance(value, (list, tuple, set, deque)):
+        for item in value:
+            yield from _reached(item)
+
+
+def _holds_tensors(value: Any) -> bool:
+    """Whether a value is an object of the user's own with tensors, or containers of them."""
+    if isinstance(value, _NO_HOLDERS) or is_from(type(value), "torch"):
+        return False
+    held = getattr(value, "__dict__", None)
+    return isinstance(held, dict) and any(
+        next(_tensors(item), None) is not None for item in held.values() if _is_changeable(item)
+    )
+
+
+_NO_HOLDERS = (
+    *(type, types.FunctionType, types.MethodType, types.ModuleType, partial, Enum),
+    *(str, int, float, dict, list, tuple, set, Tensor),
+)
 
 
 def _has_own_train(module: nn.Module) -> bool:
     return "train" in vars(module) or type(module).train is not nn.Module.train
-
-
-def reset(model: nn.Module) -> None:
-    """Reset the neurons that are known how to be reset."""
-    for module in model.modules():
-        _reset(module)
-
-
-def _reset(module: nn.Module) -> None:
-    own = getattr(module, "reset", None)
-    if "_memories" in vars(module) and callable(own):
-        own()
 
 
 @lru_cache(maxsize=4096)

@@ -1,0 +1,22 @@
+"""norse: the caller keeps the states of neurons; only its regularisation adds up something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from syops.neurons.library import Library, derives_from
+
+
+class Norse(Library):
+    """Neurons are watched from inside, with their recurrent weights."""
+
+    def owns(self, module: nn.Module) -> bool:
+        return derives_from(type(module), "norse", "RegularizationCell")
+
+    def states(self, module: nn.Module) -> dict[str, Any]:
+        return {"state": getattr(module, "state", None)}
+
+    def reset(self, module: nn.Module) -> None:
+        vars(module)["state"] = None
