@@ -57,7 +57,8 @@ def told(function, T):
                  "real ← add in the model (real from mul + real from fc1)"
                  " ← linear in fc1 (on real from the input)"]),
         (from_what_is_kept, ["unknown ← add in the model (unknown from mul"
-                             " + spikes {0,0.1} from mul) ← mul in the model ← a tensor that the model keeps"]),
+                             " + spikes {0,0.1} from mul) ← mul in the model"
+                             " ← a tensor that the model keeps"]),
         (counting, ["{0..60} ← add in the model ({0..59} from add + spikes {0,1} from sn)"
                     " ← add in the model (spikes {0,1} from sn + spikes {0,1} from sn)"]),
     ],
