@@ -22,7 +22,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """
     try:
         target = path.resolve()  # through symbolic links, which stay
-        partial = target.with_name(f".syops-{os.getpid()}-{threading.get_ident()}")
+        partial = target.with_name(f".syops-{os.getpid()}-{threading.get_ident()}.partial")
         try:
             mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
             if mode is not None:
