@@ -145,9 +145,15 @@ def called_with(value: Any) -> Arguments:
     return args, {}
 
 
+def is_shape(example: Any) -> bool:
+    """Whether it is the shape of an input."""
+    is_filled = isinstance(example, Sequence) and bool(example)
+    return is_filled and all(type(size) is int for size in example)
+
+
 def shapes(example: Any, dtype: torch.dtype) -> Arguments:
     """What the model is called with, on ``meta``: from a shape, or from an example."""
-    if isinstance(example, Sequence) and example and all(type(size) is int for size in example):
+    if is_shape(example):
         if min(example) < 1:
             raise SyopsValueError(f"inputs: a shape of positive sizes was expected, got {example}")
         return (torch.empty(tuple(example), dtype=dtype, device="meta"),), {}

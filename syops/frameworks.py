@@ -69,6 +69,37 @@ def neuron_signal(
     return _NEURONS[name]
 
 
+_FOLDABLE = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm)
+_LIBRARIES = ("torch.nn.modules.", "spikingjelly.activation_based.layer")
+_PLAIN = {
+    *("Linear", "Conv1d", "Conv2d", "Conv3d", "_ConvNd"),
+    *("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"),
+    *("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "_BatchNorm", "SyncBatchNorm"),
+    "_ThresholdDependentBatchNormBase",
+}
+"""Classes of these libraries whose methods apply the weights that a module has, and no others."""
+_APPLYING = {"forward", "_conv_forward", "super_forward"}
+"""The methods that do so."""
+
+
+def applies_its_weights(module: nn.Module) -> bool:
+    """Whether a convolution, linear layer or BatchNorm computes as torch's own does.
+
+    A subclass does, unless it has a forward of its own.
+    """
+    kind: type = type(module)
+    return _is_plain(kind) and not vars(module).keys() & _APPLYING
+
+
+@cache
+def _is_plain(kind: type) -> bool:
+    methods = [getattr(kind, name) for name in _APPLYING if hasattr(kind, name)]
+    return issubclass(kind, _FOLDABLE) and all(
+        method.__module__.startswith(_LIBRARIES) and method.__qualname__.split(".")[0] in _PLAIN
+        for method in methods
+    )
+
+
 def states_of(neuron: nn.Module) -> int:
     """How many variables a neuron keeps for each of its outputs from one time-step to the next.
 
@@ -118,7 +149,7 @@ class Lending:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._found = [_Found(module) for module in model.modules()]
-        states = chain.from_iterable(_tensors(found.changeable) for found in self._found)
+        states = chain.from_iterable(tensors_of(found.changeable) for found in self._found)
         owners = Counter(tensor.untyped_storage()._cdata for tensor in states)
         self._shared = {storage for storage, tensors in owners.items() if tensors > 1}
         self._switched: list[tuple[nn.Module, bool]] = []
@@ -245,16 +276,16 @@ def _copied(value: Any, copies: dict[Any, Any]) -> Any:
     return copied
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors_of(value: Any) -> Iterator[Tensor]:
     """The tensors with a storage of their own in a state."""
     if _has_storage(value):
         yield value
     elif isinstance(value, dict):
         for item in value.values():
-            yield from _tensors(item)
+            yield from tensors_of(item)
     elif isinstance(value, (list, tuple, deque)):
         for item in value:
-            yield from _tensors(item)
+            yield from tensors_of(item)
 
 
 def _has_storage(value: Any) -> bool:
