@@ -24,6 +24,7 @@ from syops.errors import ForwardError, SyopsError, SyopsValueError
 from syops.history import History
 from syops.ledger import Ledger
 from syops.observer import Observer
+from syops.paths import all_paths
 from syops.pricing import check_energy
 from syops.report import Report
 from syops.restore import Place, device_of, left_as_found, plainly
@@ -97,7 +98,7 @@ def get_model_syops(
     energy_model = get_energy_model(energy)
     given.check_model(model)
     if isinstance(energy_model, EnergyMap):  # now rather than after the count
-        paths = [(path, "") for path, _ in model.named_modules()]
+        paths = [(path, "") for path, _ in all_paths(model)]
         energy_model.check_patterns(paths, dtypes=False)
     given.check_values(model)
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps

@@ -77,7 +77,7 @@ class ForwardPass(TorchDispatchMode):
         self._strict = strict
         self._history = history
         self._into_neuron: tuple[Step, ...] = ()
-        self._told: set[str] = set()
+        self._told: set[int] = set()
         self._unaccounted: list[str] = []
         self._inside_neurons = 0
         self._reads = Reads(self._read_out) if reads else None
@@ -156,7 +156,8 @@ class ForwardPass(TorchDispatchMode):
             self._reads is None or _get_current_function_mode() is self._reads
         )
 
-    def leave_neuron(self, signal: NeuronSignal, output: Any) -> None:
+    def leave_neuron(self, signal: NeuronSignal, output: Any, is_declared: bool) -> None:
+        """The neuron's ``forward`` returned; ``is_declared``: its signal is taken on trust."""
         self._inside_neurons -= 1
         if self._inside_neurons:
             return
@@ -173,6 +174,8 @@ class ForwardPass(TorchDispatchMode):
             if self._history is not None:
                 record.step = Step(name, path, record.signal, self._into_neuron)
         if outputs:
+            if is_declared:
+                self.measurements.declared(f"{path or 'the model'} ({name})", signal, outputs[0])
             params = self._params(neuron.parameters())
             steps = steps_of(neuron, outputs[0])
             row = neuron_row(path, name, params, outputs[0], kept(neuron), steps)
@@ -521,10 +524,10 @@ class ForwardPass(TorchDispatchMode):
 
     def _params(self, own: Iterable[Tensor | None]) -> int:
         """Number of parameters of the innermost module, told by its first row."""
-        path, _ = self._where[-1]
-        if path in self._told:
+        _, module = self._where[-1]
+        if id(module) in self._told:
             return 0
-        self._told.add(path)
+        self._told.add(id(module))
         return sum(parameter.numel() for parameter in own if parameter is not None)
 
 
