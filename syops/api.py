@@ -221,8 +221,9 @@ def get_model_bounds(
         fold_bn: normalisations that can be folded into the layer before them cost nothing.
         graded: "mac", or "ac" to count an integer input as up to so many ACs as its largest
             magnitude, where that is known.
-        input_signal: "analog", "binary", "ternary" or "graded" (integers without a bound); or a
-            list, one for each tensor that the model is called with.
+        input_signal: "analog", "binary", "ternary", "graded" (integers without a bound) or "auto"
+            (whatever the data may show: a layer that may get spikes or not spans both); or a list,
+            one for each tensor that the model is called with.
         neurons: classes of modules that are neurons and cannot be watched from inside, such as a
             fused kernel, with the signal of their output: ``{FusedLIF: "binary"}``.
         energy: a profile, a ``.toml`` file with one, an `EnergyModel`, or a dict of these by
@@ -330,7 +331,7 @@ def _traced(
     neurons: Mapping[type[nn.Module], str] | None,
 ) -> tuple[Ledger, given.Arguments, History, dict[str, Any]]:
     """One pass without values: counts, what the model was called with, history, conventions."""
-    names = given.signal_names(input_signal, tuple(given.SIGNALS))
+    names = given.signal_names(input_signal, (given.AUTO, *given.SIGNALS))
     own_neurons = given.registered(neurons)
     given.check_model(model)
     model = getattr(model, "_orig_mod", model)
@@ -338,8 +339,9 @@ def _traced(
     ledger, history = Ledger(), History()
     ledger.samples = given.samples(shapes, batch_dim)
     ledger.passes = 1
-    each = given.signal_of_each(names, given.tensors_of(shapes))
-    signals = [given.SIGNALS[name] for name in each]
+    tensors = given.tensors_of(shapes)
+    each = given.signal_of_each(names, tensors)
+    signals = [given.unseen(name, tensor) for name, tensor in zip(each, tensors, strict=True)]
     try:
         plainly(
             lambda: trace(

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset, IterableDataset
 from syops.errors import SyopsTypeError, SyopsValueError, first_line, shown
 from syops.neurons.library import SIGNALS, NeuronSignal
 from syops.rules.base import input_tensors
+from syops.signals import UNKNOWN
 from syops.tensors import weights_of
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -359,6 +360,13 @@ def signal_of_each(names: tuple[str, ...], tensors: Sequence[Tensor]) -> tuple[s
             f"{len(tensors)} tensors"
         )
     return names
+
+
+def unseen(name: str, tensor: Tensor) -> NeuronSignal:
+    """What an input may hold that nobody can look at."""
+    if name == AUTO:
+        return (0, 1) if tensor.dtype == torch.bool else UNKNOWN
+    return SIGNALS[name]
 
 
 def check_signal(name: str, tensor: Tensor) -> None:

@@ -72,10 +72,11 @@ class AuditRow:
         layer: the module's path, with the operator where one module has several rows.
         path: the module's path, "" for the model itself.
         kind, operator: as in a report.
-        signal: "binary", "ternary", "scaled", "graded" or "analog".
+        signal: "binary", "ternary", "scaled", "graded", "analog" or "unknown".
         values: the set of values that can arrive; of both operands, if two activations meet.
         verdict: "spike" (binary, ternary, or scaled by one constant), "graded" (integers, or one
-            constant times integers, for chips with graded spikes) or "analog".
+            constant times integers, for chips with graded spikes), "analog", or "unknown" (made by
+            an operator without a rule).
         exempt: "first" or "last", if the layer is allowed not to be spike-only; else "".
         causes: why it is not spike-only.
         note: what a reader should know about it.
@@ -296,6 +297,8 @@ def values_of(evidence: Evidence) -> str:
     """
     if evidence.analog:
         return "real"
+    if evidence.unknown:
+        return "unknown"
     if evidence.integer:
         return "integers"
     scales = sorted({scale for scale, value in evidence.derived if scale and value})

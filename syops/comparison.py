@@ -16,7 +16,7 @@ from syops.errors import SyopsTypeError, SyopsValueError
 from syops.layers import priced_part
 from syops.report import Report
 from syops.tables import Column, Table, Tabular
-from syops.units import COUNTS, ENERGIES, Units, common_unit, read_units
+from syops.units import COUNTS, ENERGIES, Units, common_unit, read_units, without_infinity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,7 +151,7 @@ class Comparison(Tabular):
             "rows": [asdict(row) for row in self.rows],
             "notes": self.notes,
         }
-        return json.dumps(content, indent=1, ensure_ascii=False)
+        return json.dumps(without_infinity(content), indent=1, ensure_ascii=False)
 
     def plot(self, kind: str | None = None, ax: Axes | None = None) -> Figure:
         """A figure of what the networks consume: EC, and DC where it is known.

@@ -12,6 +12,7 @@ from syops.layers import priced_part, warnings_in_words
 from syops.ledger import COUNTED
 from syops.report import Layer, Report
 from syops.tables import Column, Table, Tabular, Value
+from syops.units import without_infinity
 
 MEASURED = ("name", "only_in", "rate_1", "rate_2", "ac_diff", "mac_diff", "dc_1", "dc_2", "dc_diff")
 POSSIBLE = ("name", "only_in", "dense_ac_diff", "mac_diff", "ec_max_1", "ec_max_2", "ec_max_diff")
@@ -96,7 +97,7 @@ class LayerComparison(Tabular):
             "rows": [asdict(pair) for pair in self.rows],
             "notes": notes_on(self.names, self.reports),
         }
-        return json.dumps(content, indent=1, ensure_ascii=False)
+        return json.dumps(without_infinity(content), indent=1, ensure_ascii=False)
 
     @property
     def _whole(self) -> Table:

@@ -468,6 +468,9 @@ class ForwardPass(TorchDispatchMode):
         row = row_of(cost, path, params, call.out)
         match cost:
             case Product():
+                for operand in cost.operands:
+                    if operand.signal is not None:
+                        self.tensors.put(operand.tensor, operand.signal)
                 prepared = all(call.signal(tensor) is LEARNED for tensor in call.tensors)
                 origin = self.measurements.product(row, site, cost, prepared)
                 if self._history is not None:

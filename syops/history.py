@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from itertools import count
 
-from syops.signals import LEARNED, SPIKES, UNKNOWN, Evidence, Signal, evidence_of, kind_of
+from syops.signals import LEARNED, SPIKES, Evidence, Signal, evidence_of
 
 INPUT, PARAMETER, WRITE = "input", "parameter", "write"
 """Steps that are no operators: what the model is given, what it learned, a write into a part."""
@@ -42,8 +42,7 @@ class Step:
     @property
     def evidence(self) -> Evidence:
         """What its signal says; without a look at data, unknown values may be any."""
-        is_unknown = kind_of(self.signal) is UNKNOWN
-        return Evidence(analog=True) if is_unknown else evidence_of(self.signal)
+        return evidence_of(self.signal)
 
     @property
     def spikes(self) -> bool:

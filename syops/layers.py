@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -78,11 +79,21 @@ def layer_table(
 def values_of(layer: Layer) -> tuple[Value, ...]:
     """One value for each of `COLUMNS`."""
     low, high = (priced_part(layer, end) for end in layer.ec_mj)
-    values = {"energy": layer.energy_mj, "ec_min": low, "ec_max": high}
+    values = {
+        "energy": layer.energy_mj,
+        "dense_ac": _ended(layer.dense_ac),
+        "ec_min": low,
+        "ec_max": None if high is None else _ended(high),
+    }
     return tuple(
         values[column.key] if column.key in values else getattr(layer, column.key)
         for column in COLUMNS
     )
+
+
+def _ended(value: float) -> float | None:
+    """An upper end; None where there is none."""
+    return None if math.isinf(value) else value
 
 
 def priced_part(of: Layer | Report | ComparisonRow, energy: T) -> T | None:
@@ -100,9 +111,9 @@ def _total(report: Report) -> tuple[Value, ...]:
         "ac_events": report.ac_events,
         "mac": report.mac,
         "energy": priced_part(report, report.dc_mj),
-        "dense_ac": report.dense_ac,
+        "dense_ac": _ended(report.dense_ac),
         "ec_min": low,
-        "ec_max": high,
+        "ec_max": None if high is None else _ended(high),
     }
     return tuple(values.get(column.key, "") for column in COLUMNS)
 
@@ -177,12 +188,15 @@ def _findings(report: Report) -> Iterator[str]:
             f"{incomplete(report)}\n"
             f"  = {priced}{name}"
         )
-    priced = _priced(report, f"0 to {quantity(report.dense_ac)}", report.totals.max_spikes)
-    yield (
-        f"Estimated consumption (EC), at firing rates from 0 to 1: {low} to {high}"
-        f"{incomplete(report)}\n"
-        f"  = {priced}{'' if report.measured else name}"
-    )
+    profile = "" if report.measured else name
+    between = "Estimated consumption (EC), at firing rates from 0 to 1"
+    if math.isinf(report.ec_mj[1]):
+        yield f"{between}: from {low}, upper end: {high}{incomplete(report)}{profile}"
+    elif report.totals.either:
+        yield f"{between}: {low} to {high}{incomplete(report)}{profile}"
+    else:
+        priced = _priced(report, f"0 to {quantity(report.dense_ac)}", report.totals.max_spikes)
+        yield f"{between}: {low} to {high}{incomplete(report)}\n  = {priced}{profile}"
     if report.measured:
         yield _against_ann(report)
     elif (even := report.break_even_rate) is not None:
@@ -238,6 +252,15 @@ def _remarks(report: Report) -> Iterator[str]:
         usual = ", as in the paper" if report.kinds == COUNTED else ""
         yield f"Outside the totals{usual}: {', '.join(_by_kind(outside))}"
     yield from not_counted(report)
+    if report.totals.either:
+        names = row_names(report.rows, report.model)
+        open_ones = [
+            label for label, verdict in zip(names, report.verdicts, strict=True) if verdict.either
+        ]
+        yield (
+            "ACs or MACs, which is not known without data, so that both are upper ends: "
+            f"{', '.join(open_ones)}"
+        )
     if report.prepared:
         names = row_names(report.prepared, report.model)
         yield f"Of weights alone, prepared once and in no total: {', '.join(names)}"

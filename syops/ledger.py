@@ -17,6 +17,9 @@ from syops.signals import LARGEST, SPIKES, Evidence, Unit
 SYNAPTIC = ("conv", "linear", "matmul", "recurrent")
 """The kinds of rows that make up O_ac and O_mac, together with "norm"."""
 
+RESAMPLING = ("upsample_", "grid_sampler_", "affine_grid")
+"""Operators whose coefficients are no weights: none of them is a first or last layer."""
+
 COUNTED = frozenset({*SYNAPTIC, "norm"})
 """The kinds that the headline figures are made of unless the user asks for more."""
 
@@ -88,8 +91,10 @@ def joined_magnitudes(*parts: Magnitudes) -> tuple[Magnitudes, ...]:
 class Verdict:
     """A row's class and what follows from it.
 
-    ``dense_ac`` is what ``ac`` would be at rate 1, ``max_spikes`` what ``spikes``, the spikes that
-    reach it, would be.
+    ``dense_ac`` is what ``ac`` would be at rate 1, infinite where no bound is known;
+    ``max_spikes`` what ``spikes``, the spikes that reach it, would be. ``either`` are operations
+    that may be ACs or MACs, which is not known without data: they are in ``dense_ac`` and in
+    ``mac``, each of which is an upper end.
     """
 
     signal: str
@@ -97,9 +102,10 @@ class Verdict:
     ac: Fraction = Fraction(0)
     ac_events: int = 0
     mac: int = 0
-    dense_ac: int = 0
+    dense_ac: int | float = 0
     spikes: int = 0
     max_spikes: int = 0
+    either: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,13 +218,13 @@ class Row:
     def verdict(self, graded: str) -> Verdict:
         """Class the row: one spike operand makes it AC, otherwise it is MAC.
 
-        ``graded``: "mac", or "ac" to count a graded input as so many ACs as its magnitude in units,
-        where that is bounded.
+        ``graded``: "mac", or "ac" to count a graded input as so many ACs as its magnitude in units.
         """
         if self.kind not in SYNAPTIC:
             return Verdict("", None, Fraction(self.ac), self.ac, self.mac, self.ac)
         signals = [drive.evidence.signal for drive in self.drives]
         spikes = [d for d, s in zip(self.drives, signals, strict=True) if s in SPIKES]
+        counts: tuple[Fraction, int, int, int | float]
         names = sorted((s for s in signals if s in SPIKES), key=SPIKES.index)
         if len(spikes) == 2:
             rate = _rate(spikes[0]) * _rate(spikes[1])
@@ -228,16 +234,32 @@ class Row:
             (drive,) = spikes
             counts = drive.ac, drive.events, 0, self.dense
             return Verdict(names[-1], _rate(drive), *counts, *_spikes(spikes))
+        if "unknown" in signals and self.dense:
+            most = math.inf if graded == "ac" else self.dense
+            _, spikes_at_most = _spikes(self.drives)
+            return Verdict(
+                "unknown",
+                None,
+                mac=self.dense,
+                dense_ac=most,
+                max_spikes=spikes_at_most,
+                either=self.dense,
+            )
         if "graded" in signals:
             drive = self.drives[signals.index("graded")]
-            if graded == "ac" and math.isfinite(drive.evidence.largest):
-                upper = self.dense * int(drive.evidence.largest)
+            if graded == "ac":
+                upper = _times(self.dense, drive.evidence.largest)
                 magnitudes = drive.in_units()
                 counts = magnitudes.ac, magnitudes.events, 0, upper
                 return Verdict("graded", _rate(drive), *counts, *_spikes([drive]))
             if len(set(signals)) == 1:
                 return Verdict("graded", None, mac=self.dense)
         return Verdict("analog", None, mac=self.dense)
+
+
+def _times(dense: int, largest: float) -> int | float:
+    """Operations at the largest magnitude; infinite where that has no bound."""
+    return dense * int(largest) if math.isfinite(largest) else largest if dense else 0
 
 
 def _rate(drive: Drive) -> Fraction:
@@ -316,7 +338,11 @@ def merge_rows(left: Iterable[Row], right: Iterable[Row]) -> tuple[Row, ...]:
 
 def ends(rows: Iterable[Row]) -> dict[Hashable, str]:
     """The first and the last synaptic layer in the order of execution: "first" and "last"."""
-    layers = [row.layer for row in rows if row.kind in SYNAPTIC]
+    layers = [
+        row.layer
+        for row in rows
+        if row.kind in SYNAPTIC and not row.operator.startswith(RESAMPLING)
+    ]
     return {layers[-1]: "last", layers[0]: "first"} if layers else {}
 
 

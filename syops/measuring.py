@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import torch
@@ -173,8 +173,8 @@ class Measurements:
         if self._is_blurred(signal, evidence, tensor.dtype):
             signal = ANALOG
         numel = tensor.numel()
-        if not self._values:  # what is not derived may be anything
-            return _Operand(ANALOG if signal is UNKNOWN else signal, numel, fan_out)
+        if not self._values:
+            return _Operand(signal, numel, fan_out)
         if not numel or not self._may_drive(signal):
             return _Operand(signal, numel, fan_out)
         record = self._tensors.find(tensor) or self._tensors.put(tensor, signal)
@@ -313,6 +313,8 @@ def _drive(row: Row, operand: _Operand, counts: list[int], looks: list[float]) -
             )
         seen = Seen(low, high, bool(whole))
     evidence = evidence_of(operand.signal, seen)
+    if not operand.numel:  # nobody looks at nothing
+        evidence = replace(evidence, unknown=False)
     if operand.spikes is None:
         return Drive(evidence, operand.numel)
     numel, spikes, magnitude = operand.numel, operand.spikes, operand.magnitude

@@ -43,7 +43,7 @@ from syops.ledger import SYNAPTIC, row_names
 from syops.pricing import millijoules
 from syops.tables import Column, Table, Tabular, Value
 from syops.traffic import Buffers, Part, traffic
-from syops.units import factor, joules
+from syops.units import factor, joules, without_infinity
 
 if TYPE_CHECKING:
     from syops.report import Report
@@ -302,7 +302,7 @@ class Memory(Tabular):
             "notes": self.notes,
             "rows": [asdict(row) for row in self.rows],
         }
-        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+        return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
 
     def _findings(self) -> Iterator[str]:
         low, high = map(joules, self.ec_mj)

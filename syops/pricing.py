@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from syops.energy import Energy, EnergyMap
+from syops.energy import Energy, EnergyMap, EnergyModel
 from syops.ledger import SYNAPTIC, Row, Verdict
 
 _PJ_PER_MJ = 10**9
@@ -18,13 +19,15 @@ class Price:
 
     Attributes:
         dc: at the spikes that were counted.
-        low, high: at the firing rates 0 and 1. What does not depend on spikes is in both.
+        low, high: at the firing rates 0 and 1. What does not depend on spikes is in both; what may
+            be ACs or MACs is the dearer of the two in ``high``, which is infinite where no bound
+            is known.
         unpriced: MACs that have no price, and are in none of them.
     """
 
     dc: Fraction
     low: Fraction
-    high: Fraction
+    high: Fraction | float
     unpriced: int = 0
 
     def __add__(self, other: Price) -> Price:
@@ -39,7 +42,7 @@ class Price:
 NOTHING = Price(Fraction(0), Fraction(0), Fraction(0))
 
 
-def millijoules(picojoules: Fraction, samples: int) -> float:
+def millijoules(picojoules: Fraction | float, samples: int) -> float:
     """Per sample, rounded once."""
     return float(picojoules / (samples * _PJ_PER_MJ))
 
@@ -57,12 +60,21 @@ def price(row: Row, verdict: Verdict, energy: Energy, events: bool) -> Price:
     mac, kind = verdict.mac, row.kind
     ac = verdict.ac_events if events else verdict.ac
     fixed = 0 if kind in SYNAPTIC else ac
+    certain = mac - verdict.either
     return Price(
         model.price_pj(kind, ac, mac, verdict.spikes),
-        model.price_pj(kind, fixed, mac),
-        model.price_pj(kind, verdict.dense_ac, mac, verdict.max_spikes),
+        model.price_pj(kind, fixed, certain),
+        max(_at_most(model, kind, verdict), model.price_pj(kind, fixed, mac)),
         mac if model.mac_price(kind) is None else 0,
     )
+
+
+def _at_most(model: EnergyModel, kind: str, verdict: Verdict) -> Fraction | float:
+    """The energy at rate 1, what may be ACs or MACs being ACs."""
+    ac = verdict.dense_ac
+    if not math.isfinite(ac):
+        return math.inf if model.e_ac_pj else model.price_pj(kind, 0, verdict.mac)
+    return model.price_pj(kind, ac, verdict.mac - verdict.either, verdict.max_spikes)
 
 
 def check_energy(energy: Energy, rows: Iterable[Row]) -> None:

@@ -5,6 +5,7 @@ Plain data, no torch. A report can be saved, loaded, merged and printed.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -126,7 +127,12 @@ class Report(Tabular):
 
     @property
     def ec_mj(self) -> tuple[float, float]:
-        """Estimated consumption in mJ per sample, Eq. (15): the energy at firing rates 0 and 1."""
+        """Estimated consumption in mJ per sample, Eq. (15): the energy at firing rates 0 and 1.
+
+        Without data, what may be ACs or MACs is left out of the lower end, and costs the dearer of
+        the two in the upper one. The upper end is infinite where integers without a bound count as
+        ACs (``graded="ac"``); it is printed as "none", and null in JSON.
+        """
         return self._mj(self._sums.low), self._mj(self._sums.high)
 
     @property
@@ -208,7 +214,9 @@ class Report(Tabular):
         known, nothing is spike-driven, or MACs have no price.
         """
         ann, sums = self._ann_pj, self._sums
-        if ann is None or sums.unpriced or sums.high == sums.low:
+        if ann is None or sums.unpriced or sums.high == sums.low or self.totals.either:
+            return None
+        if math.isinf(sums.high):
             return None
         return float((ann - sums.low) / (sums.high - sums.low))
 
@@ -277,6 +285,7 @@ class Report(Tabular):
             sum(v.dense_ac for v in verdicts),
             sum(v.spikes for v in verdicts),
             sum(v.max_spikes for v in verdicts),
+            sum(v.either for v in verdicts),
         )
 
     @cached_property
@@ -514,5 +523,5 @@ class Report(Tabular):
             return None
         return self.ann._sums.dc
 
-    def _mj(self, picojoules: Fraction) -> float:
+    def _mj(self, picojoules: Fraction | float) -> float:
         return millijoules(picojoules, self.samples)

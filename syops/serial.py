@@ -18,6 +18,7 @@ from syops.ledger import KINDS, Drive, Magnitudes, Row, joined_magnitudes
 from syops.pricing import check_energy
 from syops.report import Report
 from syops.signals import Evidence, Seen, Unit
+from syops.units import without_infinity
 
 T = TypeVar("T")
 
@@ -72,7 +73,7 @@ def to_json(report: Report) -> str:
         "rows": [_row_to_json(row) for row in report.rows],
         "ann_rows": None if ann_rows is None else [_row_to_json(row) for row in ann_rows],
     }
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def from_json(text: str, where: str = "") -> Report:
@@ -380,6 +381,7 @@ def _drive_to_json(drive: Drive) -> dict[str, Any]:
     content["evidence"] = {
         "analog": evidence.analog,
         "integer": evidence.integer,
+        "unknown": evidence.unknown,
         "derived": sorted(evidence.derived),
         "seen": asdict(evidence.seen) if evidence.seen else None,
     }
@@ -430,6 +432,7 @@ def _evidence_from_json(content: _Fields) -> Evidence:
         content.truth("integer"),
         frozenset(_derived(content, part) for part in content.values("derived", list)),
         content.optional("seen", lambda c, key: _seen(c.inner(key))),
+        content.has("unknown") and content.truth("unknown"),
     )
 
 

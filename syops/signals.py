@@ -313,6 +313,8 @@ class Evidence:
     integer: bool = False
     derived: frozenset[tuple[str, Number]] = field(default_factory=frozenset)
     seen: Seen | None = None
+    unknown: bool = False
+    """Nothing was derived and nobody could look: without data, it may be of any class."""
 
     def join(self, other: Evidence) -> Evidence:
         seen = self.seen.join(other.seen) if self.seen else other.seen
@@ -321,14 +323,19 @@ class Evidence:
             self.integer or other.integer,
             self.derived | other.derived,
             seen,
+            self.unknown or other.unknown,
         )
 
     @property
     def signal(self) -> str:
-        """The class: "binary", "ternary", "scaled", "graded" or "analog" (design: counting
-        conventions). Zeros alone are a binary signal at rate 0."""
+        """The class: "binary", "ternary", "scaled", "graded", "analog" or "unknown".
+
+        Zeros alone are a binary signal at rate 0.
+        """
         if self.analog or (self.seen and not self.seen.integer):
             return "analog"
+        if self.unknown:
+            return "unknown"
         nonzero = self._nonzero
         if not self.integer:
             magnitudes = {(scale, abs(value)) for scale, value in nonzero}
@@ -388,4 +395,6 @@ def evidence_of(signal: Signal, seen: Seen | None = None) -> Evidence:
         return Evidence(analog=True)
     if signal is INTEGER:
         return Evidence(integer=True, seen=seen)
-    return Evidence(analog=signal in (ANALOG, LEARNED), seen=seen)
+    if signal is UNKNOWN:
+        return Evidence(seen=seen, unknown=seen is None)
+    return Evidence(analog=True)

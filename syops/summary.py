@@ -24,15 +24,17 @@ COLUMNS = (
 class Totals:
     """Exact sums over all samples; ``ac`` is a fraction.
 
-    ``spikes`` are those that reach synaptic rows, ``max_spikes`` those that would at rate 1.
+    ``spikes`` are those that reach synaptic rows, ``max_spikes`` those that would at rate 1;
+    ``either`` the operations that may be ACs or MACs, in ``mac`` and in ``dense_ac``.
     """
 
     ac: Fraction
     ac_events: int
     mac: int
-    dense_ac: int
+    dense_ac: int | float
     spikes: int
     max_spikes: int
+    either: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Layer:
         kind: "conv", "linear", "matmul", "recurrent"; "norm"; or, outside the totals unless
             asked for, "neuron", "add", "pool", "activation", "elementwise".
         operator: what was executed, such as "conv2d".
-        signal: class of the input: "binary", "ternary", "scaled", "graded" or "analog"; "" for
-            rows that are not synaptic.
+        signal: class of the input: "binary", "ternary", "scaled", "graded", "analog"; "unknown"
+            without data, where it may be of any; "" for rows that are not synaptic.
         calls: how often it was executed, over all samples.
         params: number of parameters of the module, told by its first row.
         rate: firing rate of the input, None where it is not a spike tensor.
@@ -57,7 +59,7 @@ class Layer:
         energy_mj: energy in mJ, at ``ac`` or ``ac_events`` as the conventions say.
         share: of the network's DC.
         dense_ac: accumulates at firing rate 1.
-        ec_mj: energy in mJ at the firing rates 0 and 1.
+        ec_mj: energy in mJ at the firing rates 0 and 1; infinite where no bound is known.
         folded: the layer into which this normalisation was folded.
         counted: whether it is inside the totals.
         note: what a reader should know about it.

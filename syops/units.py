@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from syops.errors import SyopsTypeError, SyopsValueError
 
@@ -35,11 +36,26 @@ class Units:
     energy: str = ""
 
 
+NO_END = "none"
+"""How an upper end that does not exist is printed."""
+
+
+def without_infinity(value: Any) -> Any:
+    """The same, with None for upper ends that do not exist: JSON knows no infinity."""
+    if isinstance(value, dict):
+        return {key: without_infinity(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_infinity(item) for item in value]
+    return None if isinstance(value, float) and math.isinf(value) else value
+
+
 def quantity(value: float, unit: str = "") -> str:
     """Return ``value`` with three significant digits and an SI prefix: ``1.70 G``, ``2.07 mJ``.
 
     Counts, which have no unit, have no prefix below 1000, and no decimals where they are whole.
     """
+    if math.isinf(value):
+        return NO_END
     if value == 0 or not math.isfinite(value) or (not unit and abs(value) in range(1000)):
         return f"{value:g} {unit}".rstrip()
     group = _group(value, bool(unit))
@@ -54,6 +70,8 @@ def joules(millijoules: float) -> str:
 
 def number(value: float, decimals: int | None = None) -> str:
     """``value``, which is in a unit, without it: three significant digits, or so many decimals."""
+    if math.isinf(value):
+        return NO_END
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     if decimals is not None:

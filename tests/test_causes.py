@@ -56,8 +56,9 @@ def told(function, T):
         (leaky, ["real ← linear in fc1 (on real from the input)",
                  "real ← add in the model (real from mul + real from fc1)"
                  " ← linear in fc1 (on real from the input)"]),
-        (from_what_is_kept, ["real ← add in the model (real from mul + spikes {0,0.1} from mul)"
-                             " ← mul in the model ← a tensor that the model keeps"]),
+        (from_what_is_kept, ["unknown ← add in the model (unknown from mul"
+                             " + spikes {0,0.1} from mul) ← mul in the model"
+                             " ← a tensor that the model keeps"]),
         (counting, ["{0..60} ← add in the model ({0..59} from add + spikes {0,1} from sn)"
                     " ← add in the model (spikes {0,1} from sn + spikes {0,1} from sn)"]),
     ],
@@ -91,7 +92,7 @@ def test_a_literal_is_called_so():
         return 0, net.sn(x) * torch.tensor(rates)
 
     assert told(function, 2) == [
-        "real ← mul in the model (spikes {0,1} from sn * real from torch.tensor)"
+        "unknown ← mul in the model (spikes {0,1} from sn * unknown from torch.tensor)"
         " ← torch.tensor in the model"
     ]
 

@@ -10,7 +10,7 @@ from torch import nn
 from syops import get_model_syops
 from syops._torch import operators_of
 from syops.errors import SyopsValueError
-from syops.rules import Call, elementwise, find, other, shape, synaptic
+from syops.rules import Call, elementwise, find, other, sampling, shape, synaptic
 from syops.rules.base import Free, canonical
 from syops.rules.registry import RULES, Counted, Named, state
 from syops.signals import ANALOG, Atoms
@@ -66,7 +66,7 @@ def test_every_operator_of_torch_is_in_one_state():
 def test_rules_are_for_operators_that_exist_each_in_one_place():
     known = {canonical(func) for func in [*ATEN, *operators_of("prims")]}
     assert not RULES.keys() - known
-    for one, another in combinations((elementwise, other, shape, synaptic), 2):
+    for one, another in combinations((elementwise, other, sampling, shape, synaptic), 2):
         assert not one.RULES.keys() & another.RULES.keys()
 
 

@@ -194,7 +194,7 @@ def _counted(
         network = create_model(name, **dict(keywords))
     whole = (dict(keywords)["T"], 1, *shape) if events else (1, *shape)
     report = get_model_bounds(network, whole, batch_dim=int(events), fold_bn=fold_bn)
-    return report.totals.mac, report.totals.dense_ac
+    return report.totals.mac, int(report.totals.dense_ac)
 
 
 def _printed(name: str) -> list[dict[str, str]]:

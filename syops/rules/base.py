@@ -127,12 +127,13 @@ class Operand:
     """A tensor whose spikes drive a product, and how many synapses each of them reaches.
 
     ``channel`` is the dimension along which the input channels of weights lie; None: it meets
-    no weights.
+    no weights. ``signal`` says what a tensor holds that the rule itself made.
     """
 
     tensor: Tensor
     fan_out: FanOut
     channel: int | None = None
+    signal: Signal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from syops._torch import reads_only_numbers, returns_only_numbers
-from syops.rules import elementwise, other, shape, synaptic
+from syops.rules import elementwise, other, sampling, shape, synaptic
 from syops.rules.base import Call, Free, Rule, canonical
 from syops.signals import LEARNED, UNKNOWN, Signal
 
@@ -22,6 +22,7 @@ RULES: dict[str, Rule] = {
     **other.RULES,
     **shape.RULES,
     **synaptic.RULES,
+    **sampling.RULES,
 }
 """Rules by the canonical name of operators of aten and prims."""
 

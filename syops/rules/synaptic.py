@@ -21,13 +21,14 @@ RULES: dict[str, Rule] = {}
 
 def synaptic(*names: str) -> Callable[[CostRule], CostRule]:
     def register(cost: CostRule) -> CostRule:
-        RULES.update(dict.fromkeys(names, Rule(_result, cost, counted=True)))
+        RULES.update(dict.fromkeys(names, Rule(result, cost, counted=True)))
         return cost
 
     return register
 
 
-def _result(call: Call) -> Signal:
+def result(call: Call) -> Signal:
+    """Real values; of weights alone, weights."""
     if all(call.signal(tensor) is LEARNED for tensor in call.tensors):
         return LEARNED
     return ANALOG
@@ -73,7 +74,7 @@ def _per_dim(value: Sequence[int], size: Sequence[int]) -> tuple[int, ...]:
     return tuple(value) * len(size) if len(value) == 1 else tuple(value)
 
 
-@synaptic("mm", "bmm")
+@synaptic("mm", "bmm", "_int_mm", "_scaled_mm")
 def mm(call: Call) -> Sequence[Product]:
     """batch·m·k·n."""
     return _product(call, *call.args[:2])
