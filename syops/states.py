@@ -208,14 +208,7 @@ def _copied(value: Any, copies: dict[Any, Any]) -> Any:
 
 def _tensors(value: Any) -> Iterator[Tensor]:
     """The tensors with a storage of their own in a state."""
-    if _has_storage(value):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _tensors(item)
-    elif isinstance(value, (list, tuple, deque)):
-        for item in value:
-            yield from _tensors(item)
+    return filter(_has_storage, _held(value))
 
 
 def tensors_of(model: nn.Module) -> Iterator[Tensor]:
@@ -226,6 +219,7 @@ def tensors_of(model: nn.Module) -> Iterator[Tensor]:
 
 
 def _held(value: Any) -> Iterator[Tensor]:
+    """A tensor, or those in a container."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):
