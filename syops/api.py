@@ -24,6 +24,7 @@ from syops.errors import ForwardError, SyopsError, SyopsValueError
 from syops.history import History
 from syops.ledger import Ledger
 from syops.observer import Observer
+from syops.paths import all_paths
 from syops.pricing import check_energy
 from syops.report import Report
 from syops.restore import Place, device_of, left_as_found, plainly
@@ -69,7 +70,8 @@ def get_model_syops(
         input_signal: "auto" (looked up in the data), "analog", "binary", "ternary" or "graded";
             or a list, one for each tensor that the model is called with.
         neurons: classes of modules that are neurons and cannot be watched from inside, such as a
-            fused kernel, with the signal of their first output: ``{FusedLIF: "binary"}``.
+            fused kernel, with the signal of their first output: ``{FusedLIF: "binary"}``. What
+            they send is checked.
         prepare: makes of a batch what the model is called with: a tuple of arguments, a dict
             of keyword arguments, or one argument.
         energy: a profile, a ``.toml`` file with one, an `EnergyModel`, or a dict of these by
@@ -83,7 +85,8 @@ def get_model_syops(
 
     Raises:
         SyopsTypeError: a model or batch that cannot be used.
-        SyopsValueError: an argument out of range, an empty loader, NaN in what is looked at.
+        SyopsValueError: an argument out of range, an empty loader, NaN in what is looked at, a
+            neuron that sends other values than ``neurons`` says.
         SyopsLookupError: an unknown energy profile.
         SyopsFileError: a file of energy profiles that cannot be read.
         ForwardError: the model failed on the input.
@@ -97,7 +100,7 @@ def get_model_syops(
     energy_model = get_energy_model(energy)
     given.check_model(model)
     if isinstance(energy_model, EnergyMap):  # now rather than after the count
-        paths = [(path, "") for path, _ in model.named_modules()]
+        paths = [(path, "") for path, _ in all_paths(model)]
         energy_model.check_patterns(paths, dtypes=False)
     given.check_values(model)
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps

@@ -77,7 +77,7 @@ class ForwardPass(TorchDispatchMode):
         self._strict = strict
         self._history = history
         self._into_neuron: tuple[Step, ...] = ()
-        self._told: set[str] = set()
+        self._told: set[int] = set()
         self._unaccounted: list[str] = []
         self._inside_neurons = 0
         self._reads = Reads(self._read_out) if reads else None
@@ -92,11 +92,8 @@ class ForwardPass(TorchDispatchMode):
 
     def give(self, tensor: Tensor, signal: NeuronSignal) -> Record:
         """Say which values a tensor carries that the model did not make."""
-        if _is_wrapper(type(tensor)):
-            names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
-            for inner in tensors_in(getattr(tensor, name) for name in names):
-                if inner.dtype == tensor.dtype:
-                    self.give(inner, signal)
+        for inner in _inside(tensor):
+            self.give(inner, signal)
         known = signal if isinstance(signal, Opaque) else self.tensors.atoms.fresh(signal)
         record = self.tensors.put(tensor, known)
         if self._history is not None:
@@ -156,15 +153,19 @@ class ForwardPass(TorchDispatchMode):
             self._reads is None or _get_current_function_mode() is self._reads
         )
 
-    def leave_neuron(self, signal: NeuronSignal, output: Any) -> None:
+    def leave_neuron(self, signal: NeuronSignal, output: Any, is_declared: bool) -> None:
+        """The neuron's ``forward`` returned; ``is_declared``: its signal is taken on trust."""
         self._inside_neurons -= 1
         if self._inside_neurons:
             return
-        if not self._watching:
-            self.start()
         outputs = tensors_in((output,))
         path, neuron = self._where[-1]
         name = type(neuron).__name__
+        if is_declared and outputs:
+            sent = _inside(outputs[0]) or outputs[:1]
+            self.measurements.declared(f"{path or 'the model'} ({name})", signal, sent)
+        if not self._watching:
+            self.start()
         # The model may read a membrane potential; a neuron may return it beside its spikes.
         states = [t for t in state_tensors(neuron) if self.tensors.find(t) is None]
         given = [(t, ANALOG) for t in (*states, *outputs[1:])] + [(t, signal) for t in outputs[:1]]
@@ -524,10 +525,10 @@ class ForwardPass(TorchDispatchMode):
 
     def _params(self, own: Iterable[Tensor | None]) -> int:
         """Number of parameters of the innermost module, told by its first row."""
-        path, _ = self._where[-1]
-        if path in self._told:
+        _, module = self._where[-1]
+        if id(module) in self._told:
             return 0
-        self._told.add(path)
+        self._told.add(id(module))
         return sum(parameter.numel() for parameter in own if parameter is not None)
 
 
@@ -545,6 +546,15 @@ class _Before:
 def _is_wrapper(kind: type) -> bool:
     """Whether a class of tensors does its work with tensors inside of it: jagged ones, say."""
     return hasattr(kind, "__tensor_flatten__")
+
+
+def _inside(tensor: Tensor) -> list[Tensor]:
+    """The tensors that hold the values of a wrapper; none of any other tensor."""
+    if not _is_wrapper(type(tensor)):
+        return []
+    names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
+    inner = tensors_in(getattr(tensor, name) for name in names)
+    return [part for part in inner if part.dtype == tensor.dtype]
 
 
 def _use(record: Record | None, by_norm: bool = False) -> None:
