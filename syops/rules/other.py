@@ -17,6 +17,7 @@ from syops.rules.base import (
     Free,
     Normalisation,
     Rule,
+    analog,
     canonical,
     tallied,
     tensors_in,
@@ -79,12 +80,6 @@ def arange(call: Call) -> Signal:
     return INTEGER if is_whole or not call.out.dtype.is_floating_point else ANALOG
 
 
-def analog(call: Call) -> Signal:
-    if call.tensors and all(call.signal(tensor) is LEARNED for tensor in call.tensors):
-        return LEARNED
-    return ANALOG
-
-
 def shares(call: Call) -> Signal:
     """Shares of 1: a softmax, or random numbers of [0, 1)."""
     known = analog(call)
@@ -92,6 +87,7 @@ def shares(call: Call) -> Signal:
 
 
 def binary(call: Call) -> Signal:
+    """Spikes, independent of all others."""
     return call.atoms.fresh((0, 1))
 
 
