@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import overrides
+from torch._library.custom_ops import CustomOpDef
 from torch._ops import HigherOrderOperator
 from torch.nn.modules import module as modules
 from torch.utils import _python_dispatch as dispatch
@@ -142,3 +143,8 @@ def operators_of(namespace: str) -> list[Any]:
         packet = getattr(getattr(torch.ops, namespace), base)
         found.append(getattr(packet, overload or "default"))
     return found
+
+
+def overload_of(operator: Any) -> Any:
+    """The overload that ``torch.library.custom_op`` made, of what it returned; else as it is."""
+    return operator._opoverload if isinstance(operator, CustomOpDef) else operator

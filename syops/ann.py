@@ -19,7 +19,7 @@ from syops.neurons.spikingjelly import decomposed
 from syops.paths import Paths
 from syops.rules import Call, Cost, Free, Normalisation, Product, Tally, find
 from syops.rules.base import input_tensors, tensors_in
-from syops.rules.registry import PARTS
+from syops.rules.registry import PARTS, Find
 from syops.signals import ANALOG, LEARNED, Atoms, Evidence, Signal
 from syops.tensors import storage_of, weights_of
 
@@ -37,6 +37,7 @@ class AnnCounts:
         steps: T, None where it is not known.
         batch_dim: of the first tensor.
         neurons: signals of neuron classes beside those that are known.
+        find: gives the rule of an operator.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class AnnCounts:
         steps: int | None,
         batch_dim: int,
         neurons: Mapping[type, NeuronSignal],
+        find: Find = find,
     ) -> None:
         self._model = model
+        self._find = find
         self._steps = steps
         self._batch_dim = batch_dim
         self._neurons = neurons
@@ -78,7 +81,9 @@ class AnnCounts:
         key = _key(shapes)
         if self._shadow is not None:
             copied, self._shadow = self._shadow, None
-            counted, why = one_step(copied, *shapes, self._steps, self._batch_dim, _folded(rows))
+            counted, why = one_step(
+                copied, *shapes, self._steps, self._batch_dim, _folded(rows), self._find
+            )
             macs = sum(row.dense_mac for row, _ in counted)
             if not why and self._steps > 1 and macs >= self._snn_macs - before:
                 why = "the network does as much with T set to 1; its time-steps are set elsewhere"
@@ -116,6 +121,7 @@ def one_step(
     steps: int,
     batch_dim: int,
     folded: Mapping[str, str],
+    find: Find = find,
 ) -> tuple[Counted, str]:
     """The rows of one time-step on inputs of the given shapes, every synaptic operation a MAC.
 
@@ -128,6 +134,7 @@ def one_step(
         steps: T.
         batch_dim: of the first tensor.
         folded: the modules whose normalisation was folded, and the layers it was folded into.
+        find: gives the rule of an operator.
 
     Returns:
         the rows of the whole batch; and why there are none, if they cannot be known.
@@ -145,7 +152,7 @@ def one_step(
                 "T is neither an attribute of the model nor the first dimension of its input "
                 "(with batch_dim=1)"
             )
-        count = _DenseCount(copy, folded)
+        count = _DenseCount(copy, folded, find)
 
         def watched() -> None:
             with count:
@@ -164,8 +171,9 @@ class _DenseCount(TorchDispatchMode):
     buffer lies, or were made of such tensors alone.
     """
 
-    def __init__(self, model: nn.Module, folded: Mapping[str, str]) -> None:
+    def __init__(self, model: nn.Module, folded: Mapping[str, str], find: Find) -> None:
         super().__init__()
+        self._find = find
         self.rows: list[tuple[Row, Hashable]] = []
         self._folded = folded
         self._where: list[tuple[str, nn.Module]] = [("", model)]
@@ -200,7 +208,7 @@ class _DenseCount(TorchDispatchMode):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        rule = find(func)
+        rule = self._find(func)
         if rule is None or rule is PARTS:
             with self:
                 out = decomposed(func, args, kwargs)

@@ -24,11 +24,11 @@ from syops.neurons import NeuronSignal, kept, state_tensors, steps_of
 from syops.neurons.spikingjelly import decomposed
 from syops.provenance import Padding, View, views_after
 from syops.reads import Reads
-from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
+from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally
 from syops.rules.base import canonical, tensors_in
 from syops.rules.elementwise import has_threshold
 from syops.rules.recipes import recipe_of
-from syops.rules.registry import PARTS
+from syops.rules.registry import PARTS, Find
 from syops.rules.shape import KEEP, LIFTS, OVERWRITE, PADS
 from syops.signals import (
     ANALOG,
@@ -62,6 +62,7 @@ class ForwardPass(TorchDispatchMode):
         measurements: Callable[[Tensors], Measurements],
         execute: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
         strict: bool,
+        find: Find,
         history: History | None,
         given: Sequence[Tensor],
         reads: bool = True,
@@ -75,6 +76,7 @@ class ForwardPass(TorchDispatchMode):
         self._where = where
         self._execute = execute
         self._strict = strict
+        self._find = find
         self._history = history
         self._into_neuron: tuple[Step, ...] = ()
         self._told: set[int] = set()
@@ -212,7 +214,7 @@ class ForwardPass(TorchDispatchMode):
             return NotImplemented  # what it does with the tensors inside of it is seen
         if isinstance(func, HigherOrderOperator):
             return self._by_parts(func, args, kwargs)
-        rule = find(func)
+        rule = self._find(func)
         if rule is None or rule is PARTS:
             with self:
                 out = decomposed(func, args, kwargs)

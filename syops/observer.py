@@ -20,6 +20,7 @@ from syops.neurons import NeuronSignal, neuron_signal
 from syops.paths import Paths
 from syops.restore import left_as_found
 from syops.rules.base import input_tensors
+from syops.rules.registry import Find, find
 from syops.shadow import SilentNeuron, call
 from syops.tensors import Tensors
 
@@ -37,6 +38,7 @@ class Observer:
         strict: an operator without a rule is an error.
         values: False for a shadow on ``meta``: dense counts and derived signals only.
         neurons: signals of neuron classes beside those that are known.
+        find: gives the rule of an operator.
         history: where it goes by which operators each tensor was made; None not to ask.
     """
 
@@ -50,6 +52,7 @@ class Observer:
         strict: bool = False,
         values: bool = True,
         neurons: Mapping[type, NeuronSignal] = MappingProxyType({}),
+        find: Find = find,
         history: History | None = None,
     ) -> None:
         self._model = model
@@ -59,6 +62,7 @@ class Observer:
         self._strict = strict
         self._values = values
         self._neurons = neurons
+        self._find = find
         self._history = history
         self._hooks: dict[int, _Hooks] = {}
         self._paths = Paths(model)
@@ -135,6 +139,7 @@ class Observer:
         given = input_tensors(args, kwargs)
         self._pass = ForwardPass(
             *(self._model, self._where, self._measured, self._execute, self._strict),
+            self._find,
             *(self._history, given, self._values),
         )
         for tensor, signal in zip(given, inputs, strict=True):
