@@ -16,7 +16,7 @@ from syops.forward import RECURRENT, ForwardPass
 from syops.history import History
 from syops.ledger import Ledger
 from syops.measuring import Measurements
-from syops.neurons import NeuronSignal, neuron_signal
+from syops.neurons import Library, NeuronSignal, neuron_signal, updating
 from syops.restore import left_as_found
 from syops.rules.base import input_tensors
 from syops.shadow import SilentNeuron, call
@@ -79,7 +79,7 @@ class Observer:
 
     def _install(self) -> None:
         for path, module in self._model.named_modules():
-            hooks = _Hooks(self, path, self._neuron_signal(module))
+            hooks = _Hooks(self, path, self._neuron_signal(module), updating(module))
             module.register_forward_pre_hook(hooks.enter, prepend=True, with_kwargs=True)
             module.register_forward_hook(hooks.leave, prepend=True, always_call=True)
         # Asked after one's own are there: of two calls at once, one at least sees the other.
@@ -181,6 +181,8 @@ class Observer:
             self._elsewhere[hooks.path or type(module).__name__] = None
             return
         self._where.append((hooks.path, module))
+        if hooks.library is not None:
+            self._pass.update(hooks.library, inputs)
         if hooks.neuron is not None:
             self._pass.enter_neuron(inputs)
         elif isinstance(module, RECURRENT):
@@ -201,10 +203,17 @@ class Observer:
 class _Hooks:
     """The two hooks of one module; whose they are can be told from the hooks themselves."""
 
-    def __init__(self, observer: Observer, path: str, neuron: NeuronSignal | None) -> None:
+    def __init__(
+        self,
+        observer: Observer,
+        path: str,
+        neuron: NeuronSignal | None,
+        library: Library | None,
+    ) -> None:
         self.observer = observer
         self.path = path
         self.neuron = neuron
+        self.library = library
 
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.observer._entered(self, module, (*args, *kwargs.values()))

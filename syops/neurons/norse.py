@@ -6,7 +6,10 @@ from typing import Any
 
 from torch import nn
 
-from syops.neurons.library import Library, derives_from
+from syops.neurons.library import Library, derives_from, is_from
+
+_CELLS = ("SNNCell", "SNNRecurrentCell")
+_SEQUENCES = ("SNN", "SNNRecurrent")
 
 
 class Norse(Library):
@@ -20,3 +23,13 @@ class Norse(Library):
 
     def reset(self, module: nn.Module) -> None:
         vars(module)["state"] = None
+
+    def is_neuron(self, module: nn.Module) -> bool:
+        kind = type(module)
+        is_cell = (
+            kind.__name__.endswith("Cell") and is_from(kind, "norse") and not self.owns(module)
+        )
+        return is_cell or derives_from(kind, "norse", *_CELLS, *_SEQUENCES)
+
+    def takes_a_sequence(self, module: nn.Module) -> bool:
+        return derives_from(type(module), "norse", *_SEQUENCES)
