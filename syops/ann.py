@@ -16,9 +16,10 @@ from syops.errors import first_line
 from syops.ledger import Drive, Ledger, Row
 from syops.neurons import NeuronSignal
 from syops.neurons.spikingjelly import decomposed
+from syops.paths import Paths
 from syops.rules import Call, Cost, Free, Normalisation, Product, Tally, find
 from syops.rules.base import input_tensors, tensors_in
-from syops.rules.registry import PARTS
+from syops.rules.registry import PARTS, Find
 from syops.signals import ANALOG, LEARNED, Atoms, Evidence, Signal
 from syops.tensors import storage_of, weights_of
 
@@ -36,6 +37,7 @@ class AnnCounts:
         steps: T, None where it is not known.
         batch_dim: of the first tensor.
         neurons: signals of neuron classes beside those that are known.
+        find: gives the rule of an operator.
     """
 
     def __init__(
@@ -44,8 +46,10 @@ class AnnCounts:
         steps: int | None,
         batch_dim: int,
         neurons: Mapping[type, NeuronSignal],
+        find: Find = find,
     ) -> None:
         self._model = model
+        self._find = find
         self._steps = steps
         self._batch_dim = batch_dim
         self._neurons = neurons
@@ -77,7 +81,9 @@ class AnnCounts:
         key = _key(shapes)
         if self._shadow is not None:
             copied, self._shadow = self._shadow, None
-            counted, why = one_step(copied, *shapes, self._steps, self._batch_dim, _folded(rows))
+            counted, why = one_step(
+                copied, *shapes, self._steps, self._batch_dim, _folded(rows), self._find
+            )
             macs = sum(row.dense_mac for row, _ in counted)
             if not why and self._steps > 1 and macs >= self._snn_macs - before:
                 why = "the network does as much with T set to 1; its time-steps are set elsewhere"
@@ -115,6 +121,7 @@ def one_step(
     steps: int,
     batch_dim: int,
     folded: Mapping[str, str],
+    find: Find = find,
 ) -> tuple[Counted, str]:
     """The rows of one time-step on inputs of the given shapes, every synaptic operation a MAC.
 
@@ -127,6 +134,7 @@ def one_step(
         steps: T.
         batch_dim: of the first tensor.
         folded: the modules whose normalisation was folded, and the layers it was folded into.
+        find: gives the rule of an operator.
 
     Returns:
         the rows of the whole batch; and why there are none, if they cannot be known.
@@ -144,7 +152,7 @@ def one_step(
                 "T is neither an attribute of the model nor the first dimension of its input "
                 "(with batch_dim=1)"
             )
-        count = _DenseCount(copy, folded)
+        count = _DenseCount(copy, folded, find)
 
         def watched() -> None:
             with count:
@@ -163,36 +171,34 @@ class _DenseCount(TorchDispatchMode):
     buffer lies, or were made of such tensors alone.
     """
 
-    def __init__(self, model: nn.Module, folded: Mapping[str, str]) -> None:
+    def __init__(self, model: nn.Module, folded: Mapping[str, str], find: Find) -> None:
         super().__init__()
+        self._find = find
         self.rows: list[tuple[Row, Hashable]] = []
         self._folded = folded
-        self._where: list[str] = []
+        self._where: list[tuple[str, nn.Module]] = [("", model)]
+        self._paths = Paths(model)
         self._weights: dict[int, tuple[str, Tensor]] = {}
-        self._params: dict[str, int] = {}
+        self._params: dict[int, int] = {}
         for name, tensor in weights_of(model).items():
             self._weights.setdefault(storage_of(tensor), (name, tensor))
-        for path, module in model.named_modules():
-            self._follow(path, module)
+        for module in model.modules():
+            silent = isinstance(module, shadow.SilentNeuron)
+            own = module.parameters() if silent else module._parameters.values()
+            self._params[id(module)] = sum(p.numel() for p in own if p is not None)
+            module.register_forward_pre_hook(self._enter)
+            module.register_forward_hook(self._leave)
 
-    def _follow(self, path: str, module: nn.Module) -> None:
-        silent = isinstance(module, shadow.SilentNeuron)
-        own = module.parameters() if silent else module._parameters.values()
-        self._params[path] = sum(p.numel() for p in own if p is not None)
+    def _enter(self, module: nn.Module, args: Any) -> None:
+        self._where.append((self._paths.of(module, *self._where[-1]), module))
 
-        def enter(*_: Any) -> None:
-            self._where.append(path)
-
-        def leave(module: nn.Module, args: Any, output: Any) -> None:
-            if isinstance(module, shadow.SilentNeuron):
-                params = self._params.pop(path, 0)
-                # An ANN's neurons keep nothing.
-                row = neuron_row(path, type(module).__name__, params, output, states=0)
-                self.rows.append((row, None))
-            self._where.pop()
-
-        module.register_forward_pre_hook(enter)
-        module.register_forward_hook(leave)
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        path, _ = self._where.pop()
+        if isinstance(module, shadow.SilentNeuron):
+            params = self._params.pop(id(module), 0)
+            # An ANN's neurons keep nothing.
+            row = neuron_row(path, type(module).__name__, params, output, states=0)
+            self.rows.append((row, None))
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -202,7 +208,7 @@ class _DenseCount(TorchDispatchMode):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        rule = find(func)
+        rule = self._find(func)
         if rule is None or rule is PARTS:
             with self:
                 out = decomposed(func, args, kwargs)
@@ -239,8 +245,8 @@ class _DenseCount(TorchDispatchMode):
         return name if whole.numel() == tensor.numel() else ""
 
     def _add(self, cost: Cost, out: Any) -> None:
-        path = self._where[-1]
-        params = 0 if isinstance(cost, Tally) else self._params.pop(path, 0)
+        path, module = self._where[-1]
+        params = 0 if isinstance(cost, Tally) else self._params.pop(id(module), 0)
         row, site = row_of(cost, path, params, out), call_site()
         if isinstance(cost, Product):
             numels = (operand.tensor.numel() for operand in cost.operands)

@@ -17,20 +17,14 @@ from torch.utils._pytree import tree_map
 from torch.utils.data import Dataset, IterableDataset
 
 from syops.errors import SyopsTypeError, SyopsValueError, first_line, shown
-from syops.neurons import NeuronSignal
+from syops.neurons.library import SIGNALS, NeuronSignal
 from syops.rules.base import input_tensors
-from syops.signals import ANALOG, INTEGER, UNKNOWN
+from syops.signals import UNKNOWN
 from syops.tensors import weights_of
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional and keyword arguments of a model."""
 
-SIGNALS: dict[str, NeuronSignal] = {
-    "analog": ANALOG,
-    "binary": (0, 1),
-    "ternary": (-1, 0, 1),
-    "graded": INTEGER,
-}
 AUTO = "auto"
 """Look the input up in the data."""
 

@@ -12,6 +12,7 @@ from syops.history import History
 from syops.ledger import Ledger
 from syops.neurons import NeuronSignal
 from syops.observer import Observer
+from syops.rules.registry import Find
 from syops.shadow import Shadow
 
 _INSTEAD = (
@@ -29,6 +30,7 @@ def trace(
     *,
     fold_bn: bool,
     neurons: Mapping[type, NeuronSignal],
+    find: Find,
     history: History,
 ) -> None:
     """Count one forward pass of a shadow of the model; the model itself is not run.
@@ -40,6 +42,7 @@ def trace(
         ledger: where dense counts and derived signals go.
         fold_bn: whether normalisations are folded where possible.
         neurons: signals of further neuron classes.
+        find: gives the rule of an operator.
         history: where it goes by which operators each tensor was made.
 
     Raises:
@@ -55,7 +58,13 @@ def trace(
         ) from error
     args, kwargs = arguments
     observer = Observer(
-        stand_in.module, ledger, fold_bn=fold_bn, values=False, neurons=neurons, history=history
+        stand_in.module,
+        ledger,
+        fold_bn=fold_bn,
+        values=False,
+        neurons=neurons,
+        find=find,
+        history=history,
     )
 
     def run() -> None:

@@ -24,11 +24,11 @@ from syops.neurons import Library, NeuronSignal, kept, state_tensors
 from syops.neurons.spikingjelly import decomposed
 from syops.provenance import Padding, View, views_after
 from syops.reads import Reads
-from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
+from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally
 from syops.rules.base import canonical, tensors_in
 from syops.rules.elementwise import has_threshold
 from syops.rules.recipes import recipe_of
-from syops.rules.registry import PARTS
+from syops.rules.registry import PARTS, Find
 from syops.rules.shape import KEEP, LIFTS, OVERWRITE, PADS
 from syops.signals import (
     ANALOG,
@@ -62,6 +62,7 @@ class ForwardPass(TorchDispatchMode):
         measurements: Callable[[Tensors], Measurements],
         execute: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
         strict: bool,
+        find: Find,
         history: History | None,
         given: Sequence[Tensor],
         reads: bool = True,
@@ -75,9 +76,10 @@ class ForwardPass(TorchDispatchMode):
         self._where = where
         self._execute = execute
         self._strict = strict
+        self._find = find
         self._history = history
         self._into_neuron: tuple[Step, ...] = ()
-        self._told: set[str] = set()
+        self._told: set[int] = set()
         self._unaccounted: list[str] = []
         self._inside_neurons = 0
         self._updates: list[Updates] = []
@@ -93,11 +95,8 @@ class ForwardPass(TorchDispatchMode):
 
     def give(self, tensor: Tensor, signal: NeuronSignal) -> Record:
         """Say which values a tensor carries that the model did not make."""
-        if _is_wrapper(type(tensor)):
-            names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
-            for inner in tensors_in(getattr(tensor, name) for name in names):
-                if inner.dtype == tensor.dtype:
-                    self.give(inner, signal)
+        for inner in _inside(tensor):
+            self.give(inner, signal)
         known = signal if isinstance(signal, Opaque) else self.tensors.atoms.fresh(signal)
         record = self.tensors.put(tensor, known)
         if self._history is not None:
@@ -174,15 +173,19 @@ class ForwardPass(TorchDispatchMode):
             self._reads is None or _get_current_function_mode() is self._reads
         )
 
-    def leave_neuron(self, signal: NeuronSignal, output: Any) -> None:
+    def leave_neuron(self, signal: NeuronSignal, output: Any, is_declared: bool) -> None:
+        """The neuron's ``forward`` returned; ``is_declared``: its signal is taken on trust."""
         self._inside_neurons -= 1
         if self._inside_neurons:
             return
-        if not self._watching:
-            self.start()
         outputs = tensors_in((output,))
         path, neuron = self._where[-1]
         name = type(neuron).__name__
+        if is_declared and outputs:
+            sent = _inside(outputs[0]) or outputs[:1]
+            self.measurements.declared(f"{path or 'the model'} ({name})", signal, sent)
+        if not self._watching:
+            self.start()
         # The model may read a membrane potential; a neuron may return it beside its spikes.
         states = [t for t in state_tensors(neuron) if self.tensors.find(t) is None]
         given = [(t, ANALOG) for t in (*states, *outputs[1:])] + [(t, signal) for t in outputs[:1]]
@@ -228,7 +231,7 @@ class ForwardPass(TorchDispatchMode):
             return NotImplemented  # what it does with the tensors inside of it is seen
         if isinstance(func, HigherOrderOperator):
             return self._by_parts(func, args, kwargs)
-        rule = find(func)
+        rule = self._find(func)
         if rule is None or rule is PARTS:
             with self:
                 out = decomposed(func, args, kwargs)
@@ -541,10 +544,10 @@ class ForwardPass(TorchDispatchMode):
 
     def _params(self, own: Iterable[Tensor | None]) -> int:
         """Number of parameters of the innermost module, told by its first row."""
-        path, _ = self._where[-1]
-        if path in self._told:
+        _, module = self._where[-1]
+        if id(module) in self._told:
             return 0
-        self._told.add(path)
+        self._told.add(id(module))
         return sum(parameter.numel() for parameter in own if parameter is not None)
 
 
@@ -562,6 +565,15 @@ class _Before:
 def _is_wrapper(kind: type) -> bool:
     """Whether a class of tensors does its work with tensors inside of it: jagged ones, say."""
     return hasattr(kind, "__tensor_flatten__")
+
+
+def _inside(tensor: Tensor) -> list[Tensor]:
+    """The tensors that hold the values of a wrapper; none of any other tensor."""
+    if not _is_wrapper(type(tensor)):
+        return []
+    names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
+    inner = tensors_in(getattr(tensor, name) for name in names)
+    return [part for part in inner if part.dtype == tensor.dtype]
 
 
 def _use(record: Record | None, by_norm: bool = False) -> None:

@@ -19,8 +19,8 @@ from syops.neurons.snntorch import SnnTorch
 from syops.neurons.spikingjelly import SpikingJelly
 
 __all__ = [
-    *("LIBRARIES", "Library", "NeuronSignal", "kept", "library_of", "neuron_signal", "reset"),
-    *("stand_still", "state_tensors", "updating"),
+    *("LIBRARIES", "Library", "NeuronSignal", "kept", "library_of", "neuron_signal"),
+    *("reset", "stand_still", "state_tensors", "updating"),
 ]
 
 LIBRARIES: tuple[Library, ...] = (SpikingJelly(), SnnTorch(), Sinabs(), Norse())

@@ -6,10 +6,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from syops.signals import Opaque
+from syops.signals import ANALOG, INTEGER, Opaque
 
 NeuronSignal = tuple[int, ...] | Opaque
 """The values that a neuron gives: {0, 1}, {-1, 0, 1}, {0..k}, or analog ones."""
+
+
+SIGNALS: dict[str, NeuronSignal] = {
+    "analog": ANALOG,
+    "binary": (0, 1),
+    "ternary": (-1, 0, 1),
+    "graded": INTEGER,
+}
+"""What a user can say of an input or a neuron."""
 
 
 class Library:

@@ -26,10 +26,9 @@ class Norse(Library):
 
     def is_neuron(self, module: nn.Module) -> bool:
         kind = type(module)
-        is_cell = (
-            kind.__name__.endswith("Cell") and is_from(kind, "norse") and not self.owns(module)
-        )
-        return is_cell or derives_from(kind, "norse", *_CELLS, *_SEQUENCES)
+        is_cell = is_from(kind, "norse") and kind.__name__.endswith("Cell")
+        is_known = is_cell or derives_from(kind, "norse", *_CELLS, *_SEQUENCES)
+        return is_known and not self.owns(module)
 
     def takes_a_sequence(self, module: nn.Module) -> bool:
         return derives_from(type(module), "norse", *_SEQUENCES)
