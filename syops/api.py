@@ -192,6 +192,7 @@ def get_model_syops(
             versions=dict(_versions()),
             unaccounted=ledger.unaccounted,
             prepared=ledger.prepared,
+            updates=ledger.updates,
             notes=tuple(filter(None, (*notes, ann.note, _unseen(model, ledger)))),
             passes=ledger.passes,
         )
@@ -313,6 +314,7 @@ def get_model_bounds(
         versions=dict(_versions()),
         unaccounted=ledger.unaccounted,
         prepared=ledger.prepared,
+        updates=ledger.updates,
         notes=tuple(filter(None, (ann.note, _unseen(model, ledger)))),
         passes=ledger.passes,
         measured=False,

@@ -19,6 +19,7 @@ from syops import arguments, check_full_spike, get_model_bounds, get_model_syops
 from syops.bounds import trace
 from syops.history import History
 from syops.ledger import Ledger
+from syops.rules.registry import find
 from syops.signals import INTEGER, Interval, Table
 
 
@@ -47,6 +48,7 @@ def derived(make: Callable[..., list[Tensor]], inputs: list[Tensor], signal: str
         Ledger(),
         fold_bn=True,
         neurons={},
+        find=find,
         history=history,
     )
     (arrivals,) = history.arrivals.values()

@@ -26,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from syops import SyopsError, get_model_bounds, get_model_syops
 from syops.forward import ForwardPass
 from syops.measuring import Measurements
+from syops.rules.registry import find
 from syops.signals import ANALOG, INTEGER, LEARNED, Interval, Table, kind_of
 
 PROGRAMS = int(os.environ.get("SYOPS_PROGRAMS", "150"))
@@ -376,6 +377,7 @@ def told(steps: list[Step], seed: int) -> list[Told]:
         lambda tensors: Measurements(tensors, graded="mac", fold_bn=True, values=True),
         lambda func, args, kwargs: func(*args, **kwargs),
         False,
+        find,
         None,
         inputs,
     )
