@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from syops.energy import EnergyModel
@@ -64,6 +65,7 @@ def find_cautions(report: Report) -> Iterator[Caution]:
     yield from _reset_at_every_step(report)
     yield from _exchanged_axes(report)
     yield from _hidden_steps(report)
+    yield from _repeated(report, rows)
     yield from _constant_input(rows)
     yield from _silent_or_saturated(report, rows)
     yield from _graded(report, rows)
@@ -166,6 +168,49 @@ def _exchanged_axes(report: Report) -> Iterator[Caution]:
             f"dimension {time} has {shape[time]}",
             f"if dimension {batch_dim} is time, pass batch_dim={time}",
         )
+
+
+def _repeated(report: Report, rows: list[Named]) -> Iterator[Caution]:
+    layers = tuple(name for name, row, _ in rows if _is_repeated(row))
+    if not layers:
+        return
+    once = replace(report, rows=tuple(map(_once, report.rows)))
+    if once.dc_mj is None or report.dc_mj is None:
+        low, high = map(joules, once.ec_mj)
+        before, now = " to ".join(map(joules, report.ec_mj)), f"EC would be {low} to {high}"
+    else:
+        before, now = joules(report.dc_mj), f"DC would be {joules(once.dc_mj)}"
+    yield Caution(
+        "repeated",
+        layers,
+        f"the same values at every time-step reach {_some(layers)}; computed once, {now} instead "
+        f"of {before}",
+        "compute them once a pass and repeat what they give",
+    )
+
+
+def _is_repeated(row: Row) -> bool:
+    return row.kind in SYNAPTIC and row.repeated > 0 and not row.changed
+
+
+def _once(row: Row) -> Row:
+    """The row without what repeats the time-step before."""
+    if not _is_repeated(row):
+        return row
+    share = 1 - Fraction(row.repeated, row.dense)
+    drives = tuple(
+        replace(
+            drive,
+            ac=drive.ac * share,
+            events=int(drive.events * share),
+            magnitudes=tuple(
+                replace(part, ac=part.ac * share, events=int(part.events * share))
+                for part in drive.magnitudes
+            ),
+        )
+        for drive in row.drives
+    )
+    return replace(row, dense=row.dense - row.repeated, drives=drives)
 
 
 def _constant_input(rows: list[Named]) -> Iterator[Caution]:

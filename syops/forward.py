@@ -24,6 +24,7 @@ from syops.neurons import Library, NeuronSignal, kept, state_tensors
 from syops.neurons.spikingjelly import decomposed
 from syops.provenance import Padding, View, views_after
 from syops.reads import Reads
+from syops.repeats import Repeats
 from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally
 from syops.rules.base import canonical, tensors_in
 from syops.rules.elementwise import has_threshold
@@ -59,7 +60,7 @@ class ForwardPass(TorchDispatchMode):
         self,
         model: nn.Module,
         where: list[tuple[str, nn.Module]],
-        measurements: Callable[[Tensors], Measurements],
+        measurements: Callable[[Tensors, Repeats], Measurements],
         execute: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
         strict: bool,
         find: Find,
@@ -69,7 +70,8 @@ class ForwardPass(TorchDispatchMode):
     ) -> None:
         super().__init__()
         self.tensors = Tensors(model)
-        self.measurements = measurements(self.tensors)
+        self.repeats = Repeats(self.tensors, has_values=reads)
+        self.measurements = measurements(self.tensors, self.repeats)
         self.failed_in = ""
         self._model = model
         self._given = given
@@ -250,6 +252,7 @@ class ForwardPass(TorchDispatchMode):
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
             self._is_fixed(traits, args, read, known),
         )
+        numbered = self.repeats.before(traits, operands, known)
         seen = args
         if traits.reshapes:  # rules ask for the shape that the tensor had
             operands[0] = _ALIAS(operands[0])
@@ -277,6 +280,8 @@ class ForwardPass(TorchDispatchMode):
         if before.fixed:
             for tensor in tensors_in((out,)):
                 self.tensors.latest(tensor).fixed = True
+        if numbered is not None and rule is not None:
+            self.repeats.after(rule, traits, call, numbered)
         if self._history is not None:
             self._remember(self._history, rule, call, before)
         return out

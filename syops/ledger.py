@@ -127,6 +127,9 @@ class Row:
         drives: one or two operands, none where the product is analog throughout.
         joint_ac, joint_events: rate · rate · dense, and coincidences, of two operands.
         ac, mac: operations of a kind whose cost does not depend on signals.
+        repeated: synaptic operations on the same values as at the time-step before, which no
+            neuron had a part in.
+        changed: such operations on other values than at the time-step before.
         folded: the layer that a normalisation was folded into.
         note: what a reader should know about it.
     """
@@ -149,6 +152,8 @@ class Row:
     dtype: str = ""
     weights: int = 0
     written: int = 0
+    repeated: int = 0
+    changed: int = 0
 
     @property
     def family(self) -> tuple[str, str, str, str]:
@@ -210,6 +215,8 @@ class Row:
             dtype=self.dtype if self.dtype == other.dtype else "mixed",
             weights=max(self.weights, other.weights),
             written=self.written + other.written,
+            repeated=self.repeated + other.repeated,
+            changed=self.changed + other.changed,
         )
 
     def verdict(self, graded: str) -> Verdict:

@@ -22,6 +22,7 @@ from syops.fanout import FanOut
 from syops.ledger import Drive, Ledger, Magnitudes, Row, joined_magnitudes
 from syops.neurons.library import SIGNALS, NeuronSignal
 from syops.provenance import Origin, Padding, View
+from syops.repeats import Again, Repeats
 from syops.rules import Normalisation, Product
 from syops.signals import (
     ANALOG,
@@ -57,12 +58,28 @@ class _Operand:
 
 
 @dataclass(frozen=True, slots=True)
+class _Again:
+    """How much of a product repeats the step before; ``counts`` are places in the readings."""
+
+    known: Again
+    counts: tuple[int, ...]
+
+    def of(self, dense: int, counts: list[int]) -> tuple[int, int]:
+        """The operations on the values of the step before, and those on others, later than the
+        first step."""
+        same = max((counts[place] for place in self.counts), default=self.known.same)
+        share = Fraction(dense, self.known.parts)
+        return int(share * same), int(share * (self.known.later - same))
+
+
+@dataclass(frozen=True, slots=True)
 class _Product:
     row: Row
     site: Hashable
     operands: tuple[_Operand, ...]
     pairs: int | None
     prepared: bool
+    again: _Again | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +130,17 @@ class Measurements:
 
     Args:
         tensors: what is known of the live tensors.
+        repeats: which of them hold the same values as before.
         graded: "mac" or "ac": whether magnitudes are wanted.
         fold_bn: whether normalisations are folded where possible.
         values: whether tensors have values; on ``meta`` nothing is counted or looked at.
     """
 
-    def __init__(self, tensors: Tensors, *, graded: str, fold_bn: bool, values: bool) -> None:
+    def __init__(
+        self, tensors: Tensors, repeats: Repeats, *, graded: str, fold_bn: bool, values: bool
+    ) -> None:
         self._tensors = tensors
+        self._repeats = repeats
         self._graded = graded
         self._fold_bn = fold_bn
         self._values = values
@@ -138,8 +159,17 @@ class Measurements:
         pairs = None
         if product.pairs is not None and all(o.spikes is not None for o in operands):
             pairs = _put(self._counts, counting.coincidences(*product.pairs))
-        self._pending.append(_Product(row, site, operands, pairs, prepared))
+        again = None
+        if len(operands) == 1:
+            again = self._again((row.family, site), product.operands[0].tensor)
+        self._pending.append(_Product(row, site, operands, pairs, prepared, again))
         return Origin(row.path)
+
+    def _again(self, layer: Hashable, x: Tensor) -> _Again | None:
+        known = self._repeats.arrive(layer, x)
+        if known is None:
+            return None
+        return _Again(known, tuple(_put(self._counts, count) for count in known.readings))
 
     def normalisation(self, row: Row, site: Hashable, norm: Normalisation) -> None:
         """A normalisation was executed: 2 MACs per element, unless it turns out foldable."""
@@ -305,7 +335,11 @@ def _settled_product(call: _Product, counts: list[int], looks: list[float]) -> R
         first, second = drives
         joint_ac = Fraction(first.spikes * second.spikes * dense, first.numel * second.numel)
         joint_events = counts[call.pairs]
-    return call.row.driven_by(drives, joint_ac, joint_events)
+    row = call.row.driven_by(drives, joint_ac, joint_events)
+    if call.again is None:
+        return row
+    repeated, changed = call.again.of(dense, counts)
+    return replace(row, repeated=repeated, changed=changed)
 
 
 def _drive(row: Row, operand: _Operand, counts: list[int], looks: list[float]) -> Drive:

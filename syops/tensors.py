@@ -51,6 +51,8 @@ class Record:
     """The number that an attention scaled it by."""
     fixed: bool = False
     """Made of parameters, literals and shapes alone: no data and no chance had a part in it."""
+    value: Any = None
+    """Which `Value` it holds, where inputs and weights alone made it, before any neuron."""
 
     def is_padded_by(self, inner: Tensor) -> bool:
         """Whether its tensor is ``inner``, a part of it, and a border. A batch is not needed."""
@@ -235,6 +237,7 @@ class Tensors:
                     cache={},
                     recipe=None,
                     fixed=False,
+                    value=None,
                 )
                 continue
             same = covers and (old.shape, old.stride) == (tensor.shape, tensor.stride())
@@ -250,6 +253,7 @@ class Tensors:
                 cache={},
                 recipe=None,
                 fixed=old.fixed and fixed,
+                value=None,
             )
         self.put(tensor, signal, written=True)
 
