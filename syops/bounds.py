@@ -12,7 +12,7 @@ from syops.history import History
 from syops.ledger import Ledger
 from syops.neurons import NeuronSignal
 from syops.observer import Observer
-from syops.rules.registry import Find
+from syops.rules.registry import Find, find
 from syops.shadow import Shadow
 
 _INSTEAD = (
@@ -30,8 +30,8 @@ def trace(
     *,
     fold_bn: bool,
     neurons: Mapping[type, NeuronSignal],
-    find: Find,
     history: History,
+    find: Find = find,
 ) -> None:
     """Count one forward pass of a shadow of the model; the model itself is not run.
 
@@ -42,8 +42,8 @@ def trace(
         ledger: where dense counts and derived signals go.
         fold_bn: whether normalisations are folded where possible.
         neurons: signals of further neuron classes.
-        find: gives the rule of an operator.
         history: where it goes by which operators each tensor was made.
+        find: gives the rule of an operator.
 
     Raises:
         SyopsError: the model cannot be copied.

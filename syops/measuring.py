@@ -62,6 +62,7 @@ class _Product:
     operands: tuple[_Operand, ...]
     pairs: int | None
     prepared: bool
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +107,9 @@ class Measurements:
         pairs = None
         if product.pairs is not None and all(o.spikes is not None for o in operands):
             pairs = _put(self._counts, counting.coincidences(*product.pairs))
-        self._pending.append(_Product(row, site, operands, pairs, prepared))
-        return Origin(row.path)
+        origin = Origin(row.path)
+        self._pending.append(_Product(row, site, operands, pairs, prepared, origin))
+        return origin
 
     def normalisation(self, row: Row, site: Hashable, norm: Normalisation) -> None:
         """A normalisation was executed: 2 MACs per element, unless it turns out foldable."""
@@ -258,7 +260,7 @@ def _settled_product(call: _Product, counts: list[int], looks: list[float]) -> R
         first, second = drives
         joint_ac = Fraction(first.spikes * second.spikes * dense, first.numel * second.numel)
         joint_events = counts[call.pairs]
-    return call.row.driven_by(drives, joint_ac, joint_events)
+    return call.origin.named(call.row).driven_by(drives, joint_ac, joint_events)
 
 
 def _drive(row: Row, operand: _Operand, counts: list[int], looks: list[float]) -> Drive:
