@@ -176,12 +176,16 @@ def batches(
 ) -> Iterator[Arguments]:
     """What the model is to be called with, batch by batch; ``dtype``: see `with_tensors`."""
     single = is_single(inputs)
-    for batch in [inputs] if single else inputs:
+
+    def prepared(batch: Any) -> Any:
         if prepare is not None:
-            batch = prepare(batch)
-        elif not single and isinstance(batch, (tuple, list)) and batch:
-            batch = batch[0]
-        yield called_with(with_tensors(batch, dtype))
+            return prepare(batch)
+        if not single and isinstance(batch, (tuple, list)) and batch:
+            return batch[0]
+        return batch
+
+    each = iter([inputs] if single else inputs)
+    return (called_with(with_tensors(prepared(batch), dtype)) for batch in each)
 
 
 def with_tensors(value: Any, dtype: torch.dtype) -> Any:

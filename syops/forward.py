@@ -18,9 +18,9 @@ from syops._torch import parts_of
 from syops.charging import call_site, neuron_row, row_of
 from syops.errors import SyopsRuntimeError, SyopsValueError
 from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, History, Step, made
-from syops.ledger import Ledger
+from syops.ledger import Ledger, Updates, merge_updates
 from syops.measuring import Measurements
-from syops.neurons import NeuronSignal, kept, state_tensors, steps_of
+from syops.neurons import Library, NeuronSignal, kept, state_tensors
 from syops.neurons.spikingjelly import decomposed
 from syops.provenance import Padding, View, views_after
 from syops.reads import Reads
@@ -82,6 +82,7 @@ class ForwardPass(TorchDispatchMode):
         self._told: set[int] = set()
         self._unaccounted: list[str] = []
         self._inside_neurons = 0
+        self._updates: list[Updates] = []
         self._reads = Reads(self._read_out) if reads else None
         self._reads_data = False
         self._has_read = False
@@ -123,6 +124,7 @@ class ForwardPass(TorchDispatchMode):
             if isinstance(leaf, Tensor):
                 _use(self.tensors.find(leaf))
         self.measurements.settle(ledger, self.tensors.has_changed_weights())
+        ledger.updates = merge_updates(*ledger.updates, *self._updates)
         for operator in self._unaccounted:
             ledger.skip(operator)
         if self._unseen:
@@ -136,6 +138,22 @@ class ForwardPass(TorchDispatchMode):
         if not self.failed_in and self._where:
             path, module = self._where[-1]
             self.failed_in = f"{path} ({type(module).__name__})" if path else type(module).__name__
+
+    def update(self, library: Library, inputs: Iterable[Any]) -> None:
+        """A neuron is called, whether it is looked into or not."""
+        path, neuron = self._where[-1]
+        x, *states = tensors_in(inputs) or (None,)
+        if x is None or x.is_nested:
+            return
+        steps, samples = library.layout(neuron, x)
+        kept = states or tensors_in(library.states(neuron).values())
+        starts = all(map(self._is_as_reset, kept))
+        self._updates.append(Updates(path, 1, int(starts), steps, samples * steps))
+
+    def _is_as_reset(self, state: Tensor) -> bool:
+        """Whether a state is a literal, or has not been written into in this pass."""
+        signal = self.tensors.signal(state)
+        return signal is LEARNED or (isinstance(signal, Table) and not signal.atoms)
 
     # Neurons are not looked into; their work is one row.
 
@@ -177,8 +195,7 @@ class ForwardPass(TorchDispatchMode):
                 record.step = Step(name, path, record.signal, self._into_neuron)
         if outputs:
             params = self._params(neuron.parameters())
-            steps = steps_of(neuron, outputs[0])
-            row = neuron_row(path, name, params, outputs[0], kept(neuron), steps)
+            row = neuron_row(path, name, params, outputs[0], kept(neuron))
             self.measurements.tally(row, None)
 
     def enter_recurrent(self, inputs: Iterable[Any]) -> None:

@@ -257,6 +257,9 @@ class Measurements:
         looks = _read(self._looks, torch.float64)
         for declared in self._declared:
             declared.check(looks)
+        products = [item for item in self._pending if isinstance(item, _Product)]
+        # All of them before anything is added: the ledger has a pass whole or not at all.
+        driven = {id(item): _settled_product(item, counts, looks) for item in products}
         norms = [item for item in self._pending if isinstance(item, _Norm)]
         folded = {id(norm): _folded_into(norm) for norm in norms}
         partners = Counter((path, norm.row.path) for norm in norms if (path := folded[id(norm)]))
@@ -266,7 +269,7 @@ class Measurements:
                 case _Product(prepared=True) if not has_states:
                     ledger.prepare(item.row, item.site)
                 case _Product():
-                    ledger.add(_settled_product(item, counts, looks), item.site)
+                    ledger.add(driven[id(item)], item.site)
                 case _Norm():
                     path = folded[id(item)]
                     several = path is not None and copies[path] > 1

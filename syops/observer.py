@@ -16,7 +16,7 @@ from syops.forward import RECURRENT, ForwardPass
 from syops.history import History
 from syops.ledger import Ledger
 from syops.measuring import Measurements
-from syops.neurons import NeuronSignal, neuron_signal
+from syops.neurons import Library, NeuronSignal, neuron_signal, updating
 from syops.paths import Paths
 from syops.restore import left_as_found
 from syops.rules.base import input_tensors
@@ -86,7 +86,7 @@ class Observer:
 
     def _install(self) -> None:
         self._hooks = {
-            id(module): _Hooks(self, path, self._neuron_signal(module))
+            id(module): _Hooks(self, path, self._neuron_signal(module), updating(module))
             for path, module in self._model.named_modules()
         }
         for module in self._model.modules():
@@ -198,6 +198,8 @@ class Observer:
             self._elsewhere[hooks.path or type(module).__name__] = None
             return
         self._where.append((self._paths.of(module, *self._where[-1]), module))
+        if hooks.library is not None:
+            self._pass.update(hooks.library, inputs)
         if hooks.neuron is not None:
             self._pass.enter_neuron(inputs)
         elif isinstance(module, RECURRENT):
@@ -231,10 +233,17 @@ class Observer:
 class _Hooks:
     """The two hooks of one module; whose they are can be told from the hooks themselves."""
 
-    def __init__(self, observer: Observer, path: str, neuron: NeuronSignal | None) -> None:
+    def __init__(
+        self,
+        observer: Observer,
+        path: str,
+        neuron: NeuronSignal | None,
+        library: Library | None,
+    ) -> None:
         self.observer = observer
         self.path = path
         self.neuron = neuron
+        self.library = library
 
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.observer._entered(self, module, (*args, *kwargs.values()))
