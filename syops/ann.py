@@ -16,6 +16,7 @@ from syops.errors import first_line
 from syops.ledger import Drive, Ledger, Row
 from syops.neurons import NeuronSignal
 from syops.neurons.spikingjelly import decomposed
+from syops.paths import Paths
 from syops.rules import Call, Cost, Free, Normalisation, Product, Tally, find
 from syops.rules.base import input_tensors, tensors_in
 from syops.rules.registry import PARTS, Find
@@ -175,32 +176,29 @@ class _DenseCount(TorchDispatchMode):
         self._find = find
         self.rows: list[tuple[Row, Hashable]] = []
         self._folded = folded
-        self._where: list[str] = []
+        self._where: list[tuple[str, nn.Module]] = [("", model)]
+        self._paths = Paths(model)
         self._weights: dict[int, tuple[str, Tensor]] = {}
-        self._params: dict[str, int] = {}
+        self._params: dict[int, int] = {}
         for name, tensor in weights_of(model).items():
             self._weights.setdefault(storage_of(tensor), (name, tensor))
-        for path, module in model.named_modules():
-            self._follow(path, module)
+        for module in model.modules():
+            silent = isinstance(module, shadow.SilentNeuron)
+            own = module.parameters() if silent else module._parameters.values()
+            self._params[id(module)] = sum(p.numel() for p in own if p is not None)
+            module.register_forward_pre_hook(self._enter)
+            module.register_forward_hook(self._leave)
 
-    def _follow(self, path: str, module: nn.Module) -> None:
-        silent = isinstance(module, shadow.SilentNeuron)
-        own = module.parameters() if silent else module._parameters.values()
-        self._params[path] = sum(p.numel() for p in own if p is not None)
+    def _enter(self, module: nn.Module, args: Any) -> None:
+        self._where.append((self._paths.of(module, *self._where[-1]), module))
 
-        def enter(*_: Any) -> None:
-            self._where.append(path)
-
-        def leave(module: nn.Module, args: Any, output: Any) -> None:
-            if isinstance(module, shadow.SilentNeuron):
-                params = self._params.pop(path, 0)
-                # An ANN's neurons keep nothing.
-                row = neuron_row(path, type(module).__name__, params, output, states=0)
-                self.rows.append((row, None))
-            self._where.pop()
-
-        module.register_forward_pre_hook(enter)
-        module.register_forward_hook(leave)
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        path, _ = self._where.pop()
+        if isinstance(module, shadow.SilentNeuron):
+            params = self._params.pop(id(module), 0)
+            # An ANN's neurons keep nothing.
+            row = neuron_row(path, type(module).__name__, params, output, states=0)
+            self.rows.append((row, None))
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -247,8 +245,8 @@ class _DenseCount(TorchDispatchMode):
         return name if whole.numel() == tensor.numel() else ""
 
     def _add(self, cost: Cost, out: Any) -> None:
-        path = self._where[-1]
-        params = 0 if isinstance(cost, Tally) else self._params.pop(path, 0)
+        path, module = self._where[-1]
+        params = 0 if isinstance(cost, Tally) else self._params.pop(id(module), 0)
         row, site = row_of(cost, path, params, out), call_site()
         if isinstance(cost, Product):
             numels = (operand.tensor.numel() for operand in cost.operands)

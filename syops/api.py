@@ -24,6 +24,7 @@ from syops.errors import ForwardError, SyopsError, SyopsValueError
 from syops.history import History
 from syops.ledger import Ledger
 from syops.observer import Observer
+from syops.paths import all_paths
 from syops.pricing import check_energy
 from syops.report import Report
 from syops.restore import Place, device_of, left_as_found, plainly
@@ -73,7 +74,8 @@ def get_model_syops(
         input_signal: "auto" (looked up in the data), "analog", "binary", "ternary" or "graded";
             or a list, one for each tensor that the model is called with.
         neurons: classes of modules that are neurons and cannot be watched from inside, such as a
-            fused kernel, with the signal of their first output: ``{FusedLIF: "binary"}``.
+            fused kernel, with the signal of their first output: ``{FusedLIF: "binary"}``. What
+            they send is checked.
         rules: what operators of your own cost, by the operator: ``{torch.ops.my.linear: rule}``;
             see `syops.rules`.
         prepare: makes of a batch what the model is called with: a tuple of arguments, a dict
@@ -89,12 +91,14 @@ def get_model_syops(
 
     Raises:
         SyopsTypeError: a model or batch that cannot be used.
-        SyopsValueError: an argument out of range, an empty loader, NaN in what is looked at.
+        SyopsValueError: an argument out of range, an empty loader, NaN in what is looked at, a
+            neuron that sends other values than ``neurons`` says.
         SyopsLookupError: an unknown energy profile.
         SyopsFileError: a file of energy profiles that cannot be read.
         ForwardError: the model failed on the input.
 
     An error at one batch of many names it, and has a report of those before it: ``error.report``.
+    One that is not syops' own, raised by a data set, says it in a note (``error.__notes__``).
     """
     given.check_choice("graded", graded, ("mac", "ac"))
     given.check_choice("ac", ac, ("rate", "events"))
@@ -104,13 +108,12 @@ def get_model_syops(
     energy_model = get_energy_model(energy)
     given.check_model(model)
     if isinstance(energy_model, EnergyMap):  # now rather than after the count
-        paths = [(path, "") for path, _ in model.named_modules()]
+        paths = [(path, "") for path, _ in all_paths(model)]
         energy_model.check_patterns(paths, dtypes=False)
     given.check_values(model)
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     steps = given.time_steps(model, time_steps)
     given.check_inputs(inputs, prepare)
-    batches = given.batches(inputs, prepare, given.weight_dtype(model))
     home = given.device(device) if device is not None else device_of(model)
 
     ledger = Ledger()
@@ -126,13 +129,16 @@ def get_model_syops(
     )
 
     first: given.Arguments | None = None
+    is_at_batch = False
     notes: dict[str, None] = {}
 
     def count(place: Place, lending: Lending) -> None:
         """Count all batches; the first of them stays, on ``meta``."""
-        nonlocal first
+        nonlocal first, is_at_batch
         place.begin()
         lending.begin()
+        batches = given.batches(inputs, prepare, given.weight_dtype(model))
+        is_at_batch = not given.is_single(inputs)
         for batch in _with_bar(batches, inputs, progress):
             args, kwargs = tree_map(lambda leaf: given.usable(leaf, home), batch)
             samples = given.samples((args, kwargs), batch_dim)
@@ -152,6 +158,7 @@ def get_model_syops(
             ledger.passes += 1
             first = first or shapes
             ann.add(shapes, ledger)
+        is_at_batch = False
 
     def watched() -> None:
         place, lending = Place(model, home), Lending(model)  # now that nobody else counts it
@@ -185,20 +192,39 @@ def get_model_syops(
             versions=dict(_versions()),
             unaccounted=ledger.unaccounted,
             prepared=ledger.prepared,
+            updates=ledger.updates,
             notes=tuple(filter(None, (*notes, ann.note, _unseen(model, ledger)))),
             passes=ledger.passes,
         )
 
     try:
         plainly(lambda: observer.watching(watched))
-    except SyopsError as error:
-        if not given.is_single(inputs):
-            where = f"batch {ledger.passes} (the first is 0), after {ledger.samples} samples"
-            error.args = (f"{where}: {error}",)
-            with suppress(SyopsError):
-                error.report = counted()
+    except Exception as error:
+        if is_at_batch:
+            _name_batch(error, ledger, counted)
         raise
     return counted()
+
+
+def _name_batch(error: Exception, ledger: Ledger, counted: Callable[[], Report]) -> None:
+    """Say in an error at which batch it came, and give it the report of those before.
+
+    What is raised stays the error that it is, also where that is somebody else's.
+    """
+    where = f"batch {ledger.passes} (the first is 0), after {ledger.samples} samples"
+    report = None
+    with suppress(SyopsError):
+        report = counted()
+    if isinstance(error, SyopsError):
+        error.args = (f"{where}: {error}",)
+        error.report = report
+        return
+    kept = ""
+    with suppress(AttributeError, TypeError):  # of a class that takes no attributes
+        if report is not None and not hasattr(error, "report"):
+            setattr(error, "report", report)  # noqa: B010 (exceptions do not declare it)
+            kept = "; its attribute `report` has what was counted before"
+    error.add_note(f"syops: this was raised at {where}{kept}")
 
 
 def _explained(error: ForwardError, model: nn.Module, arguments: given.Arguments) -> ForwardError:
@@ -288,6 +314,7 @@ def get_model_bounds(
         versions=dict(_versions()),
         unaccounted=ledger.unaccounted,
         prepared=ledger.prepared,
+        updates=ledger.updates,
         notes=tuple(filter(None, (ann.note, _unseen(model, ledger)))),
         passes=ledger.passes,
         measured=False,

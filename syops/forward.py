@@ -18,9 +18,9 @@ from syops._torch import parts_of
 from syops.charging import call_site, neuron_row, row_of
 from syops.errors import SyopsRuntimeError, SyopsValueError
 from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, History, Step, made
-from syops.ledger import Ledger, Row
+from syops.ledger import Ledger, Row, Updates, merge_updates
 from syops.measuring import Measurements
-from syops.neurons import NeuronSignal, kept, state_tensors, steps_of
+from syops.neurons import Library, NeuronSignal, kept, state_tensors
 from syops.neurons.spikingjelly import decomposed
 from syops.provenance import Origin, Padding, View, views_after
 from syops.reads import Reads
@@ -82,9 +82,10 @@ class ForwardPass(TorchDispatchMode):
         self._find = find
         self._history = history
         self._into_neuron: tuple[Step, ...] = ()
-        self._told: set[str] = set()
+        self._told: set[int] = set()
         self._unaccounted: list[str] = []
         self._inside_neurons = 0
+        self._updates: list[Updates] = []
         self._reads = Reads(self._read_out) if reads else None
         self._reads_data = False
         self._has_read = False
@@ -96,11 +97,8 @@ class ForwardPass(TorchDispatchMode):
 
     def give(self, tensor: Tensor, signal: NeuronSignal) -> Record:
         """Say which values a tensor carries that the model did not make."""
-        if _is_wrapper(type(tensor)):
-            names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
-            for inner in tensors_in(getattr(tensor, name) for name in names):
-                if inner.dtype == tensor.dtype:
-                    self.give(inner, signal)
+        for inner in _inside(tensor):
+            self.give(inner, signal)
         known = signal if isinstance(signal, Opaque) else self.tensors.atoms.fresh(signal)
         record = self.tensors.put(tensor, known)
         if self._history is not None:
@@ -131,6 +129,7 @@ class ForwardPass(TorchDispatchMode):
         if self._history is not None:
             for row, site, origin, steps in self._arrivals:
                 self._history.arrive((*origin.named(row).family, site), steps)
+        ledger.updates = merge_updates(*ledger.updates, *self._updates)
         for operator in self._unaccounted:
             ledger.skip(operator)
         if self._unseen:
@@ -144,6 +143,22 @@ class ForwardPass(TorchDispatchMode):
         if not self.failed_in and self._where:
             path, module = self._where[-1]
             self.failed_in = f"{path} ({type(module).__name__})" if path else type(module).__name__
+
+    def update(self, library: Library, inputs: Iterable[Any]) -> None:
+        """A neuron is called, whether it is looked into or not."""
+        path, neuron = self._where[-1]
+        x, *states = tensors_in(inputs) or (None,)
+        if x is None or x.is_nested:
+            return
+        steps, samples = library.layout(neuron, x)
+        kept = states or tensors_in(library.states(neuron).values())
+        starts = all(map(self._is_as_reset, kept))
+        self._updates.append(Updates(path, 1, int(starts), steps, samples * steps))
+
+    def _is_as_reset(self, state: Tensor) -> bool:
+        """Whether a state is a literal, or has not been written into in this pass."""
+        signal = self.tensors.signal(state)
+        return signal is LEARNED or (isinstance(signal, Table) and not signal.atoms)
 
     # Neurons are not looked into; their work is one row.
 
@@ -163,15 +178,19 @@ class ForwardPass(TorchDispatchMode):
             self._reads is None or _get_current_function_mode() is self._reads
         )
 
-    def leave_neuron(self, signal: NeuronSignal, output: Any) -> None:
+    def leave_neuron(self, signal: NeuronSignal, output: Any, is_declared: bool) -> None:
+        """The neuron's ``forward`` returned; ``is_declared``: its signal is taken on trust."""
         self._inside_neurons -= 1
         if self._inside_neurons:
             return
-        if not self._watching:
-            self.start()
         outputs = tensors_in((output,))
         path, neuron = self._where[-1]
         name = type(neuron).__name__
+        if is_declared and outputs:
+            sent = _inside(outputs[0]) or outputs[:1]
+            self.measurements.declared(f"{path or 'the model'} ({name})", signal, sent)
+        if not self._watching:
+            self.start()
         # The model may read a membrane potential; a neuron may return it beside its spikes.
         states = [t for t in state_tensors(neuron) if self.tensors.find(t) is None]
         given = [(t, ANALOG) for t in (*states, *outputs[1:])] + [(t, signal) for t in outputs[:1]]
@@ -181,8 +200,7 @@ class ForwardPass(TorchDispatchMode):
                 record.step = Step(name, path, record.signal, self._into_neuron)
         if outputs:
             params = self._params(neuron.parameters())
-            steps = steps_of(neuron, outputs[0])
-            row = neuron_row(path, name, params, outputs[0], kept(neuron), steps)
+            row = neuron_row(path, name, params, outputs[0], kept(neuron))
             self.measurements.tally(row, None)
 
     def enter_recurrent(self, inputs: Iterable[Any]) -> None:
@@ -568,10 +586,10 @@ class ForwardPass(TorchDispatchMode):
 
     def _params(self, own: Iterable[Tensor | None]) -> int:
         """Number of parameters of the innermost module, told by its first row."""
-        path, _ = self._where[-1]
-        if path in self._told:
+        _, module = self._where[-1]
+        if id(module) in self._told:
             return 0
-        self._told.add(path)
+        self._told.add(id(module))
         return sum(parameter.numel() for parameter in own if parameter is not None)
 
 
@@ -589,6 +607,15 @@ class _Before:
 def _is_wrapper(kind: type) -> bool:
     """Whether a class of tensors does its work with tensors inside of it: jagged ones, say."""
     return hasattr(kind, "__tensor_flatten__")
+
+
+def _inside(tensor: Tensor) -> list[Tensor]:
+    """The tensors that hold the values of a wrapper; none of any other tensor."""
+    if not _is_wrapper(type(tensor)):
+        return []
+    names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
+    inner = tensors_in(getattr(tensor, name) for name in names)
+    return [part for part in inner if part.dtype == tensor.dtype]
 
 
 def _use(record: Record | None, by_norm: bool = False) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -20,6 +20,7 @@ from syops import counting
 from syops.errors import SyopsValueError
 from syops.fanout import FanOut
 from syops.ledger import Drive, Ledger, Magnitudes, Row, joined_magnitudes
+from syops.neurons.library import SIGNALS, NeuronSignal
 from syops.provenance import Origin, Padding, View
 from syops.rules import Normalisation, Product
 from syops.signals import (
@@ -78,6 +79,36 @@ class _Settled:
     site: Hashable
 
 
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    """What a neuron sent whose signal the user told; ``look`` is a place in the readings."""
+
+    neuron: str
+    signal: NeuronSignal
+    look: int
+
+    def check(self, looks: list[float]) -> None:
+        """Raise SyopsValueError if it sent anything else."""
+        low, high, whole = looks[self.look : self.look + 3]
+        name = next(name for name, signal in SIGNALS.items() if signal == self.signal)
+        if not (math.isfinite(low) and math.isfinite(high)):
+            sent, instead = "NaN or infinite values", "check the data and the weights"
+        elif not whole:
+            sent, instead = f"values from {low:.4g} to {high:.4g} that are not all whole", "analog"
+        elif isinstance(self.signal, tuple) and not (
+            self.signal[0] <= low and high <= self.signal[-1]
+        ):
+            sent = f"values from {low:g} to {high:g}"
+            instead = "ternary" if low >= -1 and high <= 1 else "graded"
+        else:
+            return
+        if instead in SIGNALS:
+            instead = f"declare {instead!r}, or leave it out to have it watched from inside"
+        raise SyopsValueError(
+            f"{self.neuron}: neurons= declares it {name!r}, but it sent {sent}; {instead}"
+        )
+
+
 class Measurements:
     """Everything collected in one forward pass, in its order.
 
@@ -96,6 +127,7 @@ class Measurements:
         self._pending: list[_Product | _Norm | _Settled] = []
         self._counts: list[Tensor] = []
         self._looks: list[Tensor] = []
+        self._declared: list[_Declared] = []
         self._maps: dict[tuple[FanOut, torch.device], Tensor] = {}
 
     def product(self, row: Row, site: Hashable, product: Product, prepared: bool) -> Origin:
@@ -120,6 +152,15 @@ class Measurements:
     def tally(self, row: Row, site: Hashable) -> None:
         """Work whose cost is known from shapes."""
         self._pending.append(_Settled(row, site))
+
+    def declared(self, neuron: str, signal: NeuronSignal, sent: Iterable[Tensor]) -> None:
+        """A neuron sent what the user says of it; this is checked when the pass is over."""
+        if not self._values or signal is ANALOG:
+            return
+        for tensor in sent:
+            if tensor.numel():
+                self._declared.append(_Declared(neuron, signal, len(self._looks)))
+                self._looks += counting.look(counting.strided(tensor))
 
     def padding(self, source: Tensor) -> Padding | None:
         """What is to be remembered of a tensor that is being padded."""
@@ -211,10 +252,16 @@ class Measurements:
             has_states: buffers have changed, so what looked like weights may have been a state.
 
         Raises:
-            SyopsValueError: a tensor that was looked at holds NaN or an infinite value.
+            SyopsValueError: a tensor that was looked at holds NaN or an infinite value; a neuron
+                sent values that it was not declared to send.
         """
         counts = [int(value) for value in _read(self._counts, torch.int64)]
         looks = _read(self._looks, torch.float64)
+        for declared in self._declared:
+            declared.check(looks)
+        products = [item for item in self._pending if isinstance(item, _Product)]
+        # All of them before anything is added: the ledger has a pass whole or not at all.
+        driven = {id(item): _settled_product(item, counts, looks) for item in products}
         norms = [item for item in self._pending if isinstance(item, _Norm)]
         folded = {id(norm): _folded_into(norm) for norm in norms}
         partners = Counter((path, norm.row.path) for norm in norms if (path := folded[id(norm)]))
@@ -224,7 +271,7 @@ class Measurements:
                 case _Product(prepared=True) if not has_states:
                     ledger.prepare(item.row, item.site)
                 case _Product():
-                    ledger.add(_settled_product(item, counts, looks), item.site)
+                    ledger.add(driven[id(item)], item.site)
                 case _Norm():
                     path = folded[id(item)]
                     several = path is not None and copies[path] > 1

@@ -155,13 +155,16 @@ def _holds(dtype: torch.dtype, largest: int) -> bool:
 
 
 def _integers_between(low: int, high: int, call: Call) -> Signal:
+    """Sums of integers. Half precision rounds one of 3003 to 3004: whole, but without an end."""
     dtype = call.out.dtype
     if dtype.is_complex:
         return ANALOG
-    if dtype != torch.bool:
-        limits = torch.finfo(dtype) if dtype.is_floating_point else torch.iinfo(dtype)
+    if dtype.is_floating_point and not _holds(dtype, max(abs(low), abs(high))):
+        return INTEGER if max(abs(low), abs(high)) <= torch.finfo(dtype).max else ANALOG
+    if not (dtype.is_floating_point or dtype == torch.bool):
+        limits = torch.iinfo(dtype)
         if not limits.min <= low <= high <= limits.max:
-            return ANALOG if dtype.is_floating_point else INTEGER  # infinite; wrapped around
+            return INTEGER  # wrapped around
     if low == high:
         return constant(low)
     return call.atoms.fresh(tuple(range(low, high + 1))) if high - low < MAX_VALUES else INTEGER
