@@ -12,7 +12,7 @@ from syops.history import History
 from syops.ledger import Ledger
 from syops.neurons import NeuronSignal
 from syops.observer import Observer
-from syops.rules.registry import Find
+from syops.rules.registry import Find, find
 from syops.shadow import Shadow
 
 _INSTEAD = (
@@ -30,8 +30,8 @@ def trace(
     *,
     fold_bn: bool,
     neurons: Mapping[type, NeuronSignal],
-    find: Find,
     history: History,
+    find: Find = find,
 ) -> None:
     """Count one forward pass of a shadow of the model; the model itself is not run.
 
@@ -42,8 +42,8 @@ def trace(
         ledger: where dense counts and derived signals go.
         fold_bn: whether normalisations are folded where possible.
         neurons: signals of further neuron classes.
-        find: gives the rule of an operator.
         history: where it goes by which operators each tensor was made.
+        find: gives the rule of an operator.
 
     Raises:
         SyopsError: the model cannot be copied.
@@ -56,21 +56,29 @@ def trace(
             f"model: {type(model).__name__} cannot be copied ({type(error).__name__}: "
             f"{first_line(error)}); get_model_syops counts it as it is"
         ) from error
+    try:
+        follow(stand_in, arguments, signals, ledger, fold_bn=fold_bn, find=find, history=history)
+    except ForwardError as error:
+        raise ForwardError(f"without values, {error}; {_INSTEAD}") from error.__cause__
+
+
+def follow(
+    stand_in: Shadow,
+    arguments: tuple[tuple[Any, ...], dict[str, Any]],
+    signals: Sequence[NeuronSignal],
+    ledger: Ledger,
+    *,
+    fold_bn: bool = True,
+    find: Find = find,
+    history: History | None = None,
+) -> None:
+    """Count one forward pass of a shadow that is there already; else as `trace`."""
     args, kwargs = arguments
     observer = Observer(
-        stand_in.module,
-        ledger,
-        fold_bn=fold_bn,
-        values=False,
-        neurons=neurons,
-        find=find,
-        history=history,
+        stand_in.module, ledger, fold_bn=fold_bn, values=False, find=find, history=history
     )
 
     def run() -> None:
         stand_in.run(lambda: observer.run(args, kwargs, signals))
 
-    try:
-        observer.watching(run)
-    except ForwardError as error:
-        raise ForwardError(f"without values, {error}; {_INSTEAD}") from error.__cause__
+    observer.watching(run)

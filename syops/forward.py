@@ -18,18 +18,19 @@ from syops._torch import parts_of
 from syops.charging import call_site, neuron_row, row_of
 from syops.errors import SyopsRuntimeError, SyopsValueError
 from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, History, Step, made
-from syops.ledger import Ledger, Updates, merge_updates
+from syops.ledger import Ledger, Row, Updates, merge_updates
 from syops.measuring import Measurements
 from syops.neurons import Library, NeuronSignal, kept, state_tensors
 from syops.neurons.spikingjelly import decomposed
-from syops.provenance import Padding, View, views_after
+from syops.provenance import Origin, Padding, View, views_after
 from syops.reads import Reads
 from syops.repeats import Repeats
-from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally
+from syops.rules import Call, Cost, Normalisation, Operand, Product, Rule, Tally
 from syops.rules.base import canonical, tensors_in
 from syops.rules.elementwise import has_threshold
+from syops.rules.other import SOFTMAX
 from syops.rules.recipes import recipe_of
-from syops.rules.registry import PARTS, Find
+from syops.rules.registry import PARTS, Find, find
 from syops.rules.shape import KEEP, LIFTS, OVERWRITE, PADS
 from syops.signals import (
     ANALOG,
@@ -48,9 +49,11 @@ from syops.traits import Traits, traits_of
 
 INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+_ALONG = (*KEEP, "transpose", "expand")
+"""Moves that an attention does between its scale and its product."""
 _ALIAS = torch.ops.aten.alias.default
 _SCALED = torch.ops.aten.mul.Scalar
-_SOFTENED = torch.ops.aten._safe_softmax.default
+"""By what an attention scales; Python's multiplication by a number is another overload."""
 
 
 class ForwardPass(TorchDispatchMode):
@@ -63,10 +66,10 @@ class ForwardPass(TorchDispatchMode):
         measurements: Callable[[Tensors, Repeats], Measurements],
         execute: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
         strict: bool,
-        find: Find,
         history: History | None,
         given: Sequence[Tensor],
         reads: bool = True,
+        find: Find = find,
     ) -> None:
         super().__init__()
         self.tensors = Tensors(model)
@@ -90,8 +93,7 @@ class ForwardPass(TorchDispatchMode):
         self._has_read = False
         self._has_asked = False
         self._unseen: dict[int, str] = {}
-        self._scaled_at: Hashable = None
-        self._softened_at: Hashable = None
+        self._arrivals: list[tuple[Row, Hashable, Origin, tuple[Step, ...]]] = []
         self._hidden: list[list[tuple[Tensor, Record | None]]] = []
         self._watching = False
 
@@ -126,6 +128,9 @@ class ForwardPass(TorchDispatchMode):
             if isinstance(leaf, Tensor):
                 _use(self.tensors.find(leaf))
         self.measurements.settle(ledger, self.tensors.has_changed_weights())
+        if self._history is not None:
+            for row, site, origin, steps in self._arrivals:
+                self._history.arrive((*origin.named(row).family, site), steps)
         ledger.updates = merge_updates(*ledger.updates, *self._updates)
         for operator in self._unaccounted:
             ledger.skip(operator)
@@ -403,11 +408,12 @@ class ForwardPass(TorchDispatchMode):
         views = views_after(traits.name, call.args, operands, outputs)
         padding = self._padding(traits.name, call, before, outputs)
         base, first = before.records[0] if before.records else (None, None)
-        times = first.times if first is not None else 1.0
         for place, (tensor, signal, view) in enumerate(zip(outputs, signals, views, strict=True)):
             written = bool(before.writes)
             record = self.tensors.put(tensor, signal, view, padding, base, written)
-            record.times = times
+            if first is not None:
+                record.scores, record.softened = first.scores, first.softened
+                record.scaled = first.scaled if traits.name in _ALONG else None
             if signal is LEARNED and not written:
                 record.recipe = recipe_of(call, tensor, place)
 
@@ -453,8 +459,13 @@ class ForwardPass(TorchDispatchMode):
         view = _bias_added(traits.name, call, before)
         costs = () if view else rule.cost(call)
         by_norm = any(isinstance(cost, Normalisation) for cost in costs)
+        own = None
         for cost in costs:
-            view = self._charge(cost, call) or view
+            match self._charge(cost, call):
+                case View() as handed:
+                    view = handed
+                case Origin() as product:
+                    own = product
         if not (view and not costs):
             for place, (_, record) in enumerate(before.records):
                 _use(record, by_norm and place == 0)
@@ -477,16 +488,26 @@ class ForwardPass(TorchDispatchMode):
                 )
                 if signal is LEARNED and id(tensor) not in written:
                     record.recipe = recipe_of(call, tensor, place)
-        self._in_attention(call)
+        standing = [r for _, r in before.records if r is not None and (r.scores or r.softened)]
+        if own is not None or (standing and not rule.counted):
+            self._attend(traits.name in SOFTMAX, outputs, standing, own)
+        elif call.func is _SCALED and call.args[1] and call.out.is_floating_point():
+            (source, record), *_ = before.records
+            record = record or self.tensors.put(source, call.signal(source))
+            self.tensors.latest(call.out).scaled = (float(call.args[1]), record)
 
-    def _charge(self, cost: Cost, call: Call) -> View | None:
-        """Put a cost into its row. Returns what the result hands on, if it is synaptic."""
+    def _charge(self, cost: Cost, call: Call) -> View | Origin | None:
+        """Put a cost into its row.
+
+        Returns what the result hands on: of weights that were applied, their channels; of two
+        activations, which product it is.
+        """
         path, module = self._where[-1]
         counted = not isinstance(cost, Tally)
         params = self._params(module._parameters.values()) if counted else 0
         site = call_site()
-        if isinstance(cost, Product) and cost.pairs is not None:
-            cost = self._part_of_attention(cost, site)
+        if isinstance(cost, Product) and cost.pairs is not None and cost.operator == "matmul":
+            cost = self._in_attention(cost)
         row = row_of(cost, path, params, call.out)
         match cost:
             case Product():
@@ -497,8 +518,10 @@ class ForwardPass(TorchDispatchMode):
                 origin = self.measurements.product(row, site, cost, prepared)
                 if self._history is not None:
                     steps = tuple(self._step(operand.tensor) for operand in cost.operands)
-                    self._history.arrive((*row.family, site), steps)
-                return View((origin,), cost.channel) if cost.channel is not None else None
+                    self._arrivals.append((row, site, origin, steps))
+                if cost.channel is not None:
+                    return View((origin,), cost.channel)
+                return origin if cost.pairs is not None and cost.operator == "matmul" else None
             case Normalisation():
                 if isinstance(module, INSTANCE_NORMS):
                     cost = replace(cost, affine=False)  # whatever the batch size
@@ -507,45 +530,64 @@ class ForwardPass(TorchDispatchMode):
                 self.measurements.tally(row, site)
         return None
 
-    # Where no fused kernel takes its operands, torch does attention by its parts: q and k are
-    # scaled, multiplied, the softmax is taken and multiplied with v, all at one call site. They
+    # Where no fused kernel takes its operands, an attention is done by its parts: q and k are
+    # scaled, perhaps, and multiplied, a softmax is taken and multiplied with v. The two products
     # are the rows that they are in a fused kernel.
 
-    def _in_attention(self, call: Call) -> None:
-        """Note where the steps of an attention were done that tell it from other products."""
-        if call.func is _SCALED:
-            self._scaled_at = call_site()
-            self.tensors.latest(call.out).times = float(call.args[1])
-        elif call.func is _SOFTENED:
-            self._softened_at = call_site()
-
-    def _part_of_attention(self, product: Product, site: Hashable) -> Product:
-        """A product of two activations, named if it is one of the two of an attention."""
-        if self._softened_at is not None and self._softened_at == site:
-            self._softened_at = None
-            return replace(product, operator="attn @ v", operands=product.operands[1:], pairs=None)
-        if self._scaled_at is None or self._scaled_at != site or product.pairs is None:
-            return product
-        self._scaled_at = None
-        left, right = (self._unscaled(operand.tensor) for operand in product.operands)
-        operands = tuple(
-            replace(operand, tensor=tensor)
-            for operand, tensor in zip(product.operands, (left, right), strict=True)
+    def _in_attention(self, product: Product) -> Product:
+        """A product of two activations; if it applies the weights of an attention, named so."""
+        records = [self.tensors.find(operand.tensor) for operand in product.operands]
+        values = tuple(
+            operand
+            for operand, record in zip(product.operands, records, strict=True)
+            if record is None or not record.softened
         )
-        return replace(product, operator="q @ k", operands=operands, pairs=(left, right))
+        if len(values) == 1:
+            return replace(product, operator="attn @ v", operands=values, pairs=None)
+        if not any(record is not None and record.scaled for record in records):
+            return product
+        left, right = map(self._unscaled, product.operands)
+        return replace(product, operands=(left, right), pairs=(left.tensor, right.tensor))
 
-    def _unscaled(self, tensor: Tensor) -> Tensor:
+    def _unscaled(self, operand: Operand) -> Operand:
         """What an attention had before it scaled it: a factor folds into what is scaled after."""
-        record, signal = self.tensors.known(tensor)
-        if record is None or record.times in (0.0, 1.0):
-            return tensor
-        plain = tensor / record.times
-        if isinstance(signal, Table) and not signal.scale:
-            rounding = torch.finfo(tensor.dtype).eps
-            values = [_nearest(value / record.times, rounding) for value in signal.values]
-            signal = Table(signal.atoms, tuple(values))
-        self.tensors.put(plain, signal).step = record.step
-        return plain
+        tensor = operand.tensor
+        record = self.tensors.find(tensor)
+        factor, source = record.scaled if record is not None and record.scaled else (1.0, None)
+        if source is None or kind_of(source.signal) is ANALOG:
+            return operand
+        plain = tensor / factor
+        near = plain.round()
+        exact = (plain - near).abs() <= 4 * torch.finfo(plain.dtype).eps * near.abs()
+        plain = torch.where(exact, near, plain)
+        signal = source.signal
+        if isinstance(signal, Table):  # its positions may have been moved since
+            signal = self.tensors.atoms.joined((signal,))
+        self.tensors.put(plain, signal).step = source.step
+        return replace(operand, tensor=plain)
+
+    def _attend(
+        self, softens: bool, outputs: Sequence[Tensor], read: Sequence[Record], own: Origin | None
+    ) -> None:
+        """Note where in an attention results stand.
+
+        Args:
+            softens: whether they are a softmax of what was read.
+            outputs: the results.
+            read: the operands that stand in one.
+            own: the results are the product of two activations.
+        """
+        scores = [record.scores for record in read if record.scores is not None]
+        if softens:
+            for origin in scores:
+                origin.operator = "q @ k"
+        for out in outputs:
+            whole = [record for record in read if record.shape.numel() <= out.numel()]
+            record = self.tensors.latest(out)
+            record.softened = any(r.scores if softens else r.softened for r in whole)
+            record.scores = own
+            if not softens and own is None:
+                record.scores = next((r.scores for r in whole if r.scores is not None), None)
 
     def _params(self, own: Iterable[Tensor | None]) -> int:
         """Number of parameters of the innermost module, told by its first row."""
@@ -603,11 +645,6 @@ def _depending(rule: Rule, call: Call, before: _Before, outputs: Sequence[Tensor
     if rule.counted or not _reads_learned(call):
         return signals
     return [LEARNED if _is_real(signal) else signal for signal in signals]
-
-
-def _nearest(value: float, rounding: float) -> float:
-    """The whole number that a value is up to rounding, or the value."""
-    return round(value) if abs(value - round(value)) <= 4 * rounding * abs(value) else value
 
 
 def _is_real(signal: Signal) -> bool:

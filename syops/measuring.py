@@ -79,7 +79,8 @@ class _Product:
     operands: tuple[_Operand, ...]
     pairs: int | None
     prepared: bool
-    again: _Again | None = None
+    origin: Origin
+    again: _Again | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +160,12 @@ class Measurements:
         pairs = None
         if product.pairs is not None and all(o.spikes is not None for o in operands):
             pairs = _put(self._counts, counting.coincidences(*product.pairs))
+        origin = Origin(row.path)
         again = None
         if len(operands) == 1:
             again = self._again((row.family, site), product.operands[0].tensor)
-        self._pending.append(_Product(row, site, operands, pairs, prepared, again))
-        return Origin(row.path)
+        self._pending.append(_Product(row, site, operands, pairs, prepared, origin, again))
+        return origin
 
     def _again(self, layer: Hashable, x: Tensor) -> _Again | None:
         known = self._repeats.arrive(layer, x)
@@ -335,7 +337,7 @@ def _settled_product(call: _Product, counts: list[int], looks: list[float]) -> R
         first, second = drives
         joint_ac = Fraction(first.spikes * second.spikes * dense, first.numel * second.numel)
         joint_events = counts[call.pairs]
-    row = call.row.driven_by(drives, joint_ac, joint_events)
+    row = call.origin.named(call.row).driven_by(drives, joint_ac, joint_events)
     if call.again is None:
         return row
     repeated, changed = call.again.of(dense, counts)

@@ -145,8 +145,7 @@ class Observer:
         given = input_tensors(args, kwargs)
         self._pass = ForwardPass(
             *(self._model, self._where, self._measured, self._execute, self._strict),
-            self._find,
-            *(self._history, given, self._values),
+            *(self._history, given, self._values, self._find),
         )
         for tensor, signal in zip(given, inputs, strict=True):
             if signal is not None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from syops.ledger import Row
 from syops.rules.shape import JOIN, channel_after
 from syops.signals import Unit
 
@@ -27,6 +28,12 @@ class Origin:
     path: str
     uses: list[tuple[Piece, bool]] = field(default_factory=list)
     """(which piece of it, whether by a normalisation)"""
+    operator: str = ""
+    """What the rest of the pass tells that it was; "": what it was called at once."""
+
+    def named(self, row: Row) -> Row:
+        """The row of the operation, by the name that it has now."""
+        return replace(row, operator=self.operator) if self.operator else row
 
     @property
     def feeds_only_norms(self) -> bool:
