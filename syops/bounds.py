@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -13,6 +13,8 @@ from syops.ledger import Ledger
 from syops.neurons import NeuronSignal
 from syops.observer import Observer
 from syops.shadow import Shadow
+
+T = TypeVar("T")
 
 _INSTEAD = (
     "if the input is right, the model needs values (control flow that depends on data, a custom "
@@ -27,7 +29,6 @@ def trace(
     signals: Sequence[NeuronSignal],
     ledger: Ledger,
     *,
-    fold_bn: bool,
     neurons: Mapping[type, NeuronSignal],
     history: History,
 ) -> None:
@@ -38,7 +39,6 @@ def trace(
         arguments: what its forward takes, on ``meta``.
         signals: of the tensors among them.
         ledger: where dense counts and derived signals go.
-        fold_bn: whether normalisations are folded where possible.
         neurons: signals of further neuron classes.
         history: where it goes by which operators each tensor was made.
 
@@ -46,6 +46,24 @@ def trace(
         SyopsError: the model cannot be copied.
         ForwardError: it cannot run without values; names the layer.
     """
+    without_values(
+        model,
+        lambda observer: observer.run(*arguments, signals),
+        ledger,
+        neurons=neurons,
+        history=history,
+    )
+
+
+def without_values(
+    model: nn.Module,
+    work: Callable[[Observer], T],
+    ledger: Ledger,
+    *,
+    neurons: Mapping[type, NeuronSignal],
+    history: History | None,
+) -> T:
+    """Watch what ``work`` does with a shadow of the model; see `trace`."""
     try:
         stand_in = Shadow(model, neurons)
     except Exception as error:  # whatever an attribute raises that cannot be copied
@@ -53,15 +71,12 @@ def trace(
             f"model: {type(model).__name__} cannot be copied ({type(error).__name__}: "
             f"{first_line(error)}); get_model_syops counts it as it is"
         ) from error
-    args, kwargs = arguments
-    observer = Observer(
-        stand_in.module, ledger, fold_bn=fold_bn, values=False, neurons=neurons, history=history
-    )
+    observer = Observer(stand_in.module, ledger, values=False, neurons=neurons, history=history)
 
-    def run() -> None:
-        stand_in.run(lambda: observer.run(args, kwargs, signals))
+    def run() -> T:
+        return stand_in.run(lambda: work(observer))
 
     try:
-        observer.watching(run)
+        return observer.watching(run)
     except ForwardError as error:
         raise ForwardError(f"without values, {error}; {_INSTEAD}") from error.__cause__

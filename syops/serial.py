@@ -335,13 +335,17 @@ def _energy_model(content: _Fields) -> EnergyModel:
 
 def _row_to_json(row: Row) -> dict[str, Any]:
     content = {field.name: _plain(getattr(row, field.name)) for field in fields(Row)}
-    content["drives"] = [_drive_to_json(drive) for drive in row.drives]
+    for name in ("drives", "unnormalised"):
+        content[name] = [_drive_to_json(drive) for drive in getattr(row, name)]
     return content
 
 
 def _row_from_json(content: _Fields) -> Row:
     since_2 = "dtype" in content.plain()
     drives = content.each("drives", _drive_from_json)
+    unnormalised: tuple[Drive, ...] = ()
+    if content.has("unnormalised"):
+        unnormalised = content.each("unnormalised", _drive_from_json)
     if len(drives) > 2:
         content.refuse("drives", "at most two operands")
     row = Row(
@@ -364,6 +368,7 @@ def _row_from_json(content: _Fields) -> Row:
         weights=content.count("weights") if since_2 else 0,
         written=content.count("written") if since_2 else 0,
         steps=content.count("steps") if content.has("steps") else 0,
+        unnormalised=unnormalised,
     )
     for name in ("joint_ac", "joint_events"):
         if getattr(row, name) > row.dense:

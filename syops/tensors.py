@@ -19,6 +19,7 @@ from syops.history import Step
 from syops.provenance import Padding, View
 from syops.rules.base import Recipe
 from syops.signals import ANALOG, LEARNED, UNKNOWN, Atoms, Signal
+from syops.states import tensors_of
 
 
 @dataclass(slots=True)
@@ -51,6 +52,8 @@ class Record:
     """The number that an attention scaled it by."""
     fixed: bool = False
     """Made of parameters, literals and shapes alone: no data and no chance had a part in it."""
+    parts: frozenset[str] = frozenset()
+    """The parameters that it is made of, if it is fixed."""
 
     def is_padded_by(self, inner: Tensor) -> bool:
         """Whether its tensor is ``inner``, a part of it, and a border. A batch is not needed."""
@@ -77,6 +80,7 @@ class Tensors:
         self._records: dict[int, Record] = {}
         self._on_storage: dict[int, set[int]] = {}
         self._written: set[int] = set()
+        self._tied = len(self._names) < len(self._learned)
         self._room = 256
 
     def has_changed_weights(self) -> bool:
@@ -126,6 +130,27 @@ class Tensors:
             return record.name
         name, _ = self._names.get(tensor._cdata, ("", 0))
         return name if name and self._is_unwritten(tensor) else ""
+
+    def parts(self, tensor: Tensor) -> frozenset[str]:
+        """The parameters that a learned tensor is made of; a parameter is made of itself."""
+        record = self.find(tensor)
+        name, _ = self._names.get(tensor._cdata, ("", 0))
+        return record.parts if record else frozenset([name] if name else [])
+
+    def weight(self, name: str) -> Tensor | None:
+        """The parameter or buffer of that name, if it has no other name."""
+        found = self._learned[name]
+        if self._tied and sum(tensor is found for tensor in self._learned.values()) > 1:
+            return None
+        return found
+
+    def kept(self) -> Iterator[Record]:
+        """What is known of the tensors with results in them that the model keeps for later."""
+        alive = [r for r in self._records.values() if r.view is not None and not r.ref.expired()]
+        if not alive:
+            return
+        storages = {storage_of(tensor) for tensor in tensors_of(self._model)}
+        yield from (record for record in alive if record.storage in storages)
 
     def factor(self, name: str) -> Tensor | None:
         """The value of a scale that is a one-element parameter or divides by one, else None."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from syops.fanout import FanOut, convolution_fan_out
-from syops.rules.base import Call, CostRule, Operand, Product, Rule, Tally
+from syops.rules.base import Call, CostRule, Kernel, Operand, Product, Rule, Tally, canonical
 from syops.signals import ANALOG, LEARNED, Signal
 
 RULES: dict[str, Rule] = {}
@@ -56,6 +56,9 @@ def convolution(call: Call) -> Sequence[Product]:
     bias = call.args[2]
     channel = 1 if bias is None or call.signal(bias) is LEARNED else None
     name = call.name(weight)
+    outputs = 1 if transposed else 0
+    even = not transposed and not any(padding)
+    kernel = Kernel(outputs, 1 - outputs, groups, transposed, even, bias)
     return (
         Product(
             "conv",
@@ -66,6 +69,7 @@ def convolution(call: Call) -> Sequence[Product]:
             weight=name,
             applied=weight,
             written=call.out.numel(),
+            kernel=kernel if channel else None,
         ),
     )
 
@@ -84,7 +88,13 @@ def mm(call: Call) -> Sequence[Product]:
 def addmm(call: Call) -> Sequence[Product]:
     """batch·m·k·n; what is added is a bias, which is not counted."""
     (product,) = _product(call, *call.args[1:3])
-    return (product if _adds_bias(call) else replace(product, channel=None),)
+    if not _adds_bias(call):
+        return (replace(product, channel=None, kernel=None),)
+    bias, kernel = call.args[0], product.kernel
+    plain = not call.kwargs and canonical(call.func) == "addmm"
+    if kernel is None or not plain or bias.shape != call.out.shape[product.channel :]:
+        return (replace(product, kernel=None),)
+    return (replace(product, kernel=replace(kernel, bias=bias)),)
 
 
 @synaptic("mv")
@@ -138,9 +148,11 @@ def _product(call: Call, left: Tensor, right: Tensor, outer: bool = False) -> Se
         case False, True:
             driven = Operand(left, FanOut(n), left.dim() - 1)
             weights, channel = right, columns
+            kernel = Kernel(right.dim() - 1, right.dim() - 2)
         case True, False:
             driven = Operand(right, FanOut(m), max(0, right.dim() - 2))
             weights, channel = left, call.out.dim() - 2 if columns else None
+            kernel = Kernel(left.dim() - 2, left.dim() - 1)
         case _:
             operands = by_left, by_right
             return (
@@ -156,8 +168,14 @@ def _product(call: Call, left: Tensor, right: Tensor, outer: bool = False) -> Se
             weight=call.name(weights),
             applied=weights,
             written=written,
+            kernel=kernel if _is_matrix(weights) and channel is not None else None,
         ),
     )
+
+
+def _is_matrix(weights: Tensor) -> bool:
+    """Whether all batches get the same weights."""
+    return weights.dim() > 1 and weights.numel() == weights.shape[-1] * weights.shape[-2]
 
 
 @synaptic("_trilinear")
