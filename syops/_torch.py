@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 from torch import overrides
+from torch._library.custom_ops import CustomOpDef
 from torch._ops import HigherOrderOperator
+from torch.nn.modules import module as modules
 from torch.utils import _python_dispatch as dispatch
 
 # What a dispatch mode keeps in globals besides the stack that it stands on.
@@ -66,6 +68,23 @@ class Modes:
         torch.backends.mha.set_fastpath_enabled(self.fast_attention)
         if self.stance is not None:
             sys.modules[_COMPILER]._stance = self.stance  # type: ignore[attr-defined]
+
+
+def before_all_forward_hooks(hook: Callable[..., Any]) -> None:
+    """Have a hook called when the ``forward`` of any module returns or fails, before all others.
+
+    Hooks for all modules run before those of a module, in the order of this private table.
+    """
+    key = modules.register_module_forward_hook(hook, always_call=True).id
+    modules._global_forward_hooks.move_to_end(key, last=False)  # type: ignore[attr-defined]
+
+
+def without_forward_hook(hook: Callable[..., Any]) -> None:
+    """Take a hook for all modules off again, if it is there."""
+    for key, held in list(modules._global_forward_hooks.items()):
+        if held == hook:
+            modules._global_forward_hooks.pop(key, None)
+            modules._global_forward_hooks_always_called.pop(key, None)
 
 
 def parts_of(operator: HigherOrderOperator) -> Callable[..., Any] | None:
@@ -124,3 +143,8 @@ def operators_of(namespace: str) -> list[Any]:
         packet = getattr(getattr(torch.ops, namespace), base)
         found.append(getattr(packet, overload or "default"))
     return found
+
+
+def overload_of(operator: Any) -> Any:
+    """The overload that ``torch.library.custom_op`` made, of what it returned; else as it is."""
+    return operator._opoverload if isinstance(operator, CustomOpDef) else operator

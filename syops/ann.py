@@ -6,24 +6,20 @@ from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import nn
 from torch.utils._pytree import tree_map
 
 from syops import shadow
-from syops.charging import call_site, neuron_row, row_of
+from syops.bounds import follow
 from syops.errors import first_line
 from syops.ledger import Drive, Ledger, Row
 from syops.neurons import NeuronSignal
-from syops.neurons.spikingjelly import decomposed
-from syops.rules import Call, Cost, Free, Normalisation, Product, Tally, find
-from syops.rules.base import input_tensors, tensors_in
-from syops.rules.registry import PARTS
-from syops.signals import ANALOG, LEARNED, Atoms, Evidence, Signal
-from syops.tensors import storage_of, weights_of
+from syops.rules.base import input_tensors
+from syops.rules.registry import Find, find
+from syops.signals import ANALOG, Evidence
 
 Counted = tuple[tuple[Row, Hashable], ...]
-"""The rows of a call, each with its call site."""
+"""The rows of a call, each with what tells it from the others."""
 
 
 class AnnCounts:
@@ -36,6 +32,7 @@ class AnnCounts:
         steps: T, None where it is not known.
         batch_dim: of the first tensor.
         neurons: signals of neuron classes beside those that are known.
+        find: gives the rule of an operator.
     """
 
     def __init__(
@@ -44,8 +41,10 @@ class AnnCounts:
         steps: int | None,
         batch_dim: int,
         neurons: Mapping[type, NeuronSignal],
+        find: Find = find,
     ) -> None:
         self._model = model
+        self._find = find
         self._steps = steps
         self._batch_dim = batch_dim
         self._neurons = neurons
@@ -77,7 +76,9 @@ class AnnCounts:
         key = _key(shapes)
         if self._shadow is not None:
             copied, self._shadow = self._shadow, None
-            counted, why = one_step(copied, *shapes, self._steps, self._batch_dim, _folded(rows))
+            counted, why = one_step(
+                copied, *shapes, self._steps, self._batch_dim, _folded(rows), self._find
+            )
             macs = sum(row.dense_mac for row, _ in counted)
             if not why and self._steps > 1 and macs >= self._snn_macs - before:
                 why = "the network does as much with T set to 1; its time-steps are set elsewhere"
@@ -115,6 +116,7 @@ def one_step(
     steps: int,
     batch_dim: int,
     folded: Mapping[str, str],
+    find: Find = find,
 ) -> tuple[Counted, str]:
     """The rows of one time-step on inputs of the given shapes, every synaptic operation a MAC.
 
@@ -127,6 +129,7 @@ def one_step(
         steps: T.
         batch_dim: of the first tensor.
         folded: the modules whose normalisation was folded, and the layers it was folded into.
+        find: gives the rule of an operator.
 
     Returns:
         the rows of the whole batch; and why there are none, if they cannot be known.
@@ -144,110 +147,26 @@ def one_step(
                 "T is neither an attribute of the model nor the first dimension of its input "
                 "(with batch_dim=1)"
             )
-        count = _DenseCount(copy, folded)
-
-        def watched() -> None:
-            with count:
-                copy(*args, **kwargs)
-
-        stand_in.run(watched)
+        for module in copy.modules():
+            if isinstance(module, shadow.SilentNeuron):
+                module.silent_signal = ANALOG  # as the activations of an ANN are
+        ledger = Ledger()
+        signals = [ANALOG] * len(input_tensors(args, kwargs))
+        follow(stand_in, lambda observer: observer.run(args, kwargs, signals), ledger, find=find)
     except Exception as error:  # a model may do anything that is impossible without values
         return (), f"one step could not be traced: {first_line(error)}"
-    return tuple(count.rows), ""
+    rows = (_of_ann(row, folded) for row in ledger.rows)
+    return tuple(zip(rows, ledger.keys, strict=True)), ""
 
 
-class _DenseCount(TorchDispatchMode):
-    """Collects the dense counts of what a model on ``meta`` does.
-
-    Of signals it knows only which tensors are weights: those that lie where a parameter or a
-    buffer lies, or were made of such tensors alone.
-    """
-
-    def __init__(self, model: nn.Module, folded: Mapping[str, str]) -> None:
-        super().__init__()
-        self.rows: list[tuple[Row, Hashable]] = []
-        self._folded = folded
-        self._where: list[str] = []
-        self._weights: dict[int, tuple[str, Tensor]] = {}
-        self._params: dict[str, int] = {}
-        for name, tensor in weights_of(model).items():
-            self._weights.setdefault(storage_of(tensor), (name, tensor))
-        for path, module in model.named_modules():
-            self._follow(path, module)
-
-    def _follow(self, path: str, module: nn.Module) -> None:
-        silent = isinstance(module, shadow.SilentNeuron)
-        own = module.parameters() if silent else module._parameters.values()
-        self._params[path] = sum(p.numel() for p in own if p is not None)
-
-        def enter(*_: Any) -> None:
-            self._where.append(path)
-
-        def leave(module: nn.Module, args: Any, output: Any) -> None:
-            if isinstance(module, shadow.SilentNeuron):
-                params = self._params.pop(path, 0)
-                # An ANN's neurons keep nothing.
-                row = neuron_row(path, type(module).__name__, params, output, states=0)
-                self.rows.append((row, None))
-            self._where.pop()
-
-        module.register_forward_pre_hook(enter)
-        module.register_forward_hook(leave)
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        rule = find(func)
-        if rule is None or rule is PARTS:
-            with self:
-                out = decomposed(func, args, kwargs)
-            if out is not NotImplemented:
-                return out
-        out = shadow.call(func, args, kwargs)
-        operands = tensors_in((*args, *kwargs.values()))
-        learned = [storage_of(tensor) in self._weights for tensor in operands]
-        if any(learned):
-            self._follow_weights(func, all(learned), out)
-        if rule is not None and not isinstance(rule.cost, Free):
-            signals: dict[int, Signal] = {
-                id(tensor): LEARNED if is_weight else ANALOG
-                for tensor, is_weight in zip(operands, learned, strict=True)
-            }
-            call = Call(func, args, kwargs, out, operands, signals, Atoms(), self._name)
-            prepared = bool(operands) and all(learned)
-            for cost in rule.cost(call):
-                if not (prepared and isinstance(cost, Product)):
-                    self._add(cost, out)
-        return out
-
-    def _follow_weights(self, func: Any, alone: bool, out: Any) -> None:
-        """What is made of weights alone are weights; a buffer that is written into is a state."""
-        for tensor in tensors_in((out,)):
-            if alone:
-                self._weights.setdefault(storage_of(tensor), ("", tensor))
-            elif func._schema.is_mutable:
-                self._weights.pop(storage_of(tensor), None)
-
-    def _name(self, tensor: Tensor) -> str:
-        """The parameter that a tensor is, or is all of, moved."""
-        name, whole = self._weights.get(storage_of(tensor), ("", tensor))
-        return name if whole.numel() == tensor.numel() else ""
-
-    def _add(self, cost: Cost, out: Any) -> None:
-        path = self._where[-1]
-        params = 0 if isinstance(cost, Tally) else self._params.pop(path, 0)
-        row, site = row_of(cost, path, params, out), call_site()
-        if isinstance(cost, Product):
-            numels = (operand.tensor.numel() for operand in cost.operands)
-            row = replace(row, drives=tuple(Drive(_ANALOG, numel) for numel in numels))
-        elif isinstance(cost, Normalisation) and path in self._folded:
-            row = row.folded_into(self._folded[path], "")
-        self.rows.append((row, site))
+def _of_ann(row: Row, folded: Mapping[str, str]) -> Row:
+    """A row of one time-step, as the ANN has it; ``folded`` is as `one_step` takes it."""
+    if row.kind == "norm":
+        row = replace(row, mac=row.dense, folded=None, note="")
+        return row.folded_into(folded[row.path], "") if row.path in folded else row
+    drives = tuple(Drive(_ANALOG, drive.numel) for drive in row.drives)
+    kept = row.written if row.kind != "neuron" else 0  # its neurons keep nothing
+    return replace(row, drives=drives, unnormalised=(), written=kept)
 
 
 _ANALOG = Evidence(analog=True)

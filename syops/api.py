@@ -24,9 +24,13 @@ from syops.errors import ForwardError, SyopsError, SyopsValueError
 from syops.history import History
 from syops.ledger import Ledger
 from syops.observer import Observer
+from syops.paths import all_paths
 from syops.pricing import check_energy
 from syops.report import Report
 from syops.restore import Place, device_of, left_as_found, plainly
+from syops.rules import Rule
+from syops.rules.own import own_rules
+from syops.rules.registry import finder
 from syops.states import Lending
 
 
@@ -42,6 +46,7 @@ def get_model_syops(
     strict: bool = False,
     input_signal: str | Sequence[str] = "auto",
     neurons: Mapping[type[nn.Module], str] | None = None,
+    rules: Mapping[Any, Rule] | None = None,
     prepare: Callable[[Any], Any] | None = None,
     energy: Profile | Mapping[str, Profile] = "horowitz45-fp32",
     progress: bool | None = None,
@@ -69,7 +74,10 @@ def get_model_syops(
         input_signal: "auto" (looked up in the data), "analog", "binary", "ternary" or "graded";
             or a list, one for each tensor that the model is called with.
         neurons: classes of modules that are neurons and cannot be watched from inside, such as a
-            fused kernel, with the signal of their first output: ``{FusedLIF: "binary"}``.
+            fused kernel, with the signal of their first output: ``{FusedLIF: "binary"}``. What
+            they send is checked.
+        rules: what operators of your own cost, by the operator: ``{torch.ops.my.linear: rule}``;
+            see `syops.rules`.
         prepare: makes of a batch what the model is called with: a tuple of arguments, a dict
             of keyword arguments, or one argument.
         energy: a profile, a ``.toml`` file with one, an `EnergyModel`, or a dict of these by
@@ -83,41 +91,46 @@ def get_model_syops(
 
     Raises:
         SyopsTypeError: a model or batch that cannot be used.
-        SyopsValueError: an argument out of range, an empty loader, NaN in what is looked at.
+        SyopsValueError: an argument out of range, an empty loader, NaN in what is looked at, a
+            neuron that sends other values than ``neurons`` says.
         SyopsLookupError: an unknown energy profile.
         SyopsFileError: a file of energy profiles that cannot be read.
         ForwardError: the model failed on the input.
 
     An error at one batch of many names it, and has a report of those before it: ``error.report``.
+    One that is not syops' own, raised by a data set, says it in a note (``error.__notes__``).
     """
     given.check_choice("graded", graded, ("mac", "ac"))
     given.check_choice("ac", ac, ("rate", "events"))
     signals = given.signal_names(input_signal, (given.AUTO, *given.SIGNALS))
-    own_neurons = given.registered(neurons)
+    own_neurons, own = given.registered(neurons), own_rules(rules)
+    find = finder(own)
     energy_model = get_energy_model(energy)
     given.check_model(model)
     if isinstance(energy_model, EnergyMap):  # now rather than after the count
-        paths = [(path, "") for path, _ in model.named_modules()]
+        paths = [(path, "") for path, _ in all_paths(model)]
         energy_model.check_patterns(paths, dtypes=False)
     given.check_values(model)
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     steps = given.time_steps(model, time_steps)
     given.check_inputs(inputs, prepare)
-    batches = given.batches(inputs, prepare, given.weight_dtype(model))
     home = given.device(device) if device is not None else device_of(model)
 
     ledger = Ledger()
-    ann = AnnCounts(model, steps, batch_dim, own_neurons)
-    observer = Observer(model, ledger, graded=graded, strict=strict, neurons=own_neurons)
+    ann = AnnCounts(model, steps, batch_dim, own_neurons, find)
+    observer = Observer(model, ledger, graded=graded, strict=strict, neurons=own_neurons, find=find)
 
     first: given.Arguments | None = None
+    is_at_batch = False
     notes: dict[str, None] = {}
 
     def count(place: Place, lending: Lending) -> None:
         """Count all batches; the first of them stays, on ``meta``."""
-        nonlocal first
+        nonlocal first, is_at_batch
         place.begin()
         lending.begin()
+        batches = given.batches(inputs, prepare, given.weight_dtype(model))
+        is_at_batch = not given.is_single(inputs)
         for batch in _with_bar(batches, inputs, progress):
             args, kwargs = tree_map(lambda leaf: given.usable(leaf, home), batch)
             samples = given.samples((args, kwargs), batch_dim)
@@ -137,6 +150,7 @@ def get_model_syops(
             ledger.passes += 1
             first = first or shapes
             ann.add(shapes, ledger)
+        is_at_batch = False
 
     def watched() -> None:
         place, lending = Place(model, home), Lending(model)  # now that nobody else counts it
@@ -165,24 +179,44 @@ def get_model_syops(
                 "ac": ac,
                 "batch_dim": batch_dim,
                 "input_signal": ", ".join(signals),
+                **_told(own),
             },
             versions=dict(_versions()),
             unaccounted=ledger.unaccounted,
             prepared=ledger.prepared,
+            updates=ledger.updates,
             notes=tuple(filter(None, (*notes, ann.note, _unseen(model, ledger)))),
             passes=ledger.passes,
         )
 
     try:
         plainly(lambda: observer.watching(watched))
-    except SyopsError as error:
-        if not given.is_single(inputs):
-            where = f"batch {ledger.passes} (the first is 0), after {ledger.samples} samples"
-            error.args = (f"{where}: {error}",)
-            with suppress(SyopsError):
-                error.report = counted()
+    except Exception as error:
+        if is_at_batch:
+            _name_batch(error, ledger, counted)
         raise
     return counted()
+
+
+def _name_batch(error: Exception, ledger: Ledger, counted: Callable[[], Report]) -> None:
+    """Say in an error at which batch it came, and give it the report of those before.
+
+    What is raised stays the error that it is, also where that is somebody else's.
+    """
+    where = f"batch {ledger.passes} (the first is 0), after {ledger.samples} samples"
+    report = None
+    with suppress(SyopsError):
+        report = counted()
+    if isinstance(error, SyopsError):
+        error.args = (f"{where}: {error}",)
+        error.report = report
+        return
+    kept = ""
+    with suppress(AttributeError, TypeError):  # of a class that takes no attributes
+        if report is not None and not hasattr(error, "report"):
+            setattr(error, "report", report)  # noqa: B010 (exceptions do not declare it)
+            kept = "; its attribute `report` has what was counted before"
+    error.add_note(f"syops: this was raised at {where}{kept}")
 
 
 def _explained(error: ForwardError, model: nn.Module, arguments: given.Arguments) -> ForwardError:
@@ -201,6 +235,7 @@ def get_model_bounds(
     graded: str = "mac",
     input_signal: str | Sequence[str] = "analog",
     neurons: Mapping[type[nn.Module], str] | None = None,
+    rules: Mapping[Any, Rule] | None = None,
     energy: Profile | Mapping[str, Profile] = "horowitz45-fp32",
 ) -> Report:
     """What a spiking network can cost at all: without data, weights or arithmetic.
@@ -223,6 +258,8 @@ def get_model_bounds(
             one for each tensor that the model is called with.
         neurons: classes of modules that are neurons and cannot be watched from inside, such as a
             fused kernel, with the signal of their output: ``{FusedLIF: "binary"}``.
+        rules: what operators of your own cost, by the operator: ``{torch.ops.my.linear: rule}``;
+            see `syops.rules`.
         energy: a profile, a ``.toml`` file with one, an `EnergyModel`, or a dict of these by
             layer or dtype of weights, such as ``{"conv1": "horowitz45-int8", "*": ...}``; see
             `get_energy_model`.
@@ -245,9 +282,9 @@ def get_model_bounds(
     model = getattr(model, "_orig_mod", model)
     steps = given.time_steps(model, time_steps)
     ledger, shapes, _, conventions = _traced(
-        model, inputs, batch_dim, fold_bn, input_signal, neurons
+        model, inputs, batch_dim, fold_bn, input_signal, neurons, rules
     )
-    ann = AnnCounts(model, steps, batch_dim, given.registered(neurons))
+    ann = AnnCounts(model, steps, batch_dim, given.registered(neurons), finder(own_rules(rules)))
 
     def one_step() -> None:
         ann.prepare(shapes)
@@ -269,6 +306,7 @@ def get_model_bounds(
         versions=dict(_versions()),
         unaccounted=ledger.unaccounted,
         prepared=ledger.prepared,
+        updates=ledger.updates,
         notes=tuple(filter(None, (ann.note, _unseen(model, ledger)))),
         passes=ledger.passes,
         measured=False,
@@ -284,6 +322,7 @@ def check_full_spike(
     fold_bn: bool = True,
     input_signal: str | Sequence[str] = "analog",
     neurons: Mapping[type[nn.Module], str] | None = None,
+    rules: Mapping[Any, Rule] | None = None,
 ) -> Audit:
     """Prove that only spikes reach the synapses of a network, or say what else does, and why.
 
@@ -292,7 +331,7 @@ def check_full_spike(
     Args:
         allow: layers that need not be spike-only: "first" and "last", in the order of execution,
             as in the paper (the stem and the classifier).
-        model, inputs, batch_dim, fold_bn, input_signal, neurons: see `get_model_bounds`.
+        model, inputs, batch_dim, fold_bn, input_signal, neurons, rules: see `get_model_bounds`.
 
     Returns:
         the verdict; and for each synaptic layer the values that can arrive, with the operators
@@ -306,7 +345,7 @@ def check_full_spike(
     for name in allow:
         given.check_choice("allow", name, ("first", "last"))
     ledger, shapes, history, conventions = _traced(
-        model, inputs, batch_dim, fold_bn, input_signal, neurons
+        model, inputs, batch_dim, fold_bn, input_signal, neurons, rules
     )
     return make_audit(
         type(model).__name__,
@@ -326,10 +365,11 @@ def _traced(
     fold_bn: bool,
     input_signal: str | Sequence[str],
     neurons: Mapping[type[nn.Module], str] | None,
+    rules: Mapping[Any, Rule] | None,
 ) -> tuple[Ledger, given.Arguments, History, dict[str, Any]]:
     """One pass without values: counts, what the model was called with, history, conventions."""
     names = given.signal_names(input_signal, (given.AUTO, *given.SIGNALS))
-    own_neurons = given.registered(neurons)
+    own_neurons, own = given.registered(neurons), own_rules(rules)
     given.check_model(model)
     model = getattr(model, "_orig_mod", model)
     shapes = given.shapes(inputs, given.weight_dtype(model))
@@ -347,13 +387,20 @@ def _traced(
                 signals,
                 ledger,
                 neurons=own_neurons,
+                find=finder(own),
                 history=history,
             )
         )
     except ForwardError as error:
         raise _explained(error, model, shapes) from error.__cause__
     conventions = {"fold_bn": fold_bn, "batch_dim": batch_dim, "input_signal": ", ".join(names)}
+    conventions |= _told(own)
     return ledger, shapes, history, conventions
+
+
+def _told(own: Mapping[Any, Rule]) -> dict[str, str]:
+    """The operators that were counted by rules of the user's own."""
+    return {"rules": ", ".join(sorted(map(str, own)))} if own else {}
 
 
 def _unseen(model: nn.Module, ledger: Ledger) -> str:

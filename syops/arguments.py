@@ -17,20 +17,14 @@ from torch.utils._pytree import tree_map
 from torch.utils.data import Dataset, IterableDataset
 
 from syops.errors import SyopsTypeError, SyopsValueError, first_line, shown
-from syops.neurons import NeuronSignal
+from syops.neurons.library import SIGNALS, NeuronSignal
 from syops.rules.base import input_tensors
-from syops.signals import ANALOG, INTEGER, UNKNOWN
+from syops.signals import UNKNOWN
 from syops.tensors import weights_of
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional and keyword arguments of a model."""
 
-SIGNALS: dict[str, NeuronSignal] = {
-    "analog": ANALOG,
-    "binary": (0, 1),
-    "ternary": (-1, 0, 1),
-    "graded": INTEGER,
-}
 AUTO = "auto"
 """Look the input up in the data."""
 
@@ -182,12 +176,16 @@ def batches(
 ) -> Iterator[Arguments]:
     """What the model is to be called with, batch by batch; ``dtype``: see `with_tensors`."""
     single = is_single(inputs)
-    for batch in [inputs] if single else inputs:
+
+    def prepared(batch: Any) -> Any:
         if prepare is not None:
-            batch = prepare(batch)
-        elif not single and isinstance(batch, (tuple, list)) and batch:
-            batch = batch[0]
-        yield called_with(with_tensors(batch, dtype))
+            return prepare(batch)
+        if not single and isinstance(batch, (tuple, list)) and batch:
+            return batch[0]
+        return batch
+
+    each = iter([inputs] if single else inputs)
+    return (called_with(with_tensors(prepared(batch), dtype)) for batch in each)
 
 
 def with_tensors(value: Any, dtype: torch.dtype) -> Any:

@@ -12,6 +12,7 @@ from syops.history import History
 from syops.ledger import Ledger
 from syops.neurons import NeuronSignal
 from syops.observer import Observer
+from syops.rules.registry import Find, find
 from syops.shadow import Shadow
 
 T = TypeVar("T")
@@ -31,6 +32,7 @@ def trace(
     *,
     neurons: Mapping[type, NeuronSignal],
     history: History,
+    find: Find = find,
 ) -> None:
     """Count one forward pass of a shadow of the model; the model itself is not run.
 
@@ -41,6 +43,7 @@ def trace(
         ledger: where dense counts and derived signals go.
         neurons: signals of further neuron classes.
         history: where it goes by which operators each tensor was made.
+        find: gives the rule of an operator.
 
     Raises:
         SyopsError: the model cannot be copied.
@@ -51,6 +54,7 @@ def trace(
         lambda observer: observer.run(*arguments, signals),
         ledger,
         neurons=neurons,
+        find=find,
         history=history,
     )
 
@@ -61,7 +65,8 @@ def without_values(
     ledger: Ledger,
     *,
     neurons: Mapping[type, NeuronSignal],
-    history: History | None,
+    find: Find = find,
+    history: History | None = None,
 ) -> T:
     """Watch what ``work`` does with a shadow of the model; see `trace`."""
     try:
@@ -71,12 +76,20 @@ def without_values(
             f"model: {type(model).__name__} cannot be copied ({type(error).__name__}: "
             f"{first_line(error)}); get_model_syops counts it as it is"
         ) from error
-    observer = Observer(stand_in.module, ledger, values=False, neurons=neurons, history=history)
-
-    def run() -> T:
-        return stand_in.run(lambda: work(observer))
-
     try:
-        return observer.watching(run)
+        return follow(stand_in, work, ledger, find=find, history=history)
     except ForwardError as error:
         raise ForwardError(f"without values, {error}; {_INSTEAD}") from error.__cause__
+
+
+def follow(
+    stand_in: Shadow,
+    work: Callable[[Observer], T],
+    ledger: Ledger,
+    *,
+    find: Find = find,
+    history: History | None = None,
+) -> T:
+    """Watch what ``work`` does with a shadow that is there already."""
+    observer = Observer(stand_in.module, ledger, values=False, find=find, history=history)
+    return observer.watching(lambda: stand_in.run(lambda: work(observer)))

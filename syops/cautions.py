@@ -6,12 +6,12 @@ not depend on how the data was split into batches or merged.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from syops.energy import EnergyModel
-from syops.ledger import SYNAPTIC, Row, Verdict, ends, row_names
+from syops.ledger import SYNAPTIC, Row, Updates, Verdict, ends, row_names
 from syops.signals import SPIKES
 from syops.units import joules
 
@@ -60,8 +60,10 @@ def find_cautions(report: Report) -> Iterator[Caution]:
         if row.kind in report.kinds or row.kind == "neuron"
     ]
     yield from _incomplete(report)
-    yield from _one_step(report, rows)
+    yield from _one_step(report)
+    yield from _reset_at_every_step(report)
     yield from _exchanged_axes(report)
+    yield from _hidden_steps(report)
     yield from _constant_input(rows)
     yield from _silent_or_saturated(report, rows)
     yield from _graded(report, rows)
@@ -91,16 +93,17 @@ def _incomplete(report: Report) -> Iterator[Caution]:
     )
 
 
-def _one_step(report: Report, rows: list[Named]) -> Iterator[Caution]:
+def _neurons(report: Report, kind: Callable[[Updates], bool]) -> tuple[str, ...]:
+    """The neurons of a kind, by name."""
+    if not report.passes:  # a report of an earlier version
+        return ()
+    return tuple(each.path or report.model for each in report.updates if kind(each))
+
+
+def _one_step(report: Report) -> Iterator[Caution]:
     steps = report.time_steps
-    if steps is None or steps == 1 or not report.passes:
-        return
-    layers = tuple(
-        name
-        for name, row, _ in rows
-        if row.kind == "neuron" and row.written and 0 < row.steps <= report.passes
-    )
-    if layers:
+    layers = _neurons(report, lambda neuron: 0 < neuron.steps <= report.passes)
+    if layers and steps is not None and steps > 1:
         yield Caution(
             "one_step",
             layers,
@@ -108,6 +111,44 @@ def _one_step(report: Report, rows: list[Named]) -> Iterator[Caution]:
             "if your code calls the model once a step, wrap that loop in a module, so that one "
             "call runs all steps; if not, pass time_steps=1",
         )
+
+
+def _reset_at_every_step(report: Report) -> Iterator[Caution]:
+    def forgets(neuron: Updates) -> bool:
+        return neuron.starts == neuron.calls == neuron.steps > report.passes
+
+    layers = _neurons(report, forgets)
+    if layers and report.time_steps != 1:
+        yield Caution(
+            "reset",
+            layers,
+            f"reset before every time-step, so that none of them knows of those before it: "
+            f"{_some(layers)}",
+            "reset the states once, before the loop over time-steps, and hand them from one step "
+            "to the next",
+        )
+
+
+def _hidden_steps(report: Report) -> Iterator[Caution]:
+    """As many updates as there are samples, several steps of them: T was counted as samples."""
+
+    def hides(neuron: Updates) -> bool:
+        return neuron.steps > report.passes and neuron.samples == report.samples
+
+    layers = _neurons(report, hides)
+    if not layers:
+        return
+    steps = {each.steps // report.passes for each in report.updates if hides(each)}
+    batch_dim = report.conventions.get("batch_dim", 0)
+    yield Caution(
+        "samples",
+        layers,
+        f"dimension {batch_dim} of the input was taken for samples and holds time-steps as well "
+        f"({', '.join(map(str, sorted(steps)))} a sample), so that every figure is that of one "
+        f"time-step: {_some(layers)}",
+        "call nn.Sequential(nn.Flatten(0, 1), model) with both dimensions: [N, T, ...], or "
+        "[T, N, ...] and batch_dim=1; if the dimension is time alone, pass batch_dim=1",
+    )
 
 
 def _exchanged_axes(report: Report) -> Iterator[Caution]:

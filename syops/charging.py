@@ -60,7 +60,7 @@ def row_of(cost: Cost, path: str, params: int, out: Any) -> Row:
     )
 
 
-def neuron_row(path: str, name: str, params: int, out: Tensor, states: int, steps: int = 0) -> Row:
+def neuron_row(path: str, name: str, params: int, out: Tensor, states: int) -> Row:
     """The row of one call of a neuron: one update for each element of its result.
 
     Args:
@@ -69,7 +69,6 @@ def neuron_row(path: str, name: str, params: int, out: Tensor, states: int, step
         params: its parameters, if they are not told yet.
         out: its spikes.
         states: variables that it keeps from one time-step to the next.
-        steps: time-steps that the call went through; 0 where that is not known.
     """
     updates = out.numel()
     return Row(
@@ -82,7 +81,6 @@ def neuron_row(path: str, name: str, params: int, out: Tensor, states: int, step
         mac=updates,
         dtype=_name(out.dtype),
         written=updates * states,
-        steps=steps,
     )
 
 
@@ -91,7 +89,7 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-_OWN = {"syops.charging", "syops.forward", "syops.ann"}
+_OWN = {"syops.charging", "syops.forward"}
 """Modules whose frames lie between an operator and the code that asked for it."""
 
 

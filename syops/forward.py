@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -20,9 +20,9 @@ from syops.charging import call_site, neuron_row, row_of
 from syops.errors import SyopsRuntimeError, SyopsValueError
 from syops.foldable import decide
 from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, Arrival, History, Step, made
-from syops.ledger import Ledger
+from syops.ledger import Ledger, Updates, merge_updates
 from syops.measuring import Measurements, Unnormalised
-from syops.neurons import NeuronSignal, kept, state_tensors, steps_of
+from syops.neurons import Library, NeuronSignal, kept, state_tensors
 from syops.neurons.spikingjelly import decomposed
 from syops.provenance import (
     Layer,
@@ -35,11 +35,12 @@ from syops.provenance import (
     views_after,
 )
 from syops.reads import Reads
-from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally, find
-from syops.rules.base import Kernel, Operand, canonical, tensors_in
+from syops.rules import Call, Cost, Normalisation, Operand, Product, Rule, Tally
+from syops.rules.base import Kernel, canonical, tensors_in
 from syops.rules.elementwise import has_threshold
+from syops.rules.other import SOFTMAX
 from syops.rules.recipes import recipe_of
-from syops.rules.registry import PARTS
+from syops.rules.registry import PARTS, Find, find
 from syops.rules.shape import KEEP, LIFTS, OVERWRITE, PADS, VIEWS
 from syops.signals import (
     ANALOG,
@@ -57,11 +58,12 @@ from syops.tensors import Record, Tensors, overlap, storage_of
 from syops.traits import Traits, traits_of
 from syops.weights import applies_its_weights
 
-INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+_ALONG = (*KEEP, "transpose", "expand")
+"""Moves that an attention does between its scale and its product."""
 _ALIAS = torch.ops.aten.alias.default
 _SCALED = torch.ops.aten.mul.Scalar
-_SOFTENED = torch.ops.aten._safe_softmax.default
+"""By what an attention scales; Python's multiplication by a number is another overload."""
 
 
 class ForwardPass(TorchDispatchMode):
@@ -77,6 +79,7 @@ class ForwardPass(TorchDispatchMode):
         history: History | None,
         given: Sequence[Tensor],
         reads: bool = True,
+        find: Find = find,
     ) -> None:
         super().__init__()
         self.tensors = Tensors(model)
@@ -88,29 +91,26 @@ class ForwardPass(TorchDispatchMode):
         self._where = where
         self._execute = execute
         self._strict = strict
+        self._find = find
         self._history = history
         self._into_neuron: tuple[Step, ...] = ()
-        self._told: set[str] = set()
+        self._told: set[int] = set()
         self._unaccounted: list[str] = []
         self._inside_neurons = 0
+        self._updates: list[Updates] = []
         self._reads = Reads(self._read_out) if reads else None
         self._reads_data = False
         self._has_read = False
         self._has_asked = False
         self._unseen: dict[int, str] = {}
-        self._scaled_at: Hashable = None
-        self._softened_at: Hashable = None
         self._hidden: list[list[tuple[Tensor, Record | None]]] = []
         self._unnormalised: Any = WeakIdKeyDictionary()  # Tensor: Unnormalised
         self._watching = False
 
     def give(self, tensor: Tensor, signal: NeuronSignal) -> Record:
         """Say which values a tensor carries that the model did not make."""
-        if _is_wrapper(type(tensor)):
-            names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
-            for inner in tensors_in(getattr(tensor, name) for name in names):
-                if inner.dtype == tensor.dtype:
-                    self.give(inner, signal)
+        for inner in _inside(tensor):
+            self.give(inner, signal)
         known = signal if isinstance(signal, Opaque) else self.tensors.atoms.fresh(signal)
         record = self.tensors.put(tensor, known)
         if self._history is not None:
@@ -141,6 +141,7 @@ class ForwardPass(TorchDispatchMode):
             _use(record, "what the model keeps")
         has_states = self.tensors.has_changed_weights()
         self.measurements.settle(ledger, has_states, decide([self.provenance]), self._history)
+        ledger.updates = merge_updates(*ledger.updates, *self._updates)
         for operator in self._unaccounted:
             ledger.skip(operator)
         if self._unseen:
@@ -154,6 +155,22 @@ class ForwardPass(TorchDispatchMode):
         if not self.failed_in and self._where:
             path, module = self._where[-1]
             self.failed_in = f"{path} ({type(module).__name__})" if path else type(module).__name__
+
+    def update(self, library: Library, inputs: Iterable[Any]) -> None:
+        """A neuron is called, whether it is looked into or not."""
+        path, neuron = self._where[-1]
+        x, *states = tensors_in(inputs) or (None,)
+        if x is None or x.is_nested:
+            return
+        steps, samples = library.layout(neuron, x)
+        kept = states or tensors_in(library.states(neuron).values())
+        starts = all(map(self._is_as_reset, kept))
+        self._updates.append(Updates(path, 1, int(starts), steps, samples * steps))
+
+    def _is_as_reset(self, state: Tensor) -> bool:
+        """Whether a state is a literal, or has not been written into in this pass."""
+        signal = self.tensors.signal(state)
+        return signal is LEARNED or (isinstance(signal, Table) and not signal.atoms)
 
     # Neurons are not looked into; their work is one row.
 
@@ -173,15 +190,19 @@ class ForwardPass(TorchDispatchMode):
             self._reads is None or _get_current_function_mode() is self._reads
         )
 
-    def leave_neuron(self, signal: NeuronSignal, output: Any) -> None:
+    def leave_neuron(self, signal: NeuronSignal, output: Any, is_declared: bool) -> None:
+        """The neuron's ``forward`` returned; ``is_declared``: its signal is taken on trust."""
         self._inside_neurons -= 1
         if self._inside_neurons:
             return
-        if not self._watching:
-            self.start()
         outputs = tensors_in((output,))
         path, neuron = self._where[-1]
         name = type(neuron).__name__
+        if is_declared and outputs:
+            sent = _inside(outputs[0]) or outputs[:1]
+            self.measurements.declared(f"{path or 'the model'} ({name})", signal, sent)
+        if not self._watching:
+            self.start()
         # The model may read a membrane potential; a neuron may return it beside its spikes.
         states = [t for t in state_tensors(neuron) if self.tensors.find(t) is None]
         given = [(t, ANALOG) for t in (*states, *outputs[1:])] + [(t, signal) for t in outputs[:1]]
@@ -191,8 +212,7 @@ class ForwardPass(TorchDispatchMode):
                 record.step = Step(name, path, record.signal, self._into_neuron)
         if outputs:
             params = self._params(neuron.parameters())
-            steps = steps_of(neuron, outputs[0])
-            row = neuron_row(path, name, params, outputs[0], kept(neuron), steps)
+            row = neuron_row(path, name, params, outputs[0], kept(neuron))
             self.measurements.tally(row, None)
 
     def enter_recurrent(self, inputs: Iterable[Any]) -> None:
@@ -228,7 +248,7 @@ class ForwardPass(TorchDispatchMode):
             return NotImplemented  # what it does with the tensors inside of it is seen
         if isinstance(func, HigherOrderOperator):
             return self._by_parts(func, args, kwargs)
-        rule = find(func)
+        rule = self._find(func)
         if rule is None or rule is PARTS:
             with self:
                 out = decomposed(func, args, kwargs)
@@ -399,11 +419,12 @@ class ForwardPass(TorchDispatchMode):
         views = views_after(traits.name, call.args, operands, outputs)
         padding = self._padding(traits.name, call, before, outputs)
         base, first = before.records[0] if before.records else (None, None)
-        times = first.times if first is not None else 1.0
         for place, (tensor, signal, view) in enumerate(zip(outputs, signals, views, strict=True)):
             written = bool(before.writes)
             record = self.tensors.put(tensor, signal, view, padding, base, written)
-            record.times = times
+            if first is not None:
+                record.scores, record.softened = first.scores, first.softened
+                record.scaled = first.scaled if traits.name in _ALONG else None
             if signal is LEARNED and not written:
                 record.recipe = recipe_of(call, tensor, place)
         if self._unnormalised and not before.writes and any(views):
@@ -450,9 +471,11 @@ class ForwardPass(TorchDispatchMode):
             if signal == EMPTY:
                 call.signals[key] = UNKNOWN
         view = self._bias_added(traits.name, call, before)
+        own = None
         if view is None:
             made = [self._charge(cost, call) for cost in rule.cost(call)]
             view = next((each.view for each in made if each and each.view), None)
+            own = next((each.result for each in made if each and each.of_two), None)
             readers = {id(each.read): each.result for each in made if each}
             for tensor, record in before.records:
                 by = readers.get(id(tensor))
@@ -479,7 +502,13 @@ class ForwardPass(TorchDispatchMode):
                 )
                 if signal is LEARNED and id(tensor) not in written:
                     record.recipe = recipe_of(call, tensor, place)
-        self._in_attention(call)
+        standing = [r for _, r in before.records if r is not None and (r.scores or r.softened)]
+        if own is not None or (standing and not rule.counted):
+            self._attend(traits.name in SOFTMAX, outputs, standing, own)
+        elif call.func is _SCALED and call.args[1] and call.out.is_floating_point():
+            (source, record), *_ = before.records
+            record = record or self.tensors.put(source, call.signal(source))
+            self.tensors.latest(call.out).scaled = (float(call.args[1]), record)
 
     def _charge(self, cost: Cost, call: Call) -> _Made | None:
         """Put a cost into its row. Returns what it gave, if its weights may be changed."""
@@ -487,8 +516,8 @@ class ForwardPass(TorchDispatchMode):
         counted = not isinstance(cost, Tally)
         params = self._params(module._parameters.values()) if counted else 0
         site = call_site()
-        if isinstance(cost, Product) and cost.pairs is not None:
-            cost = self._part_of_attention(cost, site)
+        if isinstance(cost, Product) and cost.pairs is not None and cost.operator == "matmul":
+            cost = self._in_attention(cost)
         row = row_of(cost, path, params, call.out)
         match cost:
             case Product():
@@ -515,6 +544,8 @@ class ForwardPass(TorchDispatchMode):
 
     def _result_of(self, cost: Product, call: Call) -> _Made | None:
         """What a product with weights gives."""
+        if cost.pairs is not None and cost.operator == "matmul":
+            return _Made(Result(None), cost.operands[0].tensor, of_two=True)
         if len(cost.operands) != 1:
             return None
         layer, slots = self._layer_of(cost, call)
@@ -673,52 +704,71 @@ class ForwardPass(TorchDispatchMode):
             if alias.view is not None:
                 alias.view.use(traits.name)
 
-    # Where no fused kernel takes its operands, torch does attention by its parts: q and k are
-    # scaled, multiplied, the softmax is taken and multiplied with v, all at one call site. They
+    # Where no fused kernel takes its operands, an attention is done by its parts: q and k are
+    # scaled, perhaps, and multiplied, a softmax is taken and multiplied with v. The two products
     # are the rows that they are in a fused kernel.
 
-    def _in_attention(self, call: Call) -> None:
-        """Note where the steps of an attention were done that tell it from other products."""
-        if call.func is _SCALED:
-            self._scaled_at = call_site()
-            self.tensors.latest(call.out).times = float(call.args[1])
-        elif call.func is _SOFTENED:
-            self._softened_at = call_site()
-
-    def _part_of_attention(self, product: Product, site: Hashable) -> Product:
-        """A product of two activations, named if it is one of the two of an attention."""
-        if self._softened_at is not None and self._softened_at == site:
-            self._softened_at = None
-            return replace(product, operator="attn @ v", operands=product.operands[1:], pairs=None)
-        if self._scaled_at is None or self._scaled_at != site or product.pairs is None:
-            return product
-        self._scaled_at = None
-        left, right = (self._unscaled(operand.tensor) for operand in product.operands)
-        operands = tuple(
-            replace(operand, tensor=tensor)
-            for operand, tensor in zip(product.operands, (left, right), strict=True)
+    def _in_attention(self, product: Product) -> Product:
+        """A product of two activations; if it applies the weights of an attention, named so."""
+        records = [self.tensors.find(operand.tensor) for operand in product.operands]
+        values = tuple(
+            operand
+            for operand, record in zip(product.operands, records, strict=True)
+            if record is None or not record.softened
         )
-        return replace(product, operator="q @ k", operands=operands, pairs=(left, right))
+        if len(values) == 1:
+            return replace(product, operator="attn @ v", operands=values, pairs=None)
+        if not any(record is not None and record.scaled for record in records):
+            return product
+        left, right = map(self._unscaled, product.operands)
+        return replace(product, operands=(left, right), pairs=(left.tensor, right.tensor))
 
-    def _unscaled(self, tensor: Tensor) -> Tensor:
+    def _unscaled(self, operand: Operand) -> Operand:
         """What an attention had before it scaled it: a factor folds into what is scaled after."""
-        record, signal = self.tensors.known(tensor)
-        if record is None or record.times in (0.0, 1.0):
-            return tensor
-        plain = tensor / record.times
-        if isinstance(signal, Table) and not signal.scale:
-            rounding = torch.finfo(tensor.dtype).eps
-            values = [_nearest(value / record.times, rounding) for value in signal.values]
-            signal = Table(signal.atoms, tuple(values))
-        self.tensors.put(plain, signal).step = record.step
-        return plain
+        tensor = operand.tensor
+        record = self.tensors.find(tensor)
+        factor, source = record.scaled if record is not None and record.scaled else (1.0, None)
+        if source is None or kind_of(source.signal) is ANALOG:
+            return operand
+        plain = tensor / factor
+        near = plain.round()
+        exact = (plain - near).abs() <= 4 * torch.finfo(plain.dtype).eps * near.abs()
+        plain = torch.where(exact, near, plain)
+        signal = source.signal
+        if isinstance(signal, Table):  # its positions may have been moved since
+            signal = self.tensors.atoms.joined((signal,))
+        self.tensors.put(plain, signal).step = source.step
+        return replace(operand, tensor=plain)
+
+    def _attend(
+        self, softens: bool, outputs: Sequence[Tensor], read: Sequence[Record], own: Result | None
+    ) -> None:
+        """Note where in an attention results stand.
+
+        Args:
+            softens: whether they are a softmax of what was read.
+            outputs: the results.
+            read: the operands that stand in one.
+            own: the results are the product of two activations.
+        """
+        scores = [record.scores for record in read if record.scores is not None]
+        if softens:
+            for product in scores:
+                product.operator = "q @ k"
+        for out in outputs:
+            whole = [record for record in read if record.shape.numel() <= out.numel()]
+            record = self.tensors.latest(out)
+            record.softened = any(r.scores if softens else r.softened for r in whole)
+            record.scores = own
+            if not softens and own is None:
+                record.scores = next((r.scores for r in whole if r.scores is not None), None)
 
     def _params(self, own: Iterable[Tensor | None]) -> int:
         """Number of parameters of the innermost module, told by its first row."""
-        path, _ = self._where[-1]
-        if path in self._told:
+        _, module = self._where[-1]
+        if id(module) in self._told:
             return 0
-        self._told.add(path)
+        self._told.add(id(module))
         return sum(parameter.numel() for parameter in own if parameter is not None)
 
 
@@ -739,12 +789,23 @@ class _Made:
     result: Result
     read: Tensor
     view: View | None = None
+    of_two: bool = False
+    """Whether it is a product of two activations."""
 
 
 @cache
 def _is_wrapper(kind: type) -> bool:
     """Whether a class of tensors does its work with tensors inside of it: jagged ones, say."""
     return hasattr(kind, "__tensor_flatten__")
+
+
+def _inside(tensor: Tensor) -> list[Tensor]:
+    """The tensors that hold the values of a wrapper; none of any other tensor."""
+    if not _is_wrapper(type(tensor)):
+        return []
+    names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
+    inner = tensors_in(getattr(tensor, name) for name in names)
+    return [part for part in inner if part.dtype == tensor.dtype]
 
 
 def _use(record: Record | None, what: str, by: Result | None = None) -> None:
@@ -785,11 +846,6 @@ def _depending(rule: Rule, call: Call, before: _Before, outputs: Sequence[Tensor
     if rule.counted or not _reads_learned(call):
         return signals
     return [LEARNED if _is_real(signal) else signal for signal in signals]
-
-
-def _nearest(value: float, rounding: float) -> float:
-    """The whole number that a value is up to rounding, or the value."""
-    return round(value) if abs(value - round(value)) <= 4 * rounding * abs(value) else value
 
 
 def _is_real(signal: Signal) -> bool:

@@ -120,7 +120,6 @@ class Row:
         dtype: of what is applied to the input; for other kinds of rows of the result.
         weights: number of elements of what is applied: weights, or an activation in their role.
         written: elements of its results; of a neuron those of its states, at every update.
-        steps: time-steps that a neuron was updated for; 0 where that is not known.
         site: number of the call site, among those of the same path, kind, operator and weight.
         calls: how often it was executed.
         params: parameters of the module, told by its first row only.
@@ -153,7 +152,6 @@ class Row:
     dtype: str = ""
     weights: int = 0
     written: int = 0
-    steps: int = 0
     unnormalised: tuple[Drive, ...] = ()
 
     @property
@@ -233,7 +231,6 @@ class Row:
             dtype=self.dtype if self.dtype == other.dtype else "mixed",
             weights=max(self.weights, other.weights),
             written=self.written + other.written,
-            steps=self.steps + other.steps,
         )
 
     def verdict(self, graded: str) -> Verdict:
@@ -306,6 +303,43 @@ def _spikes(drives: Iterable[Drive]) -> tuple[int, int]:
     return sum(drive.spikes for drive in drives), sum(drive.numel for drive in drives)
 
 
+@dataclass(frozen=True, slots=True)
+class Updates:
+    """How far the states of one neuron were brought forward in time, summed over its calls.
+
+    Attributes:
+        path: the neuron's.
+        calls: how often it was called.
+        starts: the calls that found its states as a reset leaves them.
+        steps: time-steps that the calls went through.
+        samples: samples that were brought forward, summed over these steps.
+    """
+
+    path: str
+    calls: int
+    starts: int
+    steps: int
+    samples: int
+
+    def __add__(self, other: Updates) -> Updates:
+        return Updates(
+            self.path,
+            self.calls + other.calls,
+            self.starts + other.starts,
+            self.steps + other.steps,
+            self.samples + other.samples,
+        )
+
+
+def merge_updates(*parts: Updates) -> tuple[Updates, ...]:
+    """One entry for each neuron."""
+    by_path: dict[str, Updates] = {}
+    for part in parts:
+        known = by_path.get(part.path)
+        by_path[part.path] = part if known is None else known + part
+    return tuple(by_path.values())
+
+
 class Ledger:
     """Rows by call site, in the order in which they were first met."""
 
@@ -315,6 +349,7 @@ class Ledger:
         self.samples = 0
         self.passes = 0
         self.unaccounted: dict[str, int] = {}
+        self.updates: tuple[Updates, ...] = ()
         self.unseen: dict[str, None] = {}
         """Modules that read a tensor which neither an operator made nor the model holds."""
 

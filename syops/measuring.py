@@ -8,7 +8,7 @@ whether a padded tensor fed only one operator.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -21,6 +21,7 @@ from syops.fanout import FanOut
 from syops.foldable import Folding
 from syops.history import Arrival, History
 from syops.ledger import Drive, Ledger, Magnitudes, Row, joined_magnitudes
+from syops.neurons.library import SIGNALS, NeuronSignal
 from syops.provenance import Layer, Padding, Result
 from syops.rules import Product
 from syops.signals import (
@@ -100,6 +101,36 @@ class _Settled:
     site: Hashable
 
 
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    """What a neuron sent whose signal the user told; ``look`` is a place in the readings."""
+
+    neuron: str
+    signal: NeuronSignal
+    look: int
+
+    def check(self, looks: list[float]) -> None:
+        """Raise SyopsValueError if it sent anything else."""
+        low, high, whole = looks[self.look : self.look + 3]
+        name = next(name for name, signal in SIGNALS.items() if signal == self.signal)
+        if not (math.isfinite(low) and math.isfinite(high)):
+            sent, instead = "NaN or infinite values", "check the data and the weights"
+        elif not whole:
+            sent, instead = f"values from {low:.4g} to {high:.4g} that are not all whole", "analog"
+        elif isinstance(self.signal, tuple) and not (
+            self.signal[0] <= low and high <= self.signal[-1]
+        ):
+            sent = f"values from {low:g} to {high:g}"
+            instead = "ternary" if low >= -1 and high <= 1 else "graded"
+        else:
+            return
+        if instead in SIGNALS:
+            instead = f"declare {instead!r}, or leave it out to have it watched from inside"
+        raise SyopsValueError(
+            f"{self.neuron}: neurons= declares it {name!r}, but it sent {sent}; {instead}"
+        )
+
+
 class Measurements:
     """Everything collected in one forward pass, in its order.
 
@@ -116,6 +147,7 @@ class Measurements:
         self._pending: list[_Product | _Norm | _Settled] = []
         self._counts: list[Tensor] = []
         self._looks: list[Tensor] = []
+        self._declared: list[_Declared] = []
         self._maps: dict[tuple[FanOut, torch.device], Tensor] = {}
 
     def product(
@@ -161,6 +193,15 @@ class Measurements:
     def tally(self, row: Row, site: Hashable) -> None:
         """Work whose cost is known from shapes."""
         self._pending.append(_Settled(row, site))
+
+    def declared(self, neuron: str, signal: NeuronSignal, sent: Iterable[Tensor]) -> None:
+        """A neuron sent what the user says of it; this is checked when the pass is over."""
+        if not self._values or signal is ANALOG:
+            return
+        for tensor in sent:
+            if tensor.numel():
+                self._declared.append(_Declared(neuron, signal, len(self._looks)))
+                self._looks += counting.look(counting.strided(tensor))
 
     def padding(self, source: Tensor) -> Padding | None:
         """What is to be remembered of a tensor that is being padded."""
@@ -256,26 +297,23 @@ class Measurements:
             history: where what arrived at each product goes, if anybody asks.
 
         Raises:
-            SyopsValueError: a tensor that was looked at holds NaN or an infinite value.
+            SyopsValueError: a tensor that was looked at holds NaN or an infinite value; a neuron
+                sent values that it was not declared to send.
         """
         counts = [int(value) for value in _read(self._counts, torch.int64)]
         looks = _read(self._looks, torch.float64)
-        for item in self._pending:
-            match item:
-                case _Product(prepared=True) if not has_states:
-                    ledger.prepare(item.row, item.site)
-                case _Product():
-                    layer = item.result.layer if item.result else None
-                    norm = folding.absorbed.get(layer) if layer else None
-                    folded = item.folded if norm == item.norm else None
-                    ledger.add(_settled_product(item, folded, counts, looks), item.site)
-                    if history is not None:
-                        arriving = item.arriving if folded else _as_run(item.arriving)
-                        history.arrive((*item.row.family, item.site), arriving)
-                case _Norm():
-                    ledger.add(_settled_norm(item, folding), item.site)
-                case _Settled():
-                    ledger.add(item.row, item.site)
+        for declared in self._declared:
+            declared.check(looks)
+        # All of them before anything is added: the ledger has a pass whole or not at all.
+        rows = [_settled(item, folding, counts, looks) for item in self._pending]
+        for item, row in zip(self._pending, rows, strict=True):
+            if isinstance(item, _Product) and item.prepared and not has_states:
+                ledger.prepare(item.row, item.site)
+                continue
+            ledger.add(row, item.site)
+            if history is not None and isinstance(item, _Product):
+                arriving = item.arriving if row.unnormalised else _as_run(item.arriving)
+                history.arrive((*row.family, item.site), arriving)
 
 
 def _put(readings: list[Tensor], value: Tensor) -> int:
@@ -299,6 +337,22 @@ def _as_run(arriving: tuple[Arrival, ...]) -> tuple[Arrival, ...]:
     return tuple(Arrival(arrival.step, arrival.step) for arrival in arriving)
 
 
+def _settled(
+    item: _Product | _Norm | _Settled, folding: Folding, counts: list[int], looks: list[float]
+) -> Row:
+    """The row that one cost comes to."""
+    match item:
+        case _Product():
+            layer = item.result.layer if item.result else None
+            norm = folding.absorbed.get(layer) if layer else None
+            folded = item.folded if norm == item.norm else None
+            return _settled_product(item, folded, counts, looks)
+        case _Norm():
+            return _settled_norm(item, folding)
+        case _Settled():
+            return item.row
+
+
 def _settled_norm(call: _Norm, folding: Folding) -> Row:
     paths = folding.into(call.result) if call.result else ()
     if call.result is None or not paths:
@@ -318,7 +372,8 @@ def _settled_product(
         joint_ac = Fraction(first.spikes * second.spikes * dense, first.numel * second.numel)
         joint_events = counts[call.pairs]
     unnormalised = (_drive(call.row, folded, counts, looks),) if folded else ()
-    return call.row.driven_by(drives, joint_ac, joint_events, unnormalised)
+    row = call.result.named(call.row) if call.result else call.row
+    return row.driven_by(drives, joint_ac, joint_events, unnormalised)
 
 
 def _drive(row: Row, operand: _Operand, counts: list[int], looks: list[float]) -> Drive:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from syops.errors import SyopsTypeError, SyopsValueError
-from syops.ledger import merge_rows
+from syops.ledger import merge_rows, merge_updates
 
 if TYPE_CHECKING:
     from syops.report import Report
@@ -35,6 +35,7 @@ def merged(one: Report, two: Report) -> Report:
         samples=one.samples + two.samples,
         unaccounted=dict(Counter(one.unaccounted) + Counter(two.unaccounted)),
         prepared=merge_rows(one.prepared, two.prepared),
+        updates=merge_updates(*one.updates, *two.updates),
         notes=tuple(dict.fromkeys((*one.notes, *two.notes))),
         ann_rows=ann,
         accuracy=_accuracy(one, two),

@@ -11,16 +11,18 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from syops._torch import compiler_is_loaded
+from syops._torch import before_all_forward_hooks, compiler_is_loaded, without_forward_hook
 from syops.errors import ForwardError, SyopsError, SyopsRuntimeError, first_line
 from syops.forward import RECURRENT, ForwardPass
 from syops.history import History
 from syops.ledger import Ledger
 from syops.measuring import Measurements
-from syops.neurons import NeuronSignal, neuron_signal
+from syops.neurons import Library, NeuronSignal, neuron_signal, updating
+from syops.paths import Paths
 from syops.provenance import Provenance
 from syops.restore import left_as_found
 from syops.rules.base import input_tensors
+from syops.rules.registry import Find, find
 from syops.shadow import SilentNeuron, call
 from syops.tensors import Tensors
 
@@ -37,6 +39,7 @@ class Observer:
         strict: an operator without a rule is an error.
         values: False for a shadow on ``meta``: dense counts and derived signals only.
         neurons: signals of neuron classes beside those that are known.
+        find: gives the rule of an operator.
         history: where it goes by which operators each tensor was made; None not to ask.
 
     Attributes:
@@ -52,6 +55,7 @@ class Observer:
         strict: bool = False,
         values: bool = True,
         neurons: Mapping[type, NeuronSignal] = MappingProxyType({}),
+        find: Find = find,
         history: History | None = None,
     ) -> None:
         self._model = model
@@ -60,7 +64,10 @@ class Observer:
         self._strict = strict
         self._values = values
         self._neurons = neurons
+        self._find = find
         self._history = history
+        self._hooks: dict[int, _Hooks] = {}
+        self._paths = Paths(model)
         self._where: list[tuple[str, nn.Module]] = []
         self._pass: ForwardPass | None = None
         self.provenance = Provenance()
@@ -81,10 +88,17 @@ class Observer:
         return left_as_found(installed, self)
 
     def _install(self) -> None:
-        for path, module in self._model.named_modules():
-            hooks = _Hooks(self, path, self._neuron_signal(module))
-            module.register_forward_pre_hook(hooks.enter, prepend=True, with_kwargs=True)
+        self._hooks = {
+            id(module): _Hooks(self, path, self._neuron_signal(module), updating(module))
+            for path, module in self._model.named_modules()
+        }
+        for module in self._model.modules():
+            hooks = self._hooks[id(module)]
+            # What other hooks make of a neuron's inputs and outputs is not the neuron's doing.
+            is_first = hooks.neuron is None
+            module.register_forward_pre_hook(hooks.enter, prepend=is_first, with_kwargs=True)
             module.register_forward_hook(hooks.leave, prepend=True, always_call=True)
+        before_all_forward_hooks(self._returned)
         # Asked after one's own are there: of two calls at once, one at least sees the other.
         for path, module in self._model.named_modules():
             if any(hooks.observer is not self for _, hooks in _hooked(module)):
@@ -96,6 +110,7 @@ class Observer:
 
     def put_back(self) -> None:
         """Take the hooks off the model: all that are there, whoever holds a handle of them."""
+        without_forward_hook(self._returned)
         for module in self._model.modules():
             for key in [key for key, hooks in _hooked(module) if hooks.observer is self]:
                 for name in _HOOK_DICTS:
@@ -120,13 +135,14 @@ class Observer:
             SyopsValueError: a tensor that was looked at holds NaN or infinite values.
         """
         self._where[:] = [("", self._model)]
+        self._paths.begin()
         self._thread = threading.get_ident()
         self._elsewhere.clear()
         had_compiler = compiler_is_loaded()
         given = input_tensors(args, kwargs)
         self._pass = ForwardPass(
             *(self._model, self._where, self._measured, self._execute, self._strict),
-            *(self._history, given, self._values),
+            *(self._history, given, self._values, self._find),
         )
         for tensor, signal in zip(given, inputs, strict=True):
             if signal is not None:
@@ -202,31 +218,53 @@ class Observer:
         if threading.get_ident() != self._thread:
             self._elsewhere[hooks.path or type(module).__name__] = None
             return
-        self._where.append((hooks.path, module))
+        self._where.append((self._paths.of(module, *self._where[-1]), module))
+        if hooks.library is not None:
+            self._pass.update(hooks.library, inputs)
         if hooks.neuron is not None:
             self._pass.enter_neuron(inputs)
         elif isinstance(module, RECURRENT):
             self._pass.enter_recurrent(inputs)
+
+    def _returned(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """The ``forward`` of any module returned, or failed; no other hook has run yet."""
+        hooks = self._hooks.get(id(module))
+        if hooks is None or hooks.neuron is None or not self._is_inside(module):
+            return
+        assert self._pass is not None
+        self._pass.leave_neuron(hooks.neuron, output, type(module) in self._neurons)
 
     def _left(self, hooks: _Hooks, module: nn.Module, output: Any) -> None:
         if self._pass is None or threading.get_ident() != self._thread:
             return
         if output is None and sys.exc_info()[1] is not None:
             self._pass.fail()
-        if hooks.neuron is not None:
-            self._pass.leave_neuron(hooks.neuron, output)
-        elif isinstance(module, RECURRENT):
+        if not self._is_inside(module):  # a hook before one's own failed
+            return
+        if isinstance(module, RECURRENT) and hooks.neuron is None:
             self._pass.leave_recurrent()
         self._where.pop()
+
+    def _is_inside(self, module: nn.Module) -> bool:
+        """Whether the module is the innermost one that is being run."""
+        inside = self._pass is not None and threading.get_ident() == self._thread
+        return inside and self._where[-1][1] is module
 
 
 class _Hooks:
     """The two hooks of one module; whose they are can be told from the hooks themselves."""
 
-    def __init__(self, observer: Observer, path: str, neuron: NeuronSignal | None) -> None:
+    def __init__(
+        self,
+        observer: Observer,
+        path: str,
+        neuron: NeuronSignal | None,
+        library: Library | None,
+    ) -> None:
         self.observer = observer
         self.path = path
         self.neuron = neuron
+        self.library = library
 
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.observer._entered(self, module, (*args, *kwargs.values()))

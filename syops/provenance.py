@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from syops.ledger import Row
 from syops.rules.shape import JOIN, KEEP, channel_after
 from syops.signals import Unit
 
@@ -85,6 +86,7 @@ class Result:
         reads: the results that it read, where their channels are its own input channels.
         dims: number of dimensions of what a normalisation read.
         of_other: whether it is a normalisation of anything else than results.
+        operator: what the rest of the pass tells that it was; "": what it was called at once.
     """
 
     layer: Layer | None
@@ -93,7 +95,12 @@ class Result:
     reads: View | None = None
     dims: int = 0
     of_other: bool = False
+    operator: str = ""
     uses: list[Use] = field(default_factory=list)
+
+    def named(self, row: Row) -> Row:
+        """The row of the operation, by the name that it has now."""
+        return replace(row, operator=self.operator) if self.operator else row
 
 
 @dataclass(frozen=True, slots=True)

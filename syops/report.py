@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from syops.energy import Energy, Profile, get_energy_model
 from syops.errors import SyopsValueError
 from syops.files import read_text, write_text
-from syops.ledger import COUNTED, KINDS, SYNAPTIC, Row, Verdict, ends, row_names
+from syops.ledger import COUNTED, KINDS, SYNAPTIC, Row, Updates, Verdict, ends, row_names
 from syops.pricing import NOTHING, Price, check_energy, millijoules, price
 from syops.signals import SPIKES
 from syops.summary import Layer, Totals, layer_of
@@ -52,6 +52,7 @@ class Report(Tabular):
         unaccounted: operators without a rule and where they were met, with their calls.
         prepared: products of weights alone, such as the one in ``linear(x, a @ b)``: done once for
             all samples, and so in no total.
+        updates: how far the neurons were brought forward in time, of libraries that tell.
         notes: what a reader should know.
         kinds: the kinds of rows inside the totals.
         passes: forward passes that were made: batches. 0 where that is not known.
@@ -81,6 +82,7 @@ class Report(Tabular):
     measured: bool = True
     accuracy: float | None = None
     passes: int = 0
+    updates: tuple[Updates, ...] = ()
 
     def __post_init__(self) -> None:
         accuracy = self.accuracy
@@ -185,6 +187,7 @@ class Report(Tabular):
             time_steps=1,
             unaccounted={},
             prepared=(),
+            updates=(),
             notes=("The same network as an ANN: one time-step, every synaptic operation a MAC",),
             measured=True,
             accuracy=None,

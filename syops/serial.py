@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 from syops.energy import Energy, EnergyMap, EnergyModel
 from syops.errors import SyopsError, SyopsValueError, shown
-from syops.ledger import KINDS, Drive, Magnitudes, Row, joined_magnitudes
+from syops.ledger import KINDS, Drive, Magnitudes, Row, Updates, joined_magnitudes
 from syops.pricing import check_energy
 from syops.report import Report
 from syops.signals import Evidence, Seen, Unit
@@ -67,6 +67,7 @@ def to_json(report: Report) -> str:
         "versions": dict(report.versions),
         "unaccounted": dict(report.unaccounted),
         "prepared": [_row_to_json(row) for row in report.prepared],
+        "updates": [asdict(each) for each in report.updates],
         "notes": report.notes,
         "kinds": sorted(report.kinds),
         "layers": [asdict(layer) for layer in report.layers],
@@ -135,6 +136,7 @@ def _report(content: _Fields, schema: int) -> Report:
         measured=content.truth("measured"),
         accuracy=accuracy,
         passes=content.count("passes") if content.has("passes") else 0,
+        updates=content.each("updates", _updates) if content.has("updates") else (),
     )
 
 
@@ -367,7 +369,6 @@ def _row_from_json(content: _Fields) -> Row:
         dtype=content.text("dtype") if since_2 else "",
         weights=content.count("weights") if since_2 else 0,
         written=content.count("written") if since_2 else 0,
-        steps=content.count("steps") if content.has("steps") else 0,
         unnormalised=unnormalised,
     )
     for name in ("joint_ac", "joint_events"):
@@ -378,6 +379,14 @@ def _row_from_json(content: _Fields) -> Row:
             if getattr(drive, name) > row.dense:
                 content.refuse("drives", f"at most dense, {row.dense}, in drives[{i}].{name}")
     return row
+
+
+def _updates(content: _Fields) -> Updates:
+    counts = (content.count(name) for name in ("calls", "starts", "steps", "samples"))
+    updates = Updates(content.text("path"), *counts)
+    if updates.starts > updates.calls:
+        content.refuse("starts", f"at most calls, {updates.calls}")
+    return updates
 
 
 def _drive_to_json(drive: Drive) -> dict[str, Any]:

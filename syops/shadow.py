@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from syops._torch import CustomOpDef
 from syops.neurons import NeuronSignal, neuron_signal, reset, stand_still
 from syops.neurons.library import is_from
 from syops.restore import Random, left_as_found
@@ -255,7 +256,7 @@ def _refers_to_modules(value: Any) -> bool:
     return isinstance(value, nn.Module)
 
 
-_IMMUTABLE = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, type)
+_IMMUTABLE = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, type, CustomOpDef)
 
 
 def _is_torchs(hook: Any) -> bool:

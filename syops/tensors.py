@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from syops.history import Step
-from syops.provenance import Padding, View
+from syops.provenance import Padding, Result, View
 from syops.rules.base import Recipe
 from syops.signals import ANALOG, LEARNED, UNKNOWN, Atoms, Signal
 from syops.states import tensors_of
@@ -48,8 +48,12 @@ class Record:
     """How it was made, where somebody asks."""
     recipe: Recipe | None = None
     """How it was computed from parameters, of a learned tensor."""
-    times: float = 1.0
-    """The number that an attention scaled it by."""
+    scaled: tuple[float, Record] | None = None
+    """The number that an attention scaled it by, and what was scaled."""
+    scores: Result | None = None
+    """The product of two activations that it is, up to a scale, a mask and the like."""
+    softened: bool = False
+    """A softmax of such a product: the weights of an attention."""
     fixed: bool = False
     """Made of parameters, literals and shapes alone: no data and no chance had a part in it."""
     parts: frozenset[str] = frozenset()
@@ -259,6 +263,9 @@ class Tensors:
                     name="",
                     cache={},
                     recipe=None,
+                    scaled=None,
+                    scores=None,
+                    softened=False,
                     fixed=False,
                 )
                 continue
@@ -274,6 +281,9 @@ class Tensors:
                 name="",
                 cache={},
                 recipe=None,
+                scaled=None,
+                scores=None,
+                softened=False,
                 fixed=old.fixed and fixed,
             )
         self.put(tensor, signal, written=True)

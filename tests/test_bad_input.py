@@ -21,7 +21,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from syops import (
     EnergyModel,
@@ -501,6 +501,127 @@ def test_bad_batch_is_named_and_those_before_it_are_kept():
     with pytest.raises(SyopsError, match=r"^batch 0 .*after 0 samples") as raised:
         get_model_syops(Forward(), batches)
     assert raised.value.report is None
+
+
+class Fails(Dataset):
+    """Batches of two samples, one of which cannot be read."""
+
+    def __init__(self, error, at):
+        self.error, self.at = error, at
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, n):
+        if n == self.at:
+            raise self.error
+        return torch.full((8,), n / 10)
+
+
+class Plain(Exception):
+    report = "a report of its own"
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("corrupt"), KeyError("x", 3), OSError(2, "gone", "7.png"), Plain("odd")]
+)
+@pytest.mark.parametrize("where", ["data set", "prepare", "generator"])
+def test_error_of_a_data_set_names_the_batch_and_keeps_those_before_it(error, where):
+    def fail(batch):
+        if batch[0, 0] == 0.6:
+            raise error
+        return batch
+
+    loader, prepare = DataLoader(Fails(error, 7 if where == "data set" else -1), batch_size=2), None
+    if where == "prepare":
+        prepare = fail
+    elif where == "generator":
+        loader = map(fail, loader)
+    args, own = error.args, getattr(error, "report", None)
+    error.__notes__ = []
+    with pytest.raises(type(error)) as raised:
+        get_model_syops(Forward(), loader, prepare=prepare)
+    assert raised.value is error
+    assert error.args == args
+    (note,) = error.__notes__
+    assert note.startswith("syops: this was raised at batch 3 (the first is 0), after 6 samples")
+    assert ("report" in note) == (own is None)
+    good = get_model_syops(Forward(), DataLoader(Fails(error, -1), batch_size=2, sampler=range(6)))
+    assert error.report == (own or good)
+    if own is None:
+        del error.report
+
+
+def test_error_in_a_worker_of_a_data_loader_names_the_batch():
+    with pytest.raises(ValueError, match="corrupt") as raised:
+        get_model_syops(
+            Forward(), DataLoader(Fails(ValueError("corrupt"), 4), batch_size=2, num_workers=1)
+        )
+    assert "batch 2 (the first is 0), after 4 samples" in raised.value.__notes__[0]
+    assert raised.value.report.samples == 4
+
+
+def test_error_at_the_first_batch_has_no_report():
+    with pytest.raises(ValueError, match="corrupt") as raised:
+        get_model_syops(Forward(), DataLoader(Fails(ValueError("corrupt"), 0), batch_size=2))
+    assert raised.value.__notes__ == [
+        "syops: this was raised at batch 0 (the first is 0), after 0 samples"
+    ]
+    assert not hasattr(raised.value, "report")
+
+
+class Unreadable:
+    def __iter__(self):
+        raise OSError("no such disk")
+
+
+class Stubborn(Forward):
+    def eval(self):
+        raise ValueError("never")
+
+    def train(self, mode=True):
+        raise ValueError("never")
+
+
+def test_error_before_the_first_batch_names_none():
+    with pytest.raises(OSError, match="no such disk") as raised:
+        get_model_syops(Forward(), Unreadable())
+    assert not hasattr(raised.value, "__notes__")
+    with pytest.raises(SyopsError) as raised:
+        get_model_syops(Stubborn(), [X, X])
+    assert "batch" not in str(raised.value)
+
+
+def test_error_after_the_last_batch_names_none():
+    class Moves(Forward):
+        moved = 0
+
+        def train(self, mode=True):
+            if mode:
+                raise ValueError("not again")
+            return super().train(mode)
+
+    with pytest.raises(ValueError, match="not again") as raised:
+        get_model_syops(Moves(), [X, X])
+    assert not hasattr(raised.value, "__notes__")
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(8, 3), nn.Linear(8, 3)
+
+    def forward(self, x, y):
+        return self.first(x) + self.second(y)
+
+
+def test_bad_batch_leaves_no_part_of_itself_in_the_report():
+    batches = [{"x": torch.rand(4, 8), "y": torch.rand(4, 8)} for _ in range(3)]
+    good = get_model_syops(Two(), batches[:2])
+    batches[2]["y"][0, 0] = float("nan")
+    with pytest.raises(SyopsValueError, match="^batch 2 .*second .linear.*NaN") as raised:
+        get_model_syops(Two(), batches)
+    assert raised.value.report.rows == good.rows
 
 
 def test_names_of_syops_counter_say_what_to_use():

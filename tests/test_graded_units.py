@@ -241,3 +241,43 @@ def test_data_never_gives_units():
     ones = Evidence(seen=Seen(0, 1, True))
     assert halves.signal == "scaled"
     assert (halves.join(ones).signal, halves.join(ones).largest) == ("graded", 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("terms", [255, 256, 257, 2047, 2048, 2051, 3003])
+@pytest.mark.parametrize("sums", [lambda x: x.sum(-1, keepdim=True), lambda x: x.cumsum(-1)])
+def test_sums_that_half_precision_rounds_have_no_upper_end(dtype, terms, sums):
+    """3003 ones are 3004 in float16: a set {0..3003} would be no proof."""
+
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(1, 3, dtype=dtype)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(sums(x).unsqueeze(-1))
+
+    ones = torch.ones(2, terms, dtype=dtype)
+    made = sums(ones).double()
+    common = {"input_signal": "binary", "graded": "ac"}
+    run = get_model_syops(Counting(), ones, **common)
+    bounds = get_model_bounds(Counting(), ones, **common)
+    assert run.totals.ac == run.totals.ac_events == 3 * int(made.sum())
+    assert run.totals.ac <= bounds.totals.dense_ac
+    exact = terms <= 2 / torch.finfo(dtype).eps
+    assert math.isinf(bounds.totals.dense_ac) is not exact
+    (row,) = check_full_spike(Counting(), ones, input_signal="binary", allow=()).rows
+    assert row.values == (f"{{0..{terms}}}" if exact else "integers")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("input_signal", ["auto", "binary", "ternary"])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_counts_of_half_precision_spikes_are_exact(dtype, input_signal, autocast):
+    """More spikes than the dtype tells apart, in every dimension that is summed over."""
+    conv = nn.Conv2d(3, 5, 3, padding=1, dtype=torch.float32 if autocast else dtype)
+    ones = torch.ones(701, 3, 5, 5, dtype=conv.weight.dtype)
+    with torch.autocast("cpu", dtype, enabled=autocast):
+        totals = get_model_syops(conv, ones, input_signal=input_signal).totals
+    assert (totals.spikes, totals.ac) == (701 * 75, 701 * 75 * 45)
+    assert totals.ac_events == 701 * 3 * 5 * (5 * 3 - 2) ** 2

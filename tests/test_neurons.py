@@ -20,8 +20,11 @@ import torch
 from snntorch import utils
 from spikingjelly.activation_based import base, neuron
 from torch import nn
+from torch.nn.modules import module as modules
+from torch.nn.modules.module import register_module_forward_hook
 
 from syops import SyopsError, check_full_spike, get_model_bounds, get_model_syops
+from syops.errors import ForwardError, SyopsValueError
 
 SIZE = 6
 
@@ -587,6 +590,293 @@ def test_a_run_on_meta_follows_references_into_its_copy(detour):
         assert [(row.path, row.calls) for row in report.layers if row.path in ("fc1", "fc2")] == [
             *(("fc1", 5), ("fc2", 5)),
         ]
+
+
+# Neurons that are declared
+
+
+class Sends(nn.Module):
+    """Declared to be a neuron, it sends whatever it is made with."""
+
+    def __init__(self, sent):
+        super().__init__()
+        self.sent = sent
+
+    def forward(self, x):
+        return self.sent.expand(len(x), SIZE), x
+
+
+CASES = {
+    "binary": ([0, 1], [0, 0], [1.0]),
+    "ternary": ([-1, 0, 1], [0, 1], [-1]),
+    "graded": ([0, 4], [-3, 7.0], [1e6]),
+    "analog": ([0.5, -2], [float("nan")], [1]),
+}
+WRONG = {
+    "binary": {
+        "values from 0 to 4; declare 'graded'": [0, 4],
+        "values from -1 to 1; declare 'ternary'": [-1, 1],
+        "values from 0 to 1.5 that are not all whole; declare 'analog'": [0, 1.5],
+        "values from -0.25 to 1 that are not all whole": [1, -0.25],
+        "NaN or infinite values; check the data": [0, float("nan")],
+    },
+    "ternary": {
+        "values from -2 to 1; declare 'graded'": [-2, 1],
+        "values from 0.5 to 0.5 that are not all whole": [0.5],
+    },
+    "graded": {
+        "values from 0 to 0.3333 that are not all whole; declare 'analog'": [0, 1 / 3],
+        "NaN or infinite": [float("inf")],
+    },
+}
+
+
+def _declared(values, dtype=torch.float32):
+    sent = torch.tensor(values, dtype=dtype).repeat(SIZE)[:SIZE]
+    return nn.Sequential(nn.Linear(4, SIZE), Sends(sent), First(), nn.Linear(SIZE, 2))
+
+
+class First(nn.Module):
+    def forward(self, pair):
+        return pair[0].float()
+
+
+@pytest.mark.parametrize(("name", "values"), [(n, v) for n in CASES for v in CASES[n]])
+def test_declared_neurons_that_send_what_they_should(name, values):
+    report = get_model_syops(_declared(values), torch.rand(3, 4), neurons={Sends: name})
+    assert report.layers[-1].calls == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "why", "values"), [(n, why, v) for n in WRONG for why, v in WRONG[n].items()]
+)
+def test_declared_neurons_that_send_something_else_are_an_error(name, why, values):
+    net = _declared(values)
+    with pytest.raises(SyopsValueError) as error:
+        get_model_syops(net, torch.rand(3, 4), neurons={Sends: name})
+    assert f"1 (Sends): neurons= declares it {name!r}, but it sent {why}" in str(error.value)
+    get_model_bounds(net, (3, 4), neurons={Sends: name})  # without values nothing can be checked
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int8, torch.float64, torch.bfloat16])
+def test_declared_neurons_of_any_type(dtype):
+    net, x = _declared([0, 1], dtype), torch.rand(3, 4)
+    assert get_model_syops(net, x, neurons={Sends: "binary"}).layers[-1].signal == "binary"
+    if dtype != torch.bool:
+        with pytest.raises(SyopsValueError, match="from 0 to 2"):
+            get_model_syops(_declared([0, 2], dtype), x, neurons={Sends: "binary"})
+
+
+class Jagged(nn.Module):
+    """Sends a jagged tensor of one value."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self, x):
+        sent = torch.full_like(x.values(), self.value)
+        return torch.nested.nested_tensor_from_jagged(sent, x.offsets())
+
+
+def test_a_declared_neuron_that_sends_jagged_tensors():
+    rows = [torch.rand(n, SIZE) for n in (3, 2)]
+    x = torch.nested.nested_tensor(rows, layout=torch.jagged)
+    report = get_model_syops(
+        nn.Sequential(Jagged(1), nn.Linear(SIZE, 2)), x, neurons={Jagged: "binary"}
+    )
+    assert report.layers[-1].signal == "binary"
+    with pytest.raises(SyopsValueError, match="from 2 to 2"):
+        get_model_syops(nn.Sequential(Jagged(2), nn.Linear(SIZE, 2)), x, neurons={Jagged: "binary"})
+
+
+def test_a_declared_neuron_is_checked_at_every_step_and_batch():
+    class Counts(nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            Counts.calls += 1
+            return torch.zeros_like(x) + (Counts.calls == 7) * 2
+
+    net = Between(Counts(), "step")
+    with pytest.raises(SyopsValueError, match="batch 1.*sn .Counts.*from 2 to 2"):
+        get_model_syops(net, [torch.rand(5, 3, SIZE)] * 3, batch_dim=1, neurons={Counts: "binary"})
+
+
+# Hooks around neurons
+
+
+def noisy(module, args, out):
+    return out + torch.rand_like(out)
+
+
+def noisy_in_place(module, args, out):
+    out += torch.rand_like(out)
+
+
+def other(module, args, out):
+    return torch.full_like(out, 0.5)
+
+
+def unchanged(module, args, out):
+    return None
+
+
+def doubled(module, args, out):
+    return out * 2
+
+
+HOOKS = {noisy: "analog", noisy_in_place: "analog", other: "scaled", unchanged: "binary"}
+HOOKS |= {doubled: "scaled"}
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("where", ["all modules", "module", "module, first", "later"])
+@pytest.mark.parametrize("declared", [False, True])
+def test_what_a_hook_makes_of_spikes_is_seen(hook, where, declared):
+    sn = Fires() if declared else neuron.IFNode()
+    net, x = nn.Sequential(nn.Linear(SIZE, SIZE), sn, nn.Linear(SIZE, 2)), torch.rand(9, SIZE) * 3
+    neurons = {Fires: "binary"}
+    if where == "later":  # registered when the model runs
+        net[0].register_forward_hook(lambda *_: handles.append(net[1].register_forward_hook(hook)))
+    handles = []
+    if where == "all modules":
+        handles = [register_module_forward_hook(lambda m, a, o: hook(m, a, o) if m is sn else None)]
+    elif where != "later":
+        handles = [sn.register_forward_hook(hook, prepend=where.endswith("first"))]
+    try:
+        report = get_model_syops(net, x, neurons=neurons)
+        assert report.layers[-1].signal == HOOKS[hook]
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class Fires(nn.Module):
+    def forward(self, x):
+        return (x > 0.5).to(x)
+
+
+def test_hooks_for_all_modules_run_on_copies_too():
+    sn = []
+    handle = register_module_forward_hook(
+        lambda m, a, o: noisy(m, a, o) if isinstance(m, neuron.IFNode) else sn.append(m)
+    )
+    try:
+        net = nn.Sequential(nn.Linear(SIZE, SIZE), neuron.IFNode(), nn.Linear(SIZE, 2))
+        assert not check_full_spike(net, (1, SIZE), allow=("first",)).full_spike
+    finally:
+        handle.remove()
+
+
+def test_layers_in_a_hook_before_a_neuron_are_counted():
+    net = Between(neuron.IFNode(), "step")
+    more = nn.Linear(SIZE, SIZE)
+    net.more = more
+    net.sn.register_forward_pre_hook(lambda m, args: more(args[0]))
+    report = get_model_syops(net, torch.rand(5, 3, SIZE), batch_dim=1)
+    calls = {row.name: row.calls for row in report.layers if row.kind == "linear"}
+    assert calls == {"fc1": 5, "more": 5, "fc2": 5}
+
+
+def test_a_hook_that_fails_before_a_neuron_is_an_error_of_the_model():
+    def fail(module, args):
+        raise KeyError("no such state")
+
+    net = Between(neuron.IFNode(), "step")
+    handle = net.sn.register_forward_pre_hook(fail)
+    with pytest.raises(ForwardError, match="no such state"):
+        get_model_syops(net, torch.rand(5, 3, SIZE), batch_dim=1)
+    handle.remove()
+    assert get_model_syops(net, torch.rand(5, 3, SIZE), batch_dim=1).layers
+
+
+def test_no_hook_is_left():
+    net = Between(neuron.IFNode(), "step")
+    before = list(modules._global_forward_hooks), list(modules._global_forward_hooks_always_called)
+    for run in (get_model_syops, get_model_bounds, check_full_spike):
+        run(net, torch.rand(5, 3, SIZE), batch_dim=1)
+    with pytest.raises(SyopsError):
+        get_model_syops(net, torch.rand(5, 3, SIZE + 1), batch_dim=1)
+    after = list(modules._global_forward_hooks), list(modules._global_forward_hooks_always_called)
+    assert after == before
+
+
+# Modules that are registered several times
+
+
+class Runs(nn.Module):
+    """Runs its parts in a given order."""
+
+    def __init__(self, order, **parts):
+        super().__init__()
+        for name, part in parts.items():
+            self.add_module(name, part)
+        self.order = order
+
+    def forward(self, x):
+        for name in self.order:
+            x = self.get_submodule(name)(x)
+        return x
+
+
+def paths_of(net, x=(2, SIZE)):
+    report = get_model_bounds(net, x)
+    ann = get_model_bounds(net, x, time_steps=1).ann
+    assert ann is not None
+    return [row.path for row in report.layers if row.kind == "linear"]
+
+
+def linear():
+    return nn.Linear(SIZE, SIZE)
+
+
+def test_a_shared_layer_is_named_by_the_block_that_calls_it():
+    fc = linear()
+    net = nn.Sequential(*(Runs(["a", "fc"], a=linear(), fc=fc) for _ in range(3)))
+    assert paths_of(net) == ["0.a", "0.fc", "1.a", "1.fc", "2.a", "2.fc"]
+    report = get_model_syops(net, torch.rand(2, SIZE))
+    assert sum(row.params for row in report.layers) == report.params
+    reverse = nn.Sequential(*(Runs(["fc", "a"], a=linear(), fc=fc) for _ in range(3)))
+    assert paths_of(reverse) == ["0.fc", "0.a", "1.fc", "1.a", "2.fc", "2.a"]
+
+
+def test_a_shared_block_has_shared_parts():
+    block = Runs(["fc", "again.fc"], fc=linear(), again=nn.ModuleDict({"fc": linear()}))
+    net = Runs(["one", "two", "one"], one=block, two=block)
+    assert paths_of(net) == ["one.fc", "one.again.fc", "two.fc", "two.again.fc"]
+    assert [row.calls for row in get_model_bounds(net, (2, SIZE)).layers] == [2, 2, 1, 1]
+
+
+def test_of_several_names_the_next_one_is_taken():
+    fc = linear()
+    assert paths_of(nn.Sequential(linear(), fc, linear(), fc)) == ["0", "1", "2", "3"]
+    assert paths_of(Runs(["a", "a2"], a=fc, b=linear(), a2=fc)) == ["a", "a2"]
+    blocks = nn.ModuleDict({n: nn.ModuleDict({"fc": linear(), "shared": fc}) for n in "xy"})
+    order = [f"blocks.{n}.{part}" for n in "xy" for part in ("fc", "shared")]
+    assert paths_of(Runs(order, blocks=blocks)) == order
+
+
+def test_a_module_that_is_not_below_its_caller_has_its_first_path():
+    fc = linear()
+
+    class Borrows(nn.Module):
+        def forward(self, x):
+            return fc(x)
+
+    assert paths_of(Runs(["c", "a", "b"], a=fc, b=fc, c=Borrows())) == ["a", "b"]
+
+
+def test_the_cause_names_the_neuron_that_sent_the_spikes():
+    """spikingjelly's default surrogate is one object for all neurons."""
+    fires, parts = Fires(), {}
+    for n in range(3):
+        parts |= {f"conv{n}": linear(), f"sn{n}": Runs(["fire"], fire=fires)}
+    net = Runs([*parts, "dw", "last"], **parts, dw=linear(), last=linear())
+    net.order.remove("sn2")
+    (row,) = (row for row in check_full_spike(net, (2, SIZE)).rows if row.layer == "dw")
+    assert "sn1.fire" in str(row.causes[0])
+    assert "sn0" not in str(row.causes[0])
 
 
 # Random generators

@@ -1,6 +1,8 @@
 """Every operator of torch is counted, free for a stated reason, or named."""
 
+from importlib.util import module_from_spec, spec_from_file_location
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from syops.rules.base import Free, canonical
 from syops.rules.registry import RULES, Counted, Named, state
 from syops.signals import ANALOG, Atoms
 
+ROOT = Path(__file__).parent.parent
 ATEN = operators_of("aten")
 TOY = torch.library.Library("toy_operators", "DEF")
 TOY.define("smooth(Tensor x, Tensor w) -> Tensor")
@@ -185,3 +188,13 @@ def test_fused_cells_do_what_their_parts_do(name, gates):
     for cost in fused.cost(call):
         rows = [row for row in parts if row.kind == cost.kind]
         assert (cost.ac, cost.mac) == (sum(r.ac for r in rows), sum(r.mac for r in rows)), cost
+
+
+def test_page_of_operators_is_what_this_torch_has():
+    spec = spec_from_file_location("operators", ROOT / "benchmarks" / "operators.py")
+    script = module_from_spec(spec)
+    spec.loader.exec_module(script)
+    written = script.PAGE.read_text(encoding="utf-8")
+    if f"torch {script.version()}," not in written:
+        pytest.skip(f"the page is not of torch {script.version()}")
+    assert written == script.page(), "run: python benchmarks/operators.py"

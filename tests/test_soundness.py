@@ -23,6 +23,7 @@ from syops import arguments, check_full_spike, get_model_syops
 from syops.bounds import trace
 from syops.history import History
 from syops.ledger import Ledger
+from syops.rules.registry import find
 from syops.signals import INTEGER, Table
 
 # Programs: every step reads earlier tensors and makes one more, or writes into one
@@ -278,6 +279,7 @@ def derived(program: Program, inputs: list[Tensor], signals: list[str]) -> list[
         [arguments.SIGNALS[name] for name in signals],
         Ledger(),
         neurons={},
+        find=find,
         history=history,
     )
     (arrivals,) = history.arrivals.values()

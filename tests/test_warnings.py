@@ -3,18 +3,21 @@
 from dataclasses import replace
 from fractions import Fraction
 
+import norse.torch as norse
 import pytest
+import sinabs.layers as sinabs
+import snntorch
 import torch
 from fixed import BINARY, FIXED, SMALL, analog, spiking
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spikingjelly.activation_based import neuron
+from spikingjelly.activation_based import functional, neuron
 from torch import nn
 
 from syops import get_model_bounds, get_model_syops
 from syops.comparison import compare
 from syops.gate import Limits, check
-from syops.ledger import Drive
+from syops.ledger import Drive, Updates
 from syops.models import calibrate, create_model, list_models
 from syops.report import Report
 from syops.signals import Evidence, Seen
@@ -82,8 +85,8 @@ def test_one_neuron_update_although_T_is_claimed():
 def test_steps_are_counted_not_calls(mode):
     x = torch.rand(3, 5)
     report = get_model_syops(Stepwise(4, mode), x, time_steps=4)
-    (row,) = (row for row in report.rows if row.kind == "neuron")
-    assert (row.steps, row.calls) == (4, 1 if mode == "m" else 4)
+    (updates,) = report.updates
+    assert updates == Updates("sn", 1 if mode == "m" else 4, starts=1, steps=4, samples=12)
     assert kinds(report) == []
 
 
@@ -91,6 +94,164 @@ def test_no_claim_and_T_1_do_not_warn_of_one_update():
     x = torch.rand(3, 5)
     assert kinds(get_model_syops(Stepwise(), x)) == []
     assert kinds(get_model_syops(Stepwise(), x, time_steps=1)) == []
+
+
+class Loop(nn.Module):
+    """A neuron of any library in a loop over time-steps, called in one of its ways."""
+
+    def __init__(self, sn, call, loop=4):
+        super().__init__()
+        self.first, self.sn, self.fc = nn.Linear(5, 6), sn, nn.Linear(6, 2)
+        self.call, self.loop = call, loop
+
+    def forward(self, x):
+        out, state = 0, None
+        for _ in range(self.loop):
+            spikes, state = self.call(self.sn, self.first(x), state)
+            out = out + self.fc(spikes)
+        return out
+
+
+def keeps(sn, x, state):
+    return sn(x), None
+
+
+def handed_on(sn, x, state):
+    return sn(x) if state is None else sn(x, state)
+
+
+def forgotten(sn, x, state):
+    return sn(x, None)
+
+
+def begun_anew(sn, x, state):
+    return sn(x, sn.init_leaky())
+
+
+def reset_before(reset):
+    def call(sn, x, state):
+        reset(sn)
+        return sn(x), None
+
+    return call
+
+
+def zeroed(sn):
+    sn.v = torch.zeros_like(sn.v) if isinstance(sn.v, torch.Tensor) else 0.0
+
+
+def one_of_a_sequence(sn, x, state):
+    return sn(x[:, None])[:, 0], None
+
+
+def reset_one_of_a_sequence(sn, x, state):
+    sn.reset_states()
+    return one_of_a_sequence(sn, x, state)
+
+
+RIGHT = [
+    (neuron.LIFNode, keeps),
+    (lambda: snntorch.Leaky(beta=0.9), handed_on),
+    (lambda: snntorch.Leaky(beta=0.9, init_hidden=True), keeps),
+    (norse.LIFCell, handed_on),
+    (lambda: norse.LIFRecurrentCell(6, 6), handed_on),
+    (lambda: sinabs.LIF(tau_mem=10.0), one_of_a_sequence),
+    (lambda: sinabs.ALIF(tau_mem=10.0, tau_adapt=10.0), one_of_a_sequence),
+]
+WRONG = [
+    (neuron.LIFNode, reset_before(lambda sn: sn.reset())),
+    (neuron.ParametricLIFNode, reset_before(functional.reset_net)),
+    (neuron.IFNode, reset_before(zeroed)),
+    (lambda: snntorch.Leaky(beta=0.9), begun_anew),
+    (
+        lambda: snntorch.Leaky(beta=0.9, init_hidden=True),
+        reset_before(lambda sn: sn.reset_mem()),
+    ),
+    (norse.LIFCell, forgotten),
+    (lambda: norse.LIFRecurrentCell(6, 6), forgotten),
+    (lambda: sinabs.LIF(tau_mem=10.0), reset_one_of_a_sequence),
+]
+COUNTS = [get_model_syops, get_model_bounds]
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize(("make", "call"), RIGHT + WRONG)
+def test_one_update_of_a_neuron_of_any_library(make, call, count):
+    report = count(Loop(make(), call, loop=1), torch.rand(3, 5), time_steps=4)
+    assert named(report, "one_step").layers == ("sn",)
+    assert kinds(count(Loop(make(), call, loop=1), torch.rand(3, 5))) == []
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize(("make", "call"), RIGHT)
+def test_states_that_are_kept_over_steps(make, call, count):
+    report = count(Loop(make(), call), torch.rand(3, 5), time_steps=4)
+    assert report.updates == (Updates("sn", 4, starts=1, steps=4, samples=12),)
+    assert not {"one_step", "reset", "samples"} & set(kinds(report))
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("steps", [4, None])
+@pytest.mark.parametrize(("make", "call"), WRONG)
+def test_states_that_are_reset_at_every_step(make, call, steps, count):
+    warning = named(count(Loop(make(), call), torch.rand(3, 5), time_steps=steps), "reset")
+    assert warning.layers == ("sn",)
+    assert "before the loop" in warning.advice
+    assert "reset" not in kinds(count(Loop(make(), call), torch.rand(3, 5), time_steps=1))
+
+
+def test_a_silent_neuron_is_not_taken_for_one_that_was_reset():
+    """Its potential is 0 at every step, as after a reset."""
+    net = Loop(neuron.IFNode(), keeps)
+    nn.init.zeros_(net.first.weight), nn.init.zeros_(net.first.bias)
+    assert "reset" not in kinds(get_model_syops(net, torch.rand(3, 5)))
+
+
+SEQUENCES = [
+    (lambda: neuron.LIFNode(step_mode="m"), (4, 3, 6)),
+    (norse.LIF, (4, 3, 6)),
+    (lambda: norse.LIFRecurrent(6, 6), (4, 3, 6)),
+    (lambda: snntorch.StateLeaky(beta=0.9, channels=6), (4, 3, 6)),
+    (lambda: sinabs.LIF(tau_mem=10.0), (3, 4, 6)),
+    (lambda: sinabs.IAFSqueeze(batch_size=3), (12, 6)),
+    (lambda: sinabs.IAFSqueeze(num_timesteps=4), (12, 6)),
+]
+
+
+class Shaped(nn.Module):
+    """Gives a neuron its input in the shape that it asks for, whatever the model's own is."""
+
+    def __init__(self, sn, shape):
+        super().__init__()
+        self.first, self.sn, self.fc = nn.Linear(5, 6), sn, nn.Linear(6, 2)
+        self.shape = shape
+
+    def forward(self, x):
+        spikes = self.sn(self.first(x).reshape(self.shape))
+        return self.fc(spikes[0] if isinstance(spikes, tuple) else spikes)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize(("make", "shape"), SEQUENCES)
+def test_time_steps_in_the_batch_dimension(make, shape, count):
+    net = Shaped(make(), shape)
+    warning = named(count(net, torch.rand(12, 5)), "samples")
+    assert warning.layers == ("sn",)
+    assert "4 a sample" in warning.text
+    # What to type makes it right.
+    flattened = nn.Sequential(nn.Flatten(0, 1), net)
+    for x, batch_dim in ((torch.rand(3, 4, 5), 0), (torch.rand(4, 3, 5), 1)):
+        report = count(flattened, x, batch_dim=batch_dim)
+        assert report.samples == 3
+        assert "samples" not in kinds(report)
+
+
+def test_time_taken_for_samples_of_a_single_sample():
+    net, x = Stepwise(1, "m"), torch.rand(4, 1, 5)
+    net.sn.step_mode = "m"
+    flat = nn.Sequential(net.first, net.sn, net.fc)
+    assert "batch_dim=1" in named(get_model_syops(flat, x), "samples").advice
+    assert kinds(get_model_syops(flat, x, batch_dim=1)) == []
 
 
 def test_axes_that_look_exchanged():

@@ -19,8 +19,8 @@ from syops.neurons.snntorch import SnnTorch
 from syops.neurons.spikingjelly import SpikingJelly
 
 __all__ = [
-    *("LIBRARIES", "Library", "NeuronSignal", "kept", "library_of", "neuron_signal", "reset"),
-    *("stand_still", "state_tensors", "steps_of"),
+    *("LIBRARIES", "Library", "NeuronSignal", "kept", "library_of", "neuron_signal"),
+    *("reset", "stand_still", "state_tensors", "updating"),
 ]
 
 LIBRARIES: tuple[Library, ...] = (SpikingJelly(), SnnTorch(), Sinabs(), Norse())
@@ -64,10 +64,9 @@ def state_tensors(neuron: nn.Module) -> list[Tensor]:
     return [value for value in states if isinstance(value, Tensor)]
 
 
-def steps_of(neuron: nn.Module, out: Tensor) -> int:
-    """How many time-steps one call of a neuron goes through; 0 where that is not known."""
-    library = library_of(neuron)
-    return 0 if library is None else library.steps(neuron, out)
+def updating(module: nn.Module) -> Library | None:
+    """The adapter that knows how far a call brings states of a module forward, if one does."""
+    return next((library for library in LIBRARIES if library.is_neuron(module)), None)
 
 
 def stand_still(neuron: nn.Module, x: Tensor) -> None:

@@ -6,10 +6,19 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from syops.signals import Opaque
+from syops.signals import ANALOG, INTEGER, Opaque
 
 NeuronSignal = tuple[int, ...] | Opaque
 """The values that a neuron gives: {0, 1}, {-1, 0, 1}, {0..k}, or analog ones."""
+
+
+SIGNALS: dict[str, NeuronSignal] = {
+    "analog": ANALOG,
+    "binary": (0, 1),
+    "ternary": (-1, 0, 1),
+    "graded": INTEGER,
+}
+"""What a user can say of an input or a neuron."""
 
 
 class Library:
@@ -37,15 +46,29 @@ class Library:
         """Make the states those of a module that was just constructed."""
         raise NotImplementedError
 
-    def steps(self, module: nn.Module, out: Tensor) -> int:
-        """How many time-steps a call goes through that gave ``out``; 0 where it is not known."""
-        return 0
+    def is_neuron(self, module: nn.Module) -> bool:
+        """Whether a call brings states of the module forward in time, as far as `layout` says."""
+        return False
+
+    def layout(self, module: nn.Module, x: Tensor) -> tuple[int, int]:
+        """Time-steps and samples of a call of a neuron with ``x``."""
+        return steps_and_samples(x, self.takes_a_sequence(module))
+
+    def takes_a_sequence(self, module: nn.Module) -> bool:
+        """Whether a neuron is called with [T, N, ...]; if not, with [N, ...]."""
+        return False
 
     def stand_still(self, module: nn.Module, x: Tensor) -> None:
         """Give a neuron on ``meta`` the states it would have after ``x``, which it does not read.
 
         Only for neurons that have a `signal`.
         """
+
+
+def steps_and_samples(x: Tensor, has_time: bool) -> tuple[int, int]:
+    """Of [T, N, ...], or of [N, ...]; what is left without a dimension N is one sample."""
+    steps, *rest = x.shape if has_time and x.dim() else (1, *x.shape)
+    return steps, rest[0] if len(rest) > 1 else 1
 
 
 def is_from(kind: object, package: str) -> bool:

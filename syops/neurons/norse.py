@@ -6,7 +6,10 @@ from typing import Any
 
 from torch import nn
 
-from syops.neurons.library import Library, derives_from
+from syops.neurons.library import Library, derives_from, is_from
+
+_CELLS = ("SNNCell", "SNNRecurrentCell")
+_SEQUENCES = ("SNN", "SNNRecurrent")
 
 
 class Norse(Library):
@@ -20,3 +23,12 @@ class Norse(Library):
 
     def reset(self, module: nn.Module) -> None:
         vars(module)["state"] = None
+
+    def is_neuron(self, module: nn.Module) -> bool:
+        kind = type(module)
+        is_cell = is_from(kind, "norse") and kind.__name__.endswith("Cell")
+        is_known = is_cell or derives_from(kind, "norse", *_CELLS, *_SEQUENCES)
+        return is_known and not self.owns(module)
+
+    def takes_a_sequence(self, module: nn.Module) -> bool:
+        return derives_from(type(module), "norse", *_SEQUENCES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from syops.neurons.library import Library, derives_from
 
@@ -28,3 +28,14 @@ class Sinabs(Library):
         for name, value in self.states(module).items():
             if value is not None:
                 setattr(module, name, value.new_zeros(0))
+
+    def is_neuron(self, module: nn.Module) -> bool:
+        return self.owns(module)
+
+    def layout(self, module: nn.Module, x: Tensor) -> tuple[int, int]:
+        """Of [N, T, ...]; the `Squeeze` layers flatten these two, and know one of them."""
+        if not derives_from(type(module), "sinabs", "SqueezeMixin"):
+            return x.shape[1], x.shape[0]
+        own: Any = module
+        steps = own.num_timesteps if own.num_timesteps > 0 else x.shape[0] // own.batch_size
+        return steps, x.shape[0] // steps if steps else 0

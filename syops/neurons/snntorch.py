@@ -13,6 +13,8 @@ from torch import nn
 from syops.neurons.library import Library, derives_from
 
 _PACKAGE = "snntorch"
+_SEQUENCES = ("StateLeaky", "AssociativeLeaky", "LeakyParallel", "LeakyKernel")
+"""Neurons that take all time-steps at once."""
 _STATES = ("mem", "mem_prev", "syn", "syn_exc", "syn_inh", "spk")
 
 
@@ -31,3 +33,9 @@ class SnnTorch(Library):
         for name, value in self.states(module).items():
             if value is not None:
                 setattr(module, name, None if starts_with_none else value.new_zeros(0))
+
+    def is_neuron(self, module: nn.Module) -> bool:
+        return self.owns(module) or self.takes_a_sequence(module)
+
+    def takes_a_sequence(self, module: nn.Module) -> bool:
+        return derives_from(type(module), _PACKAGE, *_SEQUENCES)

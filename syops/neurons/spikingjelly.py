@@ -70,14 +70,17 @@ class SpikingJelly(Library):
         if callable(method) and _is_from(method):  # any other is the user's own
             method()
 
-    def steps(self, module: nn.Module, out: Tensor) -> int:
-        if not (_is_from(type(module), "neuron") or hasattr(module, "step_mode")):
-            return 0
-        return out.shape[0] if _takes_a_sequence(module) and out.dim() else 1
+    def is_neuron(self, module: nn.Module) -> bool:
+        known = _is_from(type(module), "neuron") or hasattr(module, "step_mode")
+        return known and self.owns(module)
+
+    def takes_a_sequence(self, module: nn.Module) -> bool:
+        multi_step = type(module).__name__.startswith("MultiStep")
+        return getattr(module, "step_mode", "s") == "m" or multi_step
 
     def stand_still(self, module: nn.Module, x: Tensor) -> None:
         own: Any = module
-        several = _takes_a_sequence(module)
+        several = self.takes_a_sequence(module)
         for name, value in self.states(own).items():
             if value is not None and not name.endswith("_seq"):
                 own._memories[name] = torch.empty_like(x[0] if several else x)
@@ -108,11 +111,6 @@ def _has_other_dynamics(module: nn.Module) -> bool:
         return True
     methods = (getattr(type(module), name, None) for name in _DYNAMICS)
     return any(method is not None and not _is_from(method) for method in methods)
-
-
-def _takes_a_sequence(module: nn.Module) -> bool:
-    """Whether the first dimension of what a module is called with is time."""
-    return getattr(module, "step_mode", "s") == "m" or type(module).__name__.startswith("MultiStep")
 
 
 def _is_from(made: object, part: str = "") -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from syops.fanout import FanOut
-from syops.signals import ANALOG, LEARNED, Atoms, Signal, constant
+from syops.signals import ANALOG, LEARNED, UNKNOWN, Atoms, Signal, constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +233,18 @@ class Rule:
     cost: CostRule
     moves: bool = False
     counted: bool = False
+
+
+def analog(call: Call) -> Signal:
+    """Real values; weights, where all that was read are weights."""
+    if call.tensors and all(call.signal(tensor) is LEARNED for tensor in call.tensors):
+        return LEARNED
+    return ANALOG
+
+
+def unknown(call: Call) -> Signal:
+    """Values to look at in the data; weights, where all that was read are weights."""
+    return LEARNED if analog(call) is LEARNED else UNKNOWN
 
 
 COPY, VIEW, COMPARES = Free("a copy"), Free("a view"), Free("compares")

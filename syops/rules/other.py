@@ -17,6 +17,7 @@ from syops.rules.base import (
     Free,
     Normalisation,
     Rule,
+    analog,
     canonical,
     tallied,
     tensors_in,
@@ -79,12 +80,6 @@ def arange(call: Call) -> Signal:
     return INTEGER if is_whole or not call.out.dtype.is_floating_point else ANALOG
 
 
-def analog(call: Call) -> Signal:
-    if call.tensors and all(call.signal(tensor) is LEARNED for tensor in call.tensors):
-        return LEARNED
-    return ANALOG
-
-
 def shares(call: Call) -> Signal:
     """Shares of 1: a softmax, or random numbers of [0, 1)."""
     known = analog(call)
@@ -92,6 +87,7 @@ def shares(call: Call) -> Signal:
 
 
 def binary(call: Call) -> Signal:
+    """Spikes, independent of all others."""
     return call.atoms.fresh((0, 1))
 
 
@@ -159,13 +155,16 @@ def _holds(dtype: torch.dtype, largest: int) -> bool:
 
 
 def _integers_between(low: int, high: int, call: Call) -> Signal:
+    """Sums of integers. Half precision rounds one of 3003 to 3004: whole, but without an end."""
     dtype = call.out.dtype
     if dtype.is_complex:
         return ANALOG
-    if dtype != torch.bool:
-        limits = torch.finfo(dtype) if dtype.is_floating_point else torch.iinfo(dtype)
+    if dtype.is_floating_point and not _holds(dtype, max(abs(low), abs(high))):
+        return INTEGER if max(abs(low), abs(high)) <= torch.finfo(dtype).max else ANALOG
+    if not (dtype.is_floating_point or dtype == torch.bool):
+        limits = torch.iinfo(dtype)
         if not limits.min <= low <= high <= limits.max:
-            return ANALOG if dtype.is_floating_point else INTEGER  # infinite; wrapped around
+            return INTEGER  # wrapped around
     if low == high:
         return constant(low)
     return call.atoms.fresh(tuple(range(low, high + 1))) if high - low < MAX_VALUES else INTEGER
@@ -396,6 +395,7 @@ def gru_cost(call: Call) -> Sequence[Cost]:
     )
 
 
+SOFTMAX = ("_softmax", "softmax", "_safe_softmax")
 RANDOM = Free("draws random numbers")
 CONSTANT = Free("a constant")
 POSITIONS = Free("finds positions")
@@ -416,8 +416,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("eye", "one_hot"), Rule(binary, CONSTANT)),
     **dict.fromkeys(("tril_indices", "triu_indices"), Rule(integers, CONSTANT)),
     **dict.fromkeys(
-        ("argmax", "argmin", "argsort", "nonzero", "nonzero_static", "repeat_interleave",
-         "searchsorted", "bucketize"),
+        ("argmax", "argmin", "argsort", "nonzero", "nonzero_static", "searchsorted", "bucketize"),
         Rule(integers, POSITIONS),
     ),
     # Random numbers.
@@ -480,7 +479,7 @@ RULES: dict[str, Rule] = {
         Rule(analog, norm_cost, counted=True),
     ),
     # Functions.
-    **dict.fromkeys(("_softmax", "softmax", "_safe_softmax"), Rule(shares, softmax_cost)),
+    **dict.fromkeys(SOFTMAX, Rule(shares, softmax_cost)),
     **dict.fromkeys(("_log_softmax", "log_softmax"), Rule(analog, softmax_cost)),
     "glu": Rule(analog, gate_cost),
     "_thnn_fused_lstm_cell": Rule(analog, lstm_cost),

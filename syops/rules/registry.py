@@ -6,6 +6,7 @@ no rule is named, so that an operator of a new version of torch cannot cost noth
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,8 +15,7 @@ import torch
 
 from syops._torch import reads_only_numbers, returns_only_numbers
 from syops.rules import elementwise, other, sampling, shape, synaptic
-from syops.rules.base import Call, Free, Rule, canonical
-from syops.signals import LEARNED, UNKNOWN, Signal
+from syops.rules.base import Free, Rule, canonical, unknown
 
 RULES: dict[str, Rule] = {
     **elementwise.RULES,
@@ -65,6 +65,17 @@ def state(func: Any) -> State:
     return Counted((rule.cost.__doc__ or "").partition("\n")[0])
 
 
+Find = Callable[[Any], Rule | None]
+"""How the rule of an operator is found."""
+
+
+def finder(own: Mapping[Any, Rule]) -> Find:
+    """Look up rules of the user's own first, by overload or by operator, then those of syops."""
+    if not own:
+        return find
+    return lambda func: own.get(func) or own.get(func.overloadpacket) or find(func)
+
+
 @cache
 def find(func: Any) -> Rule | None:
     """The rule of an operator overload, or None."""
@@ -72,14 +83,15 @@ def find(func: Any) -> Rule | None:
         rule = RULES.get(canonical(func))
         if rule is not None:
             return rule
-    if _is_composite(func):
+    if is_composite(func):
         return PARTS
     if _is_tagged(func, torch.Tag.pointwise):
         return elementwise.POINTWISE
     return _by_schema(func)
 
 
-def _is_composite(func: Any) -> bool:
+def is_composite(func: Any) -> bool:
+    """Whether an operator does nothing but call others."""
     return canonical(func) not in OPAQUE and (
         COMPOSITE in func.py_kernels
         or torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOSITE)
@@ -96,25 +108,19 @@ def _by_schema(func: Any) -> Rule | None:
     """The rule of an operator that cannot compute with values, by what it takes and returns."""
     schema = func._schema
     if reads_only_numbers(schema):
-        return Rule(_unknown, Free("reads no tensor"))
+        return Rule(unknown, Free("reads no tensor"))
     if torch.Tag.inplace_view in func.tags:
-        return Rule(_unknown, Free("a view"))
+        return Rule(unknown, Free("a view"))
     if _is_tagged(func, torch.Tag.view_copy):
-        return Rule(_unknown, Free("a copy"))
+        return Rule(unknown, Free("a copy"))
     if schema.is_mutable:
         return None
     if returns_only_numbers(schema):
-        return Rule(_unknown, Free("makes no tensor"))
+        return Rule(unknown, Free("makes no tensor"))
     if all(returned.alias_info is not None for returned in schema.returns):
-        return Rule(_unknown, Free("a view"))
+        return Rule(unknown, Free("a view"))
     return None
 
 
-def _unknown(call: Call) -> Signal:
-    """Nothing is derived of the result but that weights stay weights."""
-    learned = [call.signal(tensor) is LEARNED for tensor in call.tensors]
-    return LEARNED if learned and all(learned) else UNKNOWN
-
-
-PARTS = Rule(_unknown, Free("made of other operators, which are counted"))
+PARTS = Rule(unknown, Free("made of other operators, which are counted"))
 """The rule of operators that do nothing but call others."""

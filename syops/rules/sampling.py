@@ -14,8 +14,7 @@ from functools import cache
 import torch
 
 from syops.fanout import FanOut
-from syops.rules.base import Call, Cost, CostRule, Operand, Product, Rule
-from syops.rules.synaptic import result
+from syops.rules.base import Call, Cost, CostRule, Operand, Product, Rule, analog
 from syops.signals import LEARNED, constant
 
 LINEAR, CUBIC = (0, 1), (-1, 0, 1, 2)
@@ -133,7 +132,7 @@ def bag_cost(call: Call) -> Sequence[Cost]:
 
 
 def _rule(cost: CostRule) -> Rule:
-    return Rule(result, cost, counted=True)
+    return Rule(analog, cost, counted=True)
 
 
 RULES: dict[str, Rule] = {

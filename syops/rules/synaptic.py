@@ -13,31 +13,72 @@ from dataclasses import replace
 from torch import Tensor
 
 from syops.fanout import FanOut, convolution_fan_out
-from syops.rules.base import Call, CostRule, Kernel, Operand, Product, Rule, Tally, canonical
-from syops.signals import ANALOG, LEARNED, Signal
+from syops.rules.base import (
+    Call,
+    CostRule,
+    Kernel,
+    Operand,
+    Product,
+    Rule,
+    Tally,
+    analog,
+    canonical,
+)
+from syops.signals import LEARNED
 
 RULES: dict[str, Rule] = {}
 
 
 def synaptic(*names: str) -> Callable[[CostRule], CostRule]:
     def register(cost: CostRule) -> CostRule:
-        RULES.update(dict.fromkeys(names, Rule(result, cost, counted=True)))
+        RULES.update(dict.fromkeys(names, Rule(analog, cost, counted=True)))
         return cost
 
     return register
 
 
-def result(call: Call) -> Signal:
-    """Real values; of weights alone, weights."""
-    if all(call.signal(tensor) is LEARNED for tensor in call.tensors):
-        return LEARNED
-    return ANALOG
-
-
 @synaptic("convolution", "_convolution", "convolution_overrideable")
-def convolution(call: Call) -> Sequence[Product]:
+def convolution_cost(call: Call) -> Sequence[Product]:
     """N·C_out·(C_in/groups)·∏kernel·∏out; transposed: N·C_in·(C_out/groups)·∏kernel·∏in."""
-    x, weight, _, stride, padding, dilation, transposed, _, groups = call.args[:9]
+    x, weight, bias, stride, padding, dilation, transposed, _, groups = call.args[:9]
+    return (
+        convolution(
+            call,
+            x,
+            weight,
+            bias,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            transposed=transposed,
+            groups=groups,
+        ),
+    )
+
+
+def convolution(
+    call: Call,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    transposed: bool = False,
+    groups: int = 1,
+) -> Product:
+    r"""The product of an operator that convolves, as `torch.nn.functional.conv2d` does.
+
+    Args:
+        call: the call, whose result is [N, C_out, \*spatial].
+        x: [N, C_in, \*spatial].
+        weight: [C_out, C_in / groups, \*kernel]; transposed: [C_in, C_out / groups, \*kernel].
+        bias: what is added to each channel, which is not counted.
+        stride, padding, dilation: one number, or one for each spatial dimension.
+        transposed: whether it is a transposed convolution.
+        groups: in which channels are connected.
+    """
     kernel, size, out = weight.shape[2:], x.shape[2:], call.out.shape[2:]
     connected = weight.shape[1] if transposed else weight.shape[0] // groups
     sites = x.numel() if transposed else x.shape[0] * x.shape[1] * math.prod(out)
@@ -51,43 +92,79 @@ def convolution(call: Call) -> Sequence[Product]:
         _per_dim(dilation, size),
         transposed,
     )
-    operator = f"conv{'_transpose' if transposed else ''}{len(size)}d"
-    dense = sites * connected * math.prod(kernel)
-    bias = call.args[2]
-    channel = 1 if bias is None or call.signal(bias) is LEARNED else None
-    name = call.name(weight)
+    learned = call.signal(weight) is LEARNED
+    even = not transposed and not any(_per_dim(padding, size))
+    whole = bias is None or call.signal(bias) is LEARNED
     outputs = 1 if transposed else 0
-    even = not transposed and not any(padding)
-    kernel = Kernel(outputs, 1 - outputs, groups, transposed, even, bias)
-    return (
-        Product(
-            "conv",
-            operator,
-            dense,
-            (Operand(x, fan_out, 1 if call.signal(weight) is LEARNED else None),),
-            channel=channel,
-            weight=name,
-            applied=weight,
-            written=call.out.numel(),
-            kernel=kernel if channel else None,
-        ),
+    return Product(
+        "conv",
+        f"conv{'_transpose' if transposed else ''}{len(size)}d",
+        sites * connected * math.prod(kernel),
+        (Operand(x, fan_out, 1 if learned else None),),
+        channel=1 if whole else None,
+        weight=call.name(weight),
+        applied=weight,
+        written=call.out.numel(),
+        kernel=Kernel(outputs, 1 - outputs, groups, transposed, even, bias) if whole else None,
     )
 
 
-def _per_dim(value: Sequence[int], size: Sequence[int]) -> tuple[int, ...]:
+def linear(call: Call, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Product:
+    """The product of an operator that does ``x @ weight.T``, as `torch.nn.functional.linear` does.
+
+    Args:
+        call: the call, whose result is [..., out].
+        x: [..., in].
+        weight: [out, in].
+        bias: what is added to each feature, which is not counted.
+    """
+    outputs, inputs = weight.shape
+    rows = x.numel() // max(1, inputs)
+    by_x = Operand(x, FanOut(outputs), x.dim() - 1)
+    by_weight = Operand(weight, FanOut(rows))
+    learned = call.signal(x) is LEARNED, call.signal(weight) is LEARNED
+    pairs = None
+    match learned:
+        case True, True:
+            operands: tuple[Operand, ...] = ()
+        case False, True:
+            operands = (by_x,)
+        case True, False:
+            operands = (by_weight,)
+        case _:
+            operands = replace(by_x, channel=None), by_weight
+            pairs = x.reshape(rows, inputs), weight.t()
+    weights = x if learned == (True, False) else weight
+    return Product(
+        "linear" if len(operands) == 1 else "matmul",
+        "linear" if len(operands) == 1 else "matmul",
+        x.numel() * outputs,
+        operands,
+        pairs,
+        channel=call.out.dim() - 1 if learned == (False, True) else None,
+        weight=call.name(weights) if len(operands) == 1 else "",
+        applied=weights,
+        written=call.out.numel(),
+        kernel=Kernel(0, 1, bias=bias) if learned == (False, True) else None,
+    )
+
+
+def _per_dim(value: int | Sequence[int], size: Sequence[int]) -> tuple[int, ...]:
+    if isinstance(value, int):
+        return (value,) * len(size)
     return tuple(value) * len(size) if len(value) == 1 else tuple(value)
 
 
 @synaptic("mm", "bmm", "_int_mm", "_scaled_mm")
 def mm(call: Call) -> Sequence[Product]:
     """batch·m·k·n."""
-    return _product(call, *call.args[:2])
+    return (matmul(call, *call.args[:2]),)
 
 
 @synaptic("addmm", "_addmm_activation", "baddbmm", "addbmm", "_sparse_addmm")
 def addmm(call: Call) -> Sequence[Product]:
     """batch·m·k·n; what is added is a bias, which is not counted."""
-    (product,) = _product(call, *call.args[1:3])
+    product = matmul(call, *call.args[1:3])
     if not _adds_bias(call):
         return (replace(product, channel=None, kernel=None),)
     bias, kernel = call.args[0], product.kernel
@@ -100,26 +177,26 @@ def addmm(call: Call) -> Sequence[Product]:
 @synaptic("mv")
 def mv(call: Call) -> Sequence[Product]:
     """m·k."""
-    return _product(call, *call.args[:2])
+    return (matmul(call, *call.args[:2]),)
 
 
 @synaptic("addmv")
 def addmv(call: Call) -> Sequence[Product]:
     """m·k; what is added is a bias, which is not counted."""
-    return _product(call, *call.args[1:3])
+    return (matmul(call, *call.args[1:3]),)
 
 
 @synaptic("dot", "vdot")
 def dot(call: Call) -> Sequence[Product]:
     """k."""
-    return _product(call, *call.args[:2])
+    return (matmul(call, *call.args[:2]),)
 
 
 @synaptic("addr")
 def addr(call: Call) -> Sequence[Product]:
     """m·n; what is added is a bias, which is not counted."""
     left, right = call.args[1:3]
-    return _product(call, left, right, outer=True)
+    return (matmul(call, left, right, outer=True),)
 
 
 def _adds_bias(call: Call) -> bool:
@@ -128,8 +205,17 @@ def _adds_bias(call: Call) -> bool:
     return call.signal(added) is LEARNED and added.numel() in (1, columns)
 
 
-def _product(call: Call, left: Tensor, right: Tensor, outer: bool = False) -> Sequence[Product]:
-    """batch·m·k·n for [..., m, k] @ [..., k, n]; a factor that is learned is the weights."""
+def matmul(call: Call, left: Tensor, right: Tensor, outer: bool = False) -> Product:
+    """The product of an operator that does ``left @ right``.
+
+    A factor that is learned is the weights; two activations are a product of both.
+
+    Args:
+        call: the call, whose result is [..., m, n].
+        left: [..., m, k], or [k].
+        right: [..., k, n], or [k].
+        outer: both are vectors, and the result is the table of their products.
+    """
     if outer:
         pair = left.unsqueeze(1), right.unsqueeze(0)
     else:
@@ -144,7 +230,7 @@ def _product(call: Call, left: Tensor, right: Tensor, outer: bool = False) -> Se
     written = call.out.numel()
     match call.signal(left) is LEARNED, call.signal(right) is LEARNED:
         case True, True:
-            return (Product("matmul", "matmul", dense, (), applied=right, written=written),)
+            return Product("matmul", "matmul", dense, (), applied=right, written=written)
         case False, True:
             driven = Operand(left, FanOut(n), left.dim() - 1)
             weights, channel = right, columns
@@ -154,22 +240,18 @@ def _product(call: Call, left: Tensor, right: Tensor, outer: bool = False) -> Se
             weights, channel = left, call.out.dim() - 2 if columns else None
             kernel = Kernel(left.dim() - 2, left.dim() - 1)
         case _:
-            operands = by_left, by_right
-            return (
-                Product("matmul", "matmul", dense, operands, pair, applied=right, written=written),
-            )
-    return (
-        Product(
-            "linear",
-            "linear",
-            dense,
-            (driven,),
-            channel=channel,
-            weight=call.name(weights),
-            applied=weights,
-            written=written,
-            kernel=kernel if _is_matrix(weights) and channel is not None else None,
-        ),
+            both = by_left, by_right
+            return Product("matmul", "matmul", dense, both, pair, applied=right, written=written)
+    return Product(
+        "linear",
+        "linear",
+        dense,
+        (driven,),
+        channel=channel,
+        weight=call.name(weights),
+        applied=weights,
+        written=written,
+        kernel=kernel if _is_matrix(weights) and channel is not None else None,
     )
 
 

@@ -1,0 +1,70 @@
+"""Paths of modules: one that is registered several times is named as its caller has it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+
+from torch import nn
+
+_MOST = 10_000
+"""Paths that are looked at below one module: shared parts of shared parts multiply."""
+
+
+def all_paths(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """All paths below a module with what they lead to, in the order of registration."""
+    return islice(module.named_modules(remove_duplicate=False), _MOST)
+
+
+class Paths:
+    """Tells by which path each module of a model is called.
+
+    That is the path of the module around it and the name by which that one has it. Of several
+    names it is the first one after that of the part that was called last.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._first = {id(module): path for path, module in model.named_modules()}
+        parts = (part for module in model.modules() for part in module._modules.values())
+        places = Counter(id(part) for part in parts if part is not None)
+        self._shared = {
+            id(part)
+            for module in model.modules()
+            if places[id(module)] > 1
+            for part in module.modules()
+        }
+        self._below: dict[int, tuple[list[str], dict[int, list[int]]]] = {}
+        self._last: dict[str, int] = {}
+
+    def begin(self) -> None:
+        """A forward pass begins."""
+        self._last.clear()
+
+    def of(self, module: nn.Module, caller_path: str, caller: nn.Module) -> str:
+        """The path of a module that is called now, in the module around it."""
+        path = self._first[id(module)]
+        if not self._shared:
+            return path
+        if module is caller:
+            return caller_path
+        names, places = self._parts(caller)
+        found = places.get(id(module))
+        if found:
+            last = self._last.get(caller_path, -1)
+            place = next((place for place in found if place > last), found[0])
+            self._last[caller_path] = place
+            if id(module) in self._shared:
+                path = f"{caller_path}.{names[place]}" if caller_path else names[place]
+        self._last.pop(path, None)  # its own parts are called from the first one on
+        return path
+
+    def _parts(self, module: nn.Module) -> tuple[list[str], dict[int, list[int]]]:
+        """The names of all that is below a module, and at which places each part is."""
+        if id(module) not in self._below:
+            names, places = list[str](), dict[int, list[int]]()
+            for name, part in islice(all_paths(module), 1, None):
+                places.setdefault(id(part), []).append(len(names))
+                names.append(name)
+            self._below[id(module)] = names, places
+        return self._below[id(module)]
