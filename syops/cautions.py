@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from syops.energy import EnergyModel
-from syops.ledger import SYNAPTIC, Row, Updates, Verdict, ends, row_names
+from syops.ledger import SYNAPTIC, Drive, Magnitudes, Row, Updates, Verdict, ends, row_names
 from syops.signals import SPIKES
 from syops.units import joules
 
@@ -72,6 +72,7 @@ def find_cautions(report: Report) -> Iterator[Caution]:
     yield from _chip(report, [named for named in rows if named[1].kind in report.kinds])
 
 
+Counted = TypeVar("Counted", Drive, Magnitudes)
 Named = tuple[str, Row, Verdict]
 """A row with its name and its class."""
 
@@ -198,19 +199,20 @@ def _once(row: Row) -> Row:
     if not _is_repeated(row):
         return row
     share = 1 - Fraction(row.repeated, row.dense)
-    drives = tuple(
-        replace(
-            drive,
-            ac=drive.ac * share,
-            events=int(drive.events * share),
-            magnitudes=tuple(
-                replace(part, ac=part.ac * share, events=int(part.events * share))
-                for part in drive.magnitudes
-            ),
-        )
-        for drive in row.drives
+    return replace(
+        row,
+        dense=row.dense - row.repeated,
+        drives=tuple(_scaled(drive, share) for drive in row.drives),
+        unnormalised=tuple(_scaled(drive, share) for drive in row.unnormalised),
     )
-    return replace(row, dense=row.dense - row.repeated, drives=drives)
+
+
+def _scaled(counts: Counted, share: Fraction) -> Counted:
+    """A share of what was counted."""
+    scaled = replace(counts, ac=counts.ac * share, events=int(counts.events * share))
+    if isinstance(scaled, Magnitudes):
+        return scaled
+    return replace(scaled, magnitudes=tuple(_scaled(each, share) for each in scaled.magnitudes))
 
 
 def _constant_input(rows: list[Named]) -> Iterator[Caution]:

@@ -375,7 +375,7 @@ def told(steps: list[Step], seed: int) -> list[Told]:
     watch = ForwardPass(
         model,
         [("", model)],
-        lambda *known: Measurements(*known, graded="mac", fold_bn=True, values=True),
+        lambda *known: Measurements(*known, graded="mac", values=True),
         lambda func, args, kwargs: func(*args, **kwargs),
         False,
         None,
