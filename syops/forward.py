@@ -48,7 +48,7 @@ from syops.signals import (
     EMPTY,
     LEARNED,
     UNKNOWN,
-    Opaque,
+    Shown,
     Signal,
     Table,
     constant,
@@ -109,11 +109,11 @@ class ForwardPass(TorchDispatchMode):
         self._unnormalised: Any = WeakIdKeyDictionary()  # Tensor: Unnormalised
         self._watching = False
 
-    def give(self, tensor: Tensor, signal: NeuronSignal) -> Record:
+    def give(self, tensor: Tensor, signal: NeuronSignal | Shown) -> Record:
         """Say which values a tensor carries that the model did not make."""
         for inner in _inside(tensor):
             self.give(inner, signal)
-        known = signal if isinstance(signal, Opaque) else self.tensors.atoms.fresh(signal)
+        known = self.tensors.atoms.fresh(signal) if isinstance(signal, tuple) else signal
         record = self.tensors.put(tensor, known)
         if self._history is not None:
             record.step = Step(INPUT, "", known)
