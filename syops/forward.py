@@ -454,9 +454,12 @@ class ForwardPass(TorchDispatchMode):
         view = _bias_added(traits.name, call, before)
         costs = () if view else rule.cost(call)
         by_norm = any(isinstance(cost, Normalisation) for cost in costs)
+        outputs = tensors_in((call.out,))
+        signals = _depending(rule, call, before, outputs)
+        prepared = before.fixed and any(signal is LEARNED for signal in signals)
         own = None
         for cost in costs:
-            match self._charge(cost, call):
+            match self._charge(cost, call, prepared):
                 case View() as handed:
                     view = handed
                 case Origin() as product:
@@ -464,8 +467,6 @@ class ForwardPass(TorchDispatchMode):
         if not (view and not costs):
             for place, (_, record) in enumerate(before.records):
                 _use(record, by_norm and place == 0)
-        outputs = tensors_in((call.out,))
-        signals = _depending(rule, call, before, outputs)
         if not before.records and isinstance(self._where[-1][1], RECURRENT):
             signals = [ANALOG] * len(outputs)  # the hidden state, analog from step 0 on
         if traits.name == "_local_scalar_dense":
@@ -491,8 +492,8 @@ class ForwardPass(TorchDispatchMode):
             record = record or self.tensors.put(source, call.signal(source))
             self.tensors.latest(call.out).scaled = (float(call.args[1]), record)
 
-    def _charge(self, cost: Cost, call: Call) -> View | Origin | None:
-        """Put a cost into its row.
+    def _charge(self, cost: Cost, call: Call, prepared: bool) -> View | Origin | None:
+        """Put a cost into its row; ``prepared``: the result is a weight, made once for all samples.
 
         Returns what the result hands on: of weights that were applied, their channels; of two
         activations, which product it is.
@@ -509,14 +510,15 @@ class ForwardPass(TorchDispatchMode):
                 for operand in cost.operands:
                     if operand.signal is not None:
                         self.tensors.put(operand.tensor, operand.signal)
-                prepared = all(call.signal(tensor) is LEARNED for tensor in call.tensors)
-                origin = self.measurements.product(row, site, cost, prepared)
+                origin = self.measurements.product(row, site, cost, prepared or cost.prepared)
                 if self._history is not None:
                     steps = tuple(self._step(operand.tensor) for operand in cost.operands)
                     self._arrivals.append((row, site, origin, steps))
                 if cost.channel is not None:
                     return View((origin,), cost.channel)
                 return origin if cost.pairs is not None and cost.operator == "matmul" else None
+            case _ if prepared:
+                self.measurements.tally(row, site, prepared)
             case Normalisation():
                 if isinstance(module, INSTANCE_NORMS):
                     cost = replace(cost, affine=False)  # whatever the batch size
@@ -643,7 +645,10 @@ def _depending(rule: Rule, call: Call, before: _Before, outputs: Sequence[Tensor
 
 
 def _is_real(signal: Signal) -> bool:
-    return kind_of(signal) is ANALOG or (isinstance(signal, Table) and bool(signal.scale))
+    """Whether it may hold real numbers; a state of zeros under a learned factor holds none."""
+    if isinstance(signal, Table):
+        return bool(signal.scale) and signal.support != {0}
+    return kind_of(signal) is ANALOG
 
 
 def _reads_learned(call: Call) -> bool:

@@ -77,6 +77,7 @@ class _Norm:
 class _Settled:
     row: Row
     site: Hashable
+    prepared: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +150,9 @@ class Measurements:
         view = record.view if record and norm.affine and self._fold_bn else None
         self._pending.append(_Norm(row, site, view if view and view.dim == 1 else None))
 
-    def tally(self, row: Row, site: Hashable) -> None:
-        """Work whose cost is known from shapes."""
-        self._pending.append(_Settled(row, site))
+    def tally(self, row: Row, site: Hashable, prepared: bool = False) -> None:
+        """Work whose cost is known from shapes; ``prepared``: as of a product."""
+        self._pending.append(_Settled(row, site, prepared))
 
     def declared(self, neuron: str, signal: NeuronSignal, sent: Iterable[Tensor]) -> None:
         """A neuron sent what the user says of it; this is checked when the pass is over."""
@@ -268,7 +269,7 @@ class Measurements:
         copies = Counter(path for path, _ in partners)
         for item in self._pending:
             match item:
-                case _Product(prepared=True) if not has_states:
+                case _Product(prepared=True) | _Settled(prepared=True) if not has_states:
                     ledger.prepare(item.row, item.site)
                 case _Product():
                     ledger.add(driven[id(item)], item.site)

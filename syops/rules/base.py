@@ -146,7 +146,8 @@ class Product:
     ``channel`` is the dimension of the result along which the weights differ; ``weight`` the
     name of the parameter, where it is one: two weights used at one call site are two rows.
     ``applied`` is what is applied to the input, weights or the right one of two activations;
-    ``written`` the number of elements of the result.
+    ``written`` the number of elements of the result; ``prepared`` says that both factors are
+    weights, so that it need not be done for each sample.
     """
 
     kind: str
@@ -158,6 +159,7 @@ class Product:
     weight: str = ""
     applied: Tensor | None = None
     written: int = 0
+    prepared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,9 +232,7 @@ COPY, VIEW, COMPARES = Free("a copy"), Free("a view"), Free("compares")
 def tallied(
     call: Call, kind: str, operator: str = "", *, ac: int = 0, mac: int = 0
 ) -> Sequence[Tally]:
-    """Work outside the synapses; none where weights alone are worked on, which is done once."""
-    if all(call.signal(tensor) is LEARNED for tensor in call.tensors):
-        return ()
+    """Work outside the synapses, by the operator's own name if no other is given."""
     return (Tally(kind, operator or canonical(call.func), ac, mac),)
 
 
