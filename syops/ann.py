@@ -152,7 +152,7 @@ def one_step(
                 module.silent_signal = ANALOG  # as the activations of an ANN are
         ledger = Ledger()
         signals = [ANALOG] * len(input_tensors(args, kwargs))
-        follow(stand_in, (args, kwargs), signals, ledger, find=find)
+        follow(stand_in, lambda observer: observer.run(args, kwargs, signals), ledger, find=find)
     except Exception as error:  # a model may do anything that is impossible without values
         return (), f"one step could not be traced: {first_line(error)}"
     rows = (_of_ann(row, folded) for row in ledger.rows)
@@ -166,7 +166,7 @@ def _of_ann(row: Row, folded: Mapping[str, str]) -> Row:
         return row.folded_into(folded[row.path], "") if row.path in folded else row
     drives = tuple(Drive(_ANALOG, drive.numel) for drive in row.drives)
     kept = row.written if row.kind != "neuron" else 0  # its neurons keep nothing
-    return replace(row, drives=drives, written=kept)
+    return replace(row, drives=drives, unnormalised=(), written=kept)
 
 
 _ANALOG = Evidence(analog=True)

@@ -66,7 +66,7 @@ def get_model_syops(
             float64 get the dtype of the model's weights.
         batch_dim: dimension of the first tensor that counts samples; [T, N, ...] input: 1.
         time_steps: T; by default ``model.T`` if there is one.
-        fold_bn: normalisations that can be folded into the layer before them cost nothing.
+        fold_bn: BatchNorms that can be folded into the layers before or after them cost nothing.
         graded: "mac", or "ac" to count an integer input as so many ACs as its magnitude.
         ac: the count that is priced: "rate" (firing rate · dense, the paper's) or "events"
             (the fan-out of every spike).
@@ -118,15 +118,7 @@ def get_model_syops(
 
     ledger = Ledger()
     ann = AnnCounts(model, steps, batch_dim, own_neurons, find)
-    observer = Observer(
-        model,
-        ledger,
-        fold_bn=fold_bn,
-        graded=graded,
-        strict=strict,
-        neurons=own_neurons,
-        find=find,
-    )
+    observer = Observer(model, ledger, graded=graded, strict=strict, neurons=own_neurons, find=find)
 
     first: given.Arguments | None = None
     is_at_batch = False
@@ -151,7 +143,9 @@ def get_model_syops(
             notes.update(dict.fromkeys(lending.not_reset))
             ann.prepare(shapes)
             try:
-                observer.run(args, kwargs, [given.SIGNALS.get(name) for name in names])
+                known = [given.SIGNALS.get(name) for name in names]
+                axis = given.time_axis(tensors[0], batch_dim, steps)
+                observer.run(args, kwargs, known, axis)
             except ForwardError as error:
                 raise _explained(error, model, (args, kwargs)) from error.__cause__
             ledger.samples += samples
@@ -258,7 +252,7 @@ def get_model_bounds(
             shapes and dtypes are used.
         batch_dim: dimension of the first tensor that counts samples; [T, N, ...] input: 1.
         time_steps: T; by default ``model.T`` if there is one.
-        fold_bn: normalisations that can be folded into the layer before them cost nothing.
+        fold_bn: BatchNorms that can be folded into the layers before or after them cost nothing.
         graded: "mac", or "ac" to count an integer input as up to so many ACs as its largest
             magnitude, where that is known.
         input_signal: "analog", "binary", "ternary", "graded" (integers without a bound) or "auto"
@@ -394,7 +388,6 @@ def _traced(
                 shapes,
                 signals,
                 ledger,
-                fold_bn=fold_bn,
                 neurons=own_neurons,
                 find=finder(own),
                 history=history,

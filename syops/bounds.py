@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -14,6 +14,8 @@ from syops.neurons import NeuronSignal
 from syops.observer import Observer
 from syops.rules.registry import Find, find
 from syops.shadow import Shadow
+
+T = TypeVar("T")
 
 _INSTEAD = (
     "if the input is right, the model needs values (control flow that depends on data, a custom "
@@ -28,7 +30,6 @@ def trace(
     signals: Sequence[NeuronSignal],
     ledger: Ledger,
     *,
-    fold_bn: bool,
     neurons: Mapping[type, NeuronSignal],
     history: History,
     find: Find = find,
@@ -40,7 +41,6 @@ def trace(
         arguments: what its forward takes, on ``meta``.
         signals: of the tensors among them.
         ledger: where dense counts and derived signals go.
-        fold_bn: whether normalisations are folded where possible.
         neurons: signals of further neuron classes.
         history: where it goes by which operators each tensor was made.
         find: gives the rule of an operator.
@@ -49,6 +49,26 @@ def trace(
         SyopsError: the model cannot be copied.
         ForwardError: it cannot run without values; names the layer.
     """
+    without_values(
+        model,
+        lambda observer: observer.run(*arguments, signals),
+        ledger,
+        neurons=neurons,
+        find=find,
+        history=history,
+    )
+
+
+def without_values(
+    model: nn.Module,
+    work: Callable[[Observer], T],
+    ledger: Ledger,
+    *,
+    neurons: Mapping[type, NeuronSignal],
+    find: Find = find,
+    history: History | None = None,
+) -> T:
+    """Watch what ``work`` does with a shadow of the model; see `trace`."""
     try:
         stand_in = Shadow(model, neurons)
     except Exception as error:  # whatever an attribute raises that cannot be copied
@@ -57,28 +77,19 @@ def trace(
             f"{first_line(error)}); get_model_syops counts it as it is"
         ) from error
     try:
-        follow(stand_in, arguments, signals, ledger, fold_bn=fold_bn, find=find, history=history)
+        return follow(stand_in, work, ledger, find=find, history=history)
     except ForwardError as error:
         raise ForwardError(f"without values, {error}; {_INSTEAD}") from error.__cause__
 
 
 def follow(
     stand_in: Shadow,
-    arguments: tuple[tuple[Any, ...], dict[str, Any]],
-    signals: Sequence[NeuronSignal],
+    work: Callable[[Observer], T],
     ledger: Ledger,
     *,
-    fold_bn: bool = True,
     find: Find = find,
     history: History | None = None,
-) -> None:
-    """Count one forward pass of a shadow that is there already; else as `trace`."""
-    args, kwargs = arguments
-    observer = Observer(
-        stand_in.module, ledger, fold_bn=fold_bn, values=False, find=find, history=history
-    )
-
-    def run() -> None:
-        stand_in.run(lambda: observer.run(args, kwargs, signals))
-
-    observer.watching(run)
+) -> T:
+    """Watch what ``work`` does with a shadow that is there already."""
+    observer = Observer(stand_in.module, ledger, values=False, find=find, history=history)
+    return observer.watching(lambda: stand_in.run(lambda: work(observer)))

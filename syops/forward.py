@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -12,25 +12,37 @@ from torch import Tensor, nn
 from torch._ops import HigherOrderOperator
 from torch.overrides import _get_current_function_mode
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.weak import WeakIdKeyDictionary
 
 from syops._torch import parts_of
 from syops.charging import call_site, neuron_row, row_of
 from syops.errors import SyopsRuntimeError, SyopsValueError
-from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, History, Step, made
-from syops.ledger import Ledger, Row, Updates, merge_updates
-from syops.measuring import Measurements
+from syops.foldable import decide
+from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, Arrival, History, Step, made
+from syops.ledger import Ledger, Updates, merge_updates
+from syops.measuring import Measurements, Unnormalised
 from syops.neurons import Library, NeuronSignal, kept, state_tensors
 from syops.neurons.spikingjelly import decomposed
-from syops.provenance import Origin, Padding, View, views_after
+from syops.provenance import (
+    Layer,
+    Padding,
+    Provenance,
+    Result,
+    Slots,
+    Use,
+    View,
+    views_after,
+)
 from syops.reads import Reads
+from syops.repeats import Repeats
 from syops.rules import Call, Cost, Normalisation, Operand, Product, Rule, Tally
-from syops.rules.base import canonical, tensors_in
+from syops.rules.base import Kernel, canonical, tensors_in
 from syops.rules.elementwise import has_threshold
 from syops.rules.other import SOFTMAX
 from syops.rules.recipes import recipe_of
 from syops.rules.registry import PARTS, Find, find
-from syops.rules.shape import KEEP, LIFTS, OVERWRITE, PADS
+from syops.rules.shape import KEEP, LIFTS, OVERWRITE, PADS, VIEWS
 from syops.signals import (
     ANALOG,
     EMPTY,
@@ -43,10 +55,10 @@ from syops.signals import (
     kind_of,
 )
 from syops.states import tensors_of
-from syops.tensors import Record, Tensors, overlap
+from syops.tensors import Record, Tensors, overlap, storage_of
 from syops.traits import Traits, traits_of
+from syops.weights import applies_its_weights
 
-INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 _ALONG = (*KEEP, "transpose", "expand")
 """Moves that an attention does between its scale and its product."""
@@ -62,7 +74,7 @@ class ForwardPass(TorchDispatchMode):
         self,
         model: nn.Module,
         where: list[tuple[str, nn.Module]],
-        measurements: Callable[[Tensors], Measurements],
+        measurements: Callable[[Tensors, Repeats], Measurements],
         execute: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
         strict: bool,
         history: History | None,
@@ -72,7 +84,9 @@ class ForwardPass(TorchDispatchMode):
     ) -> None:
         super().__init__()
         self.tensors = Tensors(model)
-        self.measurements = measurements(self.tensors)
+        self.repeats = Repeats(self.tensors, has_values=reads)
+        self.measurements = measurements(self.tensors, self.repeats)
+        self.provenance = Provenance()
         self.failed_in = ""
         self._model = model
         self._given = given
@@ -91,8 +105,8 @@ class ForwardPass(TorchDispatchMode):
         self._has_read = False
         self._has_asked = False
         self._unseen: dict[int, str] = {}
-        self._arrivals: list[tuple[Row, Hashable, Origin, tuple[Step, ...]]] = []
         self._hidden: list[list[tuple[Tensor, Record | None]]] = []
+        self._unnormalised: Any = WeakIdKeyDictionary()  # Tensor: Unnormalised
         self._watching = False
 
     def give(self, tensor: Tensor, signal: NeuronSignal) -> Record:
@@ -124,11 +138,11 @@ class ForwardPass(TorchDispatchMode):
         """The pass is over: what is returned is used, and all counts are settled."""
         for leaf in tree_leaves(output):
             if isinstance(leaf, Tensor):
-                _use(self.tensors.find(leaf))
-        self.measurements.settle(ledger, self.tensors.has_changed_weights())
-        if self._history is not None:
-            for row, site, origin, steps in self._arrivals:
-                self._history.arrive((*origin.named(row).family, site), steps)
+                self._take(leaf, "what the model returns")
+        for record in self.tensors.kept():
+            _use(record, "what the model keeps")
+        has_states = self.tensors.has_changed_weights()
+        self.measurements.settle(ledger, has_states, decide([self.provenance]), self._history)
         ledger.updates = merge_updates(*ledger.updates, *self._updates)
         for operator in self._unaccounted:
             ledger.skip(operator)
@@ -165,7 +179,7 @@ class ForwardPass(TorchDispatchMode):
     def enter_neuron(self, inputs: Iterable[Any]) -> None:
         tensors = tensors_in(inputs)
         for tensor in tensors:
-            _use(self.tensors.find(tensor))
+            self._take(tensor, self._where[-1][0])
         if self._history is not None and not self._inside_neurons:
             self._into_neuron = tuple(self._step(tensor) for tensor in tensors)
         self._inside_neurons += 1
@@ -246,15 +260,15 @@ class ForwardPass(TorchDispatchMode):
         read = {name: value for name, value in kwargs.items() if name not in traits.outs}
         operands = tensors_in((*args, *read.values()) if read else args)
         known = [self.tensors.known(tensor) for tensor in operands]
-        if not traits.is_literal or (self._has_read and args[0].numel() > 1):
-            for tensor, (record, signal) in zip(operands, known, strict=True):
-                if record is None and signal is not LEARNED:
-                    self._unseen.setdefault(tensor._cdata, self._where[-1][0])
+        for tensor, (record, signal) in zip(operands, known, strict=True):
+            if record is None and signal is not LEARNED:
+                self._not_seen(tensor, traits)
         before = _Before(
             [(tensor, record) for tensor, (record, _) in zip(operands, known, strict=True)],
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
             self._is_fixed(traits, args, read, known),
         )
+        numbered = self.repeats.before(traits, operands, known)
         seen = args
         if traits.reshapes:  # rules ask for the shape that the tensor had
             operands[0] = _ALIAS(operands[0])
@@ -280,8 +294,12 @@ class ForwardPass(TorchDispatchMode):
         else:
             self._computed(rule, traits, call, before)
         if before.fixed:
+            parts = frozenset().union(*map(self.tensors.parts, operands))
             for tensor in tensors_in((out,)):
-                self.tensors.latest(tensor).fixed = True
+                record = self.tensors.latest(tensor)
+                record.fixed, record.parts = True, parts
+        if numbered is not None and rule is not None:
+            self.repeats.after(rule, traits, call, numbered)
         if self._history is not None:
             self._remember(self._history, rule, call, before)
         return out
@@ -386,15 +404,18 @@ class ForwardPass(TorchDispatchMode):
             self._step(tensor, record).spoils for tensor, record in before.records
         ):
             self._history.unknown[place] = None
-        for _, record in before.records:
-            _use(record)
+        for tensor, _ in before.records:
+            self._take(tensor, place)
         for target, aliases in before.writes:
+            _overwrite(aliases, place)
             self.tensors.written(target, UNKNOWN, aliases)
 
     def _moved(self, rule: Rule, traits: Traits, call: Call, before: _Before) -> None:
         """The operator hands values on without reading them."""
         outputs = tensors_in((call.out,))
         signals = _depending(rule, call, before, outputs)
+        if not before.fixed:
+            self._read_weights(call.tensors)
         if before.writes and not traits.only_geometry:
             self._copied(call, before, signals[0])
             return
@@ -411,6 +432,8 @@ class ForwardPass(TorchDispatchMode):
                 record.scaled = first.scaled if traits.name in _ALONG else None
             if signal is LEARNED and not written:
                 record.recipe = recipe_of(call, tensor, place)
+        if self._unnormalised and not before.writes and any(views):
+            self._move_unnormalised(call, outputs)
 
     def _padding(
         self, name: str, call: Call, before: _Before, outputs: Sequence[Tensor]
@@ -441,7 +464,8 @@ class ForwardPass(TorchDispatchMode):
             padding = replace(padded, uses=0) if padded else None
         elif any(alias.is_padded_by(target) for alias in canvas):
             padding = self.measurements.padding(source)
-        _use(record)
+        _use(record, "copy_")
+        _overwrite(aliases, "copy_")
         if overlap(target, source):  # some of it was written before it was read
             signal = self.tensors.atoms.joined((signal,))
         self.tensors.written(target, signal, aliases, padding, before.fixed)
@@ -451,27 +475,27 @@ class ForwardPass(TorchDispatchMode):
         for key, signal in call.signals.items():
             if signal == EMPTY:
                 call.signals[key] = UNKNOWN
-        view = _bias_added(traits.name, call, before)
-        costs = () if view else rule.cost(call)
-        by_norm = any(isinstance(cost, Normalisation) for cost in costs)
+        view = self._bias_added(traits.name, call, before)
         outputs = tensors_in((call.out,))
         signals = _depending(rule, call, before, outputs)
         prepared = before.fixed and any(signal is LEARNED for signal in signals)
         own = None
-        for cost in costs:
-            match self._charge(cost, call, prepared):
-                case View() as handed:
-                    view = handed
-                case Origin() as product:
-                    own = product
-        if not (view and not costs):
-            for place, (_, record) in enumerate(before.records):
-                _use(record, by_norm and place == 0)
+        if view is None:
+            made = [self._charge(cost, call, prepared) for cost in rule.cost(call)]
+            view = next((each.view for each in made if each and each.view), None)
+            own = next((each.result for each in made if each and each.of_two), None)
+            readers = {id(each.read): each.result for each in made if each}
+            for tensor, record in before.records:
+                by = readers.get(id(tensor))
+                _use(record, traits.name, by if by and by.reads else None)
+            if not before.fixed and not any(each and each.result.layer for each in made):
+                self._read_weights(call.tensors)
         if not before.records and isinstance(self._where[-1][1], RECURRENT):
             signals = [ANALOG] * len(outputs)  # the hidden state, analog from step 0 on
         if traits.name == "_local_scalar_dense":
             self._read_out(call.args[0])
         for target, aliases in before.writes:
+            _overwrite((a for a in aliases if not view or a[0] != target._cdata), traits.name)
             known = next((s for t, s in zip(outputs, signals, strict=True) if t is target), ANALOG)
             if traits.name not in OVERWRITE and any(overlap(target, t) for t in call.tensors):
                 known = UNKNOWN  # what was computed may have been computed with
@@ -492,11 +516,10 @@ class ForwardPass(TorchDispatchMode):
             record = record or self.tensors.put(source, call.signal(source))
             self.tensors.latest(call.out).scaled = (float(call.args[1]), record)
 
-    def _charge(self, cost: Cost, call: Call, prepared: bool) -> View | Origin | None:
+    def _charge(self, cost: Cost, call: Call, prepared: bool) -> _Made | None:
         """Put a cost into its row; ``prepared``: the result is a weight, made once for all samples.
 
-        Returns what the result hands on: of weights that were applied, their channels; of two
-        activations, which product it is.
+        Returns what it gave, if its weights may be changed.
         """
         path, module = self._where[-1]
         counted = not isinstance(cost, Tally)
@@ -510,22 +533,187 @@ class ForwardPass(TorchDispatchMode):
                 for operand in cost.operands:
                     if operand.signal is not None:
                         self.tensors.put(operand.tensor, operand.signal)
-                origin = self.measurements.product(row, site, cost, prepared or cost.prepared)
-                if self._history is not None:
-                    steps = tuple(self._step(operand.tensor) for operand in cost.operands)
-                    self._arrivals.append((row, site, origin, steps))
-                if cost.channel is not None:
-                    return View((origin,), cost.channel)
-                return origin if cost.pairs is not None and cost.operator == "matmul" else None
+                prepared = prepared or cost.prepared
+                made = self._result_of(cost, call)
+                before = self._unnormalised.get(made.read) if made and made.result.reads else None
+                steps = self._arriving(cost, before)
+                result = made.result if made else None
+                self.measurements.product(row, site, cost, prepared, result, before, steps)
+                return made
             case _ if prepared:
                 self.measurements.tally(row, site, prepared)
             case Normalisation():
-                if isinstance(module, INSTANCE_NORMS):
-                    cost = replace(cost, affine=False)  # whatever the batch size
-                self.measurements.normalisation(row, site, cost)
+                made = self._normalised(cost, call)
+                self.measurements.normalisation(row, site, made.result if made else None)
+                return made
             case Tally():
                 self.measurements.tally(row, site)
         return None
+
+    # What can be folded is decided when the pass is over: of results of layers, and of what reads
+    # them, it is noted which they are.
+
+    def _result_of(self, cost: Product, call: Call) -> _Made | None:
+        """What a product with weights gives."""
+        if cost.pairs is not None and cost.operator == "matmul":
+            return _Made(Result(None), cost.operands[0].tensor, of_two=True)
+        if len(cost.operands) != 1:
+            return None
+        layer, slots = self._layer_of(cost, call)
+        if layer is None and cost.channel is None:
+            return None
+        (operand,), kernel = cost.operands, cost.kernel
+        parts = frozenset[str]()
+        reads = None
+        if layer is not None and kernel is not None and cost.applied is not None:
+            weights = (cost.applied, kernel.bias)
+            parts = parts.union(*(self.tensors.parts(w) for w in weights if w is not None))
+            shifts = slots is None or bool(slots.bias)
+            reads = self._read_by(operand) if shifts and kernel.even else None
+        result = self.provenance.add(Result(layer, parts, slots, reads))
+        if cost.channel is None:
+            result.uses.append(Use(cost.operator))
+            return _Made(result, operand.tensor)
+        channels = call.out.shape[cost.channel]
+        return _Made(result, operand.tensor, View((result,), cost.channel, channels))
+
+    def _layer_of(self, cost: Product, call: Call) -> tuple[Layer | None, Slots | None]:
+        """The layer whose weights a product applies, if they can be changed."""
+        kernel, applied = cost.kernel, cost.applied
+        if kernel is None or applied is None or call.signal(applied) is not LEARNED:
+            return None, None
+        path, module = self._where[-1]
+        if (
+            applies_its_weights(module)
+            and self._is_own(module, "weight", applied)
+            and self._is_own(module, "bias", kernel.bias)
+        ):
+            return Layer(path), None
+        slots = self._slots_of(cost.weight, applied, kernel)
+        return (Layer(path, cost.weight) if slots else None), slots
+
+    def _is_own(self, module: nn.Module, name: str, tensor: Tensor | None) -> bool:
+        """Whether a tensor is the parameter of that name of a module, or what is made of it."""
+        if name not in module._parameters:
+            return tensor is not None
+        own = module._parameters[name]
+        if own is None or tensor is None:
+            return own is tensor
+        return self.tensors.name(tensor) == self.tensors.name(own) != ""
+
+    def _slots_of(self, name: str, applied: Tensor, kernel: Kernel) -> Slots | None:
+        """Where weights lie that a function applies; None where they are no whole parameter."""
+        weight = self.tensors.weight(name) if name else None
+        if weight is None or storage_of(weight) != storage_of(applied):
+            return None
+        bias = ""
+        if kernel.bias is not None:
+            bias = self.tensors.name(kernel.bias)
+            if not bias or self.tensors.weight(bias) is None:
+                return None
+        outputs, inputs = (_place(weight, applied, d) for d in (kernel.outputs, kernel.inputs))
+        if outputs is None or inputs is None:
+            return None
+        return Slots(outputs, inputs, kernel.groups, kernel.transposed, bias)
+
+    def _read_by(self, operand: Operand) -> View | None:
+        """The results that a product reads, where these can be folded into its weights."""
+        record = self.tensors.find(operand.tensor)
+        view = record.view if record else None
+        if view is None or operand.channel != view.dim:
+            return None
+        if any(result.of_other for result in view.results):
+            before = self._unnormalised.get(operand.tensor)
+            if before is None or before.is_stale:
+                return None
+        return view
+
+    def _normalised(self, cost: Normalisation, call: Call) -> _Made | None:
+        """What a BatchNorm gives that is a scale and a shift for each channel."""
+        path, module = self._where[-1]
+        learned = (tensor for tensor in call.tensors if tensor is not cost.input)
+        if not (
+            cost.affine
+            and applies_its_weights(module)
+            and all(call.signal(tensor) is LEARNED for tensor in learned)
+        ):
+            return None
+        x, (out, *_) = cost.input, tensors_in((call.out,))
+        record = self.tensors.find(x)
+        view = record.view if record else None
+        fits = view is not None and (view.dim, view.inner, view.channels) == (1, 1, x.shape[1])
+        parts = frozenset[str]().union(
+            *(self.tensors.parts(tensor) for tensor in call.tensors if tensor is not x)
+        )
+        layer = Layer(path, is_norm=True)
+        result = Result(layer, parts, reads=view if fits else None, dims=x.dim())
+        before = self._unnormalised.get(x)
+        if before is None and result.reads is None:
+            before = Unnormalised(layer, x)
+        if before is not None:
+            result.of_other = True
+            self._unnormalised[out] = before
+        return _Made(self.provenance.add(result), x, View((result,), 1, x.shape[1]))
+
+    def _move_unnormalised(self, call: Call, outputs: Sequence[Tensor]) -> None:
+        """What a norm read is moved as its result is: a layer after both may get it instead."""
+        before = [self._unnormalised.get(tensor) for tensor in call.tensors]
+        if any(each is None or each.is_stale or each.norm != before[0].norm for each in before):
+            return
+        inputs = {id(t): each.tensor for t, each in zip(call.tensors, before, strict=True)}
+        args = tree_map(lambda leaf: inputs.get(id(leaf), leaf), call.args)
+        with self:
+            if canonical(call.func) in VIEWS:  # it need not lie in memory as the result does
+                moved = args[0].reshape(call.out.shape)
+            else:
+                moved = call.func(*args, **call.kwargs)
+        for out, tensor in zip(outputs, tensors_in((moved,)), strict=True):
+            self._unnormalised[out] = Unnormalised(before[0].norm, tensor)
+
+    def _arriving(self, cost: Product, before: Unnormalised | None) -> tuple[Arrival, ...]:
+        """How what arrives at a product was made."""
+        if self._history is None:
+            return ()
+        steps = (self._step(operand.tensor) for operand in cost.operands)
+        folded = self._step(before.tensor) if before is not None else None
+        return tuple(Arrival(step, folded or step) for step in steps)
+
+    def _bias_added(self, name: str, call: Call, before: _Before) -> View | None:
+        """A learned value per channel, added to a synaptic result: free, and no use of it."""
+        if name != "add" or len(before.records) != 2 or call.kwargs:
+            return None
+        (result, record), (bias, _) = before.records
+        view = record.view if record else None
+        if view is None or view.inner > 1 or call.signal(bias) is not LEARNED:
+            return None
+        if any(each.layer and each.layer.is_norm for each in view.results):
+            return None
+        shape = (1,) * (result.dim() - bias.dim()) + tuple(bias.shape)
+        per_channel = len(shape) == result.dim() and all(
+            size == (result.shape[dim] if dim == view.dim else 1) for dim, size in enumerate(shape)
+        )
+        return (
+            replace(view, biases=(*view.biases, self.tensors.name(bias))) if per_channel else None
+        )
+
+    def _take(self, tensor: Tensor, what: str) -> None:
+        """Something that is no layer takes a tensor."""
+        _use(self.tensors.find(tensor), what)
+        self._read_weights([tensor])
+
+    def _read_weights(self, tensors: Iterable[Tensor]) -> None:
+        """Something else than the layer that they belong to reads weights among these tensors."""
+        for tensor in tensors:
+            if self.tensors.signal(tensor) is LEARNED:
+                self.provenance.read |= self.tensors.parts(tensor)
+
+    def _not_seen(self, tensor: Tensor, traits: Traits) -> None:
+        """What was made where nobody could see it may share memory with results."""
+        if not traits.is_literal or (self._has_read and tensor.numel() > 1):
+            self._unseen.setdefault(tensor._cdata, self._where[-1][0])
+        for _, alias in self.tensors.aliases(tensor):
+            if alias.view is not None:
+                alias.view.use(traits.name)
 
     # Where no fused kernel takes its operands, an attention is done by its parts: q and k are
     # scaled, perhaps, and multiplied, a softmax is taken and multiplied with v. The two products
@@ -564,7 +752,7 @@ class ForwardPass(TorchDispatchMode):
         return replace(operand, tensor=plain)
 
     def _attend(
-        self, softens: bool, outputs: Sequence[Tensor], read: Sequence[Record], own: Origin | None
+        self, softens: bool, outputs: Sequence[Tensor], read: Sequence[Record], own: Result | None
     ) -> None:
         """Note where in an attention results stand.
 
@@ -576,8 +764,8 @@ class ForwardPass(TorchDispatchMode):
         """
         scores = [record.scores for record in read if record.scores is not None]
         if softens:
-            for origin in scores:
-                origin.operator = "q @ k"
+            for product in scores:
+                product.operator = "q @ k"
         for out in outputs:
             whole = [record for record in read if record.shape.numel() <= out.numel()]
             record = self.tensors.latest(out)
@@ -605,6 +793,17 @@ class _Before:
     """Whether no data and no chance has a part in what it makes."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What a cost gave: its result, what that read, and what the operator's result hands on."""
+
+    result: Result
+    read: Tensor
+    view: View | None = None
+    of_two: bool = False
+    """Whether it is a product of two activations."""
+
+
 @cache
 def _is_wrapper(kind: type) -> bool:
     """Whether a class of tensors does its work with tensors inside of it: jagged ones, say."""
@@ -620,14 +819,30 @@ def _inside(tensor: Tensor) -> list[Tensor]:
     return [part for part in inner if part.dtype == tensor.dtype]
 
 
-def _use(record: Record | None, by_norm: bool = False) -> None:
+def _use(record: Record | None, what: str, by: Result | None = None) -> None:
     """The values of a tensor are read by an operator that does not just move them."""
     if record is None:
         return
     if record.view is not None:
-        record.view.use(by_norm)
+        record.view.use(what, by)
     if record.padding is not None:
         record.padding.uses += 1
+
+
+def _overwrite(aliases: Iterable[tuple[int, Record]], what: str) -> None:
+    """Results are written into."""
+    for _, alias in aliases:
+        if alias.view is not None:
+            alias.view.use(what)
+
+
+def _place(weight: Tensor, applied: Tensor, dim: int) -> int | None:
+    """The dimension of a parameter that is a dimension of a view of it."""
+    if (weight.shape, weight.stride()) == (applied.shape, applied.stride()):
+        return dim
+    shape = applied.shape[dim], applied.stride(dim)
+    places = zip(weight.shape, weight.stride(), strict=True)
+    return next((place for place, known in enumerate(places) if known == shape), None)
 
 
 def _depending(rule: Rule, call: Call, before: _Before, outputs: Sequence[Tensor]) -> list[Signal]:
@@ -653,18 +868,3 @@ def _is_real(signal: Signal) -> bool:
 
 def _reads_learned(call: Call) -> bool:
     return any(signal is LEARNED for signal in call.signals.values())
-
-
-def _bias_added(name: str, call: Call, before: _Before) -> View | None:
-    """A learned value per channel, added to a synaptic result: free, and no use of it."""
-    if name != "add" or len(before.records) != 2 or call.kwargs:
-        return None
-    (result, record), (bias, _) = before.records
-    if record is None or record.view is None or call.signal(bias) is not LEARNED:
-        return None
-    shape = (1,) * (result.dim() - bias.dim()) + tuple(bias.shape)
-    per_channel = len(shape) == result.dim() and all(
-        size == (result.shape[dim] if dim == record.view.dim else 1)
-        for dim, size in enumerate(shape)
-    )
-    return record.view if per_channel else None

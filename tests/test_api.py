@@ -163,7 +163,7 @@ def test_unfolded_norms_are_part_of_both_sides_of_the_ratio():
             self.T, self.bn, self.fc = 2, nn.BatchNorm1d(6), nn.Linear(6, 3)
 
         def forward(self, x):
-            return torch.stack([self.fc(self.bn(x)) for _ in range(self.T)])
+            return torch.stack([self.fc(self.bn(x).relu()) for _ in range(self.T)])
 
     report = get_model_syops(Net(), torch.rand(5, 6))
     assert report.mac == 2 * (2 * 6 + 6 * 3)

@@ -42,12 +42,11 @@ def derived(make: Callable[..., list[Tensor]], inputs: list[Tensor], signal: str
         (tuple(x.to("meta") for x in inputs), {}),
         [arguments.SIGNALS[signal]] * len(inputs),
         Ledger(),
-        fold_bn=True,
         neurons={},
         history=history,
     )
     (arrivals,) = history.arrivals.values()
-    return [step.signal for (step,) in arrivals]
+    return [arrival.step.signal for (arrival,) in arrivals]
 
 
 def outside(signal: Any, values: set[float]) -> set[float]:

@@ -278,13 +278,12 @@ def derived(program: Program, inputs: list[Tensor], signals: list[str]) -> list[
         (tuple(x.to("meta") for x in inputs), {}),
         [arguments.SIGNALS[name] for name in signals],
         Ledger(),
-        fold_bn=True,
         neurons={},
         find=find,
         history=history,
     )
     (arrivals,) = history.arrivals.values()
-    return [step.signal for (step,) in arrivals]
+    return [arrival.step.signal for (arrival,) in arrivals]
 
 
 @dataclass

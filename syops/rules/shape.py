@@ -41,6 +41,8 @@ KEEP = (
     *("view_copy", "resolve_conj", "resolve_neg", "positive", "ravel"),
     *("_to_sparse", "_to_sparse_csr", "_to_dense", "to_dense"),
 )
+VIEWS = ("view", "_unsafe_view", "_reshape_alias")
+"""Reshapes that only some tensors allow: those that lie in memory as they have to."""
 MOVE = (
     *("slice", "select", "narrow", "permute", "transpose", "t", "numpy_T", "movedim", "flip"),
     *("roll", "rot90", "expand", "repeat", "unfold", "diagonal", "swapaxes"),
