@@ -143,7 +143,9 @@ def get_model_syops(
             notes.update(dict.fromkeys(lending.not_reset))
             ann.prepare(shapes)
             try:
-                observer.run(args, kwargs, [given.SIGNALS.get(name) for name in names])
+                known = [given.SIGNALS.get(name) for name in names]
+                axis = given.time_axis(tensors[0], batch_dim, steps)
+                observer.run(args, kwargs, known, axis)
             except ForwardError as error:
                 raise _explained(error, model, (args, kwargs)) from error.__cause__
             ledger.samples += samples

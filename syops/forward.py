@@ -36,6 +36,7 @@ from syops.provenance import (
     views_after,
 )
 from syops.reads import Reads
+from syops.repeats import Repeats
 from syops.rules import Call, Cost, Normalisation, Operand, Product, Rule, Tally
 from syops.rules.base import Kernel, canonical, tensors_in
 from syops.rules.elementwise import has_threshold
@@ -74,7 +75,7 @@ class ForwardPass(TorchDispatchMode):
         self,
         model: nn.Module,
         where: list[tuple[str, nn.Module]],
-        measurements: Callable[[Tensors], Measurements],
+        measurements: Callable[[Tensors, Repeats], Measurements],
         execute: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
         strict: bool,
         history: History | None,
@@ -84,7 +85,8 @@ class ForwardPass(TorchDispatchMode):
     ) -> None:
         super().__init__()
         self.tensors = Tensors(model)
-        self.measurements = measurements(self.tensors)
+        self.repeats = Repeats(self.tensors, has_values=reads)
+        self.measurements = measurements(self.tensors, self.repeats)
         self.provenance = Provenance()
         self.failed_in = ""
         self._model = model
@@ -267,6 +269,7 @@ class ForwardPass(TorchDispatchMode):
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
             self._is_fixed(traits, args, read, known),
         )
+        numbered = self.repeats.before(traits, operands, known)
         seen = args
         if traits.reshapes:  # rules ask for the shape that the tensor had
             operands[0] = _ALIAS(operands[0])
@@ -296,6 +299,8 @@ class ForwardPass(TorchDispatchMode):
             for tensor in tensors_in((out,)):
                 record = self.tensors.latest(tensor)
                 record.fixed, record.parts = True, parts
+        if numbered is not None and rule is not None:
+            self.repeats.after(rule, traits, call, numbered)
         if self._history is not None:
             self._remember(self._history, rule, call, before)
         return out

@@ -128,6 +128,9 @@ class Row:
         unnormalised: the operand, if the norm before it is folded into the weights; empty where
             that makes no difference.
         joint_ac, joint_events: rate · rate · dense, and coincidences, of two operands.
+        repeated: synaptic operations on the same values as at the time-step before, which no
+            neuron had a part in.
+        changed: such operations on other values than at the time-step before.
         ac, mac: operations of a kind whose cost does not depend on signals; of a normalisation,
             those of the calls that cannot be folded.
         folded: the layers that a normalisation can be folded into.
@@ -153,6 +156,8 @@ class Row:
     weights: int = 0
     written: int = 0
     unnormalised: tuple[Drive, ...] = ()
+    repeated: int = 0
+    changed: int = 0
 
     @property
     def family(self) -> tuple[str, str, str, str]:
@@ -231,6 +236,8 @@ class Row:
             dtype=self.dtype if self.dtype == other.dtype else "mixed",
             weights=max(self.weights, other.weights),
             written=self.written + other.written,
+            repeated=self.repeated + other.repeated,
+            changed=self.changed + other.changed,
         )
 
     def verdict(self, graded: str) -> Verdict:

@@ -23,6 +23,7 @@ from syops.history import Arrival, History
 from syops.ledger import Drive, Ledger, Magnitudes, Row, joined_magnitudes
 from syops.neurons.library import SIGNALS, NeuronSignal
 from syops.provenance import Layer, Padding, Result
+from syops.repeats import Again, Repeats
 from syops.rules import Product
 from syops.signals import (
     ANALOG,
@@ -74,6 +75,21 @@ class Unnormalised:
 
 
 @dataclass(frozen=True, slots=True)
+class _Again:
+    """How much of a product repeats the step before; ``counts`` are places in the readings."""
+
+    known: Again
+    counts: tuple[int, ...]
+
+    def of(self, dense: int, counts: list[int]) -> tuple[int, int]:
+        """The operations on the values of the step before, and those on others, later than the
+        first step."""
+        same = max((counts[place] for place in self.counts), default=self.known.same)
+        share = Fraction(dense, self.known.parts)
+        return int(share * same), int(share * (self.known.later - same))
+
+
+@dataclass(frozen=True, slots=True)
 class _Product:
     """A synaptic operation; ``folded`` is its operand with the norm ``norm`` folded into it."""
 
@@ -86,6 +102,7 @@ class _Product:
     result: Result | None
     norm: Layer | None
     folded: _Operand | None
+    again: _Again | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +153,14 @@ class Measurements:
 
     Args:
         tensors: what is known of the live tensors.
+        repeats: which of them hold the same values as before.
         graded: "mac" or "ac": whether magnitudes are wanted.
         values: whether tensors have values; on ``meta`` nothing is counted or looked at.
     """
 
-    def __init__(self, tensors: Tensors, *, graded: str, values: bool) -> None:
+    def __init__(self, tensors: Tensors, repeats: Repeats, *, graded: str, values: bool) -> None:
         self._tensors = tensors
+        self._repeats = repeats
         self._graded = graded
         self._values = values
         self._pending: list[_Product | _Norm | _Settled] = []
@@ -174,14 +193,22 @@ class Measurements:
         pairs = None
         if product.pairs is not None and all(o.spikes is not None for o in operands):
             pairs = _put(self._counts, counting.coincidences(*product.pairs))
-        norm = folded = None
+        norm = folded = again = None
         if before is not None:
             (driven,) = product.operands
             norm = before.norm
             folded = self._operand(before.tensor, driven.fan_out, driven.channel)
+        if len(operands) == 1:
+            again = self._again((row.family, site), product.operands[0].tensor)
         self._pending.append(
-            _Product(row, site, operands, pairs, prepared, arriving, result, norm, folded)
+            _Product(row, site, operands, pairs, prepared, arriving, result, norm, folded, again)
         )
+
+    def _again(self, layer: Hashable, x: Tensor) -> _Again | None:
+        known = self._repeats.arrive(layer, x)
+        if known is None:
+            return None
+        return _Again(known, tuple(_put(self._counts, count) for count in known.readings))
 
     def normalisation(self, row: Row, site: Hashable, result: Result | None) -> None:
         """A normalisation was executed: 2 MACs per element, unless it turns out foldable.
@@ -373,7 +400,11 @@ def _settled_product(
         joint_events = counts[call.pairs]
     unnormalised = (_drive(call.row, folded, counts, looks),) if folded else ()
     row = call.result.named(call.row) if call.result else call.row
-    return row.driven_by(drives, joint_ac, joint_events, unnormalised)
+    row = row.driven_by(drives, joint_ac, joint_events, unnormalised)
+    if call.again is None:
+        return row
+    repeated, changed = call.again.of(dense, counts)
+    return replace(row, repeated=repeated, changed=changed)
 
 
 def _drive(row: Row, operand: _Operand, counts: list[int], looks: list[float]) -> Drive:

@@ -20,6 +20,7 @@ from syops.measuring import Measurements
 from syops.neurons import Library, NeuronSignal, neuron_signal, updating
 from syops.paths import Paths
 from syops.provenance import Provenance
+from syops.repeats import Repeats
 from syops.restore import left_as_found
 from syops.rules.base import input_tensors
 from syops.rules.registry import Find, find
@@ -117,7 +118,11 @@ class Observer:
                     vars(module)[name].pop(key, None)
 
     def run(
-        self, args: Sequence[Any], kwargs: dict[str, Any], inputs: Sequence[NeuronSignal | None]
+        self,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        inputs: Sequence[NeuronSignal | None],
+        time_axis: int | None = None,
     ) -> Any:
         """Call the model once and add what it did to the ledger.
 
@@ -125,6 +130,7 @@ class Observer:
             args, kwargs: what the model is called with.
             inputs: the signals of the tensors among them (their values, or an opaque one);
                 None to look one up in the data.
+            time_axis: the dimension of the first tensor that counts time-steps, if one does.
 
         Returns:
             the model's output.
@@ -147,6 +153,8 @@ class Observer:
         for tensor, signal in zip(given, inputs, strict=True):
             if signal is not None:
                 self._pass.give(tensor, signal)
+        for place, tensor in enumerate(given):
+            self._pass.repeats.give(place, tensor, None if place else time_axis)
         try:
             self._pass.start()
             output = self._model(*args, **kwargs)
@@ -204,8 +212,8 @@ class Observer:
     def _execute(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return func(*args, **kwargs) if self._values else call(func, args, kwargs)
 
-    def _measured(self, tensors: Tensors) -> Measurements:
-        return Measurements(tensors, graded=self._graded, values=self._values)
+    def _measured(self, tensors: Tensors, repeats: Repeats) -> Measurements:
+        return Measurements(tensors, repeats, graded=self._graded, values=self._values)
 
     def _neuron_signal(self, module: nn.Module) -> NeuronSignal | None:
         if isinstance(module, SilentNeuron):

@@ -370,10 +370,14 @@ def _row_from_json(content: _Fields) -> Row:
         weights=content.count("weights") if since_2 else 0,
         written=content.count("written") if since_2 else 0,
         unnormalised=unnormalised,
+        repeated=content.count("repeated") if content.has("repeated") else 0,
+        changed=content.count("changed") if content.has("changed") else 0,
     )
     for name in ("joint_ac", "joint_events"):
         if getattr(row, name) > row.dense:
             content.refuse(name, f"at most dense, {row.dense}")
+    if row.repeated + row.changed > row.dense:
+        content.refuse("repeated", f"with changed at most dense, {row.dense}")
     for i, drive in enumerate(drives):
         for name in ("ac", "events"):
             if getattr(drive, name) > row.dense:

@@ -62,6 +62,8 @@ class Record:
     """Made of parameters, literals and shapes alone: no data and no chance had a part in it."""
     parts: frozenset[str] = frozenset()
     """The parameters that it is made of, if it is fixed."""
+    value: Any = None
+    """Which `Value` it holds, where inputs and weights alone made it, before any neuron."""
 
     @property
     def layout(self) -> Layout:
@@ -286,6 +288,7 @@ class Tensors:
                     scores=None,
                     softened=False,
                     fixed=False,
+                    value=None,
                 )
                 continue
             same = covers and (old.shape, old.stride) == (tensor.shape, tensor.stride())
@@ -305,6 +308,7 @@ class Tensors:
                 scores=None,
                 softened=False,
                 fixed=old.fixed and fixed,
+                value=None,
             )
         self.put(tensor, signal, written=True)
 

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from syops import arguments
 from syops.forward import ForwardPass
 from syops.measuring import Measurements
-from syops.rules.registry import find
 from syops.signals import INTEGER, UNKNOWN, Interval, Signal, Table, kind_of
 
 PROGRAMS = int(os.environ.get("SYOPS_PROGRAMS", "500"))
@@ -306,10 +305,9 @@ def derived(
     watch = ForwardPass(
         model,
         [("", model)],
-        lambda tensors: Measurements(tensors, graded="mac", fold_bn=True, values=True),
+        lambda *known: Measurements(*known, graded="mac", values=True),
         lambda func, args, kwargs: func(*args, **kwargs),
         False,
-        find,
         None,
         inputs,
     )
