@@ -152,7 +152,13 @@ def one_step(
                 module.silent_signal = ANALOG  # as the activations of an ANN are
         ledger = Ledger()
         signals = [ANALOG] * len(input_tensors(args, kwargs))
-        follow(stand_in, lambda observer: observer.run(args, kwargs, signals), ledger, find=find)
+        follow(
+            stand_in,
+            lambda observer: observer.run(args, kwargs, signals),
+            ledger,
+            find=find,
+            is_lent=True,
+        )
     except Exception as error:  # a model may do anything that is impossible without values
         return (), f"one step could not be traced: {first_line(error)}"
     rows = (_of_ann(row, folded) for row in ledger.rows)

@@ -89,7 +89,8 @@ def follow(
     *,
     find: Find = find,
     history: History | None = None,
+    is_lent: bool = False,
 ) -> T:
-    """Watch what ``work`` does with a shadow that is there already."""
+    """Watch what ``work`` does with a shadow that is there already; ``is_lent``: see its `run`."""
     observer = Observer(stand_in.module, ledger, values=False, find=find, history=history)
-    return observer.watching(lambda: stand_in.run(lambda: work(observer)))
+    return observer.watching(lambda: stand_in.run(lambda: work(observer), is_lent))

@@ -67,6 +67,7 @@ class Observer:
         self._neurons = neurons
         self._find = find
         self._history = history
+        self._watched: list[tuple[str, nn.Module]] = []
         self._hooks: dict[int, _Hooks] = {}
         self._paths = Paths(model)
         self._where: list[tuple[str, nn.Module]] = []
@@ -89,11 +90,12 @@ class Observer:
         return left_as_found(installed, self)
 
     def _install(self) -> None:
+        self._watched = list(self._model.named_modules())
         self._hooks = {
             id(module): _Hooks(self, path, self._neuron_signal(module), updating(module))
-            for path, module in self._model.named_modules()
+            for path, module in self._watched
         }
-        for module in self._model.modules():
+        for _, module in self._watched:
             hooks = self._hooks[id(module)]
             # What other hooks make of a neuron's inputs and outputs is not the neuron's doing.
             is_first = hooks.neuron is None
@@ -101,7 +103,7 @@ class Observer:
             module.register_forward_hook(hooks.leave, prepend=True, always_call=True)
         before_all_forward_hooks(self._returned)
         # Asked after one's own are there: of two calls at once, one at least sees the other.
-        for path, module in self._model.named_modules():
+        for path, module in self._watched:
             if any(hooks.observer is not self for _, hooks in _hooked(module)):
                 raise SyopsRuntimeError(
                     f"{path or type(module).__name__} is being counted by another call, of "
@@ -112,7 +114,7 @@ class Observer:
     def put_back(self) -> None:
         """Take the hooks off the model: all that are there, whoever holds a handle of them."""
         without_forward_hook(self._returned)
-        for module in self._model.modules():
+        for _, module in self._watched:
             for key in [key for key, hooks in _hooked(module) if hooks.observer is self]:
                 for name in _HOOK_DICTS:
                     vars(module)[name].pop(key, None)
