@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Set
 from dataclasses import replace
 from typing import Any
 
@@ -72,8 +72,14 @@ class AnnCounts:
         except Exception as error:  # whatever an attribute raises that cannot be copied
             self._give_up(f"the model cannot be copied: {first_line(error)}")
 
-    def add(self, shapes: Shapes, ledger: Ledger) -> None:
-        """A batch was counted: ``shapes`` is what the model was called with, on ``meta``."""
+    def add(self, shapes: Shapes, ledger: Ledger, states: Set[str]) -> None:
+        """A batch was counted.
+
+        Args:
+            shapes: what the model was called with, on ``meta``.
+            ledger: all that was counted.
+            states: names of buffers that are states, not weights.
+        """
         if self._ledger is None or self._steps is None:
             return
         rows = ledger.rows
@@ -82,7 +88,7 @@ class AnnCounts:
         if self._shadow is not None:
             copied, self._shadow = self._shadow, None
             counted, why = one_step(
-                copied, *shapes, self._steps, self._batch_dim, _folded(rows), self._find
+                copied, *shapes, self._steps, self._batch_dim, _folded(rows), self._find, states
             )
             macs = sum(row.dense_mac for row, _ in counted)
             if not why and self._steps > 1 and macs >= self._snn_macs - before:
@@ -122,6 +128,7 @@ def one_step(
     batch_dim: int,
     folded: Mapping[str, str],
     find: Find = find,
+    states: Set[str] = frozenset(),
 ) -> tuple[Counted, str]:
     """The rows of one time-step on inputs of the given shapes, every synaptic operation a MAC.
 
@@ -135,6 +142,7 @@ def one_step(
         batch_dim: of the first tensor.
         folded: the modules whose normalisation was folded, and the layers it was folded into.
         find: gives the rule of an operator.
+        states: names of buffers that are states, not weights.
 
     Returns:
         the rows of the whole batch; and why there are none, if they cannot be known.
@@ -152,7 +160,7 @@ def one_step(
                 "T is neither an attribute of the model nor the first dimension of its input "
                 "(with batch_dim=1)"
             )
-        count = _DenseCount(copy, folded, find)
+        count = _DenseCount(copy, folded, find, states)
 
         def watched() -> None:
             with count:
@@ -171,7 +179,9 @@ class _DenseCount(TorchDispatchMode):
     buffer lies, or were made of such tensors alone.
     """
 
-    def __init__(self, model: nn.Module, folded: Mapping[str, str], find: Find) -> None:
+    def __init__(
+        self, model: nn.Module, folded: Mapping[str, str], find: Find, states: Set[str]
+    ) -> None:
         super().__init__()
         self._find = find
         self.rows: list[tuple[Row, Hashable]] = []
@@ -181,7 +191,8 @@ class _DenseCount(TorchDispatchMode):
         self._weights: dict[int, tuple[str, Tensor]] = {}
         self._params: dict[int, int] = {}
         for name, tensor in weights_of(model).items():
-            self._weights.setdefault(storage_of(tensor), (name, tensor))
+            if name not in states:
+                self._weights.setdefault(storage_of(tensor), (name, tensor))
         for module in model.modules():
             silent = isinstance(module, shadow.SilentNeuron)
             own = module.parameters() if silent else module._parameters.values()

@@ -27,7 +27,7 @@ from syops.observer import Observer
 from syops.paths import all_paths
 from syops.pricing import check_energy
 from syops.report import Report
-from syops.restore import Place, device_of, left_as_found, plainly
+from syops.restore import Place, Random, device_of, left_as_found, plainly
 from syops.rules import Rule
 from syops.rules.own import own_rules
 from syops.rules.registry import finder
@@ -150,14 +150,17 @@ def get_model_syops(
             lending.renew()
             notes.update(dict.fromkeys(lending.not_reset))
             ann.prepare(shapes)
+            generators = Random.now()
             try:
-                observer.run(args, kwargs, [given.SIGNALS.get(name) for name in names])
+                while not observer.run(args, kwargs, [given.SIGNALS.get(name) for name in names]):
+                    generators.put_back()
+                    lending.renew()
             except ForwardError as error:
                 raise _explained(error, model, (args, kwargs)) from error.__cause__
             ledger.samples += samples
             ledger.passes += 1
             first = first or shapes
-            ann.add(shapes, ledger)
+            ann.add(shapes, ledger, observer.states)
         is_at_batch = False
 
     def watched() -> None:
@@ -289,14 +292,14 @@ def get_model_bounds(
     given.check_model(model)
     model = getattr(model, "_orig_mod", model)
     steps = given.time_steps(model, time_steps)
-    ledger, shapes, _, conventions = _traced(
+    ledger, shapes, _, states, conventions = _traced(
         model, inputs, batch_dim, fold_bn, input_signal, neurons, rules
     )
     ann = AnnCounts(model, steps, batch_dim, given.registered(neurons), finder(own_rules(rules)))
 
     def one_step() -> None:
         ann.prepare(shapes)
-        ann.add(shapes, ledger)
+        ann.add(shapes, ledger, states)
 
     plainly(one_step)
     rows = ledger.rows
@@ -352,7 +355,7 @@ def check_full_spike(
         raise SyopsValueError(f"allow must be a list of 'first' and 'last', got {allow!r}")
     for name in allow:
         given.check_choice("allow", name, ("first", "last"))
-    ledger, shapes, history, conventions = _traced(
+    ledger, shapes, history, _, conventions = _traced(
         model, inputs, batch_dim, fold_bn, input_signal, neurons, rules
     )
     return make_audit(
@@ -374,21 +377,26 @@ def _traced(
     input_signal: str | Sequence[str],
     neurons: Mapping[type[nn.Module], str] | None,
     rules: Mapping[Any, Rule] | None,
-) -> tuple[Ledger, given.Arguments, History, dict[str, Any]]:
-    """One pass without values: counts, what the model was called with, history, conventions."""
+) -> tuple[Ledger, given.Arguments, History, frozenset[str], dict[str, Any]]:
+    """One pass without values.
+
+    Returns:
+        the counts, what the model was called with, the history of its tensors, the buffers that
+        are states, and the conventions.
+    """
     names = given.signal_names(input_signal, (given.AUTO, *given.SIGNALS))
     own_neurons, own = given.registered(neurons), own_rules(rules)
     given.check_model(model)
     model = getattr(model, "_orig_mod", model)
     shapes = given.shapes(inputs, given.weight_dtype(model))
-    ledger, history = Ledger(), History()
+    ledger = Ledger()
     ledger.samples = given.samples(shapes, batch_dim)
     ledger.passes = 1
     tensors = given.tensors_of(shapes)
     each = given.signal_of_each(names, tensors)
     signals = [given.unseen(name, tensor) for name, tensor in zip(each, tensors, strict=True)]
     try:
-        plainly(
+        history, states = plainly(
             lambda: trace(
                 model,
                 shapes,
@@ -397,14 +405,13 @@ def _traced(
                 fold_bn=fold_bn,
                 neurons=own_neurons,
                 find=finder(own),
-                history=history,
             )
         )
     except ForwardError as error:
         raise _explained(error, model, shapes) from error.__cause__
     conventions = {"fold_bn": fold_bn, "batch_dim": batch_dim, "input_signal": ", ".join(names)}
     conventions |= _told(own)
-    return ledger, shapes, history, conventions
+    return ledger, shapes, history, states, conventions
 
 
 def _told(own: Mapping[Any, Rule]) -> dict[str, str]:

@@ -31,8 +31,8 @@ def trace(
     fold_bn: bool,
     neurons: Mapping[type, NeuronSignal],
     find: Find,
-    history: History,
-) -> None:
+    states: frozenset[str] = frozenset(),
+) -> tuple[History, frozenset[str]]:
     """Count one forward pass of a shadow of the model; the model itself is not run.
 
     Args:
@@ -43,7 +43,10 @@ def trace(
         fold_bn: whether normalisations are folded where possible.
         neurons: signals of further neuron classes.
         find: gives the rule of an operator.
-        history: where it goes by which operators each tensor was made.
+        states: names of buffers that are known to be states, not weights.
+
+    Returns:
+        by which operators each tensor was made; and all buffers that are states.
 
     Raises:
         SyopsError: the model cannot be copied.
@@ -57,6 +60,7 @@ def trace(
             f"{first_line(error)}); get_model_syops counts it as it is"
         ) from error
     args, kwargs = arguments
+    history = History()
     observer = Observer(
         stand_in.module,
         ledger,
@@ -64,13 +68,26 @@ def trace(
         values=False,
         neurons=neurons,
         find=find,
+        states=states,
         history=history,
     )
 
-    def run() -> None:
-        stand_in.run(lambda: observer.run(args, kwargs, signals))
+    def run() -> bool:
+        return stand_in.run(lambda: observer.run(args, kwargs, signals))
 
     try:
-        observer.watching(run)
+        is_counted = observer.watching(run)
     except ForwardError as error:
         raise ForwardError(f"without values, {error}; {_INSTEAD}") from error.__cause__
+    if is_counted:
+        return history, states
+    return trace(
+        model,
+        arguments,
+        signals,
+        ledger,
+        fold_bn=fold_bn,
+        neurons=neurons,
+        find=find,
+        states=observer.states,
+    )

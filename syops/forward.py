@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -66,9 +66,10 @@ class ForwardPass(TorchDispatchMode):
         history: History | None,
         given: Sequence[Tensor],
         reads: bool = True,
+        states: Set[str] = frozenset(),
     ) -> None:
         super().__init__()
-        self.tensors = Tensors(model)
+        self.tensors = Tensors(model, states)
         self.measurements = measurements(self.tensors)
         self.failed_in = ""
         self._model = model
@@ -88,6 +89,7 @@ class ForwardPass(TorchDispatchMode):
         self._has_read = False
         self._has_asked = False
         self._unseen: dict[int, str] = {}
+        self._held: tuple[Tensor, ...] = ()
         self._scaled_at: Hashable = None
         self._softened_at: Hashable = None
         self._hidden: list[list[tuple[Tensor, Record | None]]] = []
@@ -118,20 +120,33 @@ class ForwardPass(TorchDispatchMode):
             if self._reads is not None:
                 self._reads.__exit__(None, None, None)
 
-    def finish(self, output: Any, ledger: Ledger) -> None:
-        """The pass is over: what is returned is used, and all counts are settled."""
+    def finish(self, output: Any, ledger: Ledger) -> frozenset[str]:
+        """The pass is over: what is returned is used, and all counts are settled.
+
+        Returns:
+            buffers that operators took for weights and that are states. If there are any, nothing
+            is settled: the pass is to be run again.
+        """
+        has_changed = self.tensors.has_changed_weights()
+        # Run again on what it has overwritten, the model would do something else.
+        if has_changed and not any(map(self.tensors.was_written, self._given)):
+            states = self.tensors.states()
+            if states:
+                return states
         for leaf in tree_leaves(output):
             if isinstance(leaf, Tensor):
                 _use(self.tensors.find(leaf))
-        self.measurements.settle(ledger, self.tensors.has_changed_weights())
+        self.measurements.settle(ledger, has_changed)
         ledger.updates = merge_updates(*ledger.updates, *self._updates)
         for operator in self._unaccounted:
             ledger.skip(operator)
         if self._unseen:
-            known = {tensor._cdata for tensor in (*self._given, *tensors_of(self._model))}
+            held = (*self._given, *self._held, *tensors_of(self._model))
+            known = {tensor._cdata for tensor in held}
             for key, path in self._unseen.items():
                 if key not in known:
                     ledger.unseen[path] = None
+        return frozenset()
 
     def fail(self) -> None:
         """Remember the innermost module that raised."""
@@ -243,8 +258,11 @@ class ForwardPass(TorchDispatchMode):
         known = [self.tensors.known(tensor) for tensor in operands]
         if not traits.is_literal or (self._has_read and args[0].numel() > 1):
             for tensor, (record, signal) in zip(operands, known, strict=True):
-                if record is None and signal is not LEARNED:
-                    self._unseen.setdefault(tensor._cdata, self._where[-1][0])
+                if record is None:
+                    if signal is LEARNED:
+                        self.tensors.read.add(tensor._cdata)
+                    else:
+                        self._see(tensor)
         before = _Before(
             [(tensor, record) for tensor, (record, _) in zip(operands, known, strict=True)],
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
@@ -293,6 +311,15 @@ class ForwardPass(TorchDispatchMode):
             )
         with self:
             return kernel(*args, **kwargs)
+
+    def _see(self, tensor: Tensor) -> None:
+        """Note who reads a tensor that no operator has made, and what the model holds by then.
+
+        Its states are what it holds; sooner or later most of them are replaced.
+        """
+        if not self._unseen:
+            self._held = tuple(tensors_of(self._model))
+        self._unseen.setdefault(tensor._cdata, self._where[-1][0])
 
     def _is_fixed(
         self,

@@ -39,7 +39,11 @@ class Observer:
         values: False for a shadow on ``meta``: dense counts and derived signals only.
         neurons: signals of neuron classes beside those that are known.
         find: gives the rule of an operator.
+        states: names of buffers that are known to be states, not weights.
         history: where it goes by which operators each tensor was made; None not to ask.
+
+    Attributes:
+        states: those, and others that have turned out to be.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Observer:
         values: bool = True,
         neurons: Mapping[type, NeuronSignal] = MappingProxyType({}),
         find: Find = find,
+        states: frozenset[str] = frozenset(),
         history: History | None = None,
     ) -> None:
         self._model = model
@@ -63,6 +68,7 @@ class Observer:
         self._values = values
         self._neurons = neurons
         self._find = find
+        self.states = states
         self._history = history
         self._hooks: dict[int, _Hooks] = {}
         self._paths = Paths(model)
@@ -115,8 +121,11 @@ class Observer:
 
     def run(
         self, args: Sequence[Any], kwargs: dict[str, Any], inputs: Sequence[NeuronSignal | None]
-    ) -> Any:
+    ) -> bool:
         """Call the model once and add what it did to the ledger.
+
+        Only after a pass is it known which buffers the model writes its states into. If operators
+        have taken such a one for weights, nothing is added: the pass has to be run again.
 
         Args:
             args, kwargs: what the model is called with.
@@ -124,7 +133,7 @@ class Observer:
                 None to look one up in the data.
 
         Returns:
-            the model's output.
+            whether it was added. If not, more `states` are known now.
 
         Raises:
             ForwardError: the model failed; names the layer.
@@ -140,7 +149,7 @@ class Observer:
         self._pass = ForwardPass(
             *(self._model, self._where, self._measured, self._execute, self._strict),
             self._find,
-            *(self._history, given, self._values),
+            *(self._history, given, self._values, self.states),
         )
         for tensor, signal in zip(given, inputs, strict=True):
             if signal is not None:
@@ -175,8 +184,9 @@ class Observer:
                 f"{', '.join(self._elsewhere)} ran in another thread, where operators cannot be "
                 "watched; run the branches of the model one after another to count it"
             )
-        finished.finish(output, self._ledger)
-        return output
+        found = finished.finish(output, self._ledger)
+        self.states |= found
+        return not found
 
     def _execute(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return func(*args, **kwargs) if self._values else call(func, args, kwargs)

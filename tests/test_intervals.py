@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from syops import arguments, check_full_spike, get_model_bounds, get_model_syops
 from syops.bounds import trace
-from syops.history import History
 from syops.ledger import Ledger
 from syops.rules.registry import find
 from syops.signals import INTEGER, Interval, Table
@@ -40,8 +39,7 @@ class Sent(nn.Module):
 
 def derived(make: Callable[..., list[Tensor]], inputs: list[Tensor], signal: str) -> list[Any]:
     """The signal of each tensor that ``make`` returns."""
-    history = History()
-    trace(
+    history, _ = trace(
         Sent(make, inputs[0].dtype),
         (tuple(x.to("meta") for x in inputs), {}),
         [arguments.SIGNALS[signal]] * len(inputs),
@@ -49,7 +47,6 @@ def derived(make: Callable[..., list[Tensor]], inputs: list[Tensor], signal: str
         fold_bn=True,
         neurons={},
         find=find,
-        history=history,
     )
     (arrivals,) = history.arrivals.values()
     return [step.signal for (step,) in arrivals]

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from syops import arguments, check_full_spike, get_model_syops
 from syops.bounds import trace
-from syops.history import History
 from syops.ledger import Ledger
 from syops.rules.registry import find
 from syops.signals import INTEGER, Table
@@ -272,8 +271,7 @@ class Program(nn.Module):
 
 def derived(program: Program, inputs: list[Tensor], signals: list[str]) -> list[Any]:
     """What is foretold of each tensor that goes to the synapses."""
-    history = History()
-    trace(
+    history, _ = trace(
         program,
         (tuple(x.to("meta") for x in inputs), {}),
         [arguments.SIGNALS[name] for name in signals],
@@ -281,7 +279,6 @@ def derived(program: Program, inputs: list[Tensor], signals: list[str]) -> list[
         fold_bn=True,
         neurons={},
         find=find,
-        history=history,
     )
     (arrivals,) = history.arrivals.values()
     return [step.signal for (step,) in arrivals]
