@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Set
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import nn
 from torch.utils._pytree import tree_map
 
 from syops import shadow
-from syops.charging import call_site, neuron_row, row_of
+from syops.bounds import follow
 from syops.errors import first_line
 from syops.ledger import Drive, Ledger, Row
 from syops.neurons import NeuronSignal
-from syops.neurons.spikingjelly import decomposed
-from syops.paths import Paths
-from syops.rules import Call, Cost, Free, Normalisation, Product, Tally, find
-from syops.rules.base import input_tensors, tensors_in
-from syops.rules.registry import PARTS, Find
-from syops.signals import ANALOG, LEARNED, Atoms, Evidence, Signal
-from syops.tensors import storage_of, weights_of
+from syops.rules.base import input_tensors
+from syops.rules.registry import Find, find
+from syops.signals import ANALOG, Evidence
 
 Counted = tuple[tuple[Row, Hashable], ...]
-"""The rows of a call, each with its call site."""
+"""The rows of a call, each with what tells it from the others."""
 
 
 class AnnCounts:
@@ -72,7 +67,7 @@ class AnnCounts:
         except Exception as error:  # whatever an attribute raises that cannot be copied
             self._give_up(f"the model cannot be copied: {first_line(error)}")
 
-    def add(self, shapes: Shapes, ledger: Ledger, states: Set[str]) -> None:
+    def add(self, shapes: Shapes, ledger: Ledger, states: frozenset[str]) -> None:
         """A batch was counted.
 
         Args:
@@ -128,7 +123,7 @@ def one_step(
     batch_dim: int,
     folded: Mapping[str, str],
     find: Find = find,
-    states: Set[str] = frozenset(),
+    states: frozenset[str] = frozenset(),
 ) -> tuple[Counted, str]:
     """The rows of one time-step on inputs of the given shapes, every synaptic operation a MAC.
 
@@ -160,111 +155,32 @@ def one_step(
                 "T is neither an attribute of the model nor the first dimension of its input "
                 "(with batch_dim=1)"
             )
-        count = _DenseCount(copy, folded, find, states)
-
-        def watched() -> None:
-            with count:
-                copy(*args, **kwargs)
-
-        stand_in.run(watched)
+        for module in copy.modules():
+            if isinstance(module, shadow.SilentNeuron):
+                module.silent_signal = ANALOG  # as the activations of an ANN are
+        ledger = Ledger()
+        signals = [ANALOG] * len(input_tensors(args, kwargs))
+        follow(
+            stand_in,
+            lambda observer: observer.run(args, kwargs, signals),
+            ledger,
+            find=find,
+            states=states,
+        )
     except Exception as error:  # a model may do anything that is impossible without values
         return (), f"one step could not be traced: {first_line(error)}"
-    return tuple(count.rows), ""
+    rows = (_of_ann(row, folded) for row in ledger.rows)
+    return tuple(zip(rows, ledger.keys, strict=True)), ""
 
 
-class _DenseCount(TorchDispatchMode):
-    """Collects the dense counts of what a model on ``meta`` does.
-
-    Of signals it knows only which tensors are weights: those that lie where a parameter or a
-    buffer lies, or were made of such tensors alone.
-    """
-
-    def __init__(
-        self, model: nn.Module, folded: Mapping[str, str], find: Find, states: Set[str]
-    ) -> None:
-        super().__init__()
-        self._find = find
-        self.rows: list[tuple[Row, Hashable]] = []
-        self._folded = folded
-        self._where: list[tuple[str, nn.Module]] = [("", model)]
-        self._paths = Paths(model)
-        self._weights: dict[int, tuple[str, Tensor]] = {}
-        self._params: dict[int, int] = {}
-        for name, tensor in weights_of(model).items():
-            if name not in states:
-                self._weights.setdefault(storage_of(tensor), (name, tensor))
-        for module in model.modules():
-            silent = isinstance(module, shadow.SilentNeuron)
-            own = module.parameters() if silent else module._parameters.values()
-            self._params[id(module)] = sum(p.numel() for p in own if p is not None)
-            module.register_forward_pre_hook(self._enter)
-            module.register_forward_hook(self._leave)
-
-    def _enter(self, module: nn.Module, args: Any) -> None:
-        self._where.append((self._paths.of(module, *self._where[-1]), module))
-
-    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        path, _ = self._where.pop()
-        if isinstance(module, shadow.SilentNeuron):
-            params = self._params.pop(id(module), 0)
-            # An ANN's neurons keep nothing.
-            row = neuron_row(path, type(module).__name__, params, output, states=0)
-            self.rows.append((row, None))
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        rule = self._find(func)
-        if rule is None or rule is PARTS:
-            with self:
-                out = decomposed(func, args, kwargs)
-            if out is not NotImplemented:
-                return out
-        out = shadow.call(func, args, kwargs)
-        operands = tensors_in((*args, *kwargs.values()))
-        learned = [storage_of(tensor) in self._weights for tensor in operands]
-        if any(learned):
-            self._follow_weights(func, all(learned), out)
-        if rule is not None and not isinstance(rule.cost, Free):
-            signals: dict[int, Signal] = {
-                id(tensor): LEARNED if is_weight else ANALOG
-                for tensor, is_weight in zip(operands, learned, strict=True)
-            }
-            call = Call(func, args, kwargs, out, operands, signals, Atoms(), self._name)
-            prepared = bool(operands) and all(learned)
-            for cost in rule.cost(call):
-                if not (prepared and isinstance(cost, Product)):
-                    self._add(cost, out)
-        return out
-
-    def _follow_weights(self, func: Any, alone: bool, out: Any) -> None:
-        """What is made of weights alone are weights; a buffer that is written into is a state."""
-        for tensor in tensors_in((out,)):
-            if alone:
-                self._weights.setdefault(storage_of(tensor), ("", tensor))
-            elif func._schema.is_mutable:
-                self._weights.pop(storage_of(tensor), None)
-
-    def _name(self, tensor: Tensor) -> str:
-        """The parameter that a tensor is, or is all of, moved."""
-        name, whole = self._weights.get(storage_of(tensor), ("", tensor))
-        return name if whole.numel() == tensor.numel() else ""
-
-    def _add(self, cost: Cost, out: Any) -> None:
-        path, module = self._where[-1]
-        params = 0 if isinstance(cost, Tally) else self._params.pop(id(module), 0)
-        row, site = row_of(cost, path, params, out), call_site()
-        if isinstance(cost, Product):
-            numels = (operand.tensor.numel() for operand in cost.operands)
-            row = replace(row, drives=tuple(Drive(_ANALOG, numel) for numel in numels))
-        elif isinstance(cost, Normalisation) and path in self._folded:
-            row = row.folded_into(self._folded[path], "")
-        self.rows.append((row, site))
+def _of_ann(row: Row, folded: Mapping[str, str]) -> Row:
+    """A row of one time-step, as the ANN has it; ``folded`` is as `one_step` takes it."""
+    if row.kind == "norm":
+        row = replace(row, mac=row.dense, folded=None, note="")
+        return row.folded_into(folded[row.path], "") if row.path in folded else row
+    drives = tuple(Drive(_ANALOG, drive.numel) for drive in row.drives)
+    kept = row.written if row.kind != "neuron" else 0  # its neurons keep nothing
+    return replace(row, drives=drives, unnormalised=(), written=kept)
 
 
 _ANALOG = Evidence(analog=True)

@@ -6,7 +6,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -23,7 +23,7 @@ from syops.energy import EnergyMap, Profile, get_energy_model
 from syops.errors import ForwardError, SyopsError, SyopsValueError
 from syops.history import History
 from syops.ledger import Ledger
-from syops.observer import Observer
+from syops.observer import Observer, until_known
 from syops.paths import all_paths
 from syops.pricing import check_energy
 from syops.report import Report
@@ -66,7 +66,7 @@ def get_model_syops(
             float64 get the dtype of the model's weights.
         batch_dim: dimension of the first tensor that counts samples; [T, N, ...] input: 1.
         time_steps: T; by default ``model.T`` if there is one.
-        fold_bn: normalisations that can be folded into the layer before them cost nothing.
+        fold_bn: BatchNorms that can be folded into the layers before or after them cost nothing.
         graded: "mac", or "ac" to count an integer input as so many ACs as its magnitude.
         ac: the count that is priced: "rate" (firing rate · dense, the paper's) or "events"
             (the fan-out of every spike).
@@ -118,15 +118,7 @@ def get_model_syops(
 
     ledger = Ledger()
     ann = AnnCounts(model, steps, batch_dim, own_neurons, find)
-    observer = Observer(
-        model,
-        ledger,
-        fold_bn=fold_bn,
-        graded=graded,
-        strict=strict,
-        neurons=own_neurons,
-        find=find,
-    )
+    observer = Observer(model, ledger, graded=graded, strict=strict, neurons=own_neurons, find=find)
 
     first: given.Arguments | None = None
     is_at_batch = False
@@ -150,11 +142,11 @@ def get_model_syops(
             lending.renew()
             notes.update(dict.fromkeys(lending.not_reset))
             ann.prepare(shapes)
-            generators = Random.now()
+            known = [given.SIGNALS.get(name) for name in names]
+            axis = given.time_axis(tensors[0], batch_dim, steps)
+            run = partial(observer.run, args, kwargs, known, axis)
             try:
-                while not observer.run(args, kwargs, [given.SIGNALS.get(name) for name in names]):
-                    generators.put_back()
-                    lending.renew()
+                until_known(run, partial(_anew, lending, Random.now()))
             except ForwardError as error:
                 raise _explained(error, model, (args, kwargs)) from error.__cause__
             ledger.samples += samples
@@ -209,6 +201,12 @@ def get_model_syops(
     return counted()
 
 
+def _anew(lending: Lending, generators: Random) -> None:
+    """Put the model and the random generators back to before a pass."""
+    generators.put_back()
+    lending.renew()
+
+
 def _name_batch(error: Exception, ledger: Ledger, counted: Callable[[], Report]) -> None:
     """Say in an error at which batch it came, and give it the report of those before.
 
@@ -261,7 +259,7 @@ def get_model_bounds(
             shapes and dtypes are used.
         batch_dim: dimension of the first tensor that counts samples; [T, N, ...] input: 1.
         time_steps: T; by default ``model.T`` if there is one.
-        fold_bn: normalisations that can be folded into the layer before them cost nothing.
+        fold_bn: BatchNorms that can be folded into the layers before or after them cost nothing.
         graded: "mac", or "ac" to count an integer input as up to so many ACs as its largest
             magnitude, where that is known.
         input_signal: "analog", "binary", "ternary", "graded" (integers without a bound) or "auto"
@@ -389,22 +387,22 @@ def _traced(
     given.check_model(model)
     model = getattr(model, "_orig_mod", model)
     shapes = given.shapes(inputs, given.weight_dtype(model))
-    ledger = Ledger()
+    ledger, history = Ledger(), History()
     ledger.samples = given.samples(shapes, batch_dim)
     ledger.passes = 1
     tensors = given.tensors_of(shapes)
     each = given.signal_of_each(names, tensors)
     signals = [given.unseen(name, tensor) for name, tensor in zip(each, tensors, strict=True)]
     try:
-        history, states = plainly(
+        states = plainly(
             lambda: trace(
                 model,
                 shapes,
                 signals,
                 ledger,
-                fold_bn=fold_bn,
                 neurons=own_neurons,
                 find=finder(own),
+                history=history,
             )
         )
     except ForwardError as error:

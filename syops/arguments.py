@@ -306,6 +306,14 @@ def samples(arguments: Arguments, batch_dim: int) -> int:
     return first.shape[batch_dim]
 
 
+def time_axis(first: Tensor, batch_dim: int, steps: int | None) -> int | None:
+    """The dimension of an input that counts time-steps: [T, N, ...]; or [N, T, ...], if T fits."""
+    if first.dim() > 1 and batch_dim % first.dim() == 1:
+        return 0
+    has_time = batch_dim == 0 and first.dim() in (3, 5, 6) and first.shape[1] == steps
+    return 1 if has_time else None
+
+
 def why_it_failed(model: nn.Module, arguments: Arguments) -> str:
     """What is wrong with what a model was called with, and what to do; "" if nothing is known."""
     args, kwargs = arguments

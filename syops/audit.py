@@ -167,7 +167,8 @@ def make_audit(
     versions: Mapping[str, str],
 ) -> Audit:
     """The audit of what a pass without values left in ``ledger`` and ``history``."""
-    rows = ledger.rows
+    fold_bn = bool(conventions["fold_bn"])
+    rows = tuple(row.under(fold_bn) for row in ledger.rows)
     named = list(zip(row_names(rows, model), rows, ledger.keys, strict=True))
     synaptic = [(name, row, key) for name, row, key in named if row.kind in SYNAPTIC]
     exempt = ends(rows)
@@ -175,7 +176,10 @@ def make_audit(
     audited = []
     for name, row, key in synaptic:
         end = exempt.get(row.layer, "")
-        arrivals = history.arrivals.get(key, [])
+        arrivals = [
+            tuple(each.folded if fold_bn else each.step for each in call)
+            for call in history.arrivals.get(key, [])
+        ]
         audited.append(_audited(name, row, end if end in allow else "", arrivals, telling))
     return Audit(
         model,

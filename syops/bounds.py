@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -11,9 +11,11 @@ from syops.errors import ForwardError, SyopsError, first_line
 from syops.history import History
 from syops.ledger import Ledger
 from syops.neurons import NeuronSignal
-from syops.observer import Observer
-from syops.rules.registry import Find
+from syops.observer import Observer, StatesFound
+from syops.rules.registry import Find, find
 from syops.shadow import Shadow
+
+T = TypeVar("T")
 
 _INSTEAD = (
     "if the input is right, the model needs values (control flow that depends on data, a custom "
@@ -28,11 +30,10 @@ def trace(
     signals: Sequence[NeuronSignal],
     ledger: Ledger,
     *,
-    fold_bn: bool,
     neurons: Mapping[type, NeuronSignal],
-    find: Find,
-    states: frozenset[str] = frozenset(),
-) -> tuple[History, frozenset[str]]:
+    history: History,
+    find: Find = find,
+) -> frozenset[str]:
     """Count one forward pass of a shadow of the model; the model itself is not run.
 
     Args:
@@ -40,18 +41,43 @@ def trace(
         arguments: what its forward takes, on ``meta``.
         signals: of the tensors among them.
         ledger: where dense counts and derived signals go.
-        fold_bn: whether normalisations are folded where possible.
         neurons: signals of further neuron classes.
+        history: where it goes by which operators each tensor was made.
         find: gives the rule of an operator.
-        states: names of buffers that are known to be states, not weights.
 
     Returns:
-        by which operators each tensor was made; and all buffers that are states.
+        the names of buffers that are states, not weights.
 
     Raises:
         SyopsError: the model cannot be copied.
         ForwardError: it cannot run without values; names the layer.
     """
+
+    def run(observer: Observer) -> frozenset[str]:
+        observer.run(*arguments, signals)
+        return observer.states
+
+    return without_values(
+        model,
+        run,
+        ledger,
+        neurons=neurons,
+        find=find,
+        history=history,
+    )
+
+
+def without_values(
+    model: nn.Module,
+    work: Callable[[Observer], T],
+    ledger: Ledger,
+    *,
+    neurons: Mapping[type, NeuronSignal],
+    find: Find = find,
+    history: History | None = None,
+    states: frozenset[str] = frozenset(),
+) -> T:
+    """Watch what ``work`` does with a shadow of the model; see `trace`."""
     try:
         stand_in = Shadow(model, neurons)
     except Exception as error:  # whatever an attribute raises that cannot be copied
@@ -59,35 +85,32 @@ def trace(
             f"model: {type(model).__name__} cannot be copied ({type(error).__name__}: "
             f"{first_line(error)}); get_model_syops counts it as it is"
         ) from error
-    args, kwargs = arguments
-    history = History()
-    observer = Observer(
-        stand_in.module,
-        ledger,
-        fold_bn=fold_bn,
-        values=False,
-        neurons=neurons,
-        find=find,
-        states=states,
-        history=history,
-    )
-
-    def run() -> bool:
-        return stand_in.run(lambda: observer.run(args, kwargs, signals))
-
     try:
-        is_counted = observer.watching(run)
+        return follow(stand_in, work, ledger, find=find, history=history, states=states)
     except ForwardError as error:
         raise ForwardError(f"without values, {error}; {_INSTEAD}") from error.__cause__
-    if is_counted:
-        return history, states
-    return trace(
-        model,
-        arguments,
-        signals,
-        ledger,
-        fold_bn=fold_bn,
-        neurons=neurons,
-        find=find,
-        states=observer.states,
+    except StatesFound as found:
+        states = found.states
+    return without_values(
+        model, work, ledger, neurons=neurons, find=find, history=history, states=states
     )
+
+
+def follow(
+    stand_in: Shadow,
+    work: Callable[[Observer], T],
+    ledger: Ledger,
+    *,
+    find: Find = find,
+    history: History | None = None,
+    states: frozenset[str] = frozenset(),
+) -> T:
+    """Watch what ``work`` does with a shadow that is there already.
+
+    Raises:
+        StatesFound: see `Observer.run`; the shadow is of no more use.
+    """
+    observer = Observer(
+        stand_in.module, ledger, values=False, find=find, history=history, states=states
+    )
+    return observer.watching(lambda: stand_in.run(lambda: work(observer)))

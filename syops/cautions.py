@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from fractions import Fraction
+from typing import TYPE_CHECKING, TypeVar
 
 from syops.energy import EnergyModel
-from syops.ledger import SYNAPTIC, Row, Updates, Verdict, ends, row_names
+from syops.ledger import SYNAPTIC, Drive, Magnitudes, Row, Updates, Verdict, ends, row_names
 from syops.signals import SPIKES
 from syops.units import joules
 
@@ -64,12 +65,14 @@ def find_cautions(report: Report) -> Iterator[Caution]:
     yield from _reset_at_every_step(report)
     yield from _exchanged_axes(report)
     yield from _hidden_steps(report)
+    yield from _repeated(report, rows)
     yield from _constant_input(rows)
     yield from _silent_or_saturated(report, rows)
     yield from _graded(report, rows)
     yield from _chip(report, [named for named in rows if named[1].kind in report.kinds])
 
 
+Counted = TypeVar("Counted", Drive, Magnitudes)
 Named = tuple[str, Row, Verdict]
 """A row with its name and its class."""
 
@@ -166,6 +169,50 @@ def _exchanged_axes(report: Report) -> Iterator[Caution]:
             f"dimension {time} has {shape[time]}",
             f"if dimension {batch_dim} is time, pass batch_dim={time}",
         )
+
+
+def _repeated(report: Report, rows: list[Named]) -> Iterator[Caution]:
+    layers = tuple(name for name, row, _ in rows if _is_repeated(row))
+    if not layers:
+        return
+    once = replace(report, rows=tuple(map(_once, report.rows)))
+    if once.dc_mj is None or report.dc_mj is None:
+        low, high = map(joules, once.ec_mj)
+        before, now = " to ".join(map(joules, report.ec_mj)), f"EC would be {low} to {high}"
+    else:
+        before, now = joules(report.dc_mj), f"DC would be {joules(once.dc_mj)}"
+    yield Caution(
+        "repeated",
+        layers,
+        f"the same values at every time-step reach {_some(layers)}; computed once, {now} instead "
+        f"of {before}",
+        "compute them once a pass and repeat what they give",
+    )
+
+
+def _is_repeated(row: Row) -> bool:
+    return row.kind in SYNAPTIC and row.repeated > 0 and not row.changed
+
+
+def _once(row: Row) -> Row:
+    """The row without what repeats the time-step before."""
+    if not _is_repeated(row):
+        return row
+    share = 1 - Fraction(row.repeated, row.dense)
+    return replace(
+        row,
+        dense=row.dense - row.repeated,
+        drives=tuple(_scaled(drive, share) for drive in row.drives),
+        unnormalised=tuple(_scaled(drive, share) for drive in row.unnormalised),
+    )
+
+
+def _scaled(counts: Counted, share: Fraction) -> Counted:
+    """A share of what was counted."""
+    scaled = replace(counts, ac=counts.ac * share, events=int(counts.events * share))
+    if isinstance(scaled, Magnitudes):
+        return scaled
+    return replace(scaled, magnitudes=tuple(_scaled(each, share) for each in scaled.magnitudes))
 
 
 def _constant_input(rows: list[Named]) -> Iterator[Caution]:

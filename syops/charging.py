@@ -89,7 +89,7 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-_OWN = {"syops.charging", "syops.forward", "syops.ann"}
+_OWN = {"syops.charging", "syops.forward"}
 """Modules whose frames lie between an operator and the code that asked for it."""
 
 

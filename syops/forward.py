@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -12,24 +12,37 @@ from torch import Tensor, nn
 from torch._ops import HigherOrderOperator
 from torch.overrides import _get_current_function_mode
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.weak import WeakIdKeyDictionary
 
 from syops._torch import parts_of
 from syops.charging import call_site, neuron_row, row_of
 from syops.errors import SyopsRuntimeError, SyopsValueError
-from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, History, Step, made
+from syops.foldable import decide
+from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, Arrival, History, Step, made
 from syops.ledger import Ledger, Updates, merge_updates
-from syops.measuring import Measurements
+from syops.measuring import Measurements, Unnormalised
 from syops.neurons import Library, NeuronSignal, kept, state_tensors
 from syops.neurons.spikingjelly import decomposed
-from syops.provenance import Padding, View, views_after
+from syops.provenance import (
+    Layer,
+    Padding,
+    Provenance,
+    Result,
+    Slots,
+    Use,
+    View,
+    views_after,
+)
 from syops.reads import Reads
-from syops.rules import Call, Cost, Normalisation, Product, Rule, Tally
-from syops.rules.base import canonical, tensors_in
+from syops.repeats import Repeats
+from syops.rules import Call, Cost, Normalisation, Operand, Product, Rule, Tally
+from syops.rules.base import Kernel, canonical, tensors_in
 from syops.rules.elementwise import has_threshold
+from syops.rules.other import SOFTMAX
 from syops.rules.recipes import recipe_of
-from syops.rules.registry import PARTS, Find
-from syops.rules.shape import KEEP, LIFTS, OVERWRITE, PADS
+from syops.rules.registry import PARTS, Find, find
+from syops.rules.shape import KEEP, LIFTS, OVERWRITE, PADS, VIEWS
 from syops.signals import (
     ANALOG,
     EMPTY,
@@ -42,14 +55,16 @@ from syops.signals import (
     kind_of,
 )
 from syops.states import tensors_of
-from syops.tensors import Record, Tensors, overlap
+from syops.tensors import Record, Tensors, overlap, storage_of
 from syops.traits import Traits, traits_of
+from syops.weights import applies_its_weights
 
-INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+_ALONG = (*KEEP, "transpose", "expand")
+"""Moves that an attention does between its scale and its product."""
 _ALIAS = torch.ops.aten.alias.default
 _SCALED = torch.ops.aten.mul.Scalar
-_SOFTENED = torch.ops.aten._safe_softmax.default
+"""By what an attention scales; Python's multiplication by a number is another overload."""
 
 
 class ForwardPass(TorchDispatchMode):
@@ -59,18 +74,20 @@ class ForwardPass(TorchDispatchMode):
         self,
         model: nn.Module,
         where: list[tuple[str, nn.Module]],
-        measurements: Callable[[Tensors], Measurements],
+        measurements: Callable[[Tensors, Repeats], Measurements],
         execute: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
         strict: bool,
-        find: Find,
         history: History | None,
         given: Sequence[Tensor],
         reads: bool = True,
+        find: Find = find,
         states: Set[str] = frozenset(),
     ) -> None:
         super().__init__()
         self.tensors = Tensors(model, states)
-        self.measurements = measurements(self.tensors)
+        self.repeats = Repeats(self.tensors, has_values=reads)
+        self.measurements = measurements(self.tensors, self.repeats)
+        self.provenance = Provenance()
         self.failed_in = ""
         self._model = model
         self._given = given
@@ -90,9 +107,8 @@ class ForwardPass(TorchDispatchMode):
         self._has_asked = False
         self._unseen: dict[int, str] = {}
         self._held: tuple[Tensor, ...] = ()
-        self._scaled_at: Hashable = None
-        self._softened_at: Hashable = None
         self._hidden: list[list[tuple[Tensor, Record | None]]] = []
+        self._unnormalised: Any = WeakIdKeyDictionary()  # Tensor: Unnormalised
         self._watching = False
 
     def give(self, tensor: Tensor, signal: NeuronSignal) -> Record:
@@ -135,8 +151,10 @@ class ForwardPass(TorchDispatchMode):
                 return states
         for leaf in tree_leaves(output):
             if isinstance(leaf, Tensor):
-                _use(self.tensors.find(leaf))
-        self.measurements.settle(ledger, has_changed)
+                self._take(leaf, "what the model returns")
+        for record in self.tensors.kept():
+            _use(record, "what the model keeps")
+        self.measurements.settle(ledger, has_changed, decide([self.provenance]), self._history)
         ledger.updates = merge_updates(*ledger.updates, *self._updates)
         for operator in self._unaccounted:
             ledger.skip(operator)
@@ -175,7 +193,7 @@ class ForwardPass(TorchDispatchMode):
     def enter_neuron(self, inputs: Iterable[Any]) -> None:
         tensors = tensors_in(inputs)
         for tensor in tensors:
-            _use(self.tensors.find(tensor))
+            self._take(tensor, self._where[-1][0])
         if self._history is not None and not self._inside_neurons:
             self._into_neuron = tuple(self._step(tensor) for tensor in tensors)
         self._inside_neurons += 1
@@ -256,18 +274,18 @@ class ForwardPass(TorchDispatchMode):
         read = {name: value for name, value in kwargs.items() if name not in traits.outs}
         operands = tensors_in((*args, *read.values()) if read else args)
         known = [self.tensors.known(tensor) for tensor in operands]
-        if not traits.is_literal or (self._has_read and args[0].numel() > 1):
-            for tensor, (record, signal) in zip(operands, known, strict=True):
-                if record is None:
-                    if signal is LEARNED:
-                        self.tensors.read.add(tensor._cdata)
-                    else:
-                        self._see(tensor)
+        for tensor, (record, signal) in zip(operands, known, strict=True):
+            if record is None:
+                if signal is LEARNED:
+                    self.tensors.read.add(tensor._cdata)
+                else:
+                    self._not_seen(tensor, traits)
         before = _Before(
             [(tensor, record) for tensor, (record, _) in zip(operands, known, strict=True)],
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
             self._is_fixed(traits, args, read, known),
         )
+        numbered = self.repeats.before(traits, operands, known)
         seen = args
         if traits.reshapes:  # rules ask for the shape that the tensor had
             operands[0] = _ALIAS(operands[0])
@@ -293,8 +311,12 @@ class ForwardPass(TorchDispatchMode):
         else:
             self._computed(rule, traits, call, before)
         if before.fixed:
+            parts = frozenset().union(*map(self.tensors.parts, operands))
             for tensor in tensors_in((out,)):
-                self.tensors.latest(tensor).fixed = True
+                record = self.tensors.latest(tensor)
+                record.fixed, record.parts = True, parts
+        if numbered is not None and rule is not None:
+            self.repeats.after(rule, traits, call, numbered)
         if self._history is not None:
             self._remember(self._history, rule, call, before)
         return out
@@ -311,15 +333,6 @@ class ForwardPass(TorchDispatchMode):
             )
         with self:
             return kernel(*args, **kwargs)
-
-    def _see(self, tensor: Tensor) -> None:
-        """Note who reads a tensor that no operator has made, and what the model holds by then.
-
-        Its states are what it holds; sooner or later most of them are replaced.
-        """
-        if not self._unseen:
-            self._held = tuple(tensors_of(self._model))
-        self._unseen.setdefault(tensor._cdata, self._where[-1][0])
 
     def _is_fixed(
         self,
@@ -408,15 +421,18 @@ class ForwardPass(TorchDispatchMode):
             self._step(tensor, record).spoils for tensor, record in before.records
         ):
             self._history.unknown[place] = None
-        for _, record in before.records:
-            _use(record)
+        for tensor, _ in before.records:
+            self._take(tensor, place)
         for target, aliases in before.writes:
+            _overwrite(aliases, place)
             self.tensors.written(target, UNKNOWN, aliases)
 
     def _moved(self, rule: Rule, traits: Traits, call: Call, before: _Before) -> None:
         """The operator hands values on without reading them."""
         outputs = tensors_in((call.out,))
         signals = _depending(rule, call, before, outputs)
+        if not before.fixed:
+            self._read_weights(call.tensors)
         if before.writes and not traits.only_geometry:
             self._copied(call, before, signals[0])
             return
@@ -425,13 +441,16 @@ class ForwardPass(TorchDispatchMode):
         views = views_after(traits.name, call.args, operands, outputs)
         padding = self._padding(traits.name, call, before, outputs)
         base, first = before.records[0] if before.records else (None, None)
-        times = first.times if first is not None else 1.0
         for place, (tensor, signal, view) in enumerate(zip(outputs, signals, views, strict=True)):
             written = bool(before.writes)
             record = self.tensors.put(tensor, signal, view, padding, base, written)
-            record.times = times
+            if first is not None:
+                record.scores, record.softened = first.scores, first.softened
+                record.scaled = first.scaled if traits.name in _ALONG else None
             if signal is LEARNED and not written:
                 record.recipe = recipe_of(call, tensor, place)
+        if self._unnormalised and not before.writes and any(views):
+            self._move_unnormalised(call, outputs)
 
     def _padding(
         self, name: str, call: Call, before: _Before, outputs: Sequence[Tensor]
@@ -462,7 +481,8 @@ class ForwardPass(TorchDispatchMode):
             padding = replace(padded, uses=0) if padded else None
         elif any(alias.is_padded_by(target) for alias in canvas):
             padding = self.measurements.padding(source)
-        _use(record)
+        _use(record, "copy_")
+        _overwrite(aliases, "copy_")
         if overlap(target, source):  # some of it was written before it was read
             signal = self.tensors.atoms.joined((signal,))
         self.tensors.written(target, signal, aliases, padding, before.fixed)
@@ -472,14 +492,18 @@ class ForwardPass(TorchDispatchMode):
         for key, signal in call.signals.items():
             if signal == EMPTY:
                 call.signals[key] = UNKNOWN
-        view = _bias_added(traits.name, call, before)
-        costs = () if view else rule.cost(call)
-        by_norm = any(isinstance(cost, Normalisation) for cost in costs)
-        for cost in costs:
-            view = self._charge(cost, call) or view
-        if not (view and not costs):
-            for place, (_, record) in enumerate(before.records):
-                _use(record, by_norm and place == 0)
+        view = self._bias_added(traits.name, call, before)
+        own = None
+        if view is None:
+            made = [self._charge(cost, call) for cost in rule.cost(call)]
+            view = next((each.view for each in made if each and each.view), None)
+            own = next((each.result for each in made if each and each.of_two), None)
+            readers = {id(each.read): each.result for each in made if each}
+            for tensor, record in before.records:
+                by = readers.get(id(tensor))
+                _use(record, traits.name, by if by and by.reads else None)
+            if not before.fixed and not any(each and each.result.layer for each in made):
+                self._read_weights(call.tensors)
         outputs = tensors_in((call.out,))
         signals = _depending(rule, call, before, outputs)
         if not before.records and isinstance(self._where[-1][1], RECURRENT):
@@ -487,6 +511,7 @@ class ForwardPass(TorchDispatchMode):
         if traits.name == "_local_scalar_dense":
             self._read_out(call.args[0])
         for target, aliases in before.writes:
+            _overwrite((a for a in aliases if not view or a[0] != target._cdata), traits.name)
             known = next((s for t, s in zip(outputs, signals, strict=True) if t is target), ANALOG)
             if traits.name not in OVERWRITE and any(overlap(target, t) for t in call.tensors):
                 known = UNKNOWN  # what was computed may have been computed with
@@ -499,16 +524,22 @@ class ForwardPass(TorchDispatchMode):
                 )
                 if signal is LEARNED and id(tensor) not in written:
                     record.recipe = recipe_of(call, tensor, place)
-        self._in_attention(call)
+        standing = [r for _, r in before.records if r is not None and (r.scores or r.softened)]
+        if own is not None or (standing and not rule.counted):
+            self._attend(traits.name in SOFTMAX, outputs, standing, own)
+        elif call.func is _SCALED and call.args[1] and call.out.is_floating_point():
+            (source, record), *_ = before.records
+            record = record or self.tensors.put(source, call.signal(source))
+            self.tensors.latest(call.out).scaled = (float(call.args[1]), record)
 
-    def _charge(self, cost: Cost, call: Call) -> View | None:
-        """Put a cost into its row. Returns what the result hands on, if it is synaptic."""
+    def _charge(self, cost: Cost, call: Call) -> _Made | None:
+        """Put a cost into its row. Returns what it gave, if its weights may be changed."""
         path, module = self._where[-1]
         counted = not isinstance(cost, Tally)
         params = self._params(module._parameters.values()) if counted else 0
         site = call_site()
-        if isinstance(cost, Product) and cost.pairs is not None:
-            cost = self._part_of_attention(cost, site)
+        if isinstance(cost, Product) and cost.pairs is not None and cost.operator == "matmul":
+            cost = self._in_attention(cost)
         row = row_of(cost, path, params, call.out)
         match cost:
             case Product():
@@ -516,58 +547,245 @@ class ForwardPass(TorchDispatchMode):
                     if operand.signal is not None:
                         self.tensors.put(operand.tensor, operand.signal)
                 prepared = all(call.signal(tensor) is LEARNED for tensor in call.tensors)
-                origin = self.measurements.product(row, site, cost, prepared)
-                if self._history is not None:
-                    steps = tuple(self._step(operand.tensor) for operand in cost.operands)
-                    self._history.arrive((*row.family, site), steps)
-                return View((origin,), cost.channel) if cost.channel is not None else None
+                made = self._result_of(cost, call)
+                before = self._unnormalised.get(made.read) if made and made.result.reads else None
+                steps = self._arriving(cost, before)
+                result = made.result if made else None
+                self.measurements.product(row, site, cost, prepared, result, before, steps)
+                return made
             case Normalisation():
-                if isinstance(module, INSTANCE_NORMS):
-                    cost = replace(cost, affine=False)  # whatever the batch size
-                self.measurements.normalisation(row, site, cost)
+                made = self._normalised(cost, call)
+                self.measurements.normalisation(row, site, made.result if made else None)
+                return made
             case Tally():
                 self.measurements.tally(row, site)
         return None
 
-    # Where no fused kernel takes its operands, torch does attention by its parts: q and k are
-    # scaled, multiplied, the softmax is taken and multiplied with v, all at one call site. They
+    # What can be folded is decided when the pass is over: of results of layers, and of what reads
+    # them, it is noted which they are.
+
+    def _result_of(self, cost: Product, call: Call) -> _Made | None:
+        """What a product with weights gives."""
+        if cost.pairs is not None and cost.operator == "matmul":
+            return _Made(Result(None), cost.operands[0].tensor, of_two=True)
+        if len(cost.operands) != 1:
+            return None
+        layer, slots = self._layer_of(cost, call)
+        if layer is None and cost.channel is None:
+            return None
+        (operand,), kernel = cost.operands, cost.kernel
+        parts = frozenset[str]()
+        reads = None
+        if layer is not None and kernel is not None and cost.applied is not None:
+            weights = (cost.applied, kernel.bias)
+            parts = parts.union(*(self.tensors.parts(w) for w in weights if w is not None))
+            shifts = slots is None or bool(slots.bias)
+            reads = self._read_by(operand) if shifts and kernel.even else None
+        result = self.provenance.add(Result(layer, parts, slots, reads))
+        if cost.channel is None:
+            result.uses.append(Use(cost.operator))
+            return _Made(result, operand.tensor)
+        channels = call.out.shape[cost.channel]
+        return _Made(result, operand.tensor, View((result,), cost.channel, channels))
+
+    def _layer_of(self, cost: Product, call: Call) -> tuple[Layer | None, Slots | None]:
+        """The layer whose weights a product applies, if they can be changed."""
+        kernel, applied = cost.kernel, cost.applied
+        if kernel is None or applied is None or call.signal(applied) is not LEARNED:
+            return None, None
+        path, module = self._where[-1]
+        if (
+            applies_its_weights(module)
+            and self._is_own(module, "weight", applied)
+            and self._is_own(module, "bias", kernel.bias)
+        ):
+            return Layer(path), None
+        slots = self._slots_of(cost.weight, applied, kernel)
+        return (Layer(path, cost.weight) if slots else None), slots
+
+    def _is_own(self, module: nn.Module, name: str, tensor: Tensor | None) -> bool:
+        """Whether a tensor is the parameter of that name of a module, or what is made of it."""
+        if name not in module._parameters:
+            return tensor is not None
+        own = module._parameters[name]
+        if own is None or tensor is None:
+            return own is tensor
+        return self.tensors.name(tensor) == self.tensors.name(own) != ""
+
+    def _slots_of(self, name: str, applied: Tensor, kernel: Kernel) -> Slots | None:
+        """Where weights lie that a function applies; None where they are no whole parameter."""
+        weight = self.tensors.weight(name) if name else None
+        if weight is None or storage_of(weight) != storage_of(applied):
+            return None
+        bias = ""
+        if kernel.bias is not None:
+            bias = self.tensors.name(kernel.bias)
+            if not bias or self.tensors.weight(bias) is None:
+                return None
+        outputs, inputs = (_place(weight, applied, d) for d in (kernel.outputs, kernel.inputs))
+        if outputs is None or inputs is None:
+            return None
+        return Slots(outputs, inputs, kernel.groups, kernel.transposed, bias)
+
+    def _read_by(self, operand: Operand) -> View | None:
+        """The results that a product reads, where these can be folded into its weights."""
+        record = self.tensors.find(operand.tensor)
+        view = record.view if record else None
+        if view is None or operand.channel != view.dim:
+            return None
+        if any(result.of_other for result in view.results):
+            before = self._unnormalised.get(operand.tensor)
+            if before is None or before.is_stale:
+                return None
+        return view
+
+    def _normalised(self, cost: Normalisation, call: Call) -> _Made | None:
+        """What a BatchNorm gives that is a scale and a shift for each channel."""
+        path, module = self._where[-1]
+        learned = (tensor for tensor in call.tensors if tensor is not cost.input)
+        if not (
+            cost.affine
+            and applies_its_weights(module)
+            and all(call.signal(tensor) is LEARNED for tensor in learned)
+        ):
+            return None
+        x, (out, *_) = cost.input, tensors_in((call.out,))
+        record = self.tensors.find(x)
+        view = record.view if record else None
+        fits = view is not None and (view.dim, view.inner, view.channels) == (1, 1, x.shape[1])
+        parts = frozenset[str]().union(
+            *(self.tensors.parts(tensor) for tensor in call.tensors if tensor is not x)
+        )
+        layer = Layer(path, is_norm=True)
+        result = Result(layer, parts, reads=view if fits else None, dims=x.dim())
+        before = self._unnormalised.get(x)
+        if before is None and result.reads is None:
+            before = Unnormalised(layer, x)
+        if before is not None:
+            result.of_other = True
+            self._unnormalised[out] = before
+        return _Made(self.provenance.add(result), x, View((result,), 1, x.shape[1]))
+
+    def _move_unnormalised(self, call: Call, outputs: Sequence[Tensor]) -> None:
+        """What a norm read is moved as its result is: a layer after both may get it instead."""
+        before = [self._unnormalised.get(tensor) for tensor in call.tensors]
+        if any(each is None or each.is_stale or each.norm != before[0].norm for each in before):
+            return
+        inputs = {id(t): each.tensor for t, each in zip(call.tensors, before, strict=True)}
+        args = tree_map(lambda leaf: inputs.get(id(leaf), leaf), call.args)
+        with self:
+            if canonical(call.func) in VIEWS:  # it need not lie in memory as the result does
+                moved = args[0].reshape(call.out.shape)
+            else:
+                moved = call.func(*args, **call.kwargs)
+        for out, tensor in zip(outputs, tensors_in((moved,)), strict=True):
+            self._unnormalised[out] = Unnormalised(before[0].norm, tensor)
+
+    def _arriving(self, cost: Product, before: Unnormalised | None) -> tuple[Arrival, ...]:
+        """How what arrives at a product was made."""
+        if self._history is None:
+            return ()
+        steps = (self._step(operand.tensor) for operand in cost.operands)
+        folded = self._step(before.tensor) if before is not None else None
+        return tuple(Arrival(step, folded or step) for step in steps)
+
+    def _bias_added(self, name: str, call: Call, before: _Before) -> View | None:
+        """A learned value per channel, added to a synaptic result: free, and no use of it."""
+        if name != "add" or len(before.records) != 2 or call.kwargs:
+            return None
+        (result, record), (bias, _) = before.records
+        view = record.view if record else None
+        if view is None or view.inner > 1 or call.signal(bias) is not LEARNED:
+            return None
+        if any(each.layer and each.layer.is_norm for each in view.results):
+            return None
+        shape = (1,) * (result.dim() - bias.dim()) + tuple(bias.shape)
+        per_channel = len(shape) == result.dim() and all(
+            size == (result.shape[dim] if dim == view.dim else 1) for dim, size in enumerate(shape)
+        )
+        return (
+            replace(view, biases=(*view.biases, self.tensors.name(bias))) if per_channel else None
+        )
+
+    def _take(self, tensor: Tensor, what: str) -> None:
+        """Something that is no layer takes a tensor."""
+        _use(self.tensors.find(tensor), what)
+        self._read_weights([tensor])
+
+    def _read_weights(self, tensors: Iterable[Tensor]) -> None:
+        """Something else than the layer that they belong to reads weights among these tensors."""
+        for tensor in tensors:
+            if self.tensors.signal(tensor) is LEARNED:
+                self.provenance.read |= self.tensors.parts(tensor)
+
+    def _not_seen(self, tensor: Tensor, traits: Traits) -> None:
+        """What was made where nobody could see it may share memory with results."""
+        if not traits.is_literal or (self._has_read and tensor.numel() > 1):
+            if not self._unseen:  # its states, most of which it will have replaced in the end
+                self._held = tuple(tensors_of(self._model))
+            self._unseen.setdefault(tensor._cdata, self._where[-1][0])
+        for _, alias in self.tensors.aliases(tensor):
+            if alias.view is not None:
+                alias.view.use(traits.name)
+
+    # Where no fused kernel takes its operands, an attention is done by its parts: q and k are
+    # scaled, perhaps, and multiplied, a softmax is taken and multiplied with v. The two products
     # are the rows that they are in a fused kernel.
 
-    def _in_attention(self, call: Call) -> None:
-        """Note where the steps of an attention were done that tell it from other products."""
-        if call.func is _SCALED:
-            self._scaled_at = call_site()
-            self.tensors.latest(call.out).times = float(call.args[1])
-        elif call.func is _SOFTENED:
-            self._softened_at = call_site()
-
-    def _part_of_attention(self, product: Product, site: Hashable) -> Product:
-        """A product of two activations, named if it is one of the two of an attention."""
-        if self._softened_at is not None and self._softened_at == site:
-            self._softened_at = None
-            return replace(product, operator="attn @ v", operands=product.operands[1:], pairs=None)
-        if self._scaled_at is None or self._scaled_at != site or product.pairs is None:
-            return product
-        self._scaled_at = None
-        left, right = (self._unscaled(operand.tensor) for operand in product.operands)
-        operands = tuple(
-            replace(operand, tensor=tensor)
-            for operand, tensor in zip(product.operands, (left, right), strict=True)
+    def _in_attention(self, product: Product) -> Product:
+        """A product of two activations; if it applies the weights of an attention, named so."""
+        records = [self.tensors.find(operand.tensor) for operand in product.operands]
+        values = tuple(
+            operand
+            for operand, record in zip(product.operands, records, strict=True)
+            if record is None or not record.softened
         )
-        return replace(product, operator="q @ k", operands=operands, pairs=(left, right))
+        if len(values) == 1:
+            return replace(product, operator="attn @ v", operands=values, pairs=None)
+        if not any(record is not None and record.scaled for record in records):
+            return product
+        left, right = map(self._unscaled, product.operands)
+        return replace(product, operands=(left, right), pairs=(left.tensor, right.tensor))
 
-    def _unscaled(self, tensor: Tensor) -> Tensor:
+    def _unscaled(self, operand: Operand) -> Operand:
         """What an attention had before it scaled it: a factor folds into what is scaled after."""
-        record, signal = self.tensors.known(tensor)
-        if record is None or record.times in (0.0, 1.0):
-            return tensor
-        plain = tensor / record.times
-        if isinstance(signal, Table) and not signal.scale:
-            rounding = torch.finfo(tensor.dtype).eps
-            values = [_nearest(value / record.times, rounding) for value in signal.values]
-            signal = Table(signal.atoms, tuple(values))
-        self.tensors.put(plain, signal).step = record.step
-        return plain
+        tensor = operand.tensor
+        record = self.tensors.find(tensor)
+        factor, source = record.scaled if record is not None and record.scaled else (1.0, None)
+        if source is None or kind_of(source.signal) is ANALOG:
+            return operand
+        plain = tensor / factor
+        near = plain.round()
+        exact = (plain - near).abs() <= 4 * torch.finfo(plain.dtype).eps * near.abs()
+        plain = torch.where(exact, near, plain)
+        signal = source.signal
+        if isinstance(signal, Table):  # its positions may have been moved since
+            signal = self.tensors.atoms.joined((signal,))
+        self.tensors.put(plain, signal).step = source.step
+        return replace(operand, tensor=plain)
+
+    def _attend(
+        self, softens: bool, outputs: Sequence[Tensor], read: Sequence[Record], own: Result | None
+    ) -> None:
+        """Note where in an attention results stand.
+
+        Args:
+            softens: whether they are a softmax of what was read.
+            outputs: the results.
+            read: the operands that stand in one.
+            own: the results are the product of two activations.
+        """
+        scores = [record.scores for record in read if record.scores is not None]
+        if softens:
+            for product in scores:
+                product.operator = "q @ k"
+        for out in outputs:
+            whole = [record for record in read if record.shape.numel() <= out.numel()]
+            record = self.tensors.latest(out)
+            record.softened = any(r.scores if softens else r.softened for r in whole)
+            record.scores = own
+            if not softens and own is None:
+                record.scores = next((r.scores for r in whole if r.scores is not None), None)
 
     def _params(self, own: Iterable[Tensor | None]) -> int:
         """Number of parameters of the innermost module, told by its first row."""
@@ -588,6 +806,17 @@ class _Before:
     """Whether no data and no chance has a part in what it makes."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What a cost gave: its result, what that read, and what the operator's result hands on."""
+
+    result: Result
+    read: Tensor
+    view: View | None = None
+    of_two: bool = False
+    """Whether it is a product of two activations."""
+
+
 @cache
 def _is_wrapper(kind: type) -> bool:
     """Whether a class of tensors does its work with tensors inside of it: jagged ones, say."""
@@ -603,14 +832,30 @@ def _inside(tensor: Tensor) -> list[Tensor]:
     return [part for part in inner if part.dtype == tensor.dtype]
 
 
-def _use(record: Record | None, by_norm: bool = False) -> None:
+def _use(record: Record | None, what: str, by: Result | None = None) -> None:
     """The values of a tensor are read by an operator that does not just move them."""
     if record is None:
         return
     if record.view is not None:
-        record.view.use(by_norm)
+        record.view.use(what, by)
     if record.padding is not None:
         record.padding.uses += 1
+
+
+def _overwrite(aliases: Iterable[tuple[int, Record]], what: str) -> None:
+    """Results are written into."""
+    for _, alias in aliases:
+        if alias.view is not None:
+            alias.view.use(what)
+
+
+def _place(weight: Tensor, applied: Tensor, dim: int) -> int | None:
+    """The dimension of a parameter that is a dimension of a view of it."""
+    if (weight.shape, weight.stride()) == (applied.shape, applied.stride()):
+        return dim
+    shape = applied.shape[dim], applied.stride(dim)
+    places = zip(weight.shape, weight.stride(), strict=True)
+    return next((place for place, known in enumerate(places) if known == shape), None)
 
 
 def _depending(rule: Rule, call: Call, before: _Before, outputs: Sequence[Tensor]) -> list[Signal]:
@@ -627,29 +872,9 @@ def _depending(rule: Rule, call: Call, before: _Before, outputs: Sequence[Tensor
     return [LEARNED if _is_real(signal) else signal for signal in signals]
 
 
-def _nearest(value: float, rounding: float) -> float:
-    """The whole number that a value is up to rounding, or the value."""
-    return round(value) if abs(value - round(value)) <= 4 * rounding * abs(value) else value
-
-
 def _is_real(signal: Signal) -> bool:
     return kind_of(signal) is ANALOG or (isinstance(signal, Table) and bool(signal.scale))
 
 
 def _reads_learned(call: Call) -> bool:
     return any(signal is LEARNED for signal in call.signals.values())
-
-
-def _bias_added(name: str, call: Call, before: _Before) -> View | None:
-    """A learned value per channel, added to a synaptic result: free, and no use of it."""
-    if name != "add" or len(before.records) != 2 or call.kwargs:
-        return None
-    (result, record), (bias, _) = before.records
-    if record is None or record.view is None or call.signal(bias) is not LEARNED:
-        return None
-    shape = (1,) * (result.dim() - bias.dim()) + tuple(bias.shape)
-    per_channel = len(shape) == result.dim() and all(
-        size == (result.shape[dim] if dim == record.view.dim else 1)
-        for dim, size in enumerate(shape)
-    )
-    return record.view if per_channel else None

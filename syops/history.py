@@ -60,6 +60,19 @@ class Step:
         return self.path, self.operator, self.site
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How something that arrived at a product was made.
+
+    Attributes:
+        step: as the model was run.
+        folded: with the norm before the product folded into its weights.
+    """
+
+    step: Step
+    folded: Step
+
+
 class History:
     """What the audit asks for beside the ledger.
 
@@ -70,13 +83,13 @@ class History:
     """
 
     def __init__(self) -> None:
-        self.arrivals: dict[Hashable, list[tuple[Step, ...]]] = {}
+        self.arrivals: dict[Hashable, list[tuple[Arrival, ...]]] = {}
         self.thresholds: set[str] = set()
         self.unknown: dict[str, None] = {}
 
-    def arrive(self, key: Hashable, steps: tuple[Step, ...]) -> None:
-        """A product was executed; ``steps`` made its operands."""
-        self.arrivals.setdefault(key, []).append(steps)
+    def arrive(self, key: Hashable, operands: tuple[Arrival, ...]) -> None:
+        """A product was executed."""
+        self.arrivals.setdefault(key, []).append(operands)
 
 
 def made(

@@ -125,9 +125,15 @@ class Row:
         params: parameters of the module, told by its first row only.
         dense: synaptic operations of a dense engine; for other kinds the operations done.
         drives: one or two operands, none where the product is analog throughout.
+        unnormalised: the operand, if the norm before it is folded into the weights; empty where
+            that makes no difference.
         joint_ac, joint_events: rate · rate · dense, and coincidences, of two operands.
-        ac, mac: operations of a kind whose cost does not depend on signals.
-        folded: the layer that a normalisation was folded into.
+        repeated: synaptic operations on the same values as at the time-step before, which no
+            neuron had a part in.
+        changed: such operations on other values than at the time-step before.
+        ac, mac: operations of a kind whose cost does not depend on signals; of a normalisation,
+            those of the calls that cannot be folded.
+        folded: the layers that a normalisation can be folded into.
         note: what a reader should know about it.
     """
 
@@ -149,6 +155,9 @@ class Row:
     dtype: str = ""
     weights: int = 0
     written: int = 0
+    unnormalised: tuple[Drive, ...] = ()
+    repeated: int = 0
+    changed: int = 0
 
     @property
     def family(self) -> tuple[str, str, str, str]:
@@ -168,7 +177,13 @@ class Row:
         """What it would be as an ANN: every synaptic operation a MAC."""
         return self.dense if self.kind in SYNAPTIC else self.mac if self.kind == "norm" else 0
 
-    def driven_by(self, drives: tuple[Drive, ...], joint_ac: Fraction, joint_events: int) -> Row:
+    def driven_by(
+        self,
+        drives: tuple[Drive, ...],
+        joint_ac: Fraction,
+        joint_events: int,
+        unnormalised: tuple[Drive, ...] = (),
+    ) -> Row:
         """One call of a synaptic row, with what drove it."""
         return Row(
             self.path,
@@ -185,31 +200,44 @@ class Row:
             dtype=self.dtype,
             weights=self.weights,
             written=self.written,
+            unnormalised=unnormalised,
         )
 
     def folded_into(self, path: str, note: str) -> Row:
         """One call of a normalisation that costs nothing."""
         return replace(self, mac=0, folded=path, note=note)
 
+    def under(self, fold_bn: bool) -> Row:
+        """The row with norms folded where they can be, or with all of them counted."""
+        if fold_bn:
+            return replace(self, drives=self.unnormalised) if self.unnormalised else self
+        if self.kind != "norm":
+            return self
+        return replace(self, mac=self.dense, folded=None, note="")
+
     def __add__(self, other: Row) -> Row:
         """The same row of two ledgers."""
-        drives = self.drives or (Drive(),) * len(other.drives)
-        others = other.drives or (Drive(),) * len(drives)
+        unnormalised: tuple[Drive, ...] = ()
+        if self.unnormalised or other.unnormalised:
+            unnormalised = _added(self.under(True).drives, other.under(True).drives)
         return replace(
             self,
             calls=self.calls + other.calls,
             params=max(self.params, other.params),
             dense=self.dense + other.dense,
-            drives=tuple(a + b for a, b in zip(drives, others, strict=True)),
+            drives=_added(self.drives, other.drives),
+            unnormalised=unnormalised,
             joint_ac=self.joint_ac + other.joint_ac,
             joint_events=self.joint_events + other.joint_events,
             ac=self.ac + other.ac,
             mac=self.mac + other.mac,
-            folded=self.folded if self.folded == other.folded else None,
+            folded=_both(self.folded, other.folded),
             note=self.note or other.note,
             dtype=self.dtype if self.dtype == other.dtype else "mixed",
             weights=max(self.weights, other.weights),
             written=self.written + other.written,
+            repeated=self.repeated + other.repeated,
+            changed=self.changed + other.changed,
         )
 
     def verdict(self, graded: str) -> Verdict:
@@ -257,6 +285,19 @@ class Row:
 def _times(dense: int, largest: float) -> int | float:
     """Operations at the largest magnitude; infinite where that has no bound."""
     return dense * int(largest) if math.isfinite(largest) else largest if dense else 0
+
+
+def _added(left: tuple[Drive, ...], right: tuple[Drive, ...]) -> tuple[Drive, ...]:
+    left = left or (Drive(),) * len(right)
+    right = right or (Drive(),) * len(left)
+    return tuple(a + b for a, b in zip(left, right, strict=True))
+
+
+def _both(left: str | None, right: str | None) -> str | None:
+    """The layers that a norm was folded into in two counts; None if one of them counted it."""
+    if left is None or right is None or left == right:
+        return left if left == right else None
+    return ", ".join(sorted({*left.split(", "), *right.split(", ")}))
 
 
 def _rate(drive: Drive) -> Fraction:

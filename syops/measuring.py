@@ -8,7 +8,6 @@ whether a padded tensor fed only one operator.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -19,10 +18,13 @@ from torch import Tensor
 from syops import counting
 from syops.errors import SyopsValueError
 from syops.fanout import FanOut
+from syops.foldable import Folding
+from syops.history import Arrival, History
 from syops.ledger import Drive, Ledger, Magnitudes, Row, joined_magnitudes
 from syops.neurons.library import SIGNALS, NeuronSignal
-from syops.provenance import Origin, Padding, View
-from syops.rules import Normalisation, Product
+from syops.provenance import Layer, Padding, Result
+from syops.repeats import Again, Repeats
+from syops.rules import Product
 from syops.signals import (
     ANALOG,
     EMPTY,
@@ -56,20 +58,58 @@ class _Operand:
     unit: Unit = Unit()
 
 
+class Unnormalised:
+    """What a norm read, or that moved as its result was."""
+
+    __slots__ = ("norm", "tensor", "_version")
+
+    def __init__(self, norm: Layer, tensor: Tensor) -> None:
+        self.norm = norm
+        self.tensor = tensor
+        self._version = tensor._version
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it has been written into since."""
+        return self.tensor._version != self._version
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """How much of a product repeats the step before; ``counts`` are places in the readings."""
+
+    known: Again
+    counts: tuple[int, ...]
+
+    def of(self, dense: int, counts: list[int]) -> tuple[int, int]:
+        """The operations on the values of the step before, and those on others, later than the
+        first step."""
+        same = max((counts[place] for place in self.counts), default=self.known.same)
+        share = Fraction(dense, self.known.parts)
+        return int(share * same), int(share * (self.known.later - same))
+
+
 @dataclass(frozen=True, slots=True)
 class _Product:
+    """A synaptic operation; ``folded`` is its operand with the norm ``norm`` folded into it."""
+
     row: Row
     site: Hashable
     operands: tuple[_Operand, ...]
     pairs: int | None
     prepared: bool
+    arriving: tuple[Arrival, ...]
+    result: Result | None
+    norm: Layer | None
+    folded: _Operand | None
+    again: _Again | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Norm:
     row: Row
     site: Hashable
-    view: View | None
+    result: Result | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +153,15 @@ class Measurements:
 
     Args:
         tensors: what is known of the live tensors.
+        repeats: which of them hold the same values as before.
         graded: "mac" or "ac": whether magnitudes are wanted.
-        fold_bn: whether normalisations are folded where possible.
         values: whether tensors have values; on ``meta`` nothing is counted or looked at.
     """
 
-    def __init__(self, tensors: Tensors, *, graded: str, fold_bn: bool, values: bool) -> None:
+    def __init__(self, tensors: Tensors, repeats: Repeats, *, graded: str, values: bool) -> None:
         self._tensors = tensors
+        self._repeats = repeats
         self._graded = graded
-        self._fold_bn = fold_bn
         self._values = values
         self._pending: list[_Product | _Norm | _Settled] = []
         self._counts: list[Tensor] = []
@@ -129,23 +169,53 @@ class Measurements:
         self._declared: list[_Declared] = []
         self._maps: dict[tuple[FanOut, torch.device], Tensor] = {}
 
-    def product(self, row: Row, site: Hashable, product: Product, prepared: bool) -> Origin:
-        """A synaptic operation was executed. Returns the origin of its result.
+    def product(
+        self,
+        row: Row,
+        site: Hashable,
+        product: Product,
+        prepared: bool,
+        result: Result | None,
+        before: Unnormalised | None,
+        arriving: tuple[Arrival, ...],
+    ) -> None:
+        """A synaptic operation was executed.
 
-        ``prepared``: on weights alone, so that it need not be done for each sample.
+        Args:
+            row, site: of the ledger.
+            product: what was done.
+            prepared: on weights alone, so that it need not be done for each sample.
+            result: what it gave, where its weights can be changed.
+            before: what it would read with the norm before it folded into it, if that may differ.
+            arriving: how its operands were made, for the audit.
         """
         operands = tuple(self._operand(o.tensor, o.fan_out, o.channel) for o in product.operands)
         pairs = None
         if product.pairs is not None and all(o.spikes is not None for o in operands):
             pairs = _put(self._counts, counting.coincidences(*product.pairs))
-        self._pending.append(_Product(row, site, operands, pairs, prepared))
-        return Origin(row.path)
+        norm = folded = again = None
+        if before is not None:
+            (driven,) = product.operands
+            norm = before.norm
+            folded = self._operand(before.tensor, driven.fan_out, driven.channel)
+        if len(operands) == 1:
+            again = self._again((row.family, site), product.operands[0].tensor)
+        self._pending.append(
+            _Product(row, site, operands, pairs, prepared, arriving, result, norm, folded, again)
+        )
 
-    def normalisation(self, row: Row, site: Hashable, norm: Normalisation) -> None:
-        """A normalisation was executed: 2 MACs per element, unless it turns out foldable."""
-        record = self._tensors.find(norm.input)
-        view = record.view if record and norm.affine and self._fold_bn else None
-        self._pending.append(_Norm(row, site, view if view and view.dim == 1 else None))
+    def _again(self, layer: Hashable, x: Tensor) -> _Again | None:
+        known = self._repeats.arrive(layer, x)
+        if known is None:
+            return None
+        return _Again(known, tuple(_put(self._counts, count) for count in known.readings))
+
+    def normalisation(self, row: Row, site: Hashable, result: Result | None) -> None:
+        """A normalisation was executed: 2 MACs per element, unless it turns out foldable.
+
+        ``result``: what it gave, if it is a scale and a shift for each channel.
+        """
+        self._pending.append(_Norm(row, site, result))
 
     def tally(self, row: Row, site: Hashable) -> None:
         """Work whose cost is known from shapes."""
@@ -242,12 +312,16 @@ class Measurements:
             self._maps[key] = counting.fan_out_map(fan_out, counts.device)
         return total, _put(self._counts, (counts * self._maps[key]).sum())
 
-    def settle(self, ledger: Ledger, has_states: bool) -> None:
+    def settle(
+        self, ledger: Ledger, has_states: bool, folding: Folding, history: History | None
+    ) -> None:
         """Read the device and add everything to the ledger.
 
         Args:
             ledger: where it goes.
             has_states: buffers have changed, so what looked like weights may have been a state.
+            folding: which normalisations can be folded.
+            history: where what arrived at each product goes, if anybody asks.
 
         Raises:
             SyopsValueError: a tensor that was looked at holds NaN or an infinite value; a neuron
@@ -257,27 +331,16 @@ class Measurements:
         looks = _read(self._looks, torch.float64)
         for declared in self._declared:
             declared.check(looks)
-        products = [item for item in self._pending if isinstance(item, _Product)]
         # All of them before anything is added: the ledger has a pass whole or not at all.
-        driven = {id(item): _settled_product(item, counts, looks) for item in products}
-        norms = [item for item in self._pending if isinstance(item, _Norm)]
-        folded = {id(norm): _folded_into(norm) for norm in norms}
-        partners = Counter((path, norm.row.path) for norm in norms if (path := folded[id(norm)]))
-        copies = Counter(path for path, _ in partners)
-        for item in self._pending:
-            match item:
-                case _Product(prepared=True) if not has_states:
-                    ledger.prepare(item.row, item.site)
-                case _Product():
-                    ledger.add(driven[id(item)], item.site)
-                case _Norm():
-                    path = folded[id(item)]
-                    several = path is not None and copies[path] > 1
-                    note = "one weight copy for each normalisation" if several else ""
-                    row = item.row if path is None else item.row.folded_into(path, note)
-                    ledger.add(row, item.site)
-                case _Settled():
-                    ledger.add(item.row, item.site)
+        rows = [_settled(item, folding, counts, looks) for item in self._pending]
+        for item, row in zip(self._pending, rows, strict=True):
+            if isinstance(item, _Product) and item.prepared and not has_states:
+                ledger.prepare(item.row, item.site)
+                continue
+            ledger.add(row, item.site)
+            if history is not None and isinstance(item, _Product):
+                arriving = item.arriving if row.unnormalised else _as_run(item.arriving)
+                history.arrive((*row.family, item.site), arriving)
 
 
 def _put(readings: list[Tensor], value: Tensor) -> int:
@@ -297,7 +360,37 @@ def _read(readings: list[Tensor], dtype: torch.dtype) -> list[float]:
     return values
 
 
-def _settled_product(call: _Product, counts: list[int], looks: list[float]) -> Row:
+def _as_run(arriving: tuple[Arrival, ...]) -> tuple[Arrival, ...]:
+    return tuple(Arrival(arrival.step, arrival.step) for arrival in arriving)
+
+
+def _settled(
+    item: _Product | _Norm | _Settled, folding: Folding, counts: list[int], looks: list[float]
+) -> Row:
+    """The row that one cost comes to."""
+    match item:
+        case _Product():
+            layer = item.result.layer if item.result else None
+            norm = folding.absorbed.get(layer) if layer else None
+            folded = item.folded if norm == item.norm else None
+            return _settled_product(item, folded, counts, looks)
+        case _Norm():
+            return _settled_norm(item, folding)
+        case _Settled():
+            return item.row
+
+
+def _settled_norm(call: _Norm, folding: Folding) -> Row:
+    paths = folding.into(call.result) if call.result else ()
+    if call.result is None or not paths:
+        return call.row
+    note = "one weight copy for each normalisation" if call.result.layer in folding.copied else ""
+    return call.row.folded_into(", ".join(paths), note)
+
+
+def _settled_product(
+    call: _Product, folded: _Operand | None, counts: list[int], looks: list[float]
+) -> Row:
     dense = call.row.dense
     drives = tuple(_drive(call.row, operand, counts, looks) for operand in call.operands)
     joint_ac, joint_events = Fraction(0), 0
@@ -305,7 +398,13 @@ def _settled_product(call: _Product, counts: list[int], looks: list[float]) -> R
         first, second = drives
         joint_ac = Fraction(first.spikes * second.spikes * dense, first.numel * second.numel)
         joint_events = counts[call.pairs]
-    return call.row.driven_by(drives, joint_ac, joint_events)
+    unnormalised = (_drive(call.row, folded, counts, looks),) if folded else ()
+    row = call.result.named(call.row) if call.result else call.row
+    row = row.driven_by(drives, joint_ac, joint_events, unnormalised)
+    if call.again is None:
+        return row
+    repeated, changed = call.again.of(dense, counts)
+    return replace(row, repeated=repeated, changed=changed)
 
 
 def _drive(row: Row, operand: _Operand, counts: list[int], looks: list[float]) -> Drive:
@@ -350,11 +449,3 @@ def _drive(row: Row, operand: _Operand, counts: list[int], looks: list[float]) -
         events(operand.events, operand.spikes),
         magnitudes,
     )
-
-
-def _folded_into(norm: _Norm) -> str | None:
-    """The layer it can be folded into: the one whose result it reads, and nothing else does."""
-    view = norm.view
-    if view is None or not all(origin.feeds_only_norms for origin in view.origins):
-        return None
-    return view.origins[0].path

@@ -344,7 +344,7 @@ def memory_of(report: Report, model: MemoryModel) -> Memory:
     buffers = Buffers(report)
     rows, sums = [], (_NOTHING, _NOTHING, _NOTHING)
     names = row_names(report.rows, report.model)
-    for name, row, verdict in zip(names, report.rows, report.verdicts, strict=True):
+    for name, row, verdict in zip(names, report.effective_rows, report.verdicts, strict=True):
         parts = traffic(row, verdict, buffers, model.message_bytes, model.queue)
         if parts is None or row.kind not in report.kinds | {"neuron"}:
             continue

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from syops._torch import before_all_forward_hooks, compiler_is_loaded, without_forward_hook
 from syops.errors import ForwardError, SyopsError, SyopsRuntimeError, first_line
@@ -18,6 +19,8 @@ from syops.ledger import Ledger
 from syops.measuring import Measurements
 from syops.neurons import Library, NeuronSignal, neuron_signal, updating
 from syops.paths import Paths
+from syops.provenance import Provenance
+from syops.repeats import Repeats
 from syops.restore import left_as_found
 from syops.rules.base import input_tensors
 from syops.rules.registry import Find, find
@@ -27,13 +30,33 @@ from syops.tensors import Tensors
 T = TypeVar("T")
 
 
+class StatesFound(Exception):
+    """A pass took buffers for weights that turned out to be states. It is to be run again.
+
+    Attributes:
+        states: the names of all buffers that are known to be states by now.
+    """
+
+    def __init__(self, states: frozenset[str]) -> None:
+        super().__init__(", ".join(sorted(states)))
+        self.states = states
+
+
+def until_known(work: Callable[[], T], anew: Callable[[], object]) -> T:
+    """Do ``work`` with an observer, again after ``anew`` where it finds buffers to be states."""
+    while True:
+        try:
+            return work()
+        except StatesFound:
+            anew()
+
+
 class Observer:
     """Counts every forward pass of ``model`` that is run through it, in one ledger.
 
     Args:
         model: any module; nothing is written onto it but hooks.
         ledger: where the counts go.
-        fold_bn: whether normalisations are folded where possible.
         graded: "mac" or "ac".
         strict: an operator without a rule is an error.
         values: False for a shadow on ``meta``: dense counts and derived signals only.
@@ -44,6 +67,7 @@ class Observer:
 
     Attributes:
         states: those, and others that have turned out to be.
+        provenance: of the results of layers in the last pass.
     """
 
     def __init__(
@@ -51,7 +75,6 @@ class Observer:
         model: nn.Module,
         ledger: Ledger,
         *,
-        fold_bn: bool = True,
         graded: str = "mac",
         strict: bool = False,
         values: bool = True,
@@ -62,7 +85,6 @@ class Observer:
     ) -> None:
         self._model = model
         self._ledger = ledger
-        self._fold_bn = fold_bn
         self._graded = graded
         self._strict = strict
         self._values = values
@@ -74,6 +96,7 @@ class Observer:
         self._paths = Paths(model)
         self._where: list[tuple[str, nn.Module]] = []
         self._pass: ForwardPass | None = None
+        self.provenance = Provenance()
         self._thread = 0
         self._elsewhere: dict[str, None] = {}
 
@@ -120,22 +143,26 @@ class Observer:
                     vars(module)[name].pop(key, None)
 
     def run(
-        self, args: Sequence[Any], kwargs: dict[str, Any], inputs: Sequence[NeuronSignal | None]
-    ) -> bool:
+        self,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        inputs: Sequence[NeuronSignal | None],
+        time_axis: int | None = None,
+    ) -> Any:
         """Call the model once and add what it did to the ledger.
-
-        Only after a pass is it known which buffers the model writes its states into. If operators
-        have taken such a one for weights, nothing is added: the pass has to be run again.
 
         Args:
             args, kwargs: what the model is called with.
             inputs: the signals of the tensors among them (their values, or an opaque one);
                 None to look one up in the data.
+            time_axis: the dimension of the first tensor that counts time-steps, if one does.
 
         Returns:
-            whether it was added. If not, more `states` are known now.
+            the model's output.
 
         Raises:
+            StatesFound: operators took buffers for weights that are known to be states now.
+                Nothing was added.
             ForwardError: the model failed; names the layer.
             SyopsRuntimeError: a layer ran in another thread, where nothing can be seen.
             SyopsValueError: a tensor that was looked at holds NaN or infinite values.
@@ -148,12 +175,13 @@ class Observer:
         given = input_tensors(args, kwargs)
         self._pass = ForwardPass(
             *(self._model, self._where, self._measured, self._execute, self._strict),
-            self._find,
-            *(self._history, given, self._values, self.states),
+            *(self._history, given, self._values, self._find, self.states),
         )
         for tensor, signal in zip(given, inputs, strict=True):
             if signal is not None:
                 self._pass.give(tensor, signal)
+        for place, tensor in enumerate(given):
+            self._pass.repeats.give(place, tensor, None if place else time_axis)
         try:
             self._pass.start()
             output = self._model(*args, **kwargs)
@@ -185,16 +213,37 @@ class Observer:
                 "watched; run the branches of the model one after another to count it"
             )
         found = finished.finish(output, self._ledger)
-        self.states |= found
-        return not found
+        if found:
+            self.states |= found
+            raise StatesFound(self.states)
+        self.provenance = finished.provenance
+        return output
+
+    def run_twice(
+        self, args: Sequence[Any], kwargs: dict[str, Any], inputs: Sequence[NeuronSignal | None]
+    ) -> tuple[Provenance, ...]:
+        """Call the model twice in a row, on copies of its inputs; see `run`.
+
+        A model that keeps something may do other things in its second call. One that fails there
+        takes a single call.
+        """
+        passes: list[Provenance] = []
+        for _ in range(2):
+            own = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, (args, kwargs))
+            try:
+                self.run(own[0], own[1], inputs)
+            except ForwardError:
+                if not passes:
+                    raise
+                break
+            passes.append(self.provenance)
+        return tuple(passes)
 
     def _execute(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return func(*args, **kwargs) if self._values else call(func, args, kwargs)
 
-    def _measured(self, tensors: Tensors) -> Measurements:
-        return Measurements(
-            tensors, graded=self._graded, fold_bn=self._fold_bn, values=self._values
-        )
+    def _measured(self, tensors: Tensors, repeats: Repeats) -> Measurements:
+        return Measurements(tensors, repeats, graded=self._graded, values=self._values)
 
     def _neuron_signal(self, module: nn.Module) -> NeuronSignal | None:
         if isinstance(module, SilentNeuron):

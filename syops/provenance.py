@@ -1,60 +1,149 @@
-"""Follows results of synaptic operations, and padded tensors, through moves.
+"""Follows results of synaptic operations and normalisations, and padded tensors, through moves.
 
-Needed for two questions that only the rest of a forward pass answers: does a convolution's
-result go into a normalisation and nowhere else, and does a padded tensor feed only one operator.
+Needed for questions that only the rest of a forward pass answers: which results a normalisation
+reads and what reads its own, and does a padded tensor feed only one operator.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Any
 
 from torch import Tensor
 
-from syops.rules.shape import JOIN, channel_after
+from syops.ledger import Row
+from syops.rules.shape import JOIN, KEEP, channel_after
 from syops.signals import Unit
 
 Piece = tuple[int, int, int] | None
 """(dimension, start, stop) of a part of a result; None is the whole."""
 
+PART: Piece = (-1, 0, 0)
+"""A part of a result that is no interval."""
 
-@dataclass(slots=True)
-class Origin:
-    """The result of one synaptic operation, and every use that was made of it."""
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Weights that can be changed to do what a scale and shift of their results does.
+
+    Attributes:
+        path: the module that applies them.
+        weight: the parameter that they are, where a function applies it; "" where they are those
+            of a module of torch's, whatever it makes them of.
+        is_norm: whether they are the scale and shift of a normalisation.
+    """
 
     path: str
-    uses: list[tuple[Piece, bool]] = field(default_factory=list)
-    """(which piece of it, whether by a normalisation)"""
+    weight: str = ""
+    is_norm: bool = False
 
-    @property
-    def feeds_only_norms(self) -> bool:
-        """Whether one normalisation reads it all, or each reads a piece of its own."""
-        if not self.uses or not all(by_norm for _, by_norm in self.uses):
-            return False
-        if len(self.uses) == 1:
-            return True
-        pieces = sorted(piece for piece, _ in self.uses if piece is not None)
-        return (
-            len(pieces) == len(self.uses)
-            and len({dim for dim, _, _ in pieces}) == 1
-            and all(before[2] <= after[1] for before, after in pairwise(pieces))
-        )
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Where the weights that a function applies lie.
+
+    Attributes:
+        outputs, inputs: dimensions of the parameter along which its channels lie.
+        groups: those of a convolution.
+        transposed: whether it is a transposed convolution.
+        bias: the parameter that is added to the results, "" if there is none.
+    """
+
+    outputs: int
+    inputs: int
+    groups: int = 1
+    transposed: bool = False
+    bias: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Something read a result.
+
+    Attributes:
+        what: the operator.
+        by: a normalisation of its channels, or a layer with weights for each of its channels.
+        piece: which piece of it.
+        biases: what had been added to it; see `View`.
+    """
+
+    what: str
+    by: Result | None = None
+    piece: Piece = None
+    biases: tuple[str, ...] = ()
+
+
+@dataclass(eq=False, slots=True)
+class Result:
+    """What one call of a synaptic operation or a normalisation gave, and every use of it.
+
+    Attributes:
+        layer: its weights; None if they cannot be changed.
+        parts: the parameters that these are made of.
+        slots: where they lie, if a function applied them.
+        reads: the results that it read, where their channels are its own input channels.
+        dims: number of dimensions of what a normalisation read.
+        of_other: whether it is a normalisation of anything else than results.
+        operator: what the rest of the pass tells that it was; "": what it was called at once.
+    """
+
+    layer: Layer | None
+    parts: frozenset[str] = frozenset()
+    slots: Slots | None = None
+    reads: View | None = None
+    dims: int = 0
+    of_other: bool = False
+    operator: str = ""
+    uses: list[Use] = field(default_factory=list)
+
+    def named(self, row: Row) -> Row:
+        """The row of the operation, by the name that it has now."""
+        return replace(row, operator=self.operator) if self.operator else row
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A tensor made of results of synaptic operations whose channels lie along ``dim``."""
+    """A tensor made of results, with their channels along one of its dimensions.
 
-    origins: tuple[Origin, ...]
+    Attributes:
+        results: what it is made of.
+        dim: position p along this dimension belongs to channel ``p // inner % channels``.
+        channels, inner: see above.
+        piece: what it has of a result, if that is one.
+        biases: parameters with one value for each channel that were added to the results; "" for
+            one that is computed.
+    """
+
+    results: tuple[Result, ...]
     dim: int
+    channels: int
+    inner: int = 1
     piece: Piece = None
+    biases: tuple[str, ...] = ()
 
-    def use(self, by_norm: bool = False) -> None:
+    def use(self, what: str, by: Result | None = None) -> None:
         """Its values are read."""
-        for origin in self.origins:
-            origin.uses.append((self.piece, by_norm))
+        for result in self.results:
+            result.uses.append(Use(what, by, self.piece, self.biases))
+
+
+class Provenance:
+    """What a forward pass tells of its layers.
+
+    Attributes:
+        results: of all calls, in their order.
+        read: the parameters that something else than the layer that they belong to read.
+    """
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+        self.read: set[str] = set()
+
+    def add(self, result: Result) -> Result:
+        self.results.append(result)
+        return result
 
 
 @dataclass(slots=True)
@@ -104,7 +193,7 @@ def views_after(
     if any(view is None for view in after):
         for _, view in views:
             if view is not None:
-                view.use()
+                view.use(name)
     return after
 
 
@@ -112,15 +201,35 @@ def _moved(
     name: str, args: Sequence[Any], source: Tensor, view: View | None, out: Tensor, index: int
 ) -> View | None:
     assert view is not None
+    placed = _placed(name, args, source, out, view)
+    if placed is None or out.numel() >= source.numel():
+        return placed
+    piece = _cut(name, args, source, out, index) if view.piece is None else PART
+    return replace(placed, piece=piece or PART)
+
+
+def _placed(name: str, args: Sequence[Any], source: Tensor, out: Tensor, view: View) -> View | None:
+    """A view with its channels where a move puts them; None where it puts them anywhere."""
+    if name in KEEP:
+        return _reshaped(source, out, view)
     dim = channel_after(name, args, source, out, view.dim)
-    if dim is None:
+    return None if dim is None else replace(view, dim=dim)
+
+
+def _reshaped(source: Tensor, out: Tensor, view: View) -> View | None:
+    """A view after a reshape that leaves all of a channel in positions along one dimension."""
+    if source.dtype != out.dtype or not out.numel():
         return None
-    if out.numel() >= source.numel():
-        return replace(view, dim=dim)
-    piece = _cut(name, args, source, out, index)
-    if piece is None or view.piece is not None:
-        return None
-    return replace(view, dim=dim, piece=piece)
+    inner = view.inner * math.prod(source.shape[view.dim + 1 :])
+    found: View | None = None
+    for dim, size in enumerate(out.shape):
+        inside = math.prod(out.shape[dim + 1 :])
+        if inner % inside or size * inside % (inner * view.channels):
+            continue
+        if inner == inside and size == view.channels:
+            return replace(view, dim=dim, inner=1)
+        found = found or replace(view, dim=dim, inner=inner // inside)
+    return found
 
 
 def _cut(name: str, args: Sequence[Any], source: Tensor, out: Tensor, index: int) -> Piece:
@@ -146,13 +255,13 @@ def _cut(name: str, args: Sequence[Any], source: Tensor, out: Tensor, index: int
 def _joined(
     name: str, args: Sequence[Any], views: Sequence[tuple[Tensor, View | None]], out: Tensor
 ) -> View | None:
-    """Results of one layer, put together again along another dimension (time, mostly)."""
-    parts = [view for _, view in views if view is not None]
-    dims = {channel_after(name, args, t, out, v.dim) for t, v in views if v is not None}
-    paths = {origin.path for view in parts for origin in view.origins}
-    whole = len(parts) == len(views) and all(view.piece is None for view in parts)
-    if not whole or len(dims) > 1 or len(paths) > 1 or None in dims:
+    """Results put together along another dimension than their channels: time, mostly."""
+    placed = [view and _placed(name, args, tensor, out, view) for tensor, view in views]
+    known = [view for view in placed if view is not None]
+    if len(known) < len(placed):
         return None
-    (dim,) = dims
-    assert dim is not None
-    return View(tuple(origin for view in parts for origin in view.origins), dim)
+    if len({(view.dim, view.channels, view.inner, view.biases) for view in known}) > 1:
+        return None
+    results = dict.fromkeys(result for view in known for result in view.results)
+    piece = None if all(view.piece is None for view in known) else PART
+    return replace(known[0], results=tuple(results), piece=piece)

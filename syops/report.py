@@ -272,10 +272,16 @@ class Report(Tabular):
     # Sums and rows
 
     @cached_property
+    def effective_rows(self) -> tuple[Row, ...]:
+        """The rows with norms folded, or all counted, as the conventions say."""
+        fold_bn = bool(self.conventions.get("fold_bn", True))
+        return tuple(row.under(fold_bn) for row in self.rows)
+
+    @cached_property
     def verdicts(self) -> tuple[Verdict, ...]:
         """The class of each row, and the exact counts that follow."""
         graded = str(self.conventions.get("graded", "mac"))
-        return tuple(row.verdict(graded) for row in self.rows)
+        return tuple(row.verdict(graded) for row in self.effective_rows)
 
     @cached_property
     def totals(self) -> Totals:
@@ -301,7 +307,7 @@ class Report(Tabular):
                 name, row, verdict, cost, self.samples, row.kind in self.kinds, self.measured, whole
             )
             for name, row, verdict, cost in zip(
-                names, self.rows, self.verdicts, self._prices, strict=True
+                names, self.effective_rows, self.verdicts, self._prices, strict=True
             )
         )
 

@@ -337,13 +337,17 @@ def _energy_model(content: _Fields) -> EnergyModel:
 
 def _row_to_json(row: Row) -> dict[str, Any]:
     content = {field.name: _plain(getattr(row, field.name)) for field in fields(Row)}
-    content["drives"] = [_drive_to_json(drive) for drive in row.drives]
+    for name in ("drives", "unnormalised"):
+        content[name] = [_drive_to_json(drive) for drive in getattr(row, name)]
     return content
 
 
 def _row_from_json(content: _Fields) -> Row:
     since_2 = "dtype" in content.plain()
     drives = content.each("drives", _drive_from_json)
+    unnormalised: tuple[Drive, ...] = ()
+    if content.has("unnormalised"):
+        unnormalised = content.each("unnormalised", _drive_from_json)
     if len(drives) > 2:
         content.refuse("drives", "at most two operands")
     row = Row(
@@ -365,10 +369,15 @@ def _row_from_json(content: _Fields) -> Row:
         dtype=content.text("dtype") if since_2 else "",
         weights=content.count("weights") if since_2 else 0,
         written=content.count("written") if since_2 else 0,
+        unnormalised=unnormalised,
+        repeated=content.count("repeated") if content.has("repeated") else 0,
+        changed=content.count("changed") if content.has("changed") else 0,
     )
     for name in ("joint_ac", "joint_events"):
         if getattr(row, name) > row.dense:
             content.refuse(name, f"at most dense, {row.dense}")
+    if row.repeated + row.changed > row.dense:
+        content.refuse("repeated", f"with changed at most dense, {row.dense}")
     for i, drive in enumerate(drives):
         for name in ("ac", "events"):
             if getattr(drive, name) > row.dense:

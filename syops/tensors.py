@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from syops.history import Step
-from syops.provenance import Padding, View
+from syops.provenance import Padding, Result, View
 from syops.rules.base import Recipe
 from syops.signals import ANALOG, LEARNED, UNKNOWN, Atoms, Signal
+from syops.states import tensors_of
 
 
 @dataclass(slots=True)
@@ -47,10 +48,18 @@ class Record:
     """How it was made, where somebody asks."""
     recipe: Recipe | None = None
     """How it was computed from parameters, of a learned tensor."""
-    times: float = 1.0
-    """The number that an attention scaled it by."""
+    scaled: tuple[float, Record] | None = None
+    """The number that an attention scaled it by, and what was scaled."""
+    scores: Result | None = None
+    """The product of two activations that it is, up to a scale, a mask and the like."""
+    softened: bool = False
+    """A softmax of such a product: the weights of an attention."""
     fixed: bool = False
     """Made of parameters, literals and shapes alone: no data and no chance had a part in it."""
+    parts: frozenset[str] = frozenset()
+    """The parameters that it is made of, if it is fixed."""
+    value: Any = None
+    """Which `Value` it holds, where inputs and weights alone made it, before any neuron."""
 
     def is_padded_by(self, inner: Tensor) -> bool:
         """Whether its tensor is ``inner``, a part of it, and a border. A batch is not needed."""
@@ -82,6 +91,7 @@ class Tensors:
         """The weights that an operator has read."""
         self._written: set[int] = set()
         self._written_by_data: set[int] = set()
+        self._tied = len(self._names) < len(self._learned)
         self._room = 256
         for tensor in self._states.values():
             self.put(tensor, UNKNOWN)
@@ -155,6 +165,27 @@ class Tensors:
             return record.name
         name, _ = self._names.get(tensor._cdata, ("", 0))
         return name if name and self._is_unwritten(tensor) else ""
+
+    def parts(self, tensor: Tensor) -> frozenset[str]:
+        """The parameters that a learned tensor is made of; a parameter is made of itself."""
+        record = self.find(tensor)
+        name, _ = self._names.get(tensor._cdata, ("", 0))
+        return record.parts if record else frozenset([name] if name else [])
+
+    def weight(self, name: str) -> Tensor | None:
+        """The parameter or buffer of that name, if it has no other name."""
+        found = self._learned[name]
+        if self._tied and sum(tensor is found for tensor in self._learned.values()) > 1:
+            return None
+        return found
+
+    def kept(self) -> Iterator[Record]:
+        """What is known of the tensors with results in them that the model keeps for later."""
+        alive = [r for r in self._records.values() if r.view is not None and not r.ref.expired()]
+        if not alive:
+            return
+        storages = {storage_of(tensor) for tensor in tensors_of(self._model)}
+        yield from (record for record in alive if record.storage in storages)
 
     def factor(self, name: str) -> Tensor | None:
         """The value of a scale that is a one-element parameter or divides by one, else None."""
@@ -265,7 +296,11 @@ class Tensors:
                     name="",
                     cache={},
                     recipe=None,
+                    scaled=None,
+                    scores=None,
+                    softened=False,
                     fixed=False,
+                    value=None,
                 )
                 continue
             same = covers and (old.shape, old.stride) == (tensor.shape, tensor.stride())
@@ -280,7 +315,11 @@ class Tensors:
                 name="",
                 cache={},
                 recipe=None,
+                scaled=None,
+                scores=None,
+                softened=False,
                 fixed=old.fixed and fixed,
+                value=None,
             )
         self.put(tensor, signal, written=True)
 

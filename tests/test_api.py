@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import importlib
 
 import pytest
 import torch
+import torch.nn.functional as F
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 from syops import EnergyModel, SyopsError, get_model_syops
@@ -160,11 +163,41 @@ def test_unfolded_norms_are_part_of_both_sides_of_the_ratio():
             self.T, self.bn, self.fc = 2, nn.BatchNorm1d(6), nn.Linear(6, 3)
 
         def forward(self, x):
-            return torch.stack([self.fc(self.bn(x)) for _ in range(self.T)])
+            return torch.stack([self.fc(self.bn(x).relu()) for _ in range(self.T)])
 
     report = get_model_syops(Net(), torch.rand(5, 6))
     assert report.mac == 2 * (2 * 6 + 6 * 3)
     assert report.energy_ratio == pytest.approx(2)
+
+
+def looped(net, x):
+    def step(i, x):
+        return i + 1, net.fc(x)
+
+    return torch.while_loop(lambda i, x: i < 1, step, (torch.tensor(0), x))[1]
+
+
+@pytest.mark.parametrize(
+    ("forward", "products"),
+    [
+        (lambda net, x: x @ (torch.randn_like(net.w) @ net.w), [(4, 8, 8), (8, 8, 8)]),
+        (lambda net, x: x @ (net.w @ net.w), [(4, 8, 8)]),
+        (lambda net, x: x @ torch.eye(8) @ net.w, [(4, 8, 8), (4, 8, 8)]),
+        (lambda net, x: net.fc(net.w[x[:, 0].long()]), [(4, 8, 8)]),
+        (lambda net, x: F.linear(x, net.w[x.argmax(0)]), [(4, 8, 8)]),
+        (lambda net, x: torch.cond(len(x) > 2, net.fc, net.fc, (x,)), [(4, 8, 8)]),
+        (looped, [(4, 8, 8)]),
+        (lambda net, x: checkpoint(net.fc, x, use_reentrant=False), [(4, 8, 8)]),
+    ],
+)
+def test_the_ann_does_what_the_network_does_in_one_step(forward, products):
+    importlib.import_module("torch._dynamo")
+    model = Calls(forward, fc=nn.Linear(8, 8))
+    model.w, model.T = nn.Parameter(torch.rand(8, 8)), 1
+    report = get_model_syops(model, torch.rand(4, 8))
+    expected = sum(m * k * n for m, k, n in products)
+    assert sum(row.dense for row in report.rows if row.kind in ("linear", "matmul")) == expected
+    assert report.ann.totals.mac == expected
 
 
 # The model is left as found

@@ -1,5 +1,6 @@
 """Attention is two products, each with its own row, whatever kernel torch chooses."""
 
+import importlib
 import itertools
 
 import pytest
@@ -121,6 +122,136 @@ def test_each_product_is_classed_by_its_own_operands(shape, which):
     q, k, v = which
     assert found["q @ k"][1] == ("binary" if q or k else "analog")
     assert found["attn @ v"][1] == ("binary" if v else "analog")
+
+
+def graded(x):
+    return sum((x > bound).float() for bound in (0.2, 0.5, 0.7))
+
+
+@pytest.mark.parametrize("counted", ["mac", "ac"])
+@pytest.mark.parametrize("signal", ["derived", "graded", "auto"])
+@pytest.mark.parametrize("scale", [None, 0.3])
+@pytest.mark.parametrize("d", [3, 6, 16])
+def test_graded_operands_are_graded_on_every_kernel(counted, signal, scale, d):
+    inputs = tensors((B, H), d, d)
+    fire, kwargs = graded, {}
+    if signal != "derived":
+        inputs, fire, kwargs = tuple(map(graded, inputs)), lambda x: x, {"input_signal": signal}
+    q, k, v = map(graded, inputs) if signal == "derived" else inputs
+    for backend in (None, SDPBackend.MATH):
+        model = Attention(fire, backend, scale=scale)
+        found = products(get_model_syops(model, inputs, graded=counted, **kwargs))
+        assert {row: signal for row, (_, signal, *_) in found.items()} == {
+            "q @ k": "graded", "attn @ v": "graded"
+        }  # fmt: skip
+        driven = int(q.sum()) * S  # the other one is in the role of weights
+        assert found["q @ k"][3] == (counted == "ac") * driven / B
+        assert found["attn @ v"][3] == (counted == "ac") * int(v.sum()) * L / B
+        bounds = get_model_bounds(model, inputs, graded=counted, **kwargs)
+        expected = "unknown" if signal == "auto" else "graded"
+        assert {row.signal for row in bounds.layers if row.kind == "matmul"} == {expected}
+
+
+def test_integers_stay_integers_when_a_scale_is_taken_back():
+    """A quotient of a rounded product is not always what it was."""
+    numbers = torch.arange(1.0, 256.0).reshape(1, 1, -1, 1)
+    lost = 0
+    for d in range(1, 40):
+        x = numbers.expand(-1, -1, -1, d)
+        scale = (d**-0.5) ** 0.5
+        lost += int((x * scale / scale != x).any())
+        report = get_model_syops(Attention(lambda x: x, SDPBackend.MATH), (x, x, x))
+        assert products(report)["q @ k"][1] == "graded"
+    assert lost
+
+
+class Heads(nn.Module):
+    """`nn.MultiheadAttention` whose projections hand on what they get."""
+
+    def __init__(self, need_weights, mask=False):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.kwargs = {"need_weights": need_weights}
+        if mask:
+            self.kwargs["attn_mask"] = torch.zeros(5, 5)
+
+    def forward(self, x):
+        return self.attention(x, x, x, **self.kwargs)[0]
+
+
+@pytest.mark.parametrize("mask", [True, False])
+def test_weights_of_an_attention_that_are_asked_for_change_no_row(mask):
+    x = torch.randn(2, 5, 8)
+    reports = [
+        count(Heads(need_weights, mask), x)
+        for need_weights in (True, False)
+        for count in (get_model_syops, get_model_bounds)
+    ]
+    rows = [[(r.operator, r.dense, r.calls) for r in report.rows if r.kind == "matmul"] for report
+            in reports]  # fmt: skip
+    assert rows == [[("q @ k", 400, 1), ("attn @ v", 400, 1)]] * 4
+    assert len({report.mac for report in reports}) == 1
+
+
+class Written(nn.Module):
+    """An attention of products, however it is written."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def forward(self, q, k, v):
+        return self.how(*((x > 0.5).float() for x in (q, k, v)))
+
+
+def scored(q, k, v):
+    scores = torch.einsum("bhld,bhsd->bhls", q, k) / D**0.5
+    scores = scores.masked_fill(torch.eye(L, S).bool(), float("-inf"))
+    return torch.einsum("bhls,bhse->bhle", F.dropout(scores.softmax(-1), 0.5, False), v)
+
+
+def turned(q, k, v):
+    scores = (k @ q.transpose(-1, -2) * D**-0.5).tanh() * 30
+    return (v.transpose(-1, -2) @ scores.softmax(-2)).transpose(-1, -2)
+
+
+def in_place(q, k, v):
+    scores = q.flatten(0, 1).bmm(k.flatten(0, 1).mT)
+    scores *= D**-0.5
+    scores += torch.zeros(L, S)
+    return scores.softmax(-1).bmm(v.flatten(0, 1))
+
+
+def mapped(q, k, v):
+    return torch.vmap(lambda q, k, v: (q @ k.mT * D**-0.5).softmax(-1) @ v)(q, k, v)
+
+
+@pytest.mark.parametrize("how", [scored, turned, in_place, mapped])
+def test_attention_that_is_written_out_has_the_rows_of_the_kernel(how):
+    inputs = tensors((B, H))
+    report = get_model_syops(Written(how), inputs)
+    assert products(report) == by_hand(*inputs, B * H, B)
+    assert check_full_spike(Written(how), inputs, allow=()).full_spike
+
+
+@pytest.mark.parametrize("which", list(itertools.product([True, False], repeat=3)))
+def test_flex_attention_is_two_rows(which):
+    flex = pytest.importorskip("torch.nn.attention.flex_attention").flex_attention
+    inputs = tensors((B, 4), 16, 16, (B, 2))
+    q, k, v = which
+
+    class Flex(nn.Module):
+        def forward(self, *inputs):
+            each = zip(inputs, which, strict=True)
+            q, k, v = ((x > 0.5).float() if fires else x.exp() for x, fires in each)
+            return flex(q, k, v, score_mod=lambda s, b, h, i, j: s + i - j, enable_gqa=True)
+
+    importlib.import_module("torch._dynamo")
+    found = products(get_model_syops(Flex(), inputs))
+    assert found["q @ k"][:3] == (1, "binary" if q or k else "analog", B * 4 * L * S * 16)
+    assert found["attn @ v"][:3] == (1, "binary" if v else "analog", B * 4 * L * S * 16)
+    if all(which):
+        assert found == by_hand(*inputs, B * 4, B)
 
 
 def test_products_of_one_line_that_are_no_attention_stay_what_they_are():

@@ -554,7 +554,8 @@ def test_weights_of_zeros_and_ones_are_weights_still():
             (2, 1, 3, 5, 5),
             True,
         ),
-        (nn.Sequential(nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1)), (2, 4, 5, 5), False),
+        (nn.Sequential(nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1)), (2, 4, 5, 5), True),
+        (nn.Sequential(nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, padding=1)), (2, 4, 5, 5), False),
         # Along the tokens, not along the linear layer's features, though both are 4.
         (nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)), (12, 4, 3), False),
         (
@@ -579,7 +580,8 @@ def test_weights_of_zeros_and_ones_are_weights_still():
     ],
     ids=[
         "conv", "transposed conv", "linear", "linear, transposed", "conv, unflattened",
-        "pre-activation", "along the tokens", "after pooling", "batch statistics", "after an add",
+        "pre-activation", "before a padded one", "along the tokens", "after pooling",
+        "batch statistics", "after an add",
     ],
 )  # fmt: skip
 def test_a_norm_costs_two_macs_an_element_unless_it_is_folded(model, shape, foldable, fold_bn):

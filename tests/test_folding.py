@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
+from torch.nn.utils import prune
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from versions import needs_2
 
+from syops import get_model_syops
 from syops.errors import ForwardError, SyopsTypeError, SyopsValueError
 from syops.folding import fold_bn, plan_folding
 from syops.models import create_model
@@ -60,16 +62,23 @@ def assert_same(model, folded, *args, steps=1):
         torch.testing.assert_close(b, a, rtol=1e-10, atol=1e-10)
 
 
-def check(model, *args, pairs, steps=1, given=(True, False)):
+def forms(*args):
+    """What `fold_bn` takes: an example, and the shape of a single input."""
+    return [args, tuple(args[0].shape)] if len(args) == 1 else [args]
+
+
+def check(model, *args, pairs, steps=1):
     """The folded model does what `model` does, and just these pairs were folded."""
     model = prepare(model)
-    for inputs in [args if example else None for example in given]:
+    for inputs in forms(*args):
         plan = plan_folding(model, inputs)
         folded = fold_bn(model, inputs)
         assert sorted(plan.folded) == sorted(pairs)
         for synapse, norm in pairs:
             assert isinstance(folded.get_submodule(norm), nn.Identity)
-            assert folded.get_submodule(synapse).bias is not None
+            assert synapse not in dict(model.named_modules()) or (
+                folded.get_submodule(synapse).bias is not None
+            )
         left = {
             p for p, m in folded.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
         }
@@ -78,10 +87,13 @@ def check(model, *args, pairs, steps=1, given=(True, False)):
 
 
 def why_not(model, *args, norm="bn", steps=1, inputs=True):
-    """The reason for which `norm` was not folded; the model still works the same."""
+    """The reason for which `norm` was not folded; the model still works the same.
+
+    ``inputs``: whether to fold on an example, or on its shape.
+    """
     model = prepare(model)
     args = args or (image(),)
-    example = args if inputs else None
+    example = args if inputs else tuple(args[0].shape)
     plan = plan_folding(model, example)
     assert plan.folded == ()
     assert_same(model, fold_bn(model, example), *args, steps=steps)
@@ -147,7 +159,7 @@ def test_every_kind_of_layer(synapse, norm, shape, affine, bias):
 def test_weights_are_those_of_equation_16():
     model = prepare(nn.Sequential(conv(3, 4), nn.BatchNorm2d(4, eps=0.01)))
     c, n = model
-    folded = fold_bn(model)[0]
+    folded = fold_bn(model, image())[0]
     for i in range(4):
         sigma = (n.running_var[i].item() + 0.01) ** 0.5
         scale = n.weight[i].item() / sigma
@@ -183,7 +195,7 @@ def test_threshold_dependent_norm():
     norm.running_mean.normal_()
     assert norm.weight.unique().item() == pytest.approx(0.7 * 1.3)
     x = image(4, 2, 3, 6, 6)
-    for inputs in (None, x):
+    for inputs in forms(x):
         assert_same(model, fold_bn(model, inputs), x)
         assert plan_folding(model, inputs).folded == (("0", "1"),)
 
@@ -209,17 +221,24 @@ def test_containers(container, prefix):
 
 
 @needs_2
-@pytest.mark.parametrize("name", ["TLastSeqToANNContainer", "TLastMultiStepContainer"])
-def test_containers_with_time_last(name):
-    container = getattr(layer, name)
-    check(container(conv(), nn.BatchNorm2d(4)), image(2, 3, 6, 6, 4), pairs=[("0", "1")])
+def test_container_with_time_last():
+    model = layer.TLastMultiStepContainer(conv(), nn.BatchNorm2d(4))
+    check(model, image(2, 3, 6, 6, 4), pairs=[("0", "1")])
+
+
+@needs_2
+def test_vmap_takes_a_norm_apart():
+    """Its scale and shift are operators of their own, which are counted."""
+    model = layer.TLastSeqToANNContainer(conv(), nn.BatchNorm2d(4))
+    assert "takes it apart" in why_not(model, image(2, 3, 6, 6, 4), norm="1")
+    report = get_model_syops(model, image(2, 3, 6, 6, 4))
+    assert [row.folded for row in report.layers if row.kind == "norm"] == [None]
 
 
 def test_norm_outside_the_container_of_its_layer():
     """Time and batch are split up and joined again between them."""
     model = nn.Sequential(layer.SeqToANNContainer(conv()), layer.BatchNorm2d(4, step_mode="m"))
-    check(model, image(4, 2, 3, 6, 6), pairs=[("0.0", "1")], given=[True])
-    assert "example inputs" in plan_folding(model).unfolded["1"]
+    check(model, image(4, 2, 3, 6, 6), pairs=[("0.0", "1")])
 
 
 # --- whole networks -------------------------------------------------------------------------------
@@ -282,15 +301,15 @@ def test_residual_network(shape):
 
 
 @pytest.mark.parametrize(("name", "count"), [("fsnn18", 20), ("dsnn18", 23), ("sew_resnet50", 53)])
-def test_bundled_models_fold_without_inputs(name, count):
-    plan = plan_folding(create_model(name))
+def test_bundled_models_fold(name, count):
+    plan = plan_folding(create_model(name), (1, 3, 32, 32))
     assert len(plan.folded) == count
     assert plan.unfolded == {}
 
 
 def test_bundled_model_agrees():
     model = prepare(create_model("dsnn18", num_classes=10))
-    folded = fold_bn(model)
+    folded = fold_bn(model, (1, 3, 32, 32))
     assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in folded.modules())
     assert_same(model, folded, image(1, 3, 32, 32))
 
@@ -335,7 +354,11 @@ def test_linear_and_transposed_norm():
         lambda s, x: s.bn(s.conv(x.to(s.conv.weight.dtype))) * x.shape[0],
         lambda s, x: s.bn(s.conv(x)) if isinstance(x, torch.Tensor) else s.conv(x),
         lambda s, x: s.bn(s.conv(x if len(x.shape) == 4 else x.flatten(0, 1))),
-        lambda s, x: s.bn(s.conv(x)) * (1 if x.sum() > 0 else 2),
+        lambda s, x: s.bn(s.conv(x).unsqueeze(0).repeat(2, 1, 1, 1, 1).flatten(0, 1)),
+        lambda s, x: torch.stack([s.bn(y) for y in (lambda y: (y[:1], y[1:]))(s.conv(x))]),
+        lambda s, x: s.bn(s.conv(x).reshape(2, 4, 36, 1)[:, :, ::2]),
+        lambda s, x: s.bn(torch.cat([s.conv(x), s.conv(2 * x)], 2)),
+        lambda s, x: s.bn(y := s.conv(x)) + s.bn(y.transpose(2, 3)),
     ],
 )
 def test_more_than_adjacency(run):
@@ -350,20 +373,6 @@ def test_identity_between():
 
 def test_modules_called_through_a_list():
     check(Listed(), image(), pairs=PAIR)
-
-
-@pytest.mark.parametrize(
-    "run",
-    [
-        lambda s, x: s.bn(s.conv(x).unsqueeze(0).repeat(2, 1, 1, 1, 1).flatten(0, 1)),
-        lambda s, x: torch.stack([s.bn(y) for y in (lambda y: (y[:1], y[1:]))(s.conv(x))]),
-        lambda s, x: s.bn(s.conv(x).reshape(2, 4, 36, 1)[:, :, ::2]),
-        lambda s, x: s.bn(s.conv(x)[:, :, torch.tensor([4, 0, 0])]),
-    ],
-)
-def test_moves_that_depend_on_sizes_need_inputs(run):
-    check(pair(run), image(), pairs=PAIR, given=[True])
-    assert "example inputs" in plan_folding(pair(run)).unfolded["bn"]
 
 
 def test_weights_that_are_tied_to_another_layer():
@@ -393,6 +402,13 @@ def item_assigned(s, x):
     return s.bn(y)
 
 
+def written_through_an_older_view(s, x):
+    y = s.conv(x)
+    z = y.view(-1)
+    y[0] = 1
+    return s.bn(y * 1) + z.sum()
+
+
 def kept(s, x):
     y = s.conv(x)
     s.seen = [y]
@@ -403,30 +419,40 @@ def kept(s, x):
 @pytest.mark.parametrize(
     ("run", "reason"),
     [
-        (lambda s, x: s.bn(s.conv(x).relu()), "bare output"),
-        (lambda s, x: s.bn(s.conv(x) + 1), "bare output"),
-        (lambda s, x: s.bn(F.conv2d(x, s.conv.weight)), "bare output"),
-        (lambda s, x: s.bn(F.avg_pool2d(s.conv(x), 2)), "bare output"),
-        (lambda s, x: s.bn(torch.cat([s.conv(x), s.conv(x)], 2)), "bare output"),
-        (lambda s, x: s.bn(y := s.conv(x)) + y, "also goes to"),
-        (lambda s, x: (s.bn(y := s.conv(x)), y), "returns or keeps"),
-        (lambda s, x: (s.bn(y := s.conv(x)), {"y": [y[0].transpose(1, 2)]}), "returns or keeps"),
-        (kept, "returns or keeps"),
+        (lambda s, x: s.bn(s.conv(x).relu()), "not the result"),
+        (lambda s, x: s.bn(s.conv(x) + 1), "not the result"),
+        (lambda s, x: s.bn(F.avg_pool2d(s.conv(x), 2)), "not the result"),
+        (lambda s, x: s.bn(s.conv(x)[:, :, torch.tensor([4, 0, 0])]), "not the result"),
+        (lambda s, x: s.bn(F.conv2d(x, s.conv.weight * 2, s.conv.bias)), "no parameter"),
+        (lambda s, x: s.bn(F.conv2d(x, s.conv.weight, s.conv.bias * 2)), "no parameter"),
+        (lambda s, x: s.bn(F.conv2d(x, s.conv.weight) + s.conv.bias.exp()[:, None, None]),
+         "no parameter"),
+        (lambda s, x: s.bn(y := s.conv(x)) + y, "also goes to add"),
+        (lambda s, x: s.bn(y := s.conv(x)) + s.bn(y + s.conv.bias[:, None, None]), "is added"),
+        (lambda s, x: (s.bn(y := s.conv(x)), y), "what the model returns"),
+        (lambda s, x: (s.bn(y := s.conv(x)), {"y": [y[0].transpose(1, 2)]}), "the model returns"),
+        (kept, "what the model keeps"),
         (lambda s, x: s.bn(s.conv(x)) + s.conv(2 * x), "also goes to"),
         (lambda s, x: s.bn(s.conv(x)) + s.conv.forward(2 * x), "parameters of conv"),
-        (
-            lambda s, x: s.bn(s.conv(x)) + F.conv2d(x, s.conv.weight, padding=1),
-            "parameters of conv",
-        ),
+        (lambda s, x: s.bn(s.conv(x)) + F.conv2d(x, s.conv.weight, padding=1),
+         "parameters of conv"),
+        (lambda s, x: s.bn(s.conv(x)) + s.conv.weight.sum(), "parameters of conv"),
         (lambda s, x: s.bn(s.conv(x)) + s.conv.bias.sum(), "parameters of conv"),
+        (lambda s, x: (s.bn(s.conv(x)), s.conv.weight), "parameters of conv"),
         (lambda s, x: s.bn(s.conv(x)) + s.bn.running_mean.sum(), "parameters of bn"),
-        (in_place, "also goes to mul_"),
-        (item_assigned, "also goes to __setitem__"),
+        (in_place, "not the result"),
+        (item_assigned, "not the result"),
         (lambda s, x: s.conv(x), "not called"),
+        (lambda s, x: s.bn(s.conv(x)[:, [0, 2, 1, 3]]), "not the result"),
+        (lambda s, x: s.bn(s.conv(x).flip(1)), "not the result"),
     ],
-)
+)  # fmt: skip
 def test_not_folded(run, reason, inputs):
     assert reason in why_not(pair(run), inputs=inputs)
+
+
+def test_a_result_that_is_written_into_is_used():
+    assert why_not(pair(written_through_an_older_view))
 
 
 class Standardised(nn.Conv2d):
@@ -444,38 +470,33 @@ class Standardised(nn.Conv2d):
         (
             lambda s, x: s.bn(s.conv(x).transpose(1, 2)),
             {"conv": conv(3, 6), "bn": nn.BatchNorm2d(6)},
-            "channels of conv",
+            "channel by channel",
         ),
         (
             lambda s, x: s.bn(s.conv(x).flatten(2).mT),
             {"conv": conv(3, 36), "bn": nn.BatchNorm1d(36)},
-            "channels of conv",
+            "channel by channel",
         ),
         (
             lambda s, x: s.bn(s.conv(x)),
             {"bn": nn.BatchNorm2d(4, track_running_stats=False)},
             "batch statistics",
         ),
-        (lambda s, x: s.conv(s.bn(x)), {"bn": nn.BatchNorm2d(3)}, "bare output"),
-        (lambda s, x: s.bn(s.a(x)) + s.bn(s.conv(x)), {"a": conv()}, "layers share it: a, conv"),
-        (lambda s, x: s.bn(s.conv(x)) + s.b(s.conv(x)), {"b": nn.BatchNorm2d(4)}, "goes to b"),
-        (lambda s, x: s.bn(y := s.conv(x)) + s.b(y), {"b": conv(4, 4)}, "goes to b"),
-        (lambda s, x: s.bn(s.conv(x)), {"conv": Standardised(3, 4, 3)}, "bare output"),
+        (lambda s, x: s.conv(s.bn(x)), {"bn": nn.BatchNorm2d(3)}, "its own result goes to"),
+        (lambda s, x: s.bn(s.conv(x)) + s.b(s.conv(x)), {"b": nn.BatchNorm2d(4)}, "for each norm"),
+        (lambda s, x: s.bn(y := s.conv(x)) + s.b(y), {"b": nn.BatchNorm2d(4)}, "goes to b"),
+        (lambda s, x: s.bn(y := s.conv(x)) + s.b(y), {"b": conv(4, 4)}, "goes to convolution"),
+        (lambda s, x: s.bn(s.conv(x)), {"conv": Standardised(3, 4, 3)}, "no parameter"),
         (
-            lambda s, x: s.bn(s.conv(x)),
+            lambda s, x: s.bn(s.conv(x)) + s.conv.weight.sum(),
             {"conv": nn.utils.parametrizations.weight_norm(conv())},
-            "bare output",
+            "parameters of conv",
         ),
     ],
 )
 def test_not_folded_because_of_the_modules(run, modules, reason, inputs):
     model = Net(run, **{"conv": conv(), "bn": nn.BatchNorm2d(4)} | copy.deepcopy(modules))
     assert reason in why_not(model, inputs=inputs)
-
-
-def test_branch_on_the_number_of_dimensions():
-    model = pair(lambda s, x: s.bn(s.conv(x)) if len(x.shape) != 5 else s.conv(x[0]))
-    assert "returns or keeps" in why_not(model, inputs=False)
 
 
 class Same(torch.autograd.Function):
@@ -491,30 +512,15 @@ class Same(torch.autograd.Function):
     "run",
     [
         lambda s, x: s.bn(y := s.conv(x)) + Same.apply(y),
-        lambda s, x: s.bn(s.conv(x)) if torch.vmap(torch.neg)(x).dim() == 1 else s.conv(x),
         lambda s, x: s.bn(y := s.conv(x)) + torch.vmap(lambda z: z)(y),
         lambda s, x: s.bn(y := s.conv(x)) + torch.vmap(torch.tanh)(y),
         lambda s, x: s.bn(y := s.conv(x)) + torch.vmap(lambda z: z + 1 if z.dim() == 3 else z)(y),
         lambda s, x: torch.vmap(lambda z: (s.bn(y := s.conv(z)), y))(x[None]),
-        lambda s, x: torch.vmap(lambda z: s.bn(s.conv(z)) if z.dim() == 0 else s.conv(z))(x[None]),
         lambda s, x: s.bn(y := s.conv(x)) + torch.func.jvp(torch.tanh, (y,), (y,))[0],
     ],
 )
 def test_uses_that_python_does_not_see(run, inputs):
     assert why_not(pair(run), inputs=inputs)
-
-
-def test_branch_at_the_first_step_only():
-    def run(s, x):
-        first, s.first = s.first, False
-        y = s.conv(x)
-        if x.dim() == 5 and first:
-            return y
-        return s.bn(y)
-
-    model = pair(run)
-    model.first = True
-    assert "returns or keeps" in why_not(model, inputs=False)
 
 
 @pytest.mark.parametrize("inputs", [True, False])
@@ -525,31 +531,18 @@ def test_two_calls_along_different_axes(inputs):
         return s.bn(s.conv(x)).sum() + s.bn(s.conv(x[None]).transpose(1, 2)).sum()
 
     model = Net(run, conv=nn.Linear(3, 4), bn=nn.BatchNorm1d(4))
-    assert "channels of conv" in why_not(model, image(5, 3), inputs=inputs)
+    check(model, image(5, 3), pairs=PAIR)
+    folded = fold_bn(model, image(5, 3))
+    assert_same(model, folded, image(5, 3))
 
 
 @pytest.mark.parametrize("inputs", [True, False])
-@pytest.mark.parametrize(("name", "reason"), [("conv", "bare output"), ("bn", "not known")])
+@pytest.mark.parametrize(("name", "reason"), [("conv", "not the result"), ("bn", "as a BatchNorm")])
 def test_modules_with_a_forward_of_their_own(name, reason, inputs):
     model = pair(lambda s, x: s.bn(s.conv(x)))
     module = getattr(model, name)
-    module.forward = types.MethodType(lambda m, x: type(m).forward(m, x.abs()), module)
+    module.forward = types.MethodType(lambda m, x: type(m).forward(m, x).abs(), module)
     assert reason in why_not(model, inputs=inputs)
-
-
-def test_after_a_part_that_fails():
-    model = pair(lambda s, x: s.odd(x) + s.bn(y := s.conv(x)) + y)
-    model.odd = pair(lambda s, x: s.bn())
-    assert "also goes to" in plan_folding(model).unfolded["bn"]
-
-
-@pytest.mark.parametrize(
-    "index", [lambda x: x.dim() - 2, lambda x: x.shape[0], lambda x: len(x), lambda x: x.ndim % 3]
-)
-def test_norm_chosen_by_a_size(index):
-    norms = nn.ModuleList(nn.BatchNorm2d(4) for _ in range(4))
-    model = Net(lambda s, x: s.norms[index(x)](s.conv(x)), conv=conv(), norms=norms)
-    assert "which modules" in why_not(model, norm="norms.2", inputs=False)
 
 
 @pytest.mark.parametrize("inputs", [True, False])
@@ -558,14 +551,8 @@ def test_norm_chosen_by_the_step_of_a_loop(inputs):
     model = Net(
         lambda s, x: [s.norms[t](s.conv(xt)) for t, xt in enumerate(x)], conv=conv(), norms=norms
     )
-    assert why_not(model, image(3, 2, 3, 6, 6), norm="norms.2", inputs=inputs)
-
-
-def test_branch_on_the_input_that_uses_the_bare_output():
-    """Both ways count where nothing is known; with inputs, the one that is taken."""
-    model = pair(lambda s, x: s.bn(s.conv(x)) if x.dim() == 4 else s.conv(x.flatten(0, 1)))
-    assert "returns or keeps" in why_not(model, inputs=False)
-    check(model, image(), pairs=PAIR, given=[True])
+    reason = why_not(model, image(3, 2, 3, 6, 6), norm="norms.2", inputs=inputs)
+    assert reason == "conv would need a copy of its weights for each norm"
 
 
 @needs_2
@@ -578,7 +565,7 @@ def test_norm_per_time_step(step_mode, inputs):
     functional.set_step_mode(model, step_mode)
     x, steps = (image(4, 2, 3, 6, 6), 1) if step_mode == "m" else (image(), 4)
     reason = why_not(model, x, norm="1.bn_list.0", steps=steps, inputs=inputs)
-    assert "also goes to 1.bn_list.1" in reason
+    assert "0 would need a copy of its weights for each norm" in reason
 
 
 class Stateful(nn.Module):
@@ -597,7 +584,8 @@ class Stateful(nn.Module):
 @pytest.mark.parametrize("inputs", [True, False])
 def test_second_step_does_something_else(inputs):
     model = prepare(Stateful())
-    assert "also goes to" in plan_folding(model, image() if inputs else None).unfolded["bn"]
+    example = image() if inputs else (2, 3, 6, 6)
+    assert "also goes to" in plan_folding(model, example).unfolded["bn"]
     assert model.step == 0
 
 
@@ -607,40 +595,105 @@ def test_temporal_effective_norm_is_not_a_plain_one(inputs):
     model = nn.Sequential(
         layer.Conv2d(3, 4, 3, step_mode="m"), layer.TemporalEffectiveBatchNorm2d(4, 4)
     )
-    assert "not known" in why_not(model, image(4, 2, 3, 6, 6), norm="1", inputs=inputs)
+    assert "as a BatchNorm" in why_not(model, image(4, 2, 3, 6, 6), norm="1", inputs=inputs)
 
 
-@pytest.mark.parametrize("inputs", [True, False])
-@pytest.mark.parametrize("at", ["0", "0.0", "1"])
-def test_hooks_that_see_the_bare_output(at, inputs):
-    model = nn.Sequential(nn.Sequential(conv()), nn.BatchNorm2d(4))
-    model.get_submodule(at).register_forward_pre_hook(lambda m, args: (args[0] * 2,))
-    assert f"a hook on {at}" in why_not(model, norm="1", inputs=inputs)
+class CountedNorm(nn.BatchNorm2d):
+    """Something of its own beside what a BatchNorm does."""
+
+    def forward(self, x):
+        return super().forward(x) * 2
 
 
-@pytest.mark.parametrize("inputs", [True, False])
-def test_weights_made_by_a_hook(inputs):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        model = nn.Sequential(nn.utils.weight_norm(conv()), nn.BatchNorm2d(4))
-    assert "parameters of 0" in why_not(model, norm="1", inputs=inputs)
+class Zeroed(nn.BatchNorm2d):
+    def reset_parameters(self):
+        self.reset_running_stats()
+        nn.init.constant_(self.weight, 0.5)
+        nn.init.zeros_(self.bias)
+
+
+class Wider(nn.Conv2d):
+    def __init__(self, c_in, c_out):
+        super().__init__(c_in, c_out, 3)
+
+
+class Doubled(nn.Conv2d):
+    def _conv_forward(self, x, weight, bias):
+        return super()._conv_forward(x, weight * 2, bias)
 
 
 @pytest.mark.parametrize(
-    "run",
+    ("synapse", "norm", "folds"),
     [
-        lambda s, x: s.bn(s.conv(x)) * x.shape[0] ** [*x.shape][3],
-        lambda s, x: s.bn(s.conv(x)) * float(x.sum()),
-        lambda s, x: [s.bn(s.conv(x)), s.conv(x)][int(x.sum() > 1e9)],
-        lambda s, x: torch.cond(x.sum() > 0, lambda: s.bn(s.conv(x)), lambda: s.conv(x)),
-        lambda s, x: s.bn(s.conv(x)) if x.dim() in {4} else s.conv(x.flatten(0, 1)),
-        lambda s, x: s.bn(s.conv(x)) if x.dim() in {5} else s.conv(x.flatten(0, 1)),
+        (Wider(3, 4), Zeroed(4), True),
+        (Wider(3, 4), CountedNorm(4), False),
+        (Doubled(3, 4, 3), Zeroed(4), False),
+        (nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), True),
     ],
 )
-def test_what_cannot_be_followed_is_left_alone(run):
-    plan = plan_folding(pair(run))
-    assert plan.folded == ()
-    assert "cannot be followed" in plan.unfolded["bn"]
+def test_subclasses_are_folded_if_their_forward_is_torchs_own(synapse, norm, folds):
+    model = nn.Sequential(synapse, norm)
+    model(torch.randn(2, 3, 6, 6))
+    model = prepare(model)
+    (row,) = (row for row in get_model_syops(model, image()).layers if row.kind == "norm")
+    assert (row.folded == "0") is folds
+    assert plan_folding(model, image()).folded == ((("0", "1"),) if folds else ())
+    assert_same(model, fold_bn(model, image()), image())
+
+
+@pytest.mark.parametrize("at", ["0", "0.0"])
+@pytest.mark.parametrize("inputs", [True, False])
+def test_hooks_before_the_layer_do_no_harm(at, inputs):
+    model = prepare(nn.Sequential(nn.Sequential(conv()), nn.BatchNorm2d(4)))
+    model.get_submodule(at).register_forward_pre_hook(lambda m, args: (args[0] * 2,))
+    check(model, image(), pairs=[("0.0", "1")])
+
+
+def test_hooks_of_a_norm_stay():
+    model = prepare(nn.Sequential(conv(), nn.BatchNorm2d(4)))
+    model[1].register_forward_hook(lambda m, args, out: out * 2)
+    check(model, image(), pairs=[("0", "1")])
+
+
+@pytest.mark.parametrize(
+    ("at", "hook"),
+    [
+        ("0", lambda m, args, out: out * 2),
+        ("0", lambda m, args, out: out + m.weight.sum()),
+        ("0", lambda m, args, out: out + F.conv2d(args[0], m.weight, padding=1)),
+    ],
+)
+def test_hooks_between_layer_and_norm(at, hook):
+    model = nn.Sequential(conv(), nn.BatchNorm2d(4))
+    model.get_submodule(at).register_forward_hook(hook)
+    assert why_not(model, norm="1")
+
+
+def pruned(module):
+    prune.l1_unstructured(module, "weight", 0.5)
+    return module
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        nn.utils.weight_norm,
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.spectral_norm,
+        nn.utils.parametrizations.spectral_norm,
+        pruned,
+    ],
+)
+@pytest.mark.parametrize("synapse", [conv(), nn.ConvTranspose2d(3, 4, 3), nn.Conv2d(3, 4, 1)])
+def test_weights_made_by_a_hook_or_parametrization(made, synapse):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        model = prepare(nn.Sequential(made(copy.deepcopy(synapse)), nn.BatchNorm2d(4)))
+        x = image()
+        check(model, x, pairs=[("0", "1")])
+        before = outputs(model, x)
+        fold_bn(model, x)
+    assert all(torch.equal(a, b) for a, b in zip(before, outputs(model, x), strict=True))
 
 
 def test_loop_until_the_values_say_so():
@@ -650,26 +703,149 @@ def test_loop_until_the_values_say_so():
         return x
 
     model = prepare(Net(run, conv=conv(3, 3), bn=nn.BatchNorm2d(3)))
-    assert "loops" in plan_folding(model).unfolded["bn"]
-    check(model, image(), pairs=PAIR, given=[True])
+    with pytest.raises(ForwardError, match="without values"):
+        plan_folding(model, (2, 3, 6, 6))
+    assert plan_folding(model, image()).folded == (("conv", "bn"),)
+    assert_same(model, fold_bn(model, image()), image())
 
 
-def test_only_the_part_that_cannot_be_followed_is_left_alone():
-    odd = pair(lambda s, x: s.bn(s.conv(x)) * float(x.sum()))
-    model = nn.Sequential(conv(3, 3), nn.BatchNorm2d(3), odd)
-    assert plan_folding(model).folded == (("0", "1"),)
-    assert "2 cannot be followed" in plan_folding(model).unfolded["2.bn"]
-    check(model, image(), pairs=[("0", "1"), ("2.conv", "2.bn")], given=[True])
+# --- functions, chains, norms before a layer ------------------------------------------------------
 
 
-def test_model_that_takes_no_input_at_all():
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda s, x: s.bn(F.linear(x, s.fc.weight, s.fc.bias)),
+        lambda s, x: s.bn(F.linear(x, s.fc.weight)),
+        lambda s, x: s.bn(x @ s.fc.weight.T),
+        lambda s, x: s.bn(x @ s.square),
+        lambda s, x: s.bn((s.square @ x.T).T),
+        lambda s, x: s.bn(torch.addmm(s.fc.bias, x, s.fc.weight.T)),
+        lambda s, x: s.bn(x @ s.fc.weight.T + s.fc.bias),
+        lambda s, x: s.bn(s.fc(x) + s.more),
+        lambda s, x: s.bn(s.fc(x) + s.more + s.more),
+        lambda s, x: s.bn(torch.einsum("nc,oc->no", x, s.square)),
+        lambda s, x: s.bn(s.fc.forward(x)),
+    ],
+)
+def test_weights_applied_by_a_function(run):
+    model = Net(run, fc=nn.Linear(4, 4), bn=nn.BatchNorm1d(4))
+    model.square, model.more = (nn.Parameter(torch.randn(*shape)) for shape in ((4, 4), (4,)))
+    model, x = prepare(model), image(3, 4)
+    assert get_model_syops(model, x).mac * 3 == 3 * 4 * 4
+    folded = fold_bn(model, x)
+    assert not any(isinstance(module, nn.BatchNorm1d) for module in folded.modules())
+    assert_same(model, folded, x)
+    assert get_model_syops(folded, x).mac * 3 == 3 * 4 * 4
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda s, x: s.bn(s.conv_t(x)),
+        lambda s, x: s.bn(F.conv_transpose2d(x, s.conv_t.weight, s.conv_t.bias, groups=2)),
+        lambda s, x: s.bn(F.conv_transpose2d(x, s.conv_t.weight, groups=2)),
+        lambda s, x: s.bn(F.conv2d(x, s.conv.weight, s.conv.bias, groups=2)),
+    ],
+)
+def test_groups_of_functions(run):
+    model = Net(
+        run, conv=nn.Conv2d(4, 6, 3, groups=2), conv_t=nn.ConvTranspose2d(4, 6, 3, groups=2)
+    )
+    model.bn = nn.BatchNorm2d(6)
+    model, x = prepare(model), image(2, 4, 5, 5)
+    folded = fold_bn(model, x)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert_same(model, folded, x)
+
+
+def test_several_layers_share_a_norm():
+    model = pair(lambda s, x: s.bn(s.a(x)) + s.bn(s.conv(x)))
+    model.a = conv()
+    check(model, image(), pairs=[("a", "bn"), ("conv", "bn")])
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_chain_of_norms_becomes_one(affine):
+    norms = [nn.BatchNorm2d(4, affine=affine) for _ in range(3)]
+    check(nn.Sequential(conv(), *norms), image(), pairs=[("0", "1"), ("0", "2"), ("0", "3")])
+    model = prepare(nn.Sequential(nn.ReLU(), *copy.deepcopy(norms)))
+    x = image(2, 4, 5, 5)
+    folded = fold_bn(model, x)
+    assert plan_folding(model, x).folded == (("1", "2"), ("1", "3"))
+    assert_same(model, folded, x)
+    report = get_model_syops(model, x)
+    assert report.mac == get_model_syops(folded, x).mac == 2 * 4 * 5 * 5
+    assert get_model_syops(model, x, fold_bn=False).mac == 3 * report.mac
+
+
+@pytest.mark.parametrize("inputs", [True, False])
+@pytest.mark.parametrize(
+    ("norm", "after", "shape"),
+    [
+        (nn.BatchNorm2d(4), [nn.Conv2d(4, 6, 3, 2, groups=2)], (2, 4, 6, 7)),
+        (nn.BatchNorm2d(4), [nn.Conv2d(4, 6, (3, 1), dilation=2, bias=False)], (2, 4, 6, 7)),
+        (nn.BatchNorm1d(4), [nn.Conv1d(4, 6, 3)], (2, 4, 7)),
+        (nn.BatchNorm3d(4), [nn.Conv3d(4, 6, 1)], (2, 4, 2, 3, 3)),
+        (nn.BatchNorm1d(4, affine=False), [nn.Linear(4, 3, bias=False)], (5, 4)),
+        (nn.BatchNorm2d(4), [nn.Flatten(), nn.Linear(4 * 6, 3)], (5, 4, 2, 3)),
+        (nn.BatchNorm2d(4), [nn.BatchNorm2d(4), nn.Conv2d(4, 6, 3)], (2, 4, 6, 7)),
+        (nn.BatchNorm2d(4), [nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6)], (2, 4, 6, 7)),
+        (nn.BatchNorm2d(4), [nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 6, 3))],
+         (2, 4, 6, 7)),
+    ],
+)  # fmt: skip
+def test_a_norm_before_a_layer(norm, after, shape, inputs):
+    model = prepare(copy.deepcopy(nn.Sequential(nn.ReLU(), norm, *after)))
+    x = (torch.rand(shape) < 0.5).double()
+    folded = fold_bn(model, x if inputs else shape)
+    assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in folded.modules())
+    assert_same(model, folded, x)
+    reports = [get_model_syops(net, x, input_signal="binary") for net in (model, folded)]
+    assert reports[0].totals == reports[1].totals
+    assert reports[0].totals.ac > 0 == reports[0].totals.mac
+    counted = get_model_syops(model, x, input_signal="binary", fold_bn=False).totals
+    assert counted.ac == 0 < counted.mac
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda s, x: s.padded(s.bn(x)),
+        lambda s, x: s.plain(F.pad(s.bn(x), (1, 1))),
+        lambda s, x: s.transposed(s.bn(x)),
+        lambda s, x: s.plain(s.bn(x)) + s.bn(x)[..., 1:-1, 1:-1],
+        lambda s, x: s.plain(y := s.bn(x)) + s.padded(y)[..., 1:-1, 1:-1],
+        lambda s, x: s.plain(s.bn(x)) + s.plain(x),
+        lambda s, x: s.plain(s.bn(x)) + s.plain(s.other(x)),
+        lambda s, x: s.plain(s.bn(x) + s.plain.bias.sum()),
+        lambda s, x: (s.plain(y := s.bn(x)), y),
+        lambda s, x: F.conv2d(s.bn(x), s.plain.weight),
+        lambda s, x: s.plain(s.bn(x)) + s.plain.weight.sum(),
+        lambda s, x: s.plain(F.max_pool2d(s.bn(x), 2, 1)),
+        lambda s, x: s.plain(s.bn(x).transpose(1, 2)),
+    ],
+)
+def test_norms_before_a_layer_that_are_not_folded(run):
+    model = Net(
+        run,
+        bn=nn.BatchNorm2d(4),
+        other=nn.BatchNorm2d(4),
+        plain=nn.Conv2d(4, 4, 3),
+        padded=nn.Conv2d(4, 4, 3, padding=1),
+        transposed=nn.ConvTranspose2d(4, 4, 3),
+    )
+    assert why_not(model, image(2, 4, 4, 6))
+
+
+def test_an_input_that_changes_after_its_norm():
     def run(s, x):
-        y = s.bn(s.conv(x))
-        if x.dim() == 4:
-            raise ValueError("no")
-        raise ValueError("no", y)
+        y = s.bn(x)
+        x.add_(1)
+        return s.plain(y)
 
-    assert "cannot be followed" in plan_folding(pair(run)).unfolded["bn"]
+    model = Net(run, bn=nn.BatchNorm2d(4), plain=nn.Conv2d(4, 4, 3))
+    assert why_not(model, image(2, 4, 4, 6))
 
 
 # --- random networks ------------------------------------------------------------------------------
@@ -723,7 +899,7 @@ def programs(kinds):
 def test_random_networks_compute_the_same(steps, example):
     torch.manual_seed(1)
     model, x = prepare(Program(steps)), image(3, 3, 3, 3)
-    assert_same(model, fold_bn(model, (x,) if example else None), x)
+    assert_same(model, fold_bn(model, x if example else tuple(x.shape)), x)
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
@@ -745,7 +921,8 @@ def test_random_networks_are_folded_where_it_can_be_done(steps, example):
             result = outputs(tried, x)
             if all(torch.allclose(a, b, atol=1e-9) for a, b in zip(truth, result, strict=True)):
                 expected.add((f"convs.{i}", f"bns.{j}"))
-    assert set(plan_folding(model, (x,) if example else None).folded) == expected
+    plan = plan_folding(model, x if example else tuple(x.shape))
+    assert expected <= set(plan.folded)
 
 
 # --- manners --------------------------------------------------------------------------------------
@@ -757,8 +934,7 @@ def test_model_is_as_it_was():
     x = image()
     with torch.random.fork_rng():
         model(x)[0].sum().backward()  # leaves states with a graph, and gradients
-    calls = []
-    handles = [m.register_forward_hook(lambda *a: calls.append(a)) for m in model.modules()]
+    handles = [m.register_forward_hook(lambda *a: None) for m in model.modules()]
 
     def state():
         return [
@@ -776,13 +952,12 @@ def test_model_is_as_it_was():
     memories = [m.v.detach().clone() for m in model.modules() if isinstance(m, neuron.IFNode)]
     rng = torch.get_rng_state()
     given = x.clone()
-    for inputs in (None, x):
+    for inputs in ((2, 3, 6, 6), x):
         plan_folding(model, inputs)
         folded = fold_bn(model, inputs)
         assert not any(m.training for m in folded.modules())
         assert not {id(p) for p in folded.parameters()} & {id(p) for p in model.parameters()}
     assert state() == before
-    assert calls == []
     assert torch.equal(rng, torch.get_rng_state())
     assert torch.equal(given, x)
     for key, value in model.state_dict().items():
@@ -819,43 +994,44 @@ def test_model_that_changes_its_input_does_not_change_ours():
 def test_trainability_and_dtype_are_kept():
     model = nn.Sequential(conv(), nn.BatchNorm2d(4)).half()
     model[0].weight.requires_grad_(False)
-    folded = fold_bn(model)
+    folded = fold_bn(model, (1, 3, 6, 6))
     assert folded[0].weight.dtype == folded[0].bias.dtype == torch.float16
     assert not folded[0].weight.requires_grad
-    assert fold_bn(nn.Sequential(conv(), nn.BatchNorm2d(4)))[0].weight.requires_grad
+    model = nn.Sequential(conv(), nn.BatchNorm2d(4))
+    assert fold_bn(model, (1, 3, 6, 6))[0].weight.requires_grad
 
 
 def test_folding_twice_changes_nothing():
     model = prepare(
         nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), conv(), nn.BatchNorm2d(4))[:2]
     )
-    once = fold_bn(model)
-    assert plan_folding(once).folded == ()
-    assert_same(model, fold_bn(once), image(2, 3))
+    once = fold_bn(model, (2, 3))
+    assert plan_folding(once, (2, 3)).folded == ()
+    assert_same(model, fold_bn(once, (2, 3)), image(2, 3))
 
 
 def test_norm_that_takes_another_axis_for_other_inputs():
     """[N, C] -> Linear -> BatchNorm1d is folded; [N, L, C] with L = C is another matter."""
     model = prepare(nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5)))
     x = image(3, 5, 6)
-    folded = fold_bn(model)
+    folded = fold_bn(model, (3, 6))
     assert_same(model, folded, image(3, 6))
     with pytest.raises(SyopsValueError, match=r"folded for \[2\] dimensions got 3"):
         folded(x)
-    assert "channels" in plan_folding(model, x).unfolded["1"]
+    assert "channel by channel" in plan_folding(model, x).unfolded["1"]
 
 
 def test_user_is_told():
     model = nn.Sequential(conv(), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4))
     with pytest.warns(UserWarning, match=r"1 batch norms were not folded:\n  3: its input is not"):
         fold_bn(model, image().float())
-    text = str(plan_folding(model))
+    text = str(plan_folding(model, image().float()))
     assert "1: folded into 0" in text
-    assert "3: its input is not the bare output" in text
+    assert "3: its input is not the result" in text
 
 
 def test_nothing_is_said_where_all_is_folded(recwarn):
-    fold_bn(nn.Sequential(conv(), nn.BatchNorm2d(4)))
+    fold_bn(nn.Sequential(conv(), nn.BatchNorm2d(4)), (1, 3, 6, 6))
     assert not recwarn
 
 
@@ -872,43 +1048,37 @@ def test_forms_of_inputs(inputs):
     assert plan_folding(prepare(Two()), inputs).folded == (("conv", "bn"),)
 
 
-def test_required_keyword_arguments_are_symbols_too():
-    class Two(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv, self.bn = conv(), nn.BatchNorm2d(4)
-
-        def forward(self, *x, y):
-            return self.bn(self.conv(x[0])) + (0 if y is None else y)
-
-    assert plan_folding(Two()).folded == (("conv", "bn"),)
+@pytest.mark.parametrize("function", [fold_bn, plan_folding])
+def test_without_inputs_it_is_said_what_to_type(function):
+    with pytest.raises(SyopsTypeError, match=r"fold_bn\(model, \(1, 3, 224, 224\)\)"):
+        function(nn.Sequential(conv(), nn.BatchNorm2d(4)))
 
 
 @pytest.mark.parametrize("function", [fold_bn, plan_folding])
 @pytest.mark.parametrize("model", [None, "resnet18", torch.zeros(3), nn.Linear, lambda x: x])
 def test_no_module(function, model):
-    with pytest.raises(SyopsTypeError, match="model: expected a torch.nn.Module"):
-        function(model)
+    with pytest.raises(SyopsTypeError, match=r"model must be a torch.nn.Module"):
+        function(model, (1, 3, 6, 6))
 
 
 def test_scripted_module():
     with pytest.raises(SyopsTypeError, match="scripted"):
-        fold_bn(nn.Sequential(torch.jit.script(nn.Sequential(conv(), nn.BatchNorm2d(4)))))
+        fold_bn(nn.Sequential(torch.jit.script(nn.Sequential(conv(), nn.BatchNorm2d(4)))), image())
 
 
 def test_module_that_cannot_be_copied():
     model = nn.Sequential(conv(), nn.BatchNorm2d(4))
     model.stream = (i for i in range(3))
     with pytest.raises(SyopsTypeError, match="copy"):
-        fold_bn(model)
+        fold_bn(model, image().float())
 
 
 def test_inputs_of_another_type():
-    with pytest.raises(SyopsTypeError, match="inputs: expected a tensor.* got list"):
+    with pytest.raises(SyopsTypeError, match="inputs: .* got list"):
         fold_bn(nn.Sequential(conv(), nn.BatchNorm2d(4)), [image()])
 
 
 def test_inputs_that_the_model_rejects():
-    with pytest.raises(ForwardError, match="failed on the example inputs") as caught:
+    with pytest.raises(ForwardError, match=r"failed in 0 \(Conv2d\)") as caught:
         fold_bn(nn.Sequential(conv(), nn.BatchNorm2d(4)), image(2, 5, 6, 6).float())
     assert isinstance(caught.value.__cause__, RuntimeError)

@@ -55,6 +55,23 @@ def test_branch_of_cond_that_is_taken_is_counted(branch):
         get_model_bounds(Net(run), X)
 
 
+@pytest.mark.parametrize("times", [2, torch.tensor([2, 0] * 4)])
+def test_spikes_that_are_repeated_inside_of_cond_stay_spikes(times):
+    def run(net, x):
+        s = (x > 0).float()
+        return torch.cond(
+            x.sum() > 0,
+            lambda s: net.a(s.repeat_interleave(times, 1)[:, :8]),
+            lambda s: net.b(s),
+            (s,),
+        )
+
+    report = get_model_syops(Net(run), X)
+    assert [layer.signal for layer in report.layers if layer.path == "a"] == ["binary"]
+    fired = (X > 0).repeat_interleave(times, 1)[:, :8]
+    assert report.totals.ac_events == int(fired.sum()) * 8
+
+
 def test_every_turn_of_while_loop_is_counted():
     report = get_model_syops(Net(loop), X)
     assert dense_of(report) == {"a": (3, 3 * 4 * 64)}

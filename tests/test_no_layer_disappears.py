@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from syops import SyopsError, get_model_bounds, get_model_syops
 from syops.forward import ForwardPass
 from syops.measuring import Measurements
-from syops.rules.registry import find
+from syops.repeats import Value
 from syops.signals import ANALOG, INTEGER, LEARNED, Interval, Table, kind_of
 
 PROGRAMS = int(os.environ.get("SYOPS_PROGRAMS", "150"))
@@ -364,6 +364,7 @@ class Told:
     signal: Any
     fixed: bool
     value: Tensor
+    numbered: Value | None
 
 
 def told(steps: list[Step], seed: int) -> list[Told]:
@@ -374,22 +375,24 @@ def told(steps: list[Step], seed: int) -> list[Told]:
     watch = ForwardPass(
         model,
         [("", model)],
-        lambda tensors: Measurements(tensors, graded="mac", fold_bn=True, values=True),
+        lambda *known: Measurements(*known, graded="mac", values=True),
         lambda func, args, kwargs: func(*args, **kwargs),
         False,
-        find,
         None,
         inputs,
     )
     watch.give(inputs[0], (0, 1))
     watch.give(inputs[1], ANALOG)
+    for place, tensor in enumerate(inputs):
+        watch.repeats.give(place, tensor)
     found = []
 
     def made(place: int, tensor: Tensor) -> None:
         record, signal = watch.tensors.known(tensor)
         fixed = record.fixed if record else signal is LEARNED
         with _disable_current_modes():
-            found.append(Told(signal, fixed, tensor.detach().clone()))
+            numbered = record.value if record else None
+            found.append(Told(signal, fixed, tensor.detach().clone(), numbered))
 
     model.made = made
     with torch.no_grad():
@@ -421,6 +424,19 @@ def outside(signal: Any, value: Tensor) -> bool:
 def fault(steps: list[Step]) -> str:
     """What is wrong with what syops says of a program; "" if nothing is."""
     runs = [told(steps, seed) for seed in range(3)]
+    for run in runs:
+        by_number: dict[int, Tensor] = {}
+        for one in run:
+            if one.numbered is None:
+                continue
+            known = by_number.setdefault(one.numbered.number, one.value)
+            if not torch.equal(known, one.value):
+                return f"{known.tolist()} and {one.value.tolist()} have one number"
+            axis = one.numbered.axis
+            if axis is not None and one.numbered.is_sure:
+                step, *others = one.value.unbind(axis)
+                if not all(torch.equal(step, other) for other in others):
+                    return f"{one.value.tolist()} is taken for copies along {axis}"
     for several in zip(*runs, strict=True):
         first = several[0]
         for one in several:

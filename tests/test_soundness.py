@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from syops import arguments, check_full_spike, get_model_syops
 from syops.bounds import trace
+from syops.history import History
 from syops.ledger import Ledger
 from syops.rules.registry import find
 from syops.signals import INTEGER, Table
@@ -271,17 +272,18 @@ class Program(nn.Module):
 
 def derived(program: Program, inputs: list[Tensor], signals: list[str]) -> list[Any]:
     """What is foretold of each tensor that goes to the synapses."""
-    history, _ = trace(
+    history = History()
+    trace(
         program,
         (tuple(x.to("meta") for x in inputs), {}),
         [arguments.SIGNALS[name] for name in signals],
         Ledger(),
-        fold_bn=True,
         neurons={},
         find=find,
+        history=history,
     )
     (arrivals,) = history.arrivals.values()
-    return [step.signal for (step,) in arrivals]
+    return [arrival.step.signal for (arrival,) in arrivals]
 
 
 @dataclass

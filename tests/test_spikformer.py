@@ -453,7 +453,7 @@ def test_attention_counts_the_coincidences_of_its_spikes():
 def test_folding_for_real_leaves_no_norm_and_the_same_outputs():
     x = images(dtype=torch.float64)
     model = fresh(x, g="IAND", aap=True)
-    folded = fold_bn(model)
+    folded = fold_bn(model, x)
     assert not [m for m in folded.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]
     with torch.no_grad():
         for ours, theirs in zip(folded(x), model(x), strict=True):

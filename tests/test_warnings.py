@@ -1,7 +1,9 @@
 """What may mislead is said before the figures, and nothing where nothing does."""
 
+import runpy
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import norse.torch as norse
 import pytest
@@ -14,13 +16,14 @@ from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, neuron
 from torch import nn
 
-from syops import get_model_bounds, get_model_syops
+from syops import demo, get_model_bounds, get_model_syops
 from syops.comparison import compare
 from syops.gate import Limits, check
 from syops.ledger import Drive, Updates
 from syops.models import calibrate, create_model, list_models
 from syops.report import Report
 from syops.signals import Evidence, Seen
+from syops.units import joules
 
 
 def kinds(report):
@@ -87,7 +90,7 @@ def test_steps_are_counted_not_calls(mode):
     report = get_model_syops(Stepwise(4, mode), x, time_steps=4)
     (updates,) = report.updates
     assert updates == Updates("sn", 1 if mode == "m" else 4, starts=1, steps=4, samples=12)
-    assert kinds(report) == []
+    assert kinds(report) == ["repeated"]
 
 
 def test_no_claim_and_T_1_do_not_warn_of_one_update():
@@ -276,6 +279,209 @@ def test_a_batch_of_T_images_has_no_time_axis():
     assert "axes" in kinds(replace(shaped, input_shape=(4, 2, 3, 8, 8)))
 
 
+# --- the same values at every time-step ---------------------------------------------------------
+
+
+class Stem(nn.Module):
+    """Two layers before the first neuron, on what `make` makes of the input."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.make = make
+        self.conv1, self.bn, self.conv2 = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3)
+        self.sn, self.fc = neuron.IFNode(step_mode="m"), nn.Linear(64, 2)
+        self.embedding = nn.Parameter(torch.rand(4, 1, 1, 1, 1))
+
+    def stem(self, x):
+        return self.conv2(torch.relu(self.bn(self.conv1(x))))
+
+    def forward(self, x):
+        return self.fc(self.sn(self.make(self, x)).flatten(2)).mean(0)
+
+
+def in_one(net, steps):
+    """All time-steps in one call of the stem."""
+    return net.stem(steps.flatten(0, 1)).unflatten(0, steps.shape[:2])
+
+
+def batch_first(net, steps):
+    return net.stem(steps.flatten(0, 1)).unflatten(0, steps.shape[:2]).transpose(0, 1)
+
+
+def in_a_loop(net, steps):
+    return torch.stack([net.stem(step) for step in steps])
+
+
+IMAGE = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+INSIDE = {
+    "repeat": lambda net, x: in_one(net, x.unsqueeze(0).repeat(4, 1, 1, 1, 1)),
+    "expand": lambda net, x: in_one(net, x.expand(4, *x.shape)),
+    "stack": lambda net, x: in_one(net, torch.stack([x] * 4)),
+    "cat": lambda net, x: net.stem(torch.cat([x] * 4)).unflatten(0, (4, 3)),
+    "repeat the batch": lambda net, x: net.stem(x.repeat(4, 1, 1, 1)).unflatten(0, (4, 3)),
+    "cat and split": lambda net, x: in_one(net, torch.cat([x] * 4).view(4, 3, 1, 8, 8)),
+    "batch first": lambda net, x: batch_first(net, x.unsqueeze(1).repeat(1, 4, 1, 1, 1)),
+    "interleave": lambda net, x: (
+        net.stem(x.repeat_interleave(4, 0)).unflatten(0, (3, 4)).transpose(0, 1)
+    ),
+    "scaled": lambda net, x: in_one(net, (2 * x - 1).expand(4, *x.shape)),
+    "scaled after": lambda net, x: in_one(net, 2 * x.expand(4, *x.shape) - 1),
+    "loop": lambda net, x: torch.stack([net.stem(x) for _ in range(4)]),
+    "loop over copies": lambda net, x: in_a_loop(net, x.unsqueeze(0).repeat(4, 1, 1, 1, 1)),
+    "index copies": lambda net, x: torch.stack(
+        [net.stem(x.expand(4, *x.shape)[t]) for t in range(4)]
+    ),
+}
+ONCE = {
+    "after the stem": lambda net, x: net.stem(x).expand(4, -1, -1, -1, -1),
+    "embedded": lambda net, x: in_one(net, x + net.embedding),
+    "embedded after": lambda net, x: in_one(net, x.expand(4, *x.shape) + net.embedding),
+    "a stronger image": lambda net, x: torch.stack([net.stem(x * (1 + t)) for t in range(4)]),
+    "random": lambda net, x: in_one(net, (torch.rand(4, *x.shape) < x).float()),
+    "random loop": lambda net, x: torch.stack([net.stem(torch.rand_like(x)) for _ in range(4)]),
+    "noise": lambda net, x: in_one(net, x + torch.randn(4, *x.shape)),
+}
+SEQUENCES_OF = {"in one": in_one, "loop": in_a_loop}
+
+
+def check_repeated(report, dense, share=1):
+    """Both layers of the stem are named, and the DC is that of doing them once."""
+    warning = named(report, "repeated")
+    assert warning.layers == ("conv1", "conv2")
+    for row, each in zip(report.rows, dense, strict=False):
+        assert (row.dense, row.repeated, row.changed) == (each, each * 3 // 4, 0)
+    once = report.dc_mj - 4.6e-9 * sum(row.repeated for row in report.rows) / report.samples
+    assert f"DC would be {joules(once)} instead of {joules(report.dc_mj)}" in warning.text
+
+
+@pytest.mark.parametrize("how", INSIDE)
+def test_image_repeated_before_the_stem(how):
+    report = get_model_syops(Stem(INSIDE[how]).eval(), IMAGE)
+    report = replace(report, rows=tuple(row for row in report.rows if "conv" in row.path))
+    check_repeated(report, [4 * 3 * 36 * 4 * 9, 4 * 3 * 16 * 4 * 4 * 9])
+
+
+@pytest.mark.parametrize("how", INSIDE)
+def test_image_repeated_before_the_stem_is_seen_without_data(how):
+    """As far as nothing was computed with the copies."""
+    warnings = get_model_bounds(Stem(INSIDE[how]), (3, 1, 8, 8)).warnings
+    layers = [warning.layers for warning in warnings if warning.kind == "repeated"]
+    computed = how == "scaled after"
+    both = "loop" in how or "index" in how
+    assert layers == ([] if computed else [("conv1", "conv2")] if both else [("conv1",)])
+
+
+@pytest.mark.parametrize("how", ONCE)
+@pytest.mark.parametrize("count", COUNTS)
+def test_image_that_is_seen_once_or_changes(how, count):
+    assert "repeated" not in kinds(count(Stem(ONCE[how]), IMAGE))
+
+
+@pytest.mark.parametrize("how", SEQUENCES_OF)
+@pytest.mark.parametrize("samples", [1, 3, 4])
+def test_image_repeated_by_the_caller(how, samples):
+    net = Stem(SEQUENCES_OF[how])
+    still = torch.rand(samples, 1, 8, 8).repeat(4, 1, 1, 1, 1)
+    moving = still.clone()
+    moving[-1, -1] += 1  # one step of one sample
+    for x in (still, still[:1].expand(4, -1, -1, -1, -1)):
+        report = get_model_syops(net, x, batch_dim=1)
+        assert named(report, "repeated").layers == ("conv1", "conv2")
+    assert "repeated" not in kinds(get_model_syops(net, moving, batch_dim=1))
+    assert "repeated" not in kinds(get_model_syops(net, [still, moving], batch_dim=1))
+    assert "repeated" in kinds(get_model_syops(net, [still, still], batch_dim=1))
+    whole = get_model_syops(net, still, batch_dim=1)
+    part = get_model_syops(net, moving, batch_dim=1)
+    assert "repeated" not in kinds(whole.merge(part))
+    assert "repeated" in kinds(whole.merge(whole))
+
+
+def test_image_repeated_by_the_caller_with_samples_first():
+    net = Stem(batch_first)
+    still = IMAGE.unsqueeze(1).repeat(1, 4, 1, 1, 1)
+    assert "repeated" in kinds(get_model_syops(net, still, time_steps=4))
+    assert "repeated" not in kinds(get_model_syops(net, torch.rand_like(still), time_steps=4))
+
+
+def test_equal_images_in_a_batch_are_not_repeated():
+    for x in (IMAGE[:1].expand(4, -1, -1, -1), torch.zeros(4, 1, 8, 8)):
+        net = Stem(ONCE["after the stem"])
+        assert "repeated" not in kinds(get_model_syops(net, x, time_steps=4))
+
+
+class OwnNeuron(nn.Module):
+    """A network with neurons in plain torch, whose state may begin anew at every step."""
+
+    def __init__(self, forgets, moving):
+        super().__init__()
+        self.fc1, self.fc2, self.fc3 = nn.Linear(5, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+        self.forgets, self.moving = forgets, moving
+
+    def forward(self, x):
+        out, v, w = 0, torch.zeros(()), torch.zeros(())
+        for t in range(4):
+            if self.forgets:
+                v, w = torch.zeros(()), torch.zeros(())
+            v = 0.5 * v + self.fc1(x[:, t] if self.moving else x[:, 0])
+            spikes = (v > 0.1).float()
+            v = v * (1 - spikes)
+            w = 0.5 * w + self.fc2(spikes)
+            out = out + self.fc3((w > 0.1).float())
+        return out
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_states_of_ones_own_that_begin_anew_make_all_layers_the_same(count):
+    x = torch.rand(3, 4, 5)
+    layers = ("fc1", "fc2", "fc3")
+    assert named(count(OwnNeuron(True, False), x), "repeated").layers == layers
+    assert named(count(OwnNeuron(False, False), x), "repeated").layers == ("fc1",)
+    assert "repeated" not in kinds(count(OwnNeuron(False, True), x))
+    assert "repeated" not in kinds(count(OwnNeuron(True, True), x))
+
+
+class Buffered(nn.Module):
+    """Keeps its state in a buffer, written in place or replaced."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(5, 6), nn.Linear(6, 2)
+        self.register_buffer("v", torch.zeros(1, 6))
+        self.how = how
+
+    def forward(self, x):
+        out = 0
+        for _ in range(4):
+            current = self.fc1(x)
+            if self.how == "replaced":
+                self.v = 0.5 * self.v + current
+            elif self.how == "in place":
+                self.v.mul_(0.5).add_(current.sum(0, keepdim=True))
+            elif self.how == "a row":
+                self.v[0] += current[0]
+            else:
+                self.v.data = self.v + current.sum(0, keepdim=True)
+            out = out + self.fc2((self.v > 0).float())
+        return out
+
+
+@pytest.mark.parametrize("how", ["replaced", "in place", "a row", "data"])
+def test_states_that_are_written_are_not_the_same(how):
+    report = get_model_syops(Buffered(how), torch.rand(3, 5))
+    assert named(report, "repeated").layers == ("fc1",)
+
+
+def test_spikes_that_are_repeated_cost_acs_once():
+    net = Stem(INSIDE["repeat"]).eval()
+    report = get_model_syops(net, (IMAGE > 0.5).float())
+    once = get_model_syops(Stem(ONCE["after the stem"]).eval(), (IMAGE > 0.5).float())
+    assert report.rows[0].drives[0].ac == 4 * once.rows[0].drives[0].ac
+    rows = (report.rows[0],)
+    text = named(replace(report, rows=rows), "repeated").text
+    price = [joules(replace(each, rows=each.rows[:1]).dc_mj) for each in (once, report)]
+    assert f"DC would be {price[0]} instead of {price[1]}" in text
+
+
 # --- values -------------------------------------------------------------------------------------
 
 
@@ -424,10 +630,41 @@ def test_bundled_networks_are_not_warned_of_without_data(name):
     assert set(kinds(report)) <= {"graded"}
 
 
-@pytest.mark.parametrize("name", ["fsnn_digits", "dsnn_digits", "sew_digits"])
+SMALL_ONES = [
+    *("dsnn18", "fsnn18", "sew_resnet18", "spiking_resnet18", "resnet18", "preact_resnet18"),
+    *("dsnn_digits", "fsnn_digits", "sew_digits", "spiking_digits", "spikformer_4_384"),
+    *("sew_7b", "dsnn_7b", "fsnn_7b", "spiking_7b", "plain_7b"),
+]
+
+
+@pytest.mark.parametrize("name", SMALL_ONES)
 def test_calibrated_networks_are_not_warned_of(name):
     torch.manual_seed(0)
-    model, x = create_model(name), torch.rand(32, 1, 8, 8)
-    calibrate(model, x)
-    found = kinds(get_model_syops(model, x))
+    events = "7b" in name
+    model = create_model(name)
+    if events:
+        x = (torch.rand(4, 1, 2, 128, 128) < 0.1).float()
+    else:
+        x = torch.rand(32, 1, 8, 8) if "digits" in name else torch.rand(2, 3, 32, 32)
+    if "digits" in name:
+        calibrate(model, x)
+    found = kinds(get_model_syops(model, x, batch_dim=1 if events else 0))
+    assert set(found) <= {"graded"}
+    if "fsnn" in name or name.startswith(("resnet", "plain")):
+        assert found == []
+
+
+@pytest.mark.parametrize("name", demo.NETWORKS)
+def test_the_demo_is_not_warned_of(name):
+    model = create_model(name, weights=demo.weights(name))
+    images, _ = demo.digits()
+    found = kinds(get_model_syops(model, list(images.split(demo.BATCH))))
     assert found == ([] if name == "fsnn_digits" else ["graded"])
+
+
+def test_the_example_is_not_warned_of():
+    path = str(Path(__file__).parent.parent / "examples" / "your_own_network.py")
+    events = (torch.rand(32, 8, 2, 32, 32) < 0.1).float()
+    torch.manual_seed(0)
+    model = runpy.run_path(path)["SpikingNet"]()
+    assert kinds(get_model_syops(model, list(events.split(16)))) == []

@@ -137,6 +137,27 @@ class Operand:
 
 
 @dataclass(frozen=True, slots=True)
+class Kernel:
+    """How channels lie in weights: what one needs to know to change these.
+
+    Attributes:
+        outputs, inputs: the dimensions along which they lie.
+        groups: how many parts dimension 0 has that are connected each for itself.
+        transposed: whether they are those of a transposed convolution.
+        even: whether all outputs of a channel see the same of each input channel: nothing is
+            padded.
+        bias: what is added to the result, one value for each output channel.
+    """
+
+    outputs: int
+    inputs: int
+    groups: int = 1
+    transposed: bool = False
+    even: bool = True
+    bias: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Product:
     """A synaptic operation: weights (or a second activation) applied to inputs.
 
@@ -146,7 +167,8 @@ class Product:
     ``channel`` is the dimension of the result along which the weights differ; ``weight`` the
     name of the parameter, where it is one: two weights used at one call site are two rows.
     ``applied`` is what is applied to the input, weights or the right one of two activations;
-    ``written`` the number of elements of the result.
+    ``written`` the number of elements of the result; ``kernel`` how channels lie in ``applied``,
+    where these are weights.
     """
 
     kind: str
@@ -158,6 +180,7 @@ class Product:
     weight: str = ""
     applied: Tensor | None = None
     written: int = 0
+    kernel: Kernel | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -395,6 +395,7 @@ def gru_cost(call: Call) -> Sequence[Cost]:
     )
 
 
+SOFTMAX = ("_softmax", "softmax", "_safe_softmax")
 RANDOM = Free("draws random numbers")
 CONSTANT = Free("a constant")
 POSITIONS = Free("finds positions")
@@ -415,8 +416,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("eye", "one_hot"), Rule(binary, CONSTANT)),
     **dict.fromkeys(("tril_indices", "triu_indices"), Rule(integers, CONSTANT)),
     **dict.fromkeys(
-        ("argmax", "argmin", "argsort", "nonzero", "nonzero_static", "repeat_interleave",
-         "searchsorted", "bucketize"),
+        ("argmax", "argmin", "argsort", "nonzero", "nonzero_static", "searchsorted", "bucketize"),
         Rule(integers, POSITIONS),
     ),
     # Random numbers.
@@ -479,7 +479,7 @@ RULES: dict[str, Rule] = {
         Rule(analog, norm_cost, counted=True),
     ),
     # Functions.
-    **dict.fromkeys(("_softmax", "softmax", "_safe_softmax"), Rule(shares, softmax_cost)),
+    **dict.fromkeys(SOFTMAX, Rule(shares, softmax_cost)),
     **dict.fromkeys(("_log_softmax", "log_softmax"), Rule(analog, softmax_cost)),
     "glu": Rule(analog, gate_cost),
     "_thnn_fused_lstm_cell": Rule(analog, lstm_cost),

@@ -95,18 +95,28 @@ def _moved(end: float, dtype: torch.dtype, direction: int) -> float:
     return end + direction * max(WIDENING * info.eps * abs(end), info.tiny)
 
 
+def _rounded_in(call: Call) -> torch.dtype:
+    """The coarsest dtype that takes part: ``out=`` may get what was rounded in another one."""
+    if not call.out.dtype.is_floating_point:
+        return call.out.dtype
+    floating = [t.dtype for t in call.tensors if t.dtype.is_floating_point]
+    taking_part = [call.out.dtype, *(floating or [torch.get_default_dtype()])]
+    return max(taking_part, key=lambda dtype: torch.finfo(dtype).eps)
+
+
 def _ends(call: Call, name: str, operands: Sequence[Signal]) -> Ends:
     if name in FIXED:
         return FIXED[name]
+    dtype = _rounded_in(call)
     known = {id(tensor): signal for tensor, signal in zip(call.tensors, operands, strict=True)}
 
     def ends(value: object) -> Ends:
         """What an argument lies between."""
         if isinstance(value, Tensor):
             hull = hull_of(known[id(value)]) if id(value) in known else None
-            return outward((hull.low, hull.high), call.out.dtype) if hull else EVERYTHING
+            return outward((hull.low, hull.high), dtype) if hull else EVERYTHING
         if isinstance(value, (int, float)) and not math.isnan(value):
-            return outward((float(value), float(value)), call.out.dtype)
+            return outward((float(value), float(value)), dtype)
         return EVERYTHING
 
     first = ends(call.args[0]) if call.args else EVERYTHING
@@ -123,16 +133,16 @@ def _ends(call: Call, name: str, operands: Sequence[Signal]) -> Ends:
         if name == "rsub":
             first, second = second, first
         if name in ("add", "sub", "subtract", "rsub"):
-            second = outward(_product(second, alpha), call.out.dtype)
+            second = outward(_product(second, alpha), dtype)
         result = BINARY[name](first, second)
         if any(map(math.isnan, result)):
             return EVERYTHING
         mode = call.kwargs.get("rounding_mode")
         exact = name not in ("div", "divide", "true_divide") or _divides_exactly(second)
-        rounded = outward(result, call.out.dtype) if exact else _wider(result, call.out.dtype)
+        rounded = outward(result, dtype) if exact else _wider(result, dtype)
         return _whole(rounded, ROUNDING[mode]) if mode else rounded
     if name == "floor_divide" and len(call.args) > 1:
-        quotient = _wider(_quotient(first, ends(call.args[1])), call.out.dtype)
+        quotient = _wider(_quotient(first, ends(call.args[1])), dtype)
         return _whole(quotient, math.floor)
     return EVERYTHING
 

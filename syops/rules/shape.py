@@ -41,6 +41,8 @@ KEEP = (
     *("view_copy", "resolve_conj", "resolve_neg", "positive", "ravel"),
     *("_to_sparse", "_to_sparse_csr", "_to_dense", "to_dense"),
 )
+VIEWS = ("view", "_unsafe_view", "_reshape_alias")
+"""Reshapes that only some tensors allow: those that lie in memory as they have to."""
 MOVE = (
     *("slice", "select", "narrow", "permute", "transpose", "t", "numpy_T", "movedim", "flip"),
     *("roll", "rot90", "expand", "repeat", "unfold", "diagonal", "swapaxes"),
@@ -144,6 +146,11 @@ def gather(call: Call) -> Signal:
     return call.atoms.joined((known,)) if isinstance(known, Table) else known
 
 
+def repeated(call: Call) -> Signal:
+    """Values repeated so many times each; or, of how many times alone, positions."""
+    return gather(call) if isinstance(call.arg("self"), Tensor) else INTEGER
+
+
 def overwritten(call: Call) -> Signal:
     """Some positions get new values. (Adding or reducing forms give analog values.)"""
     if any(call.arg(name) for name in ("accumulate", "reduce")):
@@ -221,6 +228,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(JOIN, Rule(join, MOVES, moves=True)),
     **dict.fromkeys(WINDOW_MAX, Rule(window_max, window_max_cost)),
     "constant_pad_nd": Rule(constant_pad, MOVES, moves=True),
+    "repeat_interleave": Rule(repeated, MOVES),
 }
 
 PADS = {

@@ -13,7 +13,17 @@ from dataclasses import replace
 from torch import Tensor
 
 from syops.fanout import FanOut, convolution_fan_out
-from syops.rules.base import Call, CostRule, Operand, Product, Rule, Tally, analog
+from syops.rules.base import (
+    Call,
+    CostRule,
+    Kernel,
+    Operand,
+    Product,
+    Rule,
+    Tally,
+    analog,
+    canonical,
+)
 from syops.signals import LEARNED
 
 RULES: dict[str, Rule] = {}
@@ -83,25 +93,30 @@ def convolution(
         transposed,
     )
     learned = call.signal(weight) is LEARNED
+    even = not transposed and not any(_per_dim(padding, size))
+    whole = bias is None or call.signal(bias) is LEARNED
+    outputs = 1 if transposed else 0
     return Product(
         "conv",
         f"conv{'_transpose' if transposed else ''}{len(size)}d",
         sites * connected * math.prod(kernel),
         (Operand(x, fan_out, 1 if learned else None),),
-        channel=1 if bias is None or call.signal(bias) is LEARNED else None,
+        channel=1 if whole else None,
         weight=call.name(weight),
         applied=weight,
         written=call.out.numel(),
+        kernel=Kernel(outputs, 1 - outputs, groups, transposed, even, bias) if whole else None,
     )
 
 
-def linear(call: Call, x: Tensor, weight: Tensor) -> Product:
+def linear(call: Call, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Product:
     """The product of an operator that does ``x @ weight.T``, as `torch.nn.functional.linear` does.
 
     Args:
         call: the call, whose result is [..., out].
         x: [..., in].
         weight: [out, in].
+        bias: what is added to each feature, which is not counted.
     """
     outputs, inputs = weight.shape
     rows = x.numel() // max(1, inputs)
@@ -130,6 +145,7 @@ def linear(call: Call, x: Tensor, weight: Tensor) -> Product:
         weight=call.name(weights) if len(operands) == 1 else "",
         applied=weights,
         written=call.out.numel(),
+        kernel=Kernel(0, 1, bias=bias) if learned == (False, True) else None,
     )
 
 
@@ -149,7 +165,13 @@ def mm(call: Call) -> Sequence[Product]:
 def addmm(call: Call) -> Sequence[Product]:
     """batch·m·k·n; what is added is a bias, which is not counted."""
     product = matmul(call, *call.args[1:3])
-    return (product if _adds_bias(call) else replace(product, channel=None),)
+    if not _adds_bias(call):
+        return (replace(product, channel=None, kernel=None),)
+    bias, kernel = call.args[0], product.kernel
+    plain = not call.kwargs and canonical(call.func) == "addmm"
+    if kernel is None or not plain or bias.shape != call.out.shape[product.channel :]:
+        return (replace(product, kernel=None),)
+    return (replace(product, kernel=replace(kernel, bias=bias)),)
 
 
 @synaptic("mv")
@@ -212,9 +234,11 @@ def matmul(call: Call, left: Tensor, right: Tensor, outer: bool = False) -> Prod
         case False, True:
             driven = Operand(left, FanOut(n), left.dim() - 1)
             weights, channel = right, columns
+            kernel = Kernel(right.dim() - 1, right.dim() - 2)
         case True, False:
             driven = Operand(right, FanOut(m), max(0, right.dim() - 2))
             weights, channel = left, call.out.dim() - 2 if columns else None
+            kernel = Kernel(left.dim() - 2, left.dim() - 1)
         case _:
             both = by_left, by_right
             return Product("matmul", "matmul", dense, both, pair, applied=right, written=written)
@@ -227,7 +251,13 @@ def matmul(call: Call, left: Tensor, right: Tensor, outer: bool = False) -> Prod
         weight=call.name(weights),
         applied=weights,
         written=written,
+        kernel=kernel if _is_matrix(weights) and channel is not None else None,
     )
+
+
+def _is_matrix(weights: Tensor) -> bool:
+    """Whether all batches get the same weights."""
+    return weights.dim() > 1 and weights.numel() == weights.shape[-1] * weights.shape[-2]
 
 
 @synaptic("_trilinear")
