@@ -166,6 +166,7 @@ def one_step(
             ledger,
             find=find,
             states=states,
+            is_lent=True,
         )
     except Exception as error:  # a model may do anything that is impossible without values
         return (), f"one step could not be traced: {first_line(error)}"

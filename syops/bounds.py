@@ -104,8 +104,9 @@ def follow(
     find: Find = find,
     history: History | None = None,
     states: frozenset[str] = frozenset(),
+    is_lent: bool = False,
 ) -> T:
-    """Watch what ``work`` does with a shadow that is there already.
+    """Watch what ``work`` does with a shadow that is there already; ``is_lent``: see its `run`.
 
     Raises:
         StatesFound: see `Observer.run`; the shadow is of no more use.
@@ -113,4 +114,4 @@ def follow(
     observer = Observer(
         stand_in.module, ledger, values=False, find=find, history=history, states=states
     )
-    return observer.watching(lambda: stand_in.run(lambda: work(observer)))
+    return observer.watching(lambda: stand_in.run(lambda: work(observer), is_lent))

@@ -150,10 +150,10 @@ class ForwardPass(TorchDispatchMode):
             states = self.tensors.states()
             if states:
                 return states
-        for leaf in tree_leaves(output):
-            if isinstance(leaf, Tensor):
-                self._take(leaf, "what the model returns")
-        for record in self.tensors.kept():
+        returned = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        for tensor in returned:
+            self._take(tensor, "what the model returns")
+        for record in self.tensors.kept(besides=returned):
             _use(record, "what the model keeps")
         self.measurements.settle(ledger, has_changed, decide([self.provenance]), self._history)
         ledger.updates = merge_updates(*ledger.updates, *self._updates)
@@ -275,23 +275,26 @@ class ForwardPass(TorchDispatchMode):
         read = {name: value for name, value in kwargs.items() if name not in traits.outs}
         operands = tensors_in((*args, *read.values()) if read else args)
         known = [self.tensors.known(tensor) for tensor in operands]
+        records, signals = [], {}
         for tensor, (record, signal) in zip(operands, known, strict=True):
+            records.append((tensor, record))
+            signals[id(tensor)] = signal
             if record is None:
                 if signal is LEARNED:
                     self.tensors.read.add(tensor._cdata)
                 else:
                     self._not_seen(tensor, traits)
         before = _Before(
-            [(tensor, record) for tensor, (record, _) in zip(operands, known, strict=True)],
+            records,
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
             self._is_fixed(traits, args, read, known),
         )
         numbered = self.repeats.before(traits, operands, known)
         seen = args
         if traits.reshapes:  # rules ask for the shape that the tensor had
-            operands[0] = _ALIAS(operands[0])
+            before_it, operands[0] = operands[0], _ALIAS(operands[0])
+            signals[id(operands[0])] = signals[id(before_it)]
             seen = (operands[0], *args[1:])
-        signals = {id(tensor): signal for tensor, (_, signal) in zip(operands, known, strict=True)}
         out = self._execute(func, args, kwargs)
         call = Call(
             func,

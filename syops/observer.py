@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from syops._torch import before_all_forward_hooks, compiler_is_loaded, without_forward_hook
+from syops._torch import before_all_forward_hooks, without_forward_hook
 from syops.errors import ForwardError, SyopsError, SyopsRuntimeError, first_line
 from syops.forward import RECURRENT, ForwardPass
 from syops.history import History
@@ -92,6 +92,7 @@ class Observer:
         self._find = find
         self.states = states
         self._history = history
+        self._watched: list[tuple[str, nn.Module]] = []
         self._hooks: dict[int, _Hooks] = {}
         self._paths = Paths(model)
         self._where: list[tuple[str, nn.Module]] = []
@@ -114,11 +115,12 @@ class Observer:
         return left_as_found(installed, self)
 
     def _install(self) -> None:
+        self._watched = list(self._model.named_modules())
         self._hooks = {
             id(module): _Hooks(self, path, self._neuron_signal(module), updating(module))
-            for path, module in self._model.named_modules()
+            for path, module in self._watched
         }
-        for module in self._model.modules():
+        for _, module in self._watched:
             hooks = self._hooks[id(module)]
             # What other hooks make of a neuron's inputs and outputs is not the neuron's doing.
             is_first = hooks.neuron is None
@@ -126,7 +128,7 @@ class Observer:
             module.register_forward_hook(hooks.leave, prepend=True, always_call=True)
         before_all_forward_hooks(self._returned)
         # Asked after one's own are there: of two calls at once, one at least sees the other.
-        for path, module in self._model.named_modules():
+        for path, module in self._watched:
             if any(hooks.observer is not self for _, hooks in _hooked(module)):
                 raise SyopsRuntimeError(
                     f"{path or type(module).__name__} is being counted by another call, of "
@@ -137,7 +139,7 @@ class Observer:
     def put_back(self) -> None:
         """Take the hooks off the model: all that are there, whoever holds a handle of them."""
         without_forward_hook(self._returned)
-        for module in self._model.modules():
+        for _, module in self._watched:
             for key in [key for key, hooks in _hooked(module) if hooks.observer is self]:
                 for name in _HOOK_DICTS:
                     vars(module)[name].pop(key, None)
@@ -171,7 +173,6 @@ class Observer:
         self._paths.begin()
         self._thread = threading.get_ident()
         self._elsewhere.clear()
-        had_compiler = compiler_is_loaded()
         given = input_tensors(args, kwargs)
         self._pass = ForwardPass(
             *(self._model, self._where, self._measured, self._execute, self._strict),
@@ -188,12 +189,6 @@ class Observer:
         except SyopsError:
             raise
         except Exception as error:
-            if compiler_is_loaded() and not had_compiler:
-                raise SyopsRuntimeError(
-                    f"{self._pass.failed_in or 'the model'}: torch loaded its compiler meanwhile, "
-                    "as torch.cond and the like do when they are first called; count again, or "
-                    "import torch._dynamo before: a compiler that is there is told to stand aside"
-                ) from error
             if "NestedTensorImpl" in str(error):
                 raise SyopsRuntimeError(
                     f"{self._pass.failed_in or 'the model'} makes a nested tensor with "

@@ -7,7 +7,7 @@ writes that are not seen make the record void.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any
@@ -196,9 +196,14 @@ class Tensors:
             return None
         return found
 
-    def kept(self) -> Iterator[Record]:
-        """What is known of the tensors with results in them that the model keeps for later."""
-        alive = [r for r in self._records.values() if any(r.holds) and not r.ref.expired()]
+    def kept(self, besides: Iterable[Tensor]) -> Iterator[Record]:
+        """What is known of the other tensors with results in them that the model keeps."""
+        known = {tensor._cdata for tensor in besides}
+        alive = [
+            record
+            for key, record in self._records.items()
+            if key not in known and any(record.holds) and not record.ref.expired()
+        ]
         if not alive:
             return
         storages = {storage_of(tensor) for tensor in tensors_of(self._model)}
