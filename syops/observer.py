@@ -30,6 +30,27 @@ from syops.tensors import Tensors
 T = TypeVar("T")
 
 
+class StatesFound(Exception):
+    """A pass took buffers for weights that turned out to be states. It is to be run again.
+
+    Attributes:
+        states: the names of all buffers that are known to be states by now.
+    """
+
+    def __init__(self, states: frozenset[str]) -> None:
+        super().__init__(", ".join(sorted(states)))
+        self.states = states
+
+
+def until_known(work: Callable[[], T], anew: Callable[[], object]) -> T:
+    """Do ``work`` with an observer, again after ``anew`` where it finds buffers to be states."""
+    while True:
+        try:
+            return work()
+        except StatesFound:
+            anew()
+
+
 class Observer:
     """Counts every forward pass of ``model`` that is run through it, in one ledger.
 
@@ -41,9 +62,11 @@ class Observer:
         values: False for a shadow on ``meta``: dense counts and derived signals only.
         neurons: signals of neuron classes beside those that are known.
         find: gives the rule of an operator.
+        states: names of buffers that are known to be states, not weights.
         history: where it goes by which operators each tensor was made; None not to ask.
 
     Attributes:
+        states: those, and others that have turned out to be.
         provenance: of the results of layers in the last pass.
     """
 
@@ -57,6 +80,7 @@ class Observer:
         values: bool = True,
         neurons: Mapping[type, NeuronSignal] = MappingProxyType({}),
         find: Find = find,
+        states: frozenset[str] = frozenset(),
         history: History | None = None,
     ) -> None:
         self._model = model
@@ -66,6 +90,7 @@ class Observer:
         self._values = values
         self._neurons = neurons
         self._find = find
+        self.states = states
         self._history = history
         self._watched: list[tuple[str, nn.Module]] = []
         self._hooks: dict[int, _Hooks] = {}
@@ -138,6 +163,8 @@ class Observer:
             the model's output.
 
         Raises:
+            StatesFound: operators took buffers for weights that are known to be states now.
+                Nothing was added.
             ForwardError: the model failed; names the layer.
             SyopsRuntimeError: a layer ran in another thread, where nothing can be seen.
             SyopsValueError: a tensor that was looked at holds NaN or infinite values.
@@ -149,7 +176,7 @@ class Observer:
         given = input_tensors(args, kwargs)
         self._pass = ForwardPass(
             *(self._model, self._where, self._measured, self._execute, self._strict),
-            *(self._history, given, self._values, self._find),
+            *(self._history, given, self._values, self._find, self.states),
         )
         for tensor, signal in zip(given, inputs, strict=True):
             if signal is not None:
@@ -180,7 +207,10 @@ class Observer:
                 f"{', '.join(self._elsewhere)} ran in another thread, where operators cannot be "
                 "watched; run the branches of the model one after another to count it"
             )
-        finished.finish(output, self._ledger)
+        found = finished.finish(output, self._ledger)
+        if found:
+            self.states |= found
+            raise StatesFound(self.states)
         self.provenance = finished.provenance
         return output
 
