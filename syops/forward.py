@@ -18,6 +18,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from syops._torch import parts_of
 from syops.charging import call_site, neuron_row, row_of
 from syops.errors import SyopsRuntimeError, SyopsValueError
+from syops.filling import Filling, box_in, layout_of, moved_out, written_into
 from syops.foldable import decide
 from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, Arrival, History, Step, made
 from syops.ledger import Ledger, Updates, merge_updates
@@ -422,6 +423,7 @@ class ForwardPass(TorchDispatchMode):
         handed = [record.view if record else None for _, record in before.records]
         operands = list(zip(call.tensors, handed, strict=True))
         views = views_after(traits.name, call.args, operands, outputs)
+        views = _taken_out(before.records, outputs, traits.name) or views
         padding = self._padding(traits.name, call, before, outputs)
         base, first = before.records[0] if before.records else (None, None)
         for place, (tensor, signal, view) in enumerate(zip(outputs, signals, views, strict=True)):
@@ -464,11 +466,14 @@ class ForwardPass(TorchDispatchMode):
             padding = replace(padded, uses=0) if padded else None
         elif any(alias.is_padded_by(target) for alias in canvas):
             padding = self.measurements.padding(source)
-        _use(record, "copy_")
-        _overwrite(aliases, "copy_")
+        if record is not None and record.padding is not None:
+            record.padding.uses += 1
+        held = _fill(source, record, target, aliases)
         if overlap(target, source):  # some of it was written before it was read
             signal = self.tensors.atoms.joined((signal,))
         self.tensors.written(target, signal, aliases, padding, before.fixed)
+        for key, (view, filling) in held.items():
+            self.tensors.hold(key, view, filling)
 
     def _computed(self, rule: Rule, traits: Traits, call: Call, before: _Before) -> None:
         """The operator reads values and makes new ones."""
@@ -476,9 +481,12 @@ class ForwardPass(TorchDispatchMode):
             if signal == EMPTY:
                 call.signals[key] = UNKNOWN
         view = self._bias_added(traits.name, call, before)
+        outputs = tensors_in((call.out,))
+        signals = _depending(rule, call, before, outputs)
+        prepared = before.fixed and any(signal is LEARNED for signal in signals)
         own = None
         if view is None:
-            made = [self._charge(cost, call) for cost in rule.cost(call)]
+            made = [self._charge(cost, call, prepared) for cost in rule.cost(call)]
             view = next((each.view for each in made if each and each.view), None)
             own = next((each.result for each in made if each and each.of_two), None)
             readers = {id(each.read): each.result for each in made if each}
@@ -487,8 +495,6 @@ class ForwardPass(TorchDispatchMode):
                 _use(record, traits.name, by if by and by.reads else None)
             if not before.fixed and not any(each and each.result.layer for each in made):
                 self._read_weights(call.tensors)
-        outputs = tensors_in((call.out,))
-        signals = _depending(rule, call, before, outputs)
         if not before.records and isinstance(self._where[-1][1], RECURRENT):
             signals = [ANALOG] * len(outputs)  # the hidden state, analog from step 0 on
         if traits.name == "_local_scalar_dense":
@@ -515,8 +521,11 @@ class ForwardPass(TorchDispatchMode):
             record = record or self.tensors.put(source, call.signal(source))
             self.tensors.latest(call.out).scaled = (float(call.args[1]), record)
 
-    def _charge(self, cost: Cost, call: Call) -> _Made | None:
-        """Put a cost into its row. Returns what it gave, if its weights may be changed."""
+    def _charge(self, cost: Cost, call: Call, prepared: bool) -> _Made | None:
+        """Put a cost into its row; ``prepared``: the result is a weight, made once for all samples.
+
+        Returns what it gave, if its weights may be changed.
+        """
         path, module = self._where[-1]
         counted = not isinstance(cost, Tally)
         params = self._params(module._parameters.values()) if counted else 0
@@ -529,13 +538,15 @@ class ForwardPass(TorchDispatchMode):
                 for operand in cost.operands:
                     if operand.signal is not None:
                         self.tensors.put(operand.tensor, operand.signal)
-                prepared = all(call.signal(tensor) is LEARNED for tensor in call.tensors)
+                prepared = prepared or cost.prepared
                 made = self._result_of(cost, call)
                 before = self._unnormalised.get(made.read) if made and made.result.reads else None
                 steps = self._arriving(cost, before)
                 result = made.result if made else None
                 self.measurements.product(row, site, cost, prepared, result, before, steps)
                 return made
+            case _ if prepared:
+                self.measurements.tally(row, site, prepared)
             case Normalisation():
                 made = self._normalised(cost, call)
                 self.measurements.normalisation(row, site, made.result if made else None)
@@ -706,8 +717,8 @@ class ForwardPass(TorchDispatchMode):
         if not traits.is_literal or (self._has_read and tensor.numel() > 1):
             self._unseen.setdefault(tensor._cdata, self._where[-1][0])
         for _, alias in self.tensors.aliases(tensor):
-            if alias.view is not None:
-                alias.view.use(traits.name)
+            for view in alias.holds:
+                view.use(traits.name)
 
     # Where no fused kernel takes its operands, an attention is done by its parts: q and k are
     # scaled, perhaps, and multiplied, a softmax is taken and multiplied with v. The two products
@@ -817,8 +828,8 @@ def _use(record: Record | None, what: str, by: Result | None = None) -> None:
     """The values of a tensor are read by an operator that does not just move them."""
     if record is None:
         return
-    if record.view is not None:
-        record.view.use(what, by)
+    for view in record.holds:
+        view.use(what, by)
     if record.padding is not None:
         record.padding.uses += 1
 
@@ -826,8 +837,61 @@ def _use(record: Record | None, what: str, by: Result | None = None) -> None:
 def _overwrite(aliases: Iterable[tuple[int, Record]], what: str) -> None:
     """Results are written into."""
     for _, alias in aliases:
-        if alias.view is not None:
-            alias.view.use(what)
+        for view in alias.holds:
+            view.use(what)
+
+
+def _fill(
+    source: Tensor, record: Record | None, target: Tensor, aliases: Iterable[tuple[int, Record]]
+) -> dict[int, tuple[View | None, Filling | None]]:
+    """What each tensor on the memory of ``target`` holds once ``source`` is copied there."""
+    is_same = source.shape == target.shape and source.dtype == target.dtype and source.numel() > 0
+    view = record.view if record is not None and is_same else None
+    inner = layout_of(target)
+    held: dict[int, tuple[View | None, Filling | None]] = {}
+    for key, alias in aliases:
+        outer = alias.layout
+        if alias.dtype == target.dtype and not outer.meets(inner):
+            held[key] = alias.view, alias.filling
+            continue
+        box = box_in(outer, inner) if alias.dtype == target.dtype else None
+        if key == target._cdata or (box is not None and box.is_whole):
+            place = -1 if view is None or box is None else box.places[view.dim]
+            now = None if view is None or place < 0 else replace(view, dim=place)
+            held[key] = now, None
+        elif box is None or (alias.view is not None and alias.filling is None):
+            _overwrite([(key, alias)], "copy_")
+            held[key] = None, None
+        else:
+            filling = written_into(alias.filling, box, view)
+            held[key] = filling.whole(alias.shape) if filling else None, filling
+        if view is not None and not any(held[key]):
+            view.use("copy_")
+    if view is not None:
+        held[target._cdata] = view, None
+    elif record is not None:
+        for each in record.holds:
+            each.use("copy_")
+    return held
+
+
+def _taken_out(
+    records: Sequence[tuple[Tensor, Record | None]], outputs: Sequence[Tensor], what: str
+) -> list[View | None] | None:
+    """What parts hold that are taken out of a tensor that results were written into.
+
+    None if it is no such tensor.
+    """
+    fillings = [(r.filling, r) for _, r in records if r and r.filling and r.view is None]
+    if not fillings:
+        return None
+    if len(records) == 1 and all(storage_of(out) == fillings[0][1].storage for out in outputs):
+        ((filling, record),) = fillings
+        return [moved_out(filling, record.layout, layout_of(out), what) for out in outputs]
+    for _, record in fillings:
+        for view in record.holds:
+            view.use(what)
+    return None
 
 
 def _place(weight: Tensor, applied: Tensor, dim: int) -> int | None:
@@ -854,7 +918,10 @@ def _depending(rule: Rule, call: Call, before: _Before, outputs: Sequence[Tensor
 
 
 def _is_real(signal: Signal) -> bool:
-    return kind_of(signal) is ANALOG or (isinstance(signal, Table) and bool(signal.scale))
+    """Whether it may hold real numbers; a state of zeros under a learned factor holds none."""
+    if isinstance(signal, Table):
+        return bool(signal.scale) and signal.support != {0}
+    return kind_of(signal) is ANALOG
 
 
 def _reads_learned(call: Call) -> bool:

@@ -262,10 +262,21 @@ def _remarks(report: Report) -> Iterator[str]:
             f"{', '.join(open_ones)}"
         )
     if report.prepared:
-        names = row_names(report.prepared, report.model)
-        yield f"Of weights alone, prepared once and in no total: {', '.join(names)}"
+        yield f"Of weights alone, prepared once and in no total: {'; '.join(_prepared(report))}"
     for note in report.notes:
         yield f"Note: {note}"
+
+
+def _prepared(report: Report) -> Iterator[str]:
+    """The layers whose weights are made of others, by the operators that make them."""
+    operators: dict[str, dict[str, None]] = {}
+    for row in report.prepared:
+        operators.setdefault(row.path or report.model, {})[row.operator] = None
+    layers: dict[tuple[str, ...], list[str]] = {}
+    for path, names in operators.items():
+        layers.setdefault(tuple(names), []).append(path)
+    for done, paths in layers.items():
+        yield f"{', '.join(paths)} ({', '.join(done)})"
 
 
 def warnings_in_words(report: Report, of: str = "") -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from syops._torch import before_all_forward_hooks, compiler_is_loaded, without_forward_hook
+from syops._torch import before_all_forward_hooks, without_forward_hook
 from syops.errors import ForwardError, SyopsError, SyopsRuntimeError, first_line
 from syops.forward import RECURRENT, ForwardPass
 from syops.history import History
@@ -144,7 +144,6 @@ class Observer:
         self._paths.begin()
         self._thread = threading.get_ident()
         self._elsewhere.clear()
-        had_compiler = compiler_is_loaded()
         given = input_tensors(args, kwargs)
         self._pass = ForwardPass(
             *(self._model, self._where, self._measured, self._execute, self._strict),
@@ -161,12 +160,6 @@ class Observer:
         except SyopsError:
             raise
         except Exception as error:
-            if compiler_is_loaded() and not had_compiler:
-                raise SyopsRuntimeError(
-                    f"{self._pass.failed_in or 'the model'}: torch loaded its compiler meanwhile, "
-                    "as torch.cond and the like do when they are first called; count again, or "
-                    "import torch._dynamo before: a compiler that is there is told to stand aside"
-                ) from error
             if "NestedTensorImpl" in str(error):
                 raise SyopsRuntimeError(
                     f"{self._pass.failed_in or 'the model'} makes a nested tensor with "

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from syops.filling import Filling, Layout, offset_of
 from syops.history import Step
 from syops.provenance import Padding, Result, View
 from syops.rules.base import Recipe
@@ -48,6 +49,9 @@ class Record:
     """How it was made, where somebody asks."""
     recipe: Recipe | None = None
     """How it was computed from parameters, of a learned tensor."""
+    offset: int = 0
+    filling: Filling | None = None
+    """The results that were written into it piece by piece."""
     scaled: tuple[float, Record] | None = None
     """The number that an attention scaled it by, and what was scaled."""
     scores: Result | None = None
@@ -60,6 +64,19 @@ class Record:
     """The parameters that it is made of, if it is fixed."""
     value: Any = None
     """Which `Value` it holds, where inputs and weights alone made it, before any neuron."""
+
+    @property
+    def layout(self) -> Layout:
+        """Where it lies in its storage."""
+        return Layout(self.offset, self.shape, self.stride)
+
+    @property
+    def holds(self) -> Iterator[View]:
+        """The results that are in it."""
+        if self.view is not None:
+            yield self.view
+        elif self.filling is not None:
+            yield from (piece.view for piece in self.filling.pieces)
 
     def is_padded_by(self, inner: Tensor) -> bool:
         """Whether its tensor is ``inner``, a part of it, and a border. A batch is not needed."""
@@ -152,7 +169,7 @@ class Tensors:
 
     def kept(self) -> Iterator[Record]:
         """What is known of the tensors with results in them that the model keeps for later."""
-        alive = [r for r in self._records.values() if r.view is not None and not r.ref.expired()]
+        alive = [r for r in self._records.values() if any(r.holds) and not r.ref.expired()]
         if not alive:
             return
         storages = {storage_of(tensor) for tensor in tensors_of(self._model)}
@@ -217,6 +234,7 @@ class Tensors:
             padding,
             self._name_after(base, tensor) if signal is LEARNED else "",
             signal is LEARNED and base is not None,
+            offset=offset_of(tensor),
         )
         self._records[key] = record
         self._on_storage.setdefault(storage, set()).add(key)
@@ -261,6 +279,7 @@ class Tensors:
                     old,
                     signal=UNKNOWN,
                     view=None,
+                    filling=None,
                     padding=None,
                     name="",
                     cache={},
@@ -280,6 +299,7 @@ class Tensors:
                 version=_version(tensor) + 1,
                 signal=joined,
                 view=None,
+                filling=None,
                 padding=padding,
                 name="",
                 cache={},
@@ -298,6 +318,12 @@ class Tensors:
             now = self._records.get(key)
             if now is not None:
                 yield old, now
+
+    def hold(self, key: int, view: View | None, filling: Filling | None) -> None:
+        """Say which results are in a tensor that was written into."""
+        record = self._records.get(key)
+        if record is not None:
+            record.view, record.filling = view, filling
 
     def put_back(self, tensor: Tensor, record: Record | None) -> None:
         """Describe a tensor as it was described before."""

@@ -1,6 +1,5 @@
 """Attention is two products, each with its own row, whatever kernel torch chooses."""
 
-import importlib
 import itertools
 
 import pytest
@@ -246,7 +245,6 @@ def test_flex_attention_is_two_rows(which):
             q, k, v = ((x > 0.5).float() if fires else x.exp() for x, fires in each)
             return flex(q, k, v, score_mod=lambda s, b, h, i, j: s + i - j, enable_gqa=True)
 
-    importlib.import_module("torch._dynamo")
     found = products(get_model_syops(Flex(), inputs))
     assert found["q @ k"][:3] == (1, "binary" if q or k else "analog", B * 4 * L * S * 16)
     assert found["attn @ v"][:3] == (1, "binary" if v else "analog", B * 4 * L * S * 16)

@@ -162,11 +162,11 @@ def mm(call: Call) -> Sequence[Product]:
 
 
 @synaptic("addmm", "_addmm_activation", "baddbmm", "addbmm", "_sparse_addmm")
-def addmm(call: Call) -> Sequence[Product]:
+def addmm(call: Call) -> Sequence[Product | Tally]:
     """batch·m·k·n; what is added is a bias, which is not counted."""
     product = matmul(call, *call.args[1:3])
     if not _adds_bias(call):
-        return (replace(product, channel=None, kernel=None),)
+        return _added(call, replace(product, channel=None, kernel=None))
     bias, kernel = call.args[0], product.kernel
     plain = not call.kwargs and canonical(call.func) == "addmm"
     if kernel is None or not plain or bias.shape != call.out.shape[product.channel :]:
@@ -181,9 +181,9 @@ def mv(call: Call) -> Sequence[Product]:
 
 
 @synaptic("addmv")
-def addmv(call: Call) -> Sequence[Product]:
+def addmv(call: Call) -> Sequence[Product | Tally]:
     """m·k; what is added is a bias, which is not counted."""
-    return (matmul(call, *call.args[1:3]),)
+    return _added(call, matmul(call, *call.args[1:3]))
 
 
 @synaptic("dot", "vdot")
@@ -193,10 +193,17 @@ def dot(call: Call) -> Sequence[Product]:
 
 
 @synaptic("addr")
-def addr(call: Call) -> Sequence[Product]:
+def addr(call: Call) -> Sequence[Product | Tally]:
     """m·n; what is added is a bias, which is not counted."""
     left, right = call.args[1:3]
-    return (matmul(call, left, right, outer=True),)
+    return _added(call, matmul(call, left, right, outer=True))
+
+
+def _added(call: Call, product: Product) -> Sequence[Product | Tally]:
+    """A product with something added: that is a bias, unless the product is what is learned."""
+    if product.prepared and call.signal(call.args[0]) is not LEARNED:
+        return product, Tally("add", "add", ac=product.written)
+    return (product,)
 
 
 def _adds_bias(call: Call) -> bool:
@@ -230,7 +237,9 @@ def matmul(call: Call, left: Tensor, right: Tensor, outer: bool = False) -> Prod
     written = call.out.numel()
     match call.signal(left) is LEARNED, call.signal(right) is LEARNED:
         case True, True:
-            return Product("matmul", "matmul", dense, (), applied=right, written=written)
+            return Product(
+                "matmul", "matmul", dense, (), applied=right, written=written, prepared=True
+            )
         case False, True:
             driven = Operand(left, FanOut(n), left.dim() - 1)
             weights, channel = right, columns
