@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -82,9 +82,10 @@ class ForwardPass(TorchDispatchMode):
         given: Sequence[Tensor],
         reads: bool = True,
         find: Find = find,
+        states: Set[str] = frozenset(),
     ) -> None:
         super().__init__()
-        self.tensors = Tensors(model)
+        self.tensors = Tensors(model, states)
         self.repeats = Repeats(self.tensors, has_values=reads)
         self.measurements = measurements(self.tensors, self.repeats)
         self.provenance = Provenance()
@@ -106,6 +107,7 @@ class ForwardPass(TorchDispatchMode):
         self._has_read = False
         self._has_asked = False
         self._unseen: dict[int, str] = {}
+        self._held: tuple[Tensor, ...] = ()
         self._hidden: list[list[tuple[Tensor, Record | None]]] = []
         self._unnormalised: Any = WeakIdKeyDictionary()  # Tensor: Unnormalised
         self._watching = False
@@ -135,23 +137,35 @@ class ForwardPass(TorchDispatchMode):
             if self._reads is not None:
                 self._reads.__exit__(None, None, None)
 
-    def finish(self, output: Any, ledger: Ledger) -> None:
-        """The pass is over: what is returned is used, and all counts are settled."""
-        for leaf in tree_leaves(output):
-            if isinstance(leaf, Tensor):
-                self._take(leaf, "what the model returns")
-        for record in self.tensors.kept():
+    def finish(self, output: Any, ledger: Ledger) -> frozenset[str]:
+        """The pass is over: what is returned is used, and all counts are settled.
+
+        Returns:
+            buffers that operators took for weights and that are states. If there are any, nothing
+            is settled: the pass is to be run again.
+        """
+        has_changed = self.tensors.has_changed_weights()
+        # Run again on what it has overwritten, the model would do something else.
+        if has_changed and not any(map(self.tensors.was_written, self._given)):
+            states = self.tensors.states()
+            if states:
+                return states
+        returned = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        for tensor in returned:
+            self._take(tensor, "what the model returns")
+        for record in self.tensors.kept(besides=returned):
             _use(record, "what the model keeps")
-        has_states = self.tensors.has_changed_weights()
-        self.measurements.settle(ledger, has_states, decide([self.provenance]), self._history)
+        self.measurements.settle(ledger, has_changed, decide([self.provenance]), self._history)
         ledger.updates = merge_updates(*ledger.updates, *self._updates)
         for operator in self._unaccounted:
             ledger.skip(operator)
         if self._unseen:
-            known = {tensor._cdata for tensor in (*self._given, *tensors_of(self._model))}
+            held = (*self._given, *self._held, *tensors_of(self._model))
+            known = {tensor._cdata for tensor in held}
             for key, path in self._unseen.items():
                 if key not in known:
                     ledger.unseen[path] = None
+        return frozenset()
 
     def fail(self) -> None:
         """Remember the innermost module that raised."""
@@ -261,20 +275,26 @@ class ForwardPass(TorchDispatchMode):
         read = {name: value for name, value in kwargs.items() if name not in traits.outs}
         operands = tensors_in((*args, *read.values()) if read else args)
         known = [self.tensors.known(tensor) for tensor in operands]
+        records, signals = [], {}
         for tensor, (record, signal) in zip(operands, known, strict=True):
-            if record is None and signal is not LEARNED:
-                self._not_seen(tensor, traits)
+            records.append((tensor, record))
+            signals[id(tensor)] = signal
+            if record is None:
+                if signal is LEARNED:
+                    self.tensors.read.add(tensor._cdata)
+                else:
+                    self._not_seen(tensor, traits)
         before = _Before(
-            [(tensor, record) for tensor, (record, _) in zip(operands, known, strict=True)],
+            records,
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
             self._is_fixed(traits, args, read, known),
         )
         numbered = self.repeats.before(traits, operands, known)
         seen = args
         if traits.reshapes:  # rules ask for the shape that the tensor had
-            operands[0] = _ALIAS(operands[0])
+            before_it, operands[0] = operands[0], _ALIAS(operands[0])
+            signals[id(operands[0])] = signals[id(before_it)]
             seen = (operands[0], *args[1:])
-        signals = {id(tensor): signal for tensor, (_, signal) in zip(operands, known, strict=True)}
         out = self._execute(func, args, kwargs)
         call = Call(
             func,
@@ -715,6 +735,8 @@ class ForwardPass(TorchDispatchMode):
     def _not_seen(self, tensor: Tensor, traits: Traits) -> None:
         """What was made where nobody could see it may share memory with results."""
         if not traits.is_literal or (self._has_read and tensor.numel() > 1):
+            if not self._unseen:  # its states, most of which it will have replaced in the end
+                self._held = tuple(tensors_of(self._model))
             self._unseen.setdefault(tensor._cdata, self._where[-1][0])
         for _, alias in self.tensors.aliases(tensor):
             for view in alias.holds:

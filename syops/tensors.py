@@ -7,7 +7,7 @@ writes that are not seen make the record void.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any
@@ -93,26 +93,55 @@ class Tensors:
 
     Args:
         model: whose parameters and buffers are weights as long as nothing is written into them.
+        states: names of buffers that are none: they hold what an earlier time-step left there.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, states: Set[str] = frozenset()) -> None:
         self.atoms = Atoms()
         self._model = model
         self._learned = weights_of(model)  # keeps the identities taken
+        self._states = {name: self._learned.pop(name) for name in states & self._learned.keys()}
         self._names = {t._cdata: (name, _version(t)) for name, t in self._learned.items()}
         self._records: dict[int, Record] = {}
         self._on_storage: dict[int, set[int]] = {}
+        self.read: set[int] = set()
+        """The weights that an operator has read."""
         self._written: set[int] = set()
+        self._written_by_data: set[int] = set()
         self._tied = len(self._names) < len(self._learned)
         self._room = 256
+        for tensor in self._states.values():
+            self.put(tensor, UNKNOWN)
 
     def has_changed_weights(self) -> bool:
         """Whether parameters or buffers were written into or replaced: they are states, then."""
         now = weights_of(self._model)
-        return now.keys() != self._learned.keys() or any(
+        return now.keys() - self._states.keys() != self._learned.keys() or any(
             now[name] is not tensor or not self._is_unwritten(tensor)
             for name, tensor in self._learned.items()
         )
+
+    def states(self) -> frozenset[str]:
+        """Buffers that were read as weights, and that data was written into: they are states."""
+        read = {n: t for n, t in self._learned.items() if t._cdata in self.read}
+        now = weights_of(self._model)
+        return frozenset(
+            name
+            for name, tensor in read.items()
+            if not isinstance(tensor, nn.Parameter)
+            and (
+                storage_of(tensor) in self._written_by_data
+                or (name in now and not self._is_fixed(now[name]))
+            )
+        )
+
+    def was_written(self, tensor: Tensor) -> bool:
+        """Whether an operator wrote into a tensor, or into one that shares its memory."""
+        return storage_of(tensor) in self._written
+
+    def _is_fixed(self, tensor: Tensor) -> bool:
+        record, signal = self.known(tensor)
+        return signal is LEARNED if record is None else record.fixed
 
     def find(self, tensor: Tensor) -> Record | None:
         """The record of a tensor, if it still describes the tensor's values."""
@@ -167,9 +196,14 @@ class Tensors:
             return None
         return found
 
-    def kept(self) -> Iterator[Record]:
-        """What is known of the tensors with results in them that the model keeps for later."""
-        alive = [r for r in self._records.values() if any(r.holds) and not r.ref.expired()]
+    def kept(self, besides: Iterable[Tensor]) -> Iterator[Record]:
+        """What is known of the other tensors with results in them that the model keeps."""
+        known = {tensor._cdata for tensor in besides}
+        alive = [
+            record
+            for key, record in self._records.items()
+            if key not in known and any(record.holds) and not record.ref.expired()
+        ]
         if not alive:
             return
         storages = {storage_of(tensor) for tensor in tensors_of(self._model)}
@@ -270,6 +304,8 @@ class Tensors:
         tensor that overlaps itself was written with, since it may have been written twice.
         """
         self._written.add(storage_of(tensor))
+        if not fixed:
+            self._written_by_data.add(storage_of(tensor))
         overlaps, filled = _extent(tensor)
         signal = UNKNOWN if overlaps else signal
         covers = filled * tensor.element_size() == tensor.untyped_storage().nbytes()
