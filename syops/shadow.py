@@ -170,7 +170,12 @@ class _Shadowing:
     def _fill(self, module: nn.Module, copied: nn.Module) -> None:
         is_silent = isinstance(copied, SilentNeuron)
         for name, attribute in vars(module).items():
-            if name in ("_forward_hooks", "_forward_pre_hooks"):
+            kind = type(attribute)
+            if attribute is None or kind in _IMMUTABLE:
+                vars(copied)[name] = attribute
+            elif kind is OrderedDict and not attribute:  # as are most of what a module registers
+                vars(copied)[name] = OrderedDict()
+            elif name in ("_forward_hooks", "_forward_pre_hooks"):
                 own = ((key, self.of(hook)) for key, hook in attribute.items() if _is_torchs(hook))
                 vars(copied)[name] = OrderedDict(own)
             else:
