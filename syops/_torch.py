@@ -6,8 +6,11 @@ Checked with torch 2.13.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -26,6 +29,37 @@ _FLAGS = (
 _COMPILER = "torch._dynamo.eval_frame"
 
 
+class Awaiting(MetaPathFinder, Loader):
+    """Calls ``then`` when torch's compiler is loaded.
+
+    `torch.cond` and the like load it when they are first called, in the middle of a forward pass,
+    and compile at once.
+    """
+
+    def __init__(self, then: Callable[[], object]) -> None:
+        self._then = then
+        self._loader: Any = None
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path) if name == "torch._dynamo" else None
+        if spec is not None:
+            self._loader, spec.loader = spec.loader, self
+        return spec
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None:
+            module.__spec__.loader = module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        self._then()
+
+    @staticmethod
+    def all() -> list[Awaiting]:
+        """Those that wait now."""
+        return [finder for finder in sys.meta_path if isinstance(finder, Awaiting)]
+
+
 @dataclass(frozen=True)
 class Modes:
     """The modes of this thread as they were found.
@@ -40,6 +74,7 @@ class Modes:
     grad: bool
     fast_attention: bool
     stance: Any
+    awaiting: list[Awaiting]
 
     @classmethod
     def now(cls) -> Modes:
@@ -51,6 +86,7 @@ class Modes:
             torch.backends.mha.get_fastpath_enabled(),
             # The compiler is not loaded to ask whether it was told to stand aside.
             getattr(sys.modules.get(_COMPILER), "_stance", None),
+            Awaiting.all(),
         )
 
     def put_back(self) -> None:
@@ -66,8 +102,12 @@ class Modes:
             tell(self.flags[_FLAGS[2]])
         torch._C._set_grad_enabled(self.grad)
         torch.backends.mha.set_fastpath_enabled(self.fast_attention)
-        if self.stance is not None:
-            sys.modules[_COMPILER]._stance = self.stance  # type: ignore[attr-defined]
+        for finder in Awaiting.all():
+            if finder not in self.awaiting:
+                sys.meta_path.remove(finder)
+        compiler: Any = sys.modules.get(_COMPILER)
+        if compiler is not None:
+            compiler._stance = self.stance or compiler.DynamoStance()
 
 
 def before_all_forward_hooks(hook: Callable[..., Any]) -> None:

@@ -67,8 +67,14 @@ class AnnCounts:
         except Exception as error:  # whatever an attribute raises that cannot be copied
             self._give_up(f"the model cannot be copied: {first_line(error)}")
 
-    def add(self, shapes: Shapes, ledger: Ledger) -> None:
-        """A batch was counted: ``shapes`` is what the model was called with, on ``meta``."""
+    def add(self, shapes: Shapes, ledger: Ledger, states: frozenset[str]) -> None:
+        """A batch was counted.
+
+        Args:
+            shapes: what the model was called with, on ``meta``.
+            ledger: all that was counted.
+            states: names of buffers that are states, not weights.
+        """
         if self._ledger is None or self._steps is None:
             return
         rows = ledger.rows
@@ -77,7 +83,7 @@ class AnnCounts:
         if self._shadow is not None:
             copied, self._shadow = self._shadow, None
             counted, why = one_step(
-                copied, *shapes, self._steps, self._batch_dim, _folded(rows), self._find
+                copied, *shapes, self._steps, self._batch_dim, _folded(rows), self._find, states
             )
             macs = sum(row.dense_mac for row, _ in counted)
             if not why and self._steps > 1 and macs >= self._snn_macs - before:
@@ -117,6 +123,7 @@ def one_step(
     batch_dim: int,
     folded: Mapping[str, str],
     find: Find = find,
+    states: frozenset[str] = frozenset(),
 ) -> tuple[Counted, str]:
     """The rows of one time-step on inputs of the given shapes, every synaptic operation a MAC.
 
@@ -130,6 +137,7 @@ def one_step(
         batch_dim: of the first tensor.
         folded: the modules whose normalisation was folded, and the layers it was folded into.
         find: gives the rule of an operator.
+        states: names of buffers that are states, not weights.
 
     Returns:
         the rows of the whole batch; and why there are none, if they cannot be known.
@@ -152,7 +160,14 @@ def one_step(
                 module.silent_signal = ANALOG  # as the activations of an ANN are
         ledger = Ledger()
         signals = [ANALOG] * len(input_tensors(args, kwargs))
-        follow(stand_in, lambda observer: observer.run(args, kwargs, signals), ledger, find=find)
+        follow(
+            stand_in,
+            lambda observer: observer.run(args, kwargs, signals),
+            ledger,
+            find=find,
+            states=states,
+            is_lent=True,
+        )
     except Exception as error:  # a model may do anything that is impossible without values
         return (), f"one step could not be traced: {first_line(error)}"
     rows = (_of_ann(row, folded) for row in ledger.rows)

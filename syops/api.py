@@ -6,7 +6,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -23,11 +23,11 @@ from syops.energy import EnergyMap, Profile, get_energy_model
 from syops.errors import ForwardError, SyopsError, SyopsValueError
 from syops.history import History
 from syops.ledger import Ledger
-from syops.observer import Observer
+from syops.observer import Observer, until_known
 from syops.paths import all_paths
 from syops.pricing import check_energy
 from syops.report import Report
-from syops.restore import Place, device_of, left_as_found, plainly
+from syops.restore import Place, Random, device_of, left_as_found, plainly
 from syops.rules import Rule
 from syops.rules.own import own_rules
 from syops.rules.registry import finder
@@ -142,16 +142,17 @@ def get_model_syops(
             lending.renew()
             notes.update(dict.fromkeys(lending.not_reset))
             ann.prepare(shapes)
+            known = [given.SIGNALS.get(name) for name in names]
+            axis = given.time_axis(tensors[0], batch_dim, steps)
+            run = partial(observer.run, args, kwargs, known, axis)
             try:
-                known = [given.SIGNALS.get(name) for name in names]
-                axis = given.time_axis(tensors[0], batch_dim, steps)
-                observer.run(args, kwargs, known, axis)
+                until_known(run, partial(_anew, lending, Random.now()))
             except ForwardError as error:
                 raise _explained(error, model, (args, kwargs)) from error.__cause__
             ledger.samples += samples
             ledger.passes += 1
             first = first or shapes
-            ann.add(shapes, ledger)
+            ann.add(shapes, ledger, observer.states)
         is_at_batch = False
 
     def watched() -> None:
@@ -198,6 +199,12 @@ def get_model_syops(
             _name_batch(error, ledger, counted)
         raise
     return counted()
+
+
+def _anew(lending: Lending, generators: Random) -> None:
+    """Put the model and the random generators back to before a pass."""
+    generators.put_back()
+    lending.renew()
 
 
 def _name_batch(error: Exception, ledger: Ledger, counted: Callable[[], Report]) -> None:
@@ -284,14 +291,14 @@ def get_model_bounds(
     given.check_model(model)
     model = getattr(model, "_orig_mod", model)
     steps = given.time_steps(model, time_steps)
-    ledger, shapes, _, conventions = _traced(
+    ledger, shapes, _, states, conventions = _traced(
         model, inputs, batch_dim, fold_bn, input_signal, neurons, rules
     )
     ann = AnnCounts(model, steps, batch_dim, given.registered(neurons), finder(own_rules(rules)))
 
     def one_step() -> None:
         ann.prepare(shapes)
-        ann.add(shapes, ledger)
+        ann.add(shapes, ledger, states)
 
     plainly(one_step)
     rows = ledger.rows
@@ -347,7 +354,7 @@ def check_full_spike(
         raise SyopsValueError(f"allow must be a list of 'first' and 'last', got {allow!r}")
     for name in allow:
         given.check_choice("allow", name, ("first", "last"))
-    ledger, shapes, history, conventions = _traced(
+    ledger, shapes, history, _, conventions = _traced(
         model, inputs, batch_dim, fold_bn, input_signal, neurons, rules
     )
     return make_audit(
@@ -369,8 +376,13 @@ def _traced(
     input_signal: str | Sequence[str],
     neurons: Mapping[type[nn.Module], str] | None,
     rules: Mapping[Any, Rule] | None,
-) -> tuple[Ledger, given.Arguments, History, dict[str, Any]]:
-    """One pass without values: counts, what the model was called with, history, conventions."""
+) -> tuple[Ledger, given.Arguments, History, frozenset[str], dict[str, Any]]:
+    """One pass without values.
+
+    Returns:
+        the counts, what the model was called with, the history of its tensors, the buffers that
+        are states, and the conventions.
+    """
     names = given.signal_names(input_signal, (given.AUTO, *given.SIGNALS))
     own_neurons, own = given.registered(neurons), own_rules(rules)
     given.check_model(model)
@@ -385,7 +397,7 @@ def _traced(
     signals = [given.bounded_by(name, tensor) for name, tensor in each]
     told = (given.told(name, s) for (name, _), s in zip(each, signals, strict=True))
     try:
-        plainly(
+        states = plainly(
             lambda: trace(
                 model,
                 shapes,
@@ -404,7 +416,7 @@ def _traced(
         "input_signal": ", ".join(told if given.AUTO in names else names),
     }
     conventions |= _told(own)
-    return ledger, shapes, history, conventions
+    return ledger, shapes, history, states, conventions
 
 
 def _told(own: Mapping[Any, Rule]) -> dict[str, str]:

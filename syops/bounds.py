@@ -11,7 +11,7 @@ from syops.errors import ForwardError, SyopsError, first_line
 from syops.history import History
 from syops.ledger import Ledger
 from syops.neurons import NeuronSignal
-from syops.observer import Observer
+from syops.observer import Observer, StatesFound
 from syops.rules.registry import Find, find
 from syops.shadow import Shadow
 from syops.signals import Shown
@@ -34,7 +34,7 @@ def trace(
     neurons: Mapping[type, NeuronSignal],
     history: History,
     find: Find = find,
-) -> None:
+) -> frozenset[str]:
     """Count one forward pass of a shadow of the model; the model itself is not run.
 
     Args:
@@ -46,13 +46,21 @@ def trace(
         history: where it goes by which operators each tensor was made.
         find: gives the rule of an operator.
 
+    Returns:
+        the names of buffers that are states, not weights.
+
     Raises:
         SyopsError: the model cannot be copied.
         ForwardError: it cannot run without values; names the layer.
     """
-    without_values(
+
+    def run(observer: Observer) -> frozenset[str]:
+        observer.run(*arguments, signals)
+        return observer.states
+
+    return without_values(
         model,
-        lambda observer: observer.run(*arguments, signals),
+        run,
         ledger,
         neurons=neurons,
         find=find,
@@ -68,6 +76,7 @@ def without_values(
     neurons: Mapping[type, NeuronSignal],
     find: Find = find,
     history: History | None = None,
+    states: frozenset[str] = frozenset(),
 ) -> T:
     """Watch what ``work`` does with a shadow of the model; see `trace`."""
     try:
@@ -78,9 +87,14 @@ def without_values(
             f"{first_line(error)}); get_model_syops counts it as it is"
         ) from error
     try:
-        return follow(stand_in, work, ledger, find=find, history=history)
+        return follow(stand_in, work, ledger, find=find, history=history, states=states)
     except ForwardError as error:
         raise ForwardError(f"without values, {error}; {_INSTEAD}") from error.__cause__
+    except StatesFound as found:
+        states = found.states
+    return without_values(
+        model, work, ledger, neurons=neurons, find=find, history=history, states=states
+    )
 
 
 def follow(
@@ -90,7 +104,15 @@ def follow(
     *,
     find: Find = find,
     history: History | None = None,
+    states: frozenset[str] = frozenset(),
+    is_lent: bool = False,
 ) -> T:
-    """Watch what ``work`` does with a shadow that is there already."""
-    observer = Observer(stand_in.module, ledger, values=False, find=find, history=history)
-    return observer.watching(lambda: stand_in.run(lambda: work(observer)))
+    """Watch what ``work`` does with a shadow that is there already; ``is_lent``: see its `run`.
+
+    Raises:
+        StatesFound: see `Observer.run`; the shadow is of no more use.
+    """
+    observer = Observer(
+        stand_in.module, ledger, values=False, find=find, history=history, states=states
+    )
+    return observer.watching(lambda: stand_in.run(lambda: work(observer), is_lent))

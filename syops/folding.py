@@ -16,7 +16,7 @@ import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from itertools import chain
 from typing import Any
 
@@ -31,7 +31,8 @@ from syops.bounds import without_values
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.foldable import Folding, decide
 from syops.ledger import Ledger
-from syops.observer import Observer
+from syops.neurons.spikingjelly import takes_a_sequence
+from syops.observer import Observer, until_known
 from syops.provenance import Layer, Provenance
 from syops.restore import Random, device_of, left_as_found, plainly
 from syops.states import Lending
@@ -145,7 +146,8 @@ def _with_values(model: nn.Module, called_with: given.Arguments) -> tuple[Proven
         def run() -> tuple[Provenance, ...]:
             lending.begin()
             lending.renew()
-            return observer.run_twice(args, kwargs, signals)
+            work = partial(observer.run_twice, args, kwargs, signals)
+            return until_known(work, lending.renew)
 
         return left_as_found(run, Random.now(), lending)
 
@@ -319,7 +321,7 @@ def _identity(norm: Any, seen: set[int]) -> nn.Module:
 
 def _axis_of(norm: nn.Module) -> int:
     """Where the channels are of what a norm is called with: spikingjelly's take [T, N, C, ...]."""
-    return 2 if getattr(norm, "step_mode", "s") == "m" else 1
+    return 2 if takes_a_sequence(norm) else 1
 
 
 def _takes(norm: Any, x: Tensor) -> bool:

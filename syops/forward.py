@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -18,6 +18,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from syops._torch import parts_of
 from syops.charging import call_site, neuron_row, row_of
 from syops.errors import SyopsRuntimeError, SyopsValueError
+from syops.filling import Filling, box_in, layout_of, moved_out, written_into
 from syops.foldable import decide
 from syops.history import INPUT, OVERWRITES, PARAMETER, WRITE, Arrival, History, Step, made
 from syops.ledger import Ledger, Updates, merge_updates
@@ -65,6 +66,8 @@ _ALONG = (*KEEP, "transpose", "expand")
 _ALIAS = torch.ops.aten.alias.default
 _SCALED = torch.ops.aten.mul.Scalar
 """By what an attention scales; Python's multiplication by a number is another overload."""
+_SAFE = "_safe_softmax"
+"""By what torch's attention and `flex_attention` soften."""
 
 
 class ForwardPass(TorchDispatchMode):
@@ -81,9 +84,10 @@ class ForwardPass(TorchDispatchMode):
         given: Sequence[Tensor],
         reads: bool = True,
         find: Find = find,
+        states: Set[str] = frozenset(),
     ) -> None:
         super().__init__()
-        self.tensors = Tensors(model)
+        self.tensors = Tensors(model, states)
         self.repeats = Repeats(self.tensors, has_values=reads)
         self.measurements = measurements(self.tensors, self.repeats)
         self.provenance = Provenance()
@@ -105,6 +109,7 @@ class ForwardPass(TorchDispatchMode):
         self._has_read = False
         self._has_asked = False
         self._unseen: dict[int, str] = {}
+        self._held: tuple[Tensor, ...] = ()
         self._hidden: list[list[tuple[Tensor, Record | None]]] = []
         self._unnormalised: Any = WeakIdKeyDictionary()  # Tensor: Unnormalised
         self._watching = False
@@ -134,23 +139,35 @@ class ForwardPass(TorchDispatchMode):
             if self._reads is not None:
                 self._reads.__exit__(None, None, None)
 
-    def finish(self, output: Any, ledger: Ledger) -> None:
-        """The pass is over: what is returned is used, and all counts are settled."""
-        for leaf in tree_leaves(output):
-            if isinstance(leaf, Tensor):
-                self._take(leaf, "what the model returns")
-        for record in self.tensors.kept():
+    def finish(self, output: Any, ledger: Ledger) -> frozenset[str]:
+        """The pass is over: what is returned is used, and all counts are settled.
+
+        Returns:
+            buffers that operators took for weights and that are states. If there are any, nothing
+            is settled: the pass is to be run again.
+        """
+        has_changed = self.tensors.has_changed_weights()
+        # Run again on what it has overwritten, the model would do something else.
+        if has_changed and not any(map(self.tensors.was_written, self._given)):
+            states = self.tensors.states()
+            if states:
+                return states
+        returned = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        for tensor in returned:
+            self._take(tensor, "what the model returns")
+        for record in self.tensors.kept(besides=returned):
             _use(record, "what the model keeps")
-        has_states = self.tensors.has_changed_weights()
-        self.measurements.settle(ledger, has_states, decide([self.provenance]), self._history)
+        self.measurements.settle(ledger, has_changed, decide([self.provenance]), self._history)
         ledger.updates = merge_updates(*ledger.updates, *self._updates)
         for operator in self._unaccounted:
             ledger.skip(operator)
         if self._unseen:
-            known = {tensor._cdata for tensor in (*self._given, *tensors_of(self._model))}
+            held = (*self._given, *self._held, *tensors_of(self._model))
+            known = {tensor._cdata for tensor in held}
             for key, path in self._unseen.items():
                 if key not in known:
                     ledger.unseen[path] = None
+        return frozenset()
 
     def fail(self) -> None:
         """Remember the innermost module that raised."""
@@ -260,20 +277,26 @@ class ForwardPass(TorchDispatchMode):
         read = {name: value for name, value in kwargs.items() if name not in traits.outs}
         operands = tensors_in((*args, *read.values()) if read else args)
         known = [self.tensors.known(tensor) for tensor in operands]
+        records, signals = [], {}
         for tensor, (record, signal) in zip(operands, known, strict=True):
-            if record is None and signal is not LEARNED:
-                self._not_seen(tensor, traits)
+            records.append((tensor, record))
+            signals[id(tensor)] = signal
+            if record is None:
+                if signal is LEARNED:
+                    self.tensors.read.add(tensor._cdata)
+                else:
+                    self._not_seen(tensor, traits)
         before = _Before(
-            [(tensor, record) for tensor, (record, _) in zip(operands, known, strict=True)],
+            records,
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
             self._is_fixed(traits, args, read, known),
         )
         numbered = self.repeats.before(traits, operands, known)
         seen = args
         if traits.reshapes:  # rules ask for the shape that the tensor had
-            operands[0] = _ALIAS(operands[0])
+            before_it, operands[0] = operands[0], _ALIAS(operands[0])
+            signals[id(operands[0])] = signals[id(before_it)]
             seen = (operands[0], *args[1:])
-        signals = {id(tensor): signal for tensor, (_, signal) in zip(operands, known, strict=True)}
         out = self._execute(func, args, kwargs)
         call = Call(
             func,
@@ -422,6 +445,7 @@ class ForwardPass(TorchDispatchMode):
         handed = [record.view if record else None for _, record in before.records]
         operands = list(zip(call.tensors, handed, strict=True))
         views = views_after(traits.name, call.args, operands, outputs)
+        views = _taken_out(before.records, outputs, traits.name) or views
         padding = self._padding(traits.name, call, before, outputs)
         base, first = before.records[0] if before.records else (None, None)
         for place, (tensor, signal, view) in enumerate(zip(outputs, signals, views, strict=True)):
@@ -464,11 +488,14 @@ class ForwardPass(TorchDispatchMode):
             padding = replace(padded, uses=0) if padded else None
         elif any(alias.is_padded_by(target) for alias in canvas):
             padding = self.measurements.padding(source)
-        _use(record, "copy_")
-        _overwrite(aliases, "copy_")
+        if record is not None and record.padding is not None:
+            record.padding.uses += 1
+        held = _fill(source, record, target, aliases)
         if overlap(target, source):  # some of it was written before it was read
             signal = self.tensors.atoms.joined((signal,))
         self.tensors.written(target, signal, aliases, padding, before.fixed)
+        for key, (view, filling) in held.items():
+            self.tensors.hold(key, view, filling)
 
     def _computed(self, rule: Rule, traits: Traits, call: Call, before: _Before) -> None:
         """The operator reads values and makes new ones."""
@@ -476,19 +503,20 @@ class ForwardPass(TorchDispatchMode):
             if signal == EMPTY:
                 call.signals[key] = UNKNOWN
         view = self._bias_added(traits.name, call, before)
+        outputs = tensors_in((call.out,))
+        signals = _depending(rule, call, before, outputs)
+        prepared = before.fixed and any(signal is LEARNED for signal in signals)
         own = None
         if view is None:
-            made = [self._charge(cost, call) for cost in rule.cost(call)]
+            made = [self._charge(cost, call, prepared) for cost in rule.cost(call)]
             view = next((each.view for each in made if each and each.view), None)
-            own = next((each.result for each in made if each and each.of_two), None)
+            own = next((each.result for each in made if each and each.read is None), None)
             readers = {id(each.read): each.result for each in made if each}
             for tensor, record in before.records:
                 by = readers.get(id(tensor))
                 _use(record, traits.name, by if by and by.reads else None)
             if not before.fixed and not any(each and each.result.layer for each in made):
                 self._read_weights(call.tensors)
-        outputs = tensors_in((call.out,))
-        signals = _depending(rule, call, before, outputs)
         if not before.records and isinstance(self._where[-1][1], RECURRENT):
             signals = [ANALOG] * len(outputs)  # the hidden state, analog from step 0 on
         if traits.name == "_local_scalar_dense":
@@ -509,39 +537,47 @@ class ForwardPass(TorchDispatchMode):
                     record.recipe = recipe_of(call, tensor, place)
         standing = [r for _, r in before.records if r is not None and (r.scores or r.softened)]
         if own is not None or (standing and not rule.counted):
-            self._attend(traits.name in SOFTMAX, outputs, standing, own)
+            softmax = traits.name if traits.name in SOFTMAX else ""
+            self._attend(softmax, outputs, standing, own)
         elif call.func is _SCALED and call.args[1] and call.out.is_floating_point():
             (source, record), *_ = before.records
             record = record or self.tensors.put(source, call.signal(source))
             self.tensors.latest(call.out).scaled = (float(call.args[1]), record)
 
-    def _charge(self, cost: Cost, call: Call) -> _Made | None:
-        """Put a cost into its row. Returns what it gave, if its weights may be changed."""
+    def _charge(self, cost: Cost, call: Call, prepared: bool) -> _Made | None:
+        """Put a cost into its row; ``prepared``: the result is a weight, made once for all samples.
+
+        Returns what it gave, if its weights may be changed.
+        """
         path, module = self._where[-1]
         counted = not isinstance(cost, Tally)
         params = self._params(module._parameters.values()) if counted else 0
         site = call_site()
-        if isinstance(cost, Product) and cost.pairs is not None and cost.operator == "matmul":
+        of_two = False
+        if isinstance(cost, Product) and cost.operator in ("matmul", "linear"):
             cost = self._in_attention(cost)
+            of_two = cost.pairs is not None or cost.operator == "q @ k"
         row = row_of(cost, path, params, call.out)
         match cost:
             case Product():
                 for operand in cost.operands:
                     if operand.signal is not None:
                         self.tensors.put(operand.tensor, operand.signal)
-                prepared = all(call.signal(tensor) is LEARNED for tensor in call.tensors)
-                made = self._result_of(cost, call)
+                prepared = prepared or cost.prepared
+                made = _Made(Result(None)) if of_two else self._result_of(cost, call)
                 before = self._unnormalised.get(made.read) if made and made.result.reads else None
                 steps = self._arriving(cost, before)
                 result = made.result if made else None
                 self.measurements.product(row, site, cost, prepared, result, before, steps)
                 return made
+            case Normalisation() if prepared:
+                self.measurements.tally(row, site, prepared)
             case Normalisation():
                 made = self._normalised(cost, call)
                 self.measurements.normalisation(row, site, made.result if made else None)
                 return made
             case Tally():
-                self.measurements.tally(row, site)
+                self.measurements.tally(row, site, prepared or cost.prepared)
         return None
 
     # What can be folded is decided when the pass is over: of results of layers, and of what reads
@@ -549,8 +585,6 @@ class ForwardPass(TorchDispatchMode):
 
     def _result_of(self, cost: Product, call: Call) -> _Made | None:
         """What a product with weights gives."""
-        if cost.pairs is not None and cost.operator == "matmul":
-            return _Made(Result(None), cost.operands[0].tensor, of_two=True)
         if len(cost.operands) != 1:
             return None
         layer, slots = self._layer_of(cost, call)
@@ -704,29 +738,36 @@ class ForwardPass(TorchDispatchMode):
     def _not_seen(self, tensor: Tensor, traits: Traits) -> None:
         """What was made where nobody could see it may share memory with results."""
         if not traits.is_literal or (self._has_read and tensor.numel() > 1):
+            if not self._unseen:  # its states, most of which it will have replaced in the end
+                self._held = tuple(tensors_of(self._model))
             self._unseen.setdefault(tensor._cdata, self._where[-1][0])
         for _, alias in self.tensors.aliases(tensor):
-            if alias.view is not None:
-                alias.view.use(traits.name)
+            for view in alias.holds:
+                view.use(traits.name)
 
     # Where no fused kernel takes its operands, an attention is done by its parts: q and k are
     # scaled, perhaps, and multiplied, a softmax is taken and multiplied with v. The two products
     # are the rows that they are in a fused kernel.
 
     def _in_attention(self, product: Product) -> Product:
-        """A product of two activations; if it applies the weights of an attention, named so."""
-        records = [self.tensors.find(operand.tensor) for operand in product.operands]
-        values = tuple(
-            operand
-            for operand, record in zip(product.operands, records, strict=True)
-            if record is None or not record.softened
-        )
-        if len(values) == 1:
-            return replace(product, operator="attn @ v", operands=values, pairs=None)
-        if not any(record is not None and record.scaled for record in records):
-            return product
-        left, right = map(self._unscaled, product.operands)
-        return replace(product, operands=(left, right), pairs=(left.tensor, right.tensor))
+        """A product as it is in a fused attention, if it is done by one; else as it is."""
+        factors = [operand.tensor for operand in product.operands]
+        if product.pairs is None and product.applied is not None:
+            factors.append(product.applied)
+        records = [self.tensors.find(tensor) for tensor in factors]
+        softened = [record.softened if record is not None else "" for record in records]
+        scales = {record.scaled[0] if record and record.scaled else None for record in records}
+        if any(softened) and not all(softened):
+            # A layer may be applied to attention weights; torch's own softmax meets only values.
+            if product.pairs is not None or _SAFE in softened:
+                values = zip(product.operands, softened, strict=False)
+                return _attending("attn @ v", product, tuple(v for v, soft in values if not soft))
+        elif product.pairs is not None and scales != {None}:
+            left, right = map(self._unscaled, product.operands)
+            return replace(product, operands=(left, right), pairs=(left.tensor, right.tensor))
+        elif len(scales) == 1 and None not in scales:
+            return _attending("q @ k", product, tuple(map(self._unscaled, product.operands)))
+        return product
 
     def _unscaled(self, operand: Operand) -> Operand:
         """What an attention had before it scaled it: a factor folds into what is scaled after."""
@@ -746,27 +787,27 @@ class ForwardPass(TorchDispatchMode):
         return replace(operand, tensor=plain)
 
     def _attend(
-        self, softens: bool, outputs: Sequence[Tensor], read: Sequence[Record], own: Result | None
+        self, softmax: str, outputs: Sequence[Tensor], read: Sequence[Record], own: Result | None
     ) -> None:
         """Note where in an attention results stand.
 
         Args:
-            softens: whether they are a softmax of what was read.
+            softmax: the operator, if they are a softmax of what was read; else "".
             outputs: the results.
             read: the operands that stand in one.
             own: the results are the product of two activations.
         """
         scores = [record.scores for record in read if record.scores is not None]
-        if softens:
+        if softmax:
             for product in scores:
                 product.operator = "q @ k"
         for out in outputs:
             whole = [record for record in read if record.shape.numel() <= out.numel()]
             record = self.tensors.latest(out)
-            record.softened = any(r.scores if softens else r.softened for r in whole)
-            record.scores = own
-            if not softens and own is None:
-                record.scores = next((r.scores for r in whole if r.scores is not None), None)
+            record.softened = next((r.softened for r in whole if r.softened), "")
+            record.scores = own or next((r.scores for r in whole if r.scores is not None), None)
+            if softmax:
+                record.softened, record.scores = softmax if record.scores else "", None
 
     def _params(self, own: Iterable[Tensor | None]) -> int:
         """Number of parameters of the innermost module, told by its first row."""
@@ -789,13 +830,28 @@ class _Before:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What a cost gave: its result, what that read, and what the operator's result hands on."""
+    """What a cost gave: its result, what that read, and what the operator's result hands on.
+
+    A product of two activations reads nothing that could be folded into it.
+    """
 
     result: Result
-    read: Tensor
+    read: Tensor | None = None
     view: View | None = None
-    of_two: bool = False
-    """Whether it is a product of two activations."""
+
+
+def _attending(name: str, product: Product, operands: tuple[Operand, ...]) -> Product:
+    """A product of an attention. What is learned in it is no layer's weights."""
+    return replace(
+        product,
+        kind="matmul",
+        operator=name,
+        operands=operands,
+        pairs=None,
+        channel=None,
+        weight="",
+        kernel=None,
+    )
 
 
 @cache
@@ -817,8 +873,8 @@ def _use(record: Record | None, what: str, by: Result | None = None) -> None:
     """The values of a tensor are read by an operator that does not just move them."""
     if record is None:
         return
-    if record.view is not None:
-        record.view.use(what, by)
+    for view in record.holds:
+        view.use(what, by)
     if record.padding is not None:
         record.padding.uses += 1
 
@@ -826,8 +882,61 @@ def _use(record: Record | None, what: str, by: Result | None = None) -> None:
 def _overwrite(aliases: Iterable[tuple[int, Record]], what: str) -> None:
     """Results are written into."""
     for _, alias in aliases:
-        if alias.view is not None:
-            alias.view.use(what)
+        for view in alias.holds:
+            view.use(what)
+
+
+def _fill(
+    source: Tensor, record: Record | None, target: Tensor, aliases: Iterable[tuple[int, Record]]
+) -> dict[int, tuple[View | None, Filling | None]]:
+    """What each tensor on the memory of ``target`` holds once ``source`` is copied there."""
+    is_same = source.shape == target.shape and source.dtype == target.dtype and source.numel() > 0
+    view = record.view if record is not None and is_same else None
+    inner = layout_of(target)
+    held: dict[int, tuple[View | None, Filling | None]] = {}
+    for key, alias in aliases:
+        outer = alias.layout
+        if alias.dtype == target.dtype and not outer.meets(inner):
+            held[key] = alias.view, alias.filling
+            continue
+        box = box_in(outer, inner) if alias.dtype == target.dtype else None
+        if key == target._cdata or (box is not None and box.is_whole):
+            place = -1 if view is None or box is None else box.places[view.dim]
+            now = None if view is None or place < 0 else replace(view, dim=place)
+            held[key] = now, None
+        elif box is None or (alias.view is not None and alias.filling is None):
+            _overwrite([(key, alias)], "copy_")
+            held[key] = None, None
+        else:
+            filling = written_into(alias.filling, box, view)
+            held[key] = filling.whole(alias.shape) if filling else None, filling
+        if view is not None and not any(held[key]):
+            view.use("copy_")
+    if view is not None:
+        held[target._cdata] = view, None
+    elif record is not None:
+        for each in record.holds:
+            each.use("copy_")
+    return held
+
+
+def _taken_out(
+    records: Sequence[tuple[Tensor, Record | None]], outputs: Sequence[Tensor], what: str
+) -> list[View | None] | None:
+    """What parts hold that are taken out of a tensor that results were written into.
+
+    None if it is no such tensor.
+    """
+    fillings = [(r.filling, r) for _, r in records if r and r.filling and r.view is None]
+    if not fillings:
+        return None
+    if len(records) == 1 and all(storage_of(out) == fillings[0][1].storage for out in outputs):
+        ((filling, record),) = fillings
+        return [moved_out(filling, record.layout, layout_of(out), what) for out in outputs]
+    for _, record in fillings:
+        for view in record.holds:
+            view.use(what)
+    return None
 
 
 def _place(weight: Tensor, applied: Tensor, dim: int) -> int | None:
@@ -854,7 +963,10 @@ def _depending(rule: Rule, call: Call, before: _Before, outputs: Sequence[Tensor
 
 
 def _is_real(signal: Signal) -> bool:
-    return kind_of(signal) is ANALOG or (isinstance(signal, Table) and bool(signal.scale))
+    """Whether it may hold real numbers; a state of zeros under a learned factor holds none."""
+    if isinstance(signal, Table):
+        return bool(signal.scale) and signal.support != {0}
+    return kind_of(signal) is ANALOG
 
 
 def _reads_learned(call: Call) -> bool:

@@ -245,8 +245,7 @@ def _remarks(report: Report) -> Iterator[str]:
         yield f"Outside the totals{usual}: {', '.join(_by_kind(outside))}"
     yield from not_counted(report)
     if report.prepared:
-        names = row_names(report.prepared, report.model)
-        yield f"Of weights alone, prepared once and in no total: {', '.join(names)}"
+        yield f"Of weights alone, prepared once and in no total: {'; '.join(_prepared(report))}"
     for note in report.notes:
         yield f"Note: {note}"
 
@@ -263,6 +262,18 @@ def _input_in_words(said: str) -> str:
     if asked != "auto":
         return f"{said}, as input_signal says"
     return f"{shown}, as in the example" if shown else "spikes or not, as nothing says which"
+
+
+def _prepared(report: Report) -> Iterator[str]:
+    """The layers whose weights are made of others, by the operators that make them."""
+    operators: dict[str, dict[str, None]] = {}
+    for row in report.prepared:
+        operators.setdefault(row.path or report.model, {})[row.operator] = None
+    layers: dict[tuple[str, ...], list[str]] = {}
+    for path, names in operators.items():
+        layers.setdefault(tuple(names), []).append(path)
+    for done, paths in layers.items():
+        yield f"{', '.join(paths)} ({', '.join(done)})"
 
 
 def warnings_in_words(report: Report, of: str = "") -> tuple[str, ...]:

@@ -116,6 +116,7 @@ class _Norm:
 class _Settled:
     row: Row
     site: Hashable
+    prepared: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +218,9 @@ class Measurements:
         """
         self._pending.append(_Norm(row, site, result))
 
-    def tally(self, row: Row, site: Hashable) -> None:
-        """Work whose cost is known from shapes."""
-        self._pending.append(_Settled(row, site))
+    def tally(self, row: Row, site: Hashable, prepared: bool = False) -> None:
+        """Work whose cost is known from shapes; ``prepared``: as of a product."""
+        self._pending.append(_Settled(row, site, prepared))
 
     def declared(self, neuron: str, signal: NeuronSignal, sent: Iterable[Tensor]) -> None:
         """A neuron sent what the user says of it; this is checked when the pass is over."""
@@ -334,7 +335,7 @@ class Measurements:
         # All of them before anything is added: the ledger has a pass whole or not at all.
         rows = [_settled(item, folding, counts, looks) for item in self._pending]
         for item, row in zip(self._pending, rows, strict=True):
-            if isinstance(item, _Product) and item.prepared and not has_states:
+            if not isinstance(item, _Norm) and item.prepared and not has_states:
                 ledger.prepare(item.row, item.site)
                 continue
             ledger.add(row, item.site)

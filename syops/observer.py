@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from syops._torch import before_all_forward_hooks, compiler_is_loaded, without_forward_hook
+from syops._torch import before_all_forward_hooks, without_forward_hook
 from syops.errors import ForwardError, SyopsError, SyopsRuntimeError, first_line
 from syops.forward import RECURRENT, ForwardPass
 from syops.history import History
@@ -31,6 +31,27 @@ from syops.tensors import Tensors
 T = TypeVar("T")
 
 
+class StatesFound(Exception):
+    """A pass took buffers for weights that turned out to be states. It is to be run again.
+
+    Attributes:
+        states: the names of all buffers that are known to be states by now.
+    """
+
+    def __init__(self, states: frozenset[str]) -> None:
+        super().__init__(", ".join(sorted(states)))
+        self.states = states
+
+
+def until_known(work: Callable[[], T], anew: Callable[[], object]) -> T:
+    """Do ``work`` with an observer, again after ``anew`` where it finds buffers to be states."""
+    while True:
+        try:
+            return work()
+        except StatesFound:
+            anew()
+
+
 class Observer:
     """Counts every forward pass of ``model`` that is run through it, in one ledger.
 
@@ -42,9 +63,11 @@ class Observer:
         values: False for a shadow on ``meta``: dense counts and derived signals only.
         neurons: signals of neuron classes beside those that are known.
         find: gives the rule of an operator.
+        states: names of buffers that are known to be states, not weights.
         history: where it goes by which operators each tensor was made; None not to ask.
 
     Attributes:
+        states: those, and others that have turned out to be.
         provenance: of the results of layers in the last pass.
     """
 
@@ -58,6 +81,7 @@ class Observer:
         values: bool = True,
         neurons: Mapping[type, NeuronSignal] = MappingProxyType({}),
         find: Find = find,
+        states: frozenset[str] = frozenset(),
         history: History | None = None,
     ) -> None:
         self._model = model
@@ -67,7 +91,9 @@ class Observer:
         self._values = values
         self._neurons = neurons
         self._find = find
+        self.states = states
         self._history = history
+        self._watched: list[tuple[str, nn.Module]] = []
         self._hooks: dict[int, _Hooks] = {}
         self._paths = Paths(model)
         self._where: list[tuple[str, nn.Module]] = []
@@ -90,11 +116,12 @@ class Observer:
         return left_as_found(installed, self)
 
     def _install(self) -> None:
+        self._watched = list(self._model.named_modules())
         self._hooks = {
             id(module): _Hooks(self, path, self._neuron_signal(module), updating(module))
-            for path, module in self._model.named_modules()
+            for path, module in self._watched
         }
-        for module in self._model.modules():
+        for _, module in self._watched:
             hooks = self._hooks[id(module)]
             # What other hooks make of a neuron's inputs and outputs is not the neuron's doing.
             is_first = hooks.neuron is None
@@ -102,7 +129,7 @@ class Observer:
             module.register_forward_hook(hooks.leave, prepend=True, always_call=True)
         before_all_forward_hooks(self._returned)
         # Asked after one's own are there: of two calls at once, one at least sees the other.
-        for path, module in self._model.named_modules():
+        for path, module in self._watched:
             if any(hooks.observer is not self for _, hooks in _hooked(module)):
                 raise SyopsRuntimeError(
                     f"{path or type(module).__name__} is being counted by another call, of "
@@ -113,7 +140,7 @@ class Observer:
     def put_back(self) -> None:
         """Take the hooks off the model: all that are there, whoever holds a handle of them."""
         without_forward_hook(self._returned)
-        for module in self._model.modules():
+        for _, module in self._watched:
             for key in [key for key, hooks in _hooked(module) if hooks.observer is self]:
                 for name in _HOOK_DICTS:
                     vars(module)[name].pop(key, None)
@@ -137,6 +164,8 @@ class Observer:
             the model's output.
 
         Raises:
+            StatesFound: operators took buffers for weights that are known to be states now.
+                Nothing was added.
             ForwardError: the model failed; names the layer.
             SyopsRuntimeError: a layer ran in another thread, where nothing can be seen.
             SyopsValueError: a tensor that was looked at holds NaN or infinite values.
@@ -145,11 +174,10 @@ class Observer:
         self._paths.begin()
         self._thread = threading.get_ident()
         self._elsewhere.clear()
-        had_compiler = compiler_is_loaded()
         given = input_tensors(args, kwargs)
         self._pass = ForwardPass(
             *(self._model, self._where, self._measured, self._execute, self._strict),
-            *(self._history, given, self._values, self._find),
+            *(self._history, given, self._values, self._find, self.states),
         )
         for tensor, signal in zip(given, inputs, strict=True):
             if signal is not None:
@@ -162,12 +190,6 @@ class Observer:
         except SyopsError:
             raise
         except Exception as error:
-            if compiler_is_loaded() and not had_compiler:
-                raise SyopsRuntimeError(
-                    f"{self._pass.failed_in or 'the model'}: torch loaded its compiler meanwhile, "
-                    "as torch.cond and the like do when they are first called; count again, or "
-                    "import torch._dynamo before: a compiler that is there is told to stand aside"
-                ) from error
             if "NestedTensorImpl" in str(error):
                 raise SyopsRuntimeError(
                     f"{self._pass.failed_in or 'the model'} makes a nested tensor with "
@@ -186,7 +208,10 @@ class Observer:
                 f"{', '.join(self._elsewhere)} ran in another thread, where operators cannot be "
                 "watched; run the branches of the model one after another to count it"
             )
-        finished.finish(output, self._ledger)
+        found = finished.finish(output, self._ledger)
+        if found:
+            self.states |= found
+            raise StatesFound(self.states)
         self.provenance = finished.provenance
         return output
 

@@ -260,8 +260,13 @@ def _joined(
     known = [view for view in placed if view is not None]
     if len(known) < len(placed):
         return None
-    if len({(view.dim, view.channels, view.inner, view.biases) for view in known}) > 1:
+    return together(known)
+
+
+def together(views: Sequence[View]) -> View | None:
+    """Results side by side, if their channels lie in the same way."""
+    if len({(view.dim, view.channels, view.inner, view.biases) for view in views}) != 1:
         return None
-    results = dict.fromkeys(result for view in known for result in view.results)
-    piece = None if all(view.piece is None for view in known) else PART
-    return replace(known[0], results=tuple(results), piece=piece)
+    results = dict.fromkeys(result for view in views for result in view.results)
+    piece = None if all(view.piece is None for view in views) else PART
+    return replace(views[0], results=tuple(results), piece=piece)

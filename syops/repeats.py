@@ -236,7 +236,7 @@ def _kept(source: Tensor, out: Tensor, value: Value) -> tuple[int | None, bool]:
     axis = value.axis
     if axis is not None and out.shape[: axis + 1] == source.shape[: axis + 1]:
         return axis, True
-    if axis is not None or not out.dim():
+    if axis is not None or not (source.dim() and out.dim()):
         return None, out.shape[:1] == (source.shape[:2].numel(),)
     if out.shape[0] != source.shape[0] == out.shape[:2].numel() and value.copies in out.shape[:2]:
         return out.shape.index(value.copies), True

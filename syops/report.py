@@ -50,8 +50,8 @@ class Report(Tabular):
         conventions: fold_bn, graded, ac, batch_dim, input_signal.
         versions: of syops and the libraries it counted with.
         unaccounted: operators without a rule and where they were met, with their calls.
-        prepared: products of weights alone, such as the one in ``linear(x, a @ b)``: done once for
-            all samples, and so in no total.
+        prepared: rows of work on weights alone, such as the product in ``linear(x, a @ b)`` or a
+            normalisation of weights: done once for all samples, and so in no total.
         updates: how far the neurons were brought forward in time, of libraries that tell.
         notes: what a reader should know.
         kinds: the kinds of rows inside the totals.

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import nn
 
-from syops._torch import Modes, compiler_is_loaded
+from syops._torch import Awaiting, Modes, compiler_is_loaded
 
 T = TypeVar("T")
 
@@ -56,8 +56,8 @@ def plainly(work: Callable[[], T]) -> T:
     """Run ``work`` as it can be watched, and put torch's modes back.
 
     Without gradients; out of an enclosing inference mode, which would leave tensors without
-    version counters; compiled submodules in their original code; attention and transformer
-    layers by their parts, which their fused kernels hide.
+    version counters; compiled submodules in their original code, also where the compiler is loaded
+    only meanwhile; attention and transformer layers by their parts, which their fused kernels hide.
     """
 
     def plain() -> T:
@@ -66,8 +66,14 @@ def plainly(work: Callable[[], T]) -> T:
             if torch.is_inference_mode_enabled():
                 modes.enter_context(torch.inference_mode(False))
             modes.enter_context(torch.no_grad())
-            if compiler_is_loaded():
+
+            def stand_aside() -> None:
                 modes.enter_context(torch.compiler.set_stance("force_eager"))
+
+            if compiler_is_loaded():
+                stand_aside()
+            else:
+                sys.meta_path.insert(0, Awaiting(stand_aside))
             return work()
 
     return left_as_found(plain, Modes.now())

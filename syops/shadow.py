@@ -62,24 +62,27 @@ class Shadow:
             ]
         self._copies = list(shadowing.memo.values())  # some of which are only referred to weakly
 
-    def run(self, work: Callable[[], T]) -> T:
+    def run(self, work: Callable[[], T], is_lent: bool = False) -> T:
         """Do something with the copy: in eval mode, its neurons reset.
 
         Nothing of the user's is touched. What classes keep of modules, such as snnTorch's list of
         all neurons, is a copy meanwhile; what else may lead to the model finds its states lent;
-        and random generators draw afterwards what they would have drawn.
+        and random generators draw afterwards what they would have drawn. ``is_lent``: the model's
+        states are lent already, and will be put back.
         """
 
         def alone() -> T:
-            user.shelter()
+            if user is not None:
+                user.shelter()
             for kind, name, value in self._of_classes:
                 setattr(kind, name, value)
             self.module.eval()
             reset(self.module.named_modules())
             return work()
 
-        user = Lending(self._model)
-        return left_as_found(alone, Random.now(), _Classes(self._model), user)
+        user = None if is_lent else Lending(self._model)
+        found = (Random.now(), _Classes(self._model), *([user] if user else ()))
+        return left_as_found(alone, *found)
 
 
 class _Classes:
@@ -167,7 +170,12 @@ class _Shadowing:
     def _fill(self, module: nn.Module, copied: nn.Module) -> None:
         is_silent = isinstance(copied, SilentNeuron)
         for name, attribute in vars(module).items():
-            if name in ("_forward_hooks", "_forward_pre_hooks"):
+            kind = type(attribute)
+            if attribute is None or kind in _IMMUTABLE:
+                vars(copied)[name] = attribute
+            elif kind is OrderedDict and not attribute:  # as are most of what a module registers
+                vars(copied)[name] = OrderedDict()
+            elif name in ("_forward_hooks", "_forward_pre_hooks"):
                 own = ((key, self.of(hook)) for key, hook in attribute.items() if _is_torchs(hook))
                 vars(copied)[name] = OrderedDict(own)
             else:

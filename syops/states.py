@@ -134,29 +134,52 @@ def _holders(model: nn.Module) -> Iterator[object]:
 
 def _reached(value: Any) -> Iterator[object]:
     """The modules, and the objects with tensors of their own, in a state."""
-    if isinstance(value, nn.Module) or _holds_tensors(value):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _reached(item)
-    elif isinstance(value, (list, tuple, set, deque)):
-        for item in value:
-            yield from _reached(item)
+    match _sort(value):
+        case "mapping":
+            for item in value.values():
+                yield from _reached(item)
+        case "sequence":
+            for item in value:
+                yield from _reached(item)
+        case "module":
+            yield value
+        case "object" if _holds_tensors(value):
+            yield value
 
 
 def _holds_tensors(value: Any) -> bool:
-    """Whether a value is an object of the user's own with tensors, or containers of them."""
-    if isinstance(value, _NO_HOLDERS) or is_from(type(value), "torch"):
-        return False
+    """Whether an object of the user's own has tensors, or containers of them."""
     held = getattr(value, "__dict__", None)
     return isinstance(held, dict) and any(
         next(_tensors(item), None) is not None for item in held.values() if _is_changeable(item)
     )
 
 
+def _sort(value: Any) -> str:
+    """What a value is to a state: "tensor", "module", "mapping", "sequence", or "object".
+
+    "" if no tensor can be found in it.
+    """
+    kind: Any = type(value)
+    return _sort_of(kind)
+
+
+@lru_cache(maxsize=4096)
+def _sort_of(kind: type) -> str:
+    if issubclass(kind, Tensor):
+        return "tensor"
+    if issubclass(kind, nn.Module):
+        return "module"
+    if issubclass(kind, dict):
+        return "mapping"
+    if issubclass(kind, (list, tuple, set, deque)):
+        return "sequence"
+    return "" if issubclass(kind, _NO_HOLDERS) or is_from(kind, "torch") else "object"
+
+
 _NO_HOLDERS = (
     *(type, types.FunctionType, types.MethodType, types.ModuleType, partial, Enum),
-    *(str, int, float, dict, list, tuple, set, Tensor),
+    *(str, int, float, type(None)),
 )
 
 
@@ -220,14 +243,15 @@ def tensors_of(model: nn.Module) -> Iterator[Tensor]:
 
 def _held(value: Any) -> Iterator[Tensor]:
     """A tensor, or those in a container."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _held(item)
-    elif isinstance(value, (list, tuple, set, deque)):
-        for item in value:
-            yield from _held(item)
+    match _sort(value):
+        case "tensor":
+            yield value
+        case "mapping":
+            for item in value.values():
+                yield from _held(item)
+        case "sequence":
+            for item in value:
+                yield from _held(item)
 
 
 def _has_storage(value: Any) -> bool:

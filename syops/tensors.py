@@ -7,7 +7,7 @@ writes that are not seen make the record void.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from syops.filling import Filling, Layout, offset_of
 from syops.history import Step
 from syops.provenance import Padding, Result, View
 from syops.rules.base import Recipe
@@ -48,18 +49,34 @@ class Record:
     """How it was made, where somebody asks."""
     recipe: Recipe | None = None
     """How it was computed from parameters, of a learned tensor."""
+    offset: int = 0
+    filling: Filling | None = None
+    """The results that were written into it piece by piece."""
     scaled: tuple[float, Record] | None = None
     """The number that an attention scaled it by, and what was scaled."""
     scores: Result | None = None
     """The product of two activations that it is, up to a scale, a mask and the like."""
-    softened: bool = False
-    """A softmax of such a product: the weights of an attention."""
+    softened: str = ""
+    """Of the weights of an attention: the operator that softened such a product."""
     fixed: bool = False
     """Made of parameters, literals and shapes alone: no data and no chance had a part in it."""
     parts: frozenset[str] = frozenset()
     """The parameters that it is made of, if it is fixed."""
     value: Any = None
     """Which `Value` it holds, where inputs and weights alone made it, before any neuron."""
+
+    @property
+    def layout(self) -> Layout:
+        """Where it lies in its storage."""
+        return Layout(self.offset, self.shape, self.stride)
+
+    @property
+    def holds(self) -> Iterator[View]:
+        """The results that are in it."""
+        if self.view is not None:
+            yield self.view
+        elif self.filling is not None:
+            yield from (piece.view for piece in self.filling.pieces)
 
     def is_padded_by(self, inner: Tensor) -> bool:
         """Whether its tensor is ``inner``, a part of it, and a border. A batch is not needed."""
@@ -76,26 +93,55 @@ class Tensors:
 
     Args:
         model: whose parameters and buffers are weights as long as nothing is written into them.
+        states: names of buffers that are none: they hold what an earlier time-step left there.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, states: Set[str] = frozenset()) -> None:
         self.atoms = Atoms()
         self._model = model
         self._learned = weights_of(model)  # keeps the identities taken
+        self._states = {name: self._learned.pop(name) for name in states & self._learned.keys()}
         self._names = {t._cdata: (name, _version(t)) for name, t in self._learned.items()}
         self._records: dict[int, Record] = {}
         self._on_storage: dict[int, set[int]] = {}
+        self.read: set[int] = set()
+        """The weights that an operator has read."""
         self._written: set[int] = set()
+        self._written_by_data: set[int] = set()
         self._tied = len(self._names) < len(self._learned)
         self._room = 256
+        for tensor in self._states.values():
+            self.put(tensor, UNKNOWN)
 
     def has_changed_weights(self) -> bool:
         """Whether parameters or buffers were written into or replaced: they are states, then."""
         now = weights_of(self._model)
-        return now.keys() != self._learned.keys() or any(
+        return now.keys() - self._states.keys() != self._learned.keys() or any(
             now[name] is not tensor or not self._is_unwritten(tensor)
             for name, tensor in self._learned.items()
         )
+
+    def states(self) -> frozenset[str]:
+        """Buffers that were read as weights, and that data was written into: they are states."""
+        read = {n: t for n, t in self._learned.items() if t._cdata in self.read}
+        now = weights_of(self._model)
+        return frozenset(
+            name
+            for name, tensor in read.items()
+            if not isinstance(tensor, nn.Parameter)
+            and (
+                storage_of(tensor) in self._written_by_data
+                or (name in now and not self._is_fixed(now[name]))
+            )
+        )
+
+    def was_written(self, tensor: Tensor) -> bool:
+        """Whether an operator wrote into a tensor, or into one that shares its memory."""
+        return storage_of(tensor) in self._written
+
+    def _is_fixed(self, tensor: Tensor) -> bool:
+        record, signal = self.known(tensor)
+        return signal is LEARNED if record is None else record.fixed
 
     def find(self, tensor: Tensor) -> Record | None:
         """The record of a tensor, if it still describes the tensor's values."""
@@ -150,9 +196,14 @@ class Tensors:
             return None
         return found
 
-    def kept(self) -> Iterator[Record]:
-        """What is known of the tensors with results in them that the model keeps for later."""
-        alive = [r for r in self._records.values() if r.view is not None and not r.ref.expired()]
+    def kept(self, besides: Iterable[Tensor]) -> Iterator[Record]:
+        """What is known of the other tensors with results in them that the model keeps."""
+        known = {tensor._cdata for tensor in besides}
+        alive = [
+            record
+            for key, record in self._records.items()
+            if key not in known and any(record.holds) and not record.ref.expired()
+        ]
         if not alive:
             return
         storages = {storage_of(tensor) for tensor in tensors_of(self._model)}
@@ -217,6 +268,7 @@ class Tensors:
             padding,
             self._name_after(base, tensor) if signal is LEARNED else "",
             signal is LEARNED and base is not None,
+            offset=offset_of(tensor),
         )
         self._records[key] = record
         self._on_storage.setdefault(storage, set()).add(key)
@@ -252,6 +304,8 @@ class Tensors:
         tensor that overlaps itself was written with, since it may have been written twice.
         """
         self._written.add(storage_of(tensor))
+        if not fixed:
+            self._written_by_data.add(storage_of(tensor))
         overlaps, filled = _extent(tensor)
         signal = UNKNOWN if overlaps else signal
         covers = filled * tensor.element_size() == tensor.untyped_storage().nbytes()
@@ -261,13 +315,14 @@ class Tensors:
                     old,
                     signal=UNKNOWN,
                     view=None,
+                    filling=None,
                     padding=None,
                     name="",
                     cache={},
                     recipe=None,
                     scaled=None,
                     scores=None,
-                    softened=False,
+                    softened="",
                     fixed=False,
                     value=None,
                 )
@@ -280,13 +335,14 @@ class Tensors:
                 version=_version(tensor) + 1,
                 signal=joined,
                 view=None,
+                filling=None,
                 padding=padding,
                 name="",
                 cache={},
                 recipe=None,
                 scaled=None,
                 scores=None,
-                softened=False,
+                softened="",
                 fixed=old.fixed and fixed,
                 value=None,
             )
@@ -298,6 +354,12 @@ class Tensors:
             now = self._records.get(key)
             if now is not None:
                 yield old, now
+
+    def hold(self, key: int, view: View | None, filling: Filling | None) -> None:
+        """Say which results are in a tensor that was written into."""
+        record = self._records.get(key)
+        if record is not None:
+            record.view, record.filling = view, filling
 
     def put_back(self, tensor: Tensor, record: Record | None) -> None:
         """Describe a tensor as it was described before."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 
 import pytest
 import torch
@@ -191,7 +190,6 @@ def looped(net, x):
     ],
 )
 def test_the_ann_does_what_the_network_does_in_one_step(forward, products):
-    importlib.import_module("torch._dynamo")
     model = Calls(forward, fc=nn.Linear(8, 8))
     model.w, model.T = nn.Parameter(torch.rand(8, 8)), 1
     report = get_model_syops(model, torch.rand(4, 8))

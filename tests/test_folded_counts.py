@@ -101,13 +101,45 @@ class Program(nn.Module):
     def do_steps(self, which, x):
         return torch.cat([self.bn[which](self.plain[1](step[None])) for step in x])
 
+    def do_written(self, which, x):
+        if which == 0:
+            out = torch.zeros_like(x)
+            for step in range(len(x)):
+                out[step] = self.plain[1](x[step : step + 1])[0]
+            return out
+        if which == 1:
+            out = x.new_empty(len(x), 2, *x.shape[1:])
+            out[:, 1] = self.plain[1](x)
+            out[:, 0] = self.plain[0](x)
+            return out.flatten(0, 1)[: len(x)]
+        out = torch.empty_like(x)
+        flat = out.flatten(2)
+        out[:1] = self.plain[1](x[:1])
+        out[1:].copy_(self.plain[1](x[1:]))
+        return flat.unflatten(2, x.shape[2:])
+
+    def do_spoiled(self, which, x):
+        out = torch.zeros_like(x)
+        for step in range(len(x)):
+            out[step] = self.plain[1](x[step : step + 1])[0]
+            if which == 0 and step:
+                out[step] = out[step - 1]
+            if which == 1:
+                out[step] *= 2
+        return out.roll(1, 0) if which == 2 else out
+
+    def do_halved(self, which, x):
+        out = torch.zeros_like(x)
+        out[which % 2] = self.plain[1](x)[0]
+        return out
+
     def do_reuse(self, which, x):
         layer = (self.plain[0], self.linear[1], self.bn[0])[which]
         return x + layer.weight.sum()
 
 
 KINDS = [name.removeprefix("do_") for name in vars(Program) if name.startswith("do_")]
-OFTEN = ["bn"] * 10 + ["fire"] * 6 + ["plain", "linear", "padded", "flat"] * 2
+OFTEN = ["bn"] * 12 + ["fire"] * 6 + ["plain", "linear", "padded", "flat", "written"] * 2
 PROGRAMS = st.lists(
     st.tuples(
         st.sampled_from(KINDS + OFTEN), st.sampled_from([0, 1, 2]), st.sampled_from([0, 0, 0, 1, 2])

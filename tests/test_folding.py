@@ -442,7 +442,7 @@ def kept(s, x):
         (lambda s, x: s.bn(s.conv(x)) + s.bn.running_mean.sum(), "parameters of bn"),
         (in_place, "not the result"),
         (item_assigned, "not the result"),
-        (lambda s, x: s.conv(x), "not called"),
+        (lambda s, x: s.conv(x), "does not call it"),
         (lambda s, x: s.bn(s.conv(x)[:, [0, 2, 1, 3]]), "not the result"),
         (lambda s, x: s.bn(s.conv(x).flip(1)), "not the result"),
     ],
@@ -1082,3 +1082,43 @@ def test_inputs_that_the_model_rejects():
     with pytest.raises(ForwardError, match=r"failed in 0 \(Conv2d\)") as caught:
         fold_bn(nn.Sequential(conv(), nn.BatchNorm2d(4)), image(2, 5, 6, 6).float())
     assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize(
+    ("shape", "at"),
+    [
+        ((3, 2, 4, 6, 6), lambda y, t: y[t]),
+        ((2, 3, 4, 6, 6), lambda y, t: y[:, t]),
+        ((2, 6, 6, 3, 4), lambda y, t: y[..., t, :].movedim(-1, 1)),
+        ((6, 4, 6, 6), lambda y, t: y[2 * t : 2 * t + 2]),
+    ],
+)
+def test_time_steps_written_into_a_buffer(shape, at):
+    def run(self, x):
+        out = x.new_zeros(shape)
+        for t, step in enumerate(x):
+            at(out, t).copy_(self.conv(step))
+        return self.bn(torch.cat([at(out, t) for t in range(3)]))
+
+    model = Net(run, conv=conv(), bn=nn.BatchNorm2d(4))
+    check(model, image(3, 2, 3, 6, 6), pairs=[("conv", "bn")])
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda out, step: out[:2],
+        lambda out, step: out + 1,
+        lambda out, step: out[0].mul_(2) + out[1],
+        lambda out, step: out.copy_(step.roll(1, 0)),
+    ],
+)
+def test_a_buffer_that_holds_anything_else_is_not_folded(run):
+    def forward(self, x):
+        out = x.new_zeros(2, 4, 6, 6)
+        out[0] = self.conv(x[:1])[0]
+        early = run(out, self.conv(x))
+        out[1] = self.conv(x[1:])[0]
+        return self.bn(out), early
+
+    assert why_not(Net(forward, conv=conv(), bn=nn.BatchNorm2d(4)))

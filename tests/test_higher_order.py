@@ -13,12 +13,6 @@ from syops import SyopsError, check_full_spike, get_model_bounds, get_model_syop
 X = (torch.rand(4, 8, generator=torch.Generator().manual_seed(0)) < 0.5).float()
 
 
-@pytest.fixture(autouse=True)
-def compiler(request):
-    if "compiler" not in request.node.name:
-        import torch._dynamo  # noqa: F401
-
-
 class Net(nn.Module):
     def __init__(self, run):
         super().__init__()
@@ -114,12 +108,22 @@ def test_operator_that_cannot_be_watched_is_named_with_its_layer():
         get_model_syops(model, X)
 
 
-def test_compiler_that_is_loaded_in_between_is_told():
-    """In a process of its own: torch.cond loads the compiler when it is first called."""
-    code = """
+@pytest.mark.parametrize(
+    ("run", "dense"),
+    [
+        ("torch.cond(x.sum() > 0, self.a, self.b, (x,))", 256),
+        ("torch.while_loop(lambda x: x.sum() > 0, lambda x: (self.a(x) * 0,), (x,))[0]", 256),
+        ("flex_attention(x[None, None], x[None, None], x[None, None])", 256),
+        ("torch.compile(self.a)(x)", 256),
+    ],
+)
+def test_compiler_that_is_loaded_in_between_stands_aside(run, dense):
+    """In a process of its own: these load the compiler when they are first called."""
+    code = f"""
 import sys, torch
 from torch import nn
-from syops import SyopsError, get_model_syops
+from torch.nn.attention.flex_attention import flex_attention
+from syops import get_model_syops
 
 class Net(nn.Module):
     def __init__(self):
@@ -127,14 +131,36 @@ class Net(nn.Module):
         self.a, self.b = nn.Linear(8, 8), nn.Linear(8, 8)
 
     def forward(self, x):
-        return torch.cond(x.sum() > 0, self.a.forward, self.b.forward, (x,))
+        return {run}
 
 model, x = Net(), torch.ones(4, 8)
+found = sys.meta_path[:]
+assert "torch._dynamo" not in sys.modules
+first = get_model_syops(model, x)
+assert "torch._dynamo" in sys.modules
+assert sys.meta_path == found
+assert torch._dynamo.eval_frame._stance.stance == "default"
+assert torch._dynamo.__spec__.loader is torch._dynamo.__loader__
+assert torch._dynamo.__loader__.get_source("torch._dynamo")
+assert sum(row.dense for row in first.rows if row.kind in ("linear", "matmul")) == {dense}
+assert first.rows == get_model_syops(model, x).rows
+assert torch.compile(lambda x: x + 1, backend="eager")(x).sum() == 64
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_nothing_waits_for_the_compiler_after_an_error():
+    code = """
+import sys, torch
+from torch import nn
+from syops import SyopsError, get_model_syops
+found = sys.meta_path[:]
 try:
-    found = get_model_syops(model, x)
-except SyopsError as error:
-    assert "count again" in str(error), error
-    found = get_model_syops(model, x)
-assert [row.dense for row in found.rows if row.kind == "linear"] == [256]
+    get_model_syops(nn.Linear(3, 3), torch.ones(4, 8))
+except SyopsError:
+    assert sys.meta_path == found
+    assert "torch._dynamo" not in sys.modules
+else:
+    raise AssertionError
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

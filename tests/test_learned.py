@@ -227,3 +227,84 @@ def test_spikes_with_one_learned_amplitude_are_scaled(spelling):
     }
     report = get_model_syops(Net(spelled[spelling]), torch.rand(SIZE, SIZE))
     assert next(layer.signal for layer in report.layers if layer.path == "fc") == "scaled"
+
+
+STANDARDISED = {
+    # operator: operations, by hand, on SIZE² weights
+    "by hand": (
+        lambda m: (m.w - m.w.mean(1, keepdim=True)) / (m.w.var(1, keepdim=True) + 1e-5).sqrt(),
+        {"mean": SIZE**2, "sub": SIZE**2, "var": SIZE**2, "add": SIZE, "sqrt": SIZE,
+         "div": SIZE**2},
+    ),
+    "layer norm": (lambda m: F.layer_norm(m.w, (SIZE,)), {"layer_norm": 2 * SIZE**2}),
+    "group norm": (lambda m: F.group_norm(m.w, 2), {"group_norm": 2 * SIZE**2}),
+    "batch norm": (
+        lambda m: F.batch_norm(m.w, None, None, training=True),
+        {"batch_norm": 2 * SIZE**2},
+    ),
+    "softmax": (lambda m: m.w.softmax(0), {"softmax": SIZE**2}),
+    "constants": (lambda m: m.w * torch.full((SIZE, SIZE), 2.0), {"mul": SIZE**2}),
+    "positions": (
+        lambda m: (torch.arange(float(SIZE))[:, None] * m.v).sin(),
+        {"mul": SIZE**2, "sin": SIZE**2},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STANDARDISED)
+def test_work_on_weights_alone_is_listed_and_in_no_row(name):
+    make, operations = STANDARDISED[name]
+    model = Net(lambda m, x: torch.stack([F.linear(x, make(m)) for _ in range(3)]).flatten(0, 1))
+    x = (torch.rand(SIZE, SIZE) < 0.5).float()
+    for report in (get_model_syops(model, x), get_model_bounds(model, x, input_signal="binary")):
+        assert [row.kind for row in report.rows] == ["linear", "linear"]
+        assert report.mac == 3 * SIZE * 3  # of the last layer
+        listed = {row.operator: (row.calls, row.ac + row.mac) for row in report.prepared}
+        assert listed == {operator: (3, 3 * count) for operator, count in operations.items()}
+        told = f"in no total: Net ({', '.join(operations)})"
+        assert told in " ".join(str(report).split())
+
+
+@pytest.mark.parametrize("data", ["add", "left alone"])
+def test_norm_of_weights_and_data_is_no_preparation(data):
+    def run(m, x):
+        return F.layer_norm(m.w + x if data == "add" else x, (SIZE,))
+
+    report = get_model_syops(Net(run), torch.rand(SIZE, SIZE))
+    assert not report.prepared
+    assert [row.mac for row in report.rows if row.kind == "norm"] == [2 * SIZE**2]
+
+
+ADDED = {
+    "addmm": (lambda m, x: x.addmm(m.w, m.w), lambda m, x: x + m.w @ m.w),
+    "addmv": (lambda m, x: x[0].addmv(m.w, m.v), lambda m, x: x[0] + m.w @ m.v),
+    "addr": (lambda m, x: x.addr(m.v, m.v), lambda m, x: x + m.v[:, None] @ m.v[None]),
+    "baddbmm": (
+        lambda m, x: x[None].baddbmm(m.w[None], m.w[None])[0],
+        lambda m, x: (x[None] + m.w[None] @ m.w[None])[0],
+    ),
+    "addmm of data": (lambda m, x: m.w.addmm(m.w, x), lambda m, x: m.w @ x),
+    "addmm of a bias": (lambda m, x: m.v.addmm(x, m.w), lambda m, x: x @ m.w + m.v),
+}
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_added_product_is_told_as_the_sum_of_both(name):
+    x = torch.rand(SIZE, SIZE)
+    fused, written = (get_model_syops(Net(make), x) for make in ADDED[name])
+    told = [
+        [
+            [(row.kind, row.dense, row.ac, row.mac) for row in rows]
+            for rows in (report.rows, report.prepared)
+        ]
+        for report in (fused, written)
+    ]
+    assert told[0] == told[1]
+
+
+def test_state_of_zeros_is_no_weight():
+    """What a neuron does at its first step is done at every step."""
+    model = Net(lambda m, x: torch.zeros_like(x) * m.v + x)
+    report = get_model_syops(model, torch.rand(SIZE, SIZE))
+    assert not report.prepared
+    assert [row.operator for row in report.rows] == ["mul", "add", "linear"]

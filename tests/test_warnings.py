@@ -337,6 +337,9 @@ ONCE = {
     "embedded": lambda net, x: in_one(net, x + net.embedding),
     "embedded after": lambda net, x: in_one(net, x.expand(4, *x.shape) + net.embedding),
     "a stronger image": lambda net, x: torch.stack([net.stem(x * (1 + t)) for t in range(4)]),
+    "times one number": lambda net, x: net.stem(x.expand(4, *x.shape).mean() * x).expand(
+        4, -1, -1, -1, -1
+    ),
     "random": lambda net, x: in_one(net, (torch.rand(4, *x.shape) < x).float()),
     "random loop": lambda net, x: torch.stack([net.stem(torch.rand_like(x)) for _ in range(4)]),
     "noise": lambda net, x: in_one(net, x + torch.randn(4, *x.shape)),

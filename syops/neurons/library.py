@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from torch import Tensor, nn
@@ -77,6 +78,11 @@ def is_from(kind: object, package: str) -> bool:
     return where == package or where.startswith(f"{package}.")
 
 
-def derives_from(kind: type, package: str, *names: str) -> bool:
+def derives_from(kind: Any, package: str, *names: str) -> bool:
     """Whether a class is, or derives from, one of the named classes of a package."""
+    return _derives_from(kind, package, names)
+
+
+@lru_cache(maxsize=4096)
+def _derives_from(kind: type, package: str, names: tuple[str, ...]) -> bool:
     return any(cls.__name__ in names and is_from(cls, package) for cls in kind.__mro__)

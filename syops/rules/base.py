@@ -168,7 +168,8 @@ class Product:
     name of the parameter, where it is one: two weights used at one call site are two rows.
     ``applied`` is what is applied to the input, weights or the right one of two activations;
     ``written`` the number of elements of the result; ``kernel`` how channels lie in ``applied``,
-    where these are weights.
+    where these are weights; ``prepared`` says that both factors are weights, so that it need not
+    be done for each sample.
     """
 
     kind: str
@@ -181,6 +182,7 @@ class Product:
     applied: Tensor | None = None
     written: int = 0
     kernel: Kernel | None = None
+    prepared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +200,13 @@ class Normalisation:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Work outside the synapses, known from shapes alone."""
+    """Work outside the synapses, known from shapes alone; ``prepared``: as of a `Product`."""
 
     kind: str
     operator: str
     ac: int = 0
     mac: int = 0
+    prepared: bool = False
 
 
 Cost = Product | Normalisation | Tally
@@ -253,9 +256,7 @@ COPY, VIEW, COMPARES = Free("a copy"), Free("a view"), Free("compares")
 def tallied(
     call: Call, kind: str, operator: str = "", *, ac: int = 0, mac: int = 0
 ) -> Sequence[Tally]:
-    """Work outside the synapses; none where weights alone are worked on, which is done once."""
-    if all(call.signal(tensor) is LEARNED for tensor in call.tensors):
-        return ()
+    """Work outside the synapses, by the operator's own name if no other is given."""
     return (Tally(kind, operator or canonical(call.func), ac, mac),)
 
 

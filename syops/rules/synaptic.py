@@ -162,11 +162,11 @@ def mm(call: Call) -> Sequence[Product]:
 
 
 @synaptic("addmm", "_addmm_activation", "baddbmm", "addbmm", "_sparse_addmm")
-def addmm(call: Call) -> Sequence[Product]:
+def addmm(call: Call) -> Sequence[Product | Tally]:
     """batch·m·k·n; what is added is a bias, which is not counted."""
     product = matmul(call, *call.args[1:3])
     if not _adds_bias(call):
-        return (replace(product, channel=None, kernel=None),)
+        return _added(call, replace(product, channel=None, kernel=None))
     bias, kernel = call.args[0], product.kernel
     plain = not call.kwargs and canonical(call.func) == "addmm"
     if kernel is None or not plain or bias.shape != call.out.shape[product.channel :]:
@@ -181,9 +181,9 @@ def mv(call: Call) -> Sequence[Product]:
 
 
 @synaptic("addmv")
-def addmv(call: Call) -> Sequence[Product]:
+def addmv(call: Call) -> Sequence[Product | Tally]:
     """m·k; what is added is a bias, which is not counted."""
-    return (matmul(call, *call.args[1:3]),)
+    return _added(call, matmul(call, *call.args[1:3]))
 
 
 @synaptic("dot", "vdot")
@@ -193,10 +193,17 @@ def dot(call: Call) -> Sequence[Product]:
 
 
 @synaptic("addr")
-def addr(call: Call) -> Sequence[Product]:
+def addr(call: Call) -> Sequence[Product | Tally]:
     """m·n; what is added is a bias, which is not counted."""
     left, right = call.args[1:3]
-    return (matmul(call, left, right, outer=True),)
+    return _added(call, matmul(call, left, right, outer=True))
+
+
+def _added(call: Call, product: Product) -> Sequence[Product | Tally]:
+    """A product with something added: that is a bias, unless the product is what is learned."""
+    if product.prepared and call.signal(call.args[0]) is not LEARNED:
+        return product, Tally("add", "add", ac=product.written)
+    return (product,)
 
 
 def _adds_bias(call: Call) -> bool:
@@ -230,7 +237,9 @@ def matmul(call: Call, left: Tensor, right: Tensor, outer: bool = False) -> Prod
     written = call.out.numel()
     match call.signal(left) is LEARNED, call.signal(right) is LEARNED:
         case True, True:
-            return Product("matmul", "matmul", dense, (), applied=right, written=written)
+            return Product(
+                "matmul", "matmul", dense, (), applied=right, written=written, prepared=True
+            )
         case False, True:
             driven = Operand(left, FanOut(n), left.dim() - 1)
             weights, channel = right, columns
@@ -289,35 +298,33 @@ def _unsqueezed(shape: Sequence[int], dims: Sequence[int]) -> list[int]:
 def attention(call: Call) -> Sequence[Product | Tally]:
     """softmax(q·kᵀ)·v for q [..., L, d], k [..., S, d], v [..., S, e]; S·L weights each."""
     query, key, value = call.args[:3]
-    groups = query.numel() // (query.shape[-1] * query.shape[-2])
-    scores, mixed = _attention(call, query, key, value, groups)
-    return scores, Tally("activation", "softmax", mac=scores.written), mixed
-
-
-def _attention(
-    call: Call, query: Tensor, key: Tensor, value: Tensor, heads: int
-) -> tuple[Product, Product]:
+    heads = query.numel() // (query.shape[-1] * query.shape[-2])
     length, source = query.shape[-2], key.shape[-2]
     shared = heads * source * key.shape[-1] // key.numel()  # query heads for each key head
     keys = key.repeat_interleave(shared, -3) if shared > 1 else key
+    by_query = Operand(query, FanOut(source))
+    by_key, by_value = (Operand(x, FanOut(length * shared)) for x in (key, value))
+    driven = tuple(o for o in (by_query, by_key) if call.signal(o.tensor) is not LEARNED)
     scores = Product(
         "matmul",
         "q @ k",
         query.numel() * source,
-        (Operand(query, FanOut(source)), Operand(key, FanOut(length * shared))),
-        (query, keys.transpose(-1, -2)),
+        driven,
+        (query, keys.transpose(-1, -2)) if len(driven) == 2 else None,
         applied=key,
         written=heads * length * source,
+        prepared=not driven,
     )
     mixed = Product(
         "matmul",
         "attn @ v",
         heads * length * source * value.shape[-1],
-        (Operand(value, FanOut(length * shared)),),
+        (by_value,) if call.signal(value) is not LEARNED else (),
         applied=value,
         written=heads * length * value.shape[-1],
     )
-    return scores, mixed
+    softmax = Tally("activation", "softmax", mac=scores.written, prepared=scores.prepared)
+    return scores, softmax, mixed
 
 
 @synaptic("_native_multi_head_attention")
