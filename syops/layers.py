@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from syops.energy import EnergyModel
-from syops.ledger import COUNTED, row_names
+from syops.ledger import COUNTED
 from syops.tables import Column, Table, Value, check_count
 from syops.units import factor, joules, quantity
 
