@@ -6,6 +6,7 @@ not depend on how the data was split into batches or merged.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -67,6 +68,7 @@ def find_cautions(report: Report) -> Iterator[Caution]:
     yield from _hidden_steps(report)
     yield from _repeated(report, rows)
     yield from _constant_input(rows)
+    yield from _either(report, rows)
     yield from _silent_or_saturated(report, rows)
     yield from _graded(report, rows)
     yield from _chip(report, [named for named in rows if named[1].kind in report.kinds])
@@ -240,6 +242,25 @@ def _constant_input(rows: list[Named]) -> Iterator[Caution]:
         )
 
 
+def _either(report: Report, rows: list[Named]) -> Iterator[Caution]:
+    """Without data, what an input or an operator without a rule hands on may be spikes or not."""
+    layers = tuple(name for name, row, v in rows if v.either and row.kind in report.kinds)
+    if not layers:
+        return
+    said = str(report.conventions.get("input_signal", "")).split(", ")
+    advice = (
+        'say what the input holds, such as input_signal="analog" (--input-signal analog), or give '
+        "an example of it"
+    )
+    yield Caution(
+        "either",
+        layers,
+        "without data it is not known whether spikes or other values reach "
+        f"{_some(layers)}: operations there are ACs or MACs, and O_mac is an upper end",
+        advice if "auto" in said else "get_model_syops measures them on data",
+    )
+
+
 def _silent_or_saturated(report: Report, rows: list[Named]) -> Iterator[Caution]:
     if not report.measured or report.samples < ENOUGH:
         return
@@ -278,7 +299,8 @@ def _graded(report: Report, rows: list[Named]) -> Iterator[Caution]:
     other = replace(report, conventions={**report.conventions, "graded": "ac"})
     if other.dc_mj is None or report.dc_mj is None:
         low, high = map(joules, other.ec_mj)
-        share, result = "", f"EC is {low} to {high}"
+        ended = math.isfinite(other.ec_mj[1])
+        share, result = "", f"EC is {low} to {high}" if ended else "EC has no upper end"
     else:
         energy = sum(layer.energy_mj or 0 for layer in report.layers if layer.name in set(layers))
         share = f", {energy / report.dc_mj:.1%} of DC" if report.dc_mj else ""
@@ -298,7 +320,8 @@ def _chip(report: Report, rows: list[Named]) -> Iterator[Caution]:
     groups: dict[tuple[EnergyModel, str], list[str]] = {}
     for name, row, verdict in rows:
         model = report.energy.model_for(row.path, row.dtype)
-        if row.kind in SYNAPTIC and model.spike_only and verdict.signal not in SPIKES:
+        known_to_offend = verdict.signal not in (*SPIKES, "unknown")
+        if row.kind in SYNAPTIC and model.spike_only and known_to_offend:
             kind = "ends" if row.layer in exempt else "offending"
         elif verdict.mac and model.mac_price(row.kind) is None:
             kind = "unpriced"

@@ -125,7 +125,7 @@ def _decided(model: nn.Module, inputs: Any) -> Folding:
 
 
 def _without_values(model: nn.Module, shape: Any) -> tuple[Provenance, ...]:
-    args, kwargs = given.shapes(shape, given.weight_dtype(model))
+    args, kwargs = given.example(shape, given.weight_dtype(model))
     return without_values(
         model,
         lambda observer: observer.run_twice(args, kwargs, [given.SIGNALS["analog"]]),

@@ -407,6 +407,7 @@ def _drive_to_json(drive: Drive) -> dict[str, Any]:
         "analog": evidence.analog,
         "integer": evidence.integer,
         "unknown": evidence.unknown,
+        "shown": evidence.shown,
         "derived": sorted(evidence.derived),
         "seen": asdict(evidence.seen) if evidence.seen else None,
     }
@@ -458,6 +459,7 @@ def _evidence_from_json(content: _Fields) -> Evidence:
         frozenset(_derived(content, part) for part in content.values("derived", list)),
         content.optional("seen", lambda c, key: _seen(c.inner(key))),
         content.has("unknown") and content.truth("unknown"),
+        content.has("shown") and content.truth("shown"),
     )
 
 

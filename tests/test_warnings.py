@@ -640,7 +640,7 @@ def test_bundled_networks_are_not_warned_of_without_data(name):
     shape = (4, 2, 2, 128, 128) if events else (4, 1, 8, 8) if "digits" in name else (4, 3, 64, 64)
     with torch.device("meta"):
         model = create_model(name, **keywords)
-    report = get_model_bounds(model, shape, batch_dim=1 if events else 0)
+    report = get_model_bounds(model, shape, batch_dim=1 if events else 0, input_signal="analog")
     assert set(kinds(report)) <= {"graded"}
 
 
