@@ -241,7 +241,7 @@ def fed(name: str) -> tuple[nn.Module, tuple[int, ...], int]:
     shape = (2, 1, channels, *frame) if events else (1, channels, *frame)
     torch.manual_seed(0)
     model = create_model(name, num_classes=5, **keywords)
-    calibrate(model, torch.rand(shape))
+    calibrate(model, torch.rand((2, 2, *shape[2:]) if events else (2, *shape[1:])))
     return model, shape, int(events)
 
 
