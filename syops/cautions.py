@@ -103,8 +103,14 @@ def _neurons(report: Figures, kind: Callable[[Updates], bool]) -> tuple[str, ...
     return tuple(each.path or report.model for each in report.updates if kind(each))
 
 
+def _steps(report: Figures) -> int | None:
+    """T: as it was told, or as the input has it."""
+    has_time = report.conventions.get("batch_dim") == 1 and len(report.input_shape) > 1
+    return report.input_shape[0] if report.time_steps is None and has_time else report.time_steps
+
+
 def _one_step(report: Figures) -> Iterator[Caution]:
-    steps = report.time_steps
+    steps = _steps(report)
     layers = _neurons(report, lambda neuron: 0 < neuron.steps <= report.passes)
     if layers and steps is not None and steps > 1:
         yield Caution(
@@ -112,7 +118,8 @@ def _one_step(report: Figures) -> Iterator[Caution]:
             layers,
             f"updated for one time-step in a forward pass, although T = {steps}: {_some(layers)}",
             "if your code calls the model once a step, wrap that loop in a module, so that one "
-            "call runs all steps; if not, pass time_steps=1",
+            "call runs all steps; neurons of spikingjelly take all steps at once with "
+            'step_mode="m"; if there is one step, pass time_steps=1',
         )
 
 
