@@ -33,7 +33,7 @@ _SAME = ("model", "params", "conventions", "energy", "time_steps", "kinds", "mea
 """What two reports must have in common to be merged."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Figures:
     """The counts of a network, and all figures that follow from them.
 

@@ -167,7 +167,7 @@ class MemoryRow:
         return None if None in known else sum(known)  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MemoryFigures:
     """Accesses of a network to memory, and what they cost.
 
