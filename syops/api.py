@@ -242,7 +242,7 @@ def get_model_bounds(
     time_steps: int | None = None,
     fold_bn: bool = True,
     graded: str = "mac",
-    input_signal: str | Sequence[str] = "analog",
+    input_signal: str | Sequence[str] = "auto",
     neurons: Mapping[type[nn.Module], str] | None = None,
     rules: Mapping[Any, Rule] | None = None,
     energy: Profile | Mapping[str, Profile] = "horowitz45-fp32",
@@ -256,15 +256,16 @@ def get_model_bounds(
         model: any module.
         inputs: the shape of the input, with its batch dimension, such as ``(1, 3, 224, 224)``; or
             an example: a tensor, a tuple of arguments or a dict of keyword arguments, of which only
-            shapes and dtypes are used.
+            shapes, dtypes and what ``input_signal="auto"`` asks for are used.
         batch_dim: dimension of the first tensor that counts samples; [T, N, ...] input: 1.
         time_steps: T; by default ``model.T`` if there is one.
         fold_bn: BatchNorms that can be folded into the layers before or after them cost nothing.
         graded: "mac", or "ac" to count an integer input as up to so many ACs as its largest
             magnitude, where that is known.
-        input_signal: "analog", "binary", "ternary", "graded" (integers without a bound) or "auto"
-            (whatever the data may show: a layer that may get spikes or not spans both); or a list,
-            one for each tensor that the model is called with.
+        input_signal: what inputs hold: "analog", "binary", "ternary" or "graded" (integers without
+            a bound). "auto" reads it from an example, and the bounds hold for inputs of its class;
+            of a shape, of zeros or of ones alone nothing can be read: a layer that may get spikes
+            or not spans both. Or a list, one for each tensor that the model is called with.
         neurons: classes of modules that are neurons and cannot be watched from inside, such as a
             fused kernel, with the signal of their output: ``{FusedLIF: "binary"}``.
         rules: what operators of your own cost, by the operator: ``{torch.ops.my.linear: rule}``;
@@ -329,7 +330,7 @@ def check_full_spike(
     allow: Sequence[str] = ("first", "last"),
     batch_dim: int = 0,
     fold_bn: bool = True,
-    input_signal: str | Sequence[str] = "analog",
+    input_signal: str | Sequence[str] = "auto",
     neurons: Mapping[type[nn.Module], str] | None = None,
     rules: Mapping[Any, Rule] | None = None,
 ) -> Audit:
@@ -386,13 +387,15 @@ def _traced(
     own_neurons, own = given.registered(neurons), own_rules(rules)
     given.check_model(model)
     model = getattr(model, "_orig_mod", model)
-    shapes = given.shapes(inputs, given.weight_dtype(model))
+    example = given.example(inputs, given.weight_dtype(model))
+    shapes: given.Arguments = tree_map(given.on_meta, example)
     ledger, history = Ledger(), History()
     ledger.samples = given.samples(shapes, batch_dim)
     ledger.passes = 1
-    tensors = given.tensors_of(shapes)
-    each = given.signal_of_each(names, tensors)
-    signals = [given.unseen(name, tensor) for name, tensor in zip(each, tensors, strict=True)]
+    tensors = given.tensors_of(example)
+    each = list(zip(given.signal_of_each(names, tensors), tensors, strict=True))
+    signals = [given.bounded_by(name, tensor) for name, tensor in each]
+    told = (given.told(name, s) for (name, _), s in zip(each, signals, strict=True))
     try:
         states = plainly(
             lambda: trace(
@@ -407,7 +410,11 @@ def _traced(
         )
     except ForwardError as error:
         raise _explained(error, model, shapes) from error.__cause__
-    conventions = {"fold_bn": fold_bn, "batch_dim": batch_dim, "input_signal": ", ".join(names)}
+    conventions = {
+        "fold_bn": fold_bn,
+        "batch_dim": batch_dim,
+        "input_signal": ", ".join(told if given.AUTO in names else names),
+    }
     conventions |= _told(own)
     return ledger, shapes, history, states, conventions
 

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 from torch.utils.data import Dataset, IterableDataset
 
+from syops.counting import look, strided
 from syops.errors import SyopsTypeError, SyopsValueError, first_line, shown
 from syops.neurons.library import SIGNALS, NeuronSignal
 from syops.rules.base import input_tensors
-from syops.signals import UNKNOWN
+from syops.signals import ANALOG, UNKNOWN, Shown
 from syops.tensors import weights_of
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -218,24 +219,23 @@ def called_with(value: Any) -> Arguments:
     return args, {}
 
 
-def shapes(example: Any, dtype: torch.dtype) -> Arguments:
-    """What the model is called with, on ``meta``: from a shape, or from an example."""
-    example = with_tensors(example, dtype)
-    if is_shape(example):
-        if min(example) < 1:
-            raise SyopsValueError(f"inputs: a shape of positive sizes was expected, got {example}")
-        if math.prod(example) > sys.maxsize:
-            raise SyopsValueError(f"inputs: a shape of so many elements is too large: {example}")
-        return (torch.empty(tuple(example), dtype=dtype, device="meta"),), {}
-    nested = example if isinstance(example, (Tensor, tuple, dict)) else ()
+def example(inputs: Any, dtype: torch.dtype) -> Arguments:
+    """What the model is called with: an example, or of a shape a tensor on ``meta``."""
+    inputs = with_tensors(inputs, dtype)
+    if is_shape(inputs):
+        if min(inputs) < 1:
+            raise SyopsValueError(f"inputs: a shape of positive sizes was expected, got {inputs}")
+        if math.prod(inputs) > sys.maxsize:
+            raise SyopsValueError(f"inputs: a shape of so many elements is too large: {inputs}")
+        return (torch.empty(tuple(inputs), dtype=dtype, device="meta"),), {}
+    nested = inputs if isinstance(inputs, (Tensor, tuple, dict)) else ()
     if not tensors_of(((nested,), {})):
         raise SyopsTypeError(
             "inputs must be the shape of an input, such as (1, 3, 224, 224), or an example: a "
             "tensor, a tuple of arguments or a dict of keyword arguments; got "
-            f"{_short(example)}"
+            f"{_short(inputs)}"
         )
-    args, kwargs = tree_map(on_meta, called_with(example))
-    return args, kwargs
+    return called_with(inputs)
 
 
 def _short(value: Any) -> str:
@@ -374,11 +374,33 @@ def signal_of_each(names: tuple[str, ...], tensors: Sequence[Tensor]) -> tuple[s
     return names
 
 
-def unseen(name: str, tensor: Tensor) -> NeuronSignal:
-    """What an input may hold that nobody can look at."""
-    if name == AUTO:
-        return (0, 1) if tensor.dtype == torch.bool else UNKNOWN
-    return SIGNALS[name]
+def bounded_by(name: str, tensor: Tensor) -> NeuronSignal | Shown:
+    """What inputs may hold that are like ``tensor``, an example, or of its shape."""
+    if name != AUTO:
+        return SIGNALS[name]
+    if tensor.is_complex():
+        return ANALOG
+    return (0, 1) if tensor.dtype == torch.bool else _class_of(tensor) or UNKNOWN
+
+
+def _class_of(tensor: Tensor) -> Shown | None:
+    """What an example shows. Without values, or with nothing but 0, 1 or -1, it shows nothing."""
+    if tensor.is_meta or not tensor.numel():
+        return None
+    values = strided(tensor.values() if tensor.is_nested else tensor.detach())
+    low, high, whole = (float(reading) for reading in look(values))
+    if not (math.isfinite(low) and math.isfinite(high)) or (
+        low == high and abs(low) <= 1 and whole
+    ):
+        return None
+    if not whole:
+        return Shown("analog")
+    return Shown("graded" if max(-low, high) > 1 else "ternary" if low < 0 else "binary")
+
+
+def told(name: str, signal: NeuronSignal | Shown) -> str:
+    """What is said of an input, with what an example showed of it: "auto: binary"."""
+    return f"{name}: {signal.name}" if isinstance(signal, Shown) else name
 
 
 def check_signal(name: str, tensor: Tensor) -> None:

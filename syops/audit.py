@@ -75,8 +75,8 @@ class AuditRow:
         signal: "binary", "ternary", "scaled", "graded", "analog" or "unknown".
         values: the set of values that can arrive; of both operands, if two activations meet.
         verdict: "spike" (binary, ternary, or scaled by one constant), "graded" (integers, or one
-            constant times integers, for chips with graded spikes), "analog", or "unknown" (made by
-            an operator without a rule).
+            constant times integers, for chips with graded spikes), "analog", or "unknown" (an
+            input that nothing is said of, or made by an operator without a rule).
         exempt: "first" or "last", if the layer is allowed not to be spike-only; else "".
         causes: why it is not spike-only.
         note: what a reader should know about it.
@@ -136,8 +136,13 @@ class Audit:
 
     @property
     def offending(self) -> tuple[AuditRow, ...]:
-        """The layers that spoil it."""
+        """The layers that spoil it: those that more than spikes reach, or may reach."""
         return tuple(row for row in self.rows if row.offends)
+
+    @property
+    def refuted(self) -> bool:
+        """Whether more than spikes reach a layer that is not exempt, rather than may reach it."""
+        return any(row.verdict != "unknown" for row in self.offending)
 
     def to_json(self) -> str:
         content = {"full_spike": self.full_spike, **asdict(self)}

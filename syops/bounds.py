@@ -14,6 +14,7 @@ from syops.neurons import NeuronSignal
 from syops.observer import Observer, StatesFound
 from syops.rules.registry import Find, find
 from syops.shadow import Shadow, left_behind
+from syops.signals import Shown
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ _INSTEAD = (
 def trace(
     model: nn.Module,
     arguments: tuple[tuple[Any, ...], dict[str, Any]],
-    signals: Sequence[NeuronSignal],
+    signals: Sequence[NeuronSignal | Shown],
     ledger: Ledger,
     *,
     neurons: Mapping[type, NeuronSignal],

@@ -6,6 +6,7 @@ not depend on how the data was split into batches or merged.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -67,6 +68,7 @@ def find_cautions(report: Report) -> Iterator[Caution]:
     yield from _hidden_steps(report)
     yield from _repeated(report, rows)
     yield from _constant_input(rows)
+    yield from _either(report, rows)
     yield from _silent_or_saturated(report, rows)
     yield from _graded(report, rows)
     yield from _chip(report, [named for named in rows if named[1].kind in report.kinds])
@@ -103,8 +105,14 @@ def _neurons(report: Report, kind: Callable[[Updates], bool]) -> tuple[str, ...]
     return tuple(each.path or report.model for each in report.updates if kind(each))
 
 
+def _steps(report: Report) -> int | None:
+    """T: as it was told, or as the input has it."""
+    has_time = report.conventions.get("batch_dim") == 1 and len(report.input_shape) > 1
+    return report.input_shape[0] if report.time_steps is None and has_time else report.time_steps
+
+
 def _one_step(report: Report) -> Iterator[Caution]:
-    steps = report.time_steps
+    steps = _steps(report)
     layers = _neurons(report, lambda neuron: 0 < neuron.steps <= report.passes)
     if layers and steps is not None and steps > 1:
         yield Caution(
@@ -112,7 +120,8 @@ def _one_step(report: Report) -> Iterator[Caution]:
             layers,
             f"updated for one time-step in a forward pass, although T = {steps}: {_some(layers)}",
             "if your code calls the model once a step, wrap that loop in a module, so that one "
-            "call runs all steps; if not, pass time_steps=1",
+            "call runs all steps; neurons of spikingjelly take all steps at once with "
+            'step_mode="m"; if there is one step, pass time_steps=1',
         )
 
 
@@ -233,6 +242,25 @@ def _constant_input(rows: list[Named]) -> Iterator[Caution]:
         )
 
 
+def _either(report: Report, rows: list[Named]) -> Iterator[Caution]:
+    """Without data, what an input or an operator without a rule hands on may be spikes or not."""
+    layers = tuple(name for name, row, v in rows if v.either and row.kind in report.kinds)
+    if not layers:
+        return
+    said = str(report.conventions.get("input_signal", "")).split(", ")
+    advice = (
+        'say what the input holds, such as input_signal="analog" (--input-signal analog), or give '
+        "an example of it"
+    )
+    yield Caution(
+        "either",
+        layers,
+        "without data it is not known whether spikes or other values reach "
+        f"{_some(layers)}: operations there are ACs or MACs, and O_mac is an upper end",
+        advice if "auto" in said else "get_model_syops measures them on data",
+    )
+
+
 def _silent_or_saturated(report: Report, rows: list[Named]) -> Iterator[Caution]:
     if not report.measured or report.samples < ENOUGH:
         return
@@ -271,7 +299,8 @@ def _graded(report: Report, rows: list[Named]) -> Iterator[Caution]:
     other = replace(report, conventions={**report.conventions, "graded": "ac"})
     if other.dc_mj is None or report.dc_mj is None:
         low, high = map(joules, other.ec_mj)
-        share, result = "", f"EC is {low} to {high}"
+        ended = math.isfinite(other.ec_mj[1])
+        share, result = "", f"EC is {low} to {high}" if ended else "EC has no upper end"
     else:
         energy = sum(layer.energy_mj or 0 for layer in report.layers if layer.name in set(layers))
         share = f", {energy / report.dc_mj:.1%} of DC" if report.dc_mj else ""
@@ -291,7 +320,8 @@ def _chip(report: Report, rows: list[Named]) -> Iterator[Caution]:
     groups: dict[tuple[EnergyModel, str], list[str]] = {}
     for name, row, verdict in rows:
         model = report.energy.model_for(row.path, row.dtype)
-        if row.kind in SYNAPTIC and model.spike_only and verdict.signal not in SPIKES:
+        known_to_offend = verdict.signal not in (*SPIKES, "unknown")
+        if row.kind in SYNAPTIC and model.spike_only and known_to_offend:
             kind = "ends" if row.layer in exempt else "offending"
         elif verdict.mac and model.mac_price(row.kind) is None:
             kind = "unpriced"

@@ -16,7 +16,15 @@ from syops.errors import SyopsTypeError, SyopsValueError
 from syops.layers import priced_part
 from syops.report import Report
 from syops.tables import Column, Table, Tabular
-from syops.units import COUNTS, ENERGIES, Units, common_unit, read_units, without_infinity
+from syops.units import (
+    COUNTS,
+    ENERGIES,
+    Units,
+    common_unit,
+    largest_end,
+    read_units,
+    without_infinity,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +41,7 @@ class ComparisonRow:
 
     Attributes:
         name: of the network.
-        network_type: "FSNN", "MPSNN" or "ANN".
+        network_type: "FSNN", "MPSNN", "ANN" or "unknown".
         accuracy: as its report has it, 0 to 1.
         time_steps: T.
         params: number of its parameters.
@@ -186,8 +194,8 @@ class Comparison(Tabular):
     @property
     def _units(self) -> Units:
         """Those in which a network in the middle has neither large nor small figures."""
-        counts = median(max(row.mac, row.dense_ac) for row in self.rows)
-        energies = median(row.ec_mj[1] for row in self.rows)
+        counts = median(largest_end(row.mac, row.dense_ac) for row in self.rows)
+        energies = median(largest_end(*row.ec_mj) for row in self.rows)
         return Units(common_unit(counts, COUNTS), common_unit(energies, ENERGIES))
 
     @property

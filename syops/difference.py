@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -149,10 +150,14 @@ _FIGURES: tuple[tuple[str, str, str, Callable[[Any], float | None]], ...] = (
 def _with_difference(
     both: Sequence[Layer | Report | None], read: Callable[[Any], float | None]
 ) -> list[float | None]:
-    """A figure of both, and the difference: one that is not there has 0, not one not known."""
+    """A figure of both, and the difference: one that is not there has 0, not one not known.
+
+    There is none where an upper end does not exist.
+    """
     told = [None if of is None else read(of) for of in both]
     first, second = (0.0 if of is None else it for of, it in zip(both, told, strict=True))
-    return [*told, None if first is None or second is None else second - first]
+    difference = None if first is None or second is None else second - first
+    return [*told, difference if difference is not None and math.isfinite(difference) else None]
 
 
 def _by_key(report: Report) -> dict[Hashable, Layer]:

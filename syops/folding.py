@@ -31,6 +31,7 @@ from syops.bounds import without_values
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.foldable import Folding, decide
 from syops.ledger import Ledger
+from syops.neurons.spikingjelly import takes_a_sequence
 from syops.observer import Observer, until_known
 from syops.provenance import Layer, Provenance
 from syops.restore import Random, device_of, left_as_found, plainly
@@ -124,7 +125,7 @@ def _decided(model: nn.Module, inputs: Any) -> Folding:
 
 
 def _without_values(model: nn.Module, shape: Any) -> tuple[Provenance, ...]:
-    args, kwargs = given.shapes(shape, given.weight_dtype(model))
+    args, kwargs = given.example(shape, given.weight_dtype(model))
     return without_values(
         model,
         lambda observer: observer.run_twice(args, kwargs, [given.SIGNALS["analog"]]),
@@ -332,7 +333,7 @@ def _identity(norm: Any, seen: set[int]) -> nn.Module:
 
 def _axis_of(norm: nn.Module) -> int:
     """Where the channels are of what a norm is called with: spikingjelly's take [T, N, C, ...]."""
-    return 2 if getattr(norm, "step_mode", "s") == "m" else 1
+    return 2 if takes_a_sequence(norm) else 1
 
 
 def _takes(norm: Any, x: Tensor) -> bool:

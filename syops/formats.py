@@ -15,7 +15,15 @@ from tabulate import SEPARATING_LINE, DataRow, TableFormat, tabulate
 from tabulate import Line as Rule
 
 from syops.tables import Column, Table, Value
-from syops.units import ENERGIES, common_unit, joules, number, quantity
+from syops.units import (
+    ENERGIES,
+    common_unit,
+    joules,
+    largest_end,
+    number,
+    quantity,
+    without_infinity,
+)
 
 WIDTH = 80
 """Columns of a terminal, unless it is known to have more."""
@@ -92,8 +100,8 @@ def to_csv(table: Table) -> str:
     What has a unit says so in its heading: energies are in mJ (``dc_mj``) unless the column has
     another unit (``ac_g``: operations in G). A text that a spreadsheet would take for a formula
     begins with an apostrophe. An interval takes two columns (``ec_min_mj``,
-    ``ec_max_mj``). What is not known is left empty. There is no total, so that a column can be
-    added up.
+    ``ec_max_mj``). What is not known is left empty, as is an upper end that does not exist. There
+    is no total, so that a column can be added up.
     """
     out = io.StringIO()
     rows = ([_inert(value) for value in row] for row in csv_rows(table))
@@ -212,7 +220,7 @@ def _interval(ends: tuple[float, float], column: Column) -> str:
     """Both ends in one unit."""
     unit = column.unit
     if column.kind == "energy" and not unit:
-        unit = common_unit(max(map(abs, ends)), ENERGIES)
+        unit = common_unit(largest_end(*map(abs, ends)), ENERGIES)
     within = replace(column, unit=unit)
     text = f"[{shown(ends[0], within)}, {shown(ends[1], within)}]"
     return text if unit == column.unit else f"{text} {unit}"
@@ -330,7 +338,7 @@ def _csv_names(column: Column) -> Sequence[str]:
 
 
 def _csv_values(value: Value, column: Column) -> Sequence[Value]:
-    ends = value if isinstance(value, tuple) else (value,) * (1 + column.interval)
+    ends = without_infinity(value if isinstance(value, tuple) else (value,) * (1 + column.interval))
     return [
         column.in_unit(end) if column.unit and isinstance(end, int | float) else end for end in ends
     ]

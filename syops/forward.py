@@ -50,7 +50,7 @@ from syops.signals import (
     EMPTY,
     LEARNED,
     UNKNOWN,
-    Opaque,
+    Shown,
     Signal,
     Table,
     constant,
@@ -67,6 +67,8 @@ _ALONG = (*KEEP, "transpose", "expand")
 _ALIAS = torch.ops.aten.alias.default
 _SCALED = torch.ops.aten.mul.Scalar
 """By what an attention scales; Python's multiplication by a number is another overload."""
+_SAFE = "_safe_softmax"
+"""By what torch's attention and `flex_attention` soften."""
 
 
 class ForwardPass(TorchDispatchMode):
@@ -115,11 +117,11 @@ class ForwardPass(TorchDispatchMode):
         self._unnormalised: Any = WeakIdKeyDictionary()  # Tensor: Unnormalised
         self._watching = False
 
-    def give(self, tensor: Tensor, signal: NeuronSignal) -> Record:
+    def give(self, tensor: Tensor, signal: NeuronSignal | Shown) -> Record:
         """Say which values a tensor carries that the model did not make."""
         for inner in _inside(tensor):
             self.give(inner, signal)
-        known = signal if isinstance(signal, Opaque) else self.tensors.atoms.fresh(signal)
+        known = self.tensors.atoms.fresh(signal) if isinstance(signal, tuple) else signal
         record = self.tensors.put(tensor, known)
         if self._history is not None:
             record.step = Step(INPUT, "", known)
@@ -516,7 +518,7 @@ class ForwardPass(TorchDispatchMode):
         if view is None:
             made = [self._charge(cost, call, prepared) for cost in rule.cost(call)]
             view = next((each.view for each in made if each and each.view), None)
-            own = next((each.result for each in made if each and each.of_two), None)
+            own = next((each.result for each in made if each and each.read is None), None)
             readers = {id(each.read): each.result for each in made if each}
             for tensor, record in before.records:
                 by = readers.get(id(tensor))
@@ -543,7 +545,8 @@ class ForwardPass(TorchDispatchMode):
                     record.recipe = recipe_of(call, tensor, place)
         standing = [r for _, r in before.records if r is not None and (r.scores or r.softened)]
         if own is not None or (standing and not rule.counted):
-            self._attend(traits.name in SOFTMAX, outputs, standing, own)
+            softmax = traits.name if traits.name in SOFTMAX else ""
+            self._attend(softmax, outputs, standing, own)
         elif call.func is _SCALED and call.args[1] and call.out.is_floating_point():
             (source, record), *_ = before.records
             record = record or self.tensors.put(source, call.signal(source))
@@ -558,8 +561,10 @@ class ForwardPass(TorchDispatchMode):
         counted = not isinstance(cost, Tally)
         params = self._params(module._parameters.values()) if counted else 0
         site = call_site()
-        if isinstance(cost, Product) and cost.pairs is not None and cost.operator == "matmul":
+        of_two = False
+        if isinstance(cost, Product) and cost.operator in ("matmul", "linear"):
             cost = self._in_attention(cost)
+            of_two = cost.pairs is not None or cost.operator == "q @ k"
         row = row_of(cost, path, params, call.out)
         match cost:
             case Product():
@@ -567,20 +572,20 @@ class ForwardPass(TorchDispatchMode):
                     if operand.signal is not None:
                         self.tensors.put(operand.tensor, operand.signal)
                 prepared = prepared or cost.prepared
-                made = self._result_of(cost, call)
+                made = _Made(Result(None)) if of_two else self._result_of(cost, call)
                 before = self._unnormalised.get(made.read) if made and made.result.reads else None
                 steps = self._arriving(cost, before)
                 result = made.result if made else None
                 self.measurements.product(row, site, cost, prepared, result, before, steps)
                 return made
-            case _ if prepared:
+            case Normalisation() if prepared:
                 self.measurements.tally(row, site, prepared)
             case Normalisation():
                 made = self._normalised(cost, call)
                 self.measurements.normalisation(row, site, made.result if made else None)
                 return made
             case Tally():
-                self.measurements.tally(row, site)
+                self.measurements.tally(row, site, prepared or cost.prepared)
         return None
 
     # What can be folded is decided when the pass is over: of results of layers, and of what reads
@@ -588,8 +593,6 @@ class ForwardPass(TorchDispatchMode):
 
     def _result_of(self, cost: Product, call: Call) -> _Made | None:
         """What a product with weights gives."""
-        if cost.pairs is not None and cost.operator == "matmul":
-            return _Made(Result(None), cost.operands[0].tensor, of_two=True)
         if len(cost.operands) != 1:
             return None
         path, module = self._where[-1]
@@ -764,19 +767,24 @@ class ForwardPass(TorchDispatchMode):
     # are the rows that they are in a fused kernel.
 
     def _in_attention(self, product: Product) -> Product:
-        """A product of two activations; if it applies the weights of an attention, named so."""
-        records = [self.tensors.find(operand.tensor) for operand in product.operands]
-        values = tuple(
-            operand
-            for operand, record in zip(product.operands, records, strict=True)
-            if record is None or not record.softened
-        )
-        if len(values) == 1:
-            return replace(product, operator="attn @ v", operands=values, pairs=None)
-        if not any(record is not None and record.scaled for record in records):
-            return product
-        left, right = map(self._unscaled, product.operands)
-        return replace(product, operands=(left, right), pairs=(left.tensor, right.tensor))
+        """A product as it is in a fused attention, if it is done by one; else as it is."""
+        factors = [operand.tensor for operand in product.operands]
+        if product.pairs is None and product.applied is not None:
+            factors.append(product.applied)
+        records = [self.tensors.find(tensor) for tensor in factors]
+        softened = [record.softened if record is not None else "" for record in records]
+        scales = {record.scaled[0] if record and record.scaled else None for record in records}
+        if any(softened) and not all(softened):
+            # A layer may be applied to attention weights; torch's own softmax meets only values.
+            if product.pairs is not None or _SAFE in softened:
+                values = zip(product.operands, softened, strict=False)
+                return _attending("attn @ v", product, tuple(v for v, soft in values if not soft))
+        elif product.pairs is not None and scales != {None}:
+            left, right = map(self._unscaled, product.operands)
+            return replace(product, operands=(left, right), pairs=(left.tensor, right.tensor))
+        elif len(scales) == 1 and None not in scales:
+            return _attending("q @ k", product, tuple(map(self._unscaled, product.operands)))
+        return product
 
     def _unscaled(self, operand: Operand) -> Operand:
         """What an attention had before it scaled it: a factor folds into what is scaled after."""
@@ -796,27 +804,27 @@ class ForwardPass(TorchDispatchMode):
         return replace(operand, tensor=plain)
 
     def _attend(
-        self, softens: bool, outputs: Sequence[Tensor], read: Sequence[Record], own: Result | None
+        self, softmax: str, outputs: Sequence[Tensor], read: Sequence[Record], own: Result | None
     ) -> None:
         """Note where in an attention results stand.
 
         Args:
-            softens: whether they are a softmax of what was read.
+            softmax: the operator, if they are a softmax of what was read; else "".
             outputs: the results.
             read: the operands that stand in one.
             own: the results are the product of two activations.
         """
         scores = [record.scores for record in read if record.scores is not None]
-        if softens:
+        if softmax:
             for product in scores:
                 product.operator = "q @ k"
         for out in outputs:
             whole = [record for record in read if record.shape.numel() <= out.numel()]
             record = self.tensors.latest(out)
-            record.softened = any(r.scores if softens else r.softened for r in whole)
-            record.scores = own
-            if not softens and own is None:
-                record.scores = next((r.scores for r in whole if r.scores is not None), None)
+            record.softened = next((r.softened for r in whole if r.softened), "")
+            record.scores = own or next((r.scores for r in whole if r.scores is not None), None)
+            if softmax:
+                record.softened, record.scores = softmax if record.scores else "", None
 
     def _params(self, own: Iterable[Tensor | None]) -> int:
         """Number of parameters of the innermost module, told by its first row."""
@@ -839,13 +847,28 @@ class _Before:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What a cost gave: its result, what that read, and what the operator's result hands on."""
+    """What a cost gave: its result, what that read, and what the operator's result hands on.
+
+    A product of two activations reads nothing that could be folded into it.
+    """
 
     result: Result
-    read: Tensor
+    read: Tensor | None = None
     view: View | None = None
-    of_two: bool = False
-    """Whether it is a product of two activations."""
+
+
+def _attending(name: str, product: Product, operands: tuple[Operand, ...]) -> Product:
+    """A product of an attention. What is learned in it is no layer's weights."""
+    return replace(
+        product,
+        kind="matmul",
+        operator=name,
+        operands=operands,
+        pairs=None,
+        channel=None,
+        weight="",
+        kernel=None,
+    )
 
 
 @cache

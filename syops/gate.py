@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -86,7 +87,7 @@ def _against_limits(report: Report, limits: Limits) -> Iterator[Finding]:
         ac = _known(o_ac(report), "O_ac", report)
         yield _within("O_ac", ac, limits.ac, quantity)
     if limits.mac is not None:
-        yield _within("O_mac", report.mac, limits.mac, quantity)
+        yield _within_either("O_mac", report, limits.mac)
     if limits.energy_ratio is not None:
         ratio = _known(report.energy_ratio, "E(SNN)/E(ANN)", report)
         yield _within("E(SNN)/E(ANN)", ratio, limits.energy_ratio, number)
@@ -116,7 +117,12 @@ def _energy(what: str, report: Report) -> str:
 def _no_worse(
     what: str, value: float, before: float, tolerance: float, told: Callable[[float], str]
 ) -> Finding:
-    text, allowed = f"{what} is {told(value)}", f"{100 * tolerance:.4g}%"
+    if math.isinf(before):
+        raise SyopsValueError(
+            f"the baseline's {what} has no upper end: hold a report of 'syops run' against another "
+            "one, or make both without --graded ac"
+        )
+    text, allowed = _is(what, value, told), f"{100 * tolerance:.4g}%"
     if value <= before * (1 + tolerance):
         return Finding(True, f"{text}, at most {allowed} above the baseline's {told(before)}")
     above = f"{_above(value, before)}the baseline's {told(before)}"
@@ -124,20 +130,45 @@ def _no_worse(
 
 
 def _within(what: str, value: float, limit: float, told: Callable[[float], str]) -> Finding:
+    text = _is(what, value, told)
     if value <= limit:
-        return Finding(True, f"{what} is {told(value)}, within the limit of {told(limit)}")
-    above = _above(value, limit)
-    return Finding(False, f"{what} is {told(value)}, {above}the limit of {told(limit)}")
+        return Finding(True, f"{text}, within the limit of {told(limit)}")
+    return Finding(False, f"{text}, {_above(value, limit)}the limit of {told(limit)}")
+
+
+def _within_either(what: str, report: Report, limit: float) -> Finding:
+    """MACs, of which some may turn out to be ACs."""
+    least = (report.totals.mac - report.totals.either) / report.samples
+    if least <= limit < report.mac:
+        between = f"{quantity(least)} to {quantity(report.mac)}"
+        raise SyopsValueError(
+            f"whether the {what} of {report.model}, {between}, is within the limit of "
+            f"{quantity(limit)} is not known: {_open(report)}"
+        )
+    return _within(what, report.mac if report.mac <= limit else least, limit, quantity)
+
+
+def _open(report: Report) -> str:
+    """Which layers may get spikes or not, and what to do about it."""
+    caution = next(warning for warning in report.warnings if warning.kind == "either")
+    return str(caution)
+
+
+def _is(what: str, value: float, told: Callable[[float], str]) -> str:
+    return f"{what} has no upper end" if math.isinf(value) else f"{what} is {told(value)}"
 
 
 def _above(value: float, limit: float) -> str:
-    return f"{number(100 * (value - limit) / limit)}% above " if limit else "above "
+    share = math.isfinite(value) and limit
+    return f"{number(100 * (value - limit) / limit)}% above " if share else "above "
 
 
 def _full_spike(report: Report) -> Finding:
-    offending = report.offending
-    if not offending:
+    offending = [layer for layer in report.offending if layer.signal != "unknown"]
+    if not report.offending:
         return Finding(True, "full-spike: only spikes reach the synapses of all inner layers")
+    if not offending:
+        raise SyopsValueError(f"whether {report.model} is full-spike is not known: {_open(report)}")
     names = [f"{layer.name} ({layer.signal})" for layer in offending[:_MAX_NAMES]]
     more = len(offending) - len(names)
     rest = f" and {more} more" if more else ""

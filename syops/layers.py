@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from syops.energy import EnergyModel
-from syops.ledger import COUNTED, row_names
+from syops.ledger import COUNTED
 from syops.tables import Column, Table, Value, check_count
 from syops.units import factor, joules, quantity
 
@@ -79,21 +79,11 @@ def layer_table(
 def values_of(layer: Layer) -> tuple[Value, ...]:
     """One value for each of `COLUMNS`."""
     low, high = (priced_part(layer, end) for end in layer.ec_mj)
-    values = {
-        "energy": layer.energy_mj,
-        "dense_ac": _ended(layer.dense_ac),
-        "ec_min": low,
-        "ec_max": None if high is None else _ended(high),
-    }
+    values = {"energy": layer.energy_mj, "ec_min": low, "ec_max": high}
     return tuple(
         values[column.key] if column.key in values else getattr(layer, column.key)
         for column in COLUMNS
     )
-
-
-def _ended(value: float) -> float | None:
-    """An upper end; None where there is none."""
-    return None if math.isinf(value) else value
 
 
 def priced_part(of: Layer | Report | ComparisonRow, energy: T) -> T | None:
@@ -111,9 +101,9 @@ def _total(report: Report) -> tuple[Value, ...]:
         "ac_events": report.ac_events,
         "mac": report.mac,
         "energy": priced_part(report, report.dc_mj),
-        "dense_ac": _ended(report.dense_ac),
+        "dense_ac": report.dense_ac,
         "ec_min": low,
-        "ec_max": None if high is None else _ended(high),
+        "ec_max": high,
     }
     return tuple(values.get(column.key, "") for column in COLUMNS)
 
@@ -243,6 +233,8 @@ def break_even_in_words(rate: float) -> str:
 
 def _remarks(report: Report) -> Iterator[str]:
     """Say what is not in the totals, and what else a reader should know."""
+    if not report.measured:
+        yield from input_in_words(report.conventions)
     folded = sum(layer.folded is not None for layer in report.layers)
     if folded:
         norms = "1 BatchNorm" if folded == 1 else f"{folded} BatchNorms"
@@ -252,19 +244,24 @@ def _remarks(report: Report) -> Iterator[str]:
         usual = ", as in the paper" if report.kinds == COUNTED else ""
         yield f"Outside the totals{usual}: {', '.join(_by_kind(outside))}"
     yield from not_counted(report)
-    if report.totals.either:
-        names = row_names(report.rows, report.model)
-        open_ones = [
-            label for label, verdict in zip(names, report.verdicts, strict=True) if verdict.either
-        ]
-        yield (
-            "ACs or MACs, which is not known without data, so that both are upper ends: "
-            f"{', '.join(open_ones)}"
-        )
     if report.prepared:
         yield f"Of weights alone, prepared once and in no total: {'; '.join(_prepared(report))}"
     for note in report.notes:
         yield f"Note: {note}"
+
+
+def input_in_words(conventions: Mapping[str, Any]) -> Iterator[str]:
+    """Say what the inputs of a pass without values were taken to hold, and who says so."""
+    if "input_signal" in conventions:
+        said = str(conventions["input_signal"]).split(", ")
+        yield f"Input: {'; '.join(map(_input_in_words, said))}"
+
+
+def _input_in_words(said: str) -> str:
+    asked, _, shown = said.partition(": ")
+    if asked != "auto":
+        return f"{said}, as input_signal says"
+    return f"{shown}, as in the example" if shown else "spikes or not, as nothing says which"
 
 
 def _prepared(report: Report) -> Iterator[str]:

@@ -75,8 +75,9 @@ def _built(name: str, build: Callable[[], Any]) -> Any:
 def read_arrays(path: Path, dtype: torch.dtype) -> Inputs:
     """Read a .npy, .npz or .pt file: a tensor, or several by name or position.
 
-    int32 and int64, which index, are left as they are; all else is cast to ``dtype``. Raises
-    `SyopsFileError` for a file that cannot be read or holds anything else.
+    int32 and int64, which index, are left as they are; all else is cast to ``dtype``. Sparse
+    tensors are made dense. Raises `SyopsFileError` for a file that cannot be read or holds anything
+    else.
     """
     try:
         if path.suffix.lower() in (".npy", ".npz"):
@@ -107,7 +108,10 @@ def _check_unpacked(path: Path) -> None:
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
-        size = sum(member.file_size for member in archive.infolist())
+        _check_size(sum(member.file_size for member in archive.infolist()), path)
+
+
+def _check_size(size: int, path: Path) -> None:
     if size > MOST_UNPACKED:
         raise SyopsFileError(
             f"{path} unpacks to {size / 2**30:.1f} GiB, more than {MOST_UNPACKED / 2**30:g}; write "
@@ -155,6 +159,9 @@ def _tensor(value: Any, dtype: torch.dtype, path: Path) -> Tensor:
         raise SyopsFileError(f"{path} holds no numbers: {_told(error)}") from error
     if tensor.is_complex() and not dtype.is_complex:
         raise SyopsFileError(f"{path} holds complex numbers, and the weights are of {dtype}")
+    if tensor.layout not in (torch.strided, torch.jagged):
+        _check_size(tensor.numel() * tensor.element_size(), path)
+        tensor = tensor.to_dense()
     return tensor if tensor.dtype in (torch.int32, torch.int64) else tensor.to(dtype)
 
 

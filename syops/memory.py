@@ -345,16 +345,18 @@ def memory_of(report: Report, model: MemoryModel) -> Memory:
     rows, sums = [], (_NOTHING, _NOTHING, _NOTHING)
     names = row_names(report.rows, report.model)
     for name, row, verdict in zip(names, report.effective_rows, report.verdicts, strict=True):
-        parts = traffic(row, verdict, buffers, model.message_bytes, model.queue)
-        if parts is None or row.kind not in report.kinds | {"neuron"}:
+        ways = traffic(row, verdict, buffers, model.message_bytes, model.queue)
+        if not ways or row.kind not in report.kinds | {"neuron"}:
             continue
-        prices = [model.pj_per_byte(part.buffer) * part.bytes_each for part in parts]
-        now, low, high = (
-            sum((p * part.count(level) for p, part in zip(prices, parts, strict=True)), _NOTHING)
+        now, *ends = (
+            [sum((_price(part, level, model) for part in way), _NOTHING) for way in ways]
             for level in range(3)
         )
-        sums = sums[0] + now, sums[1] + low, sums[2] + high
-        weights, inputs, states, outputs = (_access(part, report) for part in parts)
+        low, high = min(ends[0]), max(ends[1])
+        sums = sums[0] + now[0], sums[1] + low, sums[2] + high
+        weights, inputs, states, outputs = (
+            _access(parts, report) for parts in zip(*ways, strict=True)
+        )
         rows.append(
             MemoryRow(
                 name,
@@ -365,19 +367,26 @@ def memory_of(report: Report, model: MemoryModel) -> Memory:
                 inputs,
                 states,
                 outputs,
-                millijoules(now, report.samples) if report.measured else None,
+                millijoules(now[0], report.samples) if report.measured else None,
                 (millijoules(low, report.samples), millijoules(high, report.samples)),
             )
         )
     return Memory(report, model, tuple(rows), sums, tuple(_notes(report)))
 
 
-def _access(part: Part, report: Report) -> Access:
+def _price(part: Part, level: int, model: MemoryModel) -> Fraction:
+    return model.pj_per_byte(part.buffer) * part.bytes_each * part.count(level)
+
+
+def _access(ways: Sequence[Part], report: Report) -> Access:
     """Per sample; what no spikes decide on is known without data, too."""
+    part = ways[0]
     reads, writes = (
         levels[0] / report.samples if report.measured or levels[1] == levels[2] else None
         for levels in (part.reads, part.writes)
     )
+    if any(way != part for way in ways):
+        reads = writes = None
     return Access(reads, writes, part.bytes_each, part.buffer)
 
 

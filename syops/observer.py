@@ -25,6 +25,7 @@ from syops.restore import left_as_found
 from syops.rules.base import input_tensors
 from syops.rules.registry import Find, find
 from syops.shadow import SilentNeuron, call
+from syops.signals import Shown
 from syops.tensors import Tensors
 
 T = TypeVar("T")
@@ -152,7 +153,7 @@ class Observer:
         self,
         args: Sequence[Any],
         kwargs: dict[str, Any],
-        inputs: Sequence[NeuronSignal | None],
+        inputs: Sequence[NeuronSignal | Shown | None],
         time_axis: int | None = None,
     ) -> Any:
         """Call the model once and add what it did to the ledger.

@@ -7,6 +7,7 @@ in grey, blue is the darker one.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
@@ -19,7 +20,7 @@ from matplotlib.ticker import LogLocator
 from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
 from syops.formats import folded, printable
 from syops.layers import constant_part
-from syops.units import ENERGIES, common_unit, joules
+from syops.units import ENERGIES, common_unit, joules, largest_end
 
 if TYPE_CHECKING:
     from syops.comparison import ComparisonRow
@@ -30,6 +31,10 @@ MAC = "#E69F00"
 BAND = "#DADADA"
 EDGE = "#9A9A9A"
 EC_LABEL = "EC, firing rates 0 to 1"
+OPEN_LABEL = "EC without an upper end"
+
+_BEYOND = 1.25
+"""How far beyond all that is known an interval without an upper end is drawn."""
 
 WIDTH = 7.2
 """Of a figure in inches: that of a page's text, so that fonts keep their size in print."""
@@ -217,7 +222,7 @@ def _accuracy(ax: Axes, networks: Sequence[ComparisonRow]) -> None:
     ax.margins(y=0.1)
     finish(ax, "accuracy against energy")
     names = [short(network.name) for network in networks]
-    ends = [network.ec_mj[1] / size for network in networks]
+    _, ends, _ = _intervals(networks, size)
     label_right(ax, zip(ends, places, names, strict=True))
 
 
@@ -235,17 +240,20 @@ _MARKERS = {"FSNN": ("o", AC), "MPSNN": ("s", MAC), "ANN": ("D", "black")}
 
 def _consumption(ax: Axes, networks: Sequence[ComparisonRow], places: Sequence[float]) -> float:
     """Draw intervals and points at the heights ``places``; return the mJ in a unit of the axis."""
-    lows, highs = _intervals(networks)
-    unit = common_unit(max(highs), ENERGIES)
+    unit = _unit_of(networks)
     size = ENERGIES[unit]
+    lows, highs, open_ones = _intervals(networks, size)
     ax.set_xlabel(f"energy per sample ({unit})")
-    _logarithmic(ax, [value / size for value in (*lows, *highs) if value])
+    _logarithmic(ax, [value for value in (*lows, *highs) if value])
     label = EC_LABEL
     for y, low, high in zip(places, lows, highs, strict=True):
         if high > low:
-            ends = [low / size, high / size]
+            ends = [low, high]
             ax.plot(ends, [y, y], color=BAND, lw=6, solid_capstyle="butt", zorder=1, label=label)
             label = ""
+    if open_ones:
+        arrows = [highs[i] for i in open_ones], [places[i] for i in open_ones]
+        ax.plot(*arrows, ">", color=EDGE, ms=6, clip_on=False, zorder=2, label=OPEN_LABEL)
     points: dict[str, list[tuple[float, float]]] = {name: [] for name in _MARKERS}
     for y, network in zip(places, networks, strict=True):
         if network.dc_mj is not None:
@@ -275,9 +283,10 @@ def _logarithmic(ax: Axes, values: Sequence[float]) -> None:
 
 def _energy(report: Report, layers: Sequence[Layer], ax: Axes) -> str:
     x = range(len(layers))
-    unit = common_unit(max(layer.ec_mj[1] for layer in layers), ENERGIES)
-    low, high = ([ec / ENERGIES[unit] for ec in ends] for ends in _intervals(layers))
+    unit = _unit_of(layers)
+    low, high, open_ones = _intervals(layers, ENERGIES[unit])
     _ec_bars(ax, low, high)
+    _arrows(ax, open_ones, [high[i] for i in open_ones])
     if any(low):
         ax.bar(x, low, 0.62, color=MAC, label=constant_part(report))
     if report.measured:
@@ -306,10 +315,15 @@ def _rates(report: Report, layers: Sequence[Layer], ax: Axes) -> str:
 
 def _cumulative(report: Report, layers: Sequence[Layer], ax: Axes) -> str:
     edges = [x - 0.5 for x in range(len(layers) + 1)]
-    unit = common_unit(report.ec_mj[1], ENERGIES)
-    low, high = (_sums(ec / ENERGIES[unit] for ec in ends) for ends in _intervals(layers))
+    unit = _unit_of([report])
+    low, high, open_ones = _intervals(layers, ENERGIES[unit])
+    low, high = _sums(low), _sums(high)
+    top = _top(report) / ENERGIES[unit]
+    for i in range(min(open_ones, default=len(layers)), len(layers)):
+        high[i] = top
     if high != low:
         ax.stairs(high, edges, baseline=low, fill=True, color=BAND, label=EC_LABEL)
+    _arrows(ax, open_ones, [top] * len(open_ones))
     if low[-1]:
         ax.stairs(low, edges, fill=True, color=MAC, label=constant_part(report))
     if report.measured:
@@ -321,11 +335,20 @@ def _cumulative(report: Report, layers: Sequence[Layer], ax: Axes) -> str:
 
 def _totals(report: Report, x: float) -> list[tuple[float, float, str]]:
     low, high = report.ec_mj
-    size = ENERGIES[common_unit(high, ENERGIES)]
+    size = ENERGIES[_unit_of([report])]
     named = [("EC max", high), ("EC min", low)] if high > low else []
     if report.dc_mj is not None:
         named.append(("DC", report.dc_mj))
-    return [(x, value / size, f"{name} {joules(value)}") for name, value in named]
+    top = _top(report)
+    return [(x, min(value, top) / size, f"{name} {joules(value)}") for name, value in named]
+
+
+def _top(report: Report) -> float:
+    """Where the energy of a report ends that has no upper end."""
+    finite = (end for layer in report.layers if layer.counted for end in layer.ec_mj[1:])
+    return _beyond(
+        largest_end(*report.ec_mj, report.dc_mj or 0, sum(filter(math.isfinite, finite)))
+    )
 
 
 _KINDS: dict[str, Callable[[Report, Sequence[Layer], Axes], str]] = {
@@ -364,9 +387,32 @@ def _energy_axis(ax: Axes, unit: str) -> None:
     ax.set_ylim(0, 1.04 * ax.dataLim.y1 or 1)
 
 
-def _intervals(them: Iterable[Layer | ComparisonRow]) -> tuple[list[float], list[float]]:
+def _unit_of(them: Iterable[Layer | ComparisonRow | Report]) -> str:
+    """The unit in which the largest energy is shown."""
+    return common_unit(largest_end(*(end for it in them for end in it.ec_mj)), ENERGIES)
+
+
+def _intervals(
+    them: Iterable[Layer | ComparisonRow], size: float
+) -> tuple[list[float], list[float], list[int]]:
+    """The ends of EC in units of ``size`` mJ, and the places of those without an upper one.
+
+    They are drawn beyond all that is known.
+    """
     low, high = zip(*(it.ec_mj for it in them), strict=True)
-    return list(low), list(high)
+    beyond = _beyond(largest_end(*low, *high))
+    open_ones = [i for i, end in enumerate(high) if math.isinf(end)]
+    return [end / size for end in low], [min(end, beyond) / size for end in high], open_ones
+
+
+def _beyond(known: float) -> float:
+    return _BEYOND * known or ENERGIES["pJ"]
+
+
+def _arrows(ax: Axes, places: Sequence[int], ends: Sequence[float]) -> None:
+    """Mark intervals without an upper end."""
+    if places:
+        ax.plot(places, ends, "^", color=EDGE, ms=5, clip_on=False, zorder=3, label=OPEN_LABEL)
 
 
 def _minus(left: Sequence[float], right: Sequence[float]) -> list[float]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from syops.audit import ARROW
 from syops.formats import wrap
+from syops.layers import input_in_words
 
 if TYPE_CHECKING:
     from syops.audit import Audit, AuditRow, Cause
@@ -18,10 +19,15 @@ _MAX_PLACES = 6
 def render_audit(audit: Audit) -> str:
     """Return the verdict, then what spoils it and why, then what else a reader should know."""
     offending = audit.offending
+    certain = [row for row in offending if row.verdict != "unknown"]
+    open_ones = len(offending) - len(certain)
+    layers = f"of its {len(audit.rows)} synaptic layers"
     allowed = [row for row in audit.rows if row.exempt and row.verdict != "spike"]
-    if offending:
-        count = f"{len(offending)} of its {len(audit.rows)} synaptic layers"
-        verdict = f"not spike-only: {count} get more than spikes"
+    if certain:
+        rest = f", and {open_ones} more may" if open_ones else ""
+        verdict = f"not spike-only: {len(certain)} {layers} get more than spikes{rest}"
+    elif offending:
+        verdict = f"not proven to be spike-only: {open_ones} {layers} may get more than spikes"
     elif audit.unknown:
         unknown = ", ".join(audit.unknown)
         verdict = f"not proven to be spike-only: no rule says what {unknown} makes of non-spikes"
@@ -36,6 +42,7 @@ def render_audit(audit: Audit) -> str:
         *_explained((row, f"{row.exempt}, allowed") for row in allowed),
         list(_noted(audit)),
         list(_lacking(audit)),
+        [wrap(line) for line in input_in_words(audit.conventions)] if audit.rows else [],
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
 

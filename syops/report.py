@@ -244,7 +244,8 @@ class Report(Tabular):
 
     @property
     def offending(self) -> tuple[Layer, ...]:
-        """The synaptic layers that get more than spikes, the first and the last executed aside.
+        """The synaptic layers that get more than spikes, or may without data, the first and the
+        last executed aside.
 
         Of what was derived, that is a proof; an input, or the result of an operator without a
         rule, was looked up in the data. `check_full_spike` also tells the causes.
@@ -258,16 +259,23 @@ class Report(Tabular):
 
     @property
     def full_spike(self) -> bool:
-        """Whether all synaptic layers but the first and the last executed get spikes alone."""
+        """Whether all synaptic layers but the first and the last executed get spikes alone, for
+        certain."""
         return not self.offending
 
     @property
     def network_type(self) -> str:
         """Full-spike "FSNN", mixed-precision "MPSNN" (other layers than the first and the last get
-        more than spikes), or "ANN" (no synaptic layer gets spikes)."""
-        if not any(layer.signal in SPIKES for layer in self.layers if layer.kind in SYNAPTIC):
+        more than spikes), or "ANN" (no synaptic layer gets spikes); "unknown" where that depends
+        on layers of which it is not known without data."""
+        types = {self._type(SPIKES), self._type((*SPIKES, "unknown"))}
+        return types.pop() if len(types) == 1 else "unknown"
+
+    def _type(self, spikes: Sequence[str]) -> str:
+        """The type of the network, if these signals are spikes."""
+        if not any(layer.signal in spikes for layer in self.layers if layer.kind in SYNAPTIC):
             return "ANN"
-        return "FSNN" if self.full_spike else "MPSNN"
+        return "MPSNN" if any(layer.signal not in spikes for layer in self.offending) else "FSNN"
 
     # Sums and rows
 

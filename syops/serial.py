@@ -166,6 +166,13 @@ def _conventions(content: _Fields) -> dict[str, Any]:
     for name, known in (("graded", ("mac", "ac")), ("ac", ("rate", "events"))):
         if name in found:
             inner.text(name, known)
+    if "input_signal" in found:
+        inner.text("input_signal")
+    if "fold_bn" in found:
+        inner.truth("fold_bn")
+    dims, batch_dim = len(content.values("input_shape", int)), found.get("batch_dim", 0)
+    if type(batch_dim) is not int or not -dims <= batch_dim < max(dims, 1):
+        inner.refuse("batch_dim", f"a dimension of an input with {dims}")
     return found
 
 
@@ -400,6 +407,7 @@ def _drive_to_json(drive: Drive) -> dict[str, Any]:
         "analog": evidence.analog,
         "integer": evidence.integer,
         "unknown": evidence.unknown,
+        "shown": evidence.shown,
         "derived": sorted(evidence.derived),
         "seen": asdict(evidence.seen) if evidence.seen else None,
     }
@@ -451,6 +459,7 @@ def _evidence_from_json(content: _Fields) -> Evidence:
         frozenset(_derived(content, part) for part in content.values("derived", list)),
         content.optional("seen", lambda c, key: _seen(c.inner(key))),
         content.has("unknown") and content.truth("unknown"),
+        content.has("shown") and content.truth("shown"),
     )
 
 

@@ -95,7 +95,18 @@ class Interval:
     kind: Opaque = Opaque.ANALOG
 
 
-Signal = Table | Opaque | Interval
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Nothing was derived, but an example showed the class of a whole tensor.
+
+    ``name`` is "binary", "ternary", "graded" or "analog". A part of the tensor may be of a lower
+    class: that of spikes is theirs too, while a part of real numbers may hold integers alone.
+    """
+
+    name: str
+
+
+Signal = Table | Opaque | Interval | Shown
 
 EMPTY = Table((), ())
 """The signal of fresh memory: it carries what will be written into it, and nothing yet."""
@@ -107,8 +118,34 @@ def constant(value: Number) -> Table:
 
 
 def kind_of(signal: Signal) -> Table | Opaque:
-    """The signal without the ends of an interval."""
+    """The signal without the ends of an interval, and without what an example showed."""
+    if isinstance(signal, Shown):
+        return UNKNOWN
     return signal.kind if isinstance(signal, Interval) else signal
+
+
+def part_of(signal: Signal) -> Signal:
+    """What is known of some values of a tensor, of which all were shown."""
+    lower = isinstance(signal, Shown) and signal.name not in SPIKES
+    return UNKNOWN if lower else signal
+
+
+def put_together(parts: Sequence[Signal]) -> Shown | None:
+    """What an example shows of a tensor made of whole ones; None where it shows nothing."""
+    names = {part.name for part in parts if isinstance(part, Shown)}
+    if not names:
+        return None
+    rest = [kind_of(part) for part in parts if not isinstance(part, Shown)]
+    if "analog" in names:
+        return Shown("analog")
+    if "graded" in names:
+        whole = all(r is INTEGER or (isinstance(r, Table) and is_integer(r)) for r in rest)
+        return Shown("graded") if whole else None
+    tables = [r for r in rest if isinstance(r, Table) and not r.scale]
+    values = frozenset().union(*(table.support for table in tables))
+    if len(tables) < len(rest) or not values <= {-1, 0, 1}:
+        return None
+    return Shown("ternary" if "ternary" in names or -1 in values else "binary")
 
 
 def hull_of(signal: Signal) -> Interval:
@@ -120,7 +157,7 @@ def hull_of(signal: Signal) -> Interval:
         if signal.values and not signal.scale:
             return Interval(min(signal.values), max(signal.values), kind)
         return Interval(-math.inf, math.inf, kind)
-    return Interval(-math.inf, math.inf, signal)
+    return Interval(-math.inf, math.inf, UNKNOWN if isinstance(signal, Shown) else signal)
 
 
 def averaged_scale(scale: Scale, unit: Fraction, how: str) -> Scale:
@@ -140,11 +177,13 @@ def rescaled(signal: Signal, scale: Scale) -> Signal:
     return Table(signal.atoms, signal.values, scale) if isinstance(signal, Table) else signal
 
 
-def for_weights(signal: Signal, channel: int | None) -> Table | Opaque:
+def for_weights(signal: Signal, channel: int | None) -> Table | Opaque | Shown:
     """What a signal is to weights whose input channels lie along dimension ``channel`` of it.
 
     They take up a scale that differs along that dimension alone. None: there are no weights.
     """
+    if isinstance(signal, Shown):
+        return signal
     signal = kind_of(signal)
     if not isinstance(signal, Table) or not signal.scale.dims:
         return signal
@@ -315,6 +354,8 @@ class Evidence:
     seen: Seen | None = None
     unknown: bool = False
     """Nothing was derived and nobody could look: without data, it may be of any class."""
+    shown: bool = False
+    """Some of what was derived was only shown by an example, and need not occur in all data."""
 
     def join(self, other: Evidence) -> Evidence:
         seen = self.seen.join(other.seen) if self.seen else other.seen
@@ -324,6 +365,7 @@ class Evidence:
             self.derived | other.derived,
             seen,
             self.unknown or other.unknown,
+            self.shown or other.shown,
         )
 
     @property
@@ -343,6 +385,8 @@ class Evidence:
                 return "ternary" if ("", -1) in nonzero else "binary"
             if len(magnitudes) == 1:
                 return "scaled"
+            if self.shown:
+                return "unknown"  # without those that were shown it may be spikes
         return "analog" if self.unit is None else "graded"
 
     @property
@@ -384,6 +428,10 @@ class Evidence:
 
 def evidence_of(signal: Signal, seen: Seen | None = None) -> Evidence:
     """What one operand of one call tells: its derived signal, and what was seen of it."""
+    if isinstance(signal, Shown):
+        if signal.name not in _SHOWN:
+            return Evidence(signal.name == "analog", signal.name == "graded")
+        return Evidence(derived=_SHOWN[signal.name], shown=True)
     signal = kind_of(signal)
     if isinstance(signal, Table) and not signal.scale.dims:
         name, fraction = split(signal.scale.name)
@@ -398,3 +446,9 @@ def evidence_of(signal: Signal, seen: Seen | None = None) -> Evidence:
     if signal is UNKNOWN:
         return Evidence(seen=seen, unknown=seen is None)
     return Evidence(analog=True)
+
+
+_SHOWN = {
+    name: frozenset(("", value) for value in values)
+    for name, values in (("binary", (0, 1)), ("ternary", (-1, 0, 1)))
+}

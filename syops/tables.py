@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Value: TypeAlias = str | bool | int | float | tuple[float, float] | None
-"""None is what is not known. A pair is an interval, of energies in mJ or of ratios."""
+"""None is what is not known, infinity an upper end that does not exist. A pair is an interval, of
+energies in mJ or of ratios."""
 
 T = TypeVar("T")
 

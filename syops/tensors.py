@@ -56,8 +56,8 @@ class Record:
     """The number that an attention scaled it by, and what was scaled."""
     scores: Result | None = None
     """The product of two activations that it is, up to a scale, a mask and the like."""
-    softened: bool = False
-    """A softmax of such a product: the weights of an attention."""
+    softened: str = ""
+    """Of the weights of an attention: the operator that softened such a product."""
     fixed: bool = False
     """Made of parameters, literals and shapes alone: no data and no chance had a part in it."""
     parts: frozenset[str] = frozenset()
@@ -322,7 +322,7 @@ class Tensors:
                     recipe=None,
                     scaled=None,
                     scores=None,
-                    softened=False,
+                    softened="",
                     fixed=False,
                     value=None,
                 )
@@ -342,7 +342,7 @@ class Tensors:
                 recipe=None,
                 scaled=None,
                 scores=None,
-                softened=False,
+                softened="",
                 fixed=old.fixed and fixed,
                 value=None,
             )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations, islice
 from typing import TYPE_CHECKING
 
 from syops.ledger import SYNAPTIC, Row, Verdict
@@ -37,10 +39,14 @@ class Part:
 _NONE = Part()
 
 
+Parts = tuple[Part, Part, Part, Part]
+"""Accesses to weights, inputs, states and outputs."""
+
+
 def traffic(
     row: Row, verdict: Verdict, buffers: Buffers, message_bytes: int, queue: int
-) -> tuple[Part, Part, Part, Part] | None:
-    """Accesses to weights, inputs, states and outputs; None where a row has none.
+) -> list[Parts]:
+    """What a row accesses: nothing, its accesses, or all that they may be without data.
 
     Args:
         row, verdict: what was counted, and what follows.
@@ -51,18 +57,27 @@ def traffic(
     each = itemsize(row.dtype)
     if row.kind == "neuron" and row.written:
         states = _always(row.written)
-        return _NONE, _NONE, Part(states, states, each, each * buffers.states(row)), _NONE
+        return [(_NONE, _NONE, Part(states, states, each, each * buffers.states(row)), _NONE)]
     if row.kind == "norm" and row.mac:
         elements = _always(row.mac // 2)
         size = each * buffers.results(row)
         weights = Part(_always(row.mac), bytes_each=each, buffer=each * row.weights)
         inputs = Part(elements, bytes_each=each, buffer=size)
-        return weights, inputs, _NONE, Part(writes=elements, bytes_each=each, buffer=size)
+        return [(weights, inputs, _NONE, Part(writes=elements, bytes_each=each, buffer=size))]
     if row.kind not in SYNAPTIC:
-        return None
-    drives = _spiking(row, verdict)
+        return []
+    return [
+        _synaptic(row, driving, buffers, message_bytes, queue) for driving in _driving(row, verdict)
+    ]
+
+
+def _synaptic(
+    row: Row, driving: Sequence[int], buffers: Buffers, message_bytes: int, queue: int
+) -> Parts:
+    """Accesses of a layer: for each event of the operands that drive it, or dense."""
+    each = itemsize(row.dtype)
     size = each * buffers.results(row)
-    if not drives:
+    if not driving:
         once = row.drives[0].numel if row.drives and row.kind != "conv" else row.dense
         return (
             Part(_always(row.dense), bytes_each=each, buffer=each * buffers.weights(row, 0)),
@@ -70,11 +85,12 @@ def traffic(
             _NONE,
             Part(writes=_always(row.written), bytes_each=each, buffer=size),
         )
-    first = drives[0]
+    first = driving[0]
     events = row.drives[first].events
     fan_outs = events, 0, row.dense
-    updates = (row.joint_events if len(drives) == 2 else events), 0, row.dense
-    messages = verdict.spikes, 0, verdict.max_spikes
+    updates = (row.joint_events if len(driving) == 2 else events), 0, row.dense
+    drives = [row.drives[place] for place in driving]
+    messages = sum(drive.spikes for drive in drives), 0, sum(drive.numel for drive in drives)
     return (
         Part(fan_outs, bytes_each=each, buffer=each * buffers.weights(row, first)),
         Part(messages, messages, message_bytes, message_bytes * queue),
@@ -83,14 +99,19 @@ def traffic(
     )
 
 
-def _spiking(row: Row, verdict: Verdict) -> list[int]:
-    """Which operands of a row drive it event by event; none where it is dense."""
-    if verdict.mac:
-        return []
+def _driving(row: Row, verdict: Verdict) -> Iterator[Sequence[int]]:
+    """Which operands drive a row event by event; none where it is dense. Without data, several."""
     signals = [drive.evidence.signal for drive in row.drives]
-    return [i for i, signal in enumerate(signals) if signal in SPIKES] or [
-        i for i, signal in enumerate(signals) if signal == "graded" == verdict.signal
-    ][:1]
+    spikes = [i for i, signal in enumerate(signals) if signal in SPIKES]
+    if verdict.either:
+        unknown = [i for i, signal in enumerate(signals) if signal == "unknown"]
+        for number in range(len(unknown) + 1):
+            yield from combinations(unknown, number)
+    elif verdict.mac:
+        yield ()
+    else:
+        graded = (i for i, signal in enumerate(signals) if signal == "graded" == verdict.signal)
+        yield spikes or tuple(islice(graded, 1))
 
 
 class Buffers:

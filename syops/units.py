@@ -49,6 +49,11 @@ def without_infinity(value: Any) -> Any:
     return None if isinstance(value, float) and math.isinf(value) else value
 
 
+def largest_end(*values: float) -> float:
+    """The largest of values, without upper ends that do not exist; 0 where there is none."""
+    return max(filter(math.isfinite, values), default=0.0)
+
+
 def quantity(value: float, unit: str = "") -> str:
     """Return ``value`` with three significant digits and an SI prefix: ``1.70 G``, ``2.07 mJ``.
 

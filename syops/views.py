@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,10 +13,13 @@ from syops.formats import in_words
 from syops.layers import COLUMNS, constant_part, values_of
 from syops.tables import Column, Table, Value
 from syops.tree import Node, layer_tree
-from syops.units import factor, joules, quantity
+from syops.units import factor, joules, largest_end, quantity
 
 if TYPE_CHECKING:
     from syops.report import Layer, Report
+
+_OPEN = 4 / 3
+"""How far beyond all that is known a bar without an end reaches."""
 
 FOLDED = 40
 """A tree of more layers starts with its modules closed."""
@@ -93,7 +97,9 @@ class View:
             yield Figure("accuracy", f"{report.accuracy:.2%}", "as told to syops")
         if report.dc_mj is not None:
             yield Figure("DC", joules(report.dc_mj), f"dynamic consumption, as measured{without}")
-        yield Figure("EC", f"{low} to {high}", f"estimated consumption, rates 0 to 1{without}")
+        interval = f"{low} to {high}" if self._ends else f"from {low}"
+        end = "" if self._ends else ", no upper end"
+        yield Figure("EC", interval, f"estimated consumption, rates 0 to 1{end}{without}")
         if report.priced_ac is not None:
             events = report.conventions.get("ac") == "events"
             meaning = "fan-out of every spike" if events else "firing rate · dense"
@@ -115,10 +121,10 @@ class View:
 
     @property
     def bar(self) -> Bar:
-        """DC within EC, in percent of `scale`."""
+        """DC within EC, in percent of `scale`, all of which an EC without an upper end fills."""
         low, high = self.report.ec_mj
         dc = low if self.report.dc_mj is None else self.report.dc_mj
-        return _bar(low, dc - low, high - dc, self.scale)
+        return _bar(low, dc - low, (high if self._ends else self.scale) - dc, self.scale)
 
     @property
     def ann(self) -> float | None:
@@ -134,7 +140,14 @@ class View:
 
     @property
     def scale(self) -> float:
-        return max(self.report.ec_mj[1], self.ann_mj or 0) or 1
+        """The energy that the bar is as long as."""
+        known = largest_end(*self.report.ec_mj, self.report.dc_mj or 0, self.ann_mj or 0) or 1
+        return known if self._ends else _OPEN * known
+
+    @property
+    def _ends(self) -> bool:
+        """Whether EC has an upper end."""
+        return math.isfinite(self.report.ec_mj[1])
 
     @property
     def key(self) -> Iterator[tuple[str, str]]:
@@ -144,7 +157,9 @@ class View:
             yield "m", f"{constant_part(self.report)} {joules(low)}"
         if self.report.dc_mj is not None:
             yield "a", f"AC {joules(self.report.dc_mj - low)}, as measured"
-        if high > low:
+        if not self._ends:
+            yield "e", "without an upper end: integers without a bound"
+        elif high > low:
             yield "e", f"up to {joules(high)} if every neuron fired at every time-step"
         if self.ann_mj is not None:
             yield "t", f"{joules(self.ann_mj)} as an ANN"
@@ -204,14 +219,23 @@ class View:
         return total[1:] if total else []
 
     def _energy(self, layer: Layer) -> float:
-        return (layer.energy_mj or 0) if self.report.measured else layer.ec_mj[1]
+        """How long its bar is; beyond what is known where there is no upper end."""
+        if self.report.measured:
+            return layer.energy_mj or 0
+        low, high = layer.ec_mj
+        return high if math.isfinite(high) else max(low, _OPEN * self._largest_known)
+
+    @cached_property
+    def _largest_known(self) -> float:
+        """The largest energy of a top-level module that is known."""
+        return largest_end(*(end for node in self._nodes for end in node.layer.ec_mj)) or 1
 
     def _line(self, node: Node, level: int) -> Line:
         scale = self._largest
         layer = node.layer
-        low, high = layer.ec_mj
+        low, _ = layer.ec_mj
         if not self.report.measured:
-            bar = _bar(low, 0, high - low, scale)
+            bar = _bar(low, 0, self._energy(layer) - low, scale)
         else:
             bar = _bar(low, (layer.energy_mj or low) - low, 0, scale)
         row = Table(COLUMNS, (values_of(layer),)).arranged([column.key for column in self.columns])
@@ -221,7 +245,7 @@ class View:
             layer.name,
             layer.note,
             in_words(row, "–").rows[0],
-            row.rows[0],
+            tuple("Infinity" if value == math.inf else value for value in row.rows[0]),
             _bar(a=layer.rate or 0),
             bar,
             tuple(self._line(child, level + 1) for child in node.children),
@@ -304,6 +328,8 @@ def _break_even(rate: float) -> tuple[str, str]:
 def _type(report: Report) -> str:
     if report.network_type == "ANN":
         return "no layer gets spikes"
+    if report.network_type == "unknown":
+        return "without data it is not known where spikes arrive"
     count = len(report.offending)
     if not count:
         return "all but the first and last layer get spikes alone"
@@ -324,5 +350,6 @@ _MEANING: dict[Any, str] = {
     ("ac", "rate"): "priced are firing rate · dense count",
     ("ac", "events"): "priced is the fan-out of every single spike",
     "batch_dim": "the dimension of the input that counts samples",
+    ("input_signal", "auto"): "the class of the model's input: as the data shows",
     "input_signal": "the class of the model's input",
 }

@@ -16,7 +16,7 @@ _PLAIN = {
     *("Linear", "Conv1d", "Conv2d", "Conv3d", "_ConvNd"),
     *("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"),
     *("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "_BatchNorm", "SyncBatchNorm"),
-    "_ThresholdDependentBatchNormBase",
+    *("_ThresholdDependentBatchNormBase", "_MultiStepThresholdDependentBatchNormBase"),
 }
 """Classes of these libraries whose methods apply the weights that a module has, and no others."""
 _APPLYING = {"forward", "_conv_forward", "super_forward"}

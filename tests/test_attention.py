@@ -147,8 +147,72 @@ def test_graded_operands_are_graded_on_every_kernel(counted, signal, scale, d):
         assert found["q @ k"][3] == (counted == "ac") * driven / B
         assert found["attn @ v"][3] == (counted == "ac") * int(v.sum()) * L / B
         bounds = get_model_bounds(model, inputs, graded=counted, **kwargs)
-        expected = "unknown" if signal == "auto" else "graded"
-        assert {row.signal for row in bounds.layers if row.kind == "matmul"} == {expected}
+        assert {row.signal for row in bounds.layers if row.kind == "matmul"} == {"graded"}
+        if signal == "auto":
+            nothing_known = get_model_bounds(model, tuple(x.to("meta") for x in inputs))
+            signals = {row.signal for row in nothing_known.layers if row.kind == "matmul"}
+            assert signals == {"unknown"}
+
+
+class Learned(nn.Module):
+    """An attention with parameters in the place of some of its operands."""
+
+    def __init__(self, which, fire, backend=None):
+        super().__init__()
+        self.fire, self.backend = fire, backend
+        shapes = (B, H, L, D), (B, H, S, D), (B, H, S, E)
+        self.own = nn.ParameterList(
+            nn.Parameter(torch.rand(shape)) if is_own else None
+            for shape, is_own in zip(shapes, which, strict=True)
+        )
+
+    def forward(self, *inputs):
+        pairs = zip(self.own, inputs, strict=True)
+        q, k, v = (self.fire(x) if own is None else own for own, x in pairs)
+        if self.backend is None:
+            return F.scaled_dot_product_attention(q, k, v)
+        with sdpa_kernel(self.backend):
+            return F.scaled_dot_product_attention(q, k, v)
+
+
+@pytest.mark.parametrize("which", list(itertools.product([True, False], repeat=3)))
+@pytest.mark.parametrize("fire", [lambda x: (x > 0.5).float(), graded, torch.exp])
+def test_learned_operands_are_in_the_role_of_weights_on_every_kernel(which, fire):
+    inputs = tensors((B, H))
+
+    def told(report):
+        layers = zip(report.rows, report.layers, strict=True)
+        return [(r.key, r.dense, r.drives, la.ac, la.ac_events, la.mac) for r, la in layers]
+
+    fused, by_parts = (
+        get_model_syops(Learned(which, fire, backend), inputs)
+        for backend in (None, SDPBackend.MATH)
+    )
+    bounds = get_model_bounds(Learned(which, fire), inputs)
+    listed = [*(["q @ k"] if which[:2] == (True, True) else []), *(["attn @ v"] * all(which))]
+    if not all(which):
+        assert [row for row in told(fused) if row[0][1] == "matmul"] == [
+            row for row in told(by_parts) if row[0][1] == "matmul"
+        ]
+    for report in (fused, by_parts, bounds):
+        named = [row.operator for row in report.rows if row.kind == "matmul"]
+        assert named == [name for name in ("q @ k", "attn @ v") if name not in listed]
+        assert len([row for row in report.prepared if row.kind == "matmul"]) == len(listed)
+    assert bounds.ec_mj[0] <= fused.dc_mj <= bounds.ec_mj[1]
+
+
+def test_layer_on_the_weights_of_an_attention_is_a_layer():
+    class Talking(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mix = nn.Linear(S, S)
+
+        def forward(self, q, k, v):
+            return self.mix((q @ k.mT).softmax(-1)) @ v
+
+    report = get_model_syops(Talking(), tensors((B, H)))
+    assert [(row.path, row.operator) for row in report.rows if row.kind in ("linear", "matmul")] \
+        == [("", "q @ k"), ("mix", "linear"), ("", "matmul")]  # fmt: skip
 
 
 def test_integers_stay_integers_when_a_scale_is_taken_back():

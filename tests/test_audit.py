@@ -51,7 +51,7 @@ def row_of(audit, layer="fc2"):
 
 
 def test_bounds_have_no_rates_and_say_so():
-    report = get_model_bounds(on_meta("fsnn18", T=4), (2, 3, 224, 224))
+    report = get_model_bounds(on_meta("fsnn18", T=4), (2, 3, 224, 224), input_signal="analog")
     assert not report.measured
     assert report.ac is report.ac_events is report.dc_mj is report.energy_ratio is None
     assert {(r.rate, r.ac, r.energy_mj, r.share) for r in report.layers} == {(None,) * 4}
@@ -294,7 +294,9 @@ def test_the_class_is_the_one_found_by_brute_force(name, variant):
     events = "7b" in name
     frame = (1, 8, 8) if "digits" in name else (3, 32, 32)
     shape = (2, 2, 2, 128, 128) if events else (2, *frame)
-    audit = check_full_spike(create_model(name, **keywords), shape, batch_dim=int(events))
+    audit = check_full_spike(
+        create_model(name, **keywords), torch.randn(shape), batch_dim=int(events)
+    )
     seen: dict[str, set[float]] = {}
     torch.manual_seed(0)
     for rate in (0.02, 0.5, 0.98, 1.0):

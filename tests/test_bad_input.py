@@ -422,6 +422,16 @@ def test_compressed_arrays_that_unpack_to_gigabytes_are_refused(tmp_path, monkey
         loading.read_arrays(path, torch.float32)
 
 
+@pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr"])
+def test_sparse_arrays_are_made_dense(layout, tmp_path, monkeypatch):
+    path, x = tmp_path / "x.pt", torch.eye(500)
+    torch.save(getattr(x, layout)(), path)
+    assert torch.equal(loading.read_arrays(path, torch.float32), x)
+    monkeypatch.setattr(loading, "MOST_UNPACKED", 10**5)
+    with pytest.raises(SyopsFileError, match=r"x\.pt unpacks to .* GiB"):
+        loading.read_arrays(path, torch.float32)
+
+
 # --- what newcomers give ------------------------------------------------------------------------
 
 

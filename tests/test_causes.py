@@ -46,7 +46,10 @@ def counting(net, count, x):
 
 
 def told(function, T):
-    rows = {r.layer: r for r in check_full_spike(Loop(function, T), (2, 6), allow=()).rows}
+    rows = {
+        r.layer: r
+        for r in check_full_spike(Loop(function, T), (2, 6), allow=(), input_signal="analog").rows
+    }
     return [str(cause) for cause in rows["fc2"].causes]
 
 

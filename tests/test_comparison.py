@@ -356,7 +356,9 @@ def test_twelve_networks_of_the_papers_table_2():
     for network, (name, fold_bn) in NETWORKS.items():
         with torch.device("meta"):
             model = create_model(name)
-        reports[network] = get_model_bounds(model, (1, 3, 224, 224), fold_bn=fold_bn)
+        reports[network] = get_model_bounds(
+            model, (1, 3, 224, 224), fold_bn=fold_bn, input_signal="analog"
+        )
     table = compare(reports).table(units="G,mJ")
     assert len(table.rows) == 12
     assert [column.heading for column in table.columns[:7]] == [

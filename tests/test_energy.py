@@ -375,7 +375,9 @@ def test_layers_between_are_said_apart_from_the_first_and_the_last():
             a = self.hidden(self.stem(x))
             return self.fc(a) + self.fc(self.small(self.sn(self.stem(x)).half()).float())
 
-    offending, ends = map(str, get_model_bounds(Mixed(), X, energy="truenorth").warnings)
+    *_, offending, ends = map(
+        str, get_model_bounds(Mixed(), X, energy="truenorth", input_signal="analog").warnings
+    )
     assert "cannot run this network as it is: more than spikes reaches hidden" in offending
     assert "stem" not in offending
     assert "elsewhere: stem" in ends

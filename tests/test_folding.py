@@ -443,7 +443,7 @@ def kept(s, x):
         (lambda s, x: s.bn(s.conv(x)) + s.bn.running_mean.sum(), "parameters of bn"),
         (in_place, "not the result"),
         (item_assigned, "not the result"),
-        (lambda s, x: s.conv(x), "not call"),
+        (lambda s, x: s.conv(x), "does not call it"),
         (lambda s, x: s.bn(s.conv(x)[:, [0, 2, 1, 3]]), "not the result"),
         (lambda s, x: s.bn(s.conv(x).flip(1)), "not the result"),
     ],

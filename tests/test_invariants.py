@@ -27,11 +27,22 @@ def _(x: Tensor) -> Tensor:
     return torch.empty_like(x)
 
 
+def mixed(shape, others):
+    """Spikes in the first columns and rows, and others elsewhere."""
+    x = others(shape)
+    spikes = (torch.rand(shape) < 0.5).float()
+    x[:, :3], x[:2] = spikes[:, :3], spikes[:2]
+    return x
+
+
 INPUTS = {
     "analog": lambda shape: torch.rand(shape) + 0.1,
     "binary": lambda shape: (torch.rand(shape) < 0.4).float(),
     "ternary": lambda shape: torch.randint(-1, 2, shape).float(),
     "graded": lambda shape: torch.randint(0, 9, shape).float(),
+    "partly analog": lambda shape: mixed(shape, INPUTS["analog"]),
+    "partly graded": lambda shape: mixed(shape, INPUTS["graded"]),
+    "partly ternary": lambda shape: mixed(shape, INPUTS["ternary"]),
     "zeros": torch.zeros,
     "bytes": lambda shape: torch.randint(0, 256, shape, dtype=torch.uint8),
     "bools": lambda shape: torch.rand(shape) < 0.4,
@@ -43,6 +54,9 @@ SAID = {
     "binary": ("binary", "ternary", "graded", "analog", "auto"),
     "ternary": ("ternary", "graded", "auto"),
     "graded": ("graded", "auto"),
+    "partly analog": ("analog", "auto"),
+    "partly graded": ("graded", "auto"),
+    "partly ternary": ("ternary", "auto"),
     "zeros": ("binary", "ternary", "graded", "analog", "auto"),
     "bytes": ("graded", "auto"),
     "bools": ("binary", "auto"),
@@ -58,28 +72,49 @@ STEPS = {
     "sign": lambda x: x.sign(),
     "relu": lambda x: x.relu(),
     "part": lambda x: torch.cat([x[:, :2], passes(x[:, 2:])], 1),
+    "columns": lambda x: x[:, :3].repeat(1, 2),
+    "rows": lambda x: x[:1].expand(x.shape),
+    "chosen": lambda x: x[:, torch.tensor([0, 0, 1, 1, 2, 2])],
+    "largest": lambda x: nn.functional.max_pool1d(x[None], 3, 1, 1)[0],
+    "largest so far": lambda x: x.cummax(1).values,
+    "sorted": lambda x: x.sort(1).values,
+    "padded": lambda x: nn.functional.pad(x[:, :4], (1, 1), value=1),
+    "cropped": lambda x: nn.functional.pad(x, (2, -2)),
+    "joined": lambda x: torch.stack([x, torch.zeros_like(x)], 1)[:, 0],
+    "joined whole": lambda x: torch.cat([x, torch.ones_like(x)], 1).reshape(2, -1, 6)[0],
+    "turned": lambda x: x.t().contiguous().reshape(x.shape),
+    "written": lambda x: torch.zeros_like(x).copy_(x),
+    "written in part": lambda x: torch.zeros_like(x).index_copy(1, torch.tensor([1]), x[:, :1]),
+    "overwritten": lambda x: x.index_fill(1, torch.tensor([1, 2, 3]), 1),
+    "masked": lambda x: x.masked_fill(x > 1, 0),
+    "half": lambda x: x.half().float(),
+    "whole": lambda x: x.int().float(),
+    "double": lambda x: (x.double() * 2).float(),
+    "clamped": lambda x: x.clamp(-1, 1),
+    "averaged": lambda x: nn.functional.avg_pool1d(x[None], 3, 1, 1)[0],
+    "summed": lambda x: x.sum(1, keepdim=True).expand(x.shape),
 }
 
 
 class Net(nn.Module):
-    """Layers with steps between them, the last ones at every time-step; a product of two."""
+    """What every step makes goes to a layer of its own, and to one that all share; products of
+    two; and what the last step made is where the next round begins."""
 
     def __init__(self, steps: list[str], loops: int) -> None:
         super().__init__()
         self.steps, self.loops = steps, loops
-        self.first, self.last = nn.Linear(6, 6), nn.Linear(6, 3)
+        self.own = nn.ModuleList(nn.Linear(6, 6) for _ in range(len(steps) + 1))
+        self.shared, self.other = nn.Linear(6, 3), nn.Linear(6, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.float()
-        outs = []
+        x = y = x.float()
+        outs = [self.other(x)]
         for _ in range(self.loops):
-            y = x
-            for place, step in enumerate(self.steps):
+            outs.append(self.own[-1](y))
+            for step, layer in zip(self.steps, self.own[:-1], strict=True):
                 y = STEPS[step](y)
-                if place % 2:
-                    outs.append(self.last(y))
-                    y = self.first(y)
-            outs.append(self.last(y) + (y @ x.transpose(0, 1)) @ self.last(x))
+                outs += [layer(y), y @ x.transpose(0, 1)]
+            outs.append(self.shared(y))
         return torch.stack([out.sum() for out in outs])
 
 
@@ -117,14 +152,33 @@ def test_what_is_measured_lies_within_the_bounds(steps, inputs, graded, ac, pric
     common = {"input_signal": said, "graded": graded, "energy": energy}
     torch.manual_seed(0)
     batches = [INPUTS[what]((5, 6)), INPUTS[what]((5, 6))]
-    run = get_model_syops(net, batches[0], ac=ac, **common)
-    both = get_model_syops(net, [(b,) for b in batches], ac=ac, **common)
-    bounds = get_model_bounds(net, batches[0], **common)
-    for report in (run, both, run.merge(run)):
-        assert_within(report, bounds)
-    audit = check_full_spike(net, batches[0], input_signal=said, allow=())
-    for row, layer in zip(audit.rows, [v for v in run.layers if v.signal], strict=True):
-        assert row.verdict != "spike" or layer.signal in ("binary", "ternary", "scaled")
+    runs = [get_model_syops(net, batch, ac=ac, **common) for batch in batches]
+    runs.append(get_model_syops(net, [(b,) for b in batches], ac=ac, **common))
+    runs.append(runs[0].merge(runs[0]))
+    assert_foretold(net, batches[0], runs, **common)
+    if said == "auto":
+        assert_foretold(net, batches[0].to("meta"), runs, **common)
+
+
+@pytest.mark.parametrize("what", sorted(SAID))
+@pytest.mark.parametrize("step", sorted(STEPS))
+def test_by_default_every_step_is_foretold_of_every_class_of_inputs(step, what):
+    torch.manual_seed(0)
+    net = Net([step, "turned"], 1)
+    runs = [get_model_syops(net, INPUTS[what]((5, 6))) for _ in range(2)]
+    assert_foretold(net, INPUTS[what]((5, 6)), runs)
+    assert_foretold(net, (5, 6), [run for run in runs if what not in ("bytes", "bools")])
+
+
+def assert_foretold(net, inputs, runs, input_signal="auto", batch_dim=0, **common):
+    """Both invariants, and that the bounds are JSON and words."""
+    common = {"input_signal": input_signal, "batch_dim": batch_dim, **common}
+    bounds = get_model_bounds(net, inputs, **common)
+    audit = check_full_spike(net, inputs, allow=(), input_signal=input_signal, batch_dim=batch_dim)
+    for run in runs:
+        assert_within(run, bounds)
+        for row, layer in zip(audit.rows, [v for v in run.layers if v.signal], strict=True):
+            assert row.verdict != "spike" or layer.signal in ("binary", "ternary", "scaled")
     json.loads(bounds.to_json(), parse_constant=pytest.fail)
     assert type(bounds).from_json(bounds.to_json()) == bounds
     assert "inf" not in str(bounds).lower().replace("info", "")
@@ -146,7 +200,8 @@ def test_a_row_that_may_turn_out_either_way_spans_both():
     dear = get_model_bounds(Passed(), (1, 4), energy=EnergyModel("ac", e_ac_pj=9, e_mac_pj=1))
     assert dear.ec_mj == (0, pytest.approx(12 * 9e-9))
     assert bounds.break_even_rate is None
-    assert "ACs or MACs, which is not known without data" in str(bounds)
+    (caution,) = [warning for warning in bounds.warnings if warning.kind == "either"]
+    assert caution.layers == ("fc",)
     run = get_model_syops(Passed(), torch.ones(1, 4))
     assert (run.layers[0].signal, run.ac) == ("binary", 12)
     (row,) = check_full_spike(Passed(), (1, 4), allow=()).rows

@@ -149,7 +149,7 @@ def test_at_firing_rates_from_0_to_1(counted):
 
 def test_without_data_there_is_the_interval(counted):
     report, _ = counted
-    bounds = get_model_bounds(Net(), (2, 1, 6, 6)).memory()
+    bounds = get_model_bounds(Net(), (2, 1, 6, 6), input_signal="analog").memory()
     assert bounds.ec_mj == report.memory().ec_mj
     assert bounds.energy_mj is bounds.total_mj is bounds.energy_ratio is bounds.bytes is None
     assert bounds.break_even_rate == report.memory().break_even_rate

@@ -76,7 +76,10 @@ def signals(name: str, **keywords: Any) -> dict[str, str]:
     with torch.device("meta"):
         model = create_model(name, **fewer, **keywords)
     ledger = get_model_bounds(
-        model, (2, 1, *shape) if events else (1, *shape), batch_dim=int(events)
+        model,
+        (2, 1, *shape) if events else (1, *shape),
+        batch_dim=int(events),
+        input_signal="analog",
     )
     assert not ledger.unaccounted
     synaptic = (row for row in ledger.rows if row.kind in ("conv", "linear", "matmul"))

@@ -108,7 +108,9 @@ def test_a_trace_finds_the_rows_of_a_counted_run(name, fold_bn):
     counted = get_model_syops(
         model, torch.rand(shape), batch_dim=batch_dim, fold_bn=fold_bn, input_signal="analog"
     )
-    traced = get_model_bounds(model, shape, batch_dim=batch_dim, fold_bn=fold_bn)
+    traced = get_model_bounds(
+        model, shape, batch_dim=batch_dim, fold_bn=fold_bn, input_signal="analog"
+    )
     assert traced.unaccounted == counted.unaccounted == {}
     assert traced.samples == counted.samples
 

@@ -184,7 +184,7 @@ def test_the_ann_follows_select(stepping):
 
 def test_the_bounds_know_the_ann_and_the_break_even_rate(stepping):
     """E_ann = E_mac * stem + E_ac * r * 4 * (conv + fc)."""
-    bounds = get_model_bounds(Steps(), (2, 1, 4, 4))
+    bounds = get_model_bounds(Steps(), (2, 1, 4, 4), input_signal="analog")
     expected = 4.6 * (CONV + FC) / (0.9 * 4 * (CONV + FC))
     assert bounds.break_even_rate == pytest.approx(expected)
     assert stepping.break_even_rate == pytest.approx(expected)
@@ -281,8 +281,8 @@ class Added(nn.Module):
 def test_what_kind_of_network_it_is(model, offending, kind):
     for report in (
         get_model_syops(model, torch.randn(3, 4)),
-        get_model_bounds(model, (3, 4)),
-        get_model_bounds(model, (3, 4)).select("neuron"),
+        get_model_bounds(model, torch.randn(3, 4)),
+        get_model_bounds(model, (3, 4), input_signal="analog").select("neuron"),
     ):
         assert [layer.name for layer in report.offending] == offending
         assert report.full_spike is (not offending)

@@ -70,9 +70,10 @@ def reset_and_read_a_threshold(net, x):
 )
 def test_what_a_neuron_is_beside_its_spikes_can_be_read(function, keywords):
     net, x = Net(function, neuron.LIFNode(**keywords)), torch.ones(3, 2, 6)
-    bounds = get_model_bounds(net, x, batch_dim=1)
-    counted = get_model_syops(net, x, batch_dim=1, input_signal="analog")
-    rows = {row.path: row for row in check_full_spike(net, x, batch_dim=1, allow=()).rows}
+    given = {"batch_dim": 1, "input_signal": "analog"}
+    bounds = get_model_bounds(net, x, **given)
+    counted = get_model_syops(net, x, **given)
+    rows = {row.path: row for row in check_full_spike(net, x, allow=(), **given).rows}
     assert [(r.path, r.dense) for r in bounds.rows] == [(r.path, r.dense) for r in counted.rows]
     assert bounds.ec_mj == counted.ec_mj
     assert rows["fc2"].verdict == "spike"
@@ -99,7 +100,7 @@ def test_weights_that_a_hook_makes_are_weights(change):
         *(neuron.IFNode(), nn.Linear(3, 2)),
     )
     change(net)
-    bounds = get_model_bounds(net, (2, 4))
+    bounds = get_model_bounds(net, (2, 4), input_signal="analog")
     counted = get_model_syops(net, torch.ones(2, 4), input_signal="analog")
     told = {row.path: (row.kind, row.folded) for row in bounds.rows}
     assert told["2"] == ("linear", None)
@@ -292,5 +293,5 @@ def test_recurrent_neurons_of_other_libraries_have_bounds(make):
     net, x = Net(lambda net, x: net.fc2(net.sn(net.fc1(x))), sn), torch.ones(2, 3, 6)
     rows = {row.layer: row.verdict for row in check_full_spike(net, x).rows}
     assert rows[recurrent] == "spike"
-    bounds = get_model_bounds(net, x)
+    bounds = get_model_bounds(net, x, input_signal="analog")
     assert bounds.ec_mj == get_model_syops(net, x, input_signal="analog").ec_mj

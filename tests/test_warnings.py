@@ -257,6 +257,17 @@ def test_time_taken_for_samples_of_a_single_sample():
     assert kinds(get_model_syops(flat, x, batch_dim=1)) == []
 
 
+def test_a_sequence_given_to_neurons_of_one_step():
+    net = nn.Sequential(nn.Linear(5, 6), neuron.IFNode(), nn.Linear(6, 2))
+    x = torch.rand(4, 3, 5)
+    warning = named(get_model_syops(net, x, batch_dim=1), "one_step")
+    assert "T = 4" in warning.text
+    assert 'step_mode="m"' in warning.advice
+    assert kinds(get_model_syops(net, x, batch_dim=1, time_steps=1)) == []
+    net[1].step_mode = "m"
+    assert kinds(get_model_syops(net, x, batch_dim=1)) == []
+
+
 def test_axes_that_look_exchanged():
     model = Stepwise(1, "m")
     warning = named(get_model_syops(model, torch.rand(4, 3, 5), time_steps=4), "axes")
@@ -629,7 +640,7 @@ def test_bundled_networks_are_not_warned_of_without_data(name):
     shape = (4, 2, 2, 128, 128) if events else (4, 1, 8, 8) if "digits" in name else (4, 3, 64, 64)
     with torch.device("meta"):
         model = create_model(name, **keywords)
-    report = get_model_bounds(model, shape, batch_dim=1 if events else 0)
+    report = get_model_bounds(model, shape, batch_dim=1 if events else 0, input_signal="analog")
     assert set(kinds(report)) <= {"graded"}
 
 

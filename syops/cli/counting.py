@@ -18,9 +18,9 @@ from syops.cli.options import (
     KEYWORDS,
     MEMORY,
     MODEL,
+    SEEN_SIGNAL,
     TIME_STEPS,
     Shape,
-    signal_option,
 )
 from syops.cli.output import Display, check_layers, display_options, note
 from syops.errors import SyopsError, SyopsValueError, first_line
@@ -70,7 +70,7 @@ ARRAYS = (".npy", ".npz", ".pt", ".pth")
 @ENERGY
 @GRADED
 @MEMORY
-@signal_option("auto")
+@SEEN_SIGNAL
 @click.option(
     "--ac", type=click.Choice(["rate", "events"]), default="rate",
     help="ACs that are priced: firing rate x dense count, or the synapses that spikes reached.",

@@ -49,6 +49,11 @@ def sizes(
     return (1, *shape) if len(shape) in (1, 3) else shape
 
 
+def fed(model: str, said: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """What the input holds: as the user says, else real numbers if the paper says so."""
+    return said or ("analog" if model in list_models() else "auto",)
+
+
 def named(result: Result, model: str) -> Result:
     """Under the name of the bundled network, since several of them share a class."""
     return replace(result, model=model) if model in list_models() else result

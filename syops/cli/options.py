@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import math
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -123,13 +122,16 @@ SHAPE = click.option(
     "three those of a batch, such as T,N,C,H,W with --batch-dim 1.  [default: 3,224,224, and for a "
     "bundled network what the paper feeds it]",
 )  # fmt: skip
-SIGNALS = ("analog", "binary", "ternary", "graded")
-
-
-def signal_option(*more: str) -> Callable[[Any], Any]:
-    return click.option(
-        "--input-signal", type=click.Choice([*more, *SIGNALS]), multiple=True,
-        default=[(*more, *SIGNALS)[0]],
-        help="Values of the input: real numbers, {0,1}, {-1,0,1} or integers. Repeat it for a "
-        "model with several inputs.",
-    )  # fmt: skip
+INPUT_SIGNALS = click.Choice(["auto", "analog", "binary", "ternary", "graded"])
+_MEANING = (
+    "Values of the input: real numbers, {0,1}, {-1,0,1}, integers, or whatever the data shows."
+)
+SEEN_SIGNAL = click.option(
+    "--input-signal", type=INPUT_SIGNALS, multiple=True, default=["auto"],
+    help=f"{_MEANING} Repeat it for a model with several inputs.",
+)  # fmt: skip
+UNSEEN_SIGNAL = click.option(
+    "--input-signal", type=INPUT_SIGNALS, multiple=True,
+    help=f"{_MEANING} Repeat it for a model with several inputs.  [default: auto, so that what the "
+    "input reaches may get spikes or not; for a bundled network analog, as the paper feeds it]",
+)  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from syops.cli.networks import named, sizes, structure
+from syops.cli.networks import fed, named, sizes, structure
 from syops.cli.options import (
     BATCH_DIM,
     DEPTH,
@@ -20,7 +20,7 @@ from syops.cli.options import (
     OUTPUT,
     SHAPE,
     TIME_STEPS,
-    signal_option,
+    UNSEEN_SIGNAL,
 )
 from syops.cli.output import Display, check_layers, display_options, emit
 from syops.files import check_writable
@@ -30,7 +30,7 @@ from syops.files import check_writable
 @MODEL
 @KEYWORDS
 @SHAPE
-@signal_option()
+@UNSEEN_SIGNAL
 @BATCH_DIM
 @TIME_STEPS
 @FOLD_BN
@@ -42,6 +42,7 @@ def bounds(
     model: str,
     keywords: tuple[tuple[str, Any], ...],
     shape: tuple[int, ...] | None,
+    input_signal: tuple[str, ...],
     memory: bool,
     display: Display,
     **counting: Any,
@@ -55,7 +56,12 @@ def bounds(
     from syops.api import get_model_bounds
 
     network = structure(model, keywords)
-    report = get_model_bounds(network, sizes(model, keywords, shape), **counting)
+    report = get_model_bounds(
+        network,
+        sizes(model, keywords, shape),
+        input_signal=fed(model, input_signal),
+        **counting,
+    )
     report = named(report, model)
     display.show(report.memory() if memory else report)
 
@@ -64,7 +70,7 @@ def bounds(
 @MODEL
 @KEYWORDS
 @SHAPE
-@signal_option()
+@UNSEEN_SIGNAL
 @BATCH_DIM
 @FOLD_BN
 @click.option(
@@ -78,6 +84,7 @@ def audit(
     model: str,
     keywords: tuple[tuple[str, Any], ...],
     shape: tuple[int, ...] | None,
+    input_signal: tuple[str, ...],
     allow: tuple[str, ...],
     style: str,
     output: Path | None,
@@ -97,7 +104,13 @@ def audit(
 
     network = structure(model, keywords)
     ends = [end for end in allow if end != "none"]
-    found = check_full_spike(network, sizes(model, keywords, shape), allow=ends, **tracing)
+    found = check_full_spike(
+        network,
+        sizes(model, keywords, shape),
+        allow=ends,
+        input_signal=fed(model, input_signal),
+        **tracing,
+    )
     found = named(found, model)
     emit(f"{found.to_json() if style == 'json' else found}\n", output)
-    click.get_current_context().exit(0 if found.full_spike else 1 if found.offending else 2)
+    click.get_current_context().exit(0 if found.full_spike else 1 if found.refuted else 2)

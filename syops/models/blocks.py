@@ -5,11 +5,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from spikingjelly.activation_based import base, functional, layer
 from torch import Tensor, nn
 
 from syops.errors import SyopsValueError
 from syops.models.connect import Connection, add
+from syops.models.jelly import base, functional, layer
 from syops.models.parts import (
     ResidualBlock,
     Streams,

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from syops.errors import ForwardError, SyopsError, SyopsTypeError, SyopsValueError
-from syops.models.parts import reset_neurons
+from syops.neurons import reset
 
 
 @torch.no_grad()
@@ -13,7 +13,7 @@ def calibrate(model: nn.Module, inputs: Tensor) -> None:
     """Set the running statistics of every BN in ``model`` to those of ``inputs``, in one pass.
 
     In this pass each BN normalises with its batch statistics, all else is in eval mode. Weights,
-    training flags and momenta are left as found, spikingjelly neurons are reset. Raises
+    training flags and momenta are left as found, neurons are reset. Raises
     `SyopsValueError` for NaN or Inf in ``inputs`` and `ForwardError` if the model rejects them (the
     statistics of the layers before the failing one are then set already).
     """
@@ -28,7 +28,7 @@ def calibrate(model: nn.Module, inputs: Tensor) -> None:
     for norm in norms:
         norm.training = True
         norm.momentum = 1.0
-    reset_neurons(model)
+    reset(model.named_modules())
     try:
         model(inputs)
     except SyopsError:
@@ -40,4 +40,4 @@ def calibrate(model: nn.Module, inputs: Tensor) -> None:
             module.training = training
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-        reset_neurons(model)
+        reset(model.named_modules())

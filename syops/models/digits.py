@@ -10,11 +10,11 @@ the first of the second half strides and doubles the channels. The names in the 
 
 from typing import Any
 
-from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
 from syops.models.blocks import BasicBlock, Kit, Network, conv, initialise
 from syops.models.connect import connection
+from syops.models.jelly import layer
 from syops.models.parts import Neurons, positive_int
 from syops.models.resnet import dual_stream_kit, make_stage
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from spikingjelly.activation_based import base, neuron, surrogate
 from torch import Tensor, nn
 
 from syops.errors import SyopsTypeError, SyopsValueError
+from syops.models.jelly import base, neuron, surrogate
 
 
 class Streams(NamedTuple):

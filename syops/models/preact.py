@@ -14,11 +14,11 @@ the last pooling and after the classifier are left out here. The names in the st
 
 from typing import Any
 
-from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
 from syops.errors import SyopsValueError
 from syops.models.blocks import Kit, Network, conv, downsample, initialise
+from syops.models.jelly import layer
 from syops.models.parts import Neurons, ResidualBlock, Streams
 
 

@@ -16,12 +16,12 @@ Neurons have no entries, but for the `w` of a PLIF neuron.
 from dataclasses import replace
 from typing import Any
 
-from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
 from syops.errors import SyopsValueError
 from syops.models.blocks import BasicBlock, Block, Bottleneck, Kit, Network, conv, initialise
 from syops.models.connect import LOGICAL, connection
+from syops.models.jelly import layer
 from syops.models.parts import Neurons, one_of
 
 # depth: (block, blocks in each of the four stages)

@@ -15,7 +15,6 @@ Of the neurons only PLIF ones, the default, have an entry, `w`.
 from collections import OrderedDict
 from typing import Any
 
-from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
 from syops.models.blocks import (
@@ -27,6 +26,7 @@ from syops.models.blocks import (
     initialise,
 )
 from syops.models.connect import connection
+from syops.models.jelly import layer
 from syops.models.parts import Neurons, ResidualBlock, Streams
 from syops.models.resnet import dual_stream_kit
 

@@ -22,12 +22,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from spikingjelly.activation_based import functional, layer
 from torch import Tensor, nn
 
 from syops.errors import SyopsValueError
 from syops.models.blocks import Network, conv
 from syops.models.connect import LOGICAL, Connection, add, connection
+from syops.models.jelly import functional, layer
 from syops.models.parts import Neurons, ResidualBlock, Streams, positive_int
 
 ATTENTION_SCALE = 0.125  # in place of a softmax

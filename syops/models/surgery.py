@@ -7,11 +7,11 @@ import copy
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.models.blocks import initialise
+from syops.models.jelly import base
 from syops.models.parts import ResidualBlock, reset_neurons
 
 

@@ -75,8 +75,7 @@ class SpikingJelly(Library):
         return known and self.owns(module)
 
     def takes_a_sequence(self, module: nn.Module) -> bool:
-        multi_step = type(module).__name__.startswith("MultiStep")
-        return getattr(module, "step_mode", "s") == "m" or multi_step
+        return takes_a_sequence(module)
 
     def stand_still(self, module: nn.Module, x: Tensor) -> None:
         own: Any = module
@@ -89,6 +88,15 @@ class SpikingJelly(Library):
             steps = x if several else x[None]
             more = [seen, steps] if isinstance(seen, Tensor) and not several else [steps]
             own.v_seq = torch.cat([torch.empty_like(part) for part in more])
+
+
+def takes_a_sequence(module: nn.Module) -> bool:
+    """Whether a layer or neuron is called with [T, N, ...]."""
+    if getattr(module, "step_mode", "s") == "m":
+        return True
+    return any(
+        kind.__name__.startswith("MultiStep") and _is_from(kind) for kind in type(module).__mro__
+    )
 
 
 def decomposed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -193,7 +193,13 @@ def _counted(
     with torch.device("meta"):
         network = create_model(name, **dict(keywords))
     whole = (dict(keywords)["T"], 1, *shape) if events else (1, *shape)
-    report = get_model_bounds(network, whole, batch_dim=int(events), fold_bn=fold_bn)
+    report = get_model_bounds(
+        network,
+        whole,
+        batch_dim=int(events),
+        fold_bn=fold_bn,
+        input_signal="analog",  # event frames, too: MACs in the paper
+    )
     return report.totals.mac, int(report.totals.dense_ac)
 
 

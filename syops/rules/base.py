@@ -200,12 +200,13 @@ class Normalisation:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Work outside the synapses, known from shapes alone."""
+    """Work outside the synapses, known from shapes alone; ``prepared``: as of a `Product`."""
 
     kind: str
     operator: str
     ac: int = 0
     mac: int = 0
+    prepared: bool = False
 
 
 Cost = Product | Normalisation | Tally

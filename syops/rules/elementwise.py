@@ -42,6 +42,7 @@ from syops.signals import (
     Interval,
     Opaque,
     Scale,
+    Shown,
     Signal,
     Table,
     constant,
@@ -213,6 +214,8 @@ def converted(source: Tensor, known: Signal, out: Tensor, atoms: Atoms) -> Signa
         return atoms.fresh((False, True))
     if isinstance(known, Interval):
         return _interval_converted(known, out, atoms)
+    if isinstance(known, Shown):
+        return known if _keeps_class(known, source.dtype, out.dtype) else UNKNOWN
     if known is ANALOG and not (out.dtype.is_floating_point or out.dtype.is_complex):
         return INTEGER
     if not isinstance(known, Table):
@@ -243,6 +246,17 @@ def _interval_converted(known: Interval, out: Tensor, atoms: Atoms) -> Signal:
     if kind is ANALOG or all(map(math.isfinite, ends)):
         kind = INTEGER
     return ended(truncated(ends), kind, out.dtype, atoms)
+
+
+def _keeps_class(known: Shown, before: torch.dtype, after: torch.dtype) -> bool:
+    """Whether values of a class are still of it after a cast."""
+    if before == after or known.name == "binary":
+        return True
+    if not after.is_floating_point:
+        wide = known.name == "ternary" or after.itemsize >= before.itemsize
+        return known.name != "analog" and wide and after.is_signed and not after.is_complex
+    finer = before.is_floating_point and torch.finfo(after).eps <= torch.finfo(before).eps
+    return finer or known.name != "analog"
 
 
 SIGN_LIKE = {"sign": (-1, 0, 1), "sgn": (-1, 0, 1)}

@@ -38,6 +38,7 @@ from syops.signals import (
     common_unit,
     constant,
     is_integer,
+    part_of,
     split,
 )
 
@@ -217,10 +218,10 @@ def dropout_cost(call: Call) -> Sequence[Cost]:
 def extremum(call: Call) -> Signal | Sequence[Signal]:
     """One of the values of the operand, and perhaps where it was."""
     known = call.signal(call.args[0])
-    values = call.atoms.joined((known,)) if isinstance(known, Table) else known
+    values = call.atoms.joined((known,)) if isinstance(known, Table) else part_of(known)
     outputs = tensors_in((call.out,))
     if canonical(call.func) == "aminmax":
-        return [call.atoms.joined((known,)) if isinstance(known, Table) else known] * 2
+        return [call.atoms.joined((known,)) if isinstance(known, Table) else part_of(known)] * 2
     return [values, *[INTEGER] * (len(outputs) - 1)]
 
 

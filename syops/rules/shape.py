@@ -29,9 +29,12 @@ from syops.signals import (
     UNKNOWN,
     UNSCALED,
     Scale,
+    Shown,
     Signal,
     Table,
     constant,
+    part_of,
+    put_together,
     rescaled,
 )
 
@@ -55,6 +58,12 @@ MOVE = (
     *("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"),
     "diag_embed",
 )
+WHOLE = {
+    *("permute", "transpose", "t", "numpy_T", "movedim", "swapaxes", "flip", "roll", "rot90"),
+    *("expand", "broadcast_to", "repeat", "tile", "squeeze_copy"),
+    *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle"),
+}
+"""Of these, those that leave out none of the values."""
 ZERO_FILLING = ("tril", "triu", "im2col", "diag_embed")
 GATHER = (
     "index",
@@ -103,6 +112,8 @@ def lifted(call: Call) -> Signal:
 def move(call: Call) -> Sequence[Signal]:
     known = call.signal(call.args[0])
     outputs = tensors_in((call.out,))
+    if isinstance(known, Shown) and not _leaves_none_out(call):
+        known = part_of(known)
     if not isinstance(known, Table):
         return [known] * len(outputs)
     moved = []
@@ -112,6 +123,11 @@ def move(call: Call) -> Sequence[Signal]:
         assert isinstance(plain, Table)
         moved.append(_rescaled(call.atoms.rebased(plain, (call.geometry, place)), scale))
     return moved
+
+
+def _leaves_none_out(call: Call) -> bool:
+    name = canonical(call.func)
+    return name in WHOLE or (name in PADS and min(call.args[1], default=0) >= 0)
 
 
 def move_or_zero(call: Call) -> Signal:
@@ -132,6 +148,9 @@ def _rescaled(signal: Signal, scale: Scale | None) -> Signal:
 
 def _joined(call: Call, parts: Sequence[Signal]) -> Signal:
     """Parts of one tensor, which keep a scale that they have in common along its dimensions."""
+    shown = put_together(parts)
+    if shown is not None:
+        return shown
     scales = {p.scale for p in parts if isinstance(p, Table) and p.support != {0} and p.values}
     if len(scales) != 1 or not all(isinstance(part, Table) for part in parts):
         return call.atoms.joined(parts, call.geometry)
@@ -143,7 +162,7 @@ def _joined(call: Call, parts: Sequence[Signal]) -> Signal:
 def gather(call: Call) -> Signal:
     """Which positions are taken depends on values: nothing else agrees with the result."""
     known = call.signal(call.args[0])
-    return call.atoms.joined((known,)) if isinstance(known, Table) else known
+    return call.atoms.joined((known,)) if isinstance(known, Table) else part_of(known)
 
 
 def repeated(call: Call) -> Signal:
@@ -179,7 +198,7 @@ def window_max(call: Call) -> Sequence[Signal]:
     outputs = tensors_in((call.out,))
     is_random = len(call.tensors) > 1  # fractional pooling: samples say where the windows lie
     geometry = None if is_random else call.geometry
-    largest = known
+    largest = part_of(known)
     if isinstance(known, Table):
         scale = scale_after(call, call.args[0], known.scale, outputs[0])
         largest = _rescaled(call.atoms.joined((rescaled(known, UNSCALED),), geometry), scale)

@@ -298,35 +298,33 @@ def _unsqueezed(shape: Sequence[int], dims: Sequence[int]) -> list[int]:
 def attention(call: Call) -> Sequence[Product | Tally]:
     """softmax(q·kᵀ)·v for q [..., L, d], k [..., S, d], v [..., S, e]; S·L weights each."""
     query, key, value = call.args[:3]
-    groups = query.numel() // (query.shape[-1] * query.shape[-2])
-    scores, mixed = _attention(call, query, key, value, groups)
-    return scores, Tally("activation", "softmax", mac=scores.written), mixed
-
-
-def _attention(
-    call: Call, query: Tensor, key: Tensor, value: Tensor, heads: int
-) -> tuple[Product, Product]:
+    heads = query.numel() // (query.shape[-1] * query.shape[-2])
     length, source = query.shape[-2], key.shape[-2]
     shared = heads * source * key.shape[-1] // key.numel()  # query heads for each key head
     keys = key.repeat_interleave(shared, -3) if shared > 1 else key
+    by_query = Operand(query, FanOut(source))
+    by_key, by_value = (Operand(x, FanOut(length * shared)) for x in (key, value))
+    driven = tuple(o for o in (by_query, by_key) if call.signal(o.tensor) is not LEARNED)
     scores = Product(
         "matmul",
         "q @ k",
         query.numel() * source,
-        (Operand(query, FanOut(source)), Operand(key, FanOut(length * shared))),
-        (query, keys.transpose(-1, -2)),
+        driven,
+        (query, keys.transpose(-1, -2)) if len(driven) == 2 else None,
         applied=key,
         written=heads * length * source,
+        prepared=not driven,
     )
     mixed = Product(
         "matmul",
         "attn @ v",
         heads * length * source * value.shape[-1],
-        (Operand(value, FanOut(length * shared)),),
+        (by_value,) if call.signal(value) is not LEARNED else (),
         applied=value,
         written=heads * length * value.shape[-1],
     )
-    return scores, mixed
+    softmax = Tally("activation", "softmax", mac=scores.written, prepared=scores.prepared)
+    return scores, softmax, mixed
 
 
 @synaptic("_native_multi_head_attention")

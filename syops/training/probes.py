@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from spikingjelly.activation_based import base
 from torch import Tensor, nn
 
 from syops.errors import SyopsTypeError
 from syops.models.blocks import Block
+from syops.models.jelly import base
 from syops.training.loss import dst_loss
 
 
