@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from syops.energy import EnergyModel, get_energy_model, list_energy_models, load_energy_models
     from syops.errors import SyopsError
     from syops.folding import fold_bn
-    from syops.memory import Memory, MemoryModel
+    from syops.memory import Memory
+    from syops.memory_figures import MemoryModel
     from syops.models import create_model, list_models
-    from syops.report import Layer, Report
+    from syops.report import Report
+    from syops.summary import Layer
 
 __all__ = [
     "Audit",
@@ -48,7 +50,7 @@ _HOME = {
     "EnergyModel": "energy",
     "Layer": "report",
     "Memory": "memory",
-    "MemoryModel": "memory",
+    "MemoryModel": "memory_figures",
     "Report": "report",
     "SyopsError": "errors",
     "check_full_spike": "api",

@@ -96,12 +96,20 @@ def _scaled(weight: Tensor, scale: Tensor, dim: int, groups: int) -> Tensor:
     return (parts * scale.view(shape)).flatten(0, 1)
 
 
+def weight_hooks(module: nn.Module) -> dict[int, Any]:
+    """The hooks of torch's that make weights of a module, before each call (``prune``, ...)."""
+    return {
+        key: hook
+        for key, hook in module._forward_pre_hooks.items()
+        if type(hook).__module__.startswith("torch.nn.utils.") and hasattr(hook, "remove")
+    }
+
+
 def made_plain(module: nn.Module) -> None:
     """Let a module keep the weights that a hook or a parametrization of torch's makes."""
-    for key, hook in list(module._forward_pre_hooks.items()):
-        if type(hook).__module__.startswith("torch.nn.utils.") and hasattr(hook, "remove"):
-            hook.remove(module)
-            del module._forward_pre_hooks[key]
+    for key, hook in weight_hooks(module).items():
+        hook.remove(module)
+        del module._forward_pre_hooks[key]
     if not parametrize.is_parametrized(module):
         return
     # Not `remove_parametrizations`: it changes the class, which copies of the module share.

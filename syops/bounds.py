@@ -13,7 +13,7 @@ from syops.ledger import Ledger
 from syops.neurons import NeuronSignal
 from syops.observer import Observer, StatesFound
 from syops.rules.registry import Find, find
-from syops.shadow import Shadow
+from syops.shadow import Shadow, left_behind
 from syops.signals import Shown
 
 T = TypeVar("T")
@@ -87,7 +87,15 @@ def without_values(
             f"{first_line(error)}); get_model_syops counts it as it is"
         ) from error
     try:
-        return follow(stand_in, work, ledger, find=find, history=history, states=states)
+        return follow(
+            stand_in,
+            work,
+            ledger,
+            find=find,
+            history=history,
+            states=states,
+            hooked=left_behind(model),
+        )
     except ForwardError as error:
         raise ForwardError(f"without values, {error}; {_INSTEAD}") from error.__cause__
     except StatesFound as found:
@@ -106,13 +114,22 @@ def follow(
     history: History | None = None,
     states: frozenset[str] = frozenset(),
     is_lent: bool = False,
+    hooked: frozenset[tuple[str, str]] = frozenset(),
 ) -> T:
-    """Watch what ``work`` does with a shadow that is there already; ``is_lent``: see its `run`.
+    """Watch what ``work`` does with a shadow that is there already.
+
+    ``is_lent``: see its `run`. ``hooked``: see `Observer`.
 
     Raises:
         StatesFound: see `Observer.run`; the shadow is of no more use.
     """
     observer = Observer(
-        stand_in.module, ledger, values=False, find=find, history=history, states=states
+        stand_in.module,
+        ledger,
+        values=False,
+        find=find,
+        history=history,
+        states=states,
+        hooked=hooked,
     )
     return observer.watching(lambda: stand_in.run(lambda: work(observer), is_lent))

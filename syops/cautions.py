@@ -10,15 +10,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from syops.energy import EnergyModel
+from syops.figures import Figures
 from syops.ledger import SYNAPTIC, Drive, Magnitudes, Row, Updates, Verdict, ends, row_names
 from syops.signals import SPIKES
 from syops.units import joules
-
-if TYPE_CHECKING:
-    from syops.report import Report
 
 _NAMED = 6
 """So many layers are named in a sentence; `Caution.layers` has all."""
@@ -52,7 +50,7 @@ class Caution:
         return f"{self.text}; {self.advice}" if self.advice else self.text
 
 
-def find_cautions(report: Report) -> Iterator[Caution]:
+def find_cautions(report: Figures) -> Iterator[Caution]:
     """Yield what may mislead in a report, the worst first."""
     rows = [
         (name, row, verdict)
@@ -85,7 +83,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _incomplete(report: Report) -> Iterator[Caution]:
+def _incomplete(report: Figures) -> Iterator[Caution]:
     if report.complete:
         return
     where = tuple(report.unaccounted)
@@ -98,20 +96,20 @@ def _incomplete(report: Report) -> Iterator[Caution]:
     )
 
 
-def _neurons(report: Report, kind: Callable[[Updates], bool]) -> tuple[str, ...]:
+def _neurons(report: Figures, kind: Callable[[Updates], bool]) -> tuple[str, ...]:
     """The neurons of a kind, by name."""
     if not report.passes:  # a report of an earlier version
         return ()
     return tuple(each.path or report.model for each in report.updates if kind(each))
 
 
-def _steps(report: Report) -> int | None:
+def _steps(report: Figures) -> int | None:
     """T: as it was told, or as the input has it."""
     has_time = report.conventions.get("batch_dim") == 1 and len(report.input_shape) > 1
     return report.input_shape[0] if report.time_steps is None and has_time else report.time_steps
 
 
-def _one_step(report: Report) -> Iterator[Caution]:
+def _one_step(report: Figures) -> Iterator[Caution]:
     steps = _steps(report)
     layers = _neurons(report, lambda neuron: 0 < neuron.steps <= report.passes)
     if layers and steps is not None and steps > 1:
@@ -125,7 +123,7 @@ def _one_step(report: Report) -> Iterator[Caution]:
         )
 
 
-def _reset_at_every_step(report: Report) -> Iterator[Caution]:
+def _reset_at_every_step(report: Figures) -> Iterator[Caution]:
     def forgets(neuron: Updates) -> bool:
         return neuron.starts == neuron.calls == neuron.steps > report.passes
 
@@ -141,7 +139,7 @@ def _reset_at_every_step(report: Report) -> Iterator[Caution]:
         )
 
 
-def _hidden_steps(report: Report) -> Iterator[Caution]:
+def _hidden_steps(report: Figures) -> Iterator[Caution]:
     """As many updates as there are samples, several steps of them: T was counted as samples."""
 
     def hides(neuron: Updates) -> bool:
@@ -163,7 +161,7 @@ def _hidden_steps(report: Report) -> Iterator[Caution]:
     )
 
 
-def _exchanged_axes(report: Report) -> Iterator[Caution]:
+def _exchanged_axes(report: Figures) -> Iterator[Caution]:
     steps, shape = report.time_steps, report.input_shape
     batch_dim = report.conventions.get("batch_dim", 0)
     first = next((row.operator for row in report.rows if row.kind in SYNAPTIC), "")
@@ -180,7 +178,7 @@ def _exchanged_axes(report: Report) -> Iterator[Caution]:
         )
 
 
-def _repeated(report: Report, rows: list[Named]) -> Iterator[Caution]:
+def _repeated(report: Figures, rows: list[Named]) -> Iterator[Caution]:
     layers = tuple(name for name, row, _ in rows if _is_repeated(row))
     if not layers:
         return
@@ -242,7 +240,7 @@ def _constant_input(rows: list[Named]) -> Iterator[Caution]:
         )
 
 
-def _either(report: Report, rows: list[Named]) -> Iterator[Caution]:
+def _either(report: Figures, rows: list[Named]) -> Iterator[Caution]:
     """Without data, what an input or an operator without a rule hands on may be spikes or not."""
     layers = tuple(name for name, row, v in rows if v.either and row.kind in report.kinds)
     if not layers:
@@ -261,7 +259,7 @@ def _either(report: Report, rows: list[Named]) -> Iterator[Caution]:
     )
 
 
-def _silent_or_saturated(report: Report, rows: list[Named]) -> Iterator[Caution]:
+def _silent_or_saturated(report: Figures, rows: list[Named]) -> Iterator[Caution]:
     if not report.measured or report.samples < ENOUGH:
         return
     driven = [
@@ -284,7 +282,7 @@ def _silent_or_saturated(report: Report, rows: list[Named]) -> Iterator[Caution]
             )
 
 
-def _graded(report: Report, rows: list[Named]) -> Iterator[Caution]:
+def _graded(report: Figures, rows: list[Named]) -> Iterator[Caution]:
     exempt = ends(report.rows)
     layers = tuple(
         name
@@ -314,7 +312,7 @@ def _graded(report: Report, rows: list[Named]) -> Iterator[Caution]:
     )
 
 
-def _chip(report: Report, rows: list[Named]) -> Iterator[Caution]:
+def _chip(report: Figures, rows: list[Named]) -> Iterator[Caution]:
     """What the energy model cannot run or price."""
     exempt = ends(report.rows)
     groups: dict[tuple[EnergyModel, str], list[str]] = {}

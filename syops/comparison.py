@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from syops.difference import LayerComparison, notes_on, warnings_on
 from syops.errors import SyopsTypeError, SyopsValueError
+from syops.files import write_text
+from syops.formats import to_csv
+from syops.html import to_comparison_page
 from syops.layers import priced_part
+from syops.networks import ComparisonRow, dc_mj, row_of
 from syops.report import Report
 from syops.tables import Column, Table, Tabular
 from syops.units import (
@@ -35,45 +39,6 @@ RATIOS = ("ann", "first")
 """What energies can be compared with: the same network as an ANN, or the first network."""
 
 
-@dataclass(frozen=True)
-class ComparisonRow:
-    """One network. Figures are per sample, energies in mJ; None is what is not known.
-
-    Attributes:
-        name: of the network.
-        network_type: "FSNN", "MPSNN", "ANN" or "unknown".
-        accuracy: as its report has it, 0 to 1.
-        time_steps: T.
-        params: number of its parameters.
-        mean_rate: firing rate that its spike-driven synapses see on average.
-        ec_mj: EC, the energy at firing rates 0 and 1.
-        ac: O_ac, as it is priced. Known without data where no synapse gets spikes.
-        dense_ac: O_ac at firing rate 1.
-        mac: O_mac.
-        dc_mj: DC. Known without data where EC has one value.
-        ratio: DC over the energy of what it is compared with; None where MACs have no price.
-        ec_ratio: EC over the same.
-        measured: whether its spikes were counted.
-        unpriced: its MACs that have no price: ``dc_mj`` and ``ec_mj`` leave them out.
-    """
-
-    name: str
-    network_type: str
-    accuracy: float | None
-    time_steps: int | None
-    params: int
-    mean_rate: float | None
-    ec_mj: tuple[float, float]
-    ac: float | None
-    dense_ac: float
-    mac: float
-    dc_mj: float | None
-    ratio: float | None
-    ec_ratio: tuple[float, float] | None
-    measured: bool
-    unpriced: float = 0.0
-
-
 @dataclass(frozen=True, repr=False)
 class Comparison(Tabular):
     """What `compare` returns.
@@ -92,7 +57,7 @@ class Comparison(Tabular):
     def rows(self) -> tuple[ComparisonRow, ...]:
         """One for each network."""
         return tuple(
-            _row(name, report, self._reference(report))
+            row_of(name, report, self._reference(report))
             for name, report in zip(self.names, self.reports, strict=True)
         )
 
@@ -131,8 +96,6 @@ class Comparison(Tabular):
 
         The arguments are those of `table`.
         """
-        from syops.formats import to_csv
-
         return to_csv(self._whole.arranged(**arrangement))
 
     def layers(self) -> LayerComparison:
@@ -186,10 +149,11 @@ class Comparison(Tabular):
         It is one file that loads nothing; see `Report.save_html`. Raises `SyopsFileError` if it
         cannot be written.
         """
-        from syops.files import write_text
-        from syops.html import to_comparison_page
+        write_text(Path(path), self.to_page(command))
 
-        write_text(Path(path), to_comparison_page(self, command))
+    def to_page(self, command: str | None = None) -> str:
+        """What `save_html` writes."""
+        return to_comparison_page(self.names, self.reports, self.rows, self.to_html(), command)
 
     @property
     def _units(self) -> Units:
@@ -297,44 +261,6 @@ def compare(reports: Mapping[str, Report] | Iterable[Report], to: str = "ann") -
     if to not in RATIOS:
         raise SyopsValueError(f"to: expected 'ann' or 'first', got {to!r}")
     return Comparison(tuple(_told_apart(names)), tuple(found), to)
-
-
-def _row(name: str, report: Report, reference: float | None) -> ComparisonRow:
-    def over(energy: float) -> float:
-        assert reference
-        return energy / reference
-
-    dc = dc_mj(report)
-    low, high = report.ec_mj
-    reference = None if report.unpriced else reference
-    return ComparisonRow(
-        name=name,
-        network_type=report.network_type,
-        accuracy=report.accuracy,
-        time_steps=report.time_steps,
-        params=report.params,
-        mean_rate=report.mean_rate,
-        ec_mj=report.ec_mj,
-        ac=o_ac(report),
-        dense_ac=report.dense_ac,
-        mac=report.mac,
-        dc_mj=dc,
-        ratio=over(dc) if reference and dc is not None else None,
-        ec_ratio=(over(low), over(high)) if reference else None,
-        measured=report.measured,
-        unpriced=report.unpriced,
-    )
-
-
-def dc_mj(report: Report) -> float | None:
-    """DC in mJ; without data, where rates do not matter, as in an ANN, the one value of EC."""
-    low, high = report.ec_mj
-    return low if not report.measured and low == high else report.dc_mj
-
-
-def o_ac(report: Report) -> float | None:
-    """O_ac as it is priced; without data 0 where no synapse gets spikes."""
-    return report.priced_ac if report.measured or report.dense_ac else 0.0
 
 
 def _told_apart(names: Sequence[str]) -> Iterator[str]:

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from syops.figures import Figures
 from syops.layers import priced_part, warnings_in_words
 from syops.ledger import COUNTED
-from syops.report import Layer, Report
+from syops.summary import Layer
 from syops.tables import Column, Table, Tabular, Value
 from syops.units import without_infinity
 
@@ -44,7 +45,7 @@ class LayerComparison(Tabular):
     """
 
     names: tuple[str, ...]
-    reports: tuple[Report, ...]
+    reports: tuple[Figures, ...]
 
     @cached_property
     def rows(self) -> tuple[LayerPair, ...]:
@@ -141,14 +142,14 @@ _FIGURES: tuple[tuple[str, str, str, Callable[[Any], float | None]], ...] = (
     ("ac_events", "AC events", "count", lambda of: of.ac_events),
     ("dense_ac", "dense AC", "count", lambda of: of.dense_ac),
     ("mac", "O_mac", "count", lambda of: of.mac),
-    ("dc", "DC", "energy", lambda of: of.dc_mj if isinstance(of, Report) else of.energy_mj),
+    ("dc", "DC", "energy", lambda of: of.dc_mj if isinstance(of, Figures) else of.energy_mj),
     ("ec_max", "EC max", "energy", lambda of: priced_part(of, of.ec_mj[1])),
 )
 """Key, heading and kind of what a layer and a report have, and how to read it."""
 
 
 def _with_difference(
-    both: Sequence[Layer | Report | None], read: Callable[[Any], float | None]
+    both: Sequence[Layer | Figures | None], read: Callable[[Any], float | None]
 ) -> list[float | None]:
     """A figure of both, and the difference: one that is not there has 0, not one not known.
 
@@ -160,7 +161,7 @@ def _with_difference(
     return [*told, difference if difference is not None and math.isfinite(difference) else None]
 
 
-def _by_key(report: Report) -> dict[Hashable, Layer]:
+def _by_key(report: Figures) -> dict[Hashable, Layer]:
     return {row.key: layer for row, layer in zip(report.rows, report.layers, strict=True)}
 
 
@@ -175,30 +176,30 @@ _NAMED = 3
 """So many networks are named; more, and they are the others."""
 
 
-def notes_on(names: Sequence[str], reports: Sequence[Report]) -> tuple[str, ...]:
+def notes_on(names: Sequence[str], reports: Sequence[Figures]) -> tuple[str, ...]:
     """In which ways reports are unlike, and what each has to say of itself."""
     return (*unlike(names, reports), *_reported(names, reports))
 
 
-def warnings_on(names: Sequence[str], reports: Sequence[Report]) -> tuple[str, ...]:
+def warnings_on(names: Sequence[str], reports: Sequence[Figures]) -> tuple[str, ...]:
     """What may mislead in the figures of each network."""
     pairs = zip(names, reports, strict=True)
     return tuple(text for name, report in pairs for text in warnings_in_words(report, name))
 
 
-def _reported(names: Sequence[str], reports: Sequence[Report]) -> Iterator[str]:
+def _reported(names: Sequence[str], reports: Sequence[Figures]) -> Iterator[str]:
     for name, report in zip(names, reports, strict=True):
         if report.unaccounted:
             where = ", ".join(report.unaccounted)
             yield f"Not counted in {name}, as syops has no rule for it: {where}"
 
 
-def unlike(names: Sequence[str], reports: Sequence[Report]) -> tuple[str, ...]:
+def unlike(names: Sequence[str], reports: Sequence[Figures]) -> tuple[str, ...]:
     """In which ways reports were not made alike, so that their figures mean different things."""
     return tuple(_unlike(names, reports))
 
 
-def _unlike(names: Sequence[str], reports: Sequence[Report]) -> Iterator[str]:
+def _unlike(names: Sequence[str], reports: Sequence[Figures]) -> Iterator[str]:
     for what, read, told in _ALIKE:
         groups: dict[Hashable, list[str]] = {}
         for name, report in zip(names, reports, strict=True):
@@ -214,17 +215,17 @@ def _unlike(names: Sequence[str], reports: Sequence[Report]) -> Iterator[str]:
         yield f"Not alike: {what} {'; '.join(parts)}"
 
 
-def _convention(name: str) -> Callable[[Report], Hashable]:
+def _convention(name: str) -> Callable[[Figures], Hashable]:
     return lambda report: report.conventions.get(name)
 
 
-def _input_signal(report: Report) -> Hashable:
+def _input_signal(report: Figures) -> Hashable:
     """What the user said of the input; None where it was looked at."""
     signal = report.conventions.get("input_signal")
     return None if signal is None or "auto" in signal else signal
 
 
-def _sample(report: Report) -> tuple[int, ...]:
+def _sample(report: Figures) -> tuple[int, ...]:
     """The shape of the input without its batch."""
     shape = list(report.input_shape)
     if shape:
@@ -232,7 +233,7 @@ def _sample(report: Report) -> tuple[int, ...]:
     return tuple(shape)
 
 
-_ALIKE: tuple[tuple[str, Callable[[Report], Hashable], Callable[[Any], str]], ...] = (
+_ALIKE: tuple[tuple[str, Callable[[Figures], Hashable], Callable[[Any], str]], ...] = (
     ("BatchNorms", _convention("fold_bn"), lambda fold: "folded" if fold else "counted"),
     ("graded inputs", _convention("graded"), str.upper),
     ("ACs, by", _convention("ac"), str),

@@ -46,14 +46,13 @@ class Folding:
         """Norms folded into all layers that read their results."""
         return frozenset(self.absorbed.values())
 
-    def into(self, norm: Result) -> tuple[str, ...]:
-        """The modules that this call of a norm is folded into; none where it is not."""
-        layers: list[Layer | None] = []
+    def into(self, norm: Result) -> tuple[Result, ...]:
+        """The calls of layers that this call of a norm is folded into; none where it is not."""
         if norm.layer in self.backward or norm.layer in self.copied:
-            layers = [base.layer for base in _bases([norm], self.backward)]
-        elif norm.layer in self.forward:
-            layers = [use.by.layer for use in _uses([norm], self.backward) if use.by]
-        return tuple(sorted({layer.path or layer.weight for layer in layers if layer}))
+            return tuple(_bases([norm], self.backward))
+        if norm.layer in self.forward:
+            return tuple(use.by for use in _uses([norm], self.backward) if use.by)
+        return ()
 
     def after(self, layer: Layer) -> tuple[Layer, ...]:
         """The norms that are folded into a layer, one after the other."""

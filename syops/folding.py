@@ -26,7 +26,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_leaves, tree_map
 
 from syops import arguments as given
-from syops.affine import Affine, affine_of, changed, made_plain, slots_of
+from syops.affine import Affine, affine_of, changed, made_plain, slots_of, weight_hooks
 from syops.bounds import without_values
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.foldable import Folding, decide
@@ -162,7 +162,8 @@ def _plan(model: nn.Module, folding: Folding) -> FoldPlan:
             continue
         layer = Layer(path, is_norm=True)
         calls = folding.calls.get(layer, ())
-        into = dict.fromkeys(into for call in calls for into in folding.into(call))
+        layers = (into.layer for call in calls for into in folding.into(call))
+        into = sorted({each.path or each.weight for each in layers if each})
         if layer in folding.copied:
             unfolded[path] = f"{', '.join(into)} would need a copy of its weights for each norm"
         elif into:
@@ -191,7 +192,7 @@ def _folded(model: nn.Module, folding: Folding) -> nn.Module:
         for layer in folding.calls
         if layer in folding.backward | folding.forward
     }
-    affine = {layer: affine_of(norm) for layer, norm in norms.items()}
+    affine = {layer: affine_of(_plain(norm)) for layer, norm in norms.items()}
     instead: dict[Layer, nn.Module] = {}
     for layer, norm in norms.items():
         instead[layer] = _identity(norm, {call.dims for call in folding.calls[layer]})
@@ -212,6 +213,15 @@ def _folded(model: nn.Module, folding: Folding) -> nn.Module:
         after = folding.after(layer)
         around = _in_a_row(affine, before), _in_a_row(affine, after)
         _change(copied, layer, folding, *around, shifts.get(layer))
+    return copied
+
+
+def _plain(norm: Any) -> Any:
+    """A norm with its weights as hooks make them now: what it has may be of an earlier pass."""
+    if not weight_hooks(norm):
+        return norm
+    copied = copied_with(norm, {})
+    made_plain(copied)
     return copied
 
 
@@ -271,6 +281,8 @@ def copied_with(model: nn.Module, replaced: Mapping[nn.Module, nn.Module]) -> nn
         for old, new in replaced.items():
             hooks = {name: value for name, value in vars(old).items() if name in _HOOKS}
             vars(new).update(copy.deepcopy(hooks, memo))
+            for key in weight_hooks(new):  # there are no weights to make
+                del new._forward_pre_hooks[key]
     except Exception as error:
         raise SyopsTypeError(f"model: folding works on a copy, which fails: {error}") from error
     return copied

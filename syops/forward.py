@@ -25,6 +25,7 @@ from syops.ledger import Ledger, Updates, merge_updates
 from syops.measuring import Measurements, Unnormalised
 from syops.neurons import Library, NeuronSignal, kept, state_tensors
 from syops.neurons.spikingjelly import decomposed
+from syops.paths import Paths
 from syops.provenance import (
     Layer,
     Padding,
@@ -77,6 +78,7 @@ class ForwardPass(TorchDispatchMode):
         self,
         model: nn.Module,
         where: list[tuple[str, nn.Module]],
+        paths: Paths,
         measurements: Callable[[Tensors, Repeats], Measurements],
         execute: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
         strict: bool,
@@ -95,6 +97,7 @@ class ForwardPass(TorchDispatchMode):
         self._model = model
         self._given = given
         self._where = where
+        self._paths = paths
         self._execute = execute
         self._strict = strict
         self._find = find
@@ -174,6 +177,11 @@ class ForwardPass(TorchDispatchMode):
         if not self.failed_in and self._where:
             path, module = self._where[-1]
             self.failed_in = f"{path} ({type(module).__name__})" if path else type(module).__name__
+
+    def hooked(self, values: Iterable[Any]) -> None:
+        """A hook of the innermost module, which does not run here, might read these."""
+        for tensor in tensors_in(values):
+            _use(self.tensors.find(tensor), f"a hook of {self._where[-1][0] or 'the model'}")
 
     def update(self, library: Library, inputs: Iterable[Any]) -> None:
         """A neuron is called, whether it is looked into or not."""
@@ -587,6 +595,7 @@ class ForwardPass(TorchDispatchMode):
         """What a product with weights gives."""
         if len(cost.operands) != 1:
             return None
+        path, module = self._where[-1]
         layer, slots = self._layer_of(cost, call)
         if layer is None and cost.channel is None:
             return None
@@ -597,8 +606,10 @@ class ForwardPass(TorchDispatchMode):
             weights = (cost.applied, kernel.bias)
             parts = parts.union(*(self.tensors.parts(w) for w in weights if w is not None))
             shifts = slots is None or bool(slots.bias)
-            reads = self._read_by(operand) if shifts and kernel.even else None
-        result = self.provenance.add(Result(layer, parts, slots, reads))
+            # A recurrent layer may go step by step or not, and add its bias apart or not.
+            if shifts and kernel.even and not isinstance(module, RECURRENT):
+                reads = self._read_by(operand)
+        result = self.provenance.add(Result(layer, path, parts, slots, reads))
         if cost.channel is None:
             result.uses.append(Use(cost.operator))
             return _Made(result, operand.tensor)
@@ -610,11 +621,12 @@ class ForwardPass(TorchDispatchMode):
         kernel, applied = cost.kernel, cost.applied
         if kernel is None or applied is None or call.signal(applied) is not LEARNED:
             return None, None
-        path, module = self._where[-1]
+        _, module = self._where[-1]
+        path = self._paths.first(module)
         if (
             applies_its_weights(module)
             and self._is_own(module, "weight", applied)
-            and self._is_own(module, "bias", kernel.bias)
+            and (self._is_own(module, "bias", kernel.bias) or _adds_bias_apart(module, kernel))
         ):
             return Layer(path), None
         slots = self._slots_of(cost.weight, applied, kernel)
@@ -673,8 +685,8 @@ class ForwardPass(TorchDispatchMode):
         parts = frozenset[str]().union(
             *(self.tensors.parts(tensor) for tensor in call.tensors if tensor is not x)
         )
-        layer = Layer(path, is_norm=True)
-        result = Result(layer, parts, reads=view if fits else None, dims=x.dim())
+        layer = Layer(self._paths.first(module), is_norm=True)
+        result = Result(layer, path, parts, reads=view if fits else None, dims=x.dim())
         before = self._unnormalised.get(x)
         if before is None and result.reads is None:
             before = Unnormalised(layer, x)
@@ -720,9 +732,14 @@ class ForwardPass(TorchDispatchMode):
         per_channel = len(shape) == result.dim() and all(
             size == (result.shape[dim] if dim == view.dim else 1) for dim, size in enumerate(shape)
         )
-        return (
-            replace(view, biases=(*view.biases, self.tensors.name(bias))) if per_channel else None
-        )
+        if not per_channel:
+            return None
+        _, module = self._where[-1]
+        own = Layer(self._paths.first(module))
+        if isinstance(module, nn.Linear) and all(each.layer == own for each in view.results):
+            return view
+        self._read_weights([bias])
+        return replace(view, biases=(*view.biases, self.tensors.name(bias)))
 
     def _take(self, tensor: Tensor, what: str) -> None:
         """Something that is no layer takes a tensor."""
@@ -937,6 +954,11 @@ def _taken_out(
         for view in record.holds:
             view.use(what)
     return None
+
+
+def _adds_bias_apart(module: nn.Module, kernel: Kernel) -> bool:
+    """Whether a linear layer applies its weights first: to what does not lie as it is read."""
+    return isinstance(module, nn.Linear) and kernel.bias is None
 
 
 def _place(weight: Tensor, applied: Tensor, dim: int) -> int | None:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from syops.comparison import dc_mj, o_ac
 from syops.difference import unlike
 from syops.errors import SyopsValueError
+from syops.networks import dc_mj, o_ac
 from syops.report import Report
 from syops.units import joules, number, quantity
 

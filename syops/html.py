@@ -1,4 +1,4 @@
-"""Report -> HTML: what a notebook shows, and a page that needs nothing beside itself.
+"""Figures -> HTML: what a notebook shows, and a page that needs nothing beside itself.
 
 What users have named (models, layers, profiles, commands) is escaped by jinja2, and in pictures
 by matplotlib. The templates lie in ``templates/``.
@@ -11,31 +11,30 @@ import io
 import re
 import warnings
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from syops.figures import Figures
 from syops.formats import printable, subscripted
+from syops.networks import ComparisonRow
 from syops.views import View
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from matplotlib.figure import Figure
 
-    from syops.comparison import Comparison
-    from syops.report import Report
 
-
-def to_notebook(report: Report) -> str:
+def to_notebook(report: Figures) -> str:
     """The report as a fragment that a notebook shows: no script, and styles for itself alone."""
     return _render("notebook.html", view=View(report))
 
 
-def to_page(report: Report, command: str | None = None) -> str:
+def to_page(report: Figures, command: str | None = None) -> str:
     """The report as a page that loads nothing.
 
     Args:
@@ -45,16 +44,27 @@ def to_page(report: Report, command: str | None = None) -> str:
     return _render_page("report.html", report.model, command, view=View(report), pictures=pictures)
 
 
-def to_comparison_page(comparison: Comparison, command: str | None = None) -> str:
-    """A comparison as a page that loads nothing; see `to_page`."""
-    names = comparison.names
+def to_comparison_page(
+    names: Sequence[str],
+    reports: Sequence[Figures],
+    rows: Sequence[ComparisonRow],
+    table: str,
+    command: str | None = None,
+) -> str:
+    """Networks side by side as a page that loads nothing; see `to_page`.
+
+    Args:
+        names, reports, rows: one for each network.
+        table: the rows as a ``<table>``.
+        command: the command line that made it, to be shown.
+    """
     return _render_page(
         "comparison.html",
         f"{len(names)} networks" if len(names) > 3 else ", ".join(names),
         command,
-        table=Markup(comparison.to_html()),
-        pictures=_comparison_pictures(comparison),
-        views={name: View(r) for name, r in zip(names, comparison.reports, strict=True)},
+        table=Markup(table),
+        pictures=_comparison_pictures(rows),
+        views={name: View(r) for name, r in zip(names, reports, strict=True)},
     )
 
 
@@ -84,6 +94,8 @@ def _render(template: str, **content: object) -> str:
 
 @cache
 def _templates() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     templates = Environment(
         loader=PackageLoader("syops"),
         autoescape=True,
@@ -128,7 +140,7 @@ _STYLE = {
 }
 
 
-def _pictures(report: Report) -> Mapping[str, Markup]:
+def _pictures(report: Figures) -> Mapping[str, Markup]:
     """The plots of a report as inline SVG, by what they show."""
     from syops.plots import plot_report
 
@@ -139,10 +151,9 @@ def _pictures(report: Report) -> Mapping[str, Markup]:
         return {_PLOTS[k]: _inline_svg(plot_report(report, k), k, _PLOTS[k]) for k in kinds}
 
 
-def _comparison_pictures(comparison: Comparison) -> Mapping[str, Markup]:
+def _comparison_pictures(rows: Sequence[ComparisonRow]) -> Mapping[str, Markup]:
     from syops.plots import plot_comparison
 
-    rows = comparison.rows
     told = {"accuracy": "Accuracy against energy", "energy": "Energy of each network"}
     if all(row.accuracy is None for row in rows):
         del told["accuracy"]

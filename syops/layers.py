@@ -1,20 +1,20 @@
-"""Report -> `Table`: the layers, and what the totals mean. Reads only the report; no torch."""
+"""Figures -> `Table`: the layers, and what the totals mean. Reads only the report; no torch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from syops.cautions import find_cautions
 from syops.energy import EnergyModel
+from syops.figures import Figures
 from syops.ledger import COUNTED
+from syops.networks import ComparisonRow
+from syops.summary import Layer
 from syops.tables import Column, Table, Value, check_count
 from syops.units import factor, joules, quantity
-
-if TYPE_CHECKING:
-    from syops.comparison import ComparisonRow
-    from syops.report import Layer, Report
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ POSSIBLE = ("name", "kind", "signal", "dense_ac", "mac", "ec_min", "ec_max")
 
 
 def layer_table(
-    report: Report,
+    report: Figures,
     depth: int | None = None,
     columns: str | Sequence[str] | None = None,
     sort: str | None = None,
@@ -86,12 +86,12 @@ def values_of(layer: Layer) -> tuple[Value, ...]:
     )
 
 
-def priced_part(of: Layer | Report | ComparisonRow, energy: T) -> T | None:
+def priced_part(of: Layer | Figures | ComparisonRow, energy: T) -> T | None:
     """An energy of EC or DC; None where nothing has a price of what it is made of."""
     return None if of.unpriced and not of.ec_mj[1] else energy
 
 
-def _total(report: Report) -> tuple[Value, ...]:
+def _total(report: Figures) -> tuple[Value, ...]:
     low, high = (priced_part(report, end) for end in report.ec_mj)
     values: dict[str, Value] = {
         "name": f"total{incomplete(report)}",
@@ -157,7 +157,7 @@ def _common(values: Iterable[str]) -> str:
     return different.pop() if len(different) == 1 else "mixed" if different else ""
 
 
-def _caption(report: Report) -> str:
+def _caption(report: Figures) -> str:
     shape = "x".join(map(str, report.input_shape))
     steps = "" if report.time_steps is None else f", T = {report.time_steps}"
     samples = "1 sample" if report.samples == 1 else f"mean of {report.samples} samples"
@@ -165,7 +165,7 @@ def _caption(report: Report) -> str:
     return f"{report.model}: {quantity(report.params)} parameters{steps}, input {shape}; {seen}"
 
 
-def _findings(report: Report) -> Iterator[str]:
+def _findings(report: Figures) -> Iterator[str]:
     """Say what the totals mean."""
     low, high = map(joules, report.ec_mj)
     name = f" ({report.energy.name})"
@@ -193,7 +193,7 @@ def _findings(report: Report) -> Iterator[str]:
         yield f"Break-even firing rate with the same network as an ANN: {break_even_in_words(even)}"
 
 
-def _priced(report: Report, ac: str, spikes: int) -> str:
+def _priced(report: Figures, ac: str, spikes: int) -> str:
     """The sum that the energy is, where all rows have the same prices."""
     energy, macs = report.energy, f"{quantity(report.mac)} MAC"
     if not isinstance(energy, EnergyModel) or (energy.e_neuron_pj and "neuron" in report.kinds):
@@ -205,7 +205,7 @@ def _priced(report: Report, ac: str, spikes: int) -> str:
     return " + ".join(terms)
 
 
-def _against_ann(report: Report) -> str:
+def _against_ann(report: Figures) -> str:
     ratio = report.energy_ratio
     if ratio is None:
         unknown = report.time_steps is None
@@ -231,7 +231,7 @@ def break_even_in_words(rate: float) -> str:
     return f"{rate:.3f}" if rate <= 1 else "none, it needs less at any rate"
 
 
-def _remarks(report: Report) -> Iterator[str]:
+def _remarks(report: Figures) -> Iterator[str]:
     """Say what is not in the totals, and what else a reader should know."""
     if not report.measured:
         yield from input_in_words(report.conventions)
@@ -264,7 +264,7 @@ def _input_in_words(said: str) -> str:
     return f"{shown}, as in the example" if shown else "spikes or not, as nothing says which"
 
 
-def _prepared(report: Report) -> Iterator[str]:
+def _prepared(report: Figures) -> Iterator[str]:
     """The layers whose weights are made of others, by the operators that make them."""
     operators: dict[str, dict[str, None]] = {}
     for row in report.prepared:
@@ -276,25 +276,25 @@ def _prepared(report: Report) -> Iterator[str]:
         yield f"{', '.join(paths)} ({', '.join(done)})"
 
 
-def warnings_in_words(report: Report, of: str = "") -> tuple[str, ...]:
+def warnings_in_words(report: Figures, of: str = "") -> tuple[str, ...]:
     """What may mislead, a sentence each; ``of`` names the network where there are several."""
     name = f"{of}: " if of else ""
-    return tuple(f"Warning: {name}{warning}" for warning in report.warnings)
+    return tuple(f"Warning: {name}{warning}" for warning in find_cautions(report))
 
 
-def incomplete(report: Report) -> str:
+def incomplete(report: Figures) -> str:
     """The word that stands beside figures in which something is missing; "" where nothing is."""
     return "" if report.complete else " (incomplete)"
 
 
-def not_counted(report: Report) -> Iterator[str]:
+def not_counted(report: Figures) -> Iterator[str]:
     """The operators without a rule."""
     for where, calls in report.unaccounted.items():
         times = "once" if calls == 1 else f"{calls} times"
         yield f"Not counted, as syops has no rule for it: {where}, called {times}"
 
 
-def constant_part(report: Report) -> str:
+def constant_part(report: Figures) -> str:
     """What that part of the energy is made of which does not depend on firing rates."""
     return "MAC" if report.kinds <= COUNTED else "MAC, and AC outside synapses"
 

@@ -382,7 +382,8 @@ def _settled(
 
 
 def _settled_norm(call: _Norm, folding: Folding) -> Row:
-    paths = folding.into(call.result) if call.result else ()
+    layers = folding.into(call.result) if call.result else ()
+    paths = sorted({each.path or each.layer.weight for each in layers if each.layer})
     if call.result is None or not paths:
         return call.row
     note = "one weight copy for each normalisation" if call.result.layer in folding.copied else ""

@@ -65,6 +65,8 @@ class Observer:
         find: gives the rule of an operator.
         states: names of buffers that are known to be states, not weights.
         history: where it goes by which operators each tensor was made; None not to ask.
+        hooked: the modules, each with "_forward_hooks" or "_forward_pre_hooks", that have hooks
+            which do not run here: they may do anything with what goes in or comes out.
 
     Attributes:
         states: those, and others that have turned out to be.
@@ -83,6 +85,7 @@ class Observer:
         find: Find = find,
         states: frozenset[str] = frozenset(),
         history: History | None = None,
+        hooked: frozenset[tuple[str, str]] = frozenset(),
     ) -> None:
         self._model = model
         self._ledger = ledger
@@ -93,6 +96,7 @@ class Observer:
         self._find = find
         self.states = states
         self._history = history
+        self._hooked = hooked
         self._watched: list[tuple[str, nn.Module]] = []
         self._hooks: dict[int, _Hooks] = {}
         self._paths = Paths(model)
@@ -176,8 +180,17 @@ class Observer:
         self._elsewhere.clear()
         given = input_tensors(args, kwargs)
         self._pass = ForwardPass(
-            *(self._model, self._where, self._measured, self._execute, self._strict),
-            *(self._history, given, self._values, self._find, self.states),
+            self._model,
+            self._where,
+            self._paths,
+            self._measured,
+            self._execute,
+            self._strict,
+            self._history,
+            given,
+            self._values,
+            self._find,
+            self.states,
         )
         for tensor, signal in zip(given, inputs, strict=True):
             if signal is not None:
@@ -253,6 +266,8 @@ class Observer:
             self._elsewhere[hooks.path or type(module).__name__] = None
             return
         self._where.append((self._paths.of(module, *self._where[-1]), module))
+        if (hooks.path, "_forward_pre_hooks") in self._hooked:
+            self._pass.hooked(inputs)
         if hooks.library is not None:
             self._pass.update(hooks.library, inputs)
         if hooks.neuron is not None:
@@ -275,6 +290,8 @@ class Observer:
             self._pass.fail()
         if not self._is_inside(module):  # a hook before one's own failed
             return
+        if (hooks.path, "_forward_hooks") in self._hooked:
+            self._pass.hooked((output,))
         if isinstance(module, RECURRENT) and hooks.neuron is None:
             self._pass.leave_recurrent()
         self._where.pop()

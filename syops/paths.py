@@ -37,6 +37,10 @@ class Paths:
         self._below: dict[int, tuple[list[str], dict[int, list[int]]]] = {}
         self._last: dict[str, int] = {}
 
+    def first(self, module: nn.Module) -> str:
+        """The first path by which a module is registered."""
+        return self._first[id(module)]
+
     def begin(self) -> None:
         """A forward pass begins."""
         self._last.clear()

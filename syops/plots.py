@@ -1,4 +1,4 @@
-"""Report -> figures. Reads only the report; leaves pyplot and the user's rcParams alone.
+"""Figures -> figures. Reads only the report; leaves pyplot and the user's rcParams alone.
 
 Blue and vermilion are those of Okabe and Ito, which colour-blind readers can tell apart; printed
 in grey, blue is the darker one.
@@ -11,20 +11,19 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
+from syops.figures import Figures
 from syops.formats import folded, printable
 from syops.layers import constant_part
+from syops.networks import ComparisonRow
+from syops.summary import Layer
 from syops.units import ENERGIES, common_unit, joules, largest_end
-
-if TYPE_CHECKING:
-    from syops.comparison import ComparisonRow
-    from syops.report import Layer, Report
 
 AC = "#0072B2"
 MAC = "#E69F00"
@@ -61,7 +60,7 @@ class Picture(Figure):
         return out.getvalue()
 
 
-def plot_report(report: Report, kind: str = "energy", ax: Axes | None = None) -> Figure:
+def plot_report(report: Figures, kind: str = "energy", ax: Axes | None = None) -> Figure:
     """Draw the layers inside the totals in the order in which they are executed.
 
     Args:
@@ -281,7 +280,7 @@ def _logarithmic(ax: Axes, values: Sequence[float]) -> None:
 # By layer
 
 
-def _energy(report: Report, layers: Sequence[Layer], ax: Axes) -> str:
+def _energy(report: Figures, layers: Sequence[Layer], ax: Axes) -> str:
     x = range(len(layers))
     unit = _unit_of(layers)
     low, high, open_ones = _intervals(layers, ENERGIES[unit])
@@ -297,7 +296,7 @@ def _energy(report: Report, layers: Sequence[Layer], ax: Axes) -> str:
     return f"energy by layer ({short(report.energy.name)})"
 
 
-def _rates(report: Report, layers: Sequence[Layer], ax: Axes) -> str:
+def _rates(report: Figures, layers: Sequence[Layer], ax: Axes) -> str:
     driven = [(x, layer.rate) for x, layer in enumerate(layers) if layer.rate is not None]
     others = [x for x, layer in enumerate(layers) if layer.rate is None]
     if driven:
@@ -313,7 +312,7 @@ def _rates(report: Report, layers: Sequence[Layer], ax: Axes) -> str:
     return "firing rates by layer"
 
 
-def _cumulative(report: Report, layers: Sequence[Layer], ax: Axes) -> str:
+def _cumulative(report: Figures, layers: Sequence[Layer], ax: Axes) -> str:
     edges = [x - 0.5 for x in range(len(layers) + 1)]
     unit = _unit_of([report])
     low, high, open_ones = _intervals(layers, ENERGIES[unit])
@@ -333,7 +332,7 @@ def _cumulative(report: Report, layers: Sequence[Layer], ax: Axes) -> str:
     return f"energy up to each layer ({short(report.energy.name)})"
 
 
-def _totals(report: Report, x: float) -> list[tuple[float, float, str]]:
+def _totals(report: Figures, x: float) -> list[tuple[float, float, str]]:
     low, high = report.ec_mj
     size = ENERGIES[_unit_of([report])]
     named = [("EC max", high), ("EC min", low)] if high > low else []
@@ -343,7 +342,7 @@ def _totals(report: Report, x: float) -> list[tuple[float, float, str]]:
     return [(x, min(value, top) / size, f"{name} {joules(value)}") for name, value in named]
 
 
-def _top(report: Report) -> float:
+def _top(report: Figures) -> float:
     """Where the energy of a report ends that has no upper end."""
     finite = (end for layer in report.layers if layer.counted for end in layer.ec_mj[1:])
     return _beyond(
@@ -351,7 +350,7 @@ def _top(report: Report) -> float:
     )
 
 
-_KINDS: dict[str, Callable[[Report, Sequence[Layer], Axes], str]] = {
+_KINDS: dict[str, Callable[[Figures, Sequence[Layer], Axes], str]] = {
     "energy": _energy,
     "rates": _rates,
     "cumulative": _cumulative,
@@ -387,7 +386,7 @@ def _energy_axis(ax: Axes, unit: str) -> None:
     ax.set_ylim(0, 1.04 * ax.dataLim.y1 or 1)
 
 
-def _unit_of(them: Iterable[Layer | ComparisonRow | Report]) -> str:
+def _unit_of(them: Iterable[Layer | ComparisonRow | Figures]) -> str:
     """The unit in which the largest energy is shown."""
     return common_unit(largest_end(*(end for it in them for end in it.ec_mj)), ENERGIES)
 

@@ -29,7 +29,7 @@ class Layer:
     """Weights that can be changed to do what a scale and shift of their results does.
 
     Attributes:
-        path: the module that applies them.
+        path: the module that applies them, by the first name that the model has for it.
         weight: the parameter that they are, where a function applies it; "" where they are those
             of a module of torch's, whatever it makes them of.
         is_norm: whether they are the scale and shift of a normalisation.
@@ -81,6 +81,7 @@ class Result:
 
     Attributes:
         layer: its weights; None if they cannot be changed.
+        path: the module, by the name that it was called by.
         parts: the parameters that these are made of.
         slots: where they lie, if a function applied them.
         reads: the results that it read, where their channels are its own input channels.
@@ -90,6 +91,7 @@ class Result:
     """
 
     layer: Layer | None
+    path: str = ""
     parts: frozenset[str] = frozenset()
     slots: Slots | None = None
     reads: View | None = None

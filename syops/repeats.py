@@ -192,8 +192,8 @@ def _same(x: Tensor, copies: int) -> tuple[Tensor, ...]:
 
 
 def _is_step(name: str, call: Call, out: Tensor, value: Value) -> bool:
-    """Whether an operator takes a single step out of copies, all of which are equal."""
-    if name not in _CUTS or value.axis is None or value.differ:
+    """Whether an operator takes a single step out of what is known to be copies."""
+    if name not in _CUTS or value.axis is None or value.differ or not value.is_sure:
         return False
     source = call.args[0]
     dim = call.arg("dim", 0) % source.dim()

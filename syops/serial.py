@@ -12,11 +12,12 @@ from dataclasses import asdict, fields
 from fractions import Fraction
 from typing import Any, NoReturn, TypeVar
 
+from syops.cautions import find_cautions
 from syops.energy import Energy, EnergyMap, EnergyModel
 from syops.errors import SyopsError, SyopsValueError, shown
+from syops.figures import Figures
 from syops.ledger import KINDS, Drive, Magnitudes, Row, Updates, joined_magnitudes
 from syops.pricing import check_energy
-from syops.report import Report
 from syops.signals import Evidence, Seen, Unit
 from syops.units import without_infinity
 
@@ -40,7 +41,7 @@ _HEADLINE = (
 )
 
 
-def to_json(report: Report) -> str:
+def to_json(report: Figures) -> str:
     """The report as JSON: what it is made of, and beside it what follows from that."""
     totals = {name: _plain(value) for name, value in asdict(report.totals).items()}
     if not report.measured:
@@ -59,7 +60,7 @@ def to_json(report: Report) -> str:
         "input_shape": report.input_shape,
         "accuracy": report.accuracy,
         "complete": report.complete,
-        "warnings": [asdict(warning) for warning in report.warnings],
+        "warnings": [asdict(warning) for warning in find_cautions(report)],
         "per_sample": {name: getattr(report, name) for name in _HEADLINE},
         "totals": totals,
         "energy": _energy_to_json(report.energy),
@@ -77,8 +78,8 @@ def to_json(report: Report) -> str:
     return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
 
 
-def from_json(text: str, where: str = "") -> Report:
-    """A report from what `to_json` gave, also in an earlier schema version.
+def figures_from_json(text: str, where: str = "") -> Figures:
+    """The figures from what `to_json` gave, also in an earlier schema version.
 
     Args:
         text: the JSON.
@@ -109,7 +110,7 @@ def from_json(text: str, where: str = "") -> Report:
         raise SyopsValueError(f"{name} is a damaged report: {error}") from error
 
 
-def _report(content: _Fields, schema: int) -> Report:
+def _report(content: _Fields, schema: int) -> Figures:
     if schema == 1:
         ann_rows, accuracy = _ann_of_schema_1(content), None
     else:
@@ -118,7 +119,7 @@ def _report(content: _Fields, schema: int) -> Report:
     rows = _rows(content, "rows")
     if not rows:
         content.refuse("rows", "a list of at least one row")
-    return Report(
+    return Figures(
         model=content.text("model"),
         rows=rows,
         samples=content.count("samples", least=1),

@@ -267,6 +267,16 @@ def _refers_to_modules(value: Any) -> bool:
 _IMMUTABLE = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, type, CustomOpDef)
 
 
+def left_behind(model: nn.Module) -> frozenset[tuple[str, str]]:
+    """The paths of modules with hooks that a shadow does not have, and which these are."""
+    return frozenset(
+        (path, name)
+        for path, module in model.named_modules()
+        for name in ("_forward_pre_hooks", "_forward_hooks")
+        if not all(map(_is_torchs, vars(module)[name].values()))
+    )
+
+
 def _is_torchs(hook: Any) -> bool:
     """Whether a hook makes a weight of parameters (``prune``, ``weight_norm``, ...)."""
     return type(hook).__module__.startswith("torch.nn.utils.")

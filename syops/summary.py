@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 from syops.ledger import Row, Verdict
 from syops.pricing import Price, millijoules
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from syops.report import Report
-
-COLUMNS = (
-    *("name", "kind", "signal", "calls", "params", "rate", "dense"),
-    *("ac", "ac_events", "mac", "energy_mj", "share", "dense_ac", "folded"),
-)
 
 
 @dataclass(frozen=True)
@@ -140,19 +129,3 @@ def layer_of(
         note=row.note,
         unpriced=cost.unpriced / samples,
     )
-
-
-def frame_of(report: Report, totals: bool) -> pd.DataFrame:
-    """See `syops.report.Report.to_frame`."""
-    import pandas as pd
-
-    lines = [{column: getattr(layer, column) for column in COLUMNS} for layer in report.layers]
-    if totals:
-        for line, layer, row, verdict in zip(
-            lines, report.layers, report.rows, report.verdicts, strict=True
-        ):
-            line |= {"dense": row.dense, "mac": verdict.mac, "dense_ac": verdict.dense_ac}
-            if report.measured:
-                energy = None if layer.energy_mj is None else layer.energy_mj * report.samples
-                line |= {"ac": verdict.ac, "ac_events": verdict.ac_events, "energy_mj": energy}
-    return pd.DataFrame(lines, columns=list(COLUMNS))

@@ -6,13 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice
-from typing import TYPE_CHECKING
 
+from syops.figures import Figures
 from syops.ledger import SYNAPTIC, Row, Verdict
 from syops.signals import SPIKES
-
-if TYPE_CHECKING:
-    from syops.report import Report
 
 Levels = tuple[int, int, int]
 """A count over all samples: as measured, at firing rate 0, at firing rate 1."""
@@ -120,7 +117,7 @@ class Buffers:
     One time-step is what the ANN does. Where that is not known, it is an equal share of all.
     """
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Figures) -> None:
         self._samples = report.samples
         self._steps = report.time_steps or 1
         self._ann = {row.key: row for row in report.ann_rows or ()}

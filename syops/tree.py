@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from syops.layers import blocks
-
-if TYPE_CHECKING:
-    from syops.report import Layer
+from syops.summary import Layer
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Report -> what an HTML page shows of it, as plain data. Reads only the report; no torch."""
+"""Figures -> what an HTML page shows of it, as plain data. Reads only the report; no torch."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from syops.energy import EnergyMap, EnergyModel
+from syops.figures import Figures
 from syops.formats import in_words
-from syops.layers import COLUMNS, constant_part, values_of
+from syops.layers import COLUMNS, constant_part, layer_table, values_of
+from syops.summary import Layer
 from syops.tables import Column, Table, Value
 from syops.tree import Node, layer_tree
 from syops.units import factor, joules, largest_end, quantity
-
-if TYPE_CHECKING:
-    from syops.report import Layer, Report
 
 _OPEN = 4 / 3
 """How far beyond all that is known a bar without an end reaches."""
@@ -74,11 +73,11 @@ class Line:
 class View:
     """What is shown of a report."""
 
-    report: Report
+    report: Figures
 
     @cached_property
     def table(self) -> Table:
-        return self.report.table()
+        return layer_table(self.report)
 
     @property
     def about(self) -> str:
@@ -325,7 +324,7 @@ def _break_even(rate: float) -> tuple[str, str]:
     return f"{rate:.3f}", "below this mean rate it needs less energy than the ANN"
 
 
-def _type(report: Report) -> str:
+def _type(report: Figures) -> str:
     if report.network_type == "ANN":
         return "no layer gets spikes"
     if report.network_type == "unknown":

@@ -15,7 +15,7 @@ from torch.nn.utils import prune
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from versions import needs_2
 
-from syops import get_model_syops
+from syops import get_model_bounds, get_model_syops
 from syops.errors import ForwardError, SyopsTypeError, SyopsValueError
 from syops.folding import fold_bn, plan_folding
 from syops.models import create_model
@@ -428,7 +428,8 @@ def kept(s, x):
         (lambda s, x: s.bn(F.conv2d(x, s.conv.weight) + s.conv.bias.exp()[:, None, None]),
          "no parameter"),
         (lambda s, x: s.bn(y := s.conv(x)) + y, "also goes to add"),
-        (lambda s, x: s.bn(y := s.conv(x)) + s.bn(y + s.conv.bias[:, None, None]), "is added"),
+        (lambda s, x: s.bn(y := s.conv(x)) + s.bn(y + s.conv.bias[:, None, None]),
+         "used elsewhere"),
         (lambda s, x: (s.bn(y := s.conv(x)), y), "what the model returns"),
         (lambda s, x: (s.bn(y := s.conv(x)), {"y": [y[0].transpose(1, 2)]}), "the model returns"),
         (kept, "what the model keeps"),
@@ -667,11 +668,40 @@ def test_hooks_between_layer_and_norm(at, hook):
     model = nn.Sequential(conv(), nn.BatchNorm2d(4))
     model.get_submodule(at).register_forward_hook(hook)
     assert why_not(model, norm="1")
+    assert "a hook of 0" in why_not(model, norm="1", inputs=False)
+
+
+@pytest.mark.parametrize("inputs", [True, False])
+@pytest.mark.parametrize(
+    ("at", "before", "folds"),
+    [(0, True, True), (0, False, False), (1, True, False), (1, False, True), (2, True, True)],
+)
+def test_hooks_that_change_values(at, before, folds, inputs):
+    model = prepare(nn.Sequential(conv(), nn.BatchNorm2d(4), nn.ReLU(), conv(4, 4)))
+    if before:
+        model[at].register_forward_pre_hook(lambda m, args: (args[0] * 2,))
+    else:
+        model[at].register_forward_hook(lambda m, args, out: out * 2)
+    example = image() if inputs else (2, 3, 6, 6)
+    assert bool(plan_folding(model, example).folded) is folds
+    assert_same(model, fold_bn(model, example), image())
 
 
 def pruned(module):
     prune.l1_unstructured(module, "weight", 0.5)
     return module
+
+
+@pytest.mark.parametrize("inputs", [True, False])
+def test_norm_with_pruned_parameters(inputs):
+    model = prepare(nn.Sequential(conv(), nn.BatchNorm2d(4)))
+    prune.l1_unstructured(model[1], "weight", 0.5)
+    prune.random_unstructured(model[1], "bias", 0.5)
+    with torch.no_grad():  # the product with the mask is made when the norm is called
+        model[1].weight_orig.uniform_(2, 3)
+    folded = fold_bn(model, image() if inputs else (2, 3, 6, 6))
+    assert isinstance(folded[1], nn.Identity)
+    assert_same(model, folded, image())
 
 
 @pytest.mark.parametrize(
@@ -1122,3 +1152,93 @@ def test_a_buffer_that_holds_anything_else_is_not_folded(run):
         return self.bn(out), early
 
     assert why_not(Net(forward, conv=conv(), bn=nn.BatchNorm2d(4)))
+
+
+# --- one module, several names --------------------------------------------------------------------
+
+
+def test_a_pair_that_is_registered_twice_is_folded_once():
+    synapse, norm = conv(4, 4), nn.BatchNorm2d(4)
+    model = nn.Sequential(synapse, norm, nn.ReLU(), synapse, norm)
+    check(model, image(2, 4, 6, 6), pairs=[("0", "1")])
+
+
+def test_a_layer_with_two_norms_by_two_names():
+    synapse = conv(4, 4)
+    norms = nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+    model = nn.Sequential(synapse, norms[0], nn.ReLU(), synapse, norms[1])
+    assert "copy" in why_not(model, image(2, 4, 6, 6), norm="1")
+
+
+def test_modules_that_are_listed_before_they_are_called():
+    class Listed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.all = nn.ModuleList([conv(), nn.BatchNorm2d(4)])
+            self.block = nn.Sequential(*self.all)
+
+        def forward(self, x):
+            return self.block(x)
+
+    model = prepare(Listed())
+    check(model, image(), pairs=[("all.0", "all.1")])
+    rows = {row.path: row.folded for row in get_model_syops(model, image()).layers}
+    assert rows == {"block.0": None, "block.1": "block.0"}
+
+
+# --- what is added to results ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda s: s.conv.bias,
+        lambda s: s.bn.bias,
+        lambda s: s.bn.running_mean,
+        lambda s: s.other.bias,
+    ],
+)
+def test_an_added_parameter_that_belongs_to_a_layer(read):
+    def run(s, x):
+        y = s.other(s.conv(x))
+        return s.bn(s.last(y.relu()) + read(s)[:, None, None])
+
+    model = prepare(
+        Net(run, conv=conv(), other=nn.BatchNorm2d(4), last=conv(4, 4), bn=nn.BatchNorm2d(4))
+    )
+    for example in (image(), (2, 3, 6, 6)):
+        assert_same(model, fold_bn(model, example), image())
+
+
+# --- linear layers on tensors that lie in memory in another order ---------------------------------
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_layers_that_add_their_bias_apart(bias):
+    def before(s, x):
+        return s.fc(s.bn(x.sign()).transpose(1, 2))
+
+    def after(s, x):
+        return s.bn(s.fc(x.transpose(1, 2)).transpose(1, 2))
+
+    def both_ways(s, x):
+        y = x.transpose(1, 2)
+        return [s.bn(s.fc(read).transpose(1, 2)) for read in (y, y.contiguous())]
+
+    for run in (before, after, both_ways):
+        layers = {"fc": nn.Linear(4, 4, bias=bias), "bn": nn.BatchNorm1d(4)}
+        check(Net(run, **layers), image(3, 4, 5), pairs=[("fc", "bn")])
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("contiguous", [True, False])
+def test_a_norm_before_a_recurrent_layer_costs_the_same_in_bounds(kind, contiguous):
+    def run(s, x):
+        y = s.bn(x.sign()).transpose(1, 2)
+        return s.rnn(y.contiguous() if contiguous else y)[0]
+
+    model = prepare(Net(run, bn=nn.BatchNorm1d(4), rnn=kind(4, 2, batch_first=True)))
+    x = image(3, 4, 5)
+    report, bounds = get_model_syops(model, x), get_model_bounds(model, (3, 4, 5))
+    assert report.mac == bounds.mac
+    assert plan_folding(model, x).folded == plan_folding(model, (3, 4, 5)).folded == ()

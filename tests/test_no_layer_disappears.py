@@ -491,3 +491,14 @@ def test_no_layer_disappears():
         with_products += bool(flops(Program(steps), data(0)))
     print(f"{PROGRAMS} programs, {with_products} with products")
     assert with_products > PROGRAMS / 2
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        # What was computed with copies need not hold copies.
+        [("mm out", 1, 9, 12, 3.0), ("rows one by one", 10, 0, 0, 3.0)],
+    ],
+)
+def test_programs_that_were_wrong_once(steps):
+    assert not fault(steps)

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
+from syops.cautions import find_cautions
 from syops.cli.options import COLUMNS, OUTPUT, SORT, TOP, UNITS
 from syops.files import check_writable, write_text
 
 if TYPE_CHECKING:
     from syops.comparison import Comparison
     from syops.difference import LayerComparison
+    from syops.figures import Figures
     from syops.memory import Memory
     from syops.report import Report
     from syops.tables import Column, Table
@@ -126,7 +128,7 @@ def display_options(*more: Decorator) -> Decorator:
 
 def _reports(
     result: Report | Memory | Comparison | LayerComparison,
-) -> Sequence[tuple[str, Report]]:
+) -> Sequence[tuple[str, Figures]]:
     """What figures are of, each with what to call it beside the others."""
     from syops.memory import Memory
     from syops.report import Report
@@ -142,7 +144,7 @@ def _reports(
 
 def _page(result: Report | Memory | Comparison | LayerComparison) -> str:
     from syops.comparison import Comparison
-    from syops.html import to_comparison_page, to_page, to_table_page
+    from syops.html import to_page, to_table_page
     from syops.memory import Memory
     from syops.report import Report
 
@@ -151,7 +153,7 @@ def _page(result: Report | Memory | Comparison | LayerComparison) -> str:
     if isinstance(result, Report):
         return to_page(result, command)
     if isinstance(result, Comparison):
-        return to_comparison_page(result, command)
+        return result.to_page(command)
     names = (result.report.model,) if isinstance(result, Memory) else result.names
     return to_table_page(" and ".join(names), result.to_html(), command)
 
@@ -160,11 +162,11 @@ def note(message: str) -> None:
     click.echo(f"syops: note: {message}", err=True)
 
 
-def warn(report: Report, of: str = "") -> None:
+def warn(report: Figures, of: str = "") -> None:
     """Say on standard error what may mislead in a report, or in a network of several."""
     from syops.formats import printable
 
-    for warning in report.warnings:
+    for warning in find_cautions(report):
         click.echo(f"syops: warning: {printable(of + str(warning))}", err=True)
 
 
