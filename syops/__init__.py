@@ -48,7 +48,7 @@ _HOME = {
     "Audit": "audit",
     "Comparison": "comparison",
     "EnergyModel": "energy",
-    "Layer": "report",
+    "Layer": "summary",
     "Memory": "memory",
     "MemoryModel": "memory_figures",
     "Report": "report",

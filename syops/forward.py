@@ -527,7 +527,7 @@ class ForwardPass(TorchDispatchMode):
                 self._read_weights(call.tensors)
         if not before.records and isinstance(self._where[-1][1], RECURRENT):
             signals = [ANALOG] * len(outputs)  # the hidden state, analog from step 0 on
-        if traits.name == "_local_scalar_dense":
+        if traits.name == "_local_scalar_dense" and not (self._reads and self._reads.checks):
             self._read_out(call.args[0])
         for target, aliases in before.writes:
             _overwrite((a for a in aliases if not view or a[0] != target._cdata), traits.name)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 from torch.overrides import TorchFunctionMode
 
 from syops.rules.base import tensors_in
@@ -29,6 +30,8 @@ class Reads(TorchFunctionMode):
     def __init__(self, told: Callable[[Tensor], None]) -> None:
         super().__init__()
         self._told = told
+        self.checks = False
+        """Whether torch reads values to check them, and lets none out."""
 
     def __torch_function__(
         self,
@@ -40,7 +43,18 @@ class Reads(TorchFunctionMode):
         if func in _WATCHED:
             for tensor in _leaving(func, (*args, *(kwargs or {}).values())):
                 self._told(tensor)
+        elif func is one_hot and _has_classes(*args, **(kwargs or {})):
+            self.checks = True
+            try:
+                return func(*args, **(kwargs or {}))
+            finally:
+                self.checks = False
         return func(*args, **kwargs) if kwargs else func(*args)
+
+
+def _has_classes(tensor: Tensor, num_classes: int = -1) -> bool:
+    """Whether `one_hot` is told how many classes there are, and need not look for the largest."""
+    return num_classes >= 0
 
 
 def _leaving(func: Any, values: tuple[Any, ...]) -> Iterator[Tensor]:

@@ -16,12 +16,11 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 import torch.nn.functional as F
+from passes import forward_pass
 from test_soundness import put
 from torch import Tensor, nn
 
 from syops import arguments
-from syops.forward import ForwardPass
-from syops.measuring import Measurements
 from syops.signals import INTEGER, UNKNOWN, Interval, Signal, Table, kind_of
 
 PROGRAMS = int(os.environ.get("SYOPS_PROGRAMS", "500"))
@@ -302,15 +301,7 @@ def derived(
 ) -> list[tuple[Signal, Tensor]]:
     """What is known of every tensor of a program, and the tensor."""
     model = nn.Module()
-    watch = ForwardPass(
-        model,
-        [("", model)],
-        lambda *known: Measurements(*known, graded="mac", values=True),
-        lambda func, args, kwargs: func(*args, **kwargs),
-        False,
-        None,
-        inputs,
-    )
+    watch = forward_pass(model, inputs)
     made = [tensor.clone() for tensor in inputs]
     for tensor in made:
         watch.give(tensor, UNKNOWN if kind == "unknown" else arguments.SIGNALS[kind])

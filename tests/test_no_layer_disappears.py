@@ -19,15 +19,15 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from passes import forward_pass
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.flop_counter import FlopCounterMode
 
-from syops import SyopsError, get_model_bounds, get_model_syops
-from syops.forward import ForwardPass
-from syops.measuring import Measurements
+from syops import SyopsError, check_full_spike, get_model_bounds, get_model_syops
+from syops.ledger import SYNAPTIC
 from syops.repeats import Value
-from syops.signals import ANALOG, INTEGER, LEARNED, Interval, Table, kind_of
+from syops.signals import ANALOG, INTEGER, LEARNED, SPIKES, Interval, Table, kind_of
 
 PROGRAMS = int(os.environ.get("SYOPS_PROGRAMS", "150"))
 SEED = int(os.environ.get("SYOPS_SEED", "0"))
@@ -372,15 +372,7 @@ def told(steps: list[Step], seed: int) -> list[Told]:
     model = Program(steps)
     inputs = data(seed)
     torch.manual_seed(seed)
-    watch = ForwardPass(
-        model,
-        [("", model)],
-        lambda *known: Measurements(*known, graded="mac", values=True),
-        lambda func, args, kwargs: func(*args, **kwargs),
-        False,
-        None,
-        inputs,
-    )
+    watch = forward_pass(model, inputs)
     watch.give(inputs[0], (0, 1))
     watch.give(inputs[1], ANALOG)
     for place, tensor in enumerate(inputs):
@@ -459,7 +451,18 @@ def fault(steps: list[Step]) -> str:
         return ""  # it needs values
     if accounted(bounds) != truth:
         return f"flops {dict(truth)}, in the bounds {dict(accounted(bounds))}"
-    return ""
+    low, high = bounds.ec_mj
+    if not low * (1 - 1e-9) <= report.dc_mj <= high * (1 + 1e-9):
+        return f"DC {report.dc_mj} is outside of EC, {low} to {high}"
+    proven = {
+        row.layer
+        for row in check_full_spike(Program(steps), inputs, allow=()).rows
+        if row.verdict == "spike"
+    }
+    wrong = {v.name for v in report.layers if v.kind in SYNAPTIC and v.signal not in SPIKES}
+    return (
+        f"proven to get spikes, but counted otherwise: {proven & wrong}" if proven & wrong else ""
+    )
 
 
 def smallest(steps: list[Step]) -> list[Step]:

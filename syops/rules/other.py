@@ -281,8 +281,9 @@ def averaged(call: Call, windows: set[tuple[int, int]]) -> Signal:
     unit = size / parts
     sums = max(terms for terms, _ in windows) * max(abs(low), abs(high)) * size.numerator
     room = 2 / torch.finfo(call.out.dtype).eps
-    is_exact = not known.scale and not unit.denominator & (unit.denominator - 1)
-    if is_exact and sums <= room and values[-1] * unit.numerator <= room:
+    whole = all(m * size == Fraction(v) for m, v in zip(multiples, known.values, strict=True))
+    is_exact = whole and not known.scale and not unit.denominator & (unit.denominator - 1)
+    if is_exact and sums <= room and max(map(abs, values)) * unit.numerator <= room:
         plain = [float(value * unit) for value in values]
         return call.atoms.fresh(plain) if len(plain) > 1 else constant(plain[0])
     table = call.atoms.fresh(values) if len(values) > 1 else constant(values[0])

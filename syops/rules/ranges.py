@@ -115,7 +115,7 @@ def _ends(call: Call, name: str, operands: Sequence[Signal]) -> Ends:
         if isinstance(value, Tensor):
             hull = hull_of(known[id(value)]) if id(value) in known else None
             return outward((hull.low, hull.high), dtype) if hull else EVERYTHING
-        if isinstance(value, (int, float)) and not math.isnan(value):
+        if isinstance(value, (int, float)) and _is_kept(value, dtype):
             return outward((float(value), float(value)), dtype)
         return EVERYTHING
 
@@ -145,6 +145,14 @@ def _ends(call: Call, name: str, operands: Sequence[Signal]) -> Ends:
         quotient = _wider(_quotient(first, ends(call.args[1])), dtype)
         return _whole(quotient, math.floor)
     return EVERYTHING
+
+
+def _is_kept(number: float, dtype: torch.dtype) -> bool:
+    """Whether a number is one in a dtype, too: -9 is 247 in uint8."""
+    if dtype.is_floating_point or dtype == torch.bool:
+        return not math.isnan(number)
+    limits = torch.iinfo(dtype)
+    return limits.min <= number <= limits.max
 
 
 def _divides_exactly(divisor: Ends) -> bool:
