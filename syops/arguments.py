@@ -75,7 +75,10 @@ def _instead_of_model(model: object) -> str:
 
 
 def check_values(model: nn.Module) -> None:
-    """Refuse weights that cannot be computed with."""
+    """Refuse weights that cannot be computed with.
+
+    NaN in the weights before a neuron would silence it, and be seen in no figure.
+    """
     for name, tensor in weights_of(model).items():
         if tensor.is_meta:
             raise SyopsValueError(
@@ -86,6 +89,22 @@ def check_values(model: nn.Module) -> None:
             raise SyopsValueError(
                 f"{name} was created in inference mode; create the model outside of it"
             )
+        is_weight = isinstance(tensor, nn.Parameter) or name.endswith(_STATISTICS)
+        if is_weight and tensor.dtype in _SUMMED and _has_nan(tensor):
+            raise SyopsValueError(
+                f"{name} holds NaN: the training diverged, or the weights were never set"
+            )
+
+
+_STATISTICS = ("running_mean", "running_var")
+_SUMMED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""The types that hold NaN and that torch adds up on every device."""
+
+
+def _has_nan(tensor: Tensor) -> bool:
+    """Whether a tensor holds NaN. Its sum is read first, which is faster and finite mostly."""
+    values = tensor.detach()
+    return not values.sum().isfinite() and bool(values.isnan().any())
 
 
 def weight_dtype(model: nn.Module) -> torch.dtype:

@@ -22,10 +22,15 @@ from syops.errors import (
     SyopsLookupError,
     SyopsTypeError,
 )
-from syops.models import create_model
+from syops.models import create_model, list_models
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 """What a model is called with: a tensor, positional arguments or keyword arguments."""
+
+_YOUR_OWN = (
+    "a network of your own is package.module:callable, importable from the current directory: "
+    "net:build for the function build in net.py"
+)
 
 MOST_UNPACKED = 4 * 2**30
 """Bytes that a compressed file of arrays may unpack to."""
@@ -43,8 +48,15 @@ def load_model(name: str, keywords: Mapping[str, Any]) -> nn.Module:
     exist, `SyopsTypeError` for what does not build a model and `SyopsError` if it fails.
     """
     if ":" not in name:
-        return _built(name, lambda: create_model(name, **keywords))
+        try:
+            return _built(name, lambda: create_model(name, **keywords))
+        except SyopsLookupError as error:
+            if name in list_models():
+                raise
+            raise SyopsLookupError(f"{error}; {_YOUR_OWN}") from None
     module, _, attribute = name.partition(":")
+    if "/" in module or module.endswith(".py"):
+        raise SyopsLookupError(f"cannot import the model {name!r}: {module} is a path; {_YOUR_OWN}")
     sys.path.insert(0, os.getcwd())
     try:
         factory = attrgetter(attribute)(import_module(module))

@@ -341,6 +341,16 @@ def test_full_disk_behind_standard_output_is_an_error():
     assert "standard output" in refused(process)
 
 
+def test_closed_standard_output_is_an_error():
+    process = subprocess.run(
+        ["sh", "-c", 'exec "$0" -m syops energy >&-', sys.executable],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert "standard output is closed" in refused(process)
+
+
 # --- files that are written ---------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from syops.cli.networks import fed, named, sizes, structure
+from syops.cli.networks import fed, named, prints_aside, sizes, structure
 from syops.cli.options import ENERGY, FILE, FOLD_BN, GRADED, KEYWORDS, SHAPE
 from syops.cli.output import Display, display_options, warn
 from syops.errors import SyopsValueError
@@ -100,14 +100,15 @@ def _report(
     else:
         from syops.api import get_model_bounds
 
-        model = structure(network, keywords)
-        found = get_model_bounds(
-            model,
-            sizes(network, keywords, shape),
-            input_signal=fed(network),
-            energy=energy,
-            **counting,
-        )
+        with prints_aside():
+            model = structure(network, keywords)
+            found = get_model_bounds(
+                model,
+                sizes(network, keywords, shape),
+                input_signal=fed(network),
+                energy=energy,
+                **counting,
+            )
         report = named(found, network)
     return replace(report, model=label or report.model)
 

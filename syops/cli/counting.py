@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from syops.cli.networks import named, sample_shape, silence_torch
+from syops.cli.networks import named, prints_aside, sample_shape, silence_torch
 from syops.cli.options import (
     BATCH_DIM,
     DEPTH,
@@ -105,7 +105,8 @@ def run(
 
     silence_torch()
     torch.manual_seed(seed)
-    network = load_model(model, dict(keywords))
+    with prints_aside():
+        network = load_model(model, dict(keywords))
     if weights is not None:
         load_weights(network, weights)
     bundled = model in list_models()
@@ -129,7 +130,8 @@ def run(
             "without --weights, firing rates are not representative unless MODEL loads trained "
             "weights itself"
         )
-    report = get_model_syops(network, batches, batch_dim=batch_dim, **counting)
+    with prints_aside():
+        report = get_model_syops(network, batches, batch_dim=batch_dim, **counting)
     report = named(report, model)
     display.show(report.memory() if memory else report)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import nullcontext
+import sys
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 def silence_torch() -> None:
     """spikingjelly registers GPU kernels, and torch misses Triton aloud where there is no GPU."""
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
+
+
+def prints_aside() -> AbstractContextManager[object]:
+    """Send what a network prints to standard error: standard output holds the result alone."""
+    return redirect_stdout(sys.stderr)
 
 
 def structure(model: str, keywords: tuple[tuple[str, Any], ...]) -> nn.Module:
