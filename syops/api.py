@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from syops import arguments as given
 from syops.ann import AnnCounts
-from syops.audit import Audit, make_audit
+from syops.audit import Audit
 from syops.bounds import trace
 from syops.energy import EnergyMap, Profile, get_energy_model
 from syops.errors import ForwardError, SyopsError, SyopsValueError
@@ -357,7 +357,7 @@ def check_full_spike(
     ledger, shapes, history, _, conventions = _traced(
         model, inputs, batch_dim, fold_bn, input_signal, neurons, rules
     )
-    return make_audit(
+    return Audit.of(
         type(model).__name__,
         ledger,
         history,

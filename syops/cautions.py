@@ -14,7 +14,8 @@ from typing import TypeVar
 
 from syops.energy import EnergyModel
 from syops.figures import Figures
-from syops.ledger import SYNAPTIC, Drive, Magnitudes, Row, Updates, Verdict, ends, row_names
+from syops.ledger import Drive, Magnitudes, Row, Updates, Verdict, ends, row_names
+from syops.rules.kinds import SYNAPTIC
 from syops.signals import SPIKES
 from syops.units import joules
 

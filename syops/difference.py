@@ -11,7 +11,7 @@ from typing import Any
 
 from syops.figures import Figures
 from syops.layers import priced_part, warnings_in_words
-from syops.ledger import COUNTED
+from syops.rules.kinds import COUNTED
 from syops.summary import Layer
 from syops.tables import Column, Table, Tabular, Value
 from syops.units import without_infinity

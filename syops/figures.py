@@ -13,19 +13,9 @@ from typing import Any, Self
 
 from syops.energy import Energy, Profile, get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
-from syops.ledger import (
-    COUNTED,
-    KINDS,
-    SYNAPTIC,
-    Row,
-    Updates,
-    Verdict,
-    ends,
-    merge_rows,
-    merge_updates,
-    row_names,
-)
+from syops.ledger import Row, Updates, Verdict, ends, merge_rows, merge_updates, row_names
 from syops.pricing import NOTHING, Price, check_energy, millijoules, price
+from syops.rules.kinds import COUNTED, KINDS, SYNAPTIC
 from syops.signals import SPIKES
 from syops.summary import Layer, Totals, layer_of
 

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from syops.cautions import find_cautions
 from syops.energy import EnergyModel
 from syops.figures import Figures
-from syops.ledger import COUNTED
 from syops.networks import ComparisonRow
+from syops.rules.kinds import COUNTED
 from syops.summary import Layer
 from syops.tables import Column, Table, Value, check_count
 from syops.units import factor, joules, quantity

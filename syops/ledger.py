@@ -12,18 +12,8 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
+from syops.rules.kinds import RESAMPLING, SYNAPTIC
 from syops.signals import LARGEST, SPIKES, Evidence, Unit
-
-SYNAPTIC = ("conv", "linear", "matmul", "recurrent")
-"""The kinds of rows that make up O_ac and O_mac, together with "norm"."""
-
-RESAMPLING = ("upsample_", "grid_sampler_", "affine_grid")
-"""Operators whose coefficients are no weights: none of them is a first or last layer."""
-
-COUNTED = frozenset({*SYNAPTIC, "norm"})
-"""The kinds that the headline figures are made of unless the user asks for more."""
-
-KINDS = (*SYNAPTIC, "norm", "neuron", "add", "pool", "activation", "elementwise")
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,9 @@ from typing import Self
 from syops.energy import LARGEST
 from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.figures import Figures
-from syops.ledger import SYNAPTIC, row_names
+from syops.ledger import row_names
 from syops.pricing import millijoules
+from syops.rules.kinds import SYNAPTIC
 from syops.traffic import Buffers, Part, traffic
 
 _NOTHING = Fraction(0)

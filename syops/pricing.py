@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from syops.energy import Energy, EnergyMap, EnergyModel
-from syops.ledger import SYNAPTIC, Row, Verdict
+from syops.ledger import Row, Verdict
+from syops.rules.kinds import SYNAPTIC
 
 _PJ_PER_MJ = 10**9
 

@@ -1,22 +1,18 @@
-"""Audit -> text. Reads only the audit; needs no torch."""
+"""The proof whether a network is spike-only, in words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
-from syops.audit import ARROW
 from syops.formats import wrap
 from syops.layers import input_in_words
-
-if TYPE_CHECKING:
-    from syops.audit import Audit, AuditRow, Cause
+from syops.proof import ARROW, Cause, Proof, ProofRow
 
 _MAX_LINKS = 4
 _MAX_PLACES = 6
 
 
-def render_audit(audit: Audit) -> str:
+def render_proof(audit: Proof) -> str:
     """Return the verdict, then what spoils it and why, then what else a reader should know."""
     offending = audit.offending
     certain = [row for row in offending if row.verdict != "unknown"]
@@ -47,7 +43,7 @@ def render_audit(audit: Audit) -> str:
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
 
 
-def _explained(rows: Iterable[tuple[AuditRow, str]]) -> Iterator[list[str]]:
+def _explained(rows: Iterable[tuple[ProofRow, str]]) -> Iterator[list[str]]:
     """Layers that are spoilt by the same, and by what: one line for each operator on the way."""
     groups: dict[tuple[str, tuple[Cause, ...], str], list[str]] = {}
     for row, remark in rows:
@@ -61,7 +57,7 @@ def _explained(rows: Iterable[tuple[AuditRow, str]]) -> Iterator[list[str]]:
         yield lines if causes else [*lines, f"  {values}"]
 
 
-def _noted(audit: Audit) -> Iterator[str]:
+def _noted(audit: Proof) -> Iterator[str]:
     groups: dict[str, list[str]] = {}
     for row in audit.rows:
         if row.note:
@@ -70,7 +66,7 @@ def _noted(audit: Audit) -> Iterator[str]:
         yield wrap(f"Note: {', '.join(layers)}: {note}")
 
 
-def _lacking(audit: Audit) -> Iterator[str]:
+def _lacking(audit: Proof) -> Iterator[str]:
     if audit.lacks:
         yield "Beside its synapses it does what spike-only chips may lack:"
     for lack in audit.lacks:

@@ -16,8 +16,9 @@ from syops.cautions import find_cautions
 from syops.energy import Energy, EnergyMap, EnergyModel
 from syops.errors import SyopsError, SyopsValueError, shown
 from syops.figures import Figures
-from syops.ledger import KINDS, Drive, Magnitudes, Row, Updates, joined_magnitudes
+from syops.ledger import Drive, Magnitudes, Row, Updates, joined_magnitudes
 from syops.pricing import check_energy
+from syops.rules.kinds import KINDS
 from syops.signals import Evidence, Seen, Unit
 from syops.units import without_infinity
 

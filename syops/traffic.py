@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import combinations, islice
 
 from syops.figures import Figures
-from syops.ledger import SYNAPTIC, Row, Verdict
+from syops.ledger import Row, Verdict
+from syops.rules.kinds import SYNAPTIC
 from syops.signals import SPIKES
 
 Levels = tuple[int, int, int]

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from syops.cli.loading import IMAGENET_MEAN, IMAGENET_STD, read_image
 from syops.html import to_page
-from syops.loading import IMAGENET_MEAN, IMAGENET_STD, read_image
 from syops.report import Report
 
 # Two neurons that fire where what they are connected to is above 0.5, and five behind them.
@@ -652,7 +652,7 @@ def test_an_interrupt_is_no_traceback(syops, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("syops.loading.load_model", interrupted)
+    monkeypatch.setattr("syops.cli.loading.load_model", interrupted)
     status, _, err = syops("run", "fsnn18")
     assert status == 130
     assert err.split() == ["syops:", "interrupted"]

@@ -14,7 +14,7 @@ from torch import nn
 
 from syops import MemoryModel, Report, get_model_bounds, get_model_syops
 from syops.errors import SyopsTypeError, SyopsValueError
-from syops.ledger import KINDS
+from syops.rules.kinds import KINDS
 from syops.traffic import itemsize
 
 FREE = MemoryModel(points=((0, 1.0),))

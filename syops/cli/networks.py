@@ -27,7 +27,7 @@ def structure(model: str, keywords: tuple[tuple[str, Any], ...]) -> nn.Module:
     """A network of which no values are wanted."""
     import torch
 
-    from syops.loading import load_model
+    from syops.cli.loading import load_model
 
     silence_torch()
     with torch.device("meta") if model in list_models() else nullcontext():

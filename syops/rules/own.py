@@ -15,8 +15,8 @@ from syops.errors import (
     SyopsValueError,
     first_line,
 )
-from syops.ledger import KINDS, SYNAPTIC
 from syops.rules.base import Call, Cost, Free, Normalisation, Product, Rule, Tally
+from syops.rules.kinds import KINDS, SYNAPTIC
 from syops.rules.registry import is_composite
 from syops.signals import Interval, Opaque, Signal, Table
 
