@@ -13,8 +13,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from syops.cli.loading import IMAGENET_MEAN, IMAGENET_STD, read_image
-from syops.html import to_page
-from syops.report import Report
+from syops.report.report import Report
+from syops.show.html import to_page
 
 # Two neurons that fire where what they are connected to is above 0.5, and five behind them.
 NETS = """

@@ -13,7 +13,7 @@ from test_soundness import examples
 from torch import Tensor, nn
 
 from syops import check_full_spike, get_model_bounds, get_model_syops
-from syops.energy import EnergyModel
+from syops.cost.energy import EnergyModel
 
 
 @torch.library.custom_op("invariants::passes", mutates_args=())

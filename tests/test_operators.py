@@ -12,10 +12,10 @@ from torch import nn
 from syops import get_model_syops
 from syops._torch import operators_of
 from syops.errors import SyopsValueError
-from syops.rules import Call, elementwise, find, other, sampling, shape, synaptic
-from syops.rules.base import Free, canonical
-from syops.rules.registry import RULES, Counted, Named, state
-from syops.signals import ANALOG, Atoms
+from syops.ops import Call, elementwise, find, other, sampling, shape, synaptic
+from syops.ops.registry import RULES, Counted, Named, state
+from syops.ops.rule import Free, canonical
+from syops.ops.values import ANALOG, Atoms
 
 ROOT = Path(__file__).parent.parent
 ATEN = operators_of("aten")

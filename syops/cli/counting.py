@@ -145,8 +145,8 @@ def _read_input(
     """The arrays of a file, an image, or random values, in the dtype of the model's weights."""
     import torch
 
-    from syops.arguments import weight_dtype
     from syops.cli.loading import photograph, read_arrays, read_image
+    from syops.trace.inputs import weight_dtype
 
     dtype = weight_dtype(network)
     if path is not None and path.suffix.lower() in ARRAYS:

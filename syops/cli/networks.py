@@ -12,8 +12,8 @@ from syops.models import input_shape, list_models
 if TYPE_CHECKING:
     from torch import nn
 
-    from syops.audit import Audit
-    from syops.report import Report
+    from syops.report.audit import Audit
+    from syops.report.report import Report
 
     Result = TypeVar("Result", Report, Audit)
 
