@@ -20,9 +20,9 @@ from syops.cost.pricing import check_energy
 from syops.errors import ForwardError, SyopsError, SyopsValueError
 from syops.ledger.rows import Ledger
 from syops.ledger.steps import History
-from syops.ops import Rule
 from syops.ops.own import own_rules
 from syops.ops.registry import finder
+from syops.ops.rule import Rule
 from syops.report.audit import Audit
 from syops.report.report import Report
 from syops.trace import inputs as given

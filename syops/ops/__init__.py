@@ -1,7 +1,7 @@
 """What is known of each operator: what it costs, and which values come out of it.
 
 One small pure function per operator, found by the operator's name. To add an operator of torch,
-add one function to the file that fits: `synaptic`, `sampling`, `elementwise`, `shape` or `other`.
+add one function to the file that fits: `synaptic`, `sampling`, `pointwise`, `moves`, `reductions`.
 
 An operator of your own has a `Rule` with two functions of the `Call`: which values come out
 (`analog`, `binary`, `unknown`: looked at in the data), and what it costs. What it costs is a
@@ -35,22 +35,28 @@ The rules of one call of `get_model_syops`, `get_model_bounds` or `check_full_sp
 call alone.
 """
 
-from syops.ops.fanout import FanOut
-from syops.ops.reductions import binary
-from syops.ops.registry import find
-from syops.ops.rule import (
-    Call,
-    Cost,
-    Free,
-    Normalisation,
-    Operand,
-    Product,
-    Rule,
-    Tally,
-    analog,
-    unknown,
-)
-from syops.ops.synaptic import convolution, linear, matmul
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from syops.ops.fanout import FanOut
+    from syops.ops.reductions import binary
+    from syops.ops.registry import find
+    from syops.ops.rule import (
+        Call,
+        Cost,
+        Free,
+        Normalisation,
+        Operand,
+        Product,
+        Rule,
+        Tally,
+        analog,
+        unknown,
+    )
+    from syops.ops.synaptic import convolution, linear, matmul
 
 __all__ = [
     "Call",
@@ -70,3 +76,33 @@ __all__ = [
     "matmul",
     "unknown",
 ]
+
+_HOME = {
+    "Call": "rule",
+    "Cost": "rule",
+    "FanOut": "fanout",
+    "Free": "rule",
+    "Normalisation": "rule",
+    "Operand": "rule",
+    "Product": "rule",
+    "Rule": "rule",
+    "Tally": "rule",
+    "analog": "rule",
+    "binary": "reductions",
+    "convolution": "synaptic",
+    "find": "registry",
+    "linear": "synaptic",
+    "matmul": "synaptic",
+    "unknown": "rule",
+}
+"""Loaded on first use: `values`, `kinds` and `fanout` need no torch, the others do."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -19,13 +19,23 @@ from syops._torch import parts_of
 from syops.errors import SyopsRuntimeError, SyopsValueError
 from syops.ledger.rows import Ledger, Updates, merge_updates
 from syops.ledger.steps import INPUT, OVERWRITES, PARAMETER, WRITE, Arrival, History, Step, made
-from syops.ops import Call, Cost, Normalisation, Operand, Product, Rule, Tally
 from syops.ops.moves import KEEP, LIFTS, OVERWRITE, PADS, VIEWS
 from syops.ops.pointwise import has_threshold
 from syops.ops.recipes import recipe_of
 from syops.ops.reductions import SOFTMAX
 from syops.ops.registry import PARTS, Find, find
-from syops.ops.rule import Kernel, canonical, tensors_in
+from syops.ops.rule import (
+    Call,
+    Cost,
+    Kernel,
+    Normalisation,
+    Operand,
+    Product,
+    Rule,
+    Tally,
+    canonical,
+    tensors_in,
+)
 from syops.ops.traits import Traits, traits_of
 from syops.ops.values import (
     ANALOG,

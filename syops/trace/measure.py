@@ -18,8 +18,8 @@ from torch import Tensor
 from syops.errors import SyopsValueError
 from syops.ledger.rows import Drive, Ledger, Magnitudes, Row, joined_magnitudes
 from syops.ledger.steps import Arrival, History
-from syops.ops import Product
 from syops.ops.fanout import FanOut
+from syops.ops.rule import Product
 from syops.ops.values import (
     ANALOG,
     EMPTY,

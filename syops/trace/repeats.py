@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from syops.ops import Call, Rule
 from syops.ops.moves import JOIN, KEEP
-from syops.ops.rule import tensors_in
+from syops.ops.rule import Call, Rule, tensors_in
 from syops.ops.traits import Traits
 from syops.ops.values import LEARNED, Signal, Table
 from syops.trace.live import Record, Tensors

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from syops.ledger.rows import Row
-from syops.ops import Cost, Normalisation, Product
-from syops.ops.rule import tensors_in
+from syops.ops.rule import Cost, Normalisation, Product, tensors_in
 
 _NOTHING = Fraction(0)
 _MODULE_CALL = nn.Module._call_impl.__code__
