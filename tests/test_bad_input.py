@@ -37,7 +37,7 @@ from syops import (
 from syops.cli import cli, main
 from syops.errors import SyopsError, SyopsFileError, SyopsValueError
 from syops.files import check_writable, write_text
-from syops.gate import Limits, check
+from syops.report.gate import Limits, check
 
 
 def syops(*args, cwd=None, **options):

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from syops.html import to_page
-from syops.loading import IMAGENET_MEAN, IMAGENET_STD, read_image
-from syops.report import Report
+from syops.cli.loading import IMAGENET_MEAN, IMAGENET_STD, read_image
+from syops.report.report import Report
+from syops.show.html import to_page
 
 # Two neurons that fire where what they are connected to is above 0.5, and five behind them.
 NETS = """
@@ -664,7 +664,7 @@ def test_an_interrupt_is_no_traceback(syops, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("syops.loading.load_model", interrupted)
+    monkeypatch.setattr("syops.cli.loading.load_model", interrupted)
     status, _, err = syops("run", "fsnn18")
     assert status == 130
     assert err.split() == ["syops:", "interrupted"]

@@ -9,8 +9,8 @@ import pytest
 from fixed import BLIND, FIXED, SMALL
 
 from syops import compare
-from syops.energy import get_energy_model
-from syops.html import to_comparison_page, to_table_page
+from syops.cost.energy import get_energy_model
+from syops.show.html import to_table_page
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def test_saved_reports_in_every_format(syops):
     assert layers == json.loads(both.layers().to_json())
     assert syops(*args, "-o", "out.txt")[1] == ""
     command = "syops compare small.json big.json --format html"
-    assert syops(*args, "--format", "html")[1] == to_comparison_page(both, command)
+    assert syops(*args, "--format", "html")[1] == both.to_page(command)
     page = to_table_page("small and big", both.layers().to_html(), f"{command} --layers")
     args = (*args, "--format", "html", "--layers")
     assert syops(*args)[1] == page

@@ -15,7 +15,7 @@ from torch.nn.utils import parametrizations
 from torch.utils._pytree import tree_leaves
 
 from syops import check_full_spike, fold_bn, get_model_bounds, get_model_syops
-from syops.folding import plan_folding
+from syops.fold import plan_folding
 from syops.models import create_model, list_models
 
 C = SIZE = 3  # no shape tells a wrong axis

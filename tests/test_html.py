@@ -11,8 +11,8 @@ from fixed import FIXED, analog, spiking
 
 from syops import compare
 from syops.errors import SyopsFileError
-from syops.html import to_comparison_page, to_page, to_table_page
-from syops.tree import layer_tree
+from syops.show.html import to_page, to_table_page
+from syops.show.tree import layer_tree
 
 pytestmark = pytest.mark.once
 
@@ -257,7 +257,7 @@ def test_names_are_escaped_everywhere(name):
     report = rude(name)
     networks = compare({name: report})
     page = to_page(report, command=name)
-    for text in (report._repr_html_(), page, to_comparison_page(networks, command=name)):
+    for text in (report._repr_html_(), page, networks.to_page(name)):
         shown = Elements(text)
         assert name in shown.text
         assert not shown.of("img")
@@ -268,7 +268,7 @@ def test_names_are_escaped_everywhere(name):
 
 def test_letters_that_matplotlib_has_not_are_those_of_the_browser(recwarn):
     report = rude("層")
-    page = to_page(report) + to_comparison_page(compare({"層": report, "b": NET}))
+    page = to_page(report) + compare({"層": report, "b": NET}).to_page()
     assert ">層.a</text>" in page
     assert not recwarn.list
 
@@ -278,7 +278,7 @@ def test_names_do_not_turn_around_what_is_beside_them():
     report = rude("\u202eevil")
     networks = compare({"\u202eevil": report})
     page = to_page(report, command="\u202eevil")
-    for text in (report._repr_html_(), page, to_comparison_page(networks, command="\u202eevil")):
+    for text in (report._repr_html_(), page, networks.to_page("\u202eevil")):
         assert "\u202e" not in text
         assert r"\u202eevil" in text
 
@@ -297,14 +297,14 @@ def test_a_page_of_several_networks(tmp_path):
     assert len([a for a in page.of("table") if a.get("role") == "treegrid"]) == 3
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert len(Elements(to_comparison_page(compare([NET, BOUNDS]))).of("svg")) == 1
+    assert len(Elements(compare([NET, BOUNDS]).to_page()).of("svg")) == 1
     layers = compare({"a&b": NET, "b": BOUNDS}).layers()
     page = Elements(to_table_page("a&b", layers.to_html(), command="<c>"))
     assert len(page.of("h1")) == len(page.of("table")) == 1
     assert "a&b and" not in page.text
     assert page.text.count("a&b") >= 2
     assert "<c>" in page.text
-    assert "<h1>4 networks</h1>" in to_comparison_page(compare([NET] * 4))
+    assert "<h1>4 networks</h1>" in compare([NET] * 4).to_page()
 
 
 def test_the_page_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -531,7 +531,7 @@ def test_the_page_prints_with_headings_on_every_page(visit):
 
 @in_chromium
 def test_each_network_of_a_comparison_is_folded_sorted_and_searched_by_itself(visit):
-    page = visit(to_comparison_page(compare({"one": NET, "two": BOUNDS})))
+    page = visit(compare({"one": NET, "two": BOUNDS}).to_page())
     assert rows_of(page) == []
     one, two = page.locator("details.network").all()
     for network in (one, two):

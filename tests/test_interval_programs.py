@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from test_soundness import put
 from torch import Tensor, nn
 
-from syops import arguments
-from syops.forward import ForwardPass
-from syops.measuring import Measurements
-from syops.signals import INTEGER, UNKNOWN, Interval, Signal, Table, kind_of
+from syops.ops.values import INTEGER, UNKNOWN, Interval, Signal, Table, kind_of
+from syops.trace import inputs as arguments
+from syops.trace.dispatch import ForwardPass
+from syops.trace.measure import Measurements
 
 PROGRAMS = int(os.environ.get("SYOPS_PROGRAMS", "500"))
 SEED = os.environ.get("SYOPS_SEED", "0")

@@ -9,11 +9,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from test_models_all import small
 from test_soundness import examples
 from torch import Tensor, nn
 
-from syops import check_full_spike, get_model_bounds, get_model_syops
-from syops.energy import EnergyModel
+from syops import check_full_spike, create_model, get_model_bounds, get_model_syops
+from syops.cost.energy import EnergyModel
+from syops.models import calibrate, list_models
 
 
 @torch.library.custom_op("invariants::passes", mutates_args=())
@@ -227,3 +229,111 @@ def test_integers_without_a_bound_have_no_upper_end():
         bounds.to_html(),
     ):
         assert "inf" not in text.replace("info", "")
+
+
+# The bundled networks, by default
+
+
+def fed(name: str) -> tuple[nn.Module, tuple[int, ...], int]:
+    """A small one whose deep layers fire, the shape of its input, and its batch dimension."""
+    keywords, (channels, *frame), events = small(name)
+    frame = frame if events or "digits" in name else [32, 32]
+    shape = (2, 1, channels, *frame) if events else (1, channels, *frame)
+    torch.manual_seed(0)
+    model = create_model(name, num_classes=5, **keywords)
+    calibrate(model, torch.rand((2, 2, *shape[2:]) if events else (2, *shape[1:])))
+    return model, shape, int(events)
+
+
+def of_a_class(what: str, shape: tuple[int, ...]) -> Tensor:
+    """As an example is: not one without a value that tells its class."""
+    x = INPUTS[what](shape)
+    x.flatten()[:3] = torch.tensor(
+        {"graded": [0.0, 1, 5], "analog": [0.5, 1, 0]}.get(what, [0, 1, 0])
+    )
+    return x
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", list_models())
+def test_by_default_bundled_networks_are_foretold(name):
+    """Images, spikes and counted events; bounds of an input's class, and of its shape alone."""
+    model, shape, batch_dim = fed(name)
+    all_runs = []
+    for what in ("analog", "binary", "graded"):
+        x, other = of_a_class(what, shape), of_a_class(what, shape)
+        runs = [get_model_syops(model, it, batch_dim=batch_dim) for it in (x, other)]
+        assert_foretold(model, x, runs, batch_dim=batch_dim)
+        assert [run.layers[0].signal for run in runs] == [what, what]
+        all_runs += runs
+    assert_foretold(model, shape, all_runs, batch_dim=batch_dim)
+
+
+@pytest.mark.parametrize("name", ["sew_resnet18", "sew_digits", "spikformer_4_384"])
+def test_with_graded_acs_bundled_networks_are_foretold(name):
+    model, shape, batch_dim = fed(name)
+    for what in ("binary", "graded"):
+        x = of_a_class(what, shape)
+        run = get_model_syops(model, x, batch_dim=batch_dim, graded="ac")
+        for inputs in (x, shape):
+            assert_foretold(model, inputs, [run], batch_dim=batch_dim, graded="ac")
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_an_example_of_nothing_but_zeros_or_ones_tells_nothing(value):
+    net, x = nn.Linear(4, 3), torch.full((2, 4), value)
+    bounds = get_model_bounds(net, x)
+    assert (bounds.layers[0].signal, bounds.conventions["input_signal"]) == ("unknown", "auto")
+    for other in (x, torch.rand(2, 4), torch.tensor([[0.0, 1, 0, 1]] * 2)):
+        assert_within(get_model_syops(net, other), bounds)
+
+
+@pytest.mark.parametrize(
+    ("example", "told"),
+    [
+        (torch.rand(2, 4), "auto: analog"),
+        (torch.eye(4), "auto: binary"),
+        (-torch.eye(4), "auto: ternary"),
+        (2 * torch.eye(4), "auto: graded"),
+        (torch.full((2, 4), 0.5), "auto: analog"),
+        (torch.full((2, 4), math.nan), "auto"),
+        (torch.empty(2, 4, device="meta"), "auto"),
+        ((2, 4), "auto"),
+    ],
+)
+def test_what_an_example_shows_is_told(example, told):
+    bounds = get_model_bounds(nn.Linear(4, 3), example)
+    assert bounds.conventions["input_signal"] == told
+    shown = told.partition(": ")[2]
+    words = f"Input: {shown}, as in the example" if shown else "Input: spikes or not, as nothing"
+    assert words in str(bounds)
+    assert words in str(check_full_spike(nn.Linear(4, 3), example))
+    assert [w.kind for w in bounds.warnings] == ([] if shown else ["either"])
+
+
+def test_each_input_has_its_own_class():
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 3), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return self.a(x) + self.b(y)
+
+    inputs = torch.eye(4), torch.rand(4, 4)
+    bounds = get_model_bounds(Both(), inputs)
+    assert [layer.signal for layer in bounds.layers if layer.kind == "linear"] == [
+        *("binary", "analog")
+    ]
+    assert bounds.conventions["input_signal"] == "auto: binary, auto: analog"
+    assert_within(get_model_syops(Both(), inputs), bounds)
+    said = get_model_bounds(Both(), inputs, input_signal=["auto", "graded"])
+    assert said.conventions["input_signal"] == "auto: binary, graded"
+
+
+def test_memory_of_what_may_be_spikes_or_not_spans_both():
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.Linear(16, 3))
+    low, high = get_model_bounds(net, (1, 2, 4, 4)).memory().ec_mj
+    for said in ("analog", "binary"):
+        ends = get_model_bounds(net, (1, 2, 4, 4), input_signal=said).memory().ec_mj
+        assert low <= ends[0] <= ends[1] <= high

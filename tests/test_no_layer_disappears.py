@@ -24,10 +24,10 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.flop_counter import FlopCounterMode
 
 from syops import SyopsError, get_model_bounds, get_model_syops
-from syops.forward import ForwardPass
-from syops.measuring import Measurements
-from syops.repeats import Value
-from syops.signals import ANALOG, INTEGER, LEARNED, Interval, Table, kind_of
+from syops.ops.values import ANALOG, INTEGER, LEARNED, Interval, Table, kind_of
+from syops.trace.dispatch import ForwardPass
+from syops.trace.measure import Measurements
+from syops.trace.repeats import Value
 
 PROGRAMS = int(os.environ.get("SYOPS_PROGRAMS", "150"))
 SEED = int(os.environ.get("SYOPS_SEED", "0"))

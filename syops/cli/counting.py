@@ -29,7 +29,7 @@ from syops.models import list_models
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from syops.loading import Inputs
+    from syops.cli.loading import Inputs
 
 ARRAYS = (".npy", ".npz", ".pt", ".pth")
 
@@ -99,7 +99,7 @@ def run(
     import torch
 
     from syops.api import get_model_syops
-    from syops.loading import load_model
+    from syops.cli.loading import load_model
     from syops.models import calibrate
     from syops.models.weights import load_weights
 
@@ -147,8 +147,8 @@ def _read_input(
     """The arrays of a file, an image, or random values, in the dtype of the model's weights."""
     import torch
 
-    from syops.arguments import weight_dtype
-    from syops.loading import photograph, read_arrays, read_image
+    from syops.cli.loading import photograph, read_arrays, read_image
+    from syops.trace.inputs import weight_dtype
 
     dtype = weight_dtype(network)
     if path is not None and path.suffix.lower() in ARRAYS:

@@ -13,8 +13,8 @@ from syops.models import input_shape, list_models
 if TYPE_CHECKING:
     from torch import nn
 
-    from syops.audit import Audit
-    from syops.report import Report
+    from syops.report.audit import Audit
+    from syops.report.report import Report
 
     Result = TypeVar("Result", Report, Audit)
 
@@ -33,7 +33,7 @@ def structure(model: str, keywords: tuple[tuple[str, Any], ...]) -> nn.Module:
     """A network of which no values are wanted."""
     import torch
 
-    from syops.loading import load_model
+    from syops.cli.loading import load_model
 
     silence_torch()
     with torch.device("meta") if model in list_models() else nullcontext():

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from syops.cli.options import COLUMNS, OUTPUT, SORT, TOP, UNITS
+from syops.cost.warnings import find_cautions
 from syops.files import check_writable, write_text
 
 if TYPE_CHECKING:
-    from syops.comparison import Comparison
-    from syops.difference import LayerComparison
-    from syops.memory import Memory
-    from syops.report import Report
-    from syops.tables import Column, Table
+    from syops.cost.figures import Figures
+    from syops.report.comparison import Comparison
+    from syops.report.difference import LayerComparison
+    from syops.report.memory import Memory
+    from syops.report.report import Report
+    from syops.show.table import Column, Table
 
 Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -54,7 +56,7 @@ class Display:
         Args:
             columns: all that there are, if that is known.
         """
-        from syops.tables import Table
+        from syops.show.table import Table
 
         arrangement = self.arrangement
         if arrangement and self.style in WHOLE:
@@ -90,8 +92,8 @@ class Display:
 
 def check_layers(display: Display, memory: bool) -> None:
     """Find out before the count whether its layers, or their memory, can be shown so."""
-    from syops.layers import COLUMNS as OPERATIONS
-    from syops.memory import COLUMNS as ACCESSES
+    from syops.report.memory import COLUMNS as ACCESSES
+    from syops.show.layers import COLUMNS as OPERATIONS
 
     if memory and display.depth is not None:
         raise click.UsageError("--depth does not apply to --memory, which tells every layer")
@@ -126,10 +128,10 @@ def display_options(*more: Decorator) -> Decorator:
 
 def _reports(
     result: Report | Memory | Comparison | LayerComparison,
-) -> Sequence[tuple[str, Report]]:
+) -> Sequence[tuple[str, Figures]]:
     """What figures are of, each with what to call it beside the others."""
-    from syops.memory import Memory
-    from syops.report import Report
+    from syops.report.memory import Memory
+    from syops.report.report import Report
 
     if isinstance(result, Report):
         return [("", result)]
@@ -141,17 +143,17 @@ def _reports(
 
 
 def _page(result: Report | Memory | Comparison | LayerComparison) -> str:
-    from syops.comparison import Comparison
-    from syops.html import to_comparison_page, to_page, to_table_page
-    from syops.memory import Memory
-    from syops.report import Report
+    from syops.report.comparison import Comparison
+    from syops.report.memory import Memory
+    from syops.report.report import Report
+    from syops.show.html import to_page, to_table_page
 
     args = click.get_current_context().obj
     command = None if args is None else shlex.join(["syops", *args])
     if isinstance(result, Report):
         return to_page(result, command)
     if isinstance(result, Comparison):
-        return to_comparison_page(result, command)
+        return result.to_page(command)
     names = (result.report.model,) if isinstance(result, Memory) else result.names
     return to_table_page(" and ".join(names), result.to_html(), command)
 
@@ -160,17 +162,17 @@ def note(message: str) -> None:
     click.echo(f"syops: note: {message}", err=True)
 
 
-def warn(report: Report, of: str = "") -> None:
+def warn(report: Figures, of: str = "") -> None:
     """Say on standard error what may mislead in a report, or in a network of several."""
-    from syops.formats import printable
+    from syops.show.formats import printable
 
-    for warning in report.warnings:
+    for warning in find_cautions(report):
         click.echo(f"syops: warning: {printable(of + str(warning))}", err=True)
 
 
 def show(table: Table, output: Path | None = None) -> None:
     """Print a table as wide and colourful as the terminal is, or write it."""
-    from syops.formats import WIDTH, to_text
+    from syops.show.formats import WIDTH, to_text
 
     width, color = WIDTH, False
     if output is None and sys.stdout.isatty():
