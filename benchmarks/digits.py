@@ -4,7 +4,7 @@
     python benchmarks/digits.py train      networks, seeds, depths: one JSON file a run
     python benchmarks/digits.py probe      rates and gradients before training
     python benchmarks/digits.py report     Tables 2 and 3, Figures 3 and 5 to 8, the claims
-    python benchmarks/digits.py ship       weights, test set and model card into syops/demo
+    python benchmarks/digits.py ship       weights, test set and model card into syops/models/demo
 
 What is there already is not done again. Two processes of one thread each are about right for two
 cores; --fast is a small version that shows no more than the direction.

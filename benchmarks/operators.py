@@ -1,6 +1,6 @@
 """Write the table of the states of all operators of torch: ``python benchmarks/operators.py``.
 
-The page is what `syops.rules.registry.state` says of the torch that is installed; a test holds the
+The page is what `syops.ops.registry.state` says of the torch that is installed; a test holds the
 two together.
 """
 
@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from syops._torch import operators_of
-from syops.rules.base import Free, canonical
-from syops.rules.registry import Counted, Named, State, state
+from syops.ops.registry import Counted, Named, State, state
+from syops.ops.rule import Free, canonical
 
 PAGE = Path(__file__).parent.parent / "docs" / "operators.md"
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from syops import Report, compare, create_model, get_model_syops
-from syops.demo import NETWORKS, digits, weights
+from syops.models.demo import NETWORKS, digits, weights
 
 
 def count(name: str, images: Tensor, labels: Tensor) -> Report:

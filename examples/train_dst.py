@@ -23,10 +23,7 @@ import torch
 from safetensors.torch import save_file
 
 from syops import SyopsError, create_model
-from syops.errors import first_line
-from syops.files import write_whole
-from syops.models import attach_aap, detach_aap
-from syops.training import (
+from syops.dst import (
     EVENT_SETS,
     RECIPES,
     Epoch,
@@ -37,7 +34,10 @@ from syops.training import (
     get_recipe,
     seed_everything,
 )
-from syops.training.checkpoint import refuse_to_overwrite
+from syops.dst.checkpoint import refuse_to_overwrite
+from syops.errors import first_line
+from syops.files import write_whole
+from syops.models import attach_aap, detach_aap
 
 HELP = __doc__.replace("\n\n    ", "\n\n\b\n    ", 1)
 

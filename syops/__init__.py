@@ -12,16 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from syops.api import check_full_spike, get_model_bounds, get_model_syops
-    from syops.audit import Audit
-    from syops.comparison import Comparison, compare
-    from syops.energy import EnergyModel, get_energy_model, list_energy_models, load_energy_models
+    from syops.cost.energy import (
+        EnergyModel,
+        get_energy_model,
+        list_energy_models,
+        load_energy_models,
+    )
+    from syops.cost.layer import Layer
+    from syops.cost.memory import MemoryModel
     from syops.errors import SyopsError
-    from syops.folding import fold_bn
-    from syops.memory import Memory
-    from syops.memory_figures import MemoryModel
+    from syops.fold import fold_bn
     from syops.models import create_model, list_models
-    from syops.report import Report
-    from syops.summary import Layer
+    from syops.report.audit import Audit
+    from syops.report.comparison import Comparison, compare
+    from syops.report.memory import Memory
+    from syops.report.report import Report
 
 __all__ = [
     "Audit",
@@ -45,24 +50,24 @@ __all__ = [
 ]
 
 _HOME = {
-    "Audit": "audit",
-    "Comparison": "comparison",
-    "EnergyModel": "energy",
-    "Layer": "summary",
-    "Memory": "memory",
-    "MemoryModel": "memory_figures",
-    "Report": "report",
+    "Audit": "report.audit",
+    "Comparison": "report.comparison",
+    "EnergyModel": "cost.energy",
+    "Layer": "cost.layer",
+    "Memory": "report.memory",
+    "MemoryModel": "cost.memory",
+    "Report": "report.report",
     "SyopsError": "errors",
     "check_full_spike": "api",
-    "compare": "comparison",
+    "compare": "report.comparison",
     "create_model": "models",
-    "fold_bn": "folding",
-    "get_energy_model": "energy",
+    "fold_bn": "fold",
+    "get_energy_model": "cost.energy",
     "get_model_bounds": "api",
     "get_model_syops": "api",
-    "list_energy_models": "energy",
+    "list_energy_models": "cost.energy",
     "list_models": "models",
-    "load_energy_models": "energy",
+    "load_energy_models": "cost.energy",
 }
 
 

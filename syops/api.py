@@ -15,23 +15,23 @@ from torch import nn
 from torch.utils._pytree import tree_map
 from tqdm import tqdm
 
-from syops import arguments as given
-from syops.ann import AnnCounts
-from syops.audit import Audit, make_audit
-from syops.bounds import trace
-from syops.energy import EnergyMap, Profile, get_energy_model
+from syops.cost.energy import EnergyMap, Profile, get_energy_model
+from syops.cost.pricing import check_energy
 from syops.errors import ForwardError, SyopsError, SyopsValueError
-from syops.history import History
-from syops.ledger import Ledger
-from syops.observer import Observer, until_known
-from syops.paths import all_paths
-from syops.pricing import check_energy
-from syops.report import Report
-from syops.restore import Place, Random, device_of, left_as_found, plainly
-from syops.rules import Rule
-from syops.rules.own import own_rules
-from syops.rules.registry import finder
-from syops.states import Lending
+from syops.ledger.rows import Ledger
+from syops.ledger.steps import History
+from syops.ops.own import own_rules
+from syops.ops.registry import finder
+from syops.ops.rule import Rule
+from syops.report.audit import Audit
+from syops.report.report import Report
+from syops.trace import inputs as given
+from syops.trace.ann import AnnCounts
+from syops.trace.bounds import trace
+from syops.trace.observer import Observer, until_known
+from syops.trace.paths import all_paths
+from syops.trace.restore import Place, Random, device_of, left_as_found, plainly
+from syops.trace.states import Lending
 
 
 def get_model_syops(
@@ -77,7 +77,7 @@ def get_model_syops(
             fused kernel, with the signal of their first output: ``{FusedLIF: "binary"}``. What
             they send is checked.
         rules: what operators of your own cost, by the operator: ``{torch.ops.my.linear: rule}``;
-            see `syops.rules`.
+            see `syops.ops`.
         prepare: makes of a batch what the model is called with: a tuple of arguments, a dict
             of keyword arguments, or one argument.
         energy: a profile, a ``.toml`` file with one, an `EnergyModel`, or a dict of these by
@@ -269,7 +269,7 @@ def get_model_bounds(
         neurons: classes of modules that are neurons and cannot be watched from inside, such as a
             fused kernel, with the signal of their output: ``{FusedLIF: "binary"}``.
         rules: what operators of your own cost, by the operator: ``{torch.ops.my.linear: rule}``;
-            see `syops.rules`.
+            see `syops.ops`.
         energy: a profile, a ``.toml`` file with one, an `EnergyModel`, or a dict of these by
             layer or dtype of weights, such as ``{"conv1": "horowitz45-int8", "*": ...}``; see
             `get_energy_model`.
@@ -357,7 +357,7 @@ def check_full_spike(
     ledger, shapes, history, _, conventions = _traced(
         model, inputs, batch_dim, fold_bn, input_signal, neurons, rules
     )
-    return make_audit(
+    return Audit.of(
         type(model).__name__,
         ledger,
         history,

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from fixed import analog, spiking
 
-from syops.energy import EnergyModel
-from syops.ledger import Row
-from syops.report import Report
+from syops.cost.energy import EnergyModel
+from syops.ledger.rows import Row
+from syops.report.report import Report
 
 NET = Report(
     model="Net",

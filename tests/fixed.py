@@ -3,11 +3,11 @@
 from dataclasses import replace
 from fractions import Fraction
 
-from syops.comparison import compare
-from syops.energy import EnergyModel
-from syops.ledger import Drive, Row
-from syops.report import Report
-from syops.signals import Evidence
+from syops.cost.energy import EnergyModel
+from syops.ledger.rows import Drive, Row
+from syops.ops.values import Evidence
+from syops.report.comparison import compare
+from syops.report.report import Report
 
 BINARY = Evidence(derived=frozenset({("", 0), ("", 1)}))
 GRADED = Evidence(derived=frozenset({("", 0), ("", 1), ("", 2)}))

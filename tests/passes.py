@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from syops.forward import ForwardPass
-from syops.measuring import Measurements
-from syops.paths import Paths
+from syops.trace.dispatch import ForwardPass
+from syops.trace.measure import Measurements
+from syops.trace.paths import Paths
 
 
 def forward_pass(model: nn.Module, inputs: Sequence[Tensor]) -> ForwardPass:

@@ -333,6 +333,23 @@ def test_a_counted_pass_keeps_no_tensors_alive():
     assert report.samples == 2
 
 
+@pytest.mark.parametrize("at", ["0.weight", "0.bias", "1.running_var", "1.bias"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_that_hold_nan_are_refused(at, dtype):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3))
+    dict([*model.named_parameters(), *model.named_buffers()])[at].data[0] = float("nan")
+    with pytest.raises(SyopsValueError, match=rf"^{at} holds NaN"):
+        get_model_syops(model.to(dtype), SPIKES.to(dtype))
+
+
+def test_masks_and_unset_states_may_hold_what_is_no_number():
+    model = spiking_net()
+    expected = get_model_syops(model, SPIKES).totals
+    model.register_buffer("mask", torch.full((3, 3), float("-inf")))
+    model.register_buffer("unset", torch.full((3,), float("nan")))
+    assert get_model_syops(model, SPIKES).totals == expected
+
+
 # Bad input: each a clear error that names the layer or argument
 
 

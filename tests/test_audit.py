@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from syops import check_full_spike, create_model, get_model_bounds, get_model_syops
 from syops.errors import ForwardError, SyopsTypeError, SyopsValueError
 from syops.models import list_models
-from syops.report import Report
+from syops.report.report import Report
 
 
 def on_meta(name, **keywords):

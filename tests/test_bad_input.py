@@ -37,7 +37,7 @@ from syops import (
 from syops.cli import cli, main
 from syops.errors import SyopsError, SyopsFileError, SyopsValueError
 from syops.files import check_writable, write_text
-from syops.gate import Limits, check
+from syops.report.gate import Limits, check
 
 
 def syops(*args, cwd=None, **options):
@@ -339,6 +339,16 @@ def test_full_disk_behind_standard_output_is_an_error():
     with open("/dev/full", "w") as full:
         process = syops("energy", capture_output=False, stdout=full, stderr=subprocess.PIPE)
     assert "standard output" in refused(process)
+
+
+def test_closed_standard_output_is_an_error():
+    process = subprocess.run(
+        ["sh", "-c", 'exec "$0" -m syops energy >&-', sys.executable],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert "standard output is closed" in refused(process)
 
 
 # --- files that are written ---------------------------------------------------------------------

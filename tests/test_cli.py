@@ -1,5 +1,6 @@
 """The command, as a user runs it."""
 
+import json
 import os
 import re
 import subprocess
@@ -12,9 +13,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from syops.html import to_page
-from syops.loading import IMAGENET_MEAN, IMAGENET_STD, read_image
-from syops.report import Report
+from syops.cli.loading import IMAGENET_MEAN, IMAGENET_STD, read_image
+from syops.report.report import Report
+from syops.show.html import to_page
 
 # Two neurons that fire where what they are connected to is above 0.5, and five behind them.
 NETS = """
@@ -69,6 +70,14 @@ def broken():
 
 def complains():
     raise SyopsValueError("first line\\nsecond line")
+
+def talks():
+    print("a greeting")
+    class Talks(Net):
+        def forward(self, x):
+            print("a word")
+            return super().forward(x)
+    return Talks()
 
 def number():
     return 3
@@ -564,6 +573,9 @@ def bad_files():
         (["run", "nowhere:Net"], ["nowhere"]),
         (["run", "clinets:broken"], ["clinets:broken", "RuntimeError: no such luck"]),
         (["run", "clinets:complains"], ["first line second line"]),
+        (["run", "clinets.py"], ["unknown model", "package.module:callable"]),
+        (["run", "clinets.py:Net"], ["clinets.py is a path", "package.module:callable"]),
+        (["bounds", "./clinets:Net"], ["./clinets is a path", "package.module:callable"]),
         (["run", "clinets:number"], ["clinets:number", "int", "torch.nn.Module"]),
         (["run", "clinets:instance"], ["clinets:instance", "function or class"]),
         (["run", "clinets:scripted", "--input", "x.npy"], ["scripted"]),
@@ -652,7 +664,7 @@ def test_an_interrupt_is_no_traceback(syops, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("syops.loading.load_model", interrupted)
+    monkeypatch.setattr("syops.cli.loading.load_model", interrupted)
     status, _, err = syops("run", "fsnn18")
     assert status == 130
     assert err.split() == ["syops:", "interrupted"]
@@ -664,3 +676,14 @@ def test_an_interrupt_is_no_traceback(syops, monkeypatch):
 )
 def test_a_bundled_network_gets_what_the_paper_feeds_it(report, model, shape):
     assert report(model, "--set", "T=1").input_shape == shape
+
+
+@pytest.mark.parametrize("command", ["run", "bounds", "audit"])
+def test_what_a_network_prints_goes_to_standard_error(syops, command):
+    _, out, err = syops(command, "clinets:talks", "--input-shape", "2", "--format", "json")
+    json.loads(out)
+    assert "a greeting" in err
+    assert "a word" in err
+    _, out, err = syops("compare", "clinets:talks", "--input-shape", "2", "--format", "csv")
+    assert out.startswith("name,")
+    assert "a word" in err

@@ -9,8 +9,8 @@ import pytest
 from fixed import BLIND, FIXED, SMALL
 
 from syops import compare
-from syops.energy import get_energy_model
-from syops.html import to_table_page
+from syops.cost.energy import get_energy_model
+from syops.show.html import to_table_page
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from syops import SyopsError, check_full_spike, get_model_bounds, get_model_syops
-from syops.folding import fold_bn, plan_folding
+from syops.fold import fold_bn, plan_folding
 from syops.models import create_model, list_models
 
 pytest.importorskip("spikingjelly.clock_driven", reason="spikingjelly before 0.0.0.0.14")
@@ -227,7 +227,7 @@ def test_bundled_networks_say_what_they_need():
         with pytest.raises(SyopsError, match=r"need spikingjelly >= 0\.0\.0\.0\.14, and 0\.0\.0"):
             create_model(name)
     with pytest.raises(ImportError, match=r"your own network needs no other version"):
-        import syops.training  # noqa: F401
+        import syops.dst  # noqa: F401
 
 
 NET = """

@@ -10,11 +10,11 @@ import torch
 from fixed import ANN, BLIND, FIXED, MIXED, SMALL, analog, spiking
 
 from syops import compare, create_model, get_model_bounds
-from syops.energy import EnergyMap, EnergyModel
+from syops.cost.energy import EnergyMap, EnergyModel
 from syops.errors import SyopsTypeError, SyopsValueError
-from syops.formats import to_text
-from syops.ledger import Row
-from syops.report import Report
+from syops.ledger.rows import Row
+from syops.report.report import Report
+from syops.show.formats import to_text
 
 
 def by_name(comparison):
@@ -213,9 +213,9 @@ def test_pandas_and_json():
 
 
 def test_it_is_a_function_and_stays_one():
-    import syops.comparison
+    import syops.report.comparison
 
-    assert syops.compare is syops.comparison.compare
+    assert syops.compare is syops.report.comparison.compare
 
 
 # --- layers -------------------------------------------------------------------------------------
@@ -350,7 +350,7 @@ NETWORKS = {
 
 @pytest.mark.once
 def test_twelve_networks_of_the_papers_table_2():
-    text = resources.files("syops.paper").joinpath("table2.csv").read_text("utf-8")
+    text = resources.files("syops.dst.paper").joinpath("table2.csv").read_text("utf-8")
     printed = {row["network"]: row for row in csv.DictReader(text.splitlines())}
     reports = {}
     for network, (name, fold_bn) in NETWORKS.items():

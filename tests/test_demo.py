@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from syops import check_full_spike, create_model, demo, get_model_syops
 from syops.cli import cli
-from syops.demo.measure import measure
+from syops.dst import digits
 from syops.models import detach_aap
-from syops.training import digits
+from syops.models.demo.measure import measure
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from spikingjelly.activation_based import neuron
 from torch import nn
 
 from syops import Report, get_model_bounds, get_model_syops
-from syops.energy import (
+from syops.cost.energy import (
     EnergyMap,
     EnergyModel,
     get_energy_model,

@@ -15,7 +15,7 @@ from torch.nn.utils import parametrizations
 from torch.utils._pytree import tree_leaves
 
 from syops import check_full_spike, fold_bn, get_model_bounds, get_model_syops
-from syops.folding import plan_folding
+from syops.fold import plan_folding
 from syops.models import create_model, list_models
 
 C = SIZE = 3  # no shape tells a wrong axis
@@ -41,6 +41,7 @@ class Program(nn.Module):
         self.bn = nn.ModuleList(nn.BatchNorm2d(C, affine=a) for a in (True, True, False))
         self.weight = nn.Parameter(torch.randn(C, C, 1, 1))
         self.shift = nn.Parameter(torch.randn(C, 1, 1))
+        self.again = nn.Sequential(self.plain[1], self.bn[0])
         if reparametrised:
             parametrizations.weight_norm(self.plain[0])
             with warnings.catch_warnings():
@@ -86,6 +87,19 @@ class Program(nn.Module):
 
     def do_shift(self, which, x):
         return x + self.shift
+
+    def do_own(self, which, x):
+        owner = (self.plain[1], self.bn[0], self.bn[1])[which]
+        name = "running_mean" if which == 2 else "bias"
+        return x + getattr(owner, name).view(C, 1, 1)
+
+    def do_again(self, which, x):
+        return self.again(x) if which else self.again[1](x)
+
+    def do_sequence(self, which, x):
+        y = x.flatten(2).transpose(1, 2)
+        y = self.linear[which % 2](y.contiguous() if which == 2 else y)
+        return y.transpose(1, 2).unflatten(2, x.shape[2:])
 
     def do_pad(self, which, x):
         return F.pad(x[..., 1:], (1, 0))
@@ -161,14 +175,21 @@ def randomised(model):
     return model.double().eval()
 
 
-def folded_in(report):
-    """The norms that a report calls folded, each with the layers it is folded into."""
+def folded_in(report, model):
+    """The norms that a report calls folded, each with the layers it is folded into.
+
+    By their first names: rows have those that modules were called by.
+    """
+    modules = list(model.named_modules(remove_duplicate=False))
+    first = {id(module): path for path, module in reversed(modules)}
+    named = {path: first[id(module)] for path, module in modules}
     rows = [row for row in report.layers if row.kind == "norm"]
-    paths = {row.path for row in rows if row.folded is None or row.note}
+    left = {named[row.path] for row in rows if row.folded is None or row.note}
     found = {}
     for row in rows:
-        if row.path not in paths:
-            found.setdefault(row.path, set()).update(row.folded.split(", "))
+        if named[row.path] not in left:
+            layers = (named.get(path, path) for path in row.folded.split(", "))
+            found.setdefault(named[row.path], set()).update(layers)
     return found
 
 
@@ -193,7 +214,7 @@ def check(model, x, **options):
     """The report and `fold_bn` agree, and the folded model computes and costs the same."""
     original = copy.deepcopy(model.state_dict())
     report = get_model_syops(model, x, **options)
-    expected = folded_in(report)
+    expected = folded_in(report, model)
     assert folded_by(plan_folding(model, x)) == expected
     assert folded_by(plan_folding(model, tuple(x.shape))) == expected
     folded = quietly(fold_bn, model, x)
@@ -240,7 +261,7 @@ def test_counter_and_fold_bn_agree_on_bundled_networks(name):
     frame = (1, 8, 8) if "digits" in name else (3, 32, 32)
     x = torch.rand((2, 1, 2, 128, 128) if events else (1, *frame), dtype=torch.float64)
     report = get_model_syops(model, x, batch_dim=int(events))
-    expected = folded_in(report)
+    expected = folded_in(report, model)
     assert expected
     assert folded_by(plan_folding(model, tuple(x.shape))) == expected
     folded = quietly(fold_bn, model, x)

@@ -17,7 +17,7 @@ from versions import needs_2
 
 from syops import get_model_bounds, get_model_syops
 from syops.errors import ForwardError, SyopsTypeError, SyopsValueError
-from syops.folding import fold_bn, plan_folding
+from syops.fold import fold_bn, plan_folding
 from syops.models import create_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*batch norms were not folded")

@@ -16,11 +16,11 @@ import pandas as pd
 import pytest
 from fixed import FIXED, LONG, MIXED, SMALL, analog
 
-from syops.comparison import compare
 from syops.errors import SyopsLookupError, SyopsValueError
-from syops.formats import folded, shown, to_csv, to_html, to_markdown, to_text
-from syops.latex import to_latex
-from syops.tables import Column, Table
+from syops.report.comparison import compare
+from syops.show.formats import folded, shown, to_csv, to_html, to_markdown, to_text
+from syops.show.latex import to_latex
+from syops.show.table import Column, Table
 
 GOLDEN = Path(__file__).parent / "golden"
 PARTS = {

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from fixed import ANN, BLIND, FIXED, SMALL, analog, spiking
 
-from syops.energy import EnergyModel
+from syops.cost.energy import EnergyModel
 from syops.errors import SyopsValueError
-from syops.gate import Limits, check
+from syops.report.gate import Limits, check
 
 # SMALL: 40 M AC, 10 M MAC, DC 82 µJ, EC 46 to 136 µJ, E(ANN) 138 µJ, full-spike.
 FIGURES = {

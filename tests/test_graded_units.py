@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from syops import Report, check_full_spike, get_model_bounds, get_model_syops
-from syops.audit import values_of
-from syops.signals import Evidence, Seen, Table, common_unit, evidence_of
+from syops.cost.proof import values_of
+from syops.ops.values import Evidence, Seen, Table, common_unit, evidence_of
 
 
 class Then(nn.Module):

@@ -11,8 +11,8 @@ from fixed import FIXED, analog, spiking
 
 from syops import compare
 from syops.errors import SyopsFileError
-from syops.html import to_page, to_table_page
-from syops.tree import layer_tree
+from syops.show.html import to_page, to_table_page
+from syops.show.tree import layer_tree
 
 pytestmark = pytest.mark.once
 

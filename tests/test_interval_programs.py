@@ -20,8 +20,8 @@ from passes import forward_pass
 from test_soundness import put
 from torch import Tensor, nn
 
-from syops import arguments
-from syops.signals import INTEGER, UNKNOWN, Interval, Signal, Table, kind_of
+from syops.ops.values import INTEGER, UNKNOWN, Interval, Signal, Table, kind_of
+from syops.trace import inputs as arguments
 
 PROGRAMS = int(os.environ.get("SYOPS_PROGRAMS", "500"))
 SEED = os.environ.get("SYOPS_SEED", "0")

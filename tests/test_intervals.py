@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syops import arguments, check_full_spike, get_model_bounds, get_model_syops
-from syops.bounds import trace
-from syops.history import History
-from syops.ledger import Ledger
-from syops.signals import INTEGER, Interval, Table
+from syops.ledger.rows import Ledger
+from syops.ledger.steps import History
+from syops.ops.values import INTEGER, Interval, Table
+from syops.trace.bounds import trace
 
 
 class Sent(nn.Module):

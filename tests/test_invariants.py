@@ -14,7 +14,7 @@ from test_soundness import examples
 from torch import Tensor, nn
 
 from syops import check_full_spike, create_model, get_model_bounds, get_model_syops
-from syops.energy import EnergyModel
+from syops.cost.energy import EnergyModel
 from syops.models import calibrate, list_models
 
 

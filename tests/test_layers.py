@@ -7,13 +7,13 @@ from fractions import Fraction
 
 import pytest
 
-from syops.comparison import compare
-from syops.energy import EnergyModel, get_energy_model
+from syops.cost.energy import EnergyModel, get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
-from syops.formats import to_text
-from syops.ledger import Drive, Row
-from syops.report import Report
-from syops.signals import Evidence
+from syops.ledger.rows import Drive, Row
+from syops.ops.values import Evidence
+from syops.report.comparison import compare
+from syops.report.report import Report
+from syops.show.formats import to_text
 
 BINARY = Evidence(derived=frozenset({("", 0), ("", 1)}))
 

@@ -13,9 +13,9 @@ from spikingjelly.activation_based import neuron
 from torch import nn
 
 from syops import MemoryModel, Report, get_model_bounds, get_model_syops
+from syops.cost.traffic import itemsize
 from syops.errors import SyopsTypeError, SyopsValueError
-from syops.ledger import KINDS
-from syops.traffic import itemsize
+from syops.ops.kinds import KINDS
 
 FREE = MemoryModel(points=((0, 1.0),))
 """A pJ for each byte, wherever it comes from."""

@@ -25,9 +25,9 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.flop_counter import FlopCounterMode
 
 from syops import SyopsError, check_full_spike, get_model_bounds, get_model_syops
-from syops.ledger import SYNAPTIC
-from syops.repeats import Value
-from syops.signals import ANALOG, INTEGER, LEARNED, SPIKES, Interval, Table, kind_of
+from syops.ops.kinds import SYNAPTIC
+from syops.ops.values import ANALOG, INTEGER, LEARNED, SPIKES, Interval, Table, kind_of
+from syops.trace.repeats import Value
 
 PROGRAMS = int(os.environ.get("SYOPS_PROGRAMS", "150"))
 SEED = int(os.environ.get("SYOPS_SEED", "0"))

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from syops import compare, get_model_bounds, get_model_syops
 from syops.errors import SyopsValueError
-from syops.gate import Limits, check
-from syops.html import to_page
+from syops.report.gate import Limits, check
+from syops.show.html import to_page
 
 NOT_A_NUMBER = re.compile(r"(?<![a-z])(inf|-inf|nan|infinity%|nan%)(?![a-z])", re.IGNORECASE)
 

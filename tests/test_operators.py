@@ -12,10 +12,10 @@ from torch import nn
 from syops import get_model_syops
 from syops._torch import operators_of
 from syops.errors import SyopsValueError
-from syops.rules import Call, elementwise, find, other, sampling, shape, synaptic
-from syops.rules.base import Free, canonical
-from syops.rules.registry import RULES, Counted, Named, state
-from syops.signals import ANALOG, Atoms
+from syops.ops import find, moves, pointwise, reductions, sampling, synaptic
+from syops.ops.registry import RULES, Counted, Named, state
+from syops.ops.rule import Call, Free, canonical
+from syops.ops.values import ANALOG, Atoms
 
 ROOT = Path(__file__).parent.parent
 ATEN = operators_of("aten")
@@ -69,7 +69,7 @@ def test_every_operator_of_torch_is_in_one_state():
 def test_rules_are_for_operators_that_exist_each_in_one_place():
     known = {canonical(func) for func in [*ATEN, *operators_of("prims")]}
     assert not RULES.keys() - known
-    for one, another in combinations((elementwise, other, sampling, shape, synaptic), 2):
+    for one, another in combinations((moves, pointwise, reductions, sampling, synaptic), 2):
         assert not one.RULES.keys() & another.RULES.keys()
 
 

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-import syops.rules
+import syops.ops
 from syops import SyopsError, check_full_spike, get_model_bounds, get_model_syops
 from syops.errors import SyopsRuntimeError, SyopsTypeError, SyopsValueError
-from syops.rules import (
+from syops.ops import (
     Free,
     Product,
     Rule,
@@ -205,7 +205,7 @@ def test_free_operator_of_ones_own():
     [
         ({"own_operators::project": PROJECT}, SyopsTypeError, "expected operators such as"),
         ({nn.Linear: PROJECT}, SyopsTypeError, "expected operators such as"),
-        ({project: linear}, SyopsTypeError, "expected a syops.rules.Rule"),
+        ({project: linear}, SyopsTypeError, "expected a syops.ops.Rule"),
         ([project], SyopsTypeError, "expected a dict"),
         ({torch.ops.own_parts.parts: PROJECT}, SyopsValueError, "only calls other operators"),
         ({torch.ops.aten.linear.default: PROJECT}, SyopsValueError, "only calls other operators"),
@@ -229,7 +229,7 @@ def test_wrong_rules_are_refused_in_our_words(rules, error, says):
 
 
 def test_documented_example_runs():
-    assert not doctest.testmod(syops.rules).failed
+    assert not doctest.testmod(syops.ops).failed
 
 
 def test_example_of_the_readme_runs():

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from syops import create_model, get_model_bounds, get_model_syops
+from syops.dst.paper import Line, paired_sew, table2, table3, table4
 from syops.models import list_models
-from syops.paper import Line, paired_sew, table2, table3, table4
 
 E_MAC, E_AC = 4.6, 0.9  # pJ; with counts in G they give mJ
 

@@ -18,7 +18,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from syops import compare
 from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
-from syops.plots import AC, BAND, MAC, spread
+from syops.show.plots import AC, BAND, MAC, spread
 
 pytestmark = pytest.mark.once
 
@@ -244,7 +244,7 @@ settings = lambda: {k: matplotlib.rcParams[k] for k in matplotlib.rcParams if k 
 before = settings()
 sys.path.insert(0, "tests")
 from drawn import NET
-from syops.html import to_page
+from syops.show.html import to_page
 NET.plot().savefig("/dev/null", format="svg")
 page = to_page(NET)
 assert "#ff0000" not in page

@@ -14,8 +14,8 @@ from torch import nn
 
 from syops import Report, check_full_spike, get_model_bounds, get_model_syops
 from syops.errors import SyopsValueError
-from syops.frame import COLUMNS
-from syops.ledger import KINDS
+from syops.ops.kinds import KINDS
+from syops.show.frame import COLUMNS
 
 IMAGE = torch.tensor([[0.0, 1.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
 

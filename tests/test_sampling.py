@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from syops import check_full_spike, get_model_bounds, get_model_syops
-from syops.rules.sampling import CUBIC, LINEAR, taps_reached
+from syops.ops.sampling import CUBIC, LINEAR, taps_reached
 
 
 class Net(nn.Module):

@@ -14,7 +14,7 @@ from torch import nn
 
 from syops import Report, get_model_bounds, get_model_syops
 from syops.errors import SyopsFileError, SyopsValueError
-from syops.ledger import COUNTED
+from syops.ops.kinds import COUNTED
 
 
 class Net(nn.Module):

@@ -17,7 +17,7 @@ from versions import needs_2
 
 from syops import check_full_spike, get_model_bounds, get_model_syops
 from syops.errors import ForwardError
-from syops.shadow import Shadow, _Shadowing
+from syops.trace.meta import Shadow, _Shadowing
 
 
 class Net(nn.Module):

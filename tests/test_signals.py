@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from syops import get_model_syops
-from syops.ledger import Ledger
-from syops.observer import Observer
-from syops.signals import Evidence, Opaque, Seen, Table, evidence_of
+from syops.ledger.rows import Ledger
+from syops.ops.values import Evidence, Opaque, Seen, Table, evidence_of
+from syops.trace.observer import Observer
 
 VALUES = st.sampled_from([-2, -1, 0, 1, 2, 0.5, -0.5])
 EVIDENCE = st.one_of(

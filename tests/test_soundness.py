@@ -20,11 +20,11 @@ from spikingjelly.activation_based import functional, neuron
 from torch import Tensor, nn
 
 from syops import arguments, check_full_spike, get_model_syops
-from syops.bounds import trace
-from syops.history import History
-from syops.ledger import Ledger
-from syops.rules.registry import find
-from syops.signals import INTEGER, Table
+from syops.ledger.rows import Ledger
+from syops.ledger.steps import History
+from syops.ops.registry import find
+from syops.ops.values import INTEGER, Table
+from syops.trace.bounds import trace
 
 # Programs: every step reads earlier tensors and makes one more, or writes into one
 

@@ -15,15 +15,7 @@ import torch.nn.functional as F
 from torch.utils.data import TensorDataset
 
 from syops import create_model
-from syops.errors import (
-    SyopsError,
-    SyopsFileError,
-    SyopsTypeError,
-    SyopsValueError,
-)
-from syops.models import attach_aap, detach_aap, zero_init_residual
-from syops.models.parts import Streams, reset_neurons
-from syops.training import (
+from syops.dst import (
     DivergedError,
     Recipe,
     digits,
@@ -33,6 +25,14 @@ from syops.training import (
     probe_blocks,
     seed_everything,
 )
+from syops.errors import (
+    SyopsError,
+    SyopsFileError,
+    SyopsTypeError,
+    SyopsValueError,
+)
+from syops.models import attach_aap, detach_aap, zero_init_residual
+from syops.models.parts import Streams, reset_neurons
 
 QUICK = Recipe(epochs=3, lr=0.1, batch_size=16, T=2, clip=5.0)
 
@@ -81,8 +81,8 @@ def test_labels_out_of_range_are_refused(label):
 
 def test_the_counter_does_not_need_training():
     program = (
-        "import sys, syops.api, syops.cli, syops.models, syops.demo.measure;"
-        "print([name for name in sys.modules if name.startswith('syops.training')])"
+        "import sys, syops.api, syops.cli, syops.models, syops.models.demo.measure;"
+        "print([name for name in sys.modules if name.startswith('syops.dst')])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
@@ -420,7 +420,7 @@ import torch
 from torch.distributed import broadcast, get_rank, init_process_group
 from torch.utils.data import TensorDataset
 from syops import create_model
-from syops.training import digits, evaluate, seed_everything
+from syops.dst import digits, evaluate, seed_everything
 
 init_process_group("gloo")
 seed_everything(0)

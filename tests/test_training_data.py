@@ -12,14 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syops.errors import (
-    SyopsFileError,
-    SyopsImportError,
-    SyopsLookupError,
-    SyopsTypeError,
-    SyopsValueError,
-)
-from syops.training import (
+from syops.dst import (
     RECIPES,
     Events,
     digit_events,
@@ -29,6 +22,13 @@ from syops.training import (
     integrate,
     random_temporal_delete,
     saccade_events,
+)
+from syops.errors import (
+    SyopsFileError,
+    SyopsImportError,
+    SyopsLookupError,
+    SyopsTypeError,
+    SyopsValueError,
 )
 
 # Events
@@ -48,7 +48,7 @@ def test_a_moving_edge_sends_events_of_both_polarities():
 
 def test_events_follow_the_model_of_the_pixel():
     """Independent: one pixel at a time, one step at a time."""
-    from syops.training.events import _moved, saccade_path
+    from syops.dst.events import _moved, saccade_path
 
     image = torch.rand(6, 5, generator=torch.Generator().manual_seed(3))
     seen = (0.1 + _moved(image, saccade_path(10, 2.0)).double()).log().tolist()
@@ -219,7 +219,7 @@ for name in ("torchvision._meta_registrations", "torchaudio", "torchaudio.transf
     sys.modules[name].__spec__ = ModuleSpec(name, None)
     sys.modules[name].__path__ = []
 from syops.errors import SyopsFileError
-from syops.training import get_data
+from syops.dst import get_data
 
 root, random = Path(sys.argv[1]), np.random.default_rng(0)
 

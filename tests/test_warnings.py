@@ -17,12 +17,12 @@ from spikingjelly.activation_based import functional, neuron
 from torch import nn
 
 from syops import demo, get_model_bounds, get_model_syops
-from syops.comparison import compare
-from syops.gate import Limits, check
-from syops.ledger import Drive, Updates
+from syops.ledger.rows import Drive, Updates
 from syops.models import calibrate, create_model, list_models
-from syops.report import Report
-from syops.signals import Evidence, Seen
+from syops.ops.values import Evidence, Seen
+from syops.report.comparison import compare
+from syops.report.gate import Limits, check
+from syops.report.report import Report
 from syops.units import joules
 
 

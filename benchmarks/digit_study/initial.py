@@ -9,8 +9,8 @@ from spikingjelly.activation_based import surrogate
 from torch import nn
 
 from syops import create_model
+from syops.dst import digits, probe_blocks, seed_everything
 from syops.models import attach_aap, zero_init_residual
-from syops.training import digits, probe_blocks, seed_everything
 
 CONNECTIONS = ("OR", "XOR", "IAND", "AND", None)
 """The functions g of blocks g(SN(f(x)), x); None: blocks SN(f(x) + x)."""

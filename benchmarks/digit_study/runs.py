@@ -19,10 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from syops import create_model
-from syops.demo.measure import measure
-from syops.files import write_text, write_whole
-from syops.models import attach_aap, detach_aap, zero_init_residual
-from syops.training import (
+from syops.dst import (
     Recipe,
     digit_events,
     digits,
@@ -31,6 +28,9 @@ from syops.training import (
     probe_blocks,
     seed_everything,
 )
+from syops.files import write_text, write_whole
+from syops.models import attach_aap, detach_aap, zero_init_residual
+from syops.models.demo.measure import measure
 
 BATCH = 50
 """Samples that are tested and counted at once."""

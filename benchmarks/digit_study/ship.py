@@ -1,4 +1,4 @@
-"""What ``syops demo`` needs, written into syops/demo: weights, a test set, a model card."""
+"""What ``syops demo`` needs, written into syops/models/demo: weights, a test set, a model card."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-import syops.demo
+import syops.models.demo
 from digit_study.runs import DST, FULL, SEW, Run, Variant, plan
 from digit_study.tables import ROWS
 from syops import SyopsError, create_model
+from syops.dst import Recipe, digits
 from syops.files import write_text, write_whole
 from syops.models import detach_aap
-from syops.training import Recipe, digits
 
-TARGET = Path(syops.demo.__file__).parent
+TARGET = Path(syops.models.demo.__file__).parent
 NAMES = {"fsnn_digits": "FSNN (IAND, DST)", "dsnn_digits": "DSNN (IAND)", "sew_digits": "SEW (ADD)"}
 """What is shipped, and its row of Table 2."""
 
@@ -28,7 +28,7 @@ CARD = """# Weights of `fsnn_digits`, `dsnn_digits` and `sew_digits`
 **Data:** the 1,797 handwritten digits of scikit-learn (`load_digits`), 8x8 pixels in 17 shades of
 grey: the test part of "Optical Recognition of Handwritten Digits" by E. Alpaydin and C. Kaynak, UCI
 Machine Learning Repository, doi:10.24432/C50P49, CC BY 4.0. 1,347 train, and 450, in `digits.npz`,
-test; the split is that of `syops.training.digits`.
+test; the split is that of `syops.dst.digits`.
 
 **Networks:** as `create_model` makes them without keywords: {blocks} blocks, {channels} channels,
 T = {T}, IF neurons; g = IAND, in `sew_digits` ADD.

@@ -44,6 +44,8 @@ class _Commands(click.Group):
     """Commands that run code of the user's, and print."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        if sys.stdout is None:
+            raise SyopsFileError("standard output is closed; send it to /dev/null to have none")
         try:
             return super().invoke(ctx)
         except SyopsError:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from syops.cli.networks import fed, named, sizes, structure
+from syops.cli.networks import fed, named, prints_aside, sizes, structure
 from syops.cli.options import ENERGY, FILE, FOLD_BN, GRADED, KEYWORDS, SHAPE
 from syops.cli.output import Display, display_options, warn
 from syops.errors import SyopsValueError
 from syops.units import read_count, read_energy, read_share
 
 if TYPE_CHECKING:
-    from syops.report import Report
+    from syops.report.report import Report
 
 
 @click.command()
@@ -45,7 +45,7 @@ def compare(
     --energy is for all of them, a report is then priced anew; the other options of a count are for
     those that are a MODEL.
     """
-    from syops.comparison import compare as put_side_by_side
+    from syops.report.comparison import compare as put_side_by_side
 
     display.check()
     if layers and len(networks) != 2:
@@ -93,21 +93,22 @@ def _report(
     **counting: Any,
 ) -> Report:
     if _is_saved(network):
-        from syops.report import Report
+        from syops.report.report import Report
 
         report = Report.load(network)
         report = report.priced(energy) if _is_asked("energy") else report
     else:
         from syops.api import get_model_bounds
 
-        model = structure(network, keywords)
-        found = get_model_bounds(
-            model,
-            sizes(network, keywords, shape),
-            input_signal=fed(network),
-            energy=energy,
-            **counting,
-        )
+        with prints_aside():
+            model = structure(network, keywords)
+            found = get_model_bounds(
+                model,
+                sizes(network, keywords, shape),
+                input_signal=fed(network),
+                energy=energy,
+                **counting,
+            )
         report = named(found, network)
     return replace(report, model=label or report.model)
 
@@ -167,9 +168,9 @@ def check(report: Path, baseline: Path | None, tolerance: float | None, **limits
     Exit status: 0 if it keeps to all limits, 1 if it does not, with a line for each, 2 if that
     cannot be told.
     """
-    from syops.gate import Limits
-    from syops.gate import check as hold_against
-    from syops.report import Report
+    from syops.report.gate import Limits
+    from syops.report.gate import check as hold_against
+    from syops.report.report import Report
 
     if tolerance is not None and baseline is None:
         raise click.UsageError("--tolerance needs a --baseline")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from syops.cli.networks import named, sample_shape, silence_torch
+from syops.cli.networks import named, prints_aside, sample_shape, silence_torch
 from syops.cli.options import (
     BATCH_DIM,
     DEPTH,
@@ -29,7 +29,7 @@ from syops.models import list_models
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from syops.loading import Inputs
+    from syops.cli.loading import Inputs
 
 ARRAYS = (".npy", ".npz", ".pt", ".pth")
 
@@ -99,13 +99,14 @@ def run(
     import torch
 
     from syops.api import get_model_syops
-    from syops.loading import load_model
+    from syops.cli.loading import load_model
     from syops.models import calibrate
     from syops.models.weights import load_weights
 
     silence_torch()
     torch.manual_seed(seed)
-    network = load_model(model, dict(keywords))
+    with prints_aside():
+        network = load_model(model, dict(keywords))
     if weights is not None:
         load_weights(network, weights)
     bundled = model in list_models()
@@ -129,7 +130,8 @@ def run(
             "without --weights, firing rates are not representative unless MODEL loads trained "
             "weights itself"
         )
-    report = get_model_syops(network, batches, batch_dim=batch_dim, **counting)
+    with prints_aside():
+        report = get_model_syops(network, batches, batch_dim=batch_dim, **counting)
     report = named(report, model)
     display.show(report.memory() if memory else report)
 
@@ -145,8 +147,8 @@ def _read_input(
     """The arrays of a file, an image, or random values, in the dtype of the model's weights."""
     import torch
 
-    from syops.arguments import weight_dtype
-    from syops.loading import photograph, read_arrays, read_image
+    from syops.cli.loading import photograph, read_arrays, read_image
+    from syops.trace.inputs import weight_dtype
 
     dtype = weight_dtype(network)
     if path is not None and path.suffix.lower() in ARRAYS:

@@ -8,7 +8,7 @@ import click
 
 from syops.cli.networks import silence_torch
 from syops.cli.output import emit, show
-from syops.tables import Column, Table
+from syops.show.table import Column, Table
 
 COLUMNS = (
     Column("network", "network"),
@@ -30,7 +30,7 @@ def demo(style: str) -> None:
     ResNet with ADD: how many answers are right, and what an answer costs.
     """
     silence_torch()
-    from syops.demo import rows
+    from syops.models.demo import rows
 
     found = rows()
     if style == "json":

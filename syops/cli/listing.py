@@ -9,9 +9,9 @@ import click
 
 from syops.cli.options import FILE
 from syops.cli.output import emit, show
-from syops.energy import list_energy_models, load_energy_models
+from syops.cost.energy import list_energy_models, load_energy_models
 from syops.models import list_models
-from syops.tables import Column, Table
+from syops.show.table import Column, Table
 
 
 @click.command()
@@ -46,9 +46,9 @@ def table2(style: str) -> None:
     Of Tables 3 and 4 the interval EC of each network, and whether the printed DC lies inside.
     Counted without data, weights or arithmetic.
     """
-    from syops.formats import to_markdown, to_text
-    from syops.latex import to_latex
-    from syops.paper.tables import tables
+    from syops.dst.paper.tables import tables
+    from syops.show.formats import to_markdown, to_text
+    from syops.show.latex import to_latex
 
     write = {"markdown": to_markdown, "latex": to_latex}.get(style)
     for i, table in enumerate(tables()):

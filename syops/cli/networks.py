@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import nullcontext
+import sys
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,8 +13,8 @@ from syops.models import input_shape, list_models
 if TYPE_CHECKING:
     from torch import nn
 
-    from syops.audit import Audit
-    from syops.report import Report
+    from syops.report.audit import Audit
+    from syops.report.report import Report
 
     Result = TypeVar("Result", Report, Audit)
 
@@ -23,11 +24,16 @@ def silence_torch() -> None:
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 
 
+def prints_aside() -> AbstractContextManager[object]:
+    """Send what a network prints to standard error: standard output holds the result alone."""
+    return redirect_stdout(sys.stderr)
+
+
 def structure(model: str, keywords: tuple[tuple[str, Any], ...]) -> nn.Module:
     """A network of which no values are wanted."""
     import torch
 
-    from syops.loading import load_model
+    from syops.cli.loading import load_model
 
     silence_torch()
     with torch.device("meta") if model in list_models() else nullcontext():

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from syops.energy import Energy, get_energy_model
+from syops.cost.energy import Energy, get_energy_model
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from syops.cautions import find_cautions
 from syops.cli.options import COLUMNS, OUTPUT, SORT, TOP, UNITS
+from syops.cost.warnings import find_cautions
 from syops.files import check_writable, write_text
 
 if TYPE_CHECKING:
-    from syops.comparison import Comparison
-    from syops.difference import LayerComparison
-    from syops.figures import Figures
-    from syops.memory import Memory
-    from syops.report import Report
-    from syops.tables import Column, Table
+    from syops.cost.figures import Figures
+    from syops.report.comparison import Comparison
+    from syops.report.difference import LayerComparison
+    from syops.report.memory import Memory
+    from syops.report.report import Report
+    from syops.show.table import Column, Table
 
 Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -56,7 +56,7 @@ class Display:
         Args:
             columns: all that there are, if that is known.
         """
-        from syops.tables import Table
+        from syops.show.table import Table
 
         arrangement = self.arrangement
         if arrangement and self.style in WHOLE:
@@ -92,8 +92,8 @@ class Display:
 
 def check_layers(display: Display, memory: bool) -> None:
     """Find out before the count whether its layers, or their memory, can be shown so."""
-    from syops.layers import COLUMNS as OPERATIONS
-    from syops.memory import COLUMNS as ACCESSES
+    from syops.report.memory import COLUMNS as ACCESSES
+    from syops.show.layers import COLUMNS as OPERATIONS
 
     if memory and display.depth is not None:
         raise click.UsageError("--depth does not apply to --memory, which tells every layer")
@@ -130,8 +130,8 @@ def _reports(
     result: Report | Memory | Comparison | LayerComparison,
 ) -> Sequence[tuple[str, Figures]]:
     """What figures are of, each with what to call it beside the others."""
-    from syops.memory import Memory
-    from syops.report import Report
+    from syops.report.memory import Memory
+    from syops.report.report import Report
 
     if isinstance(result, Report):
         return [("", result)]
@@ -143,10 +143,10 @@ def _reports(
 
 
 def _page(result: Report | Memory | Comparison | LayerComparison) -> str:
-    from syops.comparison import Comparison
-    from syops.html import to_page, to_table_page
-    from syops.memory import Memory
-    from syops.report import Report
+    from syops.report.comparison import Comparison
+    from syops.report.memory import Memory
+    from syops.report.report import Report
+    from syops.show.html import to_page, to_table_page
 
     args = click.get_current_context().obj
     command = None if args is None else shlex.join(["syops", *args])
@@ -164,7 +164,7 @@ def note(message: str) -> None:
 
 def warn(report: Figures, of: str = "") -> None:
     """Say on standard error what may mislead in a report, or in a network of several."""
-    from syops.formats import printable
+    from syops.show.formats import printable
 
     for warning in find_cautions(report):
         click.echo(f"syops: warning: {printable(of + str(warning))}", err=True)
@@ -172,7 +172,7 @@ def warn(report: Figures, of: str = "") -> None:
 
 def show(table: Table, output: Path | None = None) -> None:
     """Print a table as wide and colourful as the terminal is, or write it."""
-    from syops.formats import WIDTH, to_text
+    from syops.show.formats import WIDTH, to_text
 
     width, color = WIDTH, False
     if output is None and sys.stdout.isatty():

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from syops.cli.networks import fed, named, sizes, structure
+from syops.cli.networks import fed, named, prints_aside, sizes, structure
 from syops.cli.options import (
     BATCH_DIM,
     DEPTH,
@@ -55,13 +55,14 @@ def bounds(
     check_layers(display, memory)
     from syops.api import get_model_bounds
 
-    network = structure(model, keywords)
-    report = get_model_bounds(
-        network,
-        sizes(model, keywords, shape),
-        input_signal=fed(model, input_signal),
-        **counting,
-    )
+    with prints_aside():
+        network = structure(model, keywords)
+        report = get_model_bounds(
+            network,
+            sizes(model, keywords, shape),
+            input_signal=fed(model, input_signal),
+            **counting,
+        )
     report = named(report, model)
     display.show(report.memory() if memory else report)
 
@@ -102,15 +103,16 @@ def audit(
         check_writable(output)
     from syops.api import check_full_spike
 
-    network = structure(model, keywords)
     ends = [end for end in allow if end != "none"]
-    found = check_full_spike(
-        network,
-        sizes(model, keywords, shape),
-        allow=ends,
-        input_signal=fed(model, input_signal),
-        **tracing,
-    )
+    with prints_aside():
+        network = structure(model, keywords)
+        found = check_full_spike(
+            network,
+            sizes(model, keywords, shape),
+            allow=ends,
+            input_signal=fed(model, input_signal),
+            **tracing,
+        )
     found = named(found, model)
     emit(f"{found.to_json() if style == 'json' else found}\n", output)
     click.get_current_context().exit(0 if found.full_spike else 1 if found.refuted else 2)

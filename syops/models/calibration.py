@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from syops.errors import ForwardError, SyopsError, SyopsTypeError, SyopsValueError
-from syops.neurons import reset
+from syops.trace.neurons import reset
 
 
 @torch.no_grad()

@@ -1,0 +1,183 @@
+"""What the command line names, turned into objects: a model, an input."""
+
+from __future__ import annotations
+
+import os
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from syops.errors import (
+    SyopsError,
+    SyopsFileError,
+    SyopsLookupError,
+    SyopsTypeError,
+)
+from syops.models import create_model, list_models
+
+Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
+"""What a model is called with: a tensor, positional arguments or keyword arguments."""
+
+_YOUR_OWN = (
+    "a network of your own is package.module:callable, importable from the current directory: "
+    "net:build for the function build in net.py"
+)
+
+MOST_UNPACKED = 4 * 2**30
+"""Bytes that a compressed file of arrays may unpack to."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_CROP = 224 / 256
+"""Share of the resized image's shorter side that is kept."""
+
+
+def load_model(name: str, keywords: Mapping[str, Any]) -> nn.Module:
+    """Build a bundled model, or call ``package.module:callable``, with ``keywords``.
+
+    Modules are found in the current directory too. Raises `SyopsLookupError` for what does not
+    exist, `SyopsTypeError` for what does not build a model and `SyopsError` if it fails.
+    """
+    if ":" not in name:
+        try:
+            return _built(name, lambda: create_model(name, **keywords))
+        except SyopsLookupError as error:
+            if name in list_models():
+                raise
+            raise SyopsLookupError(f"{error}; {_YOUR_OWN}") from None
+    module, _, attribute = name.partition(":")
+    if "/" in module or module.endswith(".py"):
+        raise SyopsLookupError(f"cannot import the model {name!r}: {module} is a path; {_YOUR_OWN}")
+    sys.path.insert(0, os.getcwd())
+    try:
+        factory = attrgetter(attribute)(import_module(module))
+    except Exception as error:
+        raise SyopsLookupError(f"cannot import the model {name!r}: {_told(error)}") from error
+    if not callable(factory) or isinstance(factory, nn.Module):
+        raise SyopsTypeError(
+            f"{name!r} is a {type(factory).__name__}: expected a function or class that builds "
+            "the model"
+        )
+    model = _built(name, lambda: factory(**keywords))
+    if not isinstance(model, nn.Module):
+        raise SyopsTypeError(
+            f"{name!r} returned {type(model).__name__}: expected a torch.nn.Module"
+        )
+    return model
+
+
+def _built(name: str, build: Callable[[], Any]) -> Any:
+    try:
+        return build()
+    except SyopsError:
+        raise
+    except Exception as error:
+        raise SyopsError(f"{name!r} failed to build the model: {_told(error)}") from error
+
+
+def read_arrays(path: Path, dtype: torch.dtype) -> Inputs:
+    """Read a .npy, .npz or .pt file: a tensor, or several by name or position.
+
+    int32 and int64, which index, are left as they are; all else is cast to ``dtype``. Sparse
+    tensors are made dense. Raises `SyopsFileError` for a file that cannot be read or holds anything
+    else.
+    """
+    try:
+        if path.suffix.lower() in (".npy", ".npz"):
+            _check_unpacked(path)
+            found: Any = np.load(path, allow_pickle=False)
+            found = dict(found) if isinstance(found, Mapping) else found
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except SyopsError:
+        raise
+    except Exception as error:
+        raise SyopsFileError(
+            f"{path} cannot be read ({type(error).__name__}): expected arrays from numpy.save or "
+            "numpy.savez, or tensors from torch.save"
+        ) from error
+
+    if isinstance(found, Mapping):
+        named = {name: _tensor(value, dtype, path) for name, value in found.items()}
+        return named if len(named) != 1 else named.popitem()[1]
+    if isinstance(found, list | tuple):
+        listed = tuple(_tensor(value, dtype, path) for value in found)
+        return listed if len(listed) != 1 else listed[0]
+    return _tensor(found, dtype, path)
+
+
+def _check_unpacked(path: Path) -> None:
+    """Refuse a small file that unpacks to more than the memory holds."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        _check_size(sum(member.file_size for member in archive.infolist()), path)
+
+
+def _check_size(size: int, path: Path) -> None:
+    if size > MOST_UNPACKED:
+        raise SyopsFileError(
+            f"{path} unpacks to {size / 2**30:.1f} GiB, more than {MOST_UNPACKED / 2**30:g}; write "
+            "fewer samples, or the arrays unpacked, with numpy.save or torch.save"
+        )
+
+
+def read_image(path: Path, channels: int, height: int, width: int) -> Tensor:
+    """Read an image as ImageNet's networks expect it: float32 [1, channels, height, width].
+
+    Resized so that the crop in its centre is 224/256 of the shorter side, scaled to [0, 1] and
+    normalised; ``channels`` is 3, or 1 for grey. Raises `SyopsFileError` for a file that is not
+    an image.
+    """
+    try:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened).convert("RGB" if channels == 3 else "L")
+    except Exception as error:
+        raise SyopsFileError(f"the image {path} cannot be read: {_told(error)}") from error
+    scale = max(height / image.height, width / image.width) / IMAGENET_CROP
+    size = (round(image.width * scale), round(image.height * scale))
+    image = image.resize(size, Image.Resampling.BILINEAR)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    image = image.crop((left, top, left + width, top + height))
+    pixels = np.asarray(image, dtype=np.float32).reshape(height, width, channels) / 255
+    mean, std = np.array([IMAGENET_MEAN, IMAGENET_STD], dtype=np.float32)
+    if channels == 1:
+        mean, std = mean.mean(keepdims=True), std.mean(keepdims=True)
+    return torch.from_numpy((pixels - mean) / std).permute(2, 0, 1).unsqueeze(0).contiguous()
+
+
+def photograph() -> Path:
+    """The photograph that matplotlib ships: Grace Hopper in uniform, 512 x 600."""
+    from matplotlib.cbook import get_sample_data
+
+    return Path(get_sample_data("grace_hopper.jpg", asfileobj=False))
+
+
+def _tensor(value: Any, dtype: torch.dtype, path: Path) -> Tensor:
+    if not isinstance(value, Tensor | np.ndarray):
+        raise SyopsFileError(f"{path} holds {type(value).__name__}: expected tensors only")
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError) as error:
+        raise SyopsFileError(f"{path} holds no numbers: {_told(error)}") from error
+    if tensor.is_complex() and not dtype.is_complex:
+        raise SyopsFileError(f"{path} holds complex numbers, and the weights are of {dtype}")
+    if tensor.layout not in (torch.strided, torch.jagged):
+        _check_size(tensor.numel() * tensor.element_size(), path)
+        tensor = tensor.to_dense()
+    return tensor if tensor.dtype in (torch.int32, torch.int64) else tensor.to(dtype)
+
+
+def _told(error: Exception) -> str:
+    """The first line of an error of somebody else, and its type."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""Turns rows into numbers: classes, prices, energies, warnings, proofs. Without torch."""

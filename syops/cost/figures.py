@@ -1,0 +1,390 @@
+"""The figures of a network: exact counts per layer, and the energy that follows."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+from numbers import Real
+from typing import Any, Self
+
+from syops.cost.energy import Energy, Profile, get_energy_model
+from syops.cost.layer import Layer, Totals, layer_of
+from syops.cost.pricing import NOTHING, Price, check_energy, millijoules, price
+from syops.errors import SyopsTypeError, SyopsValueError
+from syops.ledger.rows import Row, Updates, Verdict, ends, merge_rows, merge_updates, row_names
+from syops.ops.kinds import COUNTED, KINDS, SYNAPTIC
+from syops.ops.values import SPIKES
+
+_SAME = ("model", "params", "conventions", "energy", "time_steps", "kinds", "measured")
+"""What two reports must have in common to be merged."""
+
+
+@dataclass(frozen=True, repr=False)
+class Figures:
+    """The counts of a network, and all figures that follow from them.
+
+    Attributes:
+        model: class name of the model.
+        rows: the exact counts, as `syops.ledger.rows.Row`.
+        samples: number of samples counted; headline figures are divided by it.
+        energy: an `EnergyModel`, or an `EnergyMap` with one for each layer.
+        time_steps: T, or None where it is not known.
+        params: number of parameters of the model.
+        input_shape: of the first input of the first batch.
+        ann_rows: the same network as an ANN, of which `ann` makes a report; None where T is not
+            known.
+        conventions: fold_bn, graded, ac, batch_dim, input_signal.
+        versions: of syops and the libraries it counted with.
+        unaccounted: operators without a rule and where they were met, with their calls.
+        prepared: rows of work on weights alone, such as the product in ``linear(x, a @ b)`` or a
+            normalisation of weights: done once for all samples, and so in no total.
+        updates: how far the neurons were brought forward in time, of libraries that tell.
+        notes: what a reader should know.
+        kinds: the kinds of rows inside the totals.
+        passes: forward passes that were made: batches. 0 where that is not known.
+        measured: whether spikes were counted. Without data there are O_mac, ``dense_ac`` and EC;
+            firing rates, ACs, DC and what follows from them are None.
+        accuracy: share of the samples that the network gets right, if somebody has told it:
+            ``dataclasses.replace(report, accuracy=0.71)``. It is not measured here.
+
+    Raises:
+        SyopsValueError: an accuracy that is no share.
+    """
+
+    model: str
+    rows: tuple[Row, ...]
+    samples: int
+    energy: Energy
+    time_steps: int | None = None
+    params: int = 0
+    input_shape: tuple[int, ...] = ()
+    ann_rows: tuple[Row, ...] | None = None
+    conventions: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    unaccounted: Mapping[str, int] = field(default_factory=dict)
+    prepared: tuple[Row, ...] = ()
+    notes: tuple[str, ...] = ()
+    kinds: frozenset[str] = COUNTED
+    measured: bool = True
+    accuracy: float | None = None
+    passes: int = 0
+    updates: tuple[Updates, ...] = ()
+
+    def __post_init__(self) -> None:
+        accuracy = self.accuracy
+        if accuracy is None:
+            return
+        if not (isinstance(accuracy, Real) and 0 <= accuracy <= 1):
+            raise SyopsValueError(f"accuracy must be a share between 0 and 1, got {accuracy!r}")
+        object.__setattr__(self, "accuracy", float(accuracy))
+
+    # Headline figures, per sample
+
+    @property
+    def ac(self) -> float | None:
+        """O_ac: accumulates per sample, Σ firing rate · dense."""
+        return float(self.totals.ac / self.samples) if self.measured else None
+
+    @property
+    def ac_events(self) -> float | None:
+        """Accumulates per sample, counting the fan-out of every single spike."""
+        return self.totals.ac_events / self.samples if self.measured else None
+
+    @property
+    def priced_ac(self) -> float | None:
+        """The accumulates that the DC is made of: `ac` or `ac_events`, as the conventions say."""
+        return self.ac_events if self.conventions.get("ac") == "events" else self.ac
+
+    @property
+    def mac(self) -> float:
+        """O_mac: multiply-accumulates per sample."""
+        return self.totals.mac / self.samples
+
+    @property
+    def dense_ac(self) -> float:
+        """What `ac` would be if every neuron fired at every time-step."""
+        return self.totals.dense_ac / self.samples
+
+    @property
+    def dc_mj(self) -> float | None:
+        """Dynamic consumption in mJ per sample, Eq. (7): E_ac · O_ac + E_mac · O_mac.
+
+        MACs without a price are left out; `warnings` names their layers.
+        """
+        return self._mj(self._sums.dc) if self.measured else None
+
+    @property
+    def ec_mj(self) -> tuple[float, float]:
+        """Estimated consumption in mJ per sample, Eq. (15): the energy at firing rates 0 and 1.
+
+        Without data, what may be ACs or MACs is left out of the lower end, and costs the dearer of
+        the two in the upper one. The upper end is infinite where integers without a bound count as
+        ACs (``graded="ac"``); it is printed as "none", and null in JSON.
+        """
+        return self._mj(self._sums.low), self._mj(self._sums.high)
+
+    @property
+    def unpriced(self) -> float:
+        """Multiply-accumulates per sample that have no price: DC and EC leave them out."""
+        return self._sums.unpriced / self.samples
+
+    @property
+    def complete(self) -> bool:
+        """Whether syops had a rule for every operator that was executed. The totals of an
+        incomplete report may be too small or too large."""
+        return not self.unaccounted
+
+    @property
+    def mean_rate(self) -> float | None:
+        """Firing rate that all spike-driven synapses see on average: `ac` / `dense_ac` of the
+        synaptic rows inside the totals. None without data, or where nothing is spike-driven."""
+        verdicts = self._of(self.kinds & set(SYNAPTIC))
+        dense = sum(verdict.dense_ac for verdict in verdicts)
+        if not self.measured or not dense:
+            return None
+        return float(sum((verdict.ac for verdict in verdicts), Fraction(0)) / dense)
+
+    # Against the ANN
+
+    @cached_property
+    def ann(self) -> Self | None:
+        """The same network as an ANN: one time-step, every synaptic operation a MAC.
+
+        Normalisations cost what they do in the SNN, nothing where they are folded; neurons are
+        updated once. Its rows are those of the SNN, as far as one step executes them. None
+        where T is not known.
+        """
+        if self.ann_rows is None:
+            return None
+        return replace(
+            self,
+            rows=self.ann_rows,
+            time_steps=1,
+            unaccounted={},
+            prepared=(),
+            updates=(),
+            notes=("The same network as an ANN: one time-step, every synaptic operation a MAC",),
+            measured=True,
+            accuracy=None,
+        )
+
+    @property
+    def ann_mac(self) -> Fraction | None:
+        """Multiply-accumulates of the ANN per sample; None where T is not known."""
+        return None if self.ann is None else Fraction(self.ann.totals.mac, self.samples)
+
+    @property
+    def energy_ratio(self) -> float | None:
+        """E(SNN) / E(ANN), Eq. (6); None where T is not known, nothing was measured, or MACs have
+        no price."""
+        ann = self._ann_pj
+        if not ann or not self.measured or self.unpriced:
+            return None
+        return float(self._sums.dc / ann)
+
+    @property
+    def break_even_rate(self) -> float | None:
+        """The mean firing rate below which the SNN needs less energy than the ANN.
+
+        (E(ANN) - EC_min) / (EC_max - EC_min): with one energy model, (E(ANN) - E_mac · O_mac) /
+        (E_ac · dense AC). Not above 0: the SNN never does; above 1: it always does. Where a
+        product has two spike operands, its rate is that of coincidences. None where T is not
+        known, nothing is spike-driven, or MACs have no price.
+        """
+        ann, sums = self._ann_pj, self._sums
+        if ann is None or sums.unpriced or sums.high == sums.low or self.totals.either:
+            return None
+        if math.isinf(sums.high):
+            return None
+        return float((ann - sums.low) / (sums.high - sums.low))
+
+    # Full-spike
+
+    @property
+    def offending(self) -> tuple[Layer, ...]:
+        """The synaptic layers that get more than spikes, or may without data, the first and the
+        last executed aside.
+
+        Of what was derived, that is a proof; an input, or the result of an operator without a
+        rule, was looked up in the data. `check_full_spike` also tells the causes.
+        """
+        exempt = ends(self.rows)
+        return tuple(
+            layer
+            for row, layer in zip(self.rows, self.layers, strict=True)
+            if row.kind in SYNAPTIC and layer.signal not in SPIKES and row.layer not in exempt
+        )
+
+    @property
+    def full_spike(self) -> bool:
+        """Whether all synaptic layers but the first and the last executed get spikes alone, for
+        certain."""
+        return not self.offending
+
+    @property
+    def network_type(self) -> str:
+        """Full-spike "FSNN", mixed-precision "MPSNN" (other layers than the first and the last get
+        more than spikes), or "ANN" (no synaptic layer gets spikes); "unknown" where that depends
+        on layers of which it is not known without data."""
+        types = {self._type(SPIKES), self._type((*SPIKES, "unknown"))}
+        return types.pop() if len(types) == 1 else "unknown"
+
+    def _type(self, spikes: Sequence[str]) -> str:
+        """The type of the network, if these signals are spikes."""
+        if not any(layer.signal in spikes for layer in self.layers if layer.kind in SYNAPTIC):
+            return "ANN"
+        return "MPSNN" if any(layer.signal not in spikes for layer in self.offending) else "FSNN"
+
+    # Sums and rows
+
+    @cached_property
+    def effective_rows(self) -> tuple[Row, ...]:
+        """The rows with norms folded, or all counted, as the conventions say."""
+        fold_bn = bool(self.conventions.get("fold_bn", True))
+        return tuple(row.under(fold_bn) for row in self.rows)
+
+    @cached_property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The class of each row, and the exact counts that follow."""
+        graded = str(self.conventions.get("graded", "mac"))
+        return tuple(row.verdict(graded) for row in self.effective_rows)
+
+    @cached_property
+    def totals(self) -> Totals:
+        """The exact sums over all samples and all rows inside the totals."""
+        verdicts = self._of(self.kinds)
+        return Totals(
+            sum((v.ac for v in verdicts), Fraction(0)),
+            sum(v.ac_events for v in verdicts),
+            sum(v.mac for v in verdicts),
+            sum(v.dense_ac for v in verdicts),
+            sum(v.spikes for v in verdicts),
+            sum(v.max_spikes for v in verdicts),
+            sum(v.either for v in verdicts),
+        )
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The rows, classed and divided by the number of samples."""
+        names = row_names(self.rows, self.model)
+        whole = self._sums.dc
+        return tuple(
+            layer_of(
+                name, row, verdict, cost, self.samples, row.kind in self.kinds, self.measured, whole
+            )
+            for name, row, verdict, cost in zip(
+                names, self.effective_rows, self.verdicts, self._prices, strict=True
+            )
+        )
+
+    def select(self, kinds: Iterable[str]) -> Self:
+        """The same report with other kinds of rows inside its totals, DC and EC.
+
+        Args:
+            kinds: any of "conv", "linear", "matmul", "recurrent", "norm", "neuron", "add",
+                "pool", "activation", "elementwise".
+
+        Raises:
+            SyopsValueError: an unknown kind.
+        """
+        chosen = frozenset([kinds] if isinstance(kinds, str) else kinds)
+        if unknown := chosen - set(KINDS):
+            raise SyopsValueError(
+                f"kinds: no such kind: {', '.join(sorted(unknown))}; known: {', '.join(KINDS)}"
+            )
+        return replace(self, kinds=chosen)
+
+    def priced(self, energy: Profile | Mapping[str, Profile]) -> Self:
+        """The same counts at other costs.
+
+        Args:
+            energy: as for `get_model_syops`.
+
+        Raises:
+            SyopsLookupError, SyopsFileError, SyopsTypeError, SyopsValueError: see
+                `get_energy_model`; also a pattern that matches no layer, and a layer that none
+                matches.
+        """
+        model = get_energy_model(energy)
+        check_energy(model, self.rows)
+        return replace(self, energy=model)
+
+    def merge(self, other: Self) -> Self:
+        """The report of both data sets together. Exact, and independent of the order.
+
+        Raises:
+            SyopsValueError: the reports are of different models, conventions or energy models.
+        """
+        if not isinstance(other, type(self)):
+            raise SyopsTypeError(f"a report is merged with another one, got {type(other).__name__}")
+        for what in _SAME:
+            if getattr(self, what) != getattr(other, what):
+                raise SyopsValueError(
+                    f"reports with different {what} cannot be merged: "
+                    f"{getattr(self, what)!r} and {getattr(other, what)!r}"
+                )
+        _check_operands(self, other)
+        ann = None
+        if self.ann_rows is not None and other.ann_rows is not None:
+            ann = merge_rows(self.ann_rows, other.ann_rows)
+        return replace(
+            self,
+            rows=merge_rows(self.rows, other.rows),
+            samples=self.samples + other.samples,
+            unaccounted=dict(Counter(self.unaccounted) + Counter(other.unaccounted)),
+            prepared=merge_rows(self.prepared, other.prepared),
+            updates=merge_updates(*self.updates, *other.updates),
+            notes=tuple(dict.fromkeys((*self.notes, *other.notes))),
+            ann_rows=ann,
+            accuracy=_accuracy(self, other),
+            passes=self.passes + other.passes if self.passes and other.passes else 0,
+        )
+
+    @cached_property
+    def _prices(self) -> tuple[Price, ...]:
+        events = self.conventions.get("ac") == "events"
+        classed = zip(self.rows, self.verdicts, strict=True)
+        return tuple(price(row, verdict, self.energy, events) for row, verdict in classed)
+
+    @cached_property
+    def _sums(self) -> Price:
+        priced = zip(self.rows, self._prices, strict=True)
+        return sum((cost for row, cost in priced if row.kind in self.kinds), NOTHING)
+
+    def _of(self, kinds: frozenset[str]) -> list[Verdict]:
+        classed = zip(self.rows, self.verdicts, strict=True)
+        return [verdict for row, verdict in classed if row.kind in kinds]
+
+    @property
+    def _ann_pj(self) -> Fraction | None:
+        """Energy of the ANN over all samples, if it is known."""
+        if self.ann is None or self.ann.unpriced:
+            return None
+        return self.ann._sums.dc
+
+    def _mj(self, picojoules: Fraction | float) -> float:
+        return millijoules(picojoules, self.samples)
+
+
+def _check_operands(one: Figures, two: Figures) -> None:
+    """A row of both must have as many operands in one as in the other."""
+    known = {row.key: len(row.drives) for row in one.rows}
+    for row in two.rows:
+        operands = {known.get(row.key, 0), len(row.drives)} - {0}
+        if len(operands) > 1:
+            raise SyopsValueError(
+                f"the reports cannot be merged: {row.path or one.model}:{row.operator} has one "
+                "operand in one and two in the other; they are of different networks"
+            )
+
+
+def _accuracy(one: Figures, two: Figures) -> float | None:
+    """Of all samples, where it is known of both."""
+    if one.accuracy is None or two.accuracy is None or one.accuracy == two.accuracy:
+        return one.accuracy if one.accuracy == two.accuracy else None
+    right = one.accuracy * one.samples + two.accuracy * two.samples
+    return right / (one.samples + two.samples)

@@ -1,0 +1,88 @@
+"""What the rows of a report cost, exactly. Plain Python."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from syops.cost.energy import Energy, EnergyMap, EnergyModel
+from syops.ledger.rows import Row, Verdict
+from syops.ops.kinds import SYNAPTIC
+
+_PJ_PER_MJ = 10**9
+
+
+@dataclass(frozen=True)
+class Price:
+    """Energy of one row over all samples in pJ, exactly.
+
+    Attributes:
+        dc: at the spikes that were counted.
+        low, high: at the firing rates 0 and 1. What does not depend on spikes is in both; what may
+            be ACs or MACs is the dearer of the two in ``high``, which is infinite where no bound
+            is known.
+        unpriced: MACs that have no price, and are in none of them.
+    """
+
+    dc: Fraction
+    low: Fraction
+    high: Fraction | float
+    unpriced: int = 0
+
+    def __add__(self, other: Price) -> Price:
+        return Price(
+            self.dc + other.dc,
+            self.low + other.low,
+            self.high + other.high,
+            self.unpriced + other.unpriced,
+        )
+
+
+NOTHING = Price(Fraction(0), Fraction(0), Fraction(0))
+
+
+def millijoules(picojoules: Fraction | float, samples: int) -> float:
+    """Per sample, rounded once."""
+    return float(picojoules / (samples * _PJ_PER_MJ))
+
+
+def price(row: Row, verdict: Verdict, energy: Energy, events: bool) -> Price:
+    """Price a row.
+
+    Args:
+        row: the row.
+        verdict: its class, and what follows from it.
+        energy: what prices it.
+        events: whether the fan-out of every spike is priced, instead of rate · dense.
+    """
+    model = energy.model_for(row.path, row.dtype)
+    mac, kind = verdict.mac, row.kind
+    ac = verdict.ac_events if events else verdict.ac
+    fixed = 0 if kind in SYNAPTIC else ac
+    certain = mac - verdict.either
+    return Price(
+        model.price_pj(kind, ac, mac, verdict.spikes),
+        model.price_pj(kind, fixed, certain),
+        max(_at_most(model, kind, verdict), model.price_pj(kind, fixed, mac)),
+        mac if model.mac_price(kind) is None else 0,
+    )
+
+
+def _at_most(model: EnergyModel, kind: str, verdict: Verdict) -> Fraction | float:
+    """The energy at rate 1, what may be ACs or MACs being ACs."""
+    ac = verdict.dense_ac
+    if not math.isfinite(ac):
+        return math.inf if model.e_ac_pj else model.price_pj(kind, 0, verdict.mac)
+    return model.price_pj(kind, ac, verdict.mac - verdict.either, verdict.max_spikes)
+
+
+def check_energy(energy: Energy, rows: Iterable[Row]) -> None:
+    """Refuse patterns that match no row, and rows that no pattern matches.
+
+    Raises:
+        SyopsValueError: names the pattern or the layer.
+    """
+    if isinstance(energy, EnergyMap):
+        energy.check([(row.path, row.dtype) for row in rows])

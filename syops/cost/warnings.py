@@ -1,0 +1,340 @@
+"""What may mislead in a report, to be said before its figures. Reads only the report; no torch.
+
+The report stores facts. Cautions are derived from them when they are asked for, so that they do
+not depend on how the data was split into batches or merged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TypeVar
+
+from syops.cost.energy import EnergyModel
+from syops.cost.figures import Figures
+from syops.ledger.rows import Drive, Magnitudes, Row, Updates, Verdict, ends, row_names
+from syops.ops.kinds import SYNAPTIC
+from syops.ops.values import SPIKES
+from syops.units import joules
+
+_NAMED = 6
+"""So many layers are named in a sentence; `Caution.layers` has all."""
+
+ENOUGH = 32
+"""Samples from which on a silent layer is no accident."""
+
+_SAMPLE_DIMS = {"conv1d": 3, "conv2d": 4, "conv3d": 5, "linear": 2}
+"""Dimensions of a batch without a time axis, by the operator that it is fed to first."""
+
+_CHIP = ("offending", "ends", "unpriced")
+
+
+@dataclass(frozen=True)
+class Caution:
+    """One thing that may mislead.
+
+    Attributes:
+        kind: a name for programs, such as "incomplete" or "graded".
+        layers: the layers concerned, by name; empty where it concerns the whole network.
+        text: what is the matter, in a sentence that names the layers.
+        advice: what to type or to do about it; empty where nothing helps.
+    """
+
+    kind: str
+    layers: tuple[str, ...]
+    text: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text}; {self.advice}" if self.advice else self.text
+
+
+def find_cautions(report: Figures) -> Iterator[Caution]:
+    """Yield what may mislead in a report, the worst first."""
+    rows = [
+        (name, row, verdict)
+        for name, row, verdict in zip(
+            row_names(report.rows, report.model), report.rows, report.verdicts, strict=True
+        )
+        if row.kind in report.kinds or row.kind == "neuron"
+    ]
+    yield from _incomplete(report)
+    yield from _one_step(report)
+    yield from _reset_at_every_step(report)
+    yield from _exchanged_axes(report)
+    yield from _hidden_steps(report)
+    yield from _repeated(report, rows)
+    yield from _constant_input(rows)
+    yield from _either(report, rows)
+    yield from _silent_or_saturated(report, rows)
+    yield from _graded(report, rows)
+    yield from _chip(report, [named for named in rows if named[1].kind in report.kinds])
+
+
+Counted = TypeVar("Counted", Drive, Magnitudes)
+Named = tuple[str, Row, Verdict]
+"""A row with its name and its class."""
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _incomplete(report: Figures) -> Iterator[Caution]:
+    if report.complete:
+        return
+    where = tuple(report.unaccounted)
+    yield Caution(
+        "incomplete",
+        where,
+        "the totals are incomplete, and may be too small or too large: "
+        f"syops has no rule for {_some(where)}",
+        "strict=True makes that an error",
+    )
+
+
+def _neurons(report: Figures, kind: Callable[[Updates], bool]) -> tuple[str, ...]:
+    """The neurons of a kind, by name."""
+    if not report.passes:  # a report of an earlier version
+        return ()
+    return tuple(each.path or report.model for each in report.updates if kind(each))
+
+
+def _steps(report: Figures) -> int | None:
+    """T: as it was told, or as the input has it."""
+    has_time = report.conventions.get("batch_dim") == 1 and len(report.input_shape) > 1
+    return report.input_shape[0] if report.time_steps is None and has_time else report.time_steps
+
+
+def _one_step(report: Figures) -> Iterator[Caution]:
+    steps = _steps(report)
+    layers = _neurons(report, lambda neuron: 0 < neuron.steps <= report.passes)
+    if layers and steps is not None and steps > 1:
+        yield Caution(
+            "one_step",
+            layers,
+            f"updated for one time-step in a forward pass, although T = {steps}: {_some(layers)}",
+            "if your code calls the model once a step, wrap that loop in a module, so that one "
+            "call runs all steps; neurons of spikingjelly take all steps at once with "
+            'step_mode="m"; if there is one step, pass time_steps=1',
+        )
+
+
+def _reset_at_every_step(report: Figures) -> Iterator[Caution]:
+    def forgets(neuron: Updates) -> bool:
+        return neuron.starts == neuron.calls == neuron.steps > report.passes
+
+    layers = _neurons(report, forgets)
+    if layers and report.time_steps != 1:
+        yield Caution(
+            "reset",
+            layers,
+            f"reset before every time-step, so that none of them knows of those before it: "
+            f"{_some(layers)}",
+            "reset the states once, before the loop over time-steps, and hand them from one step "
+            "to the next",
+        )
+
+
+def _hidden_steps(report: Figures) -> Iterator[Caution]:
+    """As many updates as there are samples, several steps of them: T was counted as samples."""
+
+    def hides(neuron: Updates) -> bool:
+        return neuron.steps > report.passes and neuron.samples == report.samples
+
+    layers = _neurons(report, hides)
+    if not layers:
+        return
+    steps = {each.steps // report.passes for each in report.updates if hides(each)}
+    batch_dim = report.conventions.get("batch_dim", 0)
+    yield Caution(
+        "samples",
+        layers,
+        f"dimension {batch_dim} of the input was taken for samples and holds time-steps as well "
+        f"({', '.join(map(str, sorted(steps)))} a sample), so that every figure is that of one "
+        f"time-step: {_some(layers)}",
+        "call nn.Sequential(nn.Flatten(0, 1), model) with both dimensions: [N, T, ...], or "
+        "[T, N, ...] and batch_dim=1; if the dimension is time alone, pass batch_dim=1",
+    )
+
+
+def _exchanged_axes(report: Figures) -> Iterator[Caution]:
+    steps, shape = report.time_steps, report.input_shape
+    batch_dim = report.conventions.get("batch_dim", 0)
+    first = next((row.operator for row in report.rows if row.kind in SYNAPTIC), "")
+    if steps is None or batch_dim not in (0, 1) or len(shape) != _SAMPLE_DIMS.get(first, 0) + 1:
+        return
+    time = 1 - batch_dim
+    if shape[batch_dim] == steps != shape[time]:
+        yield Caution(
+            "axes",
+            (),
+            f"dimension {batch_dim} of the input, taken for samples, has the length T = {steps}; "
+            f"dimension {time} has {shape[time]}",
+            f"if dimension {batch_dim} is time, pass batch_dim={time}",
+        )
+
+
+def _repeated(report: Figures, rows: list[Named]) -> Iterator[Caution]:
+    layers = tuple(name for name, row, _ in rows if _is_repeated(row))
+    if not layers:
+        return
+    once = replace(report, rows=tuple(map(_once, report.rows)))
+    if once.dc_mj is None or report.dc_mj is None:
+        low, high = map(joules, once.ec_mj)
+        before, now = " to ".join(map(joules, report.ec_mj)), f"EC would be {low} to {high}"
+    else:
+        before, now = joules(report.dc_mj), f"DC would be {joules(once.dc_mj)}"
+    yield Caution(
+        "repeated",
+        layers,
+        f"the same values at every time-step reach {_some(layers)}; computed once, {now} instead "
+        f"of {before}",
+        "compute them once a pass and repeat what they give",
+    )
+
+
+def _is_repeated(row: Row) -> bool:
+    return row.kind in SYNAPTIC and row.repeated > 0 and not row.changed
+
+
+def _once(row: Row) -> Row:
+    """The row without what repeats the time-step before."""
+    if not _is_repeated(row):
+        return row
+    share = 1 - Fraction(row.repeated, row.dense)
+    return replace(
+        row,
+        dense=row.dense - row.repeated,
+        drives=tuple(_scaled(drive, share) for drive in row.drives),
+        unnormalised=tuple(_scaled(drive, share) for drive in row.unnormalised),
+    )
+
+
+def _scaled(counts: Counted, share: Fraction) -> Counted:
+    """A share of what was counted."""
+    scaled = replace(counts, ac=counts.ac * share, events=int(counts.events * share))
+    if isinstance(scaled, Magnitudes):
+        return scaled
+    return replace(scaled, magnitudes=tuple(_scaled(each, share) for each in scaled.magnitudes))
+
+
+def _constant_input(rows: list[Named]) -> Iterator[Caution]:
+    found: dict[str, list[str]] = {}
+    for name, row, _ in rows:
+        for drive in row.drives:
+            evidence = drive.evidence
+            seen = evidence.seen
+            unproven = not (evidence.analog or evidence.integer or evidence.derived)
+            if unproven and seen and seen.low == seen.high and abs(seen.low) <= 1:
+                found.setdefault(f"{seen.low:g}", []).append(name)
+    for value, layers in found.items():
+        yield Caution(
+            "constant",
+            tuple(layers),
+            f"the data held nothing but {value}, and was taken for spikes, at {_some(layers)}",
+            'count real data, or say what it is: input_signal="analog"',
+        )
+
+
+def _either(report: Figures, rows: list[Named]) -> Iterator[Caution]:
+    """Without data, what an input or an operator without a rule hands on may be spikes or not."""
+    layers = tuple(name for name, row, v in rows if v.either and row.kind in report.kinds)
+    if not layers:
+        return
+    said = str(report.conventions.get("input_signal", "")).split(", ")
+    advice = (
+        'say what the input holds, such as input_signal="analog" (--input-signal analog), or give '
+        "an example of it"
+    )
+    yield Caution(
+        "either",
+        layers,
+        "without data it is not known whether spikes or other values reach "
+        f"{_some(layers)}: operations there are ACs or MACs, and O_mac is an upper end",
+        advice if "auto" in said else "get_model_syops measures them on data",
+    )
+
+
+def _silent_or_saturated(report: Figures, rows: list[Named]) -> Iterator[Caution]:
+    if not report.measured or report.samples < ENOUGH:
+        return
+    driven = [
+        (name, verdict.rate)
+        for name, row, verdict in rows
+        if row.kind in SYNAPTIC and verdict.rate is not None and verdict.max_spikes
+    ]
+    if not any(rate is not None and 0 < rate < 1 for _, rate in driven):
+        return  # a network in which nothing works as it should is not trained
+    for kind, limit, what in (
+        ("silent", 0, "no spike reached"),
+        ("saturated", 1, "every neuron fired at every time-step before"),
+    ):
+        if layers := tuple(name for name, rate in driven if rate == limit):
+            yield Caution(
+                kind,
+                layers,
+                f"in {report.samples} samples {what} {_some(layers)}",
+                "check weights, thresholds and the scale of the input",
+            )
+
+
+def _graded(report: Figures, rows: list[Named]) -> Iterator[Caution]:
+    exempt = ends(report.rows)
+    layers = tuple(
+        name
+        for name, row, verdict in rows
+        if row.kind in SYNAPTIC
+        and verdict.signal == "graded"
+        and verdict.mac
+        and row.layer not in exempt
+    )
+    if not layers or report.conventions.get("graded") == "ac":
+        return
+    other = replace(report, conventions={**report.conventions, "graded": "ac"})
+    if other.dc_mj is None or report.dc_mj is None:
+        low, high = map(joules, other.ec_mj)
+        ended = math.isfinite(other.ec_mj[1])
+        share, result = "", f"EC is {low} to {high}" if ended else "EC has no upper end"
+    else:
+        energy = sum(layer.energy_mj or 0 for layer in report.layers if layer.name in set(layers))
+        share = f", {energy / report.dc_mj:.1%} of DC" if report.dc_mj else ""
+        result = f"DC is {joules(other.dc_mj)}"
+    yield Caution(
+        "graded",
+        layers,
+        "graded input (integers, or one constant times integers) is counted as MACs at "
+        f"{_some(layers)}{share}; counted as ACs, {result}",
+        'for that type graded="ac" (--graded ac)',
+    )
+
+
+def _chip(report: Figures, rows: list[Named]) -> Iterator[Caution]:
+    """What the energy model cannot run or price."""
+    exempt = ends(report.rows)
+    groups: dict[tuple[EnergyModel, str], list[str]] = {}
+    for name, row, verdict in rows:
+        model = report.energy.model_for(row.path, row.dtype)
+        known_to_offend = verdict.signal not in (*SPIKES, "unknown")
+        if row.kind in SYNAPTIC and model.spike_only and known_to_offend:
+            kind = "ends" if row.layer in exempt else "offending"
+        elif verdict.mac and model.mac_price(row.kind) is None:
+            kind = "unpriced"
+        else:
+            continue
+        groups.setdefault((model, kind), []).append(name)
+    for (model, kind), names in sorted(groups.items(), key=lambda group: _CHIP.index(group[0][1])):
+        layers = ", ".join(names)
+        free = " (MACs not priced)" if model.e_mac_pj is None else ""
+        text = {
+            "offending": f"{model.name} processes spikes alone and cannot run this network as it "
+            f"is: more than spikes reaches {layers}{free}",
+            "ends": f"{model.name} processes spikes alone; of the first and the last layer has to "
+            f"be computed elsewhere: {layers}{free}",
+            "unpriced": f"{model.name} has no price for a MAC; not priced: {layers}",
+        }[kind]
+        yield Caution(kind, tuple(names), text)

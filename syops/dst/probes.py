@@ -1,0 +1,109 @@
+"""What happens in a network block by block: firing rates, and how large the gradient is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from syops.dst.loss import dst_loss
+from syops.errors import SyopsTypeError
+from syops.models.blocks import Block
+from syops.models.jelly import base
+
+
+@dataclass(frozen=True)
+class BlockProbe:
+    """One residual block.
+
+    Attributes:
+        path: of the block in its network.
+        rate_o: firing rate of its output o_l: the share of entries that are not zero.
+        rate_s: that of s_l, Eq. (10); of a block without a g it is no spike and has none.
+        gradient: the norm of dL/ds_l.
+    """
+
+    path: str
+    rate_o: float
+    rate_s: float | None
+    gradient: float
+
+
+def probe_blocks(
+    model: nn.Module, x: Tensor, y: Tensor, *, training: bool = True
+) -> list[BlockProbe]:
+    """Firing rates and gradient amplitudes of all blocks, from the first to the last.
+
+    Of one batch, with the loss of Eq. (12); Figures 5 to 8 of the paper are made of these. The
+    model's modes, buffers and gradients are left as they were.
+
+    Args:
+        model: a bundled residual network.
+        x: images [N, C, H, W] or frames [T, N, C, H, W].
+        y: labels [N].
+        training: in train mode, as at a step of training, or else in eval mode, as in a test.
+
+    Raises:
+        SyopsTypeError: the model has no residual blocks of `syops.models.blocks`.
+        SyopsValueError: labels that are no classes.
+    """
+    blocks = {path: part for path, part in model.named_modules() if isinstance(part, Block)}
+    if not blocks:
+        raise SyopsTypeError(f"model: {type(model).__name__} has no residual blocks to look into")
+    s: dict[str, Tensor] = {}
+    o: dict[str, Tensor] = {}
+    hooks = []
+    for path, block in blocks.items():
+        source = block.sn if block.g is not None else block.last_norms()[-1]
+        hooks.append(source.register_forward_hook(lambda m, args, out, p=path: s.update({p: out})))
+        hooks.append(
+            block.register_forward_hook(lambda m, args, out, p=path: o.update({p: out.spike}))
+        )
+    try:
+        with _in_mode(model, training), torch.enable_grad():
+            loss = dst_loss(model(x), y)
+            gradients = torch.autograd.grad(loss, list(s.values()), allow_unused=True)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    amplitude = {
+        path: 0.0 if gradient is None else float(gradient.norm())
+        for path, gradient in zip(s, gradients, strict=True)
+    }
+    return [
+        BlockProbe(
+            path,
+            _rate(o[path]),
+            _rate(s[path]) if block.g is not None else None,
+            amplitude[path],
+        )
+        for path, block in blocks.items()
+    ]
+
+
+def _rate(spikes: Tensor) -> float:
+    return int(spikes.count_nonzero()) / spikes.numel()
+
+
+@contextmanager
+def _in_mode(model: nn.Module, training: bool) -> Iterator[None]:
+    """In train or eval mode, with modes and buffers put back.
+
+    Neurons stay in train mode: they send the same spikes in both, but before spikingjelly 2 they
+    let gradients through in that one only.
+    """
+    modes = {part: part.training for part in model.modules()}
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    for part in modes:
+        part.training = training or isinstance(part, base.MemoryModule)
+    try:
+        yield
+    finally:
+        for part, before in modes.items():
+            part.training = before
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)

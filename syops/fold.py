@@ -1,0 +1,348 @@
+"""Folds batch norms into the layers around them (Appendix A).
+
+    W' = gamma / sigma * W,   B' = (B - mu) * gamma / sigma + beta,   sigma = sqrt(var + eps)
+
+(Eq. 16 and 17, with the bias B of the layer where it has one) folds a norm into the layer before
+it. With scale s = gamma / sigma and shift t = beta - mu * s, a norm is folded into a layer after
+it by W' = W * s along the input channels and B' = B + W t.
+
+Which norms can be folded is decided once, by `syops.trace.foldable`, on the forward pass that is
+also counted: what a report calls folded is folded here.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._pytree import tree_leaves, tree_map
+
+from syops.errors import SyopsTypeError, SyopsValueError
+from syops.ledger.rows import Ledger
+from syops.trace import inputs as given
+from syops.trace.affine import Affine, affine_of, changed, made_plain, slots_of, weight_hooks
+from syops.trace.bounds import without_values
+from syops.trace.foldable import Folding, decide
+from syops.trace.lineage import Layer, Provenance
+from syops.trace.neurons.spikingjelly import takes_a_sequence
+from syops.trace.observer import Observer, until_known
+from syops.trace.restore import Random, device_of, left_as_found, plainly
+from syops.trace.states import Lending
+from syops.trace.weights import applies_its_weights
+
+__all__ = ["FoldPlan", "fold_bn", "plan_folding"]
+
+_WHAT_TO_TYPE = (
+    "inputs: folding follows a forward pass; give the shape of an input, "
+    "fold_bn(model, (1, 3, 224, 224)), or an example, fold_bn(model, x)"
+)
+
+
+@dataclass(frozen=True)
+class FoldPlan:
+    """Which norms `fold_bn` folds into which layers, and why not the others; all by module path.
+
+    Attributes:
+        folded: pairs of a layer and a norm that is folded into it.
+        unfolded: why each of the other norms is not.
+    """
+
+    folded: tuple[tuple[str, str], ...]
+    unfolded: dict[str, str]
+
+    def __str__(self) -> str:
+        folded = [f"{norm}: folded into {layer}" for layer, norm in self.folded]
+        return "\n".join(folded + [f"{norm}: {why}" for norm, why in self.unfolded.items()])
+
+
+def fold_bn(model: nn.Module, inputs: Any = None) -> nn.Module:
+    """Return a copy of `model` in eval mode with batch norms folded into the layers around them.
+
+    A folded norm is an `nn.Identity` in the copy; `model` stays as it is. Folded are the norms
+    that a report of the same model on these inputs calls folded, Eq. 16 and 17. One warning names
+    the norms that are left, with the reasons.
+
+    Args:
+        model: any module.
+        inputs: the shape of its input, with the batch dimension; or an example: a tensor, a tuple
+            of arguments or a dict of keyword arguments. Values matter only where the model
+            decides by them what it does.
+
+    Raises:
+        SyopsTypeError: `model` is no module, is scripted or cannot be copied; `inputs` are missing
+            or of another type.
+        ForwardError: the model fails on `inputs`; names the layer.
+
+    Example:
+        >>> from torch import nn
+        >>> fold_bn(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)), (1, 3, 32, 32))
+        Sequential(
+          (0): Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
+          (1): Identity()
+        )
+    """
+    model = _usable(model)
+    folding = _decided(model, inputs)
+    plan = _plan(model, folding)
+    if plan.unfolded:
+        left = "\n".join(f"  {norm}: {why}" for norm, why in plan.unfolded.items())
+        warnings.warn(f"{len(plan.unfolded)} batch norms were not folded:\n{left}", stacklevel=2)
+    return _folded(model, folding)
+
+
+def plan_folding(model: nn.Module, inputs: Any = None) -> FoldPlan:
+    """Tell which batch norms `fold_bn` folds, and why it leaves the others.
+
+    Takes the same arguments as `fold_bn`, and raises the same errors.
+    """
+    model = _usable(model)
+    return _plan(model, _decided(model, inputs))
+
+
+def _usable(model: nn.Module) -> nn.Module:
+    given.check_model(model)
+    return getattr(model, "_orig_mod", model)  # what torch.compile wraps
+
+
+def _decided(model: nn.Module, inputs: Any) -> Folding:
+    if inputs is None:
+        raise SyopsTypeError(_WHAT_TO_TYPE)
+    if given.is_shape(inputs):
+        return decide(plainly(lambda: _without_values(model, inputs)))
+    if not isinstance(inputs, (Tensor, tuple, dict)):
+        raise SyopsTypeError(f"{_WHAT_TO_TYPE}; got {type(inputs).__name__}")
+    given.check_values(model)
+    called_with = given.called_with(inputs)
+    return decide(plainly(lambda: _with_values(model, called_with)))
+
+
+def _without_values(model: nn.Module, shape: Any) -> tuple[Provenance, ...]:
+    args, kwargs = given.example(shape, given.weight_dtype(model))
+    return without_values(
+        model,
+        lambda observer: observer.run_twice(args, kwargs, [given.SIGNALS["analog"]]),
+        Ledger(),
+        neurons={},
+        history=None,
+    )
+
+
+def _with_values(model: nn.Module, called_with: given.Arguments) -> tuple[Provenance, ...]:
+    observer, home = Observer(model, Ledger()), device_of(model)
+    args, kwargs = tree_map(lambda leaf: given.usable(leaf, home), called_with)
+    signals = [given.SIGNALS["analog"]] * len(given.tensors_of((args, kwargs)))
+
+    def watched() -> tuple[Provenance, ...]:
+        lending = Lending(model)
+
+        def run() -> tuple[Provenance, ...]:
+            lending.begin()
+            lending.renew()
+            work = partial(observer.run_twice, args, kwargs, signals)
+            return until_known(work, lending.renew)
+
+        return left_as_found(run, Random.now(), lending)
+
+    return observer.watching(watched)
+
+
+def _plan(model: nn.Module, folding: Folding) -> FoldPlan:
+    folded: list[tuple[str, str]] = []
+    unfolded: dict[str, str] = {}
+    for path, norm in model.named_modules():
+        if not isinstance(norm, _BatchNorm):
+            continue
+        layer = Layer(path, is_norm=True)
+        calls = folding.calls.get(layer, ())
+        layers = (into.layer for call in calls for into in folding.into(call))
+        into = sorted({each.path or each.weight for each in layers if each})
+        if layer in folding.copied:
+            unfolded[path] = f"{', '.join(into)} would need a copy of its weights for each norm"
+        elif into:
+            folded += [(each, path) for each in into]
+        else:
+            unfolded[path] = _why_not(norm, folding.why_not.get(layer))
+    return FoldPlan(tuple(folded), unfolded)
+
+
+def _why_not(norm: _BatchNorm, why: str | None) -> str:
+    if norm.running_mean is None:
+        return "it normalises with batch statistics (track_running_stats=False)"
+    if not applies_its_weights(norm):
+        return f"{type(norm).__name__} does not compute as a BatchNorm of torch does"
+    return why or "the forward pass does not call it, or takes it apart"
+
+
+# The folding itself
+
+
+@torch.no_grad()
+def _folded(model: nn.Module, folding: Folding) -> nn.Module:
+    """A copy in which all is folded that needs no second copy of weights."""
+    norms: dict[Layer, Any] = {
+        layer: model.get_submodule(layer.path)
+        for layer in folding.calls
+        if layer in folding.backward | folding.forward
+    }
+    affine = {layer: affine_of(_plain(norm)) for layer, norm in norms.items()}
+    instead: dict[Layer, nn.Module] = {}
+    for layer, norm in norms.items():
+        instead[layer] = _identity(norm, {call.dims for call in folding.calls[layer]})
+    changed_layers = [
+        layer
+        for layer in folding.calls
+        if layer not in norms and (layer in folding.absorbed or folding.after(layer))
+    ]
+    shifts: dict[Layer, _Shift] = {}
+    for layer in changed_layers:
+        after, slots = folding.after(layer), folding.calls[layer][0].slots
+        if after and slots is not None and not slots.bias:
+            instead[after[0]] = shifts[layer] = _Shift(norms[after[0]])
+    copied = copied_with(model, {norms[layer]: module for layer, module in instead.items()}).eval()
+    for layer in changed_layers:
+        norm = folding.absorbed.get(layer)
+        before = (norm, *folding.after(norm)) if norm else ()
+        after = folding.after(layer)
+        around = _in_a_row(affine, before), _in_a_row(affine, after)
+        _change(copied, layer, folding, *around, shifts.get(layer))
+    return copied
+
+
+def _plain(norm: Any) -> Any:
+    """A norm with its weights as hooks make them now: what it has may be of an earlier pass."""
+    if not weight_hooks(norm):
+        return norm
+    copied = copied_with(norm, {})
+    made_plain(copied)
+    return copied
+
+
+def _in_a_row(affine: Mapping[Layer, Affine], norms: Sequence[Layer]) -> Affine | None:
+    """What norms do one after the other."""
+    return reduce(Affine.then, (affine[norm] for norm in norms)) if norms else None
+
+
+def _change(
+    model: nn.Module,
+    layer: Layer,
+    folding: Folding,
+    before: Affine | None,
+    after: Affine | None,
+    shift: _Shift | None,
+) -> None:
+    """Give a layer the weights that do what it did together with norms before and after it.
+
+    Args:
+        model: the copy.
+        layer: one of its layers.
+        folding: what is folded.
+        before, after: what these norms do.
+        shift: what adds a bias to its results, where it has none of its own.
+    """
+    call = folding.calls[layer][0]
+    tensors = dict(chain(model.named_parameters(), model.named_buffers()))
+    added = [tensors[name].double().reshape(-1) for name in folding.added(layer)]
+    extra = torch.stack(added).sum(0) if added else None
+    if call.slots is None:
+        module: Any = model.get_submodule(layer.path)
+        made_plain(module)
+        slots, bias = slots_of(module), module.bias
+        weight = torch.ones_like(module.running_var) if module.weight is None else module.weight
+    else:
+        slots, weight, bias = call.slots, tensors[layer.weight], tensors.get(call.slots.bias)
+    if before is not None and call.reads is not None:
+        before = before.at(weight.shape[slots.inputs] * slots.groups, call.reads)
+    new, total = changed(weight, bias, slots, before, after, extra)
+    if call.slots is None:
+        module.weight = nn.Parameter(new.to(weight.dtype), weight.requires_grad)
+        module.bias = nn.Parameter(total.to(weight.dtype), weight.requires_grad)
+    else:
+        weight.copy_(new)
+        (bias if shift is None else shift.bias).copy_(total)
+
+
+def copied_with(model: nn.Module, replaced: Mapping[nn.Module, nn.Module]) -> nn.Module:
+    """A deep copy with modules ``replaced`` wherever they are referred to; their hooks stay."""
+    memo: dict[int, Any] = {id(old): new for old, new in replaced.items()}
+    for value in tree_leaves([vars(module) for module in model.modules()]):
+        # A state left by a forward pass with gradients: deepcopy refuses those.
+        if isinstance(value, Tensor) and not value.is_leaf:
+            memo[id(value)] = value.detach().clone()
+    try:
+        copied = copy.deepcopy(model, memo)
+        for old, new in replaced.items():
+            hooks = {name: value for name, value in vars(old).items() if name in _HOOKS}
+            vars(new).update(copy.deepcopy(hooks, memo))
+            for key in weight_hooks(new):  # there are no weights to make
+                del new._forward_pre_hooks[key]
+    except Exception as error:
+        raise SyopsTypeError(f"model: folding works on a copy, which fails: {error}") from error
+    return copied
+
+
+_HOOKS = frozenset(name for name in vars(nn.Module()) if "hooks" in name)
+
+
+# What stands in the place of a norm
+
+
+class _Checked(nn.Identity):
+    """For a norm that takes [N, C] and [N, C, L], folded for only one of them."""
+
+    def __init__(self, dims: frozenset[int]) -> None:
+        super().__init__()
+        self.dims = dims
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dim() not in self.dims:
+            raise SyopsValueError(
+                f"a batch norm folded for {sorted(self.dims)} dimensions got {x.dim()}: "
+                "fold the model with example inputs of this kind"
+            )
+        return x
+
+
+class _Shift(nn.Module):
+    """For a norm after weights that a function applies without a bias."""
+
+    def __init__(self, norm: Any) -> None:
+        super().__init__()
+        self.axis = _axis_of(norm)
+        self.register_buffer("bias", torch.zeros_like(norm.running_mean))
+        self.bias: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.bias.view(-1, *(1,) * (x.dim() - self.axis - 1))
+
+
+def _identity(norm: Any, seen: set[int]) -> nn.Module:
+    """``seen``: numbers of dimensions of what the operator inside of the norm got."""
+    axis = _axis_of(norm)
+    dims = frozenset(each + axis - 1 for each in seen)
+    taken = {n for n in range(2, 8) if _takes(norm, torch.empty((2,) * n, device="meta"))}
+    return nn.Identity() if taken == dims else _Checked(dims)
+
+
+def _axis_of(norm: nn.Module) -> int:
+    """Where the channels are of what a norm is called with: spikingjelly's take [T, N, C, ...]."""
+    return 2 if takes_a_sequence(norm) else 1
+
+
+def _takes(norm: Any, x: Tensor) -> bool:
+    """Whether a norm accepts the number of dimensions of ``x``."""
+    axis = _axis_of(norm)
+    if x.dim() <= axis:
+        return False
+    try:
+        norm._check_input_dim(x.flatten(0, 1) if axis == 2 else x)
+    except (ValueError, AssertionError):
+        return False
+    return True

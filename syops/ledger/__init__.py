@@ -1,0 +1,1 @@
+"""What a run leaves behind: plain integers, without torch."""

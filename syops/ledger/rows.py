@@ -1,0 +1,433 @@
+"""Exact integer counts per layer: they add up over calls and batches, and merge.
+
+Plain Python. A row keeps what was counted and what was derived or seen of its operands; which
+of it is an AC or a MAC is decided once, by `Row.verdict`, when the report is made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from syops.ops.kinds import RESAMPLING, SYNAPTIC
+from syops.ops.values import LARGEST, SPIKES, Evidence, Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Magnitudes:
+    """What `Drive.ac` and `Drive.events` are with every entry weighted with its magnitude.
+
+    The magnitude is counted in the ``unit`` of the calls that were measured.
+    """
+
+    unit: Unit = Unit()
+    ac: Fraction = Fraction(0)
+    events: int = 0
+
+    def under(self, unit: Unit) -> Magnitudes:
+        """The same, counted in another unit."""
+        ratio = (self.unit.size / unit.size).limit_denominator(LARGEST)
+        return Magnitudes(unit, self.ac * ratio, int(self.events * ratio))
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """What one operand of a synaptic row did, summed over calls.
+
+    ``ac`` is Σ spikes · dense / numel, ``events`` the synapses that its spikes reached.
+    ``magnitudes`` has one entry for each unit that was met.
+    """
+
+    evidence: Evidence = field(default_factory=Evidence)
+    numel: int = 0
+    spikes: int = 0
+    ac: Fraction = Fraction(0)
+    events: int = 0
+    magnitudes: tuple[Magnitudes, ...] = ()
+
+    def in_units(self) -> Magnitudes:
+        """Everything counted in the unit of all that was derived or seen."""
+        unit = self.evidence.unit or Unit()
+        parts = [part.under(unit) for part in self.magnitudes]
+        ac = sum((part.ac for part in parts), Fraction(0))
+        return Magnitudes(unit, ac, sum(part.events for part in parts))
+
+    def __add__(self, other: Drive) -> Drive:
+        return Drive(
+            self.evidence.join(other.evidence),
+            self.numel + other.numel,
+            self.spikes + other.spikes,
+            self.ac + other.ac,
+            self.events + other.events,
+            joined_magnitudes(*self.magnitudes, *other.magnitudes),
+        )
+
+
+def joined_magnitudes(*parts: Magnitudes) -> tuple[Magnitudes, ...]:
+    """One entry a unit, those without counts left out."""
+    by_unit: dict[Unit, Magnitudes] = {}
+    for part in parts:
+        known = by_unit.get(part.unit, Magnitudes(part.unit))
+        total = Magnitudes(part.unit, known.ac + part.ac, known.events + part.events)
+        by_unit[part.unit] = total
+    kept = (part for part in by_unit.values() if part.ac or part.events)
+    return tuple(sorted(kept, key=lambda part: (part.unit.scale, part.unit.size)))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A row's class and what follows from it.
+
+    ``dense_ac`` is what ``ac`` would be at rate 1, infinite where no bound is known;
+    ``max_spikes`` what ``spikes``, the spikes that reach it, would be. ``either`` are operations
+    that may be ACs or MACs, which is not known without data: they are in ``dense_ac`` and in
+    ``mac``, each of which is an upper end.
+    """
+
+    signal: str
+    rate: Fraction | None
+    ac: Fraction = Fraction(0)
+    ac_events: int = 0
+    mac: int = 0
+    dense_ac: int | float = 0
+    spikes: int = 0
+    max_spikes: int = 0
+    either: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the ledger: (module path, operator, call site within the module).
+
+    Attributes:
+        path: the module's path in the model, "" for the model itself.
+        kind: one of `KINDS`.
+        operator: what was executed there, such as "conv2d".
+        weight: the parameter that is applied, where it is one.
+        dtype: of what is applied to the input; for other kinds of rows of the result.
+        weights: number of elements of what is applied: weights, or an activation in their role.
+        written: elements of its results; of a neuron those of its states, at every update.
+        site: number of the call site, among those of the same path, kind, operator and weight.
+        calls: how often it was executed.
+        params: parameters of the module, told by its first row only.
+        dense: synaptic operations of a dense engine; for other kinds the operations done.
+        drives: one or two operands, none where the product is analog throughout.
+        unnormalised: the operand, if the norm before it is folded into the weights; empty where
+            that makes no difference.
+        joint_ac, joint_events: rate · rate · dense, and coincidences, of two operands.
+        repeated: synaptic operations on the same values as at the time-step before, which no
+            neuron had a part in.
+        changed: such operations on other values than at the time-step before.
+        ac, mac: operations of a kind whose cost does not depend on signals; of a normalisation,
+            those of the calls that cannot be folded.
+        folded: the layers that a normalisation can be folded into.
+        note: what a reader should know about it.
+    """
+
+    path: str
+    kind: str
+    operator: str
+    site: int = 0
+    calls: int = 0
+    params: int = 0
+    dense: int = 0
+    drives: tuple[Drive, ...] = ()
+    joint_ac: Fraction = Fraction(0)
+    joint_events: int = 0
+    ac: int = 0
+    mac: int = 0
+    folded: str | None = None
+    note: str = ""
+    weight: str = ""
+    dtype: str = ""
+    weights: int = 0
+    written: int = 0
+    unnormalised: tuple[Drive, ...] = ()
+    repeated: int = 0
+    changed: int = 0
+
+    @property
+    def family(self) -> tuple[str, str, str, str]:
+        return self.path, self.kind, self.operator, self.weight
+
+    @property
+    def key(self) -> tuple[str, str, str, str, int]:
+        return *self.family, self.site
+
+    @property
+    def layer(self) -> Hashable:
+        """What makes rows one layer: the same weights, wherever they are applied."""
+        return (self.path, self.weight) if self.weight else self.key
+
+    @property
+    def dense_mac(self) -> int:
+        """What it would be as an ANN: every synaptic operation a MAC."""
+        return self.dense if self.kind in SYNAPTIC else self.mac if self.kind == "norm" else 0
+
+    def driven_by(
+        self,
+        drives: tuple[Drive, ...],
+        joint_ac: Fraction,
+        joint_events: int,
+        unnormalised: tuple[Drive, ...] = (),
+    ) -> Row:
+        """One call of a synaptic row, with what drove it."""
+        return Row(
+            self.path,
+            self.kind,
+            self.operator,
+            self.site,
+            self.calls,
+            self.params,
+            self.dense,
+            drives,
+            joint_ac,
+            joint_events,
+            weight=self.weight,
+            dtype=self.dtype,
+            weights=self.weights,
+            written=self.written,
+            unnormalised=unnormalised,
+        )
+
+    def folded_into(self, path: str, note: str) -> Row:
+        """One call of a normalisation that costs nothing."""
+        return replace(self, mac=0, folded=path, note=note)
+
+    def under(self, fold_bn: bool) -> Row:
+        """The row with norms folded where they can be, or with all of them counted."""
+        if fold_bn:
+            return replace(self, drives=self.unnormalised) if self.unnormalised else self
+        if self.kind != "norm":
+            return self
+        return replace(self, mac=self.dense, folded=None, note="")
+
+    def __add__(self, other: Row) -> Row:
+        """The same row of two ledgers."""
+        unnormalised: tuple[Drive, ...] = ()
+        if self.unnormalised or other.unnormalised:
+            unnormalised = _added(self.under(True).drives, other.under(True).drives)
+        return replace(
+            self,
+            calls=self.calls + other.calls,
+            params=max(self.params, other.params),
+            dense=self.dense + other.dense,
+            drives=_added(self.drives, other.drives),
+            unnormalised=unnormalised,
+            joint_ac=self.joint_ac + other.joint_ac,
+            joint_events=self.joint_events + other.joint_events,
+            ac=self.ac + other.ac,
+            mac=self.mac + other.mac,
+            folded=_both(self.folded, other.folded),
+            note=self.note or other.note,
+            dtype=self.dtype if self.dtype == other.dtype else "mixed",
+            weights=max(self.weights, other.weights),
+            written=self.written + other.written,
+            repeated=self.repeated + other.repeated,
+            changed=self.changed + other.changed,
+        )
+
+    def verdict(self, graded: str) -> Verdict:
+        """Class the row: one spike operand makes it AC, otherwise it is MAC.
+
+        ``graded``: "mac", or "ac" to count a graded input as so many ACs as its magnitude in units.
+        """
+        if self.kind not in SYNAPTIC:
+            return Verdict("", None, Fraction(self.ac), self.ac, self.mac, self.ac)
+        signals = [drive.evidence.signal for drive in self.drives]
+        spikes = [d for d, s in zip(self.drives, signals, strict=True) if s in SPIKES]
+        counts: tuple[Fraction, int, int, int | float]
+        names = sorted((s for s in signals if s in SPIKES), key=SPIKES.index)
+        if len(spikes) == 2:
+            rate = _rate(spikes[0]) * _rate(spikes[1])
+            counts = self.joint_ac, self.joint_events, 0, self.dense
+            return Verdict(names[-1], rate, *counts, *_spikes(spikes))
+        if spikes:
+            (drive,) = spikes
+            counts = drive.ac, drive.events, 0, self.dense
+            return Verdict(names[-1], _rate(drive), *counts, *_spikes(spikes))
+        if "unknown" in signals and self.dense:
+            most = math.inf if graded == "ac" else self.dense
+            _, spikes_at_most = _spikes(self.drives)
+            return Verdict(
+                "unknown",
+                None,
+                mac=self.dense,
+                dense_ac=most,
+                max_spikes=spikes_at_most,
+                either=self.dense,
+            )
+        if "graded" in signals:
+            drive = self.drives[signals.index("graded")]
+            if graded == "ac":
+                upper = _times(self.dense, drive.evidence.largest)
+                magnitudes = drive.in_units()
+                counts = magnitudes.ac, magnitudes.events, 0, upper
+                return Verdict("graded", _rate(drive), *counts, *_spikes([drive]))
+            if len(set(signals)) == 1:
+                return Verdict("graded", None, mac=self.dense)
+        return Verdict("analog", None, mac=self.dense)
+
+
+def _times(dense: int, largest: float) -> int | float:
+    """Operations at the largest magnitude; infinite where that has no bound."""
+    return dense * int(largest) if math.isfinite(largest) else largest if dense else 0
+
+
+def _added(left: tuple[Drive, ...], right: tuple[Drive, ...]) -> tuple[Drive, ...]:
+    left = left or (Drive(),) * len(right)
+    right = right or (Drive(),) * len(left)
+    return tuple(a + b for a, b in zip(left, right, strict=True))
+
+
+def _both(left: str | None, right: str | None) -> str | None:
+    """The layers that a norm was folded into in two counts; None if one of them counted it."""
+    if left is None or right is None or left == right:
+        return left if left == right else None
+    return ", ".join(sorted({*left.split(", "), *right.split(", ")}))
+
+
+def _rate(drive: Drive) -> Fraction:
+    return Fraction(drive.spikes, drive.numel) if drive.numel else Fraction(0)
+
+
+def _spikes(drives: Iterable[Drive]) -> tuple[int, int]:
+    """Spikes that arrived, and those that would at rate 1."""
+    drives = list(drives)
+    return sum(drive.spikes for drive in drives), sum(drive.numel for drive in drives)
+
+
+@dataclass(frozen=True, slots=True)
+class Updates:
+    """How far the states of one neuron were brought forward in time, summed over its calls.
+
+    Attributes:
+        path: the neuron's.
+        calls: how often it was called.
+        starts: the calls that found its states as a reset leaves them.
+        steps: time-steps that the calls went through.
+        samples: samples that were brought forward, summed over these steps.
+    """
+
+    path: str
+    calls: int
+    starts: int
+    steps: int
+    samples: int
+
+    def __add__(self, other: Updates) -> Updates:
+        return Updates(
+            self.path,
+            self.calls + other.calls,
+            self.starts + other.starts,
+            self.steps + other.steps,
+            self.samples + other.samples,
+        )
+
+
+def merge_updates(*parts: Updates) -> tuple[Updates, ...]:
+    """One entry for each neuron."""
+    by_path: dict[str, Updates] = {}
+    for part in parts:
+        known = by_path.get(part.path)
+        by_path[part.path] = part if known is None else known + part
+    return tuple(by_path.values())
+
+
+class Ledger:
+    """Rows by call site, in the order in which they were first met."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Hashable, Row] = {}
+        self._prepared: dict[Hashable, Row] = {}
+        self.samples = 0
+        self.passes = 0
+        self.unaccounted: dict[str, int] = {}
+        self.updates: tuple[Updates, ...] = ()
+        self.unseen: dict[str, None] = {}
+        """Modules that read a tensor which neither an operator made nor the model holds."""
+
+    def add(self, row: Row, site: Hashable) -> None:
+        """Add one call. ``site`` tells call sites of one module apart."""
+        _add(self._rows, row, site)
+
+    def prepare(self, row: Row, site: Hashable) -> None:
+        """Add one call on weights alone, which needs to be done only once for all samples."""
+        _add(self._prepared, row, site)
+
+    def skip(self, operator: str) -> None:
+        """Note an operator that has no rule."""
+        self.unaccounted[operator] = self.unaccounted.get(operator, 0) + 1
+
+    @property
+    def keys(self) -> tuple[Hashable, ...]:
+        """What `add` put each of `rows` under: its family and call site."""
+        return tuple(self._rows)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows, the call sites of each family of rows numbered from 0."""
+        return _numbered(self._rows.values())
+
+    @property
+    def prepared(self) -> tuple[Row, ...]:
+        """The products of weights alone, numbered likewise. They are in no total."""
+        return _numbered(self._prepared.values())
+
+
+def _add(rows: dict[Hashable, Row], row: Row, site: Hashable) -> None:
+    key = *row.family, site
+    known = rows.get(key)
+    rows[key] = row if known is None else known + row
+
+
+def _numbered(rows: Iterable[Row]) -> tuple[Row, ...]:
+    sites: Counter[tuple[str, str, str, str]] = Counter()
+    numbered = []
+    for row in rows:
+        family = row.family
+        numbered.append(replace(row, site=sites[family]) if sites[family] else row)
+        sites[family] += 1
+    return tuple(numbered)
+
+
+def merge_rows(left: Iterable[Row], right: Iterable[Row]) -> tuple[Row, ...]:
+    """The rows of two ledgers of the same network, added up exactly."""
+    merged = {row.key: row for row in left}
+    for row in right:
+        merged[row.key] = merged[row.key] + row if row.key in merged else row
+    return tuple(merged.values())
+
+
+def ends(rows: Iterable[Row]) -> dict[Hashable, str]:
+    """The first and the last synaptic layer in the order of execution: "first" and "last"."""
+    layers = [
+        row.layer
+        for row in rows
+        if row.kind in SYNAPTIC and not row.operator.startswith(RESAMPLING)
+    ]
+    return {layers[-1]: "last", layers[0]: "first"} if layers else {}
+
+
+def row_names(rows: Iterable[Row], model: str) -> list[str]:
+    """One name a row: the module's path; with operator and number where it has several rows."""
+    rows = list(rows)
+    by_path: dict[str, set[str]] = {}
+    by_operator: dict[tuple[str, str], int] = {}
+    for row in rows:
+        by_path.setdefault(row.path, set()).add(row.operator)
+        family = row.path, row.operator
+        by_operator[family] = by_operator.get(family, 0) + 1
+    names, met = [], dict.fromkeys(by_operator, 0)
+    for row in rows:
+        family = row.path, row.operator
+        met[family] += 1
+        path = row.path or model
+        several = by_operator[family] > 1
+        if several or len(by_path[row.path]) > 1:
+            path += f":{row.operator}"
+        names.append(f"{path}#{met[family]}" if several else path)
+    return names

@@ -1,0 +1,160 @@
+"""How every tensor of a forward pass was made, and of what: the audit asks for it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from itertools import count
+
+from syops.ops.values import LEARNED, SPIKES, Evidence, Signal, evidence_of
+
+INPUT, PARAMETER, WRITE = "input", "parameter", "write"
+"""Steps that are no operators: what the model is given, what it learned, a write into a part."""
+OVERWRITES = {
+    *("copy", "fill", "zero", "uniform", "normal", "bernoulli", "random", "exponential"),
+}
+"""Operators that leave nothing of what their target held."""
+
+
+@dataclass(eq=False, slots=True)
+class Step:
+    """One operator, at the place in the model where it made a tensor.
+
+    Attributes:
+        operator: its name, or that of a neuron's class.
+        path: of the innermost module around it; of a parameter, its name.
+        signal: what it made.
+        inputs: the steps that made what it read.
+        synaptic: whether it applies weights.
+        site: where in the code of that module: the same in every round of a loop.
+        number: steps are made one after the other.
+    """
+
+    operator: str
+    path: str
+    signal: Signal
+    inputs: tuple[Step, ...] = ()
+    synaptic: bool = False
+    site: Hashable = None
+    number: int = field(default_factory=count().__next__)
+
+    @property
+    def evidence(self) -> Evidence:
+        """What its signal says; without a look at data, unknown values may be any."""
+        return evidence_of(self.signal)
+
+    @property
+    def spikes(self) -> bool:
+        """Whether it makes nothing but spikes."""
+        return self.evidence.signal in SPIKES
+
+    @property
+    def spoils(self) -> bool:
+        """Whether it makes values that are neither spikes nor weights."""
+        return self.signal is not LEARNED and not self.spikes
+
+    @property
+    def place(self) -> Hashable:
+        """What steps of different rounds of a loop have in common."""
+        return self.path, self.operator, self.site
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How something that arrived at a product was made.
+
+    Attributes:
+        step: as the model was run.
+        folded: with the norm before the product folded into its weights.
+    """
+
+    step: Step
+    folded: Step
+
+
+class History:
+    """What the audit asks for beside the ledger.
+
+    Attributes:
+        arrivals: what arrived at each row of it.
+        thresholds: the modules that compare values to a threshold.
+        unknown: the operators without a rule that read more than spikes, in order.
+    """
+
+    def __init__(self) -> None:
+        self.arrivals: dict[Hashable, list[tuple[Arrival, ...]]] = {}
+        self.thresholds: set[str] = set()
+        self.unknown: dict[str, None] = {}
+
+    def arrive(self, key: Hashable, operands: tuple[Arrival, ...]) -> None:
+        """A product was executed."""
+        self.arrivals.setdefault(key, []).append(operands)
+
+
+def made(
+    operator: str,
+    path: str,
+    signal: Signal,
+    inputs: tuple[Step, ...],
+    synaptic: bool = False,
+    moved: bool = False,
+    site: Hashable = None,
+) -> Step:
+    """A step; what only hands the values of one tensor on is none of its own."""
+    step = Step(operator, path, signal, inputs, synaptic, site)
+    return inputs[0] if moved and len(inputs) == 1 and inputs[0].evidence == step.evidence else step
+
+
+def chain(step: Step) -> tuple[Step, ...]:
+    """From values that are no spikes back to the operator that made them, nearest first.
+
+    It ends where weights were applied, or where all that was read are spikes. Of several ways it
+    is a shortest, and of the rounds of a loop it has the first and the last, so that it does not
+    run through all time-steps of a potential that integrates.
+    """
+    ways: deque[tuple[Step, ...]] = deque([(step,)])
+    met = {id(step)}
+    while True:
+        way = ways.popleft()
+        before = _spoiling(way[-1])
+        if not before:
+            return _without_rounds(way)
+        for source in before:
+            if id(source) not in met:
+                met.add(id(source))
+                ways.append((*way, source))
+
+
+def _without_rounds(way: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Of steps at the same place in the code the first and the last, and nothing between them."""
+    last = {step.place: number for number, step in enumerate(way)}
+    kept, number = [], 0
+    while number < len(way):
+        first, number = number, last[way[number].place]
+        kept += [way[first], way[number]] if first < number else [way[number]]
+        number += 1
+    return tuple(kept)
+
+
+def _spoiling(step: Step) -> list[Step]:
+    """What a step read that made its result no spike: of the same class, if there is any."""
+    if step.synaptic or step.spikes:
+        return []
+    read = [source for source in step.inputs if source.spoils]
+    signal = step.evidence.signal
+    return [s for s in read if s.evidence.signal == signal] or read
+
+
+def leads_to(before: Step, after: Step) -> bool:
+    """Whether ``before`` had a part in the making of ``after``."""
+    met, todo = {id(after)}, [after]
+    while todo:
+        step = todo.pop()
+        if step is before:
+            return True
+        for source in step.inputs:
+            if source.number >= before.number and id(source) not in met:
+                met.add(id(source))
+                todo.append(source)
+    return False

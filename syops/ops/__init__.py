@@ -1,0 +1,108 @@
+"""What is known of each operator: what it costs, and which values come out of it.
+
+One small pure function per operator, found by the operator's name. To add an operator of torch,
+add one function to the file that fits: `synaptic`, `sampling`, `pointwise`, `moves`, `reductions`.
+
+An operator of your own has a `Rule` with two functions of the `Call`: which values come out
+(`analog`, `binary`, `unknown`: looked at in the data), and what it costs. What it costs is a
+`Product` (`linear`, `matmul` and `convolution` make one), a `Tally` of work outside the synapses,
+a list of these, or `Free`:
+
+>>> import torch
+>>> from syops import get_model_syops
+>>> from syops.ops import Rule, analog, linear
+>>> @torch.library.custom_op("docs::project", mutates_args=())
+... def project(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+...     return x @ weight.T
+>>> @project.register_fake  # for bounds and audits, which have no values
+... def _(x, weight):
+...     return x.new_empty(*x.shape[:-1], weight.shape[0])
+>>> class Net(torch.nn.Module):
+...     def __init__(self):
+...         super().__init__()
+...         self.weight = torch.nn.Parameter(torch.randn(10, 8))
+...     def forward(self, x):
+...         return project(x, self.weight)
+>>> def cost(call):
+...     return linear(call, call.arg("x"), call.arg("weight"))
+>>> report = get_model_syops(Net(), torch.ones(4, 8), rules={project: Rule(analog, cost)})
+>>> [(row.operator, row.weight, row.dense) for row in report.rows]
+[('linear', 'weight', 320)]
+>>> report.totals.ac_events
+320
+
+The rules of one call of `get_model_syops`, `get_model_bounds` or `check_full_spike` hold for that
+call alone.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from syops.ops.fanout import FanOut
+    from syops.ops.reductions import binary
+    from syops.ops.registry import find
+    from syops.ops.rule import (
+        Call,
+        Cost,
+        Free,
+        Normalisation,
+        Operand,
+        Product,
+        Rule,
+        Tally,
+        analog,
+        unknown,
+    )
+    from syops.ops.synaptic import convolution, linear, matmul
+
+__all__ = [
+    "Call",
+    "Cost",
+    "FanOut",
+    "Free",
+    "Normalisation",
+    "Operand",
+    "Product",
+    "Rule",
+    "Tally",
+    "analog",
+    "binary",
+    "convolution",
+    "find",
+    "linear",
+    "matmul",
+    "unknown",
+]
+
+_HOME = {
+    "Call": "rule",
+    "Cost": "rule",
+    "FanOut": "fanout",
+    "Free": "rule",
+    "Normalisation": "rule",
+    "Operand": "rule",
+    "Product": "rule",
+    "Rule": "rule",
+    "Tally": "rule",
+    "analog": "rule",
+    "binary": "reductions",
+    "convolution": "synaptic",
+    "find": "registry",
+    "linear": "synaptic",
+    "matmul": "synaptic",
+    "unknown": "rule",
+}
+"""Loaded on first use: `values`, `kinds` and `fanout` need no torch, the others do."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,12 @@
+"""The kinds of rows that a count has."""
+
+SYNAPTIC = ("conv", "linear", "matmul", "recurrent")
+"""The kinds of rows that make up O_ac and O_mac, together with "norm"."""
+
+RESAMPLING = ("upsample_", "grid_sampler_", "affine_grid")
+"""Operators whose coefficients are no weights: none of them is a first or last layer."""
+
+COUNTED = frozenset({*SYNAPTIC, "norm"})
+"""The kinds that the headline figures are made of unless the user asks for more."""
+
+KINDS = (*SYNAPTIC, "norm", "neuron", "add", "pool", "activation", "elementwise")

@@ -1,0 +1,73 @@
+"""How learned tensors were computed, told by names: equal names are equal tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from syops.ops.moves import KEEP, MOVE
+from syops.ops.pointwise import COMPARISONS, SIGN_LIKE, shortened
+from syops.ops.rule import Call, Recipe, canonical
+from syops.ops.values import LEARNED, Table
+
+
+def recipe_of(call: Call, out: Tensor, place: int) -> Recipe | None:
+    """The recipe of the ``place``-th result of an operator that read what is learned.
+
+    None where not all that it read is known by name, or chance is involved.
+    """
+    if torch.Tag.nondeterministic_seeded in call.func.tags:
+        return None
+    names: dict[int, str] = {}
+    for tensor in call.tensors:
+        name = _named(call, tensor)
+        if not name:
+            return None
+        names[id(tensor)] = name
+    operator = canonical(call.func)
+    source = call.recipe(call.tensors[0]) if len(call.tensors) == 1 else None
+    moves = operator in KEEP or operator in MOVE or operator == "_to_copy"
+    if source is not None and moves and _is_unmoved(call.tensors[0], out, operator):
+        return source
+    text = f"{call.func.name()}{_told((call.args, call.kwargs), names)}[{place}]"
+    return Recipe(shortened(text), _values(operator, out, source if moves else None))
+
+
+def _named(call: Call, tensor: Tensor) -> str:
+    known = call.signal(tensor)
+    if known is LEARNED:
+        recipe = call.recipe(tensor)
+        return recipe.name if recipe else ""
+    if isinstance(known, Table) and not known.atoms and known.values and not known.scale:
+        return f"{known.values[0]!r}:{tensor.dtype}:{tuple(tensor.shape)}"
+    return ""
+
+
+def _is_unmoved(source: Tensor, out: Tensor, operator: str) -> bool:
+    """Whether a result has the same elements in the same order, but for dimensions of size 1."""
+    if source.dtype != out.dtype or source is out:
+        return False
+    sizes = [[size for size in tensor.shape if size != 1] for tensor in (source, out)]
+    return sizes[0] == sizes[1] and (operator in KEEP or operator == "_to_copy" or not sizes[0])
+
+
+def _values(operator: str, out: Tensor, source: Recipe | None) -> tuple[int, ...]:
+    if out.dtype == torch.bool or operator in COMPARISONS:
+        return (0, 1)
+    if operator in SIGN_LIKE and not out.is_complex():
+        return SIGN_LIKE[operator]
+    fits = source is not None and (out.dtype.is_signed or min(source.values, default=0) >= 0)
+    return source.values if source is not None and fits else ()
+
+
+def _told(value: Any, names: Mapping[int, str]) -> str:
+    if isinstance(value, Tensor):
+        return names[id(value)]
+    if isinstance(value, (list, tuple)):
+        return f"({','.join(_told(item, names) for item in value)})"
+    if isinstance(value, dict):
+        return f"({','.join(f'{key}={_told(item, names)}' for key, item in value.items())})"
+    return repr(value)

@@ -1,0 +1,126 @@
+"""Find the rule of an operator, and say which of three states the operator is in.
+
+An operator is counted, free for a stated reason, or named in the report: one that computes and has
+no rule is named, so that an operator of a new version of torch cannot cost nothing in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+
+from syops._torch import reads_only_numbers, returns_only_numbers
+from syops.ops import moves, pointwise, reductions, sampling, synaptic
+from syops.ops.rule import Free, Rule, canonical, unknown
+
+RULES: dict[str, Rule] = {
+    **pointwise.RULES,
+    **reductions.RULES,
+    **moves.RULES,
+    **synaptic.RULES,
+    **sampling.RULES,
+}
+"""Rules by the canonical name of operators of aten and prims."""
+
+COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+"""The kernels of operators that do nothing but call other operators."""
+OPAQUE = {
+    *("_choose_qparams_per_tensor", "choose_qparams_optimized", "_saturate_weight_to_fp16"),
+    *("fbgemm_linear_fp16_weight", "fbgemm_linear_fp16_weight_fp32_activation"),
+    *("fbgemm_linear_int8_weight", "fbgemm_linear_int8_weight_fp32_activation"),
+    *("fbgemm_linear_quantize_weight", "fbgemm_pack_gemm_matrix_fp16"),
+    *("fbgemm_pack_quantized_matrix", "_wrapped_linear_prepack"),
+    *("_wrapped_quantized_linear_prepacked", "_rowwise_prune", "_sobol_engine_draw"),
+    *("_sobol_engine_ff", "_sobol_engine_initialize_state", "_sobol_engine_scramble"),
+}
+"""Operators that are registered as if they called others, and compute themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The state of an operator that has a cost; ``what`` says which."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The state of an operator without a rule: the report names it."""
+
+
+State = Counted | Free | Named
+
+
+def state(func: Any) -> State:
+    """Say whether an operator overload is counted, free for a stated reason, or named."""
+    rule = find(func)
+    if rule is None:
+        return Named()
+    if isinstance(rule.cost, Free):
+        return rule.cost
+    return Counted((rule.cost.__doc__ or "").partition("\n")[0])
+
+
+Find = Callable[[Any], Rule | None]
+"""How the rule of an operator is found."""
+
+
+def finder(own: Mapping[Any, Rule]) -> Find:
+    """Look up rules of the user's own first, by overload or by operator, then those of syops."""
+    if not own:
+        return find
+    return lambda func: own.get(func) or own.get(func.overloadpacket) or find(func)
+
+
+@cache
+def find(func: Any) -> Rule | None:
+    """The rule of an operator overload, or None."""
+    if func.namespace in ("aten", "prims"):
+        rule = RULES.get(canonical(func))
+        if rule is not None:
+            return rule
+    if is_composite(func):
+        return PARTS
+    if _is_tagged(func, torch.Tag.pointwise):
+        return pointwise.POINTWISE
+    return _by_schema(func)
+
+
+def is_composite(func: Any) -> bool:
+    """Whether an operator does nothing but call others."""
+    return canonical(func) not in OPAQUE and (
+        COMPOSITE in func.py_kernels
+        or torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOSITE)
+    )
+
+
+def _is_tagged(func: Any, tag: torch.Tag) -> bool:
+    """Whether any form of an operator has a tag. Torch does not tag every ``out=`` form."""
+    packet = func.overloadpacket
+    return any(tag in getattr(packet, name).tags for name in packet.overloads())
+
+
+def _by_schema(func: Any) -> Rule | None:
+    """The rule of an operator that cannot compute with values, by what it takes and returns."""
+    schema = func._schema
+    if reads_only_numbers(schema):
+        return Rule(unknown, Free("reads no tensor"))
+    if torch.Tag.inplace_view in func.tags:
+        return Rule(unknown, Free("a view"))
+    if _is_tagged(func, torch.Tag.view_copy):
+        return Rule(unknown, Free("a copy"))
+    if schema.is_mutable:
+        return None
+    if returns_only_numbers(schema):
+        return Rule(unknown, Free("makes no tensor"))
+    if all(returned.alias_info is not None for returned in schema.returns):
+        return Rule(unknown, Free("a view"))
+    return None
+
+
+PARTS = Rule(unknown, Free("made of other operators, which are counted"))
+"""The rule of operators that do nothing but call others."""

@@ -1,0 +1,273 @@
+"""What a rule sees of an operator call, what it may answer, and how a rule is found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from syops.ops.fanout import FanOut
+from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal, constant
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a learned tensor was computed: equal names are equal tensors.
+
+    ``values`` are all that it can hold, where they are few: a mask.
+    """
+
+    name: str
+    values: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Call:
+    """One operator call: its arguments, its result, and the signals of its tensors.
+
+    ``tensors`` are all tensors among the arguments, in order;
+    ``signals`` maps ``id(tensor)`` to the signal that the tensor had *before* the call;
+    ``name`` gives the name of a parameter or buffer that a tensor is, or is a view of, else "";
+    ``recipe`` tells how a learned tensor was computed from parameters, where that is known;
+    ``numbers_from_data`` says that the model has read numbers out of its data (``x.item()``),
+    so that a Python number need not be a constant.
+    """
+
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    out: Any
+    tensors: list[Tensor]
+    signals: dict[int, Signal]
+    atoms: Atoms
+    name: Callable[[Tensor], str]
+    numbers_from_data: bool = False
+    recipe: Callable[[Tensor], Recipe | None] = lambda tensor: None
+
+    def signal(self, tensor: Tensor) -> Signal:
+        return self.signals[id(tensor)]
+
+    def arg(self, name: str, default: Any = None) -> Any:
+        """The argument called ``name`` in the operator's schema."""
+        if name in self.kwargs:
+            return self.kwargs[name]
+        for position, argument in enumerate(self.func._schema.arguments):
+            if argument.name == name:
+                if position < len(self.args):
+                    return self.args[position]
+                return argument.default_value if argument.has_default_value() else default
+        return default
+
+    def constant(self, value: Any) -> Signal:
+        """The signal of a Python number as it is found in the result's dtype.
+
+        A number that is not whole need not be a constant where the model reads its data; whole
+        ones are taken for constants.
+        """
+        number = torch.tensor(value, dtype=self.out.dtype, device="cpu").item()
+        if isinstance(number, complex) or not math.isfinite(number):
+            return ANALOG
+        if self.numbers_from_data and not float(value).is_integer():
+            return ANALOG
+        return constant(number)
+
+    @property
+    def geometry(self) -> Hashable:
+        """The operator and all its arguments that are not tensors' values."""
+        return (self.func.name(), _freeze(self.args), _freeze(tuple(self.kwargs.items())))
+
+
+class Number(tuple[str, Any]):
+    """A number in the key of a cache, with how it is written.
+
+    1, 1.0 and True are equal, as are 0.0 and -0.0, but operators tell them apart.
+    """
+
+    def __new__(cls, value: bool | int | float | complex) -> Number:
+        return super().__new__(cls, (repr(value), value))
+
+    @property
+    def value(self) -> Any:
+        return self[1]
+
+
+def tensors_in(values: Iterable[Any]) -> list[Tensor]:
+    """The tensors among the values and in lists and tuples among them, in order."""
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found += tensors_in(value)
+    return found
+
+
+def input_tensors(args: Iterable[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """The tensors that a model is called with, also in dicts and the like, in order."""
+    leaves = tree_leaves((tuple(args), dict(kwargs)))
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
+
+def _freeze(value: Any) -> Hashable:
+    if isinstance(value, Tensor):
+        return tuple(value.shape)
+    if isinstance(value, (list, tuple)):
+        return tuple(_freeze(item) for item in value)
+    return value if isinstance(value, Hashable) else repr(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A tensor whose spikes drive a product, and how many synapses each of them reaches.
+
+    ``channel`` is the dimension along which the input channels of weights lie; None: it meets
+    no weights. ``signal`` says what a tensor holds that the rule itself made.
+    """
+
+    tensor: Tensor
+    fan_out: FanOut
+    channel: int | None = None
+    signal: Signal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """How channels lie in weights: what one needs to know to change these.
+
+    Attributes:
+        outputs, inputs: the dimensions along which they lie.
+        groups: how many parts dimension 0 has that are connected each for itself.
+        transposed: whether they are those of a transposed convolution.
+        even: whether all outputs of a channel see the same of each input channel: nothing is
+            padded.
+        bias: what is added to the result, one value for each output channel.
+    """
+
+    outputs: int
+    inputs: int
+    groups: int = 1
+    transposed: bool = False
+    even: bool = True
+    bias: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A synaptic operation: weights (or a second activation) applied to inputs.
+
+    ``dense`` is the number of operations a dense engine does. One operand: the other side are
+    weights. Two operands: a product of two activations, ``pairs`` giving its coincidences as
+    (left [batch, m, k], right [batch, k, n]). None: an analog product throughout.
+    ``channel`` is the dimension of the result along which the weights differ; ``weight`` the
+    name of the parameter, where it is one: two weights used at one call site are two rows.
+    ``applied`` is what is applied to the input, weights or the right one of two activations;
+    ``written`` the number of elements of the result; ``kernel`` how channels lie in ``applied``,
+    where these are weights; ``prepared`` says that both factors are weights, so that it need not
+    be done for each sample.
+    """
+
+    kind: str
+    operator: str
+    dense: int
+    operands: tuple[Operand, ...]
+    pairs: tuple[Tensor, Tensor] | None = None
+    channel: int | None = None
+    weight: str = ""
+    applied: Tensor | None = None
+    written: int = 0
+    kernel: Kernel | None = None
+    prepared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """A normalisation of ``elements`` values along channel dimension 1 of ``input``.
+
+    ``affine`` says that it is a fixed scale and shift per channel, which can be folded.
+    """
+
+    operator: str
+    elements: int
+    input: Tensor
+    affine: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Work outside the synapses, known from shapes alone; ``prepared``: as of a `Product`."""
+
+    kind: str
+    operator: str
+    ac: int = 0
+    mac: int = 0
+    prepared: bool = False
+
+
+Cost = Product | Normalisation | Tally
+SignalRule = Callable[[Call], Signal | Sequence[Signal]]
+CostRule = Callable[[Call], Sequence[Cost]]
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """The cost of an operator that costs nothing, and why it does not."""
+
+    reason: str
+
+    def __call__(self, call: Call) -> Sequence[Cost]:
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The signals of an operator's outputs, one for all or one each, and its cost.
+
+    ``moves`` marks operators that hand values on unread, so that they are no use of them;
+    ``counted`` those whose cost is part of O_ac and O_mac.
+    """
+
+    signal: SignalRule
+    cost: CostRule
+    moves: bool = False
+    counted: bool = False
+
+
+def analog(call: Call) -> Signal:
+    """Real values; weights, where all that was read are weights."""
+    if call.tensors and all(call.signal(tensor) is LEARNED for tensor in call.tensors):
+        return LEARNED
+    return ANALOG
+
+
+def unknown(call: Call) -> Signal:
+    """Values to look at in the data; weights, where all that was read are weights."""
+    return LEARNED if analog(call) is LEARNED else UNKNOWN
+
+
+COPY, VIEW, COMPARES = Free("a copy"), Free("a view"), Free("compares")
+
+
+def tallied(
+    call: Call, kind: str, operator: str = "", *, ac: int = 0, mac: int = 0
+) -> Sequence[Tally]:
+    """Work outside the synapses, by the operator's own name if no other is given."""
+    return (Tally(kind, operator or canonical(call.func), ac, mac),)
+
+
+@cache
+def canonical(func: Any) -> str:
+    """``aten.add_.Tensor`` -> ``add``: in-place and ``out=`` forms share the rule.
+
+    Operators of other libraries keep their whole name, such as ``my::add``.
+    """
+    namespace, _, name = func._schema.name.partition("::")
+    if namespace not in ("aten", "prims"):
+        return func._schema.name
+    is_dunder = name.startswith("__")
+    return name if is_dunder else name.rstrip("_")

@@ -1,0 +1,1 @@
+"""What a user holds: the numbers, with ways to show them."""

@@ -1,0 +1,28 @@
+"""What `check_full_spike` returns: a proof, with ways to show it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from syops.cost.proof import Proof
+from syops.show.proof import render_proof
+
+
+@dataclass(frozen=True, repr=False)
+class Audit(Proof):
+    """What `check_full_spike` returns: a `Proof`, with ways to show it."""
+
+    def to_json(self) -> str:
+        content = {"full_spike": self.full_spike, **asdict(self)}
+        for told, row in zip(content["rows"], self.rows, strict=True):
+            for cause, of in zip(told["causes"], row.causes, strict=True):
+                cause["text"] = str(of)
+        return json.dumps(content, indent=1, ensure_ascii=False)
+
+    def __str__(self) -> str:
+        return render_proof(self)
+
+    def __repr__(self) -> str:
+        """A prompt shows it in words."""
+        return str(self)

@@ -1,0 +1,270 @@
+"""Networks side by side, in the layout of the paper's Table 2. Reads only reports; no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from syops.cost.networks import ComparisonRow, dc_mj, row_of
+from syops.errors import SyopsTypeError, SyopsValueError
+from syops.files import write_text
+from syops.report.difference import LayerComparison, notes_on, warnings_on
+from syops.report.report import Report
+from syops.show.formats import to_csv
+from syops.show.html import to_comparison_page
+from syops.show.layers import priced_part
+from syops.show.table import Column, Table, Tabular
+from syops.units import (
+    COUNTS,
+    ENERGIES,
+    Units,
+    common_unit,
+    largest_end,
+    read_units,
+    without_infinity,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+RATIOS = ("ann", "first")
+"""What energies can be compared with: the same network as an ANN, or the first network."""
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison(Tabular):
+    """What `compare` returns.
+
+    Attributes:
+        names: of the networks.
+        reports: one for each name.
+        to: what energies are compared with, "ann" or "first".
+    """
+
+    names: tuple[str, ...]
+    reports: tuple[Report, ...]
+    to: str = "ann"
+
+    @cached_property
+    def rows(self) -> tuple[ComparisonRow, ...]:
+        """One for each network."""
+        return tuple(
+            row_of(name, report, self._reference(report))
+            for name, report in zip(self.names, self.reports, strict=True)
+        )
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know: what is not known, and where the networks were not counted
+        alike."""
+        return (*self._unknown(), *notes_on(self.names, self.reports))
+
+    def table(
+        self,
+        columns: str | Sequence[str] | None = None,
+        sort: str | None = None,
+        top: int | None = None,
+        units: str | Iterable[str] = "auto",
+    ) -> Table:
+        """The networks as plain data, which every ``to_...`` makes text of.
+
+        Args:
+            columns, sort, top: as of `syops.show.table.Table.arranged`; by default the columns of
+                the paper's Table 2, the accuracy if one is known, and the ratio.
+            units: "auto": one for all counts and one for all energies, such that most are neither
+                large nor small; or which.
+
+        Raises:
+            SyopsLookupError: a column that does not exist.
+            SyopsValueError: a unit that does not exist, or a ``top`` below 1.
+        """
+        columns = self._columns if columns is None else columns
+        chosen = read_units(units)
+        counts, energies = chosen.count or self._units.count, chosen.energy or self._units.energy
+        return self._whole.arranged(columns, sort, top, (counts, energies))
+
+    def to_csv(self, **arrangement: Any) -> str:
+        """All columns as CSV, numbers in full: energies in mJ unless ``units`` says otherwise.
+
+        The arguments are those of `table`.
+        """
+        return to_csv(self._whole.arranged(**arrangement))
+
+    def layers(self) -> LayerComparison:
+        """The difference of two reports, layer by layer.
+
+        Raises:
+            SyopsValueError: there are not two.
+        """
+        if len(self.reports) != 2:
+            raise SyopsValueError(
+                f"layers are compared between two networks, these are {len(self.reports)}"
+            )
+        return LayerComparison(self.names, self.reports)
+
+    def to_frame(self) -> pd.DataFrame:
+        """All columns as a pandas table, with the headings of `to_csv`: energies in mJ."""
+        return self._whole.to_frame()
+
+    def to_json(self) -> str:
+        """The rows and the notes as JSON; reports are saved one by one."""
+        content = {
+            "ratio_to": self.to,
+            "warnings": warnings_on(self.names, self.reports),
+            "rows": [asdict(row) for row in self.rows],
+            "notes": self.notes,
+        }
+        return json.dumps(without_infinity(content), indent=1, ensure_ascii=False)
+
+    def plot(self, kind: str | None = None, ax: Axes | None = None) -> Figure:
+        """A figure of what the networks consume: EC, and DC where it is known.
+
+        See `syops.show.plots.plot_comparison`.
+
+        Args:
+            kind: "accuracy" against energy, or "energy" alone; by default the first where any
+                accuracy is known.
+            ax: where to draw; by default in a new figure as wide as a page.
+
+        Raises:
+            SyopsLookupError: an unknown kind.
+            SyopsTypeError: ``ax`` is no matplotlib Axes.
+            SyopsValueError: "accuracy" where none is known.
+        """
+        from syops.show.plots import plot_comparison
+
+        return plot_comparison(self.rows, kind, ax)
+
+    def save_html(self, path: str | os.PathLike[str], command: str | None = None) -> None:
+        """Write a page with the table, the plots, and the layers of every network.
+
+        It is one file that loads nothing; see `Report.save_html`. Raises `SyopsFileError` if it
+        cannot be written.
+        """
+        write_text(Path(path), self.to_page(command))
+
+    def to_page(self, command: str | None = None) -> str:
+        """What `save_html` writes."""
+        return to_comparison_page(self.names, self.reports, self.rows, self.to_html(), command)
+
+    @property
+    def _units(self) -> Units:
+        """Those in which a network in the middle has neither large nor small figures."""
+        counts = median(largest_end(row.mac, row.dense_ac) for row in self.rows)
+        energies = median(largest_end(*row.ec_mj) for row in self.rows)
+        return Units(common_unit(counts, COUNTS), common_unit(energies, ENERGIES))
+
+    @property
+    def _whole(self) -> Table:
+        columns = (
+            Column("name", "network"),
+            Column("type", "type"),
+            Column("accuracy", "accuracy", "accuracy"),
+            Column("T", "T", "integer"),
+            Column("params", "parameters", "count"),
+            Column("rate", "mean rate", "rate"),
+            Column("ec", "EC", "energy", interval=True),
+            Column("ac", "O_ac", "count"),
+            Column("dense_ac", "dense AC", "count"),
+            Column("mac", "O_mac", "count"),
+            Column("dc", "DC", "energy"),
+            Column("ratio", "ratio", "ratio"),
+            Column("ec_ratio", "EC ratio", "ratio", interval=True),
+        )
+        rows = (
+            (
+                *(row.name, row.network_type, row.accuracy, row.time_steps, row.params),
+                *(row.mean_rate, priced_part(row, row.ec_mj), row.ac, row.dense_ac, row.mac),
+                priced_part(row, row.dc_mj),
+                *(row.ratio, row.ec_ratio),
+            )
+            for row in self.rows
+        )
+        return Table(
+            columns,
+            tuple(rows),
+            caption=self._caption,
+            summary=(self._meaning,),
+            notes=self.notes,
+            warnings=warnings_on(self.names, self.reports),
+        )
+
+    @property
+    def _columns(self) -> Sequence[str]:
+        accuracy = ("accuracy",) * any(row.accuracy is not None for row in self.rows)
+        ratio = "ratio" if any(row.measured for row in self.rows) else "ec_ratio"
+        return "name", "type", *accuracy, "T", "ec", "ac", "mac", "dc", ratio
+
+    @property
+    def _caption(self) -> str:
+        profiles = {report.energy for report in self.reports}
+        priced = f" ({self.reports[0].energy.name})" if len(profiles) == 1 else ""
+        return f"Synaptic operations and energy per sample{priced}"
+
+    @property
+    def _meaning(self) -> str:
+        what = "DC" if "ratio" in self._columns else "EC"
+        if self.to == "ann":
+            return f"Ratio: {what} over the energy of the same network as an ANN, Eq. (6)"
+        return f"Ratio: {what} over the DC of {self.names[0]}"
+
+    def _reference(self, report: Report) -> float | None:
+        other = self.reports[0] if self.to == "first" else report.ann
+        return None if other is None or other.unpriced else dc_mj(other)
+
+    def _unknown(self) -> Iterator[str]:
+        blind = [row.name for row in self.rows if row.dc_mj is None]
+        if len(blind) == len(self.rows):
+            yield "Without data, O_ac and DC are not known"
+        elif blind:
+            yield f"Without data, O_ac and DC are not known: {', '.join(blind)}"
+        if self.to == "first" and blind[:1] == [self.names[0]]:
+            yield f"There is no ratio, as the DC of {self.names[0]} is not known"
+        elif self.to == "first" and self.rows[0].unpriced:
+            yield f"There is no ratio, as the DC of {self.names[0]} leaves out MACs without a price"
+
+
+def compare(reports: Mapping[str, Report] | Iterable[Report], to: str = "ann") -> Comparison:
+    """Put networks side by side.
+
+    Args:
+        reports: one for each network, by name or in a row; then each has the name of its model.
+            Those made without data (`get_model_bounds`) and with data may be mixed.
+        to: what ``ratio`` compares the energy of a network with: "ann", the same network as an
+            ANN (Eq. (6)), or "first", the first of the networks.
+
+    Raises:
+        SyopsTypeError: something that is no report.
+        SyopsValueError: no reports, or another ``to``.
+    """
+    if isinstance(reports, Report) or not isinstance(reports, Iterable):
+        got = "one" if isinstance(reports, Report) else type(reports).__name__
+        raise SyopsTypeError(f"reports: expected several, by name or in a sequence; got {got}")
+    if isinstance(reports, Mapping):
+        names, found = list(map(str, reports)), list(reports.values())
+    else:
+        found = list(reports)
+        names = [getattr(report, "model", "") for report in found]
+    for report in found:
+        if not isinstance(report, Report):
+            raise SyopsTypeError(f"reports: expected reports, got {type(report).__name__}")
+    if not found:
+        raise SyopsValueError("reports: there is nothing to compare")
+    if to not in RATIOS:
+        raise SyopsValueError(f"to: expected 'ann' or 'first', got {to!r}")
+    return Comparison(tuple(_told_apart(names)), tuple(found), to)
+
+
+def _told_apart(names: Sequence[str]) -> Iterator[str]:
+    met: dict[str, int] = {}
+    for name in names:
+        met[name] = met.get(name, 0) + 1
+        yield name if names.count(name) == 1 else f"{name} ({met[name]})"

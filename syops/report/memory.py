@@ -1,0 +1,133 @@
+"""What a network reads and writes, with ways to show it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from syops.cost.figures import Figures
+from syops.cost.memory import MemoryFigures, MemoryRow
+from syops.cost.warnings import find_cautions
+from syops.show.layers import break_even_in_words, incomplete, not_counted, warnings_in_words
+from syops.show.table import Column, Table, Tabular, Value
+from syops.units import factor, joules, without_infinity
+
+COLUMNS = (
+    Column("name", "layer"),
+    Column("kind", "kind"),
+    Column("signal", "signal", "signal"),
+    Column("weights", "weights", "count"),
+    Column("inputs", "inputs", "count"),
+    Column("states", "states", "count"),
+    Column("outputs", "outputs", "count"),
+    Column("bytes", "bytes", "count"),
+    Column("energy", "energy", "energy"),
+    Column("ec_min", "EC min", "energy"),
+    Column("ec_max", "EC max", "energy"),
+)
+"""All that can be told of a row; accesses are reads and writes together."""
+
+_MEASURED = ("name", "signal", "weights", "inputs", "states", "outputs", "bytes", "energy")
+_POSSIBLE = ("name", "kind", "signal", "ec_min", "ec_max")
+
+
+@dataclass(frozen=True, repr=False)
+class Memory(MemoryFigures, Tabular):
+    """What `syops.report.report.Report.memory` returns: `MemoryFigures`, with ways to show them."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know."""
+        return tuple(_notes(self.report))
+
+    def table(
+        self,
+        columns: str | Sequence[str] | None = None,
+        sort: str | None = None,
+        top: int | None = None,
+        units: str | Iterable[str] = "auto",
+    ) -> Table:
+        """One line a row; accesses are reads and writes together, per sample.
+
+        The arguments are those of `syops.show.table.Table.arranged`.
+        """
+        measured = self.report.measured
+        if columns is None:
+            columns = _MEASURED if measured else _POSSIBLE
+        if top is not None and sort is None:
+            sort = "energy" if measured else "ec_max"
+        sums = [_sum(getattr(row, what).count for row in self.rows) for what in _BUFFERS]
+        total = (
+            f"total{incomplete(self.report)}",
+            "",
+            "",
+            *sums,
+            self.bytes,
+            self.energy_mj,
+            *self.ec_mj,
+        )
+        table = Table(
+            COLUMNS,
+            tuple(map(_values, self.rows)),
+            total,
+            f"{self.report.model}: memory accesses{'' if measured else ', without data'}",
+            tuple(self._findings()),
+            self.notes,
+            warnings_in_words(self.report),
+        )
+        return table.arranged(columns, sort, top, units)
+
+    def to_json(self) -> str:
+        """Everything as JSON, for other programs; figures are per sample."""
+        names = ("bytes", "energy_mj", "ec_mj", "total_mj", "energy_ratio", "break_even_rate")
+        content = {
+            "model": self.report.model,
+            "measured": self.report.measured,
+            "memory_model": asdict(self.model),
+            "complete": self.report.complete,
+            "warnings": [asdict(warning) for warning in find_cautions(self.report)],
+            "per_sample": {name: getattr(self, name) for name in names},
+            "notes": self.notes,
+            "rows": [asdict(row) for row in self.rows],
+        }
+        return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
+
+    def _findings(self) -> Iterator[str]:
+        low, high = map(joules, self.ec_mj)
+        if self.energy_mj is not None and self.total_mj is not None:
+            dc = joules(self.report.dc_mj or 0)
+            yield (
+                f"Memory: {joules(self.energy_mj)}; with the arithmetic, {dc}: "
+                f"{joules(self.total_mj)}"
+            )
+        yield f"Memory at firing rates from 0 to 1: {low} to {high}"
+        if self.energy_ratio is not None:
+            yield f"E(SNN)/E(ANN) with memory: {factor(self.energy_ratio)}"
+        if self.break_even_rate is not None:
+            yield f"Break-even firing rate with memory: {break_even_in_words(self.break_even_rate)}"
+
+
+_BUFFERS = ("weights", "inputs", "states", "outputs")
+
+
+def _values(row: MemoryRow) -> tuple[Value, ...]:
+    counts = (getattr(row, what).count for what in _BUFFERS)
+    return (row.name, row.kind, row.signal, *counts, row.bytes, row.energy_mj, *row.ec_mj)
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    known = list(values)
+    return None if None in known else sum(known)  # type: ignore[arg-type]
+
+
+def _notes(report: Figures) -> Iterator[str]:
+    if report.ann_rows is None:
+        yield "T is not known, so that buffers are as large as all that a sample takes"
+    whole = [model.name for model in report.energy.models if model.e_mac_pj is None]
+    if whole:
+        yield (
+            f"A synaptic operation of {', '.join(whole)} is no mere arithmetic; with the memory "
+            "model some of it is counted twice"
+        )
+    yield from not_counted(report)

@@ -1,0 +1,199 @@
+"""What a user holds: the figures of a network, with ways to show and to keep them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from syops.cost.figures import Figures
+from syops.cost.memory import MemoryModel
+from syops.cost.warnings import Caution, find_cautions
+from syops.errors import SyopsValueError
+from syops.files import read_text, write_text
+from syops.report.memory import Memory
+from syops.show.formats import to_csv
+from syops.show.frame import frame_of
+from syops.show.html import to_notebook, to_page
+from syops.show.json import figures_from_json, to_json
+from syops.show.layers import layer_table
+from syops.show.table import ALL, Table, Tabular
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, repr=False)
+class Report(Figures, Tabular):
+    """What `get_model_syops` and `get_model_bounds` return: `Figures`, with ways to show them."""
+
+    @cached_property
+    def warnings(self) -> tuple[Caution, ...]:
+        """What may mislead in these figures, the worst first; every format says it before them.
+
+        ``str`` of each is a sentence; its ``kind``, ``layers``, ``text`` and ``advice`` are for
+        programs. Among them is what the energy model cannot run, or has no price for.
+        """
+        return tuple(find_cautions(self))
+
+    def memory(self, model: MemoryModel | None = None) -> Memory:
+        """What the network reads and writes, and what that costs beside its arithmetic.
+
+        Weights, inputs and states, event by event where spikes drive a layer and for every
+        operation elsewhere; no part of the DC or the EC. See `syops.cost.memory` for the formula
+        and its source.
+
+        Args:
+            model: what an access costs; by default SRAM at 45 nm.
+
+        Raises:
+            SyopsValueError: a report of schema version 1, which does not know what it takes.
+        """
+        return Memory.of(self, MemoryModel() if model is None else model)
+
+    # Forms
+
+    def table(
+        self,
+        depth: int | None = None,
+        columns: str | Sequence[str] | None = None,
+        sort: str | None = None,
+        top: int | None = None,
+        units: str | Iterable[str] = "auto",
+    ) -> Table:
+        """The layers inside the totals as plain data, which every ``to_...`` makes text of.
+
+        Args:
+            depth: add up the rows that share the first ``depth`` components of their module path.
+            columns: keys or headings, as `syops.show.table.Table.arranged` takes them; by default
+                the layer, its signal, what it did and what that costs. "all" is all there are.
+            sort: column to sort by, numbers from the largest.
+            top: how many rows to keep; the most expensive ones, unless ``sort`` says otherwise.
+            units: "auto": each value in the one that suits it; or one for counts, such as "G",
+                one for energies, such as "mJ", or both.
+
+        Raises:
+            SyopsLookupError: a column that does not exist.
+            SyopsValueError: a unit that does not exist, or a ``depth`` or ``top`` below 1.
+        """
+        return layer_table(self, depth, columns, sort, top, units)
+
+    def to_csv(self, **arrangement: Any) -> str:
+        """Every layer as CSV, those outside the totals and folded ones too, numbers in full.
+
+        Figures are per sample, energies in mJ. ``counted`` tells which rows are inside the
+        totals. The arguments are those of `table`; all columns by default.
+        """
+        return to_csv(layer_table(self, **{"columns": ALL, **arrangement}, every=True))
+
+    def to_frame(self, totals: bool = False) -> pd.DataFrame:
+        """The layers as a pandas table, one line a row.
+
+        Args:
+            totals: exact sums over all samples (integers; ``ac`` as a fraction) instead of
+                figures per sample.
+        """
+        return frame_of(self, totals)
+
+    @classmethod
+    def _holding(cls, figures: Figures) -> Report:
+        return cls(**{field.name: getattr(figures, field.name) for field in fields(figures)})
+
+    def to_json(self) -> str:
+        """The report as JSON; `from_json` gives an equal one back."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """A report from what `to_json` gave, also what an earlier version of syops did.
+
+        Raises:
+            SyopsValueError: the text is no report, a damaged one, or one of a newer schema
+                version; says which.
+        """
+        return cls._holding(figures_from_json(text))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it in the format that the suffix names, whole or not at all.
+
+        Args:
+            path: ``.json`` holds everything, and `load` reads it; ``.csv``, ``.md``, ``.tex``,
+                ``.html`` (a page, see `save_html`) and ``.txt`` are for people and other programs.
+
+        Raises:
+            SyopsValueError: another suffix.
+            SyopsFileError: the file cannot be written.
+        """
+        formats: dict[str, Callable[[], str]] = {
+            ".json": lambda: f"{self.to_json()}\n",
+            ".csv": self.to_csv,
+            ".md": self.to_markdown,
+            ".tex": self.to_latex,
+            ".html": lambda: to_page(self, None),
+            ".txt": lambda: f"{self}\n",
+        }
+        suffix = Path(path).suffix.lower()
+        if suffix not in formats:
+            raise SyopsValueError(
+                f"cannot save a report as {path}: its suffix must be one of {', '.join(formats)}"
+            )
+        write_text(Path(path), formats[suffix]())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Report:
+        """Read what `save` wrote, or ``syops run --format json``.
+
+        Raises:
+            SyopsFileError: the file cannot be read.
+            SyopsValueError: it holds no report; names the file and says why.
+        """
+        text = read_text(Path(path))
+        try:
+            return cls._holding(figures_from_json(text, str(path)))
+        except SyopsValueError as error:
+            if Path(path).suffix.lower() in (".csv", ".md", ".tex", ".html", ".txt"):
+                raise SyopsValueError(
+                    f"{path} cannot be read back: only JSON holds a whole report; write one with "
+                    "report.save('report.json') or 'syops run --format json'"
+                ) from error
+            raise
+
+    def plot(self, kind: str = "energy", ax: Axes | None = None) -> Figure:
+        """A figure of the layers in the order in which they are executed, energies per sample.
+
+        ``report.plot().savefig("energy.pdf")``. See `syops.show.plots.plot_report`.
+
+        Args:
+            kind: "energy" of each layer, "rates" (of firing), or "cumulative" energy.
+            ax: where to draw; by default in a new figure as wide as a page.
+
+        Raises:
+            SyopsLookupError: an unknown kind.
+            SyopsTypeError: ``ax`` is no matplotlib Axes.
+            SyopsValueError: firing rates without data, or no layer inside the totals.
+        """
+        from syops.show.plots import plot_report
+
+        return plot_report(self, kind, ax)
+
+    def save_html(self, path: str | os.PathLike[str], command: str | None = None) -> None:
+        """Write a page with everything in it: layers, plots, conventions, energy profile, versions.
+
+        It is one file that loads nothing, and can be searched, sorted, folded and printed.
+
+        Args:
+            path: what to write; it appears whole or not at all.
+            command: the command line that made the report, to be shown.
+
+        Raises:
+            SyopsFileError: it cannot be written.
+        """
+        write_text(Path(path), to_page(self, command))
+
+    def _repr_html_(self) -> str:
+        return to_notebook(self)

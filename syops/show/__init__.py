@@ -1,0 +1,1 @@
+"""Turns numbers into text and pictures. Without torch."""

@@ -1,0 +1,479 @@
+"""Report -> JSON and back. Needs no torch.
+
+Everything that a file says is checked: it may have been cut off, or written by somebody else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection
+from dataclasses import asdict, fields
+from fractions import Fraction
+from typing import Any, NoReturn, TypeVar
+
+from syops.cost.energy import Energy, EnergyMap, EnergyModel
+from syops.cost.figures import Figures
+from syops.cost.pricing import check_energy
+from syops.cost.warnings import find_cautions
+from syops.errors import SyopsError, SyopsValueError, shown
+from syops.ledger.rows import Drive, Magnitudes, Row, Updates, joined_magnitudes
+from syops.ops.kinds import KINDS
+from syops.ops.values import Evidence, Seen, Unit
+from syops.units import without_infinity
+
+T = TypeVar("T")
+
+LARGEST_COUNT = 10**30
+LARGEST_NUMBER = 1e200
+"""What a file may say at most, so that no figure that follows from it overflows."""
+
+SCHEMA = 2
+"""Version of the JSON layout.
+
+1: of the ANN only its MACs were kept (``ann_mac``).
+2: the ANN's rows; dtype, elements of weights and of results for each row; accuracy; an energy model
+   for each layer; in words whether the network is full-spike.
+"""
+
+_HEADLINE = (
+    *("ac", "ac_events", "mac", "dense_ac", "mean_rate", "dc_mj", "ec_mj"),
+    *("energy_ratio", "break_even_rate"),
+)
+
+
+def to_json(report: Figures) -> str:
+    """The report as JSON: what it is made of, and beside it what follows from that."""
+    totals = {name: _plain(value) for name, value in asdict(report.totals).items()}
+    if not report.measured:
+        totals |= {"ac": None, "ac_events": None, "spikes": None}
+    ann_rows = report.ann_rows
+    content = {
+        "schema": SCHEMA,
+        "model": report.model,
+        "network_type": report.network_type,
+        "full_spike": report.full_spike,
+        "measured": report.measured,
+        "samples": report.samples,
+        "passes": report.passes,
+        "time_steps": report.time_steps,
+        "params": report.params,
+        "input_shape": report.input_shape,
+        "accuracy": report.accuracy,
+        "complete": report.complete,
+        "warnings": [asdict(warning) for warning in find_cautions(report)],
+        "per_sample": {name: getattr(report, name) for name in _HEADLINE},
+        "totals": totals,
+        "energy": _energy_to_json(report.energy),
+        "conventions": dict(report.conventions),
+        "versions": dict(report.versions),
+        "unaccounted": dict(report.unaccounted),
+        "prepared": [_row_to_json(row) for row in report.prepared],
+        "updates": [asdict(each) for each in report.updates],
+        "notes": report.notes,
+        "kinds": sorted(report.kinds),
+        "layers": [asdict(layer) for layer in report.layers],
+        "rows": [_row_to_json(row) for row in report.rows],
+        "ann_rows": None if ann_rows is None else [_row_to_json(row) for row in ann_rows],
+    }
+    return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def figures_from_json(text: str, where: str = "") -> Figures:
+    """The figures from what `to_json` gave, also in an earlier schema version.
+
+    Args:
+        text: the JSON.
+        where: what to call it in errors: a file name.
+
+    Raises:
+        SyopsValueError: the text is no report, a damaged one, or one of a newer schema version.
+    """
+    name = where or "this"
+    try:
+        content = json.loads(text, parse_constant=_no_number, object_pairs_hook=_once_each)
+        json.dumps(content, ensure_ascii=False).encode()  # no halves of surrogate pairs
+    except (ValueError, RecursionError) as error:
+        raise SyopsValueError(f"{name} is not a syops report, or was cut off: {error}") from error
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema is None:
+        raise SyopsValueError(f"{name} is not a syops report: it has no schema version")
+    if isinstance(schema, bool) or schema not in (1, SCHEMA):
+        raise SyopsValueError(
+            f"{name} is a report of schema version {shown(schema)}, this syops reads 1 to "
+            f"{SCHEMA}; use the version of syops that wrote it"
+        )
+    try:
+        report = _report(_Fields(content), schema)
+        check_energy(report.energy, report.rows)
+        return report
+    except SyopsError as error:
+        raise SyopsValueError(f"{name} is a damaged report: {error}") from error
+
+
+def _report(content: _Fields, schema: int) -> Figures:
+    if schema == 1:
+        ann_rows, accuracy = _ann_of_schema_1(content), None
+    else:
+        accuracy = content.optional("accuracy", _Fields.number)
+        ann_rows = content.optional("ann_rows", _rows)
+    rows = _rows(content, "rows")
+    if not rows:
+        content.refuse("rows", "a list of at least one row")
+    return Figures(
+        model=content.text("model"),
+        rows=rows,
+        samples=content.count("samples", least=1),
+        energy=_energy_from_json(content.inner("energy")),
+        time_steps=content.optional("time_steps", lambda c, key: c.count(key, least=1)),
+        params=content.count("params"),
+        input_shape=_shape(content),
+        ann_rows=ann_rows,
+        conventions=_conventions(content),
+        versions=content.mapping("versions", (str,)),
+        unaccounted=_unaccounted(content),
+        prepared=_rows(content, "prepared") if content.has("prepared") else (),
+        notes=tuple(content.values("notes", str)),
+        kinds=frozenset(content.values("kinds", str, KINDS)),
+        measured=content.truth("measured"),
+        accuracy=accuracy,
+        passes=content.count("passes") if content.has("passes") else 0,
+        updates=content.each("updates", _updates) if content.has("updates") else (),
+    )
+
+
+def _rows(content: _Fields, key: str) -> tuple[Row, ...]:
+    """Rows, none of them twice."""
+    rows = content.each(key, _row_from_json)
+    met: dict[Any, int] = {}
+    for i, row in enumerate(rows):
+        if met.setdefault(row.key, i) != i:
+            raise SyopsValueError(
+                f"{key}[{i}] is the same row as {key}[{met[row.key]}]: path, kind, operator, "
+                "weight and site are equal"
+            )
+    return rows
+
+
+def _shape(content: _Fields) -> tuple[int, ...]:
+    sizes = content.values("input_shape", int)
+    if not all(0 <= size <= LARGEST_COUNT for size in sizes):
+        content.refuse("input_shape", f"a list of integers from 0 to {_MOST}")
+    return tuple(sizes)
+
+
+def _conventions(content: _Fields) -> dict[str, Any]:
+    found = content.mapping("conventions", (str, int, bool))
+    inner = content.inner("conventions")
+    for name, known in (("graded", ("mac", "ac")), ("ac", ("rate", "events"))):
+        if name in found:
+            inner.text(name, known)
+    if "input_signal" in found:
+        inner.text("input_signal")
+    if "fold_bn" in found:
+        inner.truth("fold_bn")
+    dims, batch_dim = len(content.values("input_shape", int)), found.get("batch_dim", 0)
+    if type(batch_dim) is not int or not -dims <= batch_dim < max(dims, 1):
+        inner.refuse("batch_dim", f"a dimension of an input with {dims}")
+    return found
+
+
+def _unaccounted(content: _Fields) -> dict[str, int]:
+    found = content.mapping("unaccounted", (int,))
+    inner = content.inner("unaccounted")
+    return {name: inner.count(name) for name in found}
+
+
+def _ann_of_schema_1(content: _Fields) -> tuple[Row, ...] | None:
+    """One row with all that is known of the ANN: its MACs per sample."""
+    per_sample = content.optional("ann_mac", _Fields.fraction)
+    if per_sample is None:
+        return None
+    macs = per_sample * content.count("samples", least=1)
+    note = "the whole network: a report of schema version 1 tells no more"
+    return (Row("", "linear", "all", calls=1, dense=int(macs), note=note),)
+
+
+class _Fields:
+    """The fields of a JSON object, each checked when it is asked for.
+
+    Args:
+        content: the object.
+        place: where it stands in the report.
+
+    Raises:
+        SyopsValueError: from every method: the field is missing or of a wrong type or range.
+    """
+
+    def __init__(self, content: Any, place: str = "") -> None:
+        self._content: dict[str, Any] = content
+        self._place = place
+        if not isinstance(content, dict):
+            raise SyopsValueError(f"{place or 'it'} must be an object, got {shown(content)}")
+
+    def get(self, key: str) -> Any:
+        if key not in self._content:
+            raise SyopsValueError(f"{self._named(key)} is missing")
+        return self._content[key]
+
+    def has(self, key: str) -> bool:
+        return key in self._content
+
+    def text(self, key: str, known: Collection[str] = ()) -> str:
+        value = self.get(key)
+        if not isinstance(value, str):
+            self.refuse(key, "text")
+        if known and value not in known:
+            self.refuse(key, f"one of {', '.join(known)}")
+        return value
+
+    def truth(self, key: str) -> bool:
+        value = self.get(key)
+        return value if isinstance(value, bool) else self.refuse(key, "true or false")
+
+    def count(self, key: str, least: int = 0) -> int:
+        value = self.get(key)
+        known = isinstance(value, int) and not isinstance(value, bool)
+        if not known or value < least:
+            self.refuse(key, f"an integer, at least {least}")
+        if value > LARGEST_COUNT:
+            self.refuse(key, f"at most {_MOST}")
+        return value
+
+    def number(self, key: str) -> float:
+        value = self.get(key)
+        known = isinstance(value, int | float) and not isinstance(value, bool)
+        if not known or not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+            self.refuse(key, "a finite number")
+        return value
+
+    def fraction(self, key: str) -> Fraction:
+        value = self.get(key)
+        if not isinstance(value, str) or not _FRACTION.fullmatch(value):
+            self.refuse(key, "a fraction such as '3/8'")
+        found = Fraction(value)
+        if found > LARGEST_COUNT:
+            self.refuse(key, f"a fraction, at most {_MOST}")
+        return found
+
+    def optional(self, key: str, read: Callable[[_Fields, str], T]) -> T | None:
+        """None where it is null."""
+        return None if self.get(key) is None else read(self, key)
+
+    def inner(self, key: str) -> _Fields:
+        return _Fields(self.get(key), self._named(key))
+
+    def each(self, key: str, read: Callable[[_Fields], T]) -> tuple[T, ...]:
+        """A list of objects."""
+        place = self._named(key)
+        items = self._items(key)
+        return tuple(read(_Fields(item, f"{place}[{i}]")) for i, item in enumerate(items))
+
+    def values(self, key: str, kind: type[T], known: Collection[str] = ()) -> list[T]:
+        items = self._items(key)
+        if not all(type(item) is kind and (not known or item in known) for item in items):
+            self.refuse(key, f"a list of {' or '.join(known) or kind.__name__}")
+        return items
+
+    def mapping(self, key: str, kinds: tuple[type, ...]) -> dict[str, Any]:
+        content = self.inner(key)._content
+        if not all(type(value) in kinds for value in content.values()):
+            self.refuse(key, f"an object of {' or '.join(kind.__name__ for kind in kinds)}")
+        return content
+
+    def plain(self) -> dict[str, Any]:
+        return self._content
+
+    def _items(self, key: str) -> list[Any]:
+        value = self.get(key)
+        return value if isinstance(value, list) else self.refuse(key, "a list")
+
+    def _named(self, key: str) -> str:
+        return f"{self._place}.{key}" if self._place else key
+
+    def refuse(self, key: str, wanted: str) -> NoReturn:
+        raise SyopsValueError(f"{self._named(key)} must be {wanted}, got {shown(self.get(key))}")
+
+
+_MOST = f"{LARGEST_COUNT:.0e}".replace("+", "")
+_FRACTION = re.compile(r"[0-9]{1,4000}(/0{0,4000}[1-9][0-9]{0,3999})?")
+"""Python reads no integers of more than 4300 digits."""
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{shown(twice)} stands twice in one object")
+    return content
+
+
+def _no_number(constant: str) -> NoReturn:
+    raise ValueError(f"it holds {constant}, which is no number")
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Fraction) else value
+
+
+# Energy models
+
+
+def _energy_to_json(energy: Energy) -> dict[str, Any]:
+    if isinstance(energy, EnergyModel):
+        return asdict(energy)
+    return {"rules": [{"pattern": pattern, **asdict(model)} for pattern, model in energy.rules]}
+
+
+def _energy_from_json(content: _Fields) -> Energy:
+    if "rules" not in content.plain():
+        return _energy_model(content)
+    rules = content.each("rules", lambda rule: (rule.text("pattern"), _energy_model(rule)))
+    return EnergyMap(rules)
+
+
+def _energy_model(content: _Fields) -> EnergyModel:
+    known = {field.name for field in fields(EnergyModel)}
+    given = {name: value for name, value in content.plain().items() if name in known}
+    for name in ("name", "e_ac_pj", "e_mac_pj"):
+        content.get(name)
+    return EnergyModel(**given)
+
+
+# Rows
+
+
+def _row_to_json(row: Row) -> dict[str, Any]:
+    content = {field.name: _plain(getattr(row, field.name)) for field in fields(Row)}
+    for name in ("drives", "unnormalised"):
+        content[name] = [_drive_to_json(drive) for drive in getattr(row, name)]
+    return content
+
+
+def _row_from_json(content: _Fields) -> Row:
+    since_2 = "dtype" in content.plain()
+    drives = content.each("drives", _drive_from_json)
+    unnormalised: tuple[Drive, ...] = ()
+    if content.has("unnormalised"):
+        unnormalised = content.each("unnormalised", _drive_from_json)
+    if len(drives) > 2:
+        content.refuse("drives", "at most two operands")
+    row = Row(
+        path=content.text("path"),
+        kind=content.text("kind", KINDS),
+        operator=content.text("operator"),
+        site=content.count("site"),
+        calls=content.count("calls"),
+        params=content.count("params"),
+        dense=content.count("dense"),
+        drives=drives,
+        joint_ac=content.fraction("joint_ac"),
+        joint_events=content.count("joint_events"),
+        ac=content.count("ac"),
+        mac=content.count("mac"),
+        folded=content.optional("folded", _Fields.text),
+        note=content.text("note"),
+        weight=content.text("weight"),
+        dtype=content.text("dtype") if since_2 else "",
+        weights=content.count("weights") if since_2 else 0,
+        written=content.count("written") if since_2 else 0,
+        unnormalised=unnormalised,
+        repeated=content.count("repeated") if content.has("repeated") else 0,
+        changed=content.count("changed") if content.has("changed") else 0,
+    )
+    for name in ("joint_ac", "joint_events"):
+        if getattr(row, name) > row.dense:
+            content.refuse(name, f"at most dense, {row.dense}")
+    if row.repeated + row.changed > row.dense:
+        content.refuse("repeated", f"with changed at most dense, {row.dense}")
+    for i, drive in enumerate(drives):
+        for name in ("ac", "events"):
+            if getattr(drive, name) > row.dense:
+                content.refuse("drives", f"at most dense, {row.dense}, in drives[{i}].{name}")
+    return row
+
+
+def _updates(content: _Fields) -> Updates:
+    counts = (content.count(name) for name in ("calls", "starts", "steps", "samples"))
+    updates = Updates(content.text("path"), *counts)
+    if updates.starts > updates.calls:
+        content.refuse("starts", f"at most calls, {updates.calls}")
+    return updates
+
+
+def _drive_to_json(drive: Drive) -> dict[str, Any]:
+    evidence = drive.evidence
+    content = {field.name: _plain(getattr(drive, field.name)) for field in fields(Drive)}
+    content["evidence"] = {
+        "analog": evidence.analog,
+        "integer": evidence.integer,
+        "unknown": evidence.unknown,
+        "shown": evidence.shown,
+        "derived": sorted(evidence.derived),
+        "seen": asdict(evidence.seen) if evidence.seen else None,
+    }
+    content["magnitudes"] = [
+        {
+            "scale": part.unit.scale,
+            "unit": str(part.unit.size),
+            "ac": str(part.ac),
+            "events": part.events,
+        }
+        for part in drive.magnitudes
+    ]
+    return content
+
+
+def _drive_from_json(content: _Fields) -> Drive:
+    numel, spikes = content.count("numel"), content.count("spikes")
+    if spikes > numel:
+        content.refuse("spikes", f"at most the elements, numel, {numel}")
+    return Drive(
+        evidence=_evidence_from_json(content.inner("evidence")),
+        numel=numel,
+        spikes=spikes,
+        ac=content.fraction("ac"),
+        events=content.count("events"),
+        magnitudes=joined_magnitudes(*_magnitudes_from_json(content)),
+    )
+
+
+def _magnitudes_from_json(content: _Fields) -> tuple[Magnitudes, ...]:
+    if "graded_ac" in content.plain():  # syops 0.1.0 counted in ones
+        ac, events = content.fraction("graded_ac"), content.count("graded_events")
+        return (Magnitudes(Unit(), ac, events),)
+    return content.each("magnitudes", _magnitude_from_json)
+
+
+def _magnitude_from_json(content: _Fields) -> Magnitudes:
+    size = content.fraction("unit")
+    if not size:
+        content.refuse("unit", "greater than 0")
+    unit = Unit(content.text("scale"), size)
+    return Magnitudes(unit, content.fraction("ac"), content.count("events"))
+
+
+def _evidence_from_json(content: _Fields) -> Evidence:
+    return Evidence(
+        content.truth("analog"),
+        content.truth("integer"),
+        frozenset(_derived(content, part) for part in content.values("derived", list)),
+        content.optional("seen", lambda c, key: _seen(c.inner(key))),
+        content.has("unknown") and content.truth("unknown"),
+        content.has("shown") and content.truth("shown"),
+    )
+
+
+def _derived(content: _Fields, part: list[Any]) -> tuple[str, float]:
+    fits = len(part) == 2 and type(part[0]) is str and type(part[1]) in (int, float, bool)
+    if not fits or not -LARGEST_NUMBER <= part[1] <= LARGEST_NUMBER:
+        content.refuse("derived", "pairs of a scale and a finite value")
+    return part[0], part[1]
+
+
+def _seen(content: _Fields) -> Seen:
+    low, high = content.number("low"), content.number("high")
+    if low > high:
+        content.refuse("low", f"at most high, {high}")
+    return Seen(low, high, content.truth("integer"))

@@ -1,0 +1,308 @@
+"""Figures -> `Table`: the layers, and what the totals mean. Reads only the report; no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from syops.cost.energy import EnergyModel
+from syops.cost.figures import Figures
+from syops.cost.layer import Layer
+from syops.cost.networks import ComparisonRow
+from syops.cost.warnings import find_cautions
+from syops.ops.kinds import COUNTED
+from syops.show.table import Column, Table, Value, check_count
+from syops.units import factor, joules, quantity
+
+T = TypeVar("T")
+
+COLUMNS = (
+    Column("name", "layer"),
+    Column("kind", "kind"),
+    Column("operator", "operator"),
+    Column("signal", "signal", "signal"),
+    Column("calls", "calls", "integer"),
+    Column("params", "params", "count"),
+    Column("rate", "rate", "rate"),
+    Column("dense", "dense", "count"),
+    Column("ac", "O_ac", "operations"),
+    Column("ac_events", "AC events", "operations"),
+    Column("mac", "O_mac", "operations"),
+    Column("energy", "DC", "energy"),
+    Column("share", "share", "share"),
+    Column("dense_ac", "dense AC", "operations"),
+    Column("ec_min", "EC min", "energy"),
+    Column("ec_max", "EC max", "energy"),
+    Column("folded", "folded into"),
+    Column("counted", "counted", "flag"),
+    Column("note", "note"),
+)
+"""All that can be told of a layer."""
+
+MEASURED = ("name", "kind", "signal", "rate", "ac", "mac", "energy", "share")
+POSSIBLE = ("name", "kind", "signal", "dense_ac", "mac", "ec_min", "ec_max")
+"""What is shown of a layer unless the user says otherwise: with data, and without."""
+
+
+def layer_table(
+    report: Figures,
+    depth: int | None = None,
+    columns: str | Sequence[str] | None = None,
+    sort: str | None = None,
+    top: int | None = None,
+    units: str | Iterable[str] = "auto",
+    every: bool = False,
+) -> Table:
+    """The layers of a report as a table; see `syops.report.report.Report.table`."""
+    inside = [layer for layer in report.layers if layer.counted and layer.folded is None]
+    layers = blocks(report.layers if every else inside, depth)
+    table = Table(
+        COLUMNS,
+        tuple(map(values_of, layers)),
+        None if every else _total(report),
+        _caption(report),
+        tuple(_findings(report)),
+        tuple(_remarks(report)),
+        warnings_in_words(report),
+    )
+    if top is not None and sort is None:
+        sort = "energy" if report.measured else "ec_max"
+    if columns is None:
+        columns = MEASURED if report.measured else POSSIBLE
+        if report.conventions.get("ac") == "events":
+            columns = ["ac_events" if key == "ac" else key for key in columns]
+    return table.arranged(columns, sort, top, units)
+
+
+def values_of(layer: Layer) -> tuple[Value, ...]:
+    """One value for each of `COLUMNS`."""
+    low, high = (priced_part(layer, end) for end in layer.ec_mj)
+    values = {"energy": layer.energy_mj, "ec_min": low, "ec_max": high}
+    return tuple(
+        values[column.key] if column.key in values else getattr(layer, column.key)
+        for column in COLUMNS
+    )
+
+
+def priced_part(of: Layer | Figures | ComparisonRow, energy: T) -> T | None:
+    """An energy of EC or DC; None where nothing has a price of what it is made of."""
+    return None if of.unpriced and not of.ec_mj[1] else energy
+
+
+def _total(report: Figures) -> tuple[Value, ...]:
+    low, high = (priced_part(report, end) for end in report.ec_mj)
+    values: dict[str, Value] = {
+        "name": f"total{incomplete(report)}",
+        "params": report.params,
+        "rate": report.mean_rate,
+        "ac": report.ac,
+        "ac_events": report.ac_events,
+        "mac": report.mac,
+        "energy": priced_part(report, report.dc_mj),
+        "dense_ac": report.dense_ac,
+        "ec_min": low,
+        "ec_max": high,
+    }
+    return tuple(values.get(column.key, "") for column in COLUMNS)
+
+
+def blocks(layers: Iterable[Layer], depth: int | None) -> tuple[Layer, ...]:
+    """Add up the rows that share the first ``depth`` components of their module path.
+
+    Rows inside and outside the totals stay apart. The rate of a block is the mean over its rows
+    that have one, weighted with their dense counts. Without ``depth`` the rows are returned as
+    they are. Raises `SyopsValueError` for a depth below 1.
+    """
+    if depth is None:
+        return tuple(layers)
+    check_count("depth", depth)
+    groups: dict[tuple[str, bool], list[Layer]] = {}
+    for layer in layers:
+        prefix = ".".join(layer.path.split(".")[:depth])
+        groups.setdefault((prefix, layer.counted), []).append(layer)
+    return tuple(_block(prefix, members) for (prefix, _), members in groups.items())
+
+
+def _block(prefix: str, members: Sequence[Layer]) -> Layer:
+    if len(members) == 1 and members[0].path == prefix:
+        return members[0]
+    rated = [(m.rate, m.dense) for m in members if m.rate is not None and m.dense]
+    weight = sum(dense for _, dense in rated)
+    values: dict[str, Any] = {
+        column: _common(getattr(m, column) for m in members)
+        for column in ("kind", "operator", "signal")
+    }
+    for column in ("calls", "params", "dense", "mac", "dense_ac", "unpriced"):
+        values[column] = sum(getattr(m, column) for m in members)
+    for column in ("ac", "ac_events", "energy_mj", "share"):
+        known = [value for m in members if (value := getattr(m, column)) is not None]
+        values[column] = sum(known) if known else None
+    low, high = zip(*(m.ec_mj for m in members), strict=True)
+    return replace(
+        members[0],
+        name=prefix or members[0].name,
+        path=prefix,
+        rate=sum(rate * dense for rate, dense in rated) / weight if rated else None,
+        ec_mj=(sum(low), sum(high)),
+        folded=None,
+        note="",
+        **values,
+    )
+
+
+def _common(values: Iterable[str]) -> str:
+    different = set(values) - {""}
+    return different.pop() if len(different) == 1 else "mixed" if different else ""
+
+
+def _caption(report: Figures) -> str:
+    shape = "x".join(map(str, report.input_shape))
+    steps = "" if report.time_steps is None else f", T = {report.time_steps}"
+    samples = "1 sample" if report.samples == 1 else f"mean of {report.samples} samples"
+    seen = samples if report.measured else "per sample, without data"
+    return f"{report.model}: {quantity(report.params)} parameters{steps}, input {shape}; {seen}"
+
+
+def _findings(report: Figures) -> Iterator[str]:
+    """Say what the totals mean."""
+    low, high = map(joules, report.ec_mj)
+    name = f" ({report.energy.name})"
+    if report.dc_mj is None or report.priced_ac is None:
+        yield "Dynamic consumption (DC): not known without data; 'syops run' measures it"
+    else:
+        priced = _priced(report, quantity(report.priced_ac), report.totals.spikes)
+        yield (
+            f"Dynamic consumption (DC), at the measured firing rates: {joules(report.dc_mj)}"
+            f"{incomplete(report)}\n"
+            f"  = {priced}{name}"
+        )
+    profile = "" if report.measured else name
+    between = "Estimated consumption (EC), at firing rates from 0 to 1"
+    if math.isinf(report.ec_mj[1]):
+        yield f"{between}: from {low}, upper end: {high}{incomplete(report)}{profile}"
+    elif report.totals.either:
+        yield f"{between}: {low} to {high}{incomplete(report)}{profile}"
+    else:
+        priced = _priced(report, f"0 to {quantity(report.dense_ac)}", report.totals.max_spikes)
+        yield f"{between}: {low} to {high}{incomplete(report)}\n  = {priced}{profile}"
+    if report.measured:
+        yield _against_ann(report)
+    elif (even := report.break_even_rate) is not None:
+        yield f"Break-even firing rate with the same network as an ANN: {break_even_in_words(even)}"
+
+
+def _priced(report: Figures, ac: str, spikes: int) -> str:
+    """The sum that the energy is, where all rows have the same prices."""
+    energy, macs = report.energy, f"{quantity(report.mac)} MAC"
+    if not isinstance(energy, EnergyModel) or (energy.e_neuron_pj and "neuron" in report.kinds):
+        return f"{ac} AC + {macs}, each at the price of its layer"
+    mac_price = "without a price" if energy.e_mac_pj is None else f"x {energy.e_mac_pj:g} pJ"
+    terms = [f"{ac} AC x {energy.e_ac_pj:g} pJ", f"{macs} {mac_price}"]
+    if energy.e_spike_pj:
+        terms.append(f"{quantity(spikes / report.samples)} spikes x {energy.e_spike_pj:g} pJ")
+    return " + ".join(terms)
+
+
+def _against_ann(report: Figures) -> str:
+    ratio = report.energy_ratio
+    if ratio is None:
+        unknown = report.time_steps is None
+        why = ": its time-steps are not known" if unknown else ""
+        return f"The ratio to the same network as an ANN is not available{why}"
+    if ratio == 0:
+        amount = "No energy, compared with"
+    elif ratio < 1:
+        amount = f"{factor(1 / ratio)} times less energy than"
+    else:
+        amount = f"{factor(ratio)} times as much energy as"
+    words = f"{amount} the same network as an ANN: E(SNN)/E(ANN) = {factor(ratio)}"
+    even, measured = report.break_even_rate, report.mean_rate
+    if even is None or measured is None:
+        return words
+    return f"{words}; break-even firing rate: {break_even_in_words(even)}, measured: {measured:.3f}"
+
+
+def break_even_in_words(rate: float) -> str:
+    """The mean firing rate below which the SNN needs less than the ANN."""
+    if rate <= 0:
+        return "none, it needs more at any rate"
+    return f"{rate:.3f}" if rate <= 1 else "none, it needs less at any rate"
+
+
+def _remarks(report: Figures) -> Iterator[str]:
+    """Say what is not in the totals, and what else a reader should know."""
+    if not report.measured:
+        yield from input_in_words(report.conventions)
+    folded = sum(layer.folded is not None for layer in report.layers)
+    if folded:
+        norms = "1 BatchNorm" if folded == 1 else f"{folded} BatchNorms"
+        yield f"Folded into the layers before them, at no cost: {norms}"
+    outside = [layer for layer in report.layers if not layer.counted and layer.folded is None]
+    if outside:
+        usual = ", as in the paper" if report.kinds == COUNTED else ""
+        yield f"Outside the totals{usual}: {', '.join(_by_kind(outside))}"
+    yield from not_counted(report)
+    if report.prepared:
+        yield f"Of weights alone, prepared once and in no total: {'; '.join(_prepared(report))}"
+    for note in report.notes:
+        yield f"Note: {note}"
+
+
+def input_in_words(conventions: Mapping[str, Any]) -> Iterator[str]:
+    """Say what the inputs of a pass without values were taken to hold, and who says so."""
+    if "input_signal" in conventions:
+        said = str(conventions["input_signal"]).split(", ")
+        yield f"Input: {'; '.join(map(_input_in_words, said))}"
+
+
+def _input_in_words(said: str) -> str:
+    asked, _, shown = said.partition(": ")
+    if asked != "auto":
+        return f"{said}, as input_signal says"
+    return f"{shown}, as in the example" if shown else "spikes or not, as nothing says which"
+
+
+def _prepared(report: Figures) -> Iterator[str]:
+    """The layers whose weights are made of others, by the operators that make them."""
+    operators: dict[str, dict[str, None]] = {}
+    for row in report.prepared:
+        operators.setdefault(row.path or report.model, {})[row.operator] = None
+    layers: dict[tuple[str, ...], list[str]] = {}
+    for path, names in operators.items():
+        layers.setdefault(tuple(names), []).append(path)
+    for done, paths in layers.items():
+        yield f"{', '.join(paths)} ({', '.join(done)})"
+
+
+def warnings_in_words(report: Figures, of: str = "") -> tuple[str, ...]:
+    """What may mislead, a sentence each; ``of`` names the network where there are several."""
+    name = f"{of}: " if of else ""
+    return tuple(f"Warning: {name}{warning}" for warning in find_cautions(report))
+
+
+def incomplete(report: Figures) -> str:
+    """The word that stands beside figures in which something is missing; "" where nothing is."""
+    return "" if report.complete else " (incomplete)"
+
+
+def not_counted(report: Figures) -> Iterator[str]:
+    """The operators without a rule."""
+    for where, calls in report.unaccounted.items():
+        times = "once" if calls == 1 else f"{calls} times"
+        yield f"Not counted, as syops has no rule for it: {where}, called {times}"
+
+
+def constant_part(report: Figures) -> str:
+    """What that part of the energy is made of which does not depend on firing rates."""
+    return "MAC" if report.kinds <= COUNTED else "MAC, and AC outside synapses"
+
+
+def _by_kind(layers: Sequence[Layer]) -> Iterator[str]:
+    """The operations of each kind of row: ``neuron 3.21 M AC``."""
+    for kind in dict.fromkeys(layer.kind for layer in layers):
+        ac = sum(layer.dense_ac for layer in layers if layer.kind == kind)
+        mac = sum(layer.mac for layer in layers if layer.kind == kind)
+        counts = ((ac, "AC"), (mac, "MAC"))
+        yield f"{kind} {' + '.join(f'{quantity(n)} {what}' for n, what in counts if n) or '0'}"

@@ -1,0 +1,75 @@
+"""The proof whether a network is spike-only, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from syops.cost.proof import ARROW, Cause, Proof, ProofRow
+from syops.show.formats import wrap
+from syops.show.layers import input_in_words
+
+_MAX_LINKS = 4
+_MAX_PLACES = 6
+
+
+def render_proof(audit: Proof) -> str:
+    """Return the verdict, then what spoils it and why, then what else a reader should know."""
+    offending = audit.offending
+    certain = [row for row in offending if row.verdict != "unknown"]
+    open_ones = len(offending) - len(certain)
+    layers = f"of its {len(audit.rows)} synaptic layers"
+    allowed = [row for row in audit.rows if row.exempt and row.verdict != "spike"]
+    if certain:
+        rest = f", and {open_ones} more may" if open_ones else ""
+        verdict = f"not spike-only: {len(certain)} {layers} get more than spikes{rest}"
+    elif offending:
+        verdict = f"not proven to be spike-only: {open_ones} {layers} may get more than spikes"
+    elif audit.unknown:
+        unknown = ", ".join(audit.unknown)
+        verdict = f"not proven to be spike-only: no rule says what {unknown} makes of non-spikes"
+    elif allowed:
+        ends = " and ".join(dict.fromkeys(row.exempt for row in allowed))
+        verdict = f"spike-only, but for its {ends} layer, as allowed"
+    else:
+        verdict = "spike-only" if audit.rows else "spike-only: it has no synaptic layers"
+    sections = [
+        [wrap(f"{audit.model}: {verdict}")],
+        *_explained((row, row.verdict) for row in offending),
+        *_explained((row, f"{row.exempt}, allowed") for row in allowed),
+        list(_noted(audit)),
+        list(_lacking(audit)),
+        [wrap(line) for line in input_in_words(audit.conventions)] if audit.rows else [],
+    ]
+    return "\n\n".join("\n".join(lines) for lines in sections if lines)
+
+
+def _explained(rows: Iterable[tuple[ProofRow, str]]) -> Iterator[list[str]]:
+    """Layers that are spoilt by the same, and by what: one line for each operator on the way."""
+    groups: dict[tuple[str, tuple[Cause, ...], str], list[str]] = {}
+    for row, remark in rows:
+        groups.setdefault((row.values, row.causes, remark), []).append(row.layer)
+    for (values, causes, remark), layers in groups.items():
+        lines = [wrap(f"{', '.join(layers)} ({remark})")]
+        for cause in causes:
+            links = cause.shortened(_MAX_LINKS)
+            lines.append(wrap(f"  {cause.values} {ARROW} {links[0]}"))
+            lines += [wrap(f"    {ARROW} {link}") for link in links[1:]]
+        yield lines if causes else [*lines, f"  {values}"]
+
+
+def _noted(audit: Proof) -> Iterator[str]:
+    groups: dict[str, list[str]] = {}
+    for row in audit.rows:
+        if row.note:
+            groups.setdefault(row.note, []).append(row.layer)
+    for note, layers in groups.items():
+        yield wrap(f"Note: {', '.join(layers)}: {note}")
+
+
+def _lacking(audit: Proof) -> Iterator[str]:
+    if audit.lacks:
+        yield "Beside its synapses it does what spike-only chips may lack:"
+    for lack in audit.lacks:
+        shown = ", ".join(lack.where[:_MAX_PLACES])
+        more = len(lack.where) - _MAX_PLACES
+        yield wrap(f"  {lack.what}: {shown}{f' and {more} more' if more > 0 else ''}")

@@ -1,0 +1,264 @@
+"""A table as plain data: columns with units, raw values, what is said above and below it.
+
+What turns one into text is `syops.show.formats`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
+from syops.units import COUNTS, ENERGIES, read_units
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Value: TypeAlias = str | bool | int | float | tuple[float, float] | None
+"""None is what is not known, infinity an upper end that does not exist. A pair is an interval, of
+energies in mJ or of ratios."""
+
+T = TypeVar("T")
+
+ALL = "all"
+"""Instead of the names of columns."""
+
+TEXT = ("text", "signal")
+"""The kinds of columns that are set to the left."""
+
+
+def check_count(name: str, value: object) -> None:
+    """Refuse an argument that is no number of rows or levels: an integer, at least 1."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise SyopsTypeError(f"{name} must be an integer, got {value!r}")
+    if value < 1:
+        raise SyopsValueError(f"{name} must be at least 1, got {value}")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        key: its name for programs and users.
+        heading: what stands above it: the field's word, where "_" starts a subscript.
+        kind: what its values are and how they are shown: "text"; "signal", the class of a signal;
+            "integer"; "count"; "operations", counts of which a row that has one need not have the
+            others; "energy" in mJ; "rate"; "share"; "accuracy"; "ratio"; "number", shown in
+            full; "flag".
+        unit: the one that all its values are shown in, such as "G" or "mJ"; "" where each has the
+            prefix that suits it.
+        decimals: of the values shown in a unit; None for three significant digits.
+        signed: whether positive values have a sign, as differences have.
+        interval: whether values may be intervals.
+    """
+
+    key: str
+    heading: str
+    kind: str = "text"
+    unit: str = ""
+    decimals: int | None = None
+    signed: bool = False
+    interval: bool = False
+
+    @property
+    def align(self) -> str:
+        return "left" if self.kind in TEXT else "right"
+
+    def in_unit(self, value: float) -> float:
+        """A count, or an energy in mJ, in the column's unit."""
+        size = {**COUNTS, **ENERGIES}[self.unit] if self.unit else 1.0
+        return value / size if size >= 1 else value * round(1 / size)  # 0.69 mJ is 690 µJ
+
+
+@dataclass(frozen=True, repr=False)
+class Table:
+    """Columns, and rows of raw values.
+
+    Attributes:
+        columns: one or more.
+        rows: of each, one value a column.
+        total: one value a column, or None if there is no total.
+        caption: what it is.
+        warnings: sentences on what may mislead, said before the rows.
+        summary: sentences on what it says; a line of one may be broken with "\\n".
+        notes: sentences on what a reader should know about it.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Value, ...], ...]
+    total: tuple[Value, ...] | None = None
+    caption: str = ""
+    summary: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def arranged(
+        self,
+        columns: str | Sequence[str] | None = None,
+        sort: str | None = None,
+        top: int | None = None,
+        units: str | Iterable[str] = "auto",
+    ) -> Table:
+        """The same table with some of its columns and rows, in another order.
+
+        Args:
+            columns: keys or headings, in any case; several in a string are separated by commas.
+                None and "all" are all there are.
+            sort: key or heading of the column to sort by: text from A to Z, numbers from the
+                largest, intervals by their upper end, differences by their size; what is not
+                known comes last.
+            top: how many rows to keep, from the first.
+            units: "auto", or one unit for counts ("k", "M", "G", "T"), one for energies ("pJ",
+                "nJ", "µJ", "mJ", "J"), or both.
+
+        Raises:
+            SyopsLookupError: a column that does not exist.
+            SyopsValueError: a unit that does not exist, a ``top`` below 1 or no columns.
+        """
+        found = self._in_units(units)
+        if sort is not None:
+            found = found._sorted(self.index(sort))
+        if top is not None:
+            found = found._first(top)
+        return found if columns in (None, ALL) else found._selected(columns)
+
+    def index(self, name: str) -> int:
+        """The position of a column, by key or heading.
+
+        Raises `SyopsLookupError`, and `SyopsTypeError` for what is no text.
+        """
+        if not isinstance(name, str):
+            raise SyopsTypeError(f"a column is named by its key or heading, got {name!r}")
+        wanted = name.strip().lower()
+        for i, column in enumerate(self.columns):
+            if wanted in (column.key.lower(), column.heading.lower()):
+                return i
+        keys = [column.key for column in self.columns]
+        known = [*keys, *(column.heading for column in self.columns)]
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise SyopsLookupError(f"no such column: {name!r}; {hint}known columns: {', '.join(keys)}")
+
+    def to_frame(self) -> pd.DataFrame:
+        """The rows as a pandas table, without the total, with the headings of `to_csv`."""
+        import pandas as pd
+
+        from syops.show.formats import csv_rows
+
+        headings, *rows = csv_rows(self)
+        return pd.DataFrame(rows, columns=headings)
+
+    def __str__(self) -> str:
+        from syops.show.formats import to_text
+
+        return to_text(self)
+
+    def __repr__(self) -> str:
+        """A prompt shows the table."""
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        from syops.show.formats import to_html
+
+        return to_html(self)
+
+    def _in_units(self, units: str | Iterable[str]) -> Table:
+        chosen = read_units(units)
+        of_kind = {"count": chosen.count, "operations": chosen.count, "energy": chosen.energy}
+        columns = (
+            replace(column, unit=unit) if (unit := of_kind.get(column.kind)) else column
+            for column in self.columns
+        )
+        return replace(self, columns=tuple(columns))
+
+    def _sorted(self, by: int) -> Table:
+        known = [row for row in self.rows if row[by] is not None]
+        unknown = [row for row in self.rows if row[by] is None]
+        is_text, signed = self.columns[by].kind in TEXT, self.columns[by].signed
+
+        def order(row: tuple[Value, ...]) -> Any:
+            value: Any = row[by]
+            value = value[1] if isinstance(value, tuple) else value
+            return abs(value) if signed else value
+
+        return replace(self, rows=(*sorted(known, key=order, reverse=not is_text), *unknown))
+
+    def _first(self, top: int) -> Table:
+        check_count("top", top)
+        left = len(self.rows) - top
+        if left <= 0:
+            return self
+        rows = "1 more row" if left == 1 else f"{left} more rows"
+        inside = ", but inside the total" if self.total else ""
+        return replace(
+            self, rows=self.rows[:top], notes=(f"Not shown{inside}: {rows}", *self.notes)
+        )
+
+    def _selected(self, columns: str | Sequence[str]) -> Table:
+        if not isinstance(columns, Iterable):
+            raise SyopsTypeError(f"columns must be names of columns, got {columns!r}")
+        names = columns.split(",") if isinstance(columns, str) else columns
+        chosen = [self.index(name) for name in names]
+        if not chosen:
+            raise SyopsValueError("columns: give at least one")
+
+        def of(row: tuple[T, ...]) -> tuple[T, ...]:
+            return tuple(row[i] for i in chosen)
+
+        return replace(
+            self,
+            columns=of(self.columns),
+            rows=tuple(map(of, self.rows)),
+            total=None if self.total is None else of(self.total),
+        )
+
+
+class Tabular:
+    """What can be shown as a `Table`, in every format.
+
+    The arguments of each ``to_...`` are those of ``table``.
+    """
+
+    table: Callable[..., Table]
+
+    def to_markdown(self, **arrangement: Any) -> str:
+        """A table for GitHub and the like, with its caption and notes."""
+        from syops.show.formats import to_markdown
+
+        return to_markdown(self.table(**arrangement))
+
+    def to_latex(self, **arrangement: Any) -> str:
+        r"""A table with rules from booktabs, to ``\input`` in a paper."""
+        from syops.show.latex import to_latex
+
+        return to_latex(self.table(**arrangement))
+
+    def to_csv(self, **arrangement: Any) -> str:
+        """All columns as CSV, numbers in full; see `syops.show.formats.to_csv`."""
+        from syops.show.formats import to_csv
+
+        return to_csv(self.table(**{"columns": ALL, **arrangement}))
+
+    def to_frame(self) -> pd.DataFrame:
+        """All columns as a pandas table, with the headings of `to_csv`."""
+        return self.table(columns=ALL).to_frame()
+
+    def to_html(self, **arrangement: Any) -> str:
+        """A ``<table>`` to paste into a page."""
+        from syops.show.formats import to_html
+
+        return to_html(self.table(**arrangement))
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    def __repr__(self) -> str:
+        """A prompt shows the table."""
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()

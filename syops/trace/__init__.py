@@ -1,0 +1,1 @@
+"""Runs a model, and fills the ledger."""

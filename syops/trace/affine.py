@@ -1,0 +1,121 @@
+"""Scales and shifts for each channel, and what they make of the weights beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import parametrize
+
+from syops.trace.lineage import Slots, View
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """``scale * x + shift`` for each channel, in float64."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def then(self, after: Affine) -> Affine:
+        """This one and another one after it."""
+        return Affine(after.scale * self.scale, after.scale * self.shift + after.shift)
+
+    def at(self, positions: int, view: View) -> Affine:
+        """For each position along the dimension of a view that its channels lie along."""
+        place = torch.arange(positions, device=self.scale.device)
+        channel = place // view.inner % view.channels
+        return Affine(self.scale[channel], self.shift[channel])
+
+
+def affine_of(norm: _BatchNorm) -> Affine:
+    """What a BatchNorm does with its running statistics."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * norm.weight.double()
+    shift = -norm.running_mean.double() * scale
+    return Affine(scale, shift if norm.bias is None else shift + norm.bias.double())
+
+
+def slots_of(module: nn.Module) -> Slots:
+    """How channels lie in the weights of a convolution, linear layer or BatchNorm."""
+    if isinstance(module, nn.modules.conv._ConvTransposeNd):
+        return Slots(1, 0, module.groups, transposed=True)
+    return Slots(0, 1, getattr(module, "groups", 1))
+
+
+def changed(
+    weight: Tensor,
+    bias: Tensor | None,
+    slots: Slots,
+    before: Affine | None,
+    after: Affine | None,
+    added: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Weights and bias that do what these do with a scale and shift before or after them.
+
+    Args:
+        weight, bias: any dtype.
+        slots: how channels lie in the weights.
+        before: of each of their input channels.
+        after: of each of their output channels.
+        added: what the model adds to their results itself, and goes on adding.
+
+    Returns:
+        both in float64.
+    """
+    weight = weight.double()
+    outputs = weight.shape[slots.outputs] * (slots.groups if slots.transposed else 1)
+    total = weight.new_zeros(outputs) if bias is None else bias.double()
+    if before is not None:
+        seen = _scaled(weight, before.shift, slots.inputs, slots.groups)
+        total = total + seen.movedim(slots.outputs, 0).flatten(1).sum(1)
+        weight = _scaled(weight, before.scale, slots.inputs, slots.groups)
+    if after is not None:
+        weight = _scaled(weight, after.scale, slots.outputs, slots.groups)
+        total = after.scale * total + after.shift
+        if added is not None:
+            total = total + (after.scale - 1) * added.double()
+    return weight, total
+
+
+def _scaled(weight: Tensor, scale: Tensor, dim: int, groups: int) -> Tensor:
+    """Weights times a number for each channel along a dimension.
+
+    Dimension 0 has the channels of all groups, dimension 1 those of one.
+    """
+    if groups == 1:
+        return weight * scale.view(-1, *(1,) * (weight.dim() - dim - 1))
+    parts = weight.unflatten(0, (groups, -1))
+    shape = (groups, *(1,) * dim, -1, *(1,) * (weight.dim() - dim - 1))
+    return (parts * scale.view(shape)).flatten(0, 1)
+
+
+def weight_hooks(module: nn.Module) -> dict[int, Any]:
+    """The hooks of torch's that make weights of a module, before each call (``prune``, ...)."""
+    return {
+        key: hook
+        for key, hook in module._forward_pre_hooks.items()
+        if type(hook).__module__.startswith("torch.nn.utils.") and hasattr(hook, "remove")
+    }
+
+
+def made_plain(module: nn.Module) -> None:
+    """Let a module keep the weights that a hook or a parametrization of torch's makes."""
+    for key, hook in weight_hooks(module).items():
+        hook.remove(module)
+        del module._forward_pre_hooks[key]
+    if not parametrize.is_parametrized(module):
+        return
+    # Not `remove_parametrizations`: it changes the class, which copies of the module share.
+    parametrizations: Any = module.parametrizations
+    made = {name: getattr(module, name).detach() for name in parametrizations}
+    module.__class__ = type(module).__bases__[0]
+    del module.parametrizations
+    for name, value in made.items():
+        module.register_parameter(name, nn.Parameter(value))

@@ -1,0 +1,95 @@
+"""Exact counts of spikes and of what they reach, on the tensor's own device.
+
+Nothing here waits for the device: results are zero-dimensional int64 tensors, read later.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from syops.ops.fanout import FanOut
+
+EXACT_IN_FLOAT32 = 2**24
+"""Integers up to here are exact in float32; a sum of 20,000,001 ones is not."""
+
+
+def nonzero_per_position(x: Tensor, spatial: int, binary: bool) -> Tensor:
+    """How many entries of ``x`` are not zero, for each position of its last dimensions.
+
+    Args:
+        x: any shape.
+        spatial: number of trailing dimensions to keep (at least one is kept of a tensor that
+            has any, so that no partial sum grows large).
+        binary: ``x`` is known to hold {0, 1} only, so that it can be summed as it is.
+
+    Returns:
+        int64 counts, of the shape of the kept dimensions.
+    """
+    return _summed(x if binary else x != 0, spatial, largest=1)
+
+
+def magnitude_per_position(
+    x: Tensor, spatial: int, unit: Fraction = Fraction(1), factor: Tensor | None = None
+) -> Tensor:
+    """Like `nonzero_per_position`, each entry weighted with its magnitude: a whole number of units.
+
+    ``factor``: one element that the unit is multiplied by. An entry is a multiple of the unit up
+    to rounding, so that the nearest multiple is the one.
+    """
+    if factor is not None or unit != 1:
+        size = float(unit) if factor is None else factor.reshape(()).to(torch.float64) * float(unit)
+        multiples = (x.to(torch.float64) / size).round().abs()
+        return _summed(multiples.nan_to_num(0, 0), spatial, largest=None)
+    whole = x if x.dtype.is_floating_point else x.to(torch.int64)  # |-128| does not fit int8
+    return _summed(whole.abs(), spatial, largest=None)
+
+
+def _summed(x: Tensor, spatial: int, largest: int | None) -> Tensor:
+    keep = max(spatial, 1)
+    dims = tuple(range(x.dim() - keep))
+    if not x.dtype.is_floating_point:
+        return x.sum(dims, dtype=torch.int64) if dims else x.to(torch.int64)
+    if not dims:
+        return x.to(torch.int64)
+    kept = x.shape[-keep:]
+    terms = x.numel() // max(1, kept.numel())
+    small = largest is not None and terms * largest <= EXACT_IN_FLOAT32
+    if small and x.dtype == torch.float32 and x.is_contiguous():
+        # Exact like a sum, as every partial sum is a small integer, and many times faster.
+        counts = x.new_ones(1, terms) @ x.view(terms, kept.numel())
+        return counts.view(kept).to(torch.int64)
+    dtype = torch.float64 if not small or x.dtype == torch.float64 else torch.float32
+    return x.sum(dims, dtype=dtype).to(torch.int64)
+
+
+def fan_out_map(fan_out: FanOut, device: torch.device) -> Tensor:
+    """The fan-out of every position as an int64 tensor of shape [*spatial]."""
+    result = torch.tensor(fan_out.factor, dtype=torch.int64, device=device)
+    for counts in fan_out.spatial:
+        row = torch.tensor(counts, dtype=torch.int64, device=device)
+        result = result.unsqueeze(-1) * row
+    return result
+
+
+def coincidences(left: Tensor, right: Tensor) -> Tensor:
+    """Products of [..., m, k] @ [..., k, n] in which both factors are not zero."""
+    left, right = strided(left), strided(right)
+    per_column = (left != 0).sum(-2, dtype=torch.int64)
+    per_row = (right != 0).sum(-1, dtype=torch.int64)
+    return (per_column * per_row).sum()
+
+
+def look(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Lowest value, highest value (NaN if there is one), and whether all are integers."""
+    low, high = torch.aminmax(x)
+    if x.dtype.is_floating_point:
+        return low, high, (x == x.round()).all()
+    return low, high, torch.ones((), dtype=torch.bool, device=x.device)
+
+
+def strided(x: Tensor) -> Tensor:
+    """The tensor itself, or a dense copy of a sparse one."""
+    return x if x.layout == torch.strided else x.to_dense()

@@ -1,0 +1,257 @@
+"""Decides which normalisations can be folded into layers, from what forward passes did.
+
+A BatchNorm in eval mode is a scale and a shift for each channel. Changed weights do the same:
+
+* those of the layer before it, if that layer's results go into the norm and nowhere else;
+* those of the layers after it, if its own results go nowhere else, each of these reads nothing
+  else, and every output of theirs sees every input channel: linear layers, and convolutions
+  without padding, which they would pad with zeros after the norm, but not after the fold.
+
+A norm is itself a layer that the next norm can be folded into, so that a chain becomes one. The
+layer before goes first. Pure functions: the count and `syops.fold` read one decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import pairwise
+
+from syops.trace.lineage import Layer, Provenance, Result, Use
+
+Calls = Mapping[Layer, Sequence[Result]]
+
+
+@dataclass(frozen=True, slots=True)
+class Folding:
+    """Which norms can be folded, and into what.
+
+    Attributes:
+        calls: of each layer.
+        backward: norms folded into the layer, or the norm, whose results they read.
+        copied: norms that would be, if a layer had weights of its own for each of several norms.
+        absorbed: the layers that a norm whose results they read is folded into, with the norm.
+        why_not: what keeps each of the other norms from it.
+    """
+
+    calls: Calls
+    backward: frozenset[Layer]
+    copied: frozenset[Layer]
+    absorbed: Mapping[Layer, Layer]
+    why_not: Mapping[Layer, str]
+
+    @property
+    def forward(self) -> frozenset[Layer]:
+        """Norms folded into all layers that read their results."""
+        return frozenset(self.absorbed.values())
+
+    def into(self, norm: Result) -> tuple[Result, ...]:
+        """The calls of layers that this call of a norm is folded into; none where it is not."""
+        if norm.layer in self.backward or norm.layer in self.copied:
+            return tuple(_bases([norm], self.backward))
+        if norm.layer in self.forward:
+            return tuple(use.by for use in _uses([norm], self.backward) if use.by)
+        return ()
+
+    def after(self, layer: Layer) -> tuple[Layer, ...]:
+        """The norms that are folded into a layer, one after the other."""
+        return tuple(_norms_after(self.calls[layer], self.backward) or ())
+
+    def added(self, layer: Layer) -> tuple[str, ...]:
+        """The parameters that are added to each result of a layer before a norm reads it."""
+        return next((use.biases for use in _direct_uses(self.calls[layer])), ())
+
+
+def decide(passes: Iterable[Provenance]) -> Folding:
+    """Decide what can be folded in a model of which these are forward passes."""
+    passes = tuple(passes)
+    calls: dict[Layer, list[Result]] = {}
+    for result in (result for each in passes for result in each.results):
+        if result.layer is not None:
+            calls.setdefault(result.layer, []).append(result)
+    fixed = _fixed(calls, frozenset().union(*(each.read for each in passes)))
+    backward = _backward(calls, fixed)
+    why_not = {
+        norm: fixed.get(norm) or _why_not_backward(norm, calls, fixed, backward | {norm})
+        for norm in calls
+        if norm.is_norm and norm not in backward
+    }
+    copied = frozenset(norm for norm in why_not if _needs_copies(norm, calls, fixed))
+    absorbed: dict[Layer, Layer] = {}
+    for norm in why_not.keys() - fixed.keys() - copied:
+        layers, why = _absorbing(norm, calls, fixed, backward)
+        absorbed |= dict.fromkeys(layers, norm)
+        why_not[norm] += why
+    return Folding(calls, backward, copied, absorbed, why_not)
+
+
+def _fixed(calls: Calls, read: AbstractSet[str]) -> dict[Layer, str]:
+    """The layers whose weights cannot be changed, each with the reason."""
+    parts = {layer: frozenset().union(*(c.parts for c in known)) for layer, known in calls.items()}
+    owners: dict[str, list[Layer]] = {}
+    for layer, names in parts.items():
+        for name in names:
+            owners.setdefault(name, []).append(layer)
+    fixed = {}
+    for layer, names in parts.items():
+        shared = {other for name in names for other in owners[name]} - {layer}
+        # A module can be given weights of its own, but a function takes the parameter there is.
+        if names & read or any(other.weight or layer.weight for other in shared):
+            fixed[layer] = f"the parameters of {_name(layer)} are used elsewhere"
+        elif len({call.slots for call in calls[layer]}) > 1:
+            fixed[layer] = f"{_name(layer)} is applied in several ways"
+    return fixed
+
+
+def _backward(calls: Calls, fixed: Mapping[Layer, str]) -> frozenset[Layer]:
+    """The norms that can be folded into what is before them.
+
+    One after the other: what a norm is folded into has other results then, so that the next one
+    may follow.
+    """
+    folded: frozenset[Layer] = frozenset()
+    todo = [layer for layer in calls if layer.is_norm and layer not in fixed]
+    while True:
+        left = []
+        for norm in todo:
+            if _why_not_backward(norm, calls, fixed, folded | {norm}):
+                left.append(norm)
+            else:
+                folded |= {norm}
+        if len(left) == len(todo):
+            return folded
+        todo = left
+
+
+def _why_not_backward(
+    norm: Layer, calls: Calls, fixed: Mapping[Layer, str], folded: AbstractSet[Layer]
+) -> str:
+    """Why a norm cannot be folded into what is before it, beside all others; "" if it can.
+
+    ``folded``: these others, and the norm itself.
+    """
+    if any(call.reads is None for call in calls[norm]):
+        return "its input is not the result of a convolution or linear layer, channel by channel"
+    direct = {result.layer for result in _read(calls[norm])}
+    for base in {base.layer for base in _bases(calls[norm], folded)}:
+        if base is None:
+            return "the weights before it are no parameter, or are applied in a way of their own"
+        if base in fixed:
+            return fixed[base]
+        slots = calls[base][0].slots
+        if slots is not None and not slots.bias and base in direct and len(direct) > 1:
+            return f"{_name(base)} has no bias, and other layers share the norm"
+        biases = {use.biases for use in _direct_uses(calls[base])}
+        if len(biases) > 1 or "" in biases.pop():
+            return f"something that is no parameter is added to results of {_name(base)}"
+        if _norms_after(calls[base], folded) is None:
+            others = {_reader(use) for use in _uses(calls[base], folded - {norm})}
+            return f"the result of {_name(base)} also goes to {_listed(others - {norm.path})}"
+    return ""
+
+
+def _norms_after(calls: Sequence[Result], folded: AbstractSet[Layer]) -> list[Layer] | None:
+    """The folded norms that results run through; None if not all run through all of them."""
+    norms: list[Layer] = []
+    while True:
+        uses = list(_direct_uses(calls))
+        layers = {use.by.layer if use.by else None for use in uses}
+        if not layers & folded:
+            return norms
+        if len(layers) > 1:
+            return None
+        norms += [layer for layer in layers if layer]
+        calls = list(dict.fromkeys(use.by for use in uses if use.by))
+
+
+def _needs_copies(norm: Layer, calls: Calls, fixed: Mapping[Layer, str]) -> bool:
+    """Whether a norm could be folded into a layer if that had other weights for other norms."""
+    if norm in fixed or any(call.reads is None for call in calls[norm]):
+        return False
+    bases = {result.layer for result in _read(calls[norm])}
+    return all(base and base not in fixed and _is_split(base, calls[base]) for base in bases)
+
+
+def _is_split(layer: Layer, calls: Sequence[Result]) -> bool:
+    """Whether several norms read results of a layer, each of them others or other pieces."""
+    norms = {use.by.layer if use.by else None for use in _direct_uses(calls)}
+    several = not layer.is_norm and all(norm and norm.is_norm for norm in norms) and len(norms) > 1
+    return several and all(map(_is_apart, calls))
+
+
+def _is_apart(result: Result) -> bool:
+    """Whether one norm reads a result, or each of several a piece of its own."""
+    if len({use.by.layer for use in result.uses if use.by}) < 2:
+        return True
+    pieces = sorted(use.piece for use in result.uses if use.piece is not None)
+    return (
+        len(pieces) == len(result.uses)
+        and len({dim for dim, _, _ in pieces}) == 1
+        and all(dim >= 0 for dim, _, _ in pieces)
+        and all(before[2] <= after[1] for before, after in pairwise(pieces))
+    )
+
+
+def _absorbing(
+    norm: Layer, calls: Calls, fixed: Mapping[Layer, str], backward: AbstractSet[Layer]
+) -> tuple[set[Layer], str]:
+    """The layers that a norm before them can be folded into; if there are none, why."""
+    uses = list(_uses(calls[norm], backward))
+    layers = {use.by.layer for use in uses if use.by and use.by.layer}
+    unfit = {
+        layer.path
+        for layer in layers
+        if layer.is_norm or layer in fixed or not _reads_only(calls[layer], norm, backward)
+    }
+    unfit |= {use.what for use in uses if not use.by}
+    if unfit or not layers:
+        return set(), f"; its own result goes to {_listed(unfit)}" if unfit else ""
+    return layers, ""
+
+
+def _reads_only(calls: Sequence[Result], norm: Layer, backward: AbstractSet[Layer]) -> bool:
+    """Whether all calls of a layer read results of a norm, in the same order of channels."""
+    orders = {(call.reads.channels, call.reads.inner) if call.reads else None for call in calls}
+    bases = {base.layer for base in _bases(calls, backward)}
+    return None not in orders and len(orders) == 1 and bases == {norm}
+
+
+def _bases(calls: Iterable[Result], folded: AbstractSet[Layer]) -> Iterator[Result]:
+    """The results that these read, once norms are folded into what is before them."""
+    for result in _read(calls):
+        if result.layer in folded:
+            yield from _bases([result], folded)
+        else:
+            yield result
+
+
+def _uses(calls: Iterable[Result], folded: AbstractSet[Layer]) -> Iterator[Use]:
+    """The uses of results, once norms are folded into what is before them."""
+    for use in _direct_uses(calls):
+        if use.by is not None and use.by.layer in folded:
+            yield from _uses([use.by], folded)
+        else:
+            yield use
+
+
+def _read(calls: Iterable[Result]) -> Iterator[Result]:
+    for call in calls:
+        yield from call.reads.results if call.reads else ()
+
+
+def _direct_uses(calls: Iterable[Result]) -> Iterator[Use]:
+    for call in calls:
+        yield from call.uses
+
+
+def _reader(use: Use) -> str:
+    return use.by.layer.path if use.by and use.by.layer else use.what
+
+
+def _name(layer: Layer) -> str:
+    return layer.weight or layer.path or "the model"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

@@ -1,0 +1,274 @@
+"""Follows results of synaptic operations and normalisations, and padded tensors, through moves.
+
+Needed for questions that only the rest of a forward pass answers: which results a normalisation
+reads and what reads its own, and does a padded tensor feed only one operator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from syops.ledger.rows import Row
+from syops.ops.moves import JOIN, KEEP, channel_after
+from syops.ops.values import Unit
+
+Piece = tuple[int, int, int] | None
+"""(dimension, start, stop) of a part of a result; None is the whole."""
+
+PART: Piece = (-1, 0, 0)
+"""A part of a result that is no interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Weights that can be changed to do what a scale and shift of their results does.
+
+    Attributes:
+        path: the module that applies them, by the first name that the model has for it.
+        weight: the parameter that they are, where a function applies it; "" where they are those
+            of a module of torch's, whatever it makes them of.
+        is_norm: whether they are the scale and shift of a normalisation.
+    """
+
+    path: str
+    weight: str = ""
+    is_norm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Where the weights that a function applies lie.
+
+    Attributes:
+        outputs, inputs: dimensions of the parameter along which its channels lie.
+        groups: those of a convolution.
+        transposed: whether it is a transposed convolution.
+        bias: the parameter that is added to the results, "" if there is none.
+    """
+
+    outputs: int
+    inputs: int
+    groups: int = 1
+    transposed: bool = False
+    bias: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Something read a result.
+
+    Attributes:
+        what: the operator.
+        by: a normalisation of its channels, or a layer with weights for each of its channels.
+        piece: which piece of it.
+        biases: what had been added to it; see `View`.
+    """
+
+    what: str
+    by: Result | None = None
+    piece: Piece = None
+    biases: tuple[str, ...] = ()
+
+
+@dataclass(eq=False, slots=True)
+class Result:
+    """What one call of a synaptic operation or a normalisation gave, and every use of it.
+
+    Attributes:
+        layer: its weights; None if they cannot be changed.
+        path: the module, by the name that it was called by.
+        parts: the parameters that these are made of.
+        slots: where they lie, if a function applied them.
+        reads: the results that it read, where their channels are its own input channels.
+        dims: number of dimensions of what a normalisation read.
+        of_other: whether it is a normalisation of anything else than results.
+        operator: what the rest of the pass tells that it was; "": what it was called at once.
+    """
+
+    layer: Layer | None
+    path: str = ""
+    parts: frozenset[str] = frozenset()
+    slots: Slots | None = None
+    reads: View | None = None
+    dims: int = 0
+    of_other: bool = False
+    operator: str = ""
+    uses: list[Use] = field(default_factory=list)
+
+    def named(self, row: Row) -> Row:
+        """The row of the operation, by the name that it has now."""
+        return replace(row, operator=self.operator) if self.operator else row
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A tensor made of results, with their channels along one of its dimensions.
+
+    Attributes:
+        results: what it is made of.
+        dim: position p along this dimension belongs to channel ``p // inner % channels``.
+        channels, inner: see above.
+        piece: what it has of a result, if that is one.
+        biases: parameters with one value for each channel that were added to the results; "" for
+            one that is computed.
+    """
+
+    results: tuple[Result, ...]
+    dim: int
+    channels: int
+    inner: int = 1
+    piece: Piece = None
+    biases: tuple[str, ...] = ()
+
+    def use(self, what: str, by: Result | None = None) -> None:
+        """Its values are read."""
+        for result in self.results:
+            result.uses.append(Use(what, by, self.piece, self.biases))
+
+
+class Provenance:
+    """What a forward pass tells of its layers.
+
+    Attributes:
+        results: of all calls, in their order.
+        read: the parameters that something else than the layer that they belong to read.
+    """
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+        self.read: set[str] = set()
+
+    def add(self, result: Result) -> Result:
+        self.results.append(result)
+        return result
+
+
+@dataclass(slots=True)
+class Padding:
+    """A padded tensor: size and counts of what was padded, and how often the result is used.
+
+    ``unit``: what its magnitudes are counted in.
+    """
+
+    numel: int
+    spikes: int
+    magnitude: int | None
+    unit: Unit = Unit()
+    of: Padding | None = None
+    uses: int = 0
+
+    def source(self) -> Padding | None:
+        """What the firing rate is taken of: the tensor before all padding for one use alone."""
+        if self.uses != 1:
+            return None
+        return (self.of and self.of.source()) or self
+
+
+def views_after(
+    name: str,
+    args: Sequence[Any],
+    views: Sequence[tuple[Tensor, View | None]],
+    outputs: Sequence[Tensor],
+) -> list[View | None]:
+    """What the outputs of a moving operator hand on of its operands.
+
+    Args:
+        name: the operator.
+        args: its arguments.
+        views: its tensor operands with what they hand on.
+        outputs: its results.
+    """
+    if not views or all(view is None for _, view in views):
+        return [None] * len(outputs)
+    if name in JOIN:
+        after = [_joined(name, args, views, outputs[0])]
+    elif len(views) == 1:
+        source, view = views[0]
+        after = [_moved(name, args, source, view, out, i) for i, out in enumerate(outputs)]
+    else:
+        after = [None] * len(outputs)
+    if any(view is None for view in after):
+        for _, view in views:
+            if view is not None:
+                view.use(name)
+    return after
+
+
+def _moved(
+    name: str, args: Sequence[Any], source: Tensor, view: View | None, out: Tensor, index: int
+) -> View | None:
+    assert view is not None
+    placed = _placed(name, args, source, out, view)
+    if placed is None or out.numel() >= source.numel():
+        return placed
+    piece = _cut(name, args, source, out, index) if view.piece is None else PART
+    return replace(placed, piece=piece or PART)
+
+
+def _placed(name: str, args: Sequence[Any], source: Tensor, out: Tensor, view: View) -> View | None:
+    """A view with its channels where a move puts them; None where it puts them anywhere."""
+    if name in KEEP:
+        return _reshaped(source, out, view)
+    dim = channel_after(name, args, source, out, view.dim)
+    return None if dim is None else replace(view, dim=dim)
+
+
+def _reshaped(source: Tensor, out: Tensor, view: View) -> View | None:
+    """A view after a reshape that leaves all of a channel in positions along one dimension."""
+    if source.dtype != out.dtype or not out.numel():
+        return None
+    inner = view.inner * math.prod(source.shape[view.dim + 1 :])
+    found: View | None = None
+    for dim, size in enumerate(out.shape):
+        inside = math.prod(out.shape[dim + 1 :])
+        if inner % inside or size * inside % (inner * view.channels):
+            continue
+        if inner == inside and size == view.channels:
+            return replace(view, dim=dim, inner=1)
+        found = found or replace(view, dim=dim, inner=inner // inside)
+    return found
+
+
+def _cut(name: str, args: Sequence[Any], source: Tensor, out: Tensor, index: int) -> Piece:
+    """The part that an operator cuts out of its operand, if it is an interval."""
+    dim = (args[1] if len(args) > 1 and name in ("select", "slice") else 0) % source.dim()
+    size = source.shape[dim]
+    if name == "select":
+        start = args[2] % size
+        return dim, start, start + 1
+    if name == "unbind":
+        dim = (args[1] if len(args) > 1 else 0) % source.dim()
+        return dim, index, index + 1
+    if name == "slice" and (len(args) < 5 or args[4] == 1):
+        start = max(0, args[2] + size if (args[2] or 0) < 0 else args[2] or 0)
+        return dim, start, start + out.shape[dim]
+    if name in ("split", "chunk", "unsafe_split", "unsafe_chunk") and isinstance(args[1], int):
+        dim = (args[2] if len(args) > 2 else 0) % source.dim()
+        step = args[1] if "split" in name else -(-size // args[1])
+        return dim, index * step, index * step + out.shape[dim]
+    return None
+
+
+def _joined(
+    name: str, args: Sequence[Any], views: Sequence[tuple[Tensor, View | None]], out: Tensor
+) -> View | None:
+    """Results put together along another dimension than their channels: time, mostly."""
+    placed = [view and _placed(name, args, tensor, out, view) for tensor, view in views]
+    known = [view for view in placed if view is not None]
+    if len(known) < len(placed):
+        return None
+    return together(known)
+
+
+def together(views: Sequence[View]) -> View | None:
+    """Results side by side, if their channels lie in the same way."""
+    if len({(view.dim, view.channels, view.inner, view.biases) for view in views}) != 1:
+        return None
+    results = dict.fromkeys(result for view in views for result in view.results)
+    piece = None if all(view.piece is None for view in views) else PART
+    return replace(views[0], results=tuple(results), piece=piece)

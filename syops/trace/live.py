@@ -1,0 +1,459 @@
+"""What is known of every tensor that is alive during a forward pass.
+
+A signal is bound to the values it was derived for: a record counts only while its tensor is
+alive, on the same storage, in the same version. Writes through an alias are seen and joined;
+writes that are not seen make the record void.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from syops.ledger.steps import Step
+from syops.ops.rule import Recipe
+from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal
+from syops.trace.filling import Filling, Layout, offset_of
+from syops.trace.lineage import Padding, Result, View
+from syops.trace.states import tensors_of
+
+
+@dataclass(slots=True)
+class Record:
+    """What is known of one tensor.
+
+    A tensor is the same one as long as its implementation lives: torch may drop the Python
+    object of an intermediate result and make another. The weak reference keeps the address
+    from being used again, and keeps no memory of the values.
+    """
+
+    ref: Any
+    version: int
+    storage: int
+    shape: torch.Size
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    signal: Signal
+    view: View | None = None
+    padding: Padding | None = None
+    name: str = ""
+    made_of_weights: bool = False
+    """``weight.data`` has a version counter of its own, unlike other views."""
+    cache: dict[Any, Any] = field(default_factory=dict)
+    step: Step | None = None
+    """How it was made, where somebody asks."""
+    recipe: Recipe | None = None
+    """How it was computed from parameters, of a learned tensor."""
+    offset: int = 0
+    filling: Filling | None = None
+    """The results that were written into it piece by piece."""
+    scaled: tuple[float, Record] | None = None
+    """The number that an attention scaled it by, and what was scaled."""
+    scores: Result | None = None
+    """The product of two activations that it is, up to a scale, a mask and the like."""
+    softened: str = ""
+    """Of the weights of an attention: the operator that softened such a product."""
+    fixed: bool = False
+    """Made of parameters, literals and shapes alone: no data and no chance had a part in it."""
+    parts: frozenset[str] = frozenset()
+    """The parameters that it is made of, if it is fixed."""
+    value: Any = None
+    """Which `Value` it holds, where inputs and weights alone made it, before any neuron."""
+
+    @property
+    def layout(self) -> Layout:
+        """Where it lies in its storage."""
+        return Layout(self.offset, self.shape, self.stride)
+
+    @property
+    def holds(self) -> Iterator[View]:
+        """The results that are in it."""
+        if self.view is not None:
+            yield self.view
+        elif self.filling is not None:
+            yield from (piece.view for piece in self.filling.pieces)
+
+    def is_padded_by(self, inner: Tensor) -> bool:
+        """Whether its tensor is ``inner``, a part of it, and a border. A batch is not needed."""
+        return (
+            len(self.shape) == inner.dim() > 1
+            and self.shape[0] == inner.shape[0]
+            and self.shape.numel() > inner.numel()
+            and self.stride == inner.stride()
+        )
+
+
+class Tensors:
+    """Records of live tensors, by identity.
+
+    Args:
+        model: whose parameters and buffers are weights as long as nothing is written into them.
+        states: names of buffers that are none: they hold what an earlier time-step left there.
+    """
+
+    def __init__(self, model: nn.Module, states: Set[str] = frozenset()) -> None:
+        self.atoms = Atoms()
+        self._model = model
+        self._learned = weights_of(model)  # keeps the identities taken
+        self._states = {name: self._learned.pop(name) for name in states & self._learned.keys()}
+        self._names = {t._cdata: (name, _version(t)) for name, t in self._learned.items()}
+        self._records: dict[int, Record] = {}
+        self._on_storage: dict[int, set[int]] = {}
+        self.read: set[int] = set()
+        """The weights that an operator has read."""
+        self._written: set[int] = set()
+        self._written_by_data: set[int] = set()
+        self._tied = len(self._names) < len(self._learned)
+        self._room = 256
+        for tensor in self._states.values():
+            self.put(tensor, UNKNOWN)
+
+    def has_changed_weights(self) -> bool:
+        """Whether parameters or buffers were written into or replaced: they are states, then."""
+        now = weights_of(self._model)
+        return now.keys() - self._states.keys() != self._learned.keys() or any(
+            now[name] is not tensor or not self._is_unwritten(tensor)
+            for name, tensor in self._learned.items()
+        )
+
+    def states(self) -> frozenset[str]:
+        """Buffers that were read as weights, and that data was written into: they are states."""
+        read = {n: t for n, t in self._learned.items() if t._cdata in self.read}
+        now = weights_of(self._model)
+        return frozenset(
+            name
+            for name, tensor in read.items()
+            if not isinstance(tensor, nn.Parameter)
+            and (
+                storage_of(tensor) in self._written_by_data
+                or (name in now and not self._is_fixed(now[name]))
+            )
+        )
+
+    def was_written(self, tensor: Tensor) -> bool:
+        """Whether an operator wrote into a tensor, or into one that shares its memory."""
+        return storage_of(tensor) in self._written
+
+    def _is_fixed(self, tensor: Tensor) -> bool:
+        record, signal = self.known(tensor)
+        return signal is LEARNED if record is None else record.fixed
+
+    def find(self, tensor: Tensor) -> Record | None:
+        """The record of a tensor, if it still describes the tensor's values."""
+        record = self._records.get(tensor._cdata)
+        if record is None or not _is_current(record, tensor):
+            return None
+        return record
+
+    def latest(self, tensor: Tensor) -> Record:
+        """The record of a tensor that an operator has just made or written."""
+        record = self._records.get(tensor._cdata)
+        if record is None or record.ref.expired():
+            record = self.put(tensor, self.signal(tensor))
+        return record
+
+    def signal(self, tensor: Tensor) -> Signal:
+        """The signal of a tensor, also of one without a record."""
+        return self.known(tensor)[1]
+
+    def known(self, tensor: Tensor) -> tuple[Record | None, Signal]:
+        """The record of a tensor, if there is one, and its signal in any case."""
+        record = self.find(tensor)
+        if record is None and tensor.dtype == torch.bool and tensor._cdata not in self._names:
+            record = self.put(tensor, self.atoms.fresh((False, True)))
+        if record is not None:
+            return record, record.signal
+        if tensor._cdata in self._names:
+            return None, LEARNED if self._is_unwritten(tensor) else UNKNOWN
+        return None, ANALOG if tensor.is_complex() else UNKNOWN
+
+    def name(self, tensor: Tensor) -> str:
+        """The name of a parameter or buffer that was not written into, also of all of it moved.
+
+        Any other tensor has the name "".
+        """
+        record = self.find(tensor)
+        if record is not None:
+            return record.name
+        name, _ = self._names.get(tensor._cdata, ("", 0))
+        return name if name and self._is_unwritten(tensor) else ""
+
+    def parts(self, tensor: Tensor) -> frozenset[str]:
+        """The parameters that a learned tensor is made of; a parameter is made of itself."""
+        record = self.find(tensor)
+        name, _ = self._names.get(tensor._cdata, ("", 0))
+        return record.parts if record else frozenset([name] if name else [])
+
+    def weight(self, name: str) -> Tensor | None:
+        """The parameter or buffer of that name, if it has no other name."""
+        found = self._learned[name]
+        if self._tied and sum(tensor is found for tensor in self._learned.values()) > 1:
+            return None
+        return found
+
+    def kept(self, besides: Iterable[Tensor]) -> Iterator[Record]:
+        """What is known of the other tensors with results in them that the model keeps."""
+        known = {tensor._cdata for tensor in besides}
+        alive = [
+            record
+            for key, record in self._records.items()
+            if key not in known and any(record.holds) and not record.ref.expired()
+        ]
+        if not alive:
+            return
+        storages = {storage_of(tensor) for tensor in tensors_of(self._model)}
+        yield from (record for record in alive if record.storage in storages)
+
+    def factor(self, name: str) -> Tensor | None:
+        """The value of a scale that is a one-element parameter or divides by one, else None."""
+        name, _, _ = name.partition(" of ")  # what follows says how it was rounded
+        divides = name.startswith("(/") and name.endswith(")")
+        weight = self._learned.get(name[2:-1] if divides else name)
+        if weight is None or weight.numel() != 1:
+            return None
+        value = weight.detach().reshape(()).to(torch.float64)
+        return 1 / value if divides else value
+
+    def recipe(self, tensor: Tensor) -> Recipe | None:
+        """How a learned tensor was computed; a parameter is its own recipe."""
+        record = self.find(tensor)
+        if record is not None:
+            return record.recipe
+        name = self.name(tensor)
+        values = (0, 1) if tensor.dtype == torch.bool else ()
+        return Recipe(name, values) if name else None
+
+    def _is_unwritten(self, learned: Tensor) -> bool:
+        """Whether a parameter or buffer still holds what it held before the pass."""
+        _, version = self._names[learned._cdata]
+        return version == _version(learned) and storage_of(learned) not in self._written
+
+    def _name_after(self, base: Tensor | None, tensor: Tensor) -> str:
+        """A weight keeps its name while it is whole."""
+        whole = base is not None and base.numel() == tensor.numel()
+        return self.name(base) if base is not None and whole else ""
+
+    def put(
+        self,
+        tensor: Tensor,
+        signal: Signal,
+        view: View | None = None,
+        padding: Padding | None = None,
+        base: Tensor | None = None,
+        written: bool = False,
+    ) -> Record:
+        """Describe the values that the tensor has now.
+
+        Inside the dispatcher version counters are behind: a view takes over the counter of
+        its ``base``, and a ``written`` tensor's one goes up, only after the operator returned.
+        """
+        if tensor.is_inference() and signal is not LEARNED:
+            signal = UNKNOWN  # no version counter: nothing can be promised of its values
+        key, storage = tensor._cdata, storage_of(tensor)
+        is_view = base is not None and not tensor.is_inference() and storage_of(base) == storage
+        record = Record(
+            torch._C._WeakTensorRef(tensor),  # type: ignore[attr-defined]
+            _version(base if base is not None and is_view else tensor) + written,
+            storage,
+            tensor.shape,
+            tensor.stride(),
+            tensor.dtype,
+            signal,
+            view,
+            padding,
+            self._name_after(base, tensor) if signal is LEARNED else "",
+            signal is LEARNED and base is not None,
+            offset=offset_of(tensor),
+        )
+        self._records[key] = record
+        self._on_storage.setdefault(storage, set()).add(key)
+        if len(self._records) > self._room:
+            self._sweep()
+        return record
+
+    def aliases(self, tensor: Tensor) -> list[tuple[int, Record]]:
+        """Live records of all tensors on the same storage, that one included, with their keys."""
+        storage = storage_of(tensor)
+        found = []
+        for key in self._on_storage.get(storage, ()):
+            record = self._records.get(key)
+            if record is not None and record.storage == storage and not record.ref.expired():
+                found.append((key, record))
+        return found
+
+    def written(
+        self,
+        tensor: Tensor,
+        signal: Signal,
+        aliases: Sequence[tuple[int, Record]],
+        padding: Padding | None = None,
+        fixed: bool = False,
+    ) -> None:
+        """A write into ``tensor`` has happened; ``aliases`` were on its storage before it.
+
+        ``fixed``: no data and no chance had a part in what was written, nor where.
+
+        An alias may hold old values, new ones, or both. ``padding`` describes the aliases
+        that now hold a padded tensor. An alias with another version counter (``x.data``), of
+        another dtype, or that was written unseen, is unknown from now on; and so is all that a
+        tensor that overlaps itself was written with, since it may have been written twice.
+        """
+        self._written.add(storage_of(tensor))
+        if not fixed:
+            self._written_by_data.add(storage_of(tensor))
+        overlaps, filled = _extent(tensor)
+        signal = UNKNOWN if overlaps else signal
+        covers = filled * tensor.element_size() == tensor.untyped_storage().nbytes()
+        for key, old in aliases:
+            if old.version != _version(tensor) or old.dtype != tensor.dtype:
+                self._records[key] = replace(
+                    old,
+                    signal=UNKNOWN,
+                    view=None,
+                    filling=None,
+                    padding=None,
+                    name="",
+                    cache={},
+                    recipe=None,
+                    scaled=None,
+                    scores=None,
+                    softened="",
+                    fixed=False,
+                    value=None,
+                )
+                continue
+            same = covers and (old.shape, old.stride) == (tensor.shape, tensor.stride())
+            parts = (signal,) if covers else (old.signal, signal)
+            joined = signal if same else self.atoms.joined(parts)
+            self._records[key] = replace(
+                old,
+                version=_version(tensor) + 1,
+                signal=joined,
+                view=None,
+                filling=None,
+                padding=padding,
+                name="",
+                cache={},
+                recipe=None,
+                scaled=None,
+                scores=None,
+                softened="",
+                fixed=old.fixed and fixed,
+                value=None,
+            )
+        self.put(tensor, signal, written=True)
+
+    def rewritten(self, aliases: Sequence[tuple[int, Record]]) -> Iterator[tuple[Record, Record]]:
+        """What was known of each alias before a write, and what is known after it."""
+        for key, old in aliases:
+            now = self._records.get(key)
+            if now is not None:
+                yield old, now
+
+    def hold(self, key: int, view: View | None, filling: Filling | None) -> None:
+        """Say which results are in a tensor that was written into."""
+        record = self._records.get(key)
+        if record is not None:
+            record.view, record.filling = view, filling
+
+    def put_back(self, tensor: Tensor, record: Record | None) -> None:
+        """Describe a tensor as it was described before."""
+        if record is not None:
+            self._records[tensor._cdata] = record
+        else:
+            self._records.pop(tensor._cdata, None)
+
+    def _sweep(self) -> None:
+        """Forget the tensors that are gone."""
+        for key in [key for key, record in self._records.items() if record.ref.expired()]:
+            self._on_storage.get(self._records.pop(key).storage, set()).discard(key)
+        self._on_storage = {storage: keys for storage, keys in self._on_storage.items() if keys}
+        self._room = max(256, 2 * len(self._records))
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name."""
+    found = {}
+    for path, module in model.named_modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    found[f"{path}.{name}" if path else name] = tensor
+    return found
+
+
+def _is_current(record: Record, tensor: Tensor) -> bool:
+    return (
+        not record.ref.expired()
+        and (
+            record.version == _version(tensor) or (record.made_of_weights and _version(tensor) == 0)
+        )
+        and record.storage == storage_of(tensor)
+    )
+
+
+def _version(tensor: Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version
+
+
+def _extent(tensor: Tensor) -> tuple[bool, int]:
+    """Whether two of its elements may be one in memory, and how much it fills without a gap."""
+    reach = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1:
+            if stride < reach:
+                return True, 0
+            reach += stride * (size - 1)
+    return False, reach if tensor.numel() == reach else 0
+
+
+def overlap(target: Tensor, operand: Tensor) -> bool:
+    """Whether writing into one changes what is still to be read of the other.
+
+    Not where both are the same view, or different elements of one tensor.
+    """
+    if storage_of(target) != storage_of(operand) or target.dtype != operand.dtype:
+        return storage_of(target) == storage_of(operand)
+    distance = int(operand.storage_offset() - target.storage_offset())
+    if not distance and (target.shape, target.stride()) == (operand.shape, operand.stride()):
+        return False
+    steps = []
+    for (size, stride), (other_size, other_stride) in zip_longest(
+        _dims(target), _dims(operand), fillvalue=(1, 0)
+    ):
+        if size > 1 and other_size > 1 and stride != other_stride:
+            return True  # turned, or of another shape: they may
+        stride = stride if size > 1 else other_stride
+        if stride:
+            steps.append((stride, 1 - other_size, size - 1))
+    return _reaches(distance, sorted(steps, reverse=True))
+
+
+def _dims(tensor: Tensor) -> list[tuple[int, int]]:
+    """Sizes and strides, the last dimension first."""
+    return list(zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True))
+
+
+def _reaches(distance: int, steps: list[tuple[int, int, int]]) -> bool:
+    """Whether the distance is a sum of (stride, least, most number of) steps."""
+    if not steps:
+        return distance == 0
+    (stride, least, most), *rest = steps
+    back = sum(size * number for size, number, _ in rest)
+    forth = sum(size * number for size, _, number in rest)
+    first = max(least, -((forth - distance) // stride))
+    last = min(most, (distance - back) // stride)
+    return any(_reaches(distance - number * stride, rest) for number in range(first, last + 1))
+
+
+def storage_of(tensor: Tensor) -> int:
+    """What tensors that share memory have in common, and others have not while they live."""
+    try:
+        return tensor.untyped_storage()._cdata
+    except (NotImplementedError, RuntimeError):
+        return id(tensor)  # sparse and other tensors without a storage

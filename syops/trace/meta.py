@@ -1,0 +1,406 @@
+"""A model without values: its structure on ``meta``, where only shapes are worked out."""
+
+from __future__ import annotations
+
+import copy
+import random
+import weakref
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, lru_cache, partial
+from types import CellType, FunctionType, MethodType
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from syops._torch import CustomOpDef
+from syops.ops.rule import Number, tensors_in
+from syops.trace.neurons import NeuronSignal, neuron_signal, reset, stand_still
+from syops.trace.neurons.library import is_from
+from syops.trace.restore import Random, left_as_found
+from syops.trace.states import Lending
+
+T = TypeVar("T")
+
+
+class SilentNeuron(nn.Module):
+    """Mixed into a known neuron's class where there are no values: same shape, same dtype.
+
+    All else is as in that class: parameters, thresholds, states that can be read and reset.
+    """
+
+    silent_signal: NeuronSignal
+    """The values that the neuron gives."""
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        stand_still(self, x)
+        return torch.empty_like(x)
+
+
+class Shadow:
+    """A copy of a model on ``meta``: its structure, with no values and no memory.
+
+    Neurons stand still: those that are known, and ``neurons``. Hooks are left behind, but for
+    those by which torch itself prunes weights and normalises them.
+
+    Attributes:
+        module: the copy.
+
+    Raises:
+        Exception: whatever a module raises that cannot be copied.
+    """
+
+    def __init__(self, model: nn.Module, neurons: Mapping[type, NeuronSignal]) -> None:
+        self._model = model
+        with _OnMeta():
+            shadowing = _Shadowing(model, neurons)
+            self.module: nn.Module = shadowing.of(model)
+            self._of_classes = [
+                (kind, name, shadowing.of(value)) for kind, name, value in _kept_by_classes(model)
+            ]
+        self._copies = list(shadowing.memo.values())  # some of which are only referred to weakly
+
+    def run(self, work: Callable[[], T], is_lent: bool = False) -> T:
+        """Do something with the copy: in eval mode, its neurons reset.
+
+        Nothing of the user's is touched. What classes keep of modules, such as snnTorch's list of
+        all neurons, is a copy meanwhile; what else may lead to the model finds its states lent;
+        and random generators draw afterwards what they would have drawn. ``is_lent``: the model's
+        states are lent already, and will be put back.
+        """
+
+        def alone() -> T:
+            if user is not None:
+                user.shelter()
+            for kind, name, value in self._of_classes:
+                setattr(kind, name, value)
+            self.module.eval()
+            reset(self.module.named_modules())
+            return work()
+
+        user = None if is_lent else Lending(self._model)
+        found = (Random.now(), _Classes(self._model), *([user] if user else ()))
+        return left_as_found(alone, *found)
+
+
+class _Classes:
+    """The attributes of a model's classes, as they were found."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._found = [(kind, dict(vars(kind))) for kind in _classes(model)]
+
+    def put_back(self) -> None:
+        for kind, found in self._found:
+            for name in [name for name in vars(kind) if name not in found]:
+                delattr(kind, name)
+            for name, value in found.items():
+                if vars(kind).get(name) is not value and not _is_special(name):
+                    setattr(kind, name, value)
+
+
+def _classes(model: nn.Module) -> list[type]:
+    """The classes of a model's modules and their bases, but those of torch and of Python."""
+    kinds = dict.fromkeys(cls for module in model.modules() for cls in type(module).__mro__)
+    return [cls for cls in kinds if not any(map(partial(is_from, cls), _WITHOUT_STATES))]
+
+
+_WITHOUT_STATES = ("torch", "builtins", "typing", "abc", "collections")
+
+
+def _kept_by_classes(model: nn.Module) -> Iterator[tuple[type, str, Any]]:
+    """What a run may change of the attributes of a model's classes, or reach through them."""
+    for kind in _classes(model):
+        for name, value in vars(kind).items():
+            if not _is_special(name) and (
+                isinstance(value, (nn.Module, *_CONTAINERS, *_GENERATORS)) or _is_numpys(value)
+            ):
+                yield kind, name, value
+
+
+def _is_special(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
+
+
+def _is_numpys(value: Any) -> bool:
+    """Whether a value is a random generator of numpy."""
+    return is_from(type(value), "numpy.random")
+
+
+_CONTAINERS = (
+    *(dict, list, set, deque),
+    *(weakref.WeakSet, weakref.WeakKeyDictionary, weakref.WeakValueDictionary),
+)
+_GENERATORS = (random.Random, torch.Generator)
+
+
+class _Shadowing:
+    """A deep copy in which tensors lie on ``meta``, neurons stand still and hooks are gone.
+
+    ``memo`` is that of `copy.deepcopy`, which copies what is neither a module, a tensor nor a
+    plain container: most of a model's attributes need no copy. Inside neurons, which do not run,
+    such things are shared: a kernel, say.
+    """
+
+    def __init__(self, model: nn.Module, neurons: Mapping[type, NeuronSignal]) -> None:
+        self._neurons = neurons
+        self._silenced: dict[tuple[type, NeuronSignal], type] = {}
+        self.memo: dict[int, Any] = {}
+        # First of all, so that whatever refers to one of them in its own way finds the copy.
+        for module in model.modules():
+            self.memo[id(module)] = object.__new__(self._class_of(module))
+            for tensor in (*module._parameters.values(), *module._buffers.values()):
+                if tensor is not None:
+                    self.memo[id(tensor)] = _on_meta(tensor)
+        for module in model.modules():
+            self._fill(module, self.memo[id(module)])
+
+    def _class_of(self, module: nn.Module) -> type:
+        kind, signal = type(module), neuron_signal(module, self._neurons)
+        if signal is None:
+            return kind
+        made = self._silenced.get((kind, signal))
+        if made is None:
+            attributes = {"silent_signal": signal, "__module__": kind.__module__}
+            made = type(kind.__name__, (SilentNeuron, kind), attributes)
+            self._silenced[kind, signal] = made
+        return made
+
+    def _fill(self, module: nn.Module, copied: nn.Module) -> None:
+        is_silent = isinstance(copied, SilentNeuron)
+        for name, attribute in vars(module).items():
+            kind = type(attribute)
+            if attribute is None or kind in _IMMUTABLE:
+                vars(copied)[name] = attribute
+            elif kind is OrderedDict and not attribute:  # as are most of what a module registers
+                vars(copied)[name] = OrderedDict()
+            elif name in ("_forward_hooks", "_forward_pre_hooks"):
+                own = ((key, self.of(hook)) for key, hook in attribute.items() if _is_torchs(hook))
+                vars(copied)[name] = OrderedDict(own)
+            else:
+                vars(copied)[name] = self.of(attribute, share=is_silent)
+
+    def of(self, value: Any, share: bool = False) -> Any:
+        """The copy of anything; ``share`` what is neither a tensor nor a plain container."""
+        if value is None or isinstance(value, _IMMUTABLE):
+            return value
+        memo = self.memo
+        if id(value) in memo:
+            return memo[id(value)]
+        if isinstance(value, Tensor):
+            memo[id(value)] = _on_meta(value)
+        elif isinstance(value, nn.Module):  # one that the model does not register
+            memo[id(value)] = object.__new__(type(value))
+            self._fill(value, memo[id(value)])
+        elif type(value) in (dict, OrderedDict):
+            copied = memo[id(value)] = type(value)()
+            for key, item in value.items():
+                copied[self.of(key, share)] = self.of(item, share)
+        elif type(value) is list:
+            memo[id(value)] = []
+            memo[id(value)].extend(self.of(item, share) for item in value)
+        elif type(value) is tuple:
+            memo[id(value)] = tuple(self.of(item, share) for item in value)
+        elif isinstance(value, weakref.ref):
+            return value if value() is None else weakref.ref(self.of(value()))
+        elif isinstance(value, weakref.WeakSet):
+            memo[id(value)] = weakref.WeakSet(self.of(item, share) for item in list(value))
+        elif isinstance(value, (weakref.WeakKeyDictionary, weakref.WeakValueDictionary)):
+            items = [(self.of(k, share), self.of(v, share)) for k, v in list(value.items())]
+            memo[id(value)] = type(value)(items)
+        elif isinstance(value, torch.Generator):
+            memo[id(value)] = value.clone_state()
+        elif share:
+            return value
+        elif isinstance(value, FunctionType):
+            return self._function(value)
+        elif type(value) is partial:
+            made = (self.of(part) for part in (value.func, value.args, value.keywords))
+            function, args, keywords = made
+            memo[id(value)] = partial(function, *args, **keywords)
+        else:
+            return copy.deepcopy(value, memo)
+        return memo[id(value)]
+
+    def _function(self, function: FunctionType) -> FunctionType:
+        """The function itself, or one that refers to copies where it refers to modules."""
+        cells = function.__closure__ or ()
+        filled = {place: cell.cell_contents for place, cell in enumerate(cells) if _is_filled(cell)}
+        defaults = *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()
+        if not any(map(_refers_to_modules, (*filled.values(), *defaults))):
+            return function
+        closure = tuple(CellType() for _ in cells)
+        copied = self.memo[id(function)] = FunctionType(
+            function.__code__,
+            function.__globals__,
+            function.__name__,
+            self.of(function.__defaults__),
+            closure,
+        )
+        copied.__kwdefaults__ = self.of(function.__kwdefaults__)
+        vars(copied).update(vars(function))
+        for place, value in filled.items():
+            closure[place].cell_contents = self.of(value)
+        return copied
+
+
+def _is_filled(cell: CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+def _refers_to_modules(value: Any) -> bool:
+    """Whether a value is a module, or plainly leads to one."""
+    if isinstance(value, MethodType):
+        value = value.__self__
+    if isinstance(value, dict):
+        return any(map(_refers_to_modules, value.values()))
+    if isinstance(value, (list, tuple, set, deque)):
+        return any(map(_refers_to_modules, value))
+    return isinstance(value, nn.Module)
+
+
+_IMMUTABLE = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, type, CustomOpDef)
+
+
+def left_behind(model: nn.Module) -> frozenset[tuple[str, str]]:
+    """The paths of modules with hooks that a shadow does not have, and which these are."""
+    return frozenset(
+        (path, name)
+        for path, module in model.named_modules()
+        for name in ("_forward_pre_hooks", "_forward_hooks")
+        if not all(map(_is_torchs, vars(module)[name].values()))
+    )
+
+
+def _is_torchs(hook: Any) -> bool:
+    """Whether a hook makes a weight of parameters (``prune``, ``weight_norm``, ...)."""
+    return type(hook).__module__.startswith("torch.nn.utils.")
+
+
+class _OnMeta(TorchFunctionMode):
+    """Deep copies of tensors, wherever `copy.deepcopy` finds them, lie on ``meta``."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is Tensor.clone:  # how parameters are copied
+            return _on_meta(args[0])
+        if func is not Tensor.__deepcopy__:
+            return func(*args, **(kwargs or {}))
+        tensor, memo = args
+        if id(tensor) not in memo:
+            memo[id(tensor)] = _on_meta(tensor)
+        return memo[id(tensor)]
+
+
+def _on_meta(tensor: Tensor) -> Tensor:
+    """A tensor without values; of a single number that is no parameter, it knows which it is."""
+    empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(empty, requires_grad=tensor.requires_grad)
+    if tensor.numel() == 1 and not tensor.is_meta:
+        empty.number = tensor  # type: ignore[attr-defined]
+    return empty
+
+
+META = torch.device("meta")
+
+_READ = torch.ops.aten._local_scalar_dense.default
+
+_Meta = tuple[torch.Size, tuple[int, ...], torch.dtype]
+"""Shape, stride and dtype: all that a tensor on ``meta`` is."""
+
+
+def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What an operator returns on ``meta``.
+
+    Networks repeat themselves, so what was worked out once for given shapes is remembered.
+    Operators whose results share memory with their operands are always executed. Whatever device
+    the model asks for, tensors stay on ``meta``; only single numbers keep their values: those of
+    literals, and those that the model kept, which can be read.
+    """
+    number = getattr(args[0], "number", None) if args else None
+    if number is None or args[0]._version != 0:  # written into
+        return _executed(func, args, kwargs)
+    if func is _READ:
+        return number.item()
+    made = _executed(func, args, kwargs)
+    alone = not func._schema.is_mutable and not tensors_in(args[1:])
+    if alone and isinstance(made, Tensor) and made.numel() == 1:
+        kwargs.pop("device", None)
+        made.number = func(number, *args[1:], **kwargs)  # type: ignore[attr-defined]
+    return made
+
+
+def _executed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if "device" in kwargs:
+        kwargs = {n: v for n, v in kwargs.items() if n != "pin_memory"} | {"device": META}
+    args, kwargs = _all_on_meta(args), _all_on_meta(kwargs)
+    try:
+        signature = _signature(args), _signature(tuple(sorted(kwargs.items())))
+        results = _results(func, *signature) if _is_functional(func) else None
+    except TypeError:  # an argument that cannot be hashed, or a tensor that has values
+        results = None
+    if results is None:
+        return func(*args, **kwargs)
+    made = tuple(
+        torch.empty_strided(shape, stride, dtype=dtype, device="meta")
+        for shape, stride, dtype in results
+    )
+    return made[0] if len(made) == 1 else made
+
+
+def _all_on_meta(value: Any) -> Any:
+    """Tensors of literals beside tensors without values: torch wants them on one device."""
+    if isinstance(value, Tensor):
+        return value if value.is_meta or not value.dim() else _on_meta(value)
+    if isinstance(value, dict):
+        return {name: _all_on_meta(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_all_on_meta(item) for item in value)
+    return value
+
+
+@cache
+def _is_functional(func: Any) -> bool:
+    schema = func._schema
+    return all(value.alias_info is None for value in (*schema.arguments, *schema.returns))
+
+
+def _signature(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        if not value.is_meta:
+            raise TypeError
+        return _Shape((value.shape, value.stride(), value.dtype))
+    if isinstance(value, (list, tuple)):
+        return tuple(_signature(item) for item in value)
+    return Number(value) if isinstance(value, (int, float, complex)) else value
+
+
+class _Shape(tuple[Any, ...]):
+    """A tensor argument in a signature."""
+
+
+@lru_cache(maxsize=4096)
+def _results(func: Any, args: Any, kwargs: Any) -> tuple[_Meta, ...] | None:
+    out = func(*_arguments(args), **dict(_arguments(kwargs)))
+    tensors = out if isinstance(out, (tuple, list)) else (out,)
+    if not all(isinstance(tensor, Tensor) and tensor.is_meta for tensor in tensors):
+        return None
+    return tuple((tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors)
+
+
+def _arguments(signature: Any) -> Any:
+    if isinstance(signature, _Shape):
+        shape, stride, dtype = signature
+        return torch.empty_strided(shape, stride, dtype=dtype, device="meta")
+    if isinstance(signature, Number):
+        return signature.value
+    if isinstance(signature, tuple):
+        return tuple(_arguments(item) for item in signature)
+    return signature

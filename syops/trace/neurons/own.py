@@ -1,0 +1,122 @@
+"""Modules of the user's own that can reset their states.
+
+They have a method `reset`, `reset_states`, `reset_state` or `reset_mem` that needs no arguments. A
+method of such a name may as well initialise weights anew: weights are guarded, and a method that
+writes them is not one that resets states.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from types import FunctionType
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from syops.errors import first_line
+from syops.trace.neurons.library import is_from
+
+_NAMES = ("reset", "reset_states", "reset_state", "reset_mem")
+_LIBRARIES = ("torch", "spikingjelly", "snntorch", "sinabs", "norse")
+
+
+def reset(module: nn.Module) -> str:
+    """Reset a module by a method of its own, if it has one.
+
+    Returns:
+        why it was not reset; empty if it was, or if it has no such method.
+    """
+    kind: Any = type(module)
+    name = _method(kind)
+    if not name or name in vars(module):
+        return ""
+    method: Callable[[], Any] = getattr(module, name)
+    weights = _Weights(module)
+    try:
+        with weights:
+            method()
+    except _Written:
+        pass
+    except Exception as error:  # whatever the user's code raises
+        return f"{name}() failed ({type(error).__name__}: {first_line(error)})"
+    finally:
+        written = weights.put_back()
+    return f"{name}() writes weights or layers" if written or weights.refused else ""
+
+
+@lru_cache(maxsize=1024)
+def _method(kind: Any) -> str:
+    """The name of the method by which modules of a class reset their states, or nothing."""
+    for name in _NAMES:
+        function = inspect.getattr_static(kind, name, None)
+        if isinstance(function, FunctionType) and not any(is_from(function, p) for p in _LIBRARIES):
+            arguments = list(inspect.signature(function).parameters.values())[1:]
+            needed = (p for p in arguments if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+            if all(p.default is not p.empty for p in needed):
+                return name
+    return ""
+
+
+class _Written(Exception):
+    """Weights were about to be written into."""
+
+
+class _Weights(TorchDispatchMode):
+    """The parameters and layers of a module, guarded while its own code runs."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.refused = False
+        self._held = [(p, p.detach()) for p in module.parameters()]
+        self._storages = {_storage(p) for p, _ in self._held} - {0}
+        self._layers = [
+            (part, dict(part._parameters), dict(part._modules)) for part in module.modules()
+        ]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func._schema.is_mutable and not self._storages.isdisjoint(_written(func, args, kwargs)):
+            self.refused = True
+            raise _Written
+        return func(*args, **kwargs)
+
+    def put_back(self) -> bool:
+        """Whether parameters or layers were replaced; they are the old ones again."""
+        written = False
+        for part, parameters, modules in self._layers:
+            for held, found in ((part._parameters, parameters), (part._modules, modules)):
+                if held.keys() != found.keys() or any(held[n] is not found[n] for n in found):
+                    held.clear()
+                    held.update(found)  # type: ignore[arg-type]
+                    written = True
+        for parameter, data in self._held:
+            if _storage(parameter) != _storage(data):
+                parameter.data = data
+                written = True
+        return written
+
+
+def _written(func: Any, args: Any, kwargs: dict[str, Any]) -> Iterable[int]:
+    """The storages that an operator writes into."""
+    for place, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            value = args[place] if place < len(args) else kwargs.get(argument.name)
+            for tensor in value if isinstance(value, (list, tuple)) else (value,):
+                if isinstance(tensor, Tensor):
+                    yield _storage(tensor)
+
+
+def _storage(tensor: Tensor) -> int:
+    try:
+        return tensor.untyped_storage()._cdata
+    except (NotImplementedError, RuntimeError):
+        return 0  # sparse and other tensors without a storage

@@ -1,0 +1,41 @@
+"""sinabs: states are buffers of a `StatefulLayer`, empty until the first batch.
+
+Its own ``reset_states`` sets them to zero in the shape of the last batch. For a batch of another
+size sinabs draws from them at random.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from syops.trace.neurons.library import Library, derives_from
+
+_STATES = ("v_mem", "i_syn", "b", "spike_threshold")
+
+
+class Sinabs(Library):
+    """Neurons are watched from inside, with their recurrent weights."""
+
+    def owns(self, module: nn.Module) -> bool:
+        return derives_from(type(module), "sinabs", "StatefulLayer")
+
+    def states(self, module: nn.Module) -> dict[str, Any]:
+        return {name: module._buffers[name] for name in _STATES if name in module._buffers}
+
+    def reset(self, module: nn.Module) -> None:
+        for name, value in self.states(module).items():
+            if value is not None:
+                setattr(module, name, value.new_zeros(0))
+
+    def is_neuron(self, module: nn.Module) -> bool:
+        return self.owns(module)
+
+    def layout(self, module: nn.Module, x: Tensor) -> tuple[int, int]:
+        """Of [N, T, ...]; the `Squeeze` layers flatten these two, and know one of them."""
+        if not derives_from(type(module), "sinabs", "SqueezeMixin"):
+            return x.shape[1], x.shape[0]
+        own: Any = module
+        steps = own.num_timesteps if own.num_timesteps > 0 else x.shape[0] // own.batch_size
+        return steps, x.shape[0] // steps if steps else 0

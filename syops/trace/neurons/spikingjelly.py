@@ -1,0 +1,126 @@
+"""spikingjelly: ``activation_based``, and ``clock_driven`` before 0.0.0.0.14.
+
+States are "memories", which every `MemoryModule` registers with the value that they are reset to.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from syops.ops.values import ANALOG
+from syops.trace.neurons.library import Library, NeuronSignal, is_from
+
+_PACKAGES = ("spikingjelly.activation_based", "spikingjelly.clock_driven")
+
+_BINARY = {
+    *("IFNode", "LIFNode", "SimpleIFNode", "SimpleLIFNode", "ParametricLIFNode", "QIFNode"),
+    *("EIFNode", "IzhikevichNode", "KLIFNode", "HalfThresholdIFNode", "ActivationAwareIFNode"),
+    *("ComplementaryLIFNode", "CUBALIFNode", "GatedLIFNode", "RAFNode", "SLTTLIFNode"),
+    *("MultiStepIFNode", "MultiStepLIFNode", "MultiStepParametricLIFNode", "MultiStepEIFNode"),
+}
+_NEURONS: dict[str, tuple[int, ...] | None] = {
+    **dict.fromkeys(_BINARY, (0, 1)),
+    **dict.fromkeys(("TernaryIFNode", "TernaryLIFNode"), (-1, 0, 1)),
+    "ILIFNode": None,
+}
+_ANALOG_NEURONS = {"LIAFNode", "NonSpikingIFNode", "NonSpikingLIFNode"}
+_DYNAMICS = (
+    *("forward", "single_step_forward", "multi_step_forward", "functional_forward"),
+    *("neuronal_charge", "neuronal_fire", "neuronal_reset"),
+)
+_SETTINGS = {"v_threshold", "v_reset"}
+"""Memories of ``clock_driven`` that are settings of a neuron and no states."""
+
+
+class SpikingJelly(Library):
+    """Neurons without weights are known; those with, such as recurrent containers, are watched."""
+
+    def owns(self, module: nn.Module) -> bool:
+        return isinstance(vars(module).get("_memories"), dict)
+
+    def signal(self, module: nn.Module) -> NeuronSignal | None:
+        kind = type(module)
+        if not _is_from(kind, "neuron") or _has_other_dynamics(module):
+            return None
+        if kind.__name__ in _ANALOG_NEURONS:
+            return ANALOG
+        if kind.__name__ not in _NEURONS:
+            return None
+        surrogate = getattr(module, "surrogate_function", None)
+        if surrogate is None or not _is_from(type(surrogate), "surrogate"):
+            return None
+        if not getattr(surrogate, "spiking", True):
+            return ANALOG
+        if type(surrogate).__name__ == "MultiLevelSpikeCount":
+            return tuple(range(surrogate.max_spike_count + 1))
+        return _NEURONS[kind.__name__]
+
+    def states(self, module: nn.Module) -> dict[str, Any]:
+        memories = vars(module)["_memories"]
+        found = {name: value for name, value in memories.items() if name not in _SETTINGS}
+        if "v_seq" in vars(module):
+            found["v_seq"] = vars(module)["v_seq"]
+        return found
+
+    def reset(self, module: nn.Module) -> None:
+        method: Any = getattr(module, "reset", None)
+        if callable(method) and _is_from(method):  # any other is the user's own
+            method()
+
+    def is_neuron(self, module: nn.Module) -> bool:
+        known = _is_from(type(module), "neuron") or hasattr(module, "step_mode")
+        return known and self.owns(module)
+
+    def takes_a_sequence(self, module: nn.Module) -> bool:
+        return takes_a_sequence(module)
+
+    def stand_still(self, module: nn.Module, x: Tensor) -> None:
+        own: Any = module
+        several = self.takes_a_sequence(module)
+        for name, value in self.states(own).items():
+            if value is not None and not name.endswith("_seq"):
+                own._memories[name] = torch.empty_like(x[0] if several else x)
+        if getattr(own, "store_v_seq", False):
+            seen = getattr(own, "v_seq", None)
+            steps = x if several else x[None]
+            more = [seen, steps] if isinstance(seen, Tensor) and not several else [steps]
+            own.v_seq = torch.cat([torch.empty_like(part) for part in more])
+
+
+def takes_a_sequence(module: nn.Module) -> bool:
+    """Whether a layer or neuron is called with [T, N, ...]."""
+    if getattr(module, "step_mode", "s") == "m":
+        return True
+    return any(
+        kind.__name__.startswith("MultiStep") and _is_from(kind) for kind in type(module).__mro__
+    )
+
+
+def decomposed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The result of an operator, its parts executed one by one; NotImplemented if it has none.
+
+    spikingjelly 2 hides what a neuron does in one operator, but on a CPU, whose kernels are Python:
+    without values they say what happens.
+    """
+    out = func.decompose(*args, **kwargs)
+    if out is not NotImplemented or not func.namespace.startswith("sj_") or not args[0].is_meta:
+        return out
+    if not torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CPU"):
+        return NotImplemented
+    return func._op_dk(torch._C.DispatchKey.CPU, *args, **kwargs)
+
+
+def _has_other_dynamics(module: nn.Module) -> bool:
+    """Whether a method that makes the spikes was replaced, in the class or on this very object."""
+    if not vars(module).keys().isdisjoint(_DYNAMICS):
+        return True
+    methods = (getattr(type(module), name, None) for name in _DYNAMICS)
+    return any(method is not None and not _is_from(method) for method in methods)
+
+
+def _is_from(made: object, part: str = "") -> bool:
+    """Whether a class or function is defined in (a part of) spikingjelly."""
+    return any(is_from(made, f"{package}.{part}".rstrip(".")) for package in _PACKAGES)

@@ -1,0 +1,340 @@
+"""Watches forward passes: module hooks say where we are, a dispatch mode what is done."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from syops._torch import before_all_forward_hooks, without_forward_hook
+from syops.errors import ForwardError, SyopsError, SyopsRuntimeError, first_line
+from syops.ledger.rows import Ledger
+from syops.ledger.steps import History
+from syops.ops.registry import Find, find
+from syops.ops.rule import input_tensors
+from syops.ops.values import Shown
+from syops.trace.dispatch import RECURRENT, ForwardPass
+from syops.trace.lineage import Provenance
+from syops.trace.live import Tensors
+from syops.trace.measure import Measurements
+from syops.trace.meta import SilentNeuron, call
+from syops.trace.neurons import Library, NeuronSignal, neuron_signal, updating
+from syops.trace.paths import Paths
+from syops.trace.repeats import Repeats
+from syops.trace.restore import left_as_found
+
+T = TypeVar("T")
+
+
+class StatesFound(Exception):
+    """A pass took buffers for weights that turned out to be states. It is to be run again.
+
+    Attributes:
+        states: the names of all buffers that are known to be states by now.
+    """
+
+    def __init__(self, states: frozenset[str]) -> None:
+        super().__init__(", ".join(sorted(states)))
+        self.states = states
+
+
+def until_known(work: Callable[[], T], anew: Callable[[], object]) -> T:
+    """Do ``work`` with an observer, again after ``anew`` where it finds buffers to be states."""
+    while True:
+        try:
+            return work()
+        except StatesFound:
+            anew()
+
+
+class Observer:
+    """Counts every forward pass of ``model`` that is run through it, in one ledger.
+
+    Args:
+        model: any module; nothing is written onto it but hooks.
+        ledger: where the counts go.
+        graded: "mac" or "ac".
+        strict: an operator without a rule is an error.
+        values: False for a shadow on ``meta``: dense counts and derived signals only.
+        neurons: signals of neuron classes beside those that are known.
+        find: gives the rule of an operator.
+        states: names of buffers that are known to be states, not weights.
+        history: where it goes by which operators each tensor was made; None not to ask.
+        hooked: the modules, each with "_forward_hooks" or "_forward_pre_hooks", that have hooks
+            which do not run here: they may do anything with what goes in or comes out.
+
+    Attributes:
+        states: those, and others that have turned out to be.
+        provenance: of the results of layers in the last pass.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        ledger: Ledger,
+        *,
+        graded: str = "mac",
+        strict: bool = False,
+        values: bool = True,
+        neurons: Mapping[type, NeuronSignal] = MappingProxyType({}),
+        find: Find = find,
+        states: frozenset[str] = frozenset(),
+        history: History | None = None,
+        hooked: frozenset[tuple[str, str]] = frozenset(),
+    ) -> None:
+        self._model = model
+        self._ledger = ledger
+        self._graded = graded
+        self._strict = strict
+        self._values = values
+        self._neurons = neurons
+        self._find = find
+        self.states = states
+        self._history = history
+        self._hooked = hooked
+        self._watched: list[tuple[str, nn.Module]] = []
+        self._hooks: dict[int, _Hooks] = {}
+        self._paths = Paths(model)
+        self._where: list[tuple[str, nn.Module]] = []
+        self._pass: ForwardPass | None = None
+        self.provenance = Provenance()
+        self._thread = 0
+        self._elsewhere: dict[str, None] = {}
+
+    def watching(self, work: Callable[[], T]) -> T:
+        """Run ``work`` with hooks on the model, which are gone afterwards.
+
+        Raises:
+            SyopsRuntimeError: the model, or a part of it, is being counted by another call.
+        """
+
+        def installed() -> T:
+            self._install()
+            return work()
+
+        return left_as_found(installed, self)
+
+    def _install(self) -> None:
+        self._watched = list(self._model.named_modules())
+        self._hooks = {
+            id(module): _Hooks(self, path, self._neuron_signal(module), updating(module))
+            for path, module in self._watched
+        }
+        for _, module in self._watched:
+            hooks = self._hooks[id(module)]
+            # What other hooks make of a neuron's inputs and outputs is not the neuron's doing.
+            is_first = hooks.neuron is None
+            module.register_forward_pre_hook(hooks.enter, prepend=is_first, with_kwargs=True)
+            module.register_forward_hook(hooks.leave, prepend=True, always_call=True)
+        before_all_forward_hooks(self._returned)
+        # Asked after one's own are there: of two calls at once, one at least sees the other.
+        for path, module in self._watched:
+            if any(hooks.observer is not self for _, hooks in _hooked(module)):
+                raise SyopsRuntimeError(
+                    f"{path or type(module).__name__} is being counted by another call, of "
+                    "another thread or around this one; wait for its end, or count a copy "
+                    "(copy.deepcopy(model))"
+                )
+
+    def put_back(self) -> None:
+        """Take the hooks off the model: all that are there, whoever holds a handle of them."""
+        without_forward_hook(self._returned)
+        for _, module in self._watched:
+            for key in [key for key, hooks in _hooked(module) if hooks.observer is self]:
+                for name in _HOOK_DICTS:
+                    vars(module)[name].pop(key, None)
+
+    def run(
+        self,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        inputs: Sequence[NeuronSignal | Shown | None],
+        time_axis: int | None = None,
+    ) -> Any:
+        """Call the model once and add what it did to the ledger.
+
+        Args:
+            args, kwargs: what the model is called with.
+            inputs: the signals of the tensors among them (their values, or an opaque one);
+                None to look one up in the data.
+            time_axis: the dimension of the first tensor that counts time-steps, if one does.
+
+        Returns:
+            the model's output.
+
+        Raises:
+            StatesFound: operators took buffers for weights that are known to be states now.
+                Nothing was added.
+            ForwardError: the model failed; names the layer.
+            SyopsRuntimeError: a layer ran in another thread, where nothing can be seen.
+            SyopsValueError: a tensor that was looked at holds NaN or infinite values.
+        """
+        self._where[:] = [("", self._model)]
+        self._paths.begin()
+        self._thread = threading.get_ident()
+        self._elsewhere.clear()
+        given = input_tensors(args, kwargs)
+        self._pass = ForwardPass(
+            self._model,
+            self._where,
+            self._paths,
+            self._measured,
+            self._execute,
+            self._strict,
+            self._history,
+            given,
+            self._values,
+            self._find,
+            self.states,
+        )
+        for tensor, signal in zip(given, inputs, strict=True):
+            if signal is not None:
+                self._pass.give(tensor, signal)
+        for place, tensor in enumerate(given):
+            self._pass.repeats.give(place, tensor, None if place else time_axis)
+        try:
+            self._pass.start()
+            output = self._model(*args, **kwargs)
+        except SyopsError:
+            raise
+        except Exception as error:
+            if "NestedTensorImpl" in str(error):
+                raise SyopsRuntimeError(
+                    f"{self._pass.failed_in or 'the model'} makes a nested tensor with "
+                    "layout=torch.strided, as attention over jagged ones does, which cannot be "
+                    "watched; pad its inputs to one size"
+                ) from error
+            raise ForwardError(
+                f"the model failed in {self._pass.failed_in or 'its forward'}: "
+                f"{type(error).__name__}: {first_line(error)}"
+            ) from error
+        finally:
+            finished, self._pass = self._pass, None
+            finished.stop()
+        if self._elsewhere:
+            raise SyopsRuntimeError(
+                f"{', '.join(self._elsewhere)} ran in another thread, where operators cannot be "
+                "watched; run the branches of the model one after another to count it"
+            )
+        found = finished.finish(output, self._ledger)
+        if found:
+            self.states |= found
+            raise StatesFound(self.states)
+        self.provenance = finished.provenance
+        return output
+
+    def run_twice(
+        self, args: Sequence[Any], kwargs: dict[str, Any], inputs: Sequence[NeuronSignal | None]
+    ) -> tuple[Provenance, ...]:
+        """Call the model twice in a row, on copies of its inputs; see `run`.
+
+        A model that keeps something may do other things in its second call. One that fails there
+        takes a single call.
+        """
+        passes: list[Provenance] = []
+        for _ in range(2):
+            own = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, (args, kwargs))
+            try:
+                self.run(own[0], own[1], inputs)
+            except ForwardError:
+                if not passes:
+                    raise
+                break
+            passes.append(self.provenance)
+        return tuple(passes)
+
+    def _execute(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return func(*args, **kwargs) if self._values else call(func, args, kwargs)
+
+    def _measured(self, tensors: Tensors, repeats: Repeats) -> Measurements:
+        return Measurements(tensors, repeats, graded=self._graded, values=self._values)
+
+    def _neuron_signal(self, module: nn.Module) -> NeuronSignal | None:
+        if isinstance(module, SilentNeuron):
+            return module.silent_signal
+        return neuron_signal(module, self._neurons)
+
+    def _entered(self, hooks: _Hooks, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if self._pass is None:
+            return
+        if threading.get_ident() != self._thread:
+            self._elsewhere[hooks.path or type(module).__name__] = None
+            return
+        self._where.append((self._paths.of(module, *self._where[-1]), module))
+        if (hooks.path, "_forward_pre_hooks") in self._hooked:
+            self._pass.hooked(inputs)
+        if hooks.library is not None:
+            self._pass.update(hooks.library, inputs)
+        if hooks.neuron is not None:
+            self._pass.enter_neuron(inputs)
+        elif isinstance(module, RECURRENT):
+            self._pass.enter_recurrent(inputs)
+
+    def _returned(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """The ``forward`` of any module returned, or failed; no other hook has run yet."""
+        hooks = self._hooks.get(id(module))
+        if hooks is None or hooks.neuron is None or not self._is_inside(module):
+            return
+        assert self._pass is not None
+        self._pass.leave_neuron(hooks.neuron, output, type(module) in self._neurons)
+
+    def _left(self, hooks: _Hooks, module: nn.Module, output: Any) -> None:
+        if self._pass is None or threading.get_ident() != self._thread:
+            return
+        if output is None and sys.exc_info()[1] is not None:
+            self._pass.fail()
+        if not self._is_inside(module):  # a hook before one's own failed
+            return
+        if (hooks.path, "_forward_hooks") in self._hooked:
+            self._pass.hooked((output,))
+        if isinstance(module, RECURRENT) and hooks.neuron is None:
+            self._pass.leave_recurrent()
+        self._where.pop()
+
+    def _is_inside(self, module: nn.Module) -> bool:
+        """Whether the module is the innermost one that is being run."""
+        inside = self._pass is not None and threading.get_ident() == self._thread
+        return inside and self._where[-1][1] is module
+
+
+class _Hooks:
+    """The two hooks of one module; whose they are can be told from the hooks themselves."""
+
+    def __init__(
+        self,
+        observer: Observer,
+        path: str,
+        neuron: NeuronSignal | None,
+        library: Library | None,
+    ) -> None:
+        self.observer = observer
+        self.path = path
+        self.neuron = neuron
+        self.library = library
+
+    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.observer._entered(self, module, (*args, *kwargs.values()))
+
+    def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        self.observer._left(self, module, output)
+
+
+_HOOK_DICTS = (
+    *("_forward_pre_hooks_with_kwargs", "_forward_hooks_with_kwargs"),
+    *("_forward_hooks_always_called", "_forward_pre_hooks", "_forward_hooks"),
+)
+"""Where torch keeps hooks and what it knows of them; the hooks last, which tell the keys."""
+
+
+def _hooked(module: nn.Module) -> Iterator[tuple[int, _Hooks]]:
+    """The hooks of observers that a module has, with their keys."""
+    for hooks in (module._forward_pre_hooks, module._forward_hooks):
+        for key, hook in list(hooks.items()):  # another thread may add one
+            owner = getattr(hook, "__self__", None)
+            if isinstance(owner, _Hooks):
+                yield key, owner

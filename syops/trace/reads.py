@@ -1,0 +1,76 @@
+"""Sees values leave the tensors of a model for Python or NumPy, which no operator does.
+
+``x.tolist()``, ``x.numpy()`` and ``torch.tensor([x[0], x[1]])`` reach no dispatch mode. What is
+made of their numbers looks like a literal, and is data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+from torch.overrides import TorchFunctionMode
+
+from syops.ops.rule import tensors_in
+
+_READING = {
+    *(Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__),
+    *(Tensor.__int__, Tensor.__float__, Tensor.__complex__, Tensor.__index__),
+}
+_MAKING = {torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}
+_WATCHED = {*_READING, *_MAKING, Tensor.__getitem__, Tensor.__setitem__}
+
+
+class Reads(TorchFunctionMode):
+    """Calls ``told`` with every tensor whose values leave it, before they do."""
+
+    def __init__(self, told: Callable[[Tensor], None]) -> None:
+        super().__init__()
+        self._told = told
+        self.checks = False
+        """Whether torch reads values to check them, and lets none out."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func in _WATCHED:
+            for tensor in _leaving(func, (*args, *(kwargs or {}).values())):
+                self._told(tensor)
+        elif func is one_hot and _has_classes(*args, **(kwargs or {})):
+            self.checks = True
+            try:
+                return func(*args, **(kwargs or {}))
+            finally:
+                self.checks = False
+        return func(*args, **kwargs) if kwargs else func(*args)
+
+
+def _has_classes(tensor: Tensor, num_classes: int = -1) -> bool:
+    """Whether `one_hot` is told how many classes there are, and need not look for the largest."""
+    return num_classes >= 0
+
+
+def _leaving(func: Any, values: tuple[Any, ...]) -> Iterator[Tensor]:
+    """The tensors whose values a function reads without an operator."""
+    if func in _READING:
+        yield values[0]
+    elif func in _MAKING:
+        yield from tensors_in(value for value in values if not isinstance(value, Tensor))
+    else:
+        yield from _listed(values[1])
+
+
+def _listed(index: Any) -> Iterator[Tensor]:
+    """The tensors in lists of an index. (Others are operands of an operator.)"""
+    if isinstance(index, list):
+        yield from tensors_in(index)
+    elif isinstance(index, tuple):
+        for item in index:
+            yield from _listed(item)

@@ -1,0 +1,242 @@
+"""Finds layers that get the same values at every time-step: an image that is repeated for them.
+
+What inputs, weights and literals alone make, without a known neuron or chance, is numbered: the
+same operator on the same values gives the same number again, in whatever iteration of a loop. What
+was repeated along a dimension holds copies; once it was computed with, they are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from syops.ops.moves import JOIN, KEEP
+from syops.ops.rule import Call, Rule, tensors_in
+from syops.ops.traits import Traits
+from syops.ops.values import LEARNED, Signal, Table
+from syops.trace.live import Record, Tensors
+
+_CUTS = ("select", "unbind", "slice", "split", "split_with_sizes", "chunk")
+_REPEATS = (*JOIN, "repeat", "expand", "tile")
+
+
+class Value(NamedTuple):
+    """What a tensor holds.
+
+    Attributes:
+        number: the same for the same values.
+        copies: how many equal parts it has, or had before it was computed with.
+        axis: the dimension along which they lie; None: in the first one, with the samples.
+        is_sure: whether they need not be compared, as they were not computed with.
+        differ: they are time-steps of an input that are no copies.
+    """
+
+    number: int
+    copies: int = 1
+    axis: int | None = None
+    is_sure: bool = True
+    differ: bool = False
+
+
+Read = Value | tuple[str, torch.Size, tuple[int, ...]]
+"""A value, or the name of a parameter and how it is seen."""
+
+_NO_COPIES = Value(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """How much of a product was done on the values of the time-step before.
+
+    Attributes:
+        parts: the parts of the product, of equal cost.
+        later: those that come after the first time-step.
+        same: how many of these get the values of the step before.
+        readings: where these are compared, counts on the device, the largest of which it is.
+    """
+
+    parts: int
+    later: int
+    same: int = 0
+    readings: tuple[Tensor, ...] = ()
+
+
+class Repeats:
+    """The numbers of values in one forward pass.
+
+    Args:
+        tensors: what is known of the live tensors.
+        has_values: whether tensors can be compared.
+    """
+
+    def __init__(self, tensors: Tensors, has_values: bool) -> None:
+        self._tensors = tensors
+        self._has_values = has_values
+        self._numbers: dict[Hashable, int] = {}
+        self._arrived: dict[Hashable, int] = {}
+
+    def give(self, place: int, x: Tensor, axis: int | None = None) -> None:
+        """The model is called with ``x``, whose dimension ``axis`` is time."""
+        if x.is_nested or x.layout != torch.strided or self._tensors.signal(x) is LEARNED:
+            return
+        value = Value(self._number(("input", place)))
+        if axis is not None and self._has_values:
+            differ = not _is_still(x, axis)
+            value = value._replace(copies=x.shape[axis], axis=axis, differ=differ)
+        self._tensors.latest(x).value = value
+
+    def before(
+        self,
+        traits: Traits,
+        operands: Sequence[Tensor],
+        known: Sequence[tuple[Record | None, Signal]],
+    ) -> list[Read] | None:
+        """What an operator is about to read; None if anything else has a part in it."""
+        read: list[Read] = []
+        is_learned = bool(operands)
+        for tensor, (record, signal) in zip(operands, known, strict=True):
+            if record is not None and record.value is not None:
+                is_learned = False
+                read.append(record.value)
+            elif signal is LEARNED and (name := self._tensors.name(tensor)):
+                read.append((name, tensor.shape, tensor.stride()))
+            else:
+                return None
+        return None if is_learned else read
+
+    def after(self, rule: Rule, traits: Traits, call: Call, read: Sequence[Read]) -> None:
+        """Number the results of an operator that has ``read`` such values."""
+        if traits.is_random and traits.draws(call.args, call.kwargs):
+            return
+        name = traits.name
+        numbers = tuple([each.number if isinstance(each, Value) else each for each in read])
+        key = call.func, _plain(call.args), _plain(call.kwargs.items()), numbers
+        source, value = None, None
+        if name not in JOIN or len(set(numbers)) == 1:
+            source, value = _holding_copies(call.tensors, read, name)
+        for place, out in enumerate(tensors_in((call.out,))):
+            record = self._tensors.latest(out)
+            if source is None or value is None:
+                record.value = Value(self._number((key, place)))
+            elif _is_step(name, call, out, value):
+                record.value = Value(self._number(("step", value.number)))
+            else:
+                # A neuron of the user's own may be silent at every step of a sequence by chance.
+                is_threshold = not rule.moves and isinstance(record.signal, Table)
+                found = (
+                    _NO_COPIES if is_threshold else _copies(name, rule.moves, source, out, value)
+                )
+                record.value = found._replace(number=self._number((key, place)))
+
+    def arrive(self, layer: Hashable, x: Tensor) -> Again | None:
+        """What is known of a product of weights with ``x``; ``layer`` tells layers apart."""
+        record = self._tensors.find(x)
+        value = record.value if record is not None else None
+        if value is None or not x.numel() or x.layout != torch.strided:
+            return None
+        parts = x.shape[0] if x.dim() and value.axis != 1 else 1
+        if value.copies > 1 and parts % value.copies == 0 and (value.is_sure or self._has_values):
+            later = parts - parts // value.copies
+            if value.is_sure or value.differ:
+                return Again(parts, later, 0 if value.differ else later)
+            return Again(parts, later, readings=_same(x, value.copies))
+        last = self._arrived.get(layer)
+        self._arrived[layer] = value.number
+        return None if last is None else Again(1, 1, int(last == value.number))
+
+    def _number(self, key: Hashable) -> int:
+        return self._numbers.setdefault(key, len(self._numbers))
+
+
+def _plain(arguments: Iterable[Any]) -> tuple[Any, ...]:
+    """The arguments of an operator but for its tensors."""
+    plain: list[Any] = []
+    for each in arguments:
+        if isinstance(each, (list, tuple)):
+            plain.append(_plain(each))
+        elif not isinstance(each, Tensor):
+            plain.append(each)
+    return tuple(plain)
+
+
+def _holding_copies(
+    tensors: Sequence[Tensor], read: Sequence[Read], name: str
+) -> tuple[Tensor, Value] | tuple[None, None]:
+    """The operand that has copies, or that an operator may make copies of."""
+    for tensor, value in zip(tensors, read, strict=True):
+        if isinstance(value, Value) and (value.copies > 1 or name in _REPEATS):
+            return tensor, value
+    return None, None
+
+
+def _is_still(x: Tensor, axis: int) -> bool:
+    """Whether all steps along a dimension are equal. Most are told apart by the first two."""
+    first, *later = x.unbind(axis)
+    return all(torch.equal(first, step) for step in later)
+
+
+def _same(x: Tensor, copies: int) -> tuple[Tensor, ...]:
+    """How many parts of [T·N, ...], and of [N·T, ...], are equal to those of the step before."""
+    rest = x.shape[0] // copies
+    by_step = x.reshape(copies, rest, -1)
+    by_sample = x.reshape(rest, copies, -1)
+    return (
+        (by_step[1:] == by_step[:-1]).all(-1).sum(),
+        (by_sample[:, 1:] == by_sample[:, :-1]).all(-1).sum(),
+    )
+
+
+def _is_step(name: str, call: Call, out: Tensor, value: Value) -> bool:
+    """Whether an operator takes a single step out of what is known to be copies."""
+    if name not in _CUTS or value.axis is None or value.differ or not value.is_sure:
+        return False
+    source = call.args[0]
+    dim = call.arg("dim", 0) % source.dim()
+    return dim == value.axis and out.numel() * value.copies == source.numel()
+
+
+def _copies(name: str, moves: bool, source: Tensor, out: Tensor, value: Value) -> Value:
+    """The copies that a result holds, if its operand holds those of ``value``."""
+    axis = _grown(source, out) if name in _REPEATS else None
+    if axis is not None:
+        copies = out.numel() // source.numel()
+        return Value(0, copies, axis if out.shape[axis] == copies else None)
+    if value.copies == 1 or (moves and out.numel() < source.numel()):
+        return _NO_COPIES
+    axis, is_sure = _kept(source, out, value)
+    is_sure = is_sure and value.is_sure and name in KEEP
+    return Value(0, value.copies, axis, is_sure, value.differ)
+
+
+def _grown(source: Tensor, out: Tensor) -> int | None:
+    """The dimension along which a tensor was repeated, if it may be time: one of the first two.
+
+    A grey image has no copies where it is made one of three colours.
+    """
+    if not out.numel() > source.numel() > 0 or out.numel() % source.numel():
+        return None
+    same = 0
+    while same < source.dim() and source.shape[-1 - same] == out.shape[-1 - same]:
+        same += 1
+    grown = out.dim() - 1 - same
+    is_time = grown == 0 or (grown == 1 and out.dim() in (3, 5, 6))
+    return grown if is_time else None
+
+
+def _kept(source: Tensor, out: Tensor, value: Value) -> tuple[int | None, bool]:
+    """Along which dimension the copies lie now; and whether they do for sure, or else in the first.
+
+    Time and samples may be made one dimension, and two again.
+    """
+    axis = value.axis
+    if axis is not None and out.shape[: axis + 1] == source.shape[: axis + 1]:
+        return axis, True
+    if axis is not None or not (source.dim() and out.dim()):
+        return None, out.shape[:1] == (source.shape[:2].numel(),)
+    if out.shape[0] != source.shape[0] == out.shape[:2].numel() and value.copies in out.shape[:2]:
+        return out.shape.index(value.copies), True
+    return None, out.shape[0] == source.shape[0]

@@ -1,0 +1,270 @@
+"""The states of a model: lent as copies, reset before each batch, and put back."""
+
+from __future__ import annotations
+
+import copy
+import types
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Iterator
+from enum import Enum
+from functools import lru_cache, partial
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from syops.errors import SyopsTypeError, first_line
+from syops.trace import neurons
+from syops.trace.neurons.library import is_from
+
+
+class Lending:
+    """Keeps a model as found while forward passes run on copies of its states.
+
+    A state is any attribute of a module but its parameters: buffers, membrane potentials,
+    counters, lists of spikes; also of a module that the model does not register, and of an object
+    that holds tensors. `put_back` gives the model its own ones again.
+
+    Attributes:
+        not_reset: a sentence for each module whose own method to reset it failed.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        holders = tuple(_holders(model))
+        self._found = [_Found(holder) for holder in holders]
+        own = dict(map(reversed, model.named_modules()))
+        self._modules = [(own.get(h, ""), h) for h in holders if isinstance(h, nn.Module)]
+        self.not_reset: tuple[str, ...] = ()
+        states = chain.from_iterable(_tensors(found.changeable) for found in self._found)
+        owners = Counter(tensor.untyped_storage()._cdata for tensor in states)
+        self._shared = {storage for storage, tensors in owners.items() if tensors > 1}
+        self._switched: list[tuple[nn.Module, bool]] = []
+
+    def begin(self) -> None:
+        """Put the model into eval mode, if it is not.
+
+        Raises:
+            SyopsTypeError: a module does not let itself be put into eval mode.
+        """
+        if not any(module.training for module in self._model.modules()):
+            return
+        self._switched = [
+            (module, module.training) for module in self._model.modules() if _has_own_train(module)
+        ]
+        try:
+            self._model.eval()
+        except Exception as error:
+            own = [path for path, module in self._model.named_modules() if _has_own_train(module)]
+            raise SyopsTypeError(
+                f"{', '.join(own) or 'model'}: eval() failed ({type(error).__name__}: "
+                f"{first_line(error)}), and a model is counted in eval mode; count the module that "
+                "it was made of"
+            ) from error
+
+    def put_back(self) -> None:
+        """Give the model back all that it had."""
+        try:
+            for module, training in self._switched:
+                if module.training != training:  # it may do more than to set a flag
+                    module.train(training)
+        finally:
+            for found in self._found:
+                found.put_back()
+
+    def renew(self) -> None:
+        """Give the model fresh copies of its states, and reset those known how to be reset."""
+        copies: dict[Any, Any] = dict.fromkeys((("shared", s) for s in self._shared), True)
+        for found in self._found:
+            found.put_back()
+            found.lend(copies)
+        for module in self._model.modules():
+            vars(module)["training"] = False
+        self.not_reset = neurons.reset(self._modules)
+
+    def shelter(self) -> None:
+        """Give the model copies of its containers, so that it can be put back.
+
+        For what runs on something else, and could only reach the model by accident.
+        """
+        states = chain.from_iterable(_tensors(found.changeable) for found in self._found)
+        copies: dict[Any, Any] = {id(tensor): tensor for tensor in states}
+        for found in self._found:
+            found.lend(copies)
+
+
+class _Found:
+    """One module, or an object that holds tensors, as it was found."""
+
+    def __init__(self, holder: object) -> None:
+        self._holder = holder
+        attributes = vars(holder)
+        self._size = len(attributes)
+        self._states = {name: value for name, value in attributes.items() if _is_state(name)}
+        self.changeable = {name: v for name, v in self._states.items() if _is_changeable(v)}
+
+    def put_back(self) -> None:
+        attributes = vars(self._holder)
+        attributes.update(self._states)
+        if len(attributes) != self._size:
+            for name in [n for n in attributes if n not in self._states and _is_state(n)]:
+                del attributes[name]
+
+    def lend(self, copies: dict[Any, Any]) -> None:
+        attributes = vars(self._holder)
+        for name, value in self.changeable.items():
+            attributes[name] = _copied(value, copies)
+
+
+def _holders(model: nn.Module) -> Iterator[object]:
+    """What has states: the modules first, then what can be reached from their attributes."""
+    met = {id(module) for module in model.modules()}
+    todo: deque[object] = deque(model.modules())
+    while todo:
+        holder = todo.popleft()
+        yield holder
+        states = [value for name, value in vars(holder).items() if _is_state(name)]
+        for value in _reached(states):
+            if id(value) not in met:
+                for part in value.modules() if isinstance(value, nn.Module) else (value,):
+                    met.add(id(part))
+                    todo.append(part)
+
+
+def _reached(value: Any) -> Iterator[object]:
+    """The modules, and the objects with tensors of their own, in a state."""
+    match _sort(value):
+        case "mapping":
+            for item in value.values():
+                yield from _reached(item)
+        case "sequence":
+            for item in value:
+                yield from _reached(item)
+        case "module":
+            yield value
+        case "object" if _holds_tensors(value):
+            yield value
+
+
+def _holds_tensors(value: Any) -> bool:
+    """Whether an object of the user's own has tensors, or containers of them."""
+    held = getattr(value, "__dict__", None)
+    return isinstance(held, dict) and any(
+        next(_tensors(item), None) is not None for item in held.values() if _is_changeable(item)
+    )
+
+
+def _sort(value: Any) -> str:
+    """What a value is to a state: "tensor", "module", "mapping", "sequence", or "object".
+
+    "" if no tensor can be found in it.
+    """
+    kind: Any = type(value)
+    return _sort_of(kind)
+
+
+@lru_cache(maxsize=4096)
+def _sort_of(kind: type) -> str:
+    if issubclass(kind, Tensor):
+        return "tensor"
+    if issubclass(kind, nn.Module):
+        return "module"
+    if issubclass(kind, dict):
+        return "mapping"
+    if issubclass(kind, (list, tuple, set, deque)):
+        return "sequence"
+    return "" if issubclass(kind, _NO_HOLDERS) or is_from(kind, "torch") else "object"
+
+
+_NO_HOLDERS = (
+    *(type, types.FunctionType, types.MethodType, types.ModuleType, partial, Enum),
+    *(str, int, float, type(None)),
+)
+
+
+def _has_own_train(module: nn.Module) -> bool:
+    return "train" in vars(module) or type(module).train is not nn.Module.train
+
+
+@lru_cache(maxsize=4096)
+def _is_state(name: str) -> bool:
+    """Whether an attribute of that name is neither structure nor a hook."""
+    return name not in ("_parameters", "_modules") and not name.endswith(
+        ("_hooks", "_with_kwargs", "_always_called")
+    )
+
+
+def _is_changeable(value: Any) -> bool:
+    """Whether a forward pass could change the value in place."""
+    if isinstance(value, Tensor):
+        return not isinstance(value, nn.Parameter)
+    if isinstance(value, tuple):
+        return any(_is_changeable(item) for item in value)
+    return type(value) in (*_MAPPINGS, list, deque, set)
+
+
+_MAPPINGS = (dict, OrderedDict, defaultdict)
+
+
+def _copied(value: Any, copies: dict[Any, Any]) -> Any:
+    """Tensors and plain containers are copied, the same one once; other things are not."""
+    if isinstance(value, nn.Parameter):
+        return value
+    if id(value) in copies:
+        return copies[id(value)]
+    copied = value
+    if isinstance(value, Tensor):
+        copied = _copied_tensor(value, copies)
+    elif isinstance(value, _MAPPINGS) and type(value) in _MAPPINGS:
+        copied = copy.copy(value)
+        copied.update((key, _copied(item, copies)) for key, item in value.items())
+    elif type(value) is deque:
+        copied = deque((_copied(item, copies) for item in value), value.maxlen)
+    elif type(value) in (list, tuple, set):
+        copied = type(value)(_copied(item, copies) for item in value)
+    elif isinstance(value, tuple) and hasattr(value, "_make"):
+        copied = value._make(_copied(item, copies) for item in value)
+    copies[id(value)] = copied
+    return copied
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors with a storage of their own in a state."""
+    return filter(_has_storage, _held(value))
+
+
+def tensors_of(model: nn.Module) -> Iterator[Tensor]:
+    """The tensors that the modules of a model hold in their attributes, also inside containers."""
+    for module in model.modules():
+        for value in vars(module).values():
+            yield from _held(value)
+
+
+def _held(value: Any) -> Iterator[Tensor]:
+    """A tensor, or those in a container."""
+    match _sort(value):
+        case "tensor":
+            yield value
+        case "mapping":
+            for item in value.values():
+                yield from _held(item)
+        case "sequence":
+            for item in value:
+                yield from _held(item)
+
+
+def _has_storage(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided
+
+
+def _copied_tensor(tensor: Tensor, copies: dict[Any, Any]) -> Tensor:
+    """A copy in which states that share memory still do."""
+    if not _has_storage(tensor) or ("shared", tensor.untyped_storage()._cdata) not in copies:
+        return tensor.detach().clone()
+    storage = tensor.untyped_storage()
+    key = "storage", storage._cdata
+    if key not in copies:
+        copies[key] = storage.clone()
+    empty = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    return empty.set_(copies[key], tensor.storage_offset(), tensor.size(), tensor.stride())
