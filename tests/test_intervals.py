@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from syops.ledger.steps import History
 from torch import Tensor, nn
 
 from syops import arguments, check_full_spike, get_model_bounds, get_model_syops
 from syops.ledger.rows import Ledger
+from syops.ledger.steps import History
 from syops.ops.values import INTEGER, Interval, Table
 from syops.trace.bounds import trace
 

@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, neuron
-from syops.ledger.steps import History
 from torch import Tensor, nn
 
 from syops import arguments, check_full_spike, get_model_syops
 from syops.ledger.rows import Ledger
+from syops.ledger.steps import History
 from syops.ops.registry import find
 from syops.ops.values import INTEGER, Table
 from syops.trace.bounds import trace
