@@ -32,6 +32,7 @@ from syops.trace.affine import Affine, affine_of, changed, made_plain, slots_of,
 from syops.trace.bounds import without_values
 from syops.trace.foldable import Folding, decide
 from syops.trace.lineage import Layer, Provenance
+from syops.trace.meta import left_behind
 from syops.trace.neurons.spikingjelly import takes_a_sequence
 from syops.trace.observer import Observer, until_known
 from syops.trace.restore import Random, device_of, left_as_found, plainly
@@ -74,7 +75,8 @@ def fold_bn(model: nn.Module, inputs: Any = None) -> nn.Module:
         model: any module.
         inputs: the shape of its input, with the batch dimension; or an example: a tensor, a tuple
             of arguments or a dict of keyword arguments. Values matter only where the model
-            decides by them what it does.
+            decides by them what it does, and hooks do not run without them: a norm is not folded
+            then where one stands between it and its layer.
 
     Raises:
         SyopsTypeError: `model` is no module, is scripted or cannot be copied; `inputs` are missing
@@ -132,6 +134,7 @@ def _without_values(model: nn.Module, shape: Any) -> tuple[Provenance, ...]:
         Ledger(),
         neurons={},
         history=None,
+        hooked=left_behind(model),
     )
 
 

@@ -687,6 +687,13 @@ def test_hooks_that_change_values(at, before, folds, inputs):
     assert_same(model, fold_bn(model, example), image())
 
 
+def test_hooks_that_only_watch_do_not_move_the_bounds():
+    model = prepare(nn.Sequential(conv(), nn.BatchNorm2d(4)))
+    model[0].register_forward_hook(lambda m, args, out: None)
+    report, bounds = get_model_syops(model, image()), get_model_bounds(model, (2, 3, 6, 6))
+    assert bounds.ec_mj[0] <= report.dc_mj <= bounds.ec_mj[1]
+
+
 def pruned(module):
     prune.l1_unstructured(module, "weight", 0.5)
     return module

@@ -12,7 +12,7 @@ from syops.ledger.rows import Ledger
 from syops.ledger.steps import History
 from syops.ops.registry import Find, find
 from syops.ops.values import Shown
-from syops.trace.meta import Shadow, left_behind
+from syops.trace.meta import Shadow
 from syops.trace.neurons import NeuronSignal
 from syops.trace.observer import Observer, StatesFound
 
@@ -77,8 +77,12 @@ def without_values(
     find: Find = find,
     history: History | None = None,
     states: frozenset[str] = frozenset(),
+    hooked: frozenset[tuple[str, str]] = frozenset(),
 ) -> T:
-    """Watch what ``work`` does with a shadow of the model; see `trace`."""
+    """Watch what ``work`` does with a shadow of the model.
+
+    See `trace`, and `Observer` for ``hooked``.
+    """
     try:
         stand_in = Shadow(model, neurons)
     except Exception as error:  # whatever an attribute raises that cannot be copied
@@ -94,14 +98,21 @@ def without_values(
             find=find,
             history=history,
             states=states,
-            hooked=left_behind(model),
+            hooked=hooked,
         )
     except ForwardError as error:
         raise ForwardError(f"without values, {error}; {_INSTEAD}") from error.__cause__
     except StatesFound as found:
         states = found.states
     return without_values(
-        model, work, ledger, neurons=neurons, find=find, history=history, states=states
+        model,
+        work,
+        ledger,
+        neurons=neurons,
+        find=find,
+        history=history,
+        states=states,
+        hooked=hooked,
     )
 
 
