@@ -32,9 +32,8 @@ from syops import (
     get_model_bounds,
     get_model_syops,
     load_energy_models,
-    loading,
 )
-from syops.cli import cli, main
+from syops.cli import cli, loading, main
 from syops.errors import SyopsError, SyopsFileError, SyopsValueError
 from syops.files import check_writable, write_text
 from syops.report.gate import Limits, check

@@ -10,10 +10,10 @@ import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-from syops import check_full_spike, create_model, demo, get_model_syops
+from syops import check_full_spike, create_model, get_model_syops
 from syops.cli import cli
 from syops.dst import digits
-from syops.models import detach_aap
+from syops.models import demo, detach_aap
 from syops.models.demo.measure import measure
 
 

@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from syops import arguments, check_full_spike, get_model_bounds, get_model_syops
+from syops import check_full_spike, get_model_bounds, get_model_syops
 from syops.ledger.rows import Ledger
 from syops.ledger.steps import History
 from syops.ops.values import INTEGER, Interval, Table
+from syops.trace import inputs as arguments
 from syops.trace.bounds import trace
 
 

@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, neuron
 from torch import Tensor, nn
 
-from syops import arguments, check_full_spike, get_model_syops
+from syops import check_full_spike, get_model_syops
 from syops.ledger.rows import Ledger
 from syops.ledger.steps import History
 from syops.ops.registry import find
 from syops.ops.values import INTEGER, Table
+from syops.trace import inputs as arguments
 from syops.trace.bounds import trace
 
 # Programs: every step reads earlier tensors and makes one more, or writes into one

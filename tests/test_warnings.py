@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, neuron
 from torch import nn
 
-from syops import demo, get_model_bounds, get_model_syops
+from syops import get_model_bounds, get_model_syops
 from syops.ledger.rows import Drive, Updates
-from syops.models import calibrate, create_model, list_models
+from syops.models import calibrate, create_model, demo, list_models
 from syops.ops.values import Evidence, Seen
 from syops.report.comparison import compare
 from syops.report.gate import Limits, check
