@@ -122,7 +122,7 @@ def _decided(model: nn.Module, inputs: Any) -> Folding:
     if not isinstance(inputs, (Tensor, tuple, dict)):
         raise SyopsTypeError(f"{_WHAT_TO_TYPE}; got {type(inputs).__name__}")
     given.check_values(model)
-    called_with = given.called_with(inputs)
+    called_with = given.example(inputs, given.weight_dtype(model))
     return decide(plainly(lambda: _with_values(model, called_with)))
 
 

@@ -1114,6 +1114,20 @@ def test_inputs_of_another_type():
         fold_bn(nn.Sequential(conv(), nn.BatchNorm2d(4)), [image()])
 
 
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ((1, 3, 8.5, 8), "must be the shape"),
+        (((1, 3, 8, 8),), "must be the shape"),
+        ((), "must be the shape"),
+        (torch.empty(1, 3, 8, 8, device="meta"), "meta device .* fold_bn"),
+    ],
+)
+def test_inputs_without_values(inputs, words):
+    with pytest.raises((SyopsTypeError, SyopsValueError), match=f"^inputs.*{words}"):
+        fold_bn(nn.Sequential(conv(), nn.BatchNorm2d(4)), inputs)
+
+
 def test_inputs_that_the_model_rejects():
     with pytest.raises(ForwardError, match=r"failed in 0 \(Conv2d\)") as caught:
         fold_bn(nn.Sequential(conv(), nn.BatchNorm2d(4)), image(2, 5, 6, 6).float())
