@@ -52,7 +52,7 @@ class Report(Figures, Tabular):
             model: what an access costs; by default SRAM at 45 nm.
 
         Raises:
-            SyopsValueError: a report of schema version 1, which does not know what it takes.
+            SyopsTypeError: no memory model.
         """
         return Memory.of(self, MemoryModel() if model is None else model)
 
@@ -110,10 +110,10 @@ class Report(Figures, Tabular):
 
     @classmethod
     def from_json(cls, text: str) -> Report:
-        """A report from what `to_json` gave, also what an earlier version of syops did.
+        """A report from what `to_json` gave.
 
         Raises:
-            SyopsValueError: the text is no report, a damaged one, or one of a newer schema
+            SyopsValueError: the text is no report, a damaged one, or one of another schema
                 version; says which.
         """
         return cls._holding(figures_from_json(text))
