@@ -5,13 +5,12 @@ What turns one into text is `syops.show.formats`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
+from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError, did_you_mean
 from syops.units import COUNTS, ENERGIES, read_units
 
 if TYPE_CHECKING:
@@ -139,8 +138,7 @@ class Table:
                 return i
         keys = [column.key for column in self.columns]
         known = [*keys, *(column.heading for column in self.columns)]
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        hint = did_you_mean(name, known)
         raise SyopsLookupError(f"no such column: {name!r}; {hint}known columns: {', '.join(keys)}")
 
     def to_frame(self) -> pd.DataFrame:
