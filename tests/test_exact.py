@@ -11,6 +11,7 @@ import oracle
 import pytest
 import torch
 import torch.nn.functional as F
+from foretold import assert_foretold
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, neuron
@@ -299,6 +300,15 @@ def test_a_random_network_is_counted_to_the_last_synapse(
         input_signal=DECLARED[kind] if declared else "auto",
     )
     check(report, model, batches, fed_by_spikes, fold_bn, sum(sizes))
+    alone = batches[0] if len(batches) == 1 else tuple(batches[0].shape)
+    assert_foretold(
+        model,
+        alone,
+        [report],
+        batch_dim=len(sequence),
+        fold_bn=fold_bn,
+        input_signal=DECLARED[kind] if declared else "auto",
+    )
 
 
 # --- products of two activations ---------------------------------------------------------------
@@ -1148,7 +1158,7 @@ class Program(nn.Module):
             if name in PURE:
                 pool.append(PURE[name](a, b))
             elif a is not b and not a._is_view() and not b._is_view():
-                shared = a.data_ptr() == b.data_ptr()
+                shared = a.untyped_storage()._cdata == b.untyped_storage()._cdata
                 if not (shared and name == "transposed"):  # torch refuses that
                     IN_PLACE[name](a, b)
         return pool
@@ -1189,6 +1199,8 @@ def test_whatever_a_program_does_its_classes_are_never_smaller_than_the_truth(in
     inputs = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE) * 0.7
     report = get_model_syops(model, inputs)
     assert not report.unaccounted
+    assert_foretold(model, inputs, [report])
+    assert_foretold(model, tuple(x.to("meta") for x in inputs), [report])
     with torch.no_grad():
         pool = model.pool(*(x.clone() for x in inputs))
     rows = {row.path: row for row in report.layers if row.kind == "linear"}

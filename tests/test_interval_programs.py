@@ -20,7 +20,7 @@ from passes import forward_pass
 from test_soundness import put
 from torch import Tensor, nn
 
-from syops.ops.values import INTEGER, UNKNOWN, Interval, Signal, Table, kind_of
+from syops.ops.values import INTEGER, UNKNOWN, Interval, Signal, Table, kind_of, split
 from syops.trace import inputs as arguments
 
 PROGRAMS = int(os.environ.get("SYOPS_PROGRAMS", "500"))
@@ -33,6 +33,8 @@ VALUES = (
     *(100.0, -100.0, 4096.0),
 )
 SIZE = 96
+ROUGHLY = 0.01
+"""Of the largest value: how far a multiple may be from what it stands for in half precision."""
 
 Operator = Callable[[Tensor, Tensor, float], Tensor]
 
@@ -319,7 +321,11 @@ def outside(signal: Signal, tensor: Tensor) -> set[float]:
     """Values that a signal does not foretell."""
     values = set(tensor.double().flatten().tolist())
     if isinstance(signal, Table) and signal.scale:
-        return values if len(values) > len(signal.support) else set()
+        name, unit = split(signal.scale.name)
+        if name:
+            return values if len(values) > len(signal.support) else set()
+        told = [float(multiple * unit) for multiple in signal.support]  # up to rounding
+        return {v for v in values if min(abs(v - t) for t in told) > ROUGHLY * max(map(abs, told))}
     if isinstance(signal, Table):
         return values - {float(value) for value in signal.support}
     if isinstance(signal, Interval) and not all(signal.low <= v <= signal.high for v in values):

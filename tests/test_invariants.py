@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from foretold import assert_foretold, assert_within
 from hypothesis import given
 from hypothesis import strategies as st
 from test_models_all import small
@@ -120,24 +121,6 @@ class Net(nn.Module):
         return torch.stack([out.sum() for out in outs])
 
 
-def rows_of(report):
-    return {row.key: layer for row, layer in zip(report.rows, report.layers, strict=True)}
-
-
-def assert_within(run, bounds):
-    """DC in EC, in all and row by row, and as many ACs and MACs as were foretold at most."""
-    low, high = bounds.ec_mj
-    assert low * (1 - 1e-9) <= run.dc_mj <= high * (1 + 1e-9)
-    ends = rows_of(bounds)
-    for key, layer in rows_of(run).items():
-        end = ends[key]
-        assert end.ec_mj[0] * (1 - 1e-9) <= layer.energy_mj <= end.ec_mj[1] * (1 + 1e-9), key
-        assert layer.ac <= end.dense_ac * (1 + 1e-9), key
-        assert layer.mac <= end.mac * (1 + 1e-9), key
-        if layer.kind in ("linear", "matmul") and layer.signal != "graded":
-            assert layer.ac_events <= layer.dense * (1 + 1e-9), key
-
-
 @examples(60)
 @given(
     st.lists(st.sampled_from(sorted(STEPS)), max_size=5),
@@ -170,20 +153,6 @@ def test_by_default_every_step_is_foretold_of_every_class_of_inputs(step, what):
     runs = [get_model_syops(net, INPUTS[what]((5, 6))) for _ in range(2)]
     assert_foretold(net, INPUTS[what]((5, 6)), runs)
     assert_foretold(net, (5, 6), [run for run in runs if what not in ("bytes", "bools")])
-
-
-def assert_foretold(net, inputs, runs, input_signal="auto", batch_dim=0, **common):
-    """Both invariants, and that the bounds are JSON and words."""
-    common = {"input_signal": input_signal, "batch_dim": batch_dim, **common}
-    bounds = get_model_bounds(net, inputs, **common)
-    audit = check_full_spike(net, inputs, allow=(), input_signal=input_signal, batch_dim=batch_dim)
-    for run in runs:
-        assert_within(run, bounds)
-        for row, layer in zip(audit.rows, [v for v in run.layers if v.signal], strict=True):
-            assert row.verdict != "spike" or layer.signal in ("binary", "ternary", "scaled")
-    json.loads(bounds.to_json(), parse_constant=pytest.fail)
-    assert type(bounds).from_json(bounds.to_json()) == bounds
-    assert "inf" not in str(bounds).lower().replace("info", "")
 
 
 def test_a_row_that_may_turn_out_either_way_spans_both():
