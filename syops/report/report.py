@@ -72,7 +72,8 @@ class Report(Figures, Tabular):
         Args:
             depth: add up the rows that share the first ``depth`` components of their module path.
             columns: keys or headings, as `syops.show.table.TableData.arranged` takes them; by
-                default the layer, its signal, what it did and what that costs. "all" is all there are.
+                default the layer, its signal, what it did and what that costs. "all" is all there
+                are.
             sort: column to sort by, numbers from the largest.
             top: how many rows to keep; the most expensive ones, unless ``sort`` says otherwise.
             units: "auto": each value in the one that suits it; or one for counts, such as "G",
