@@ -16,7 +16,7 @@ import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -122,7 +122,7 @@ def _decided(model: nn.Module, inputs: Any) -> Folding:
     if not isinstance(inputs, (Tensor, tuple, dict)):
         raise SyopsTypeError(f"{_WHAT_TO_TYPE}; got {type(inputs).__name__}")
     given.check_values(model)
-    called_with = given.called_with(inputs)
+    called_with = given.example(inputs, given.weight_dtype(model))
     return decide(plainly(lambda: _with_values(model, called_with)))
 
 
@@ -209,12 +209,14 @@ def _folded(model: nn.Module, folding: Folding) -> nn.Module:
         after, slots = folding.after(layer), folding.calls[layer][0].slots
         if after and slots is not None and not slots.bias:
             instead[after[0]] = shifts[layer] = _Shift(norms[after[0]])
+    tensors = dict(chain(model.named_parameters(), model.named_buffers()))
     copied = copied_with(model, {norms[layer]: module for layer, module in instead.items()}).eval()
     for layer in changed_layers:
         norm = folding.absorbed.get(layer)
-        before = (norm, *folding.after(norm)) if norm else ()
-        after = folding.after(layer)
-        around = _in_a_row(affine, before), _in_a_row(affine, after)
+        before = affine[norm] if norm else None
+        if norm and before and (more := _in_a_row(norm, folding, affine, tensors)):
+            before = before.then(more)
+        around = before, _in_a_row(layer, folding, affine, tensors)
         _change(copied, layer, folding, *around, shifts.get(layer))
     return copied
 
@@ -228,9 +230,30 @@ def _plain(norm: Any) -> Any:
     return copied
 
 
-def _in_a_row(affine: Mapping[Layer, Affine], norms: Sequence[Layer]) -> Affine | None:
-    """What norms do one after the other."""
-    return reduce(Affine.then, (affine[norm] for norm in norms)) if norms else None
+def _sum(tensors: Mapping[str, Tensor], names: Sequence[str]) -> Tensor | float:
+    """The sum of parameters with one value for each channel."""
+    return sum(tensors[name].double().reshape(-1) for name in names)
+
+
+def _in_a_row(
+    layer: Layer,
+    folding: Folding,
+    affine: Mapping[Layer, Affine],
+    tensors: Mapping[str, Tensor],
+) -> Affine | None:
+    """What the norms folded into a layer do, one after the other.
+
+    What the model itself adds to what each of them reads, it goes on adding.
+    """
+    norms = folding.after(layer)
+    if not norms:
+        return None
+    added = [_sum(tensors, folding.added(read)) for read in (layer, *norms[:-1])]
+    scale = affine[norms[0]].scale
+    whole = Affine(torch.ones_like(scale), torch.zeros_like(scale))
+    for more, norm in zip(added, norms, strict=True):
+        whole = whole.plus(more).then(affine[norm])
+    return whole.plus(-sum(added))
 
 
 def _change(
@@ -252,8 +275,6 @@ def _change(
     """
     call = folding.calls[layer][0]
     tensors = dict(chain(model.named_parameters(), model.named_buffers()))
-    added = [tensors[name].double().reshape(-1) for name in folding.added(layer)]
-    extra = torch.stack(added).sum(0) if added else None
     if call.slots is None:
         module: Any = model.get_submodule(layer.path)
         made_plain(module)
@@ -263,7 +284,7 @@ def _change(
         slots, weight, bias = call.slots, tensors[layer.weight], tensors.get(call.slots.bias)
     if before is not None and call.reads is not None:
         before = before.at(weight.shape[slots.inputs] * slots.groups, call.reads)
-    new, total = changed(weight, bias, slots, before, after, extra)
+    new, total = changed(weight, bias, slots, before, after)
     if call.slots is None:
         module.weight = nn.Parameter(new.to(weight.dtype), weight.requires_grad)
         module.bias = nn.Parameter(total.to(weight.dtype), weight.requires_grad)

@@ -358,6 +358,7 @@ def test_masks_and_unset_states_may_hold_what_is_no_number():
     [
         ({"inputs": SPIKES * float("nan")}, SyopsValueError, ["0 (conv2d)", "NaN"]),
         ({"inputs": SPIKES / 0}, SyopsValueError, ["0 (conv2d)", "infinite"]),
+        ({"inputs": SPIKES.to("meta")}, SyopsValueError, ["meta device", "get_model_bounds"]),
         ({"inputs": []}, SyopsValueError, ["no batch"]),
         ({"inputs": iter(())}, SyopsValueError, ["no batch"]),
         ({"inputs": torch.tensor(1.0)}, SyopsValueError, ["no dimensions"]),

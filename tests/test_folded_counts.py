@@ -153,7 +153,12 @@ class Program(nn.Module):
 
 
 KINDS = [name.removeprefix("do_") for name in vars(Program) if name.startswith("do_")]
-OFTEN = ["bn"] * 12 + ["fire"] * 6 + ["plain", "linear", "padded", "flat", "written"] * 2
+OFTEN = (
+    ["bn"] * 12
+    + ["fire"] * 6
+    + ["shift"] * 2
+    + ["plain", "linear", "padded", "flat", "written"] * 2
+)
 PROGRAMS = st.lists(
     st.tuples(
         st.sampled_from(KINDS + OFTEN), st.sampled_from([0, 1, 2]), st.sampled_from([0, 0, 0, 1, 2])

@@ -428,8 +428,7 @@ def kept(s, x):
         (lambda s, x: s.bn(F.conv2d(x, s.conv.weight) + s.conv.bias.exp()[:, None, None]),
          "no parameter"),
         (lambda s, x: s.bn(y := s.conv(x)) + y, "also goes to add"),
-        (lambda s, x: s.bn(y := s.conv(x)) + s.bn(y + s.conv.bias[:, None, None]),
-         "used elsewhere"),
+        (lambda s, x: s.bn(y := s.conv(x)) + s.bn(y + s.conv.bias[:, None, None]), "is added"),
         (lambda s, x: (s.bn(y := s.conv(x)), y), "what the model returns"),
         (lambda s, x: (s.bn(y := s.conv(x)), {"y": [y[0].transpose(1, 2)]}), "the model returns"),
         (kept, "what the model keeps"),
@@ -1115,6 +1114,20 @@ def test_inputs_of_another_type():
         fold_bn(nn.Sequential(conv(), nn.BatchNorm2d(4)), [image()])
 
 
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ((1, 3, 8.5, 8), "must be the shape"),
+        (((1, 3, 8, 8),), "must be the shape"),
+        ((), "must be the shape"),
+        (torch.empty(1, 3, 8, 8, device="meta"), "meta device .* fold_bn"),
+    ],
+)
+def test_inputs_without_values(inputs, words):
+    with pytest.raises((SyopsTypeError, SyopsValueError), match=f"^inputs.*{words}"):
+        fold_bn(nn.Sequential(conv(), nn.BatchNorm2d(4)), inputs)
+
+
 def test_inputs_that_the_model_rejects():
     with pytest.raises(ForwardError, match=r"failed in 0 \(Conv2d\)") as caught:
         fold_bn(nn.Sequential(conv(), nn.BatchNorm2d(4)), image(2, 5, 6, 6).float())
@@ -1249,3 +1262,33 @@ def test_a_norm_before_a_recurrent_layer_costs_the_same_in_bounds(kind, contiguo
     report, bounds = get_model_syops(model, x), get_model_bounds(model, (3, 4, 5))
     assert report.mac == bounds.mac
     assert plan_folding(model, x).folded == plan_folding(model, (3, 4, 5)).folded == ()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("run", "folded"),
+    [
+        (lambda s, x: s.last(s.bn(s.conv(x)) + s.more), ["bn", "last"]),
+        (lambda s, x: s.last(s.bn(s.conv(x) + s.more) + s.other), ["bn", "last"]),
+        (lambda s, x: s.last(s.bn(s.conv(x)) + s.more) + s.last(s.bn(x)), []),
+        (lambda s, x: s.last(s.bn(s.conv(x)) + s.more.exp()), ["bn"]),
+        (lambda s, x: s.last(s.bn(x.sign()) + s.more), ["last"]),
+        (lambda s, x: s.point(s.last(s.bn(x.sign()) + s.more)), ["last"]),
+        (lambda s, x: s.point(s.bn(x.sign()) + s.more), []),
+        (lambda s, x: s.point(s.last(s.bn(x.sign()))), ["bn", "last"]),
+    ],
+)
+def test_parameters_added_between_norms(run, folded, bias):
+    model = Net(
+        run,
+        conv=conv(4, 4, bias=bias),
+        bn=nn.BatchNorm2d(4),
+        last=nn.BatchNorm2d(4),
+        point=nn.Conv2d(4, 4, 1, bias=bias),
+    )
+    model.more, model.other = (nn.Parameter(torch.randn(4, 1, 1)) for _ in range(2))
+    model, x = prepare(model), image(2, 4, 6, 6)
+    for example in (x, tuple(x.shape)):
+        assert sorted(norm for _, norm in plan_folding(model, example).folded) == folded
+        assert_same(model, fold_bn(model, example), x)
+    assert get_model_syops(fold_bn(model, x), x).mac == get_model_syops(model, x).mac

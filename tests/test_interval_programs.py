@@ -323,7 +323,7 @@ def outside(signal: Signal, tensor: Tensor) -> set[float]:
     if isinstance(signal, Table) and signal.scale:
         name, unit = split(signal.scale.name)
         if name:
-            return values if len(values) > len(signal.support) else set()
+            return set()  # multiples of what is told by its name alone
         told = [float(multiple * unit) for multiple in signal.support]  # up to rounding
         return {v for v in values if min(abs(v - t) for t in told) > ROUGHLY * max(map(abs, told))}
     if isinstance(signal, Table):

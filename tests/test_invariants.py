@@ -306,3 +306,24 @@ def test_memory_of_what_may_be_spikes_or_not_spans_both():
     for said in ("analog", "binary"):
         ends = get_model_bounds(net, (1, 2, 4, 4), input_signal=said).memory().ec_mj
         assert low <= ends[0] <= ends[1] <= high
+
+
+def test_a_layer_of_shown_spikes_and_of_halves_may_be_either():
+    """It gets {0, 1} and {0, 1/2}: MACs, or ACs where a part of the input is silent."""
+
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> list[Tensor]:
+            return [self.fc(part) for part in (x[:, :3], (x[:, 3:] > 0.3).float() * 0.5)]
+
+    x = torch.ones(2, 6)
+    silent = torch.tensor([[0.0, 0, 0, 1, 0, 1]] * 2)
+    x[0, 0] = 0
+    bounds = get_model_bounds(Shared(), x)
+    assert [layer.signal for layer in bounds.layers if layer.kind == "linear"] == ["unknown"]
+    runs = [get_model_syops(Shared(), data) for data in (x, silent)]
+    assert [run.layers[-1].signal for run in runs] == ["graded", "scaled"]
+    assert_foretold(Shared(), x, runs)

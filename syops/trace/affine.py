@@ -24,6 +24,10 @@ class Affine:
         """This one and another one after it."""
         return Affine(after.scale * self.scale, after.scale * self.shift + after.shift)
 
+    def plus(self, added: Tensor | float) -> Affine:
+        """This one, and something added after it."""
+        return Affine(self.scale, self.shift + added)
+
     def at(self, positions: int, view: View) -> Affine:
         """For each position along the dimension of a view that its channels lie along."""
         place = torch.arange(positions, device=self.scale.device)
@@ -55,7 +59,6 @@ def changed(
     slots: Slots,
     before: Affine | None,
     after: Affine | None,
-    added: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Weights and bias that do what these do with a scale and shift before or after them.
 
@@ -64,7 +67,6 @@ def changed(
         slots: how channels lie in the weights.
         before: of each of their input channels.
         after: of each of their output channels.
-        added: what the model adds to their results itself, and goes on adding.
 
     Returns:
         both in float64.
@@ -79,8 +81,6 @@ def changed(
     if after is not None:
         weight = _scaled(weight, after.scale, slots.outputs, slots.groups)
         total = after.scale * total + after.shift
-        if added is not None:
-            total = total + (after.scale - 1) * added.double()
     return weight, total
 
 

@@ -670,7 +670,7 @@ class ForwardPass(TorchDispatchMode):
         """The results that a product reads, where these can be folded into its weights."""
         record = self.tensors.find(operand.tensor)
         view = record.view if record else None
-        if view is None or operand.channel != view.dim:
+        if view is None or operand.channel != view.dim or view.biases:
             return None
         if any(result.of_other for result in view.results):
             before = self._unnormalised.get(operand.tensor)
@@ -735,8 +735,6 @@ class ForwardPass(TorchDispatchMode):
         (result, record), (bias, _) = before.records
         view = record.view if record else None
         if view is None or view.inner > 1 or call.signal(bias) is not LEARNED:
-            return None
-        if any(each.layer and each.layer.is_norm for each in view.results):
             return None
         shape = (1,) * (result.dim() - bias.dim()) + tuple(bias.shape)
         per_channel = len(shape) == result.dim() and all(

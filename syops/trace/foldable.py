@@ -134,6 +134,10 @@ def _why_not_backward(
     if any(call.reads is None for call in calls[norm]):
         return "its input is not the result of a convolution or linear layer, channel by channel"
     direct = {result.layer for result in _read(calls[norm])}
+    for layer in filter(None, direct):
+        biases = {use.biases for use in _direct_uses(calls[layer])}
+        if len(biases) > 1 or "" in biases.pop():
+            return f"something that is no parameter is added to results of {_name(layer)}"
     for base in {base.layer for base in _bases(calls[norm], folded)}:
         if base is None:
             return "the weights before it are no parameter, or are applied in a way of their own"
@@ -142,9 +146,6 @@ def _why_not_backward(
         slots = calls[base][0].slots
         if slots is not None and not slots.bias and base in direct and len(direct) > 1:
             return f"{_name(base)} has no bias, and other layers share the norm"
-        biases = {use.biases for use in _direct_uses(calls[base])}
-        if len(biases) > 1 or "" in biases.pop():
-            return f"something that is no parameter is added to results of {_name(base)}"
         if _norms_after(calls[base], folded) is None:
             others = {_reader(use) for use in _uses(calls[base], folded - {norm})}
             return f"the result of {_name(base)} also goes to {_listed(others - {norm.path})}"
@@ -205,6 +206,8 @@ def _absorbing(
         if layer.is_norm or layer in fixed or not _reads_only(calls[layer], norm, backward)
     }
     unfit |= {use.what for use in uses if not use.by}
+    row = (norm, *(_norms_after(calls[norm], backward) or ()))
+    unfit |= {"add" for each in row for use in _direct_uses(calls[each]) if use.biases}
     if unfit or not layers:
         return set(), f"; its own result goes to {_listed(unfit)}" if unfit else ""
     return layers, ""

@@ -267,6 +267,11 @@ def usable(leaf: Any, home: torch.device | None) -> Any:
     if not isinstance(leaf, Tensor):
         return leaf
     check_layout(leaf)
+    if leaf.is_meta:
+        raise SyopsValueError(
+            "inputs: a tensor on the meta device has no values; give one on a real device, or its "
+            "shape where a shape is taken (get_model_bounds, check_full_spike, fold_bn)"
+        )
     moved = leaf if home is None else leaf.to(home, non_blocking=True)
     return moved.clone() if moved.is_inference() else moved
 
