@@ -5,6 +5,10 @@ Each derives from `SyopsError` and from the builtin that fits, so that both
 argument, says what was wrong and what to do.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -54,6 +58,16 @@ def shown(value: object, room: int = 60) -> str:
     except Exception:  # of an integer of more digits than Python writes, say
         return f"a {type(value).__name__}"
     return text if len(text) <= room else f"{text[: room - 3]}..."
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Return a question that names what is closest to a name, and a space; "" if nothing is close.
+
+    >>> did_you_mean("dsn18", ["dsnn18", "fsnn18"])
+    "did you mean 'dsnn18'? "
+    """
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"did you mean {close[0]!r}? " if close else ""
 
 
 def first_line(error: BaseException) -> str:

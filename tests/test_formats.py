@@ -20,7 +20,8 @@ from syops.errors import SyopsLookupError, SyopsValueError
 from syops.report.comparison import compare
 from syops.show.formats import folded, shown, to_csv, to_html, to_markdown, to_text
 from syops.show.latex import to_latex
-from syops.show.table import Column, Table
+from syops.show.table import Column
+from syops.show.tabular import Table
 
 GOLDEN = Path(__file__).parent / "golden"
 PARTS = {

@@ -8,7 +8,8 @@ import click
 
 from syops.cli.networks import silence_torch
 from syops.cli.output import emit, show
-from syops.show.table import Column, Table
+from syops.show.table import Column
+from syops.show.tabular import Table
 
 COLUMNS = (
     Column("network", "network"),

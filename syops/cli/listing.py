@@ -11,7 +11,8 @@ from syops.cli.options import FILE
 from syops.cli.output import emit, show
 from syops.cost.energy import list_energy_models, load_energy_models
 from syops.models import list_models
-from syops.show.table import Column, Table
+from syops.show.table import Column
+from syops.show.tabular import Table
 
 
 @click.command()

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from syops.report.difference import LayerComparison
     from syops.report.memory import Memory
     from syops.report.report import Report
-    from syops.show.table import Column, Table
+    from syops.show.table import Column
+    from syops.show.tabular import Table
 
 Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -56,7 +57,7 @@ class Display:
         Args:
             columns: all that there are, if that is known.
         """
-        from syops.show.table import Table
+        from syops.show.tabular import Table
 
         arrangement = self.arrangement
         if arrangement and self.style in WHOLE:

@@ -8,7 +8,6 @@ name means one thing here and another there.
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import re
@@ -24,7 +23,14 @@ from numbers import Rational, Real
 from pathlib import Path
 from typing import Any, SupportsFloat, overload
 
-from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError, first_line, shown
+from syops.errors import (
+    SyopsLookupError,
+    SyopsTypeError,
+    SyopsValueError,
+    did_you_mean,
+    first_line,
+    shown,
+)
 from syops.files import read_text
 
 _UNITS = {"fJ": -15, "pJ": -12, "nJ": -9, "uJ": -6, "µJ": -6, "μJ": -6, "mJ": -3, "J": 0}
@@ -181,10 +187,11 @@ class EnergyMap:
             if not any(_matches(pattern, path, dtype) for path, dtype in places):
                 known = sorted({name for place in places for name in place if name})
                 below = any(path.startswith(f"{pattern}.") for path, _ in places)
-                close = [f"{pattern}.*"] if below else difflib.get_close_matches(pattern, known, 1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
+                inside = f"did you mean {pattern + '.*'!r}? " if below else ""
+                hint = inside or did_you_mean(pattern, known)
                 raise SyopsValueError(
-                    f"energy: the pattern {pattern!r} matches no layer and no dtype{hint}"
+                    f"energy: the pattern {pattern!r} matches no layer and no dtype"
+                    f"{hint and f'; {hint.rstrip()}'}"
                 )
 
     def _first(self, path: str, dtype: str) -> str | None:
@@ -264,8 +271,7 @@ def _from_file(path: Path, name: str) -> EnergyModel:
 
 def _named(name: str, profiles: Mapping[str, EnergyModel], known: str) -> EnergyModel:
     if name not in profiles:
-        close = difflib.get_close_matches(name, profiles, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        hint = did_you_mean(name, profiles)
         raise SyopsLookupError(
             f"unknown energy profile {name!r}; {hint}{known}: {', '.join(profiles)}"
         )
@@ -322,8 +328,7 @@ def _profile(name: str, entry: dict[str, Any], where: str) -> EnergyModel:
     known = [field.name for field in fields(EnergyModel) if field.name != "name"]
     for key in entry:
         if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
+            hint = did_you_mean(key, known)
             raise SyopsValueError(
                 f"{where}: [{name}]: unknown key {key!r}; {hint}known: {', '.join(known)}"
             )

@@ -41,7 +41,6 @@ from syops.cost.pricing import millijoules
 from syops.cost.traffic import Buffers, Part, traffic
 from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.ledger.rows import row_names
-from syops.ops.kinds import SYNAPTIC
 
 _NOTHING = Fraction(0)
 
@@ -189,11 +188,6 @@ class MemoryFigures:
         """What a network accesses; see `syops.report.report.Report.memory`."""
         if not isinstance(model, MemoryModel):
             raise SyopsTypeError(f"memory: expected a MemoryModel, got {type(model).__name__}")
-        if any(not row.dtype for row in report.rows if row.kind in SYNAPTIC):
-            raise SyopsValueError(
-                "memory: the report is of schema version 1, which does not tell how large weights "
-                "and states are; count the network again"
-            )
         buffers = Buffers(report)
         rows, sums = [], (_NOTHING, _NOTHING, _NOTHING)
         names = row_names(report.rows, report.model)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, StepLR
 
-from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
+from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,6 @@ def get_recipe(name: str) -> Recipe:
         SyopsLookupError: an unknown name.
     """
     if name not in RECIPES:
-        close = difflib.get_close_matches(str(name), RECIPES, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        hint = did_you_mean(name, RECIPES)
         raise SyopsLookupError(f"unknown recipe: {name!r}; {hint}known: {', '.join(RECIPES)}")
     return RECIPES[name]

@@ -1,6 +1,5 @@
 """The reference workloads: the networks of the paper, by name."""
 
-import difflib
 import inspect
 import os
 from collections.abc import Callable, Iterable
@@ -8,7 +7,7 @@ from dataclasses import fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from syops.errors import SyopsLookupError, SyopsTypeError
+from syops.errors import SyopsLookupError, SyopsTypeError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -149,6 +148,5 @@ def __getattr__(name: str) -> Any:
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> SyopsLookupError:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = did_you_mean(name, known)
     return SyopsLookupError(f"unknown {what}: {name!r}; {hint}known: {', '.join(known)}")

@@ -19,7 +19,8 @@ from syops.report.report import Report
 from syops.show.formats import to_csv
 from syops.show.html import to_comparison_page
 from syops.show.layers import priced_part
-from syops.show.table import Column, Table, Tabular
+from syops.show.table import Column
+from syops.show.tabular import Table, Tabular
 from syops.units import (
     COUNTS,
     ENERGIES,
@@ -77,8 +78,8 @@ class Comparison(Tabular):
         """The networks as plain data, which every ``to_...`` makes text of.
 
         Args:
-            columns, sort, top: as of `syops.show.table.Table.arranged`; by default the columns of
-                the paper's Table 2, the accuracy if one is known, and the ratio.
+            columns, sort, top: as of `syops.show.table.TableData.arranged`; by default those of the
+                paper's Table 2, the accuracy if one is known, and the ratio.
             units: "auto": one for all counts and one for all energies, such that most are neither
                 large nor small; or which.
 

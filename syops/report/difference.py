@@ -13,7 +13,8 @@ from syops.cost.figures import Figures
 from syops.cost.layer import Layer
 from syops.ops.kinds import COUNTED
 from syops.show.layers import priced_part, warnings_in_words
-from syops.show.table import Column, Table, Tabular, Value
+from syops.show.table import Column, Value
+from syops.show.tabular import Table, Tabular
 from syops.units import without_infinity
 
 MEASURED = ("name", "only_in", "rate_1", "rate_2", "ac_diff", "mac_diff", "dc_1", "dc_2", "dc_diff")
@@ -77,7 +78,7 @@ class LayerComparison(Tabular):
         the first's, where a layer that one does not have counts as nothing. There is no difference
         to what is not known.
 
-        The arguments are those of `syops.show.table.Table.arranged`. With ``top`` and without
+        The arguments are those of `syops.show.table.TableData.arranged`. With ``top`` and without
         ``sort`` those layers come first of which the energy differs most.
         """
         measured = all(report.measured for report in self.reports)

@@ -10,7 +10,8 @@ from syops.cost.figures import Figures
 from syops.cost.memory import MemoryFigures, MemoryRow
 from syops.cost.warnings import find_cautions
 from syops.show.layers import break_even_in_words, incomplete, not_counted, warnings_in_words
-from syops.show.table import Column, Table, Tabular, Value
+from syops.show.table import Column, Value
+from syops.show.tabular import Table, Tabular
 from syops.units import factor, joules, without_infinity
 
 COLUMNS = (
@@ -50,7 +51,7 @@ class Memory(MemoryFigures, Tabular):
     ) -> Table:
         """One line a row; accesses are reads and writes together, per sample.
 
-        The arguments are those of `syops.show.table.Table.arranged`.
+        The arguments are those of `syops.show.table.TableData.arranged`.
         """
         measured = self.report.measured
         if columns is None:

@@ -20,7 +20,8 @@ from syops.show.frame import frame_of
 from syops.show.html import to_notebook, to_page
 from syops.show.json import figures_from_json, to_json
 from syops.show.layers import layer_table
-from syops.show.table import ALL, Table, Tabular
+from syops.show.table import ALL
+from syops.show.tabular import Table, Tabular
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +53,7 @@ class Report(Figures, Tabular):
             model: what an access costs; by default SRAM at 45 nm.
 
         Raises:
-            SyopsValueError: a report of schema version 1, which does not know what it takes.
+            SyopsTypeError: no memory model.
         """
         return Memory.of(self, MemoryModel() if model is None else model)
 
@@ -70,8 +71,9 @@ class Report(Figures, Tabular):
 
         Args:
             depth: add up the rows that share the first ``depth`` components of their module path.
-            columns: keys or headings, as `syops.show.table.Table.arranged` takes them; by default
-                the layer, its signal, what it did and what that costs. "all" is all there are.
+            columns: keys or headings, as `syops.show.table.TableData.arranged` takes them; by
+                default the layer, its signal, what it did and what that costs. "all" is all there
+                are.
             sort: column to sort by, numbers from the largest.
             top: how many rows to keep; the most expensive ones, unless ``sort`` says otherwise.
             units: "auto": each value in the one that suits it; or one for counts, such as "G",
@@ -110,10 +112,10 @@ class Report(Figures, Tabular):
 
     @classmethod
     def from_json(cls, text: str) -> Report:
-        """A report from what `to_json` gave, also what an earlier version of syops did.
+        """A report from what `to_json` gave.
 
         Raises:
-            SyopsValueError: the text is no report, a damaged one, or one of a newer schema
+            SyopsValueError: the text is no report, a damaged one, or one of another schema
                 version; says which.
         """
         return cls._holding(figures_from_json(text))

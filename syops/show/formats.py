@@ -1,4 +1,4 @@
-"""Any `Table` as text for a terminal, Markdown, CSV or HTML; LaTeX has a file of its own."""
+"""Any `TableData` as text for a terminal, Markdown, CSV or HTML; LaTeX has a file of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tabulate import SEPARATING_LINE, DataRow, TableFormat, tabulate
 from tabulate import Line as Rule
 
-from syops.show.table import Column, Table, Value
+from syops.show.table import Column, TableData, Value
 from syops.units import (
     ENERGIES,
     common_unit,
@@ -46,7 +46,7 @@ _COMPACT = TableFormat(
 )
 
 
-def to_text(table: Table, width: int | None = WIDTH, color: bool = False) -> str:
+def to_text(table: TableData, width: int | None = WIDTH, color: bool = False) -> str:
     """The table for a terminal of ``width`` columns, between its caption, what
     may mislead in it, and what it says.
 
@@ -76,7 +76,7 @@ def to_text(table: Table, width: int | None = WIDTH, color: bool = False) -> str
     return "\n\n".join(filter(None, [caption, warnings, lines, summary, notes]))
 
 
-def to_markdown(table: Table) -> str:
+def to_markdown(table: TableData) -> str:
     """The table in the Markdown of GitHub, between its caption and what it says."""
     cells = in_words(table).map(_in_markdown)
     rows = [*cells.rows]
@@ -94,7 +94,7 @@ def to_markdown(table: Table) -> str:
     return "\n\n".join(filter(None, [*above, drawn, *below])) + "\n"
 
 
-def to_csv(table: Table) -> str:
+def to_csv(table: TableData) -> str:
     """The rows of the table as CSV, numbers in full, with the keys of the columns as headings.
 
     What has a unit says so in its heading: energies are in mJ (``dc_mj``) unless the column has
@@ -115,7 +115,7 @@ def _inert(value: Value) -> Value:
     return f"'{value}" if formula and value else value
 
 
-def to_html(table: Table) -> str:
+def to_html(table: TableData) -> str:
     """The table as a ``<table>`` to paste into a page, with what it says in its foot."""
 
     def line(cells: Sequence[str], tag: str) -> str:
@@ -167,7 +167,7 @@ class Cells(NamedTuple):
         return Cells(change(self.headings), [change(row) for row in self.rows], total)
 
 
-def in_words(table: Table, missing: str = "-") -> Cells:
+def in_words(table: TableData, missing: str = "-") -> Cells:
     """Headings and values as a reader wants them, ``missing`` for what is not known."""
 
     def line(row: Sequence[Value]) -> Sequence[str]:
@@ -226,7 +226,7 @@ def _interval(ends: tuple[float, float], column: Column) -> str:
     return text if unit == column.unit else f"{text} {unit}"
 
 
-def sentences(table: Table) -> Iterator[str]:
+def sentences(table: TableData) -> Iterator[str]:
     """What the table says and what to know about it, each in one line."""
     yield from one_line((*table.summary, *table.notes))
 
@@ -281,7 +281,7 @@ def folded(name: str, room: int) -> str:
     return f"{name[:head]}..{name[head + 2 - room :]}"
 
 
-def _coloured(cells: Cells, table: Table) -> Cells:
+def _coloured(cells: Cells, table: TableData) -> Cells:
     from click import style
 
     from syops.ops.values import SPIKES
@@ -323,7 +323,7 @@ def _in_markdown(text: str) -> str:
     return re.sub(r"([\\`*|~<>$]|\[(?=[^]]*\][\[(])|&(?=#?\w+;)|(?<!\w)_|_(?!\w))", r"\\\1", text)
 
 
-def csv_rows(table: Table) -> Iterator[list[Value]]:
+def csv_rows(table: TableData) -> Iterator[list[Value]]:
     """The headings and the rows of `to_csv`."""
     yield [name for column in table.columns for name in _csv_names(column)]
     for row in table.rows:

@@ -80,14 +80,14 @@ def to_json(report: Figures) -> str:
 
 
 def figures_from_json(text: str, where: str = "") -> Figures:
-    """The figures from what `to_json` gave, also in an earlier schema version.
+    """The figures from what `to_json` gave.
 
     Args:
         text: the JSON.
         where: what to call it in errors: a file name.
 
     Raises:
-        SyopsValueError: the text is no report, a damaged one, or one of a newer schema version.
+        SyopsValueError: the text is no report, a damaged one, or one of another schema version.
     """
     name = where or "this"
     try:
@@ -98,25 +98,22 @@ def figures_from_json(text: str, where: str = "") -> Figures:
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema is None:
         raise SyopsValueError(f"{name} is not a syops report: it has no schema version")
-    if isinstance(schema, bool) or schema not in (1, SCHEMA):
+    if isinstance(schema, bool) or schema != SCHEMA:
         raise SyopsValueError(
-            f"{name} is a report of schema version {shown(schema)}, this syops reads 1 to "
+            f"{name} is a report of schema version {shown(schema)}, this syops reads "
             f"{SCHEMA}; use the version of syops that wrote it"
         )
     try:
-        report = _report(_Fields(content), schema)
+        report = _report(_Fields(content))
         check_energy(report.energy, report.rows)
         return report
     except SyopsError as error:
         raise SyopsValueError(f"{name} is a damaged report: {error}") from error
 
 
-def _report(content: _Fields, schema: int) -> Figures:
-    if schema == 1:
-        ann_rows, accuracy = _ann_of_schema_1(content), None
-    else:
-        accuracy = content.optional("accuracy", _Fields.number)
-        ann_rows = content.optional("ann_rows", _rows)
+def _report(content: _Fields) -> Figures:
+    accuracy = content.optional("accuracy", _Fields.number)
+    ann_rows = content.optional("ann_rows", _rows)
     rows = _rows(content, "rows")
     if not rows:
         content.refuse("rows", "a list of at least one row")
@@ -182,16 +179,6 @@ def _unaccounted(content: _Fields) -> dict[str, int]:
     found = content.mapping("unaccounted", (int,))
     inner = content.inner("unaccounted")
     return {name: inner.count(name) for name in found}
-
-
-def _ann_of_schema_1(content: _Fields) -> tuple[Row, ...] | None:
-    """One row with all that is known of the ANN: its MACs per sample."""
-    per_sample = content.optional("ann_mac", _Fields.fraction)
-    if per_sample is None:
-        return None
-    macs = per_sample * content.count("samples", least=1)
-    note = "the whole network: a report of schema version 1 tells no more"
-    return (Row("", "linear", "all", calls=1, dense=int(macs), note=note),)
 
 
 class _Fields:
@@ -352,7 +339,6 @@ def _row_to_json(row: Row) -> dict[str, Any]:
 
 
 def _row_from_json(content: _Fields) -> Row:
-    since_2 = "dtype" in content.plain()
     drives = content.each("drives", _drive_from_json)
     unnormalised: tuple[Drive, ...] = ()
     if content.has("unnormalised"):
@@ -375,9 +361,9 @@ def _row_from_json(content: _Fields) -> Row:
         folded=content.optional("folded", _Fields.text),
         note=content.text("note"),
         weight=content.text("weight"),
-        dtype=content.text("dtype") if since_2 else "",
-        weights=content.count("weights") if since_2 else 0,
-        written=content.count("written") if since_2 else 0,
+        dtype=content.text("dtype"),
+        weights=content.count("weights"),
+        written=content.count("written"),
         unnormalised=unnormalised,
         repeated=content.count("repeated") if content.has("repeated") else 0,
         changed=content.count("changed") if content.has("changed") else 0,

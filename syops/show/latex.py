@@ -1,4 +1,4 @@
-r"""Any `Table` in LaTeX with booktabs: compiles as it is, whatever its names are made of."""
+r"""Any `TableData` in LaTeX with booktabs: compiles as it is, whatever its names are made of."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from syops.show.formats import in_words, one_line, printable, sentences
-from syops.show.table import Table
+from syops.show.table import TableData
 
 _PAGE = 45
 """Rows that fit on one."""
@@ -36,7 +36,7 @@ _ESCAPED = {
 }
 
 
-def to_latex(table: Table) -> str:
+def to_latex(table: TableData) -> str:
     r"""The table in LaTeX, to ``\input`` or to paste.
 
     It is shrunk where it is wider than a line. Needs booktabs and graphicx, and where it has more

@@ -13,7 +13,8 @@ from syops.cost.layer import Layer
 from syops.cost.networks import ComparisonRow
 from syops.cost.warnings import find_cautions
 from syops.ops.kinds import COUNTED
-from syops.show.table import Column, Table, Value, check_count
+from syops.show.table import Column, Value, check_count
+from syops.show.tabular import Table
 from syops.units import factor, joules, quantity
 
 T = TypeVar("T")

@@ -5,17 +5,13 @@ What turns one into text is `syops.show.formats`.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
-from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
+from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError, did_you_mean
 from syops.units import COUNTS, ENERGIES, read_units
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Value: TypeAlias = str | bool | int | float | tuple[float, float] | None
 """None is what is not known, infinity an upper end that does not exist. A pair is an interval, of
@@ -75,7 +71,7 @@ class Column:
 
 
 @dataclass(frozen=True, repr=False)
-class Table:
+class TableData:
     """Columns, and rows of raw values.
 
     Attributes:
@@ -102,7 +98,7 @@ class Table:
         sort: str | None = None,
         top: int | None = None,
         units: str | Iterable[str] = "auto",
-    ) -> Table:
+    ) -> Self:
         """The same table with some of its columns and rows, in another order.
 
         Args:
@@ -139,34 +135,10 @@ class Table:
                 return i
         keys = [column.key for column in self.columns]
         known = [*keys, *(column.heading for column in self.columns)]
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        hint = did_you_mean(name, known)
         raise SyopsLookupError(f"no such column: {name!r}; {hint}known columns: {', '.join(keys)}")
 
-    def to_frame(self) -> pd.DataFrame:
-        """The rows as a pandas table, without the total, with the headings of `to_csv`."""
-        import pandas as pd
-
-        from syops.show.formats import csv_rows
-
-        headings, *rows = csv_rows(self)
-        return pd.DataFrame(rows, columns=headings)
-
-    def __str__(self) -> str:
-        from syops.show.formats import to_text
-
-        return to_text(self)
-
-    def __repr__(self) -> str:
-        """A prompt shows the table."""
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        from syops.show.formats import to_html
-
-        return to_html(self)
-
-    def _in_units(self, units: str | Iterable[str]) -> Table:
+    def _in_units(self, units: str | Iterable[str]) -> Self:
         chosen = read_units(units)
         of_kind = {"count": chosen.count, "operations": chosen.count, "energy": chosen.energy}
         columns = (
@@ -175,7 +147,7 @@ class Table:
         )
         return replace(self, columns=tuple(columns))
 
-    def _sorted(self, by: int) -> Table:
+    def _sorted(self, by: int) -> Self:
         known = [row for row in self.rows if row[by] is not None]
         unknown = [row for row in self.rows if row[by] is None]
         is_text, signed = self.columns[by].kind in TEXT, self.columns[by].signed
@@ -187,7 +159,7 @@ class Table:
 
         return replace(self, rows=(*sorted(known, key=order, reverse=not is_text), *unknown))
 
-    def _first(self, top: int) -> Table:
+    def _first(self, top: int) -> Self:
         check_count("top", top)
         left = len(self.rows) - top
         if left <= 0:
@@ -198,7 +170,7 @@ class Table:
             self, rows=self.rows[:top], notes=(f"Not shown{inside}: {rows}", *self.notes)
         )
 
-    def _selected(self, columns: str | Sequence[str]) -> Table:
+    def _selected(self, columns: str | Sequence[str]) -> Self:
         if not isinstance(columns, Iterable):
             raise SyopsTypeError(f"columns must be names of columns, got {columns!r}")
         names = columns.split(",") if isinstance(columns, str) else columns
@@ -215,50 +187,3 @@ class Table:
             rows=tuple(map(of, self.rows)),
             total=None if self.total is None else of(self.total),
         )
-
-
-class Tabular:
-    """What can be shown as a `Table`, in every format.
-
-    The arguments of each ``to_...`` are those of ``table``.
-    """
-
-    table: Callable[..., Table]
-
-    def to_markdown(self, **arrangement: Any) -> str:
-        """A table for GitHub and the like, with its caption and notes."""
-        from syops.show.formats import to_markdown
-
-        return to_markdown(self.table(**arrangement))
-
-    def to_latex(self, **arrangement: Any) -> str:
-        r"""A table with rules from booktabs, to ``\input`` in a paper."""
-        from syops.show.latex import to_latex
-
-        return to_latex(self.table(**arrangement))
-
-    def to_csv(self, **arrangement: Any) -> str:
-        """All columns as CSV, numbers in full; see `syops.show.formats.to_csv`."""
-        from syops.show.formats import to_csv
-
-        return to_csv(self.table(**{"columns": ALL, **arrangement}))
-
-    def to_frame(self) -> pd.DataFrame:
-        """All columns as a pandas table, with the headings of `to_csv`."""
-        return self.table(columns=ALL).to_frame()
-
-    def to_html(self, **arrangement: Any) -> str:
-        """A ``<table>`` to paste into a page."""
-        from syops.show.formats import to_html
-
-        return to_html(self.table(**arrangement))
-
-    def __str__(self) -> str:
-        return str(self.table())
-
-    def __repr__(self) -> str:
-        """A prompt shows the table."""
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        return self.to_html()

@@ -13,7 +13,8 @@ from syops.cost.figures import Figures
 from syops.cost.layer import Layer
 from syops.show.formats import in_words
 from syops.show.layers import COLUMNS, constant_part, layer_table, values_of
-from syops.show.table import Column, Table, Value
+from syops.show.table import Column, Value
+from syops.show.tabular import Table
 from syops.show.tree import Node, layer_tree
 from syops.units import factor, joules, largest_end, quantity
 

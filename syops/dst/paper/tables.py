@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from syops.dst.paper import GIGA, Line, paired_sew, table2, table3, table4
-from syops.show.table import Column, Table
+from syops.show.table import Column
+from syops.show.tabular import Table
 
 NETWORK = Column("network", "network")
 BN = Column("bn", "BN")
