@@ -1292,3 +1292,28 @@ def test_parameters_added_between_norms(run, folded, bias):
         assert sorted(norm for _, norm in plan_folding(model, example).folded) == folded
         assert_same(model, fold_bn(model, example), x)
     assert get_model_syops(fold_bn(model, x), x).mac == get_model_syops(model, x).mac
+
+
+@pytest.mark.parametrize("inputs", [True, False])
+def test_an_input_that_changes_after_its_norm_was_moved(inputs):
+    def run(s, x):
+        x = x.sign()
+        y = s.bn(x).transpose(1, 2)
+        x.add_(1)
+        return s.fc(y)
+
+    model = prepare(Net(run, bn=nn.BatchNorm1d(4), fc=nn.Linear(4, 4)))
+    example = image(3, 4, 5) if inputs else (3, 4, 5)
+    assert_same(model, fold_bn(model, example), image(3, 4, 5))
+
+
+def test_a_norm_of_a_buffer_before_a_layer_reads_what_was_written():
+    def run(s, x):
+        out = torch.zeros_like(x)
+        out[0] = s.conv(x)[0]
+        return s.fc(s.bn(out).permute(0, 2, 3, 1))
+
+    layers = {"conv": nn.Conv2d(4, 4, 1), "bn": nn.BatchNorm2d(4), "fc": nn.Linear(4, 4)}
+    bounds = get_model_bounds(prepare(Net(run, **layers)), (2, 4, 3, 3), input_signal="binary")
+    (row,) = [row for row in bounds.layers if row.path == "fc"]
+    assert (row.signal, row.ec_mj[0]) == ("analog", row.ec_mj[1])

@@ -718,7 +718,10 @@ class ForwardPass(TorchDispatchMode):
             else:
                 moved = call.func(*args, **call.kwargs)
         for out, tensor in zip(outputs, tensors_in((moved,)), strict=True):
-            self._unnormalised[out] = Unnormalised(before[0].norm, tensor)
+            # Inside the dispatcher a view gets no part in the version counter of its base.
+            self.tensors.latest(tensor).version = tensor._version
+            read = tuple(source for each in before for source in each.read)
+            self._unnormalised[out] = Unnormalised(before[0].norm, tensor, read)
 
     def _arriving(self, cost: Product, before: Unnormalised | None) -> tuple[Arrival, ...]:
         """How what arrives at a product was made."""

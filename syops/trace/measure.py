@@ -61,17 +61,19 @@ class _Operand:
 class Unnormalised:
     """What a norm read, or that moved as its result was."""
 
-    __slots__ = ("norm", "tensor", "_version")
+    __slots__ = ("norm", "read", "tensor")
 
-    def __init__(self, norm: Layer, tensor: Tensor) -> None:
+    def __init__(
+        self, norm: Layer, tensor: Tensor, read: tuple[tuple[Tensor, int], ...] = ()
+    ) -> None:
         self.norm = norm
         self.tensor = tensor
-        self._version = tensor._version
+        self.read = read or ((tensor, tensor._version),)
 
     @property
     def is_stale(self) -> bool:
         """Whether it has been written into since."""
-        return self.tensor._version != self._version
+        return any(tensor._version != version for tensor, version in self.read)
 
 
 @dataclass(frozen=True, slots=True)
