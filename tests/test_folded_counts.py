@@ -240,7 +240,7 @@ def check(model, x, **options):
     return report
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)  # README, Limits: some are left
 @given(PROGRAMS, st.booleans(), st.sampled_from(["binary", "analog", "ternary"]), st.integers(0, 9))
 def test_counter_and_fold_bn_agree_on_random_networks(steps, reparametrised, signal, seed):
     torch.manual_seed(seed)
