@@ -175,10 +175,10 @@ INSTALLS = tuple(
     f"{os.sep}{name}"
     for name in (
         *(
-            "syops/restore.py",
-            "syops/observer.py",
-            "syops/states.py",
-            "syops/neurons/own.py",
+            "syops/trace/restore.py",
+            "syops/trace/observer.py",
+            "syops/trace/states.py",
+            "syops/trace/neurons/own.py",
             "syops/_torch.py",
         ),
         *("torch/utils/_python_dispatch.py", "torch/utils/hooks.py", "torch/overrides.py"),

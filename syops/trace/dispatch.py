@@ -148,8 +148,10 @@ class ForwardPass(TorchDispatchMode):
         """Watch no longer, also where an interrupt came inside a neuron."""
         if self._watching:
             self._watching = False
-            self.__exit__(None, None, None)
-            if self._reads is not None:
+            # An interrupt inside torch may have left others above: they are put back with the rest.
+            if _get_current_dispatch_mode() is self:
+                self.__exit__(None, None, None)
+            if self._reads is not None and _get_current_function_mode() is self._reads:
                 self._reads.__exit__(None, None, None)
 
     def finish(self, output: Any, ledger: Ledger) -> frozenset[str]:
