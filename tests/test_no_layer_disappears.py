@@ -501,6 +501,8 @@ def test_no_layer_disappears():
     [
         # What was computed with copies need not hold copies.
         [("mm out", 1, 9, 12, 3.0), ("rows one by one", 10, 0, 0, 3.0)],
+        # A number that was read out of data is written into a copy of weights.
+        [("filled with a number", 1, 23, 10, 3.0), ("a row written", 8, 10, 12, 2.0)],
     ],
 )
 def test_programs_that_were_wrong_once(steps):

@@ -330,6 +330,8 @@ class Tensors:
             same = covers and (old.shape, old.stride) == (tensor.shape, tensor.stride())
             parts = (signal,) if covers else (old.signal, signal)
             joined = signal if same else self.atoms.joined(parts)
+            if joined is LEARNED and not fixed:  # a constant, but one that data told
+                joined = ANALOG
             self._records[key] = replace(
                 old,
                 version=_version(tensor) + 1,
