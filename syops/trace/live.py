@@ -8,7 +8,7 @@ writes that are not seen make the record void.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
@@ -64,6 +64,26 @@ class Record:
     """The parameters that it is made of, if it is fixed."""
     value: Any = None
     """Which `Value` it holds, where inputs and weights alone made it, before any neuron."""
+
+    def after_write(
+        self, signal: Signal, version: int, padding: Padding | None = None, fixed: bool = False
+    ) -> Record:
+        """What is known once its tensor may hold other values: where it lies, and what is given."""
+        return Record(
+            self.ref,
+            version,
+            self.storage,
+            self.shape,
+            self.stride,
+            self.dtype,
+            signal,
+            padding=padding,
+            made_of_weights=self.made_of_weights,
+            step=self.step,
+            fixed=fixed,
+            parts=self.parts,
+            offset=self.offset,
+        )
 
     @property
     def layout(self) -> Layout:
@@ -311,42 +331,15 @@ class Tensors:
         covers = filled * tensor.element_size() == tensor.untyped_storage().nbytes()
         for key, old in aliases:
             if old.version != _version(tensor) or old.dtype != tensor.dtype:
-                self._records[key] = replace(
-                    old,
-                    signal=UNKNOWN,
-                    view=None,
-                    filling=None,
-                    padding=None,
-                    name="",
-                    cache={},
-                    recipe=None,
-                    scaled=None,
-                    scores=None,
-                    softened="",
-                    fixed=False,
-                    value=None,
-                )
+                self._records[key] = old.after_write(UNKNOWN, old.version)
                 continue
             same = covers and (old.shape, old.stride) == (tensor.shape, tensor.stride())
             parts = (signal,) if covers else (old.signal, signal)
             joined = signal if same else self.atoms.joined(parts)
             if joined is LEARNED and not fixed:  # a constant, but one that data told
                 joined = ANALOG
-            self._records[key] = replace(
-                old,
-                version=_version(tensor) + 1,
-                signal=joined,
-                view=None,
-                filling=None,
-                padding=padding,
-                name="",
-                cache={},
-                recipe=None,
-                scaled=None,
-                scores=None,
-                softened="",
-                fixed=old.fixed and fixed,
-                value=None,
+            self._records[key] = old.after_write(
+                joined, _version(tensor) + 1, padding, old.fixed and fixed
             )
         self.put(tensor, signal, written=True)
 
