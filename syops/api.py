@@ -12,8 +12,8 @@ from typing import Any, Self, TypeVar
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_map
 
+from syops._torch import tree_map
 from syops.choices import AC_COUNTS, ENDS, GRADED, AcCount, End, Graded, InputSignal, Signal, choice
 from syops.cost.energy import Energy, EnergyMap, Profile, get_energy_model
 from syops.cost.pricing import check_energy

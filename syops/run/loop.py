@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_map
 from tqdm import tqdm
 
+from syops._torch import tree_map
 from syops.choices import InputSignal
 from syops.errors import ForwardError
 from syops.ledger.rows import Ledger

@@ -15,6 +15,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
+from syops._torch import version_of
 from syops.errors import SyopsValueError
 from syops.ledger.rows import Drive, Ledger, Magnitudes, Row, joined_magnitudes
 from syops.ledger.steps import Arrival, History
@@ -68,12 +69,12 @@ class Unnormalised:
     ) -> None:
         self.norm = norm
         self.tensor = tensor
-        self.read = read or ((tensor, tensor._version),)
+        self.read = read or ((tensor, version_of(tensor)),)
 
     @property
     def is_stale(self) -> bool:
         """Whether it has been written into since."""
-        return any(tensor._version != version for tensor, version in self.read)
+        return any(version_of(tensor) != version for tensor, version in self.read)
 
 
 @dataclass(frozen=True, slots=True)

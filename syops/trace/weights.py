@@ -6,7 +6,9 @@ from functools import cache
 
 from torch import nn
 
-_FOLDABLE = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm)
+from syops._torch import BatchNorm, Convolution
+
+_FOLDABLE = (Convolution, nn.Linear, BatchNorm)
 _LIBRARIES = (
     "torch.nn.modules.",
     "spikingjelly.activation_based.layer",
