@@ -53,11 +53,18 @@ class Batches:
         Without a bar tqdm has no part in it: its lock stays locked for other threads after an
         interrupt.
         """
-        known = len(self.inputs) if isinstance(self.inputs, Sized) else None
-        total = 1 if self.is_single else known
-        wanted = total != 1 and sys.stderr.isatty() if self.progress is None else self.progress
+        wanted = self.progress
+        if wanted is None:
+            wanted = self._number != 1 and sys.stderr.isatty()
         batches = given.batches(self.inputs, self.prepare, dtype)
-        return tqdm(batches, total=total, desc="syops", unit="batch") if wanted else batches
+        return tqdm(batches, total=self._number, desc="syops", unit="batch") if wanted else batches
+
+    @property
+    def _number(self) -> int | None:
+        """How many batches there are, where that is known."""
+        if self.is_single:
+            return 1
+        return len(self.inputs) if isinstance(self.inputs, Sized) else None
 
 
 @dataclass
