@@ -31,6 +31,7 @@ from syops.trace.bounds import trace
 from syops.trace.observer import Observer, until_known
 from syops.trace.paths import all_paths
 from syops.trace.restore import Place, Random, device_of, left_as_found, plainly
+from syops.trace.settings import Settings
 from syops.trace.states import Lending
 
 
@@ -118,7 +119,8 @@ def get_model_syops(
 
     ledger = Ledger()
     ann = AnnCounts(model, steps, batch_dim, own_neurons, find)
-    observer = Observer(model, ledger, graded=graded, strict=strict, neurons=own_neurons, find=find)
+    settings = Settings(graded=graded, strict=strict, neurons=own_neurons, find=find)
+    observer = Observer(model, ledger, settings)
 
     first: given.Arguments | None = None
     is_at_batch = False
@@ -403,9 +405,8 @@ def _traced(
                 shapes,
                 signals,
                 ledger,
-                neurons=own_neurons,
-                find=finder(own),
-                history=history,
+                Settings(neurons=own_neurons, find=finder(own)),
+                history,
             )
         )
     except ForwardError as error:

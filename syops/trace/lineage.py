@@ -148,6 +148,24 @@ class Provenance:
         return result
 
 
+class Unnormalised:
+    """What a norm read, or that moved as its result was."""
+
+    __slots__ = ("norm", "read", "tensor")
+
+    def __init__(
+        self, norm: Layer, tensor: Tensor, read: tuple[tuple[Tensor, int], ...] = ()
+    ) -> None:
+        self.norm = norm
+        self.tensor = tensor
+        self.read = read or ((tensor, tensor._version),)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it has been written into since."""
+        return any(tensor._version != version for tensor, version in self.read)
+
+
 @dataclass(slots=True)
 class Padding:
     """A padded tensor: size and counts of what was padded, and how often the result is used.

@@ -1,4 +1,4 @@
-"""Tells which modules apply their weights as convolutions and BatchNorms of torch do."""
+"""Tells which modules apply their weights as the layers of torch do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from functools import cache
 
 from torch import nn
 
+RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+"""Layers whose hidden state is analog from the first step on."""
 _FOLDABLE = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm)
 _LIBRARIES = (
     "torch.nn.modules.",
