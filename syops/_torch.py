@@ -1,6 +1,7 @@
-"""Torch's modes of the running thread: private names, each with why it is needed.
+"""Hold every private name of torch that syops uses, each with the reason for it.
 
-Checked with torch 2.13.
+A private name may change its meaning in any release of torch. All names below were checked with
+torch 2.13.0.
 """
 
 from __future__ import annotations
@@ -14,11 +15,138 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import overrides
-from torch._library.custom_ops import CustomOpDef
-from torch._ops import HigherOrderOperator
+from torch import Tensor, nn, overrides
+from torch._library.custom_ops import CustomOpDef as CustomOpDef
+from torch._ops import HigherOrderOperator as HigherOrderOperator
+from torch._ops import OpOverload as OpOverload
+from torch._ops import OpOverloadPacket as OpOverloadPacket
 from torch.nn.modules import module as modules
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 from torch.utils import _python_dispatch as dispatch
+from torch.utils._pytree import tree_leaves as tree_leaves
+from torch.utils._pytree import tree_map as tree_map
+
+# What torch documents, or returns to its users, and has no public place to import from: operators,
+# what `torch.library.custom_op` returns, walks through containers, and these two base classes.
+BatchNorm = _BatchNorm
+"""The base class of `nn.BatchNorm1d`, `nn.BatchNorm2d`, `nn.BatchNorm3d` and `nn.SyncBatchNorm`."""
+Convolution = _ConvNd
+"""The base class of `nn.Conv1d`, `nn.Conv2d`, `nn.Conv3d` and their transposed forms."""
+
+# Tensors
+
+
+def identity(tensor: Tensor) -> int:
+    """Return the address of a tensor's implementation: a key for what is known of the tensor.
+
+    ``id(tensor)`` is no such key. Torch may drop the Python object of a tensor that is still used
+    inside of torch, and make another one later.
+    """
+    return tensor._cdata
+
+
+def storage_identity(tensor: Tensor) -> int:
+    """Return the address of a tensor's storage: equal for tensors that share memory.
+
+    The address of its first byte, which is public, is 0 for every tensor on ``meta``.
+
+    Raises:
+        NotImplementedError, RuntimeError: the tensor has no storage: it is sparse, for instance.
+    """
+    return tensor.untyped_storage()._cdata
+
+
+def version_of(tensor: Tensor) -> int:
+    """Return a tensor's version: how often it, or a view of it, was written into.
+
+    A tensor made in inference mode has no version; -1 stands for it.
+    """
+    return -1 if tensor.is_inference() else tensor._version
+
+
+def weak_reference(tensor: Tensor) -> Any:
+    """Return a reference that knows whether the tensor's implementation has ``expired()``.
+
+    `weakref.ref` follows the Python object instead; see `identity`. While the reference exists,
+    torch gives the address to no other tensor; the values are freed nevertheless.
+    """
+    return torch._C._WeakTensorRef(tensor)  # type: ignore[attr-defined]
+
+
+# Modules
+
+
+def parameters_of(module: nn.Module) -> dict[str, nn.Parameter | None]:
+    """Return a module's own table of its parameters; a write to it is a write to the module.
+
+    `nn.Module.named_parameters` may be overridden, to hide parameters from an optimizer say, and
+    leaves out names that are None.
+    """
+    return module._parameters
+
+
+def buffers_of(module: nn.Module) -> dict[str, Tensor | None]:
+    """Return a module's own table of its buffers; see `parameters_of`."""
+    return module._buffers
+
+
+def children_of(module: nn.Module) -> dict[str, nn.Module | None]:
+    """Return a module's own table of its submodules; see `parameters_of`.
+
+    `nn.Module.named_children` leaves out the second name of a submodule that has two.
+    """
+    return module._modules
+
+
+PARAMETERS, CHILDREN = "_parameters", "_modules"
+"""Attributes of a module that are its structure."""
+PRE_HOOKS, HOOKS = "_forward_pre_hooks", "_forward_hooks"
+"""Attributes of a module that hold the hooks called before and after its ``forward``."""
+HOOK_TABLES = (
+    *("_forward_pre_hooks_with_kwargs", "_forward_hooks_with_kwargs"),
+    *("_forward_hooks_always_called", PRE_HOOKS, HOOKS),
+)
+"""Attributes that hold a forward hook, or a fact about it, by the key of its handle.
+
+The hooks themselves come last: the keys are found by them.
+"""
+
+
+def hooks_of(module: nn.Module, table: str) -> dict[int, Callable[..., Any]]:
+    """Return one of a module's tables of hooks, `PRE_HOOKS` or `HOOKS`.
+
+    A hook can be removed by a handle alone, which only the one who registered the hook has; and
+    there is no public way to ask which hooks a module has.
+    """
+    found: dict[int, Callable[..., Any]] = vars(module)[table]
+    return found
+
+
+MODULE_CALL = nn.Module._call_impl.__code__
+"""The code that runs around every ``forward``: its frame separates a module from its caller."""
+
+# Modes of the running thread
+
+
+class DispatchMode(dispatch.TorchDispatchMode):
+    """See every operator that is executed while this mode is entered."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Answer False: torch must not load its compiler only to keep it away from a mode."""
+        return False
+
+
+def is_innermost_dispatch(mode: DispatchMode) -> bool:
+    """Return whether a mode is the one that sees an operator first: only that one can be left."""
+    return dispatch._get_current_dispatch_mode() is mode
+
+
+def is_innermost_function(mode: overrides.TorchFunctionMode) -> bool:
+    """Return whether a mode is the one that sees a function first: only that one can be left."""
+    return overrides._get_current_function_mode() is mode
+
 
 # What a dispatch mode keeps in globals besides the stack that it stands on.
 _FLAGS = (
@@ -30,7 +158,7 @@ _COMPILER = "torch._dynamo.eval_frame"
 
 
 class Awaiting(MetaPathFinder, Loader):
-    """Calls ``then`` when torch's compiler is loaded.
+    """Call ``then`` when torch's compiler is loaded.
 
     `torch.cond` and the like load it when they are first called, in the middle of a forward pass,
     and compile at once.
@@ -56,16 +184,16 @@ class Awaiting(MetaPathFinder, Loader):
 
     @staticmethod
     def all() -> list[Awaiting]:
-        """Those that wait now."""
+        """Return those that wait now."""
         return [finder for finder in sys.meta_path if isinstance(finder, Awaiting)]
 
 
 @dataclass(frozen=True)
 class Modes:
-    """The modes of this thread as they were found.
+    """Remember the modes of this thread, and put them back.
 
-    Torch's own context managers put them back as well, but for an interrupt that comes inside
-    of one of them.
+    Torch's own context managers put modes back as well, unless an interrupt comes inside of one of
+    them. There is no public way to ask how many modes are entered.
     """
 
     dispatch: int
@@ -90,7 +218,7 @@ class Modes:
         )
 
     def put_back(self) -> None:
-        """Pop what was pushed since, and set the rest as it was. Does no harm twice."""
+        """Pop the modes that were pushed since, and set the rest as it was; safe to repeat."""
         while torch._C._len_torch_dispatch_stack() > self.dispatch:
             dispatch._pop_mode()
         while torch._C._len_torch_function_stack() > self.function:
@@ -111,26 +239,54 @@ class Modes:
 
 
 def before_all_forward_hooks(hook: Callable[..., Any]) -> None:
-    """Have a hook called when the ``forward`` of any module returns or fails, before all others.
+    """Register a hook that is called before all others when a ``forward`` returns or fails.
 
-    Hooks for all modules run before those of a module, in the order of this private table.
+    Hooks for all modules run before those of a module, in the order of a private table.
     """
     key = modules.register_module_forward_hook(hook, always_call=True).id
     modules._global_forward_hooks.move_to_end(key, last=False)  # type: ignore[attr-defined]
 
 
 def without_forward_hook(hook: Callable[..., Any]) -> None:
-    """Take a hook for all modules off again, if it is there."""
+    """Remove a hook for all modules, if it is there; its handle may have been lost."""
     for key, held in list(modules._global_forward_hooks.items()):
         if held == hook:
             modules._global_forward_hooks.pop(key, None)
             modules._global_forward_hooks_always_called.pop(key, None)
 
 
-def parts_of(operator: HigherOrderOperator) -> Callable[..., Any] | None:
-    """How an operator on functions runs eagerly, by calling other operators; None if it has no way.
+# Operators
 
-    Called through the operator itself, that would happen where no mode sees it.
+
+def schema_of(operator: Any) -> Any:
+    """Return an operator's schema: its name, arguments and results.
+
+    `torch.library` and the documentation print schemas; only this attribute gives one.
+    """
+    return operator._schema
+
+
+def has_kernel(operator: Any, key: str) -> bool:
+    """Return whether an operator has a kernel of its own for a dispatch key ("CPU", say)."""
+    return torch._C._dispatch_has_kernel_for_dispatch_key(operator.name(), key)
+
+
+def is_made_of_others(operator: Any) -> bool:
+    """Return whether an operator's only kernel calls other operators, which then do the work."""
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    return key in operator.py_kernels or has_kernel(operator, key.name)
+
+
+def run_on_cpu(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run an operator's CPU kernel, whatever device its tensors are on."""
+    return operator._op_dk(torch._C.DispatchKey.CPU, *args, **kwargs)
+
+
+def parts_of(operator: HigherOrderOperator) -> Callable[..., Any] | None:
+    """Return the eager kernel of an operator on functions, which calls other operators.
+
+    Called through the operator itself, the kernel runs where no mode sees what it calls. None for
+    an operator without such a kernel.
     """
     if operator.name() == "cond":  # its own way refuses to run below a mode
         return _cond
@@ -144,7 +300,7 @@ def _cond(
 
 
 def compiler_is_loaded() -> bool:
-    """Whether anything can have been compiled. Loading it takes a second, so it is only asked."""
+    """Return whether anything can have been compiled. To load the compiler takes a second."""
     return "torch._dynamo" in sys.modules
 
 
@@ -156,12 +312,12 @@ _NUMBERS = {
 
 
 def reads_only_numbers(schema: Any) -> bool:
-    """Whether an operator takes nothing that can hold data, but for what it writes to."""
+    """Return whether no argument can hold data, apart from those that are written into."""
     return all(_is_number(argument.type) for argument in schema.arguments if not argument.is_out)
 
 
 def returns_only_numbers(schema: Any) -> bool:
-    """Whether an operator returns nothing that can hold data."""
+    """Return whether no result of an operator can hold data."""
     return all(_is_number(returned.type) for returned in schema.returns)
 
 
@@ -172,7 +328,7 @@ def _is_number(kind: Any) -> bool:
 
 
 def operators_of(namespace: str) -> list[Any]:
-    """All operator overloads of a namespace that torch's dispatcher knows, in order of names.
+    """Return all operator overloads of a namespace that torch's dispatcher knows, by name.
 
     ``dir(torch.ops.aten)`` lists only those that something in Python has asked for.
     """
@@ -186,5 +342,5 @@ def operators_of(namespace: str) -> list[Any]:
 
 
 def overload_of(operator: Any) -> Any:
-    """The overload that ``torch.library.custom_op`` made, of what it returned; else as it is."""
+    """Return the overload behind what ``torch.library.custom_op`` returned; else the operator."""
     return operator._opoverload if isinstance(operator, CustomOpDef) else operator

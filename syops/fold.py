@@ -22,9 +22,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils._pytree import tree_leaves, tree_map
 
+from syops._torch import PRE_HOOKS, BatchNorm, hooks_of, tree_leaves, tree_map
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.rows import Ledger
 from syops.trace import inputs as given
@@ -160,7 +159,7 @@ def _plan(model: nn.Module, folding: Folding) -> FoldPlan:
     folded: list[tuple[str, str]] = []
     unfolded: dict[str, str] = {}
     for path, norm in model.named_modules():
-        if not isinstance(norm, _BatchNorm):
+        if not isinstance(norm, BatchNorm):
             continue
         layer = Layer(path, is_norm=True)
         calls = folding.calls.get(layer, ())
@@ -175,7 +174,7 @@ def _plan(model: nn.Module, folding: Folding) -> FoldPlan:
     return FoldPlan(tuple(folded), unfolded)
 
 
-def _why_not(norm: _BatchNorm, why: str | None) -> str:
+def _why_not(norm: BatchNorm, why: str | None) -> str:
     if norm.running_mean is None:
         return "it normalises with batch statistics (track_running_stats=False)"
     if not applies_its_weights(norm):
@@ -305,7 +304,7 @@ def copied_with(model: nn.Module, replaced: Mapping[nn.Module, nn.Module]) -> nn
             hooks = {name: value for name, value in vars(old).items() if name in _HOOKS}
             vars(new).update(copy.deepcopy(hooks, memo))
             for key in weight_hooks(new):  # there are no weights to make
-                del new._forward_pre_hooks[key]
+                del hooks_of(new, PRE_HOOKS)[key]
     except Exception as error:
         raise SyopsTypeError(f"model: folding works on a copy, which fails: {error}") from error
     return copied

@@ -37,11 +37,12 @@ from syops.cli import cli, loading, main
 from syops.errors import SyopsError, SyopsFileError, SyopsValueError
 from syops.files import check_writable, write_text
 from syops.report.gate import Limits, check
+from tests import ROOT
 
 
 def syops(*args, cwd=None, **options):
     """Run the command as a user does; returns the finished process."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, "-m", "syops", *map(str, args)],
         cwd=cwd,
@@ -343,7 +344,7 @@ def test_full_disk_behind_standard_output_is_an_error():
 def test_closed_standard_output_is_an_error():
     process = subprocess.run(
         ["sh", "-c", 'exec "$0" -m syops energy >&-', sys.executable],
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
         capture_output=True,
         text=True,
     )

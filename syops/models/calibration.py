@@ -2,8 +2,8 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from syops._torch import BatchNorm
 from syops.errors import ForwardError, SyopsError, SyopsTypeError, SyopsValueError
 from syops.trace.neurons import reset
 
@@ -21,7 +21,7 @@ def calibrate(model: nn.Module, inputs: Tensor) -> None:
         raise SyopsTypeError(f"calibrate: inputs is a {type(inputs).__name__}: expected a tensor")
     if not torch.isfinite(inputs).all():
         raise SyopsValueError("calibrate: inputs contain NaN or Inf")
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    norms = [m for m in model.modules() if isinstance(m, BatchNorm)]
     found = [(m, m.training) for m in model.modules()]
     momenta = [norm.momentum for norm in norms]
     model.eval()

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
+from syops._torch import PRE_HOOKS, BatchNorm, hooks_of
 from syops.trace.lineage import Slots, View
 
 
@@ -35,7 +35,7 @@ class Affine:
         return Affine(self.scale[channel], self.shift[channel])
 
 
-def affine_of(norm: _BatchNorm) -> Affine:
+def affine_of(norm: BatchNorm) -> Affine:
     """What a BatchNorm does with its running statistics."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
@@ -100,7 +100,7 @@ def weight_hooks(module: nn.Module) -> dict[int, Any]:
     """The hooks of torch's that make weights of a module, before each call (``prune``, ...)."""
     return {
         key: hook
-        for key, hook in module._forward_pre_hooks.items()
+        for key, hook in hooks_of(module, PRE_HOOKS).items()
         if type(hook).__module__.startswith("torch.nn.utils.") and hasattr(hook, "remove")
     }
 
@@ -109,7 +109,7 @@ def made_plain(module: nn.Module) -> None:
     """Let a module keep the weights that a hook or a parametrization of torch's makes."""
     for key, hook in weight_hooks(module).items():
         hook.remove(module)
-        del module._forward_pre_hooks[key]
+        del hooks_of(module, PRE_HOOKS)[key]
     if not parametrize.is_parametrized(module):
         return
     # Not `remove_parametrizations`: it changes the class, which copies of the module share.

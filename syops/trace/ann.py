@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from torch import nn
-from torch.utils._pytree import tree_map
 
+from syops._torch import tree_map
 from syops.errors import first_line
 from syops.ledger.rows import Drive, Ledger, Row
 from syops.ops.registry import Find, find

@@ -9,10 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._ops import HigherOrderOperator
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from syops._torch import parts_of
+from syops._torch import DispatchMode, HigherOrderOperator, identity, parameters_of, parts_of
 from syops.errors import SyopsRuntimeError, SyopsValueError
 from syops.ledger.steps import Arrival, History
 from syops.ops.moves import KEEP, OVERWRITE, PADS
@@ -43,7 +41,7 @@ from syops.trace.writes import fill, overwrite, taken_out
 _ALIAS = torch.ops.aten.alias.default
 
 
-class Dispatch(TorchDispatchMode):
+class Dispatch(DispatchMode):
     """Counts the operators of one forward pass.
 
     Args:
@@ -106,15 +104,10 @@ class Dispatch(TorchDispatchMode):
         if not self._unseen:
             return []
         held = (*besides, *self._held, *tensors_of(self._model))
-        known = {tensor._cdata for tensor in held}
+        known = {identity(tensor) for tensor in held}
         return [path for key, path in self._unseen.items() if key not in known]
 
     supports_higher_order_operators = True
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: torch must not load its compiler only to keep it away from this mode."""
-        return False
 
     def __torch_dispatch__(
         self,
@@ -144,7 +137,7 @@ class Dispatch(TorchDispatchMode):
             signals[id(tensor)] = signal
             if record is None:
                 if signal is LEARNED:
-                    self.tensors.read.add(tensor._cdata)
+                    self.tensors.read.add(identity(tensor))
                 else:
                     self._not_seen(tensor, traits)
         before = Before(
@@ -203,7 +196,7 @@ class Dispatch(TorchDispatchMode):
         if self._data.may_be_in(tensor, traits):
             if not self._unseen:  # its states, most of which it will have replaced in the end
                 self._held = tuple(tensors_of(self._model))
-            self._unseen.setdefault(tensor._cdata, self._where[-1][0])
+            self._unseen.setdefault(identity(tensor), self._where[-1][0])
         overwrite(self.tensors.aliases(tensor), traits.name)
 
     def _mark_fixed(self, call: Call) -> None:
@@ -346,7 +339,7 @@ class Dispatch(TorchDispatchMode):
     ) -> None:
         """Results were written into tensors that were there before; ``view``: of the first one."""
         for target, aliases in before.writes:
-            overwrite((a for a in aliases if not view or a[0] != target._cdata), traits.name)
+            overwrite((a for a in aliases if not view or a[0] != identity(target)), traits.name)
             known = next((signal for tensor, signal in results if tensor is target), ANALOG)
             if traits.name not in OVERWRITE and any(overlap(target, t) for t in call.tensors):
                 known = UNKNOWN  # what was computed may have been computed with
@@ -382,7 +375,7 @@ class Dispatch(TorchDispatchMode):
         """
         path, module = self._where[-1]
         counted = not isinstance(cost, Tally)
-        params = self.params(module._parameters.values()) if counted else 0
+        params = self.params(parameters_of(module).values()) if counted else 0
         site = call_site()
         of_two = False
         if isinstance(cost, Product) and cost.operator in ("matmul", "linear"):

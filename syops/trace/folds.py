@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakIdKeyDictionary
 
+from syops._torch import parameters_of, tree_map, version_of
 from syops.ops.moves import VIEWS
 from syops.ops.rule import Call, Kernel, Normalisation, Operand, Product, canonical, tensors_in
 from syops.ops.values import LEARNED
@@ -94,9 +94,10 @@ class Folds:
 
     def _is_own(self, module: nn.Module, name: str, tensor: Tensor | None) -> bool:
         """Whether a tensor is the parameter of that name of a module, or what is made of it."""
-        if name not in module._parameters:
+        parameters = parameters_of(module)
+        if name not in parameters:
             return tensor is not None
-        own = module._parameters[name]
+        own = parameters[name]
         if own is None or tensor is None:
             return own is tensor
         return self._tensors.name(tensor) == self._tensors.name(own) != ""
@@ -174,7 +175,7 @@ class Folds:
                 moved = call.func(*args, **call.kwargs)
         for out, tensor in zip(outputs, tensors_in((moved,)), strict=True):
             # Inside the dispatcher a view gets no part in the version counter of its base.
-            self._tensors.latest(tensor).version = tensor._version
+            self._tensors.latest(tensor).version = version_of(tensor)
             read = tuple(source for each in before for source in each.read)
             self.unnormalised[out] = Unnormalised(before[0].norm, tensor, read)
 

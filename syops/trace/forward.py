@@ -6,10 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.overrides import _get_current_function_mode
-from torch.utils._python_dispatch import _get_current_dispatch_mode
-from torch.utils._pytree import tree_leaves
 
+from syops._torch import is_innermost_dispatch, is_innermost_function, tree_leaves
 from syops.ledger.rows import Ledger, Updates, merge_updates
 from syops.ledger.steps import INPUT, History, Step
 from syops.ops.rule import tensors_in
@@ -94,9 +92,9 @@ class ForwardPass:
         if self._watching:
             self._watching = False
             # An interrupt inside torch may have left others above: they are put back with the rest.
-            if _get_current_dispatch_mode() is self._dispatch:
+            if is_innermost_dispatch(self._dispatch):
                 self._dispatch.__exit__(None, None, None)
-            if self._reads is not None and _get_current_function_mode() is self._reads:
+            if self._reads is not None and is_innermost_function(self._reads):
                 self._reads.__exit__(None, None, None)
 
     def finish(self, output: Any, ledger: Ledger) -> frozenset[str]:
@@ -168,8 +166,8 @@ class ForwardPass:
 
     def _is_innermost(self) -> bool:
         """Whether no mode of the model's own was entered after those of this pass."""
-        return _get_current_dispatch_mode() is self._dispatch and (
-            self._reads is None or _get_current_function_mode() is self._reads
+        return is_innermost_dispatch(self._dispatch) and (
+            self._reads is None or is_innermost_function(self._reads)
         )
 
     def leave_neuron(self, signal: NeuronSignal, output: Any, is_declared: bool) -> None:

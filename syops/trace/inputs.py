@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 from torch.utils.data import Dataset, IterableDataset
 
+from syops._torch import tree_map
 from syops.errors import SyopsTypeError, SyopsValueError, first_line, shown
 from syops.ops.rule import input_tensors
 from syops.ops.values import ANALOG, UNKNOWN, Shown

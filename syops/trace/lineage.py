@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from syops._torch import version_of
 from syops.ledger.rows import Row
 from syops.ops.moves import JOIN, KEEP, channel_after
 from syops.ops.values import Unit
@@ -158,12 +159,12 @@ class Unnormalised:
     ) -> None:
         self.norm = norm
         self.tensor = tensor
-        self.read = read or ((tensor, tensor._version),)
+        self.read = read or ((tensor, version_of(tensor)),)
 
     @property
     def is_stale(self) -> bool:
         """Whether it has been written into since."""
-        return any(tensor._version != version for tensor, version in self.read)
+        return any(version_of(tensor) != version for tensor, version in self.read)
 
 
 @dataclass(slots=True)

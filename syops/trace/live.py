@@ -15,6 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from syops._torch import (
+    buffers_of,
+    identity,
+    parameters_of,
+    storage_identity,
+    version_of,
+    weak_reference,
+)
 from syops.ledger.steps import Step
 from syops.ops.rule import Recipe
 from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal
@@ -138,7 +146,7 @@ class Tensors:
         self._model = model
         self._learned = weights_of(model)  # keeps the identities taken
         self._states = {name: self._learned.pop(name) for name in states & self._learned.keys()}
-        self._names = {t._cdata: (name, _version(t)) for name, t in self._learned.items()}
+        self._names = {identity(t): (name, version_of(t)) for name, t in self._learned.items()}
         self._records: dict[int, Record] = {}
         self._on_storage: dict[int, set[int]] = {}
         self.read: set[int] = set()
@@ -160,7 +168,7 @@ class Tensors:
 
     def states(self) -> frozenset[str]:
         """Buffers that were read as weights, and that data was written into: they are states."""
-        read = {n: t for n, t in self._learned.items() if t._cdata in self.read}
+        read = {n: t for n, t in self._learned.items() if identity(t) in self.read}
         now = weights_of(self._model)
         return frozenset(
             name
@@ -182,14 +190,14 @@ class Tensors:
 
     def find(self, tensor: Tensor) -> Record | None:
         """The record of a tensor, if it still describes the tensor's values."""
-        record = self._records.get(tensor._cdata)
+        record = self._records.get(identity(tensor))
         if record is None or not _is_current(record, tensor):
             return None
         return record
 
     def latest(self, tensor: Tensor) -> Record:
         """The record of a tensor that an operator has just made or written."""
-        record = self._records.get(tensor._cdata)
+        record = self._records.get(identity(tensor))
         if record is None or record.ref.expired():
             record = self.put(tensor, self.signal(tensor))
         return record
@@ -201,11 +209,11 @@ class Tensors:
     def known(self, tensor: Tensor) -> tuple[Record | None, Signal]:
         """The record of a tensor, if there is one, and its signal in any case."""
         record = self.find(tensor)
-        if record is None and tensor.dtype == torch.bool and tensor._cdata not in self._names:
+        if record is None and tensor.dtype == torch.bool and identity(tensor) not in self._names:
             record = self.put(tensor, self.atoms.fresh((False, True)))
         if record is not None:
             return record, record.signal
-        if tensor._cdata in self._names:
+        if identity(tensor) in self._names:
             return None, LEARNED if self._is_unwritten(tensor) else UNKNOWN
         return None, ANALOG if tensor.is_complex() else UNKNOWN
 
@@ -217,13 +225,13 @@ class Tensors:
         record = self.find(tensor)
         if record is not None:
             return record.name
-        name, _ = self._names.get(tensor._cdata, ("", 0))
+        name, _ = self._names.get(identity(tensor), ("", 0))
         return name if name and self._is_unwritten(tensor) else ""
 
     def parts(self, tensor: Tensor) -> frozenset[str]:
         """The parameters that a learned tensor is made of; a parameter is made of itself."""
         record = self.find(tensor)
-        name, _ = self._names.get(tensor._cdata, ("", 0))
+        name, _ = self._names.get(identity(tensor), ("", 0))
         return record.parts if record else frozenset([name] if name else [])
 
     def weight(self, name: str) -> Tensor | None:
@@ -235,7 +243,7 @@ class Tensors:
 
     def kept(self, besides: Iterable[Tensor]) -> Iterator[Record]:
         """What is known of the other tensors with results in them that the model keeps."""
-        known = {tensor._cdata for tensor in besides}
+        known = {identity(tensor) for tensor in besides}
         alive = [
             record
             for key, record in self._records.items()
@@ -267,8 +275,8 @@ class Tensors:
 
     def _is_unwritten(self, learned: Tensor) -> bool:
         """Whether a parameter or buffer still holds what it held before the pass."""
-        _, version = self._names[learned._cdata]
-        return version == _version(learned) and storage_of(learned) not in self._written
+        _, version = self._names[identity(learned)]
+        return version == version_of(learned) and storage_of(learned) not in self._written
 
     def _name_after(self, base: Tensor | None, tensor: Tensor) -> str:
         """A weight keeps its name while it is whole."""
@@ -291,11 +299,11 @@ class Tensors:
         """
         if tensor.is_inference() and signal is not LEARNED:
             signal = UNKNOWN  # no version counter: nothing can be promised of its values
-        key, storage = tensor._cdata, storage_of(tensor)
+        key, storage = identity(tensor), storage_of(tensor)
         is_view = base is not None and not tensor.is_inference() and storage_of(base) == storage
         record = Record(
-            torch._C._WeakTensorRef(tensor),  # type: ignore[attr-defined]
-            _version(base if base is not None and is_view else tensor) + written,
+            weak_reference(tensor),
+            version_of(base if base is not None and is_view else tensor) + written,
             storage,
             tensor.shape,
             tensor.stride(),
@@ -347,7 +355,7 @@ class Tensors:
         signal = UNKNOWN if overlaps else signal
         covers = filled * tensor.element_size() == tensor.untyped_storage().nbytes()
         for key, old in aliases:
-            if old.version != _version(tensor) or old.dtype != tensor.dtype:
+            if old.version != version_of(tensor) or old.dtype != tensor.dtype:
                 self._records[key] = old.after_write(UNKNOWN, old.version)
                 continue
             same = covers and (old.shape, old.stride) == (tensor.shape, tensor.stride())
@@ -356,7 +364,7 @@ class Tensors:
             if joined is LEARNED and not fixed:  # a constant, but one that data told
                 joined = ANALOG
             self._records[key] = old.after_write(
-                joined, _version(tensor) + 1, padding, old.fixed and fixed
+                joined, version_of(tensor) + 1, padding, old.fixed and fixed
             )
         self.put(tensor, signal, written=True)
 
@@ -376,9 +384,9 @@ class Tensors:
     def put_back(self, tensor: Tensor, record: Record | None) -> None:
         """Describe a tensor as it was described before."""
         if record is not None:
-            self._records[tensor._cdata] = record
+            self._records[identity(tensor)] = record
         else:
-            self._records.pop(tensor._cdata, None)
+            self._records.pop(identity(tensor), None)
 
     def _sweep(self) -> None:
         """Forget the tensors that are gone."""
@@ -392,7 +400,7 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers by name."""
     found = {}
     for path, module in model.named_modules():
-        for tensors in (module._parameters, module._buffers):
+        for tensors in (parameters_of(module), buffers_of(module)):
             for name, tensor in tensors.items():
                 if tensor is not None:
                     found[f"{path}.{name}" if path else name] = tensor
@@ -403,14 +411,11 @@ def _is_current(record: Record, tensor: Tensor) -> bool:
     return (
         not record.ref.expired()
         and (
-            record.version == _version(tensor) or (record.made_of_weights and _version(tensor) == 0)
+            record.version == version_of(tensor)
+            or (record.made_of_weights and version_of(tensor) == 0)
         )
         and record.storage == storage_of(tensor)
     )
-
-
-def _version(tensor: Tensor) -> int:
-    return -1 if tensor.is_inference() else tensor._version
 
 
 def _extent(tensor: Tensor) -> tuple[bool, int]:
@@ -466,6 +471,6 @@ def _reaches(distance: int, steps: list[tuple[int, int, int]]) -> bool:
 def storage_of(tensor: Tensor) -> int:
     """What tensors that share memory have in common, and others have not while they live."""
     try:
-        return tensor.untyped_storage()._cdata
+        return storage_identity(tensor)
     except (NotImplementedError, RuntimeError):
         return id(tensor)  # sparse and other tensors without a storage

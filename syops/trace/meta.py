@@ -15,7 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from syops._torch import CustomOpDef
+from syops._torch import (
+    HOOKS,
+    PRE_HOOKS,
+    CustomOpDef,
+    buffers_of,
+    hooks_of,
+    parameters_of,
+    schema_of,
+    version_of,
+)
 from syops.ops.rule import Number, tensors_in
 from syops.trace.neurons import NeuronSignal, neuron_signal, reset, stand_still
 from syops.trace.neurons.library import is_from
@@ -150,7 +159,7 @@ class _Shadowing:
         # First of all, so that whatever refers to one of them in its own way finds the copy.
         for module in model.modules():
             self.memo[id(module)] = object.__new__(self._class_of(module))
-            for tensor in (*module._parameters.values(), *module._buffers.values()):
+            for tensor in (*parameters_of(module).values(), *buffers_of(module).values()):
                 if tensor is not None:
                     self.memo[id(tensor)] = _on_meta(tensor)
         for module in model.modules():
@@ -175,7 +184,7 @@ class _Shadowing:
                 vars(copied)[name] = attribute
             elif kind is OrderedDict and not attribute:  # as are most of what a module registers
                 vars(copied)[name] = OrderedDict()
-            elif name in ("_forward_hooks", "_forward_pre_hooks"):
+            elif name in (HOOKS, PRE_HOOKS):
                 own = ((key, self.of(hook)) for key, hook in attribute.items() if _is_torchs(hook))
                 vars(copied)[name] = OrderedDict(own)
             else:
@@ -272,8 +281,8 @@ def left_behind(model: nn.Module) -> frozenset[tuple[str, str]]:
     return frozenset(
         (path, name)
         for path, module in model.named_modules()
-        for name in ("_forward_pre_hooks", "_forward_hooks")
-        if not all(map(_is_torchs, vars(module)[name].values()))
+        for name in (PRE_HOOKS, HOOKS)
+        if not all(map(_is_torchs, hooks_of(module, name).values()))
     )
 
 
@@ -325,12 +334,12 @@ def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     literals, and those that the model kept, which can be read.
     """
     number = getattr(args[0], "number", None) if args else None
-    if number is None or args[0]._version != 0:  # written into
+    if number is None or version_of(args[0]) != 0:  # written into
         return _executed(func, args, kwargs)
     if func is _READ:
         return number.item()
     made = _executed(func, args, kwargs)
-    alone = not func._schema.is_mutable and not tensors_in(args[1:])
+    alone = not schema_of(func).is_mutable and not tensors_in(args[1:])
     if alone and isinstance(made, Tensor) and made.numel() == 1:
         kwargs.pop("device", None)
         made.number = func(number, *args[1:], **kwargs)  # type: ignore[attr-defined]
@@ -368,7 +377,7 @@ def _all_on_meta(value: Any) -> Any:
 
 @cache
 def _is_functional(func: Any) -> bool:
-    schema = func._schema
+    schema = schema_of(func)
     return all(value.alias_info is None for value in (*schema.arguments, *schema.returns))
 
 

@@ -9,9 +9,16 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
-from syops._torch import before_all_forward_hooks, without_forward_hook
+from syops._torch import (
+    HOOK_TABLES,
+    HOOKS,
+    PRE_HOOKS,
+    before_all_forward_hooks,
+    hooks_of,
+    tree_map,
+    without_forward_hook,
+)
 from syops.errors import ForwardError, SyopsError, SyopsRuntimeError, first_line
 from syops.ledger.rows import Ledger
 from syops.ledger.steps import History
@@ -128,7 +135,7 @@ class Observer:
         without_forward_hook(self._returned)
         for _, module in self._watched:
             for key in [key for key, hooks in _hooked(module) if hooks.observer is self]:
-                for name in _HOOK_DICTS:
+                for name in HOOK_TABLES:
                     vars(module)[name].pop(key, None)
 
     def run(
@@ -232,7 +239,7 @@ class Observer:
             self._elsewhere[hooks.path or type(module).__name__] = None
             return
         self._where.append((self._paths.of(module, *self._where[-1]), module))
-        if (hooks.path, "_forward_pre_hooks") in self._settings.hooked:
+        if (hooks.path, PRE_HOOKS) in self._settings.hooked:
             self._pass.hooked(inputs)
         if hooks.library is not None:
             self._pass.update(hooks.library, inputs)
@@ -256,7 +263,7 @@ class Observer:
             self._pass.fail()
         if not self._is_inside(module):  # a hook before one's own failed
             return
-        if (hooks.path, "_forward_hooks") in self._settings.hooked:
+        if (hooks.path, HOOKS) in self._settings.hooked:
             self._pass.hooked((output,))
         if isinstance(module, RECURRENT) and hooks.neuron is None:
             self._pass.leave_recurrent()
@@ -290,17 +297,10 @@ class _Hooks:
         self.observer._left(self, module, output)
 
 
-_HOOK_DICTS = (
-    *("_forward_pre_hooks_with_kwargs", "_forward_hooks_with_kwargs"),
-    *("_forward_hooks_always_called", "_forward_pre_hooks", "_forward_hooks"),
-)
-"""Where torch keeps hooks and what it knows of them; the hooks last, which tell the keys."""
-
-
 def _hooked(module: nn.Module) -> Iterator[tuple[int, _Hooks]]:
     """The hooks of observers that a module has, with their keys."""
-    for hooks in (module._forward_pre_hooks, module._forward_hooks):
-        for key, hook in list(hooks.items()):  # another thread may add one
+    for table in (PRE_HOOKS, HOOKS):
+        for key, hook in list(hooks_of(module, table).items()):  # another thread may add one
             owner = getattr(hook, "__self__", None)
             if isinstance(owner, _Hooks):
                 yield key, owner

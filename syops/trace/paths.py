@@ -8,6 +8,8 @@ from itertools import islice
 
 from torch import nn
 
+from syops._torch import children_of
+
 _MOST = 10_000
 """Paths that are looked at below one module: shared parts of shared parts multiply."""
 
@@ -26,7 +28,7 @@ class Paths:
 
     def __init__(self, model: nn.Module) -> None:
         self._first = {id(module): path for path, module in model.named_modules()}
-        parts = (part for module in model.modules() for part in module._modules.values())
+        parts = (part for module in model.modules() for part in children_of(module).values())
         places = Counter(id(part) for part in parts if part is not None)
         self._shared = {
             id(part)

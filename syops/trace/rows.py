@@ -9,13 +9,13 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from syops._torch import MODULE_CALL
 from syops.ledger.rows import Row
 from syops.ops.rule import Cost, Normalisation, Product, tensors_in
 
 _NOTHING = Fraction(0)
-_MODULE_CALL = nn.Module._call_impl.__code__
 
 
 def row_of(cost: Cost, path: str, params: int, out: Any) -> Row:
@@ -96,7 +96,7 @@ def call_site() -> Hashable:
     """Where in the code of the innermost module we are: a loop stays at one place."""
     frame = _calling()
     chain: list[tuple[Any, int]] = []
-    while frame is not None and frame.f_code is not _MODULE_CALL:
+    while frame is not None and frame.f_code is not MODULE_CALL:
         chain.append((frame.f_code, frame.f_lasti))
         frame = frame.f_back
     return tuple(chain)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from syops._torch import CHILDREN, PARAMETERS, storage_identity
 from syops.errors import SyopsTypeError, first_line
 from syops.trace import neurons
 from syops.trace.neurons.library import is_from
@@ -38,7 +39,7 @@ class Lending:
         self._modules = [(own.get(h, ""), h) for h in holders if isinstance(h, nn.Module)]
         self.not_reset: tuple[str, ...] = ()
         states = chain.from_iterable(_tensors(found.changeable) for found in self._found)
-        owners = Counter(tensor.untyped_storage()._cdata for tensor in states)
+        owners = Counter(storage_identity(tensor) for tensor in states)
         self._shared = {storage for storage, tensors in owners.items() if tensors > 1}
         self._switched: list[tuple[nn.Module, bool]] = []
 
@@ -190,7 +191,7 @@ def _has_own_train(module: nn.Module) -> bool:
 @lru_cache(maxsize=4096)
 def _is_state(name: str) -> bool:
     """Whether an attribute of that name is neither structure nor a hook."""
-    return name not in ("_parameters", "_modules") and not name.endswith(
+    return name not in (PARAMETERS, CHILDREN) and not name.endswith(
         ("_hooks", "_with_kwargs", "_always_called")
     )
 
@@ -260,11 +261,10 @@ def _has_storage(value: Any) -> bool:
 
 def _copied_tensor(tensor: Tensor, copies: dict[Any, Any]) -> Tensor:
     """A copy in which states that share memory still do."""
-    if not _has_storage(tensor) or ("shared", tensor.untyped_storage()._cdata) not in copies:
+    if not _has_storage(tensor) or ("shared", storage_identity(tensor)) not in copies:
         return tensor.detach().clone()
-    storage = tensor.untyped_storage()
-    key = "storage", storage._cdata
+    key = "storage", storage_identity(tensor)
     if key not in copies:
-        copies[key] = storage.clone()
+        copies[key] = tensor.untyped_storage().clone()
     empty = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
     return empty.set_(copies[key], tensor.storage_offset(), tensor.size(), tensor.stride())

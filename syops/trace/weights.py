@@ -6,9 +6,11 @@ from functools import cache
 
 from torch import nn
 
+from syops._torch import BatchNorm, Convolution
+
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 """Layers whose hidden state is analog from the first step on."""
-_FOLDABLE = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._BatchNorm)
+_FOLDABLE = (Convolution, nn.Linear, BatchNorm)
 _LIBRARIES = (
     "torch.nn.modules.",
     "spikingjelly.activation_based.layer",

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from syops._torch import identity
 from syops.trace.filling import Filling, box_in, layout_of, moved_out, written_into
 from syops.trace.lineage import View
 from syops.trace.live import Record, storage_of
@@ -36,7 +37,7 @@ def fill(
             held[key] = alias.view, alias.filling
             continue
         box = box_in(outer, inner) if alias.dtype == target.dtype else None
-        if key == target._cdata or (box is not None and box.is_whole):
+        if key == identity(target) or (box is not None and box.is_whole):
             place = -1 if view is None or box is None else box.places[view.dim]
             now = None if view is None or place < 0 else replace(view, dim=place)
             held[key] = now, None
@@ -49,7 +50,7 @@ def fill(
         if view is not None and not any(held[key]):
             view.use("copy_")
     if view is not None:
-        held[target._cdata] = view, None
+        held[identity(target)] = view, None
     elif record is not None:
         for each in record.holds:
             each.use("copy_")

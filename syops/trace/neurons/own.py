@@ -14,8 +14,8 @@ from types import FunctionType
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from syops._torch import DispatchMode, children_of, parameters_of, schema_of, storage_identity
 from syops.errors import first_line
 from syops.trace.neurons.library import is_from
 
@@ -64,7 +64,7 @@ class _Written(Exception):
     """Weights were about to be written into."""
 
 
-class _Weights(TorchDispatchMode):
+class _Weights(DispatchMode):
     """The parameters and layers of a module, guarded while its own code runs."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -73,18 +73,16 @@ class _Weights(TorchDispatchMode):
         self._held = [(p, p.detach()) for p in module.parameters()]
         self._storages = {_storage(p) for p, _ in self._held} - {0}
         self._layers = [
-            (part, dict(part._parameters), dict(part._modules)) for part in module.modules()
+            (part, dict(parameters_of(part)), dict(children_of(part))) for part in module.modules()
         ]
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func._schema.is_mutable and not self._storages.isdisjoint(_written(func, args, kwargs)):
+        if schema_of(func).is_mutable and not self._storages.isdisjoint(
+            _written(func, args, kwargs)
+        ):
             self.refused = True
             raise _Written
         return func(*args, **kwargs)
@@ -93,7 +91,7 @@ class _Weights(TorchDispatchMode):
         """Whether parameters or layers were replaced; they are the old ones again."""
         written = False
         for part, parameters, modules in self._layers:
-            for held, found in ((part._parameters, parameters), (part._modules, modules)):
+            for held, found in ((parameters_of(part), parameters), (children_of(part), modules)):
                 if held.keys() != found.keys() or any(held[n] is not found[n] for n in found):
                     held.clear()
                     held.update(found)  # type: ignore[arg-type]
@@ -107,7 +105,7 @@ class _Weights(TorchDispatchMode):
 
 def _written(func: Any, args: Any, kwargs: dict[str, Any]) -> Iterable[int]:
     """The storages that an operator writes into."""
-    for place, argument in enumerate(func._schema.arguments):
+    for place, argument in enumerate(schema_of(func).arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             value = args[place] if place < len(args) else kwargs.get(argument.name)
             for tensor in value if isinstance(value, (list, tuple)) else (value,):
@@ -117,6 +115,6 @@ def _written(func: Any, args: Any, kwargs: dict[str, Any]) -> Iterable[int]:
 
 def _storage(tensor: Tensor) -> int:
     try:
-        return tensor.untyped_storage()._cdata
+        return storage_identity(tensor)
     except (NotImplementedError, RuntimeError):
         return 0  # sparse and other tensors without a storage

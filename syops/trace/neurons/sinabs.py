@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from syops._torch import buffers_of
 from syops.trace.neurons.library import Library, derives_from
 
 _STATES = ("v_mem", "i_syn", "b", "spike_threshold")
@@ -22,7 +23,8 @@ class Sinabs(Library):
         return derives_from(type(module), "sinabs", "StatefulLayer")
 
     def states(self, module: nn.Module) -> dict[str, Any]:
-        return {name: module._buffers[name] for name in _STATES if name in module._buffers}
+        buffers = buffers_of(module)
+        return {name: buffers[name] for name in _STATES if name in buffers}
 
     def reset(self, module: nn.Module) -> None:
         for name, value in self.states(module).items():

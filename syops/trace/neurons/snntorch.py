@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from syops._torch import buffers_of
 from syops.trace.neurons.library import Library, derives_from
 
 _PACKAGE = "snntorch"
@@ -25,7 +26,7 @@ class SnnTorch(Library):
         return derives_from(type(module), _PACKAGE, "SpikingNeuron")
 
     def states(self, module: nn.Module) -> dict[str, Any]:
-        found = {**module._buffers, **vars(module)}
+        found = {**buffers_of(module), **vars(module)}
         return {name: found[name] for name in _STATES if name in found}
 
     def reset(self, module: nn.Module) -> None:

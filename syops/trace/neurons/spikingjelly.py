@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from syops._torch import has_kernel, run_on_cpu
 from syops.ops.values import ANALOG
 from syops.trace.neurons.library import Library, NeuronSignal, is_from
 
@@ -108,9 +109,7 @@ def decomposed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     out = func.decompose(*args, **kwargs)
     if out is not NotImplemented or not func.namespace.startswith("sj_") or not args[0].is_meta:
         return out
-    if not torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CPU"):
-        return NotImplemented
-    return func._op_dk(torch._C.DispatchKey.CPU, *args, **kwargs)
+    return run_on_cpu(func, args, kwargs) if has_kernel(func, "CPU") else NotImplemented
 
 
 def _has_other_dynamics(module: nn.Module) -> bool:

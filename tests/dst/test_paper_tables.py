@@ -1,0 +1,141 @@
+"""What `syops table2` prints is what the paper prints, within its rounding, or said why not."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from syops import create_model, get_model_bounds, get_model_syops
+from syops.dst.paper import Line, paired_sew, table2, table3, table4
+from syops.models import list_models
+from tests import ROOT
+
+E_MAC, E_AC = 4.6, 0.9  # pJ; with counts in G they give mJ
+
+
+def ids(line: Line) -> str:
+    return f"{line.network}-T{line.T}"
+
+
+def of(*families: str) -> list[Line]:
+    return [line for line in table2() if line.workload.model.startswith(families)]
+
+
+def test_table_2_has_its_19_networks():
+    assert len(table2()) == 19
+    assert {line.T for line in table2()} == {4, 6, 50, 250, 256}
+
+
+@pytest.mark.parametrize("line", [x for x in table2() if x.printed_o_mac is not None], ids=ids)
+def test_o_mac_is_the_printed_one(line):
+    assert line.o_mac == pytest.approx(line.printed_o_mac, abs=0.006)
+
+
+@pytest.mark.parametrize("line", table2(), ids=ids)
+def test_the_lower_end_of_ec_is_the_printed_one(line):
+    low, _ = line.ec
+    assert low == pytest.approx(E_MAC * line.o_mac, rel=1e-12)
+    tolerance = {4: {"abs": 0.06}, 6: {"abs": 0.06}, 50: {"rel": 0.08}}
+    assert low == pytest.approx(line.printed_ec[0], **tolerance.get(line.T, {"rel": 0.003}))
+
+
+@pytest.mark.parametrize("line", of("sew_resnet", "spiking_resnet", "preact"), ids=ids)
+def test_the_upper_end_of_ec_is_the_printed_one(line):
+    low, high = line.ec
+    assert high - low == pytest.approx(E_AC * line.dense_ac, rel=1e-9)
+    assert high == pytest.approx(line.printed_ec[1], rel=0.003)
+
+
+@pytest.mark.parametrize("line", of("fsnn", "dsnn"), ids=ids)
+def test_the_upper_end_printed_for_the_papers_own_networks_is_that_of_sew(line):
+    sew = paired_sew(line, table2())
+    low, high = line.ec
+    assert low + E_AC * sew.dense_ac == pytest.approx(line.printed_ec[1], abs=0.035)
+    assert high > 1.25 * line.printed_ec[1]
+    assert 0 < line.implied_rate < 0.25
+
+
+def test_every_printed_dc_is_possible_but_one():
+    lines = [*table2(), *table3(), *table4()]
+    outside = [line.network for line in lines if line.dc_inside is False]
+    assert outside == ["SEW, ADD, DVS Gesture"]
+    assert sum(line.dc_inside is None for line in lines) == 3  # A2S
+
+
+def test_macs_of_the_dual_streams_do_not_grow_with_depth():
+    macs = {line.workload.model: line.o_mac for line in of("fsnn", "dsnn")}
+    for family in ("fsnn", "dsnn"):
+        assert macs[f"{family}18"] == macs[f"{family}34"]
+        assert macs[f"{family}50"] == macs[f"{family}101"]
+
+
+@pytest.mark.parametrize("name", ["dsnn18", "sew_resnet50", "preact_resnet18", "spiking_resnet34"])
+def test_a_trace_does_not_touch_the_model(name):
+    model = create_model(name, T=2).train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    random = torch.random.get_rng_state()
+    get_model_bounds(model, (2, 3, 64, 64))
+    assert torch.equal(random, torch.random.get_rng_state())
+    assert model.training
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def small(name: str) -> tuple[dict, tuple[int, ...], int]:
+    """Keywords that make a network quick, the shape of an input, its batch dimension."""
+    if "7b" in name:
+        return {"T": 2}, (2, 1, 2, 128, 128), 1
+    if name.startswith("spikformer_8"):
+        return {"T": 2}, (1, 3, 64, 64), 0
+    if name.startswith("spikformer"):
+        return {"T": 2, "depth": 1}, (1, 3, 32, 32), 0
+    if name.endswith("digits"):
+        return {"T": 2}, (1, 1, 8, 8), 0
+    return ({} if name.startswith("resnet") else {"T": 2}), (1, 3, 32, 32), 0
+
+
+@pytest.mark.parametrize("fold_bn", [True, False], ids=["folded", "counted"])
+@pytest.mark.parametrize("name", [n for n in list_models() if "152" not in n])
+def test_a_trace_finds_the_rows_of_a_counted_run(name, fold_bn):
+    """Same rows, dense counts, classes and foldings, with no values at all."""
+    keywords, shape, batch_dim = small(name)
+    torch.manual_seed(0)
+    model = create_model(name, **keywords)
+    counted = get_model_syops(
+        model, torch.rand(shape), batch_dim=batch_dim, fold_bn=fold_bn, input_signal="analog"
+    )
+    traced = get_model_bounds(
+        model, shape, batch_dim=batch_dim, fold_bn=fold_bn, input_signal="analog"
+    )
+    assert traced.unaccounted == counted.unaccounted == {}
+    assert traced.samples == counted.samples
+
+    def told(row):
+        verdict = row.verdict("mac")
+        return (*row.key, row.calls, row.params, row.dense, row.folded, verdict.signal,
+                verdict.mac, verdict.dense_ac)  # fmt: skip
+
+    assert [told(row) for row in traced.rows] == [told(row) for row in counted.rows]
+
+
+def test_the_command_prints_all_rows():
+    def run(*args: str) -> str:
+        command = [sys.executable, "-m", "syops", "table2", *args]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+        return done.stdout
+
+    plain, markdown = run(), run("--format", "markdown")
+    for line in (*table2(), *table3(), *table4()):
+        assert line.network in plain
+        assert f"| {line.network}" in markdown
+    assert plain.count(" NO\n") == 1
+    readme = (ROOT / "README.md").read_text("utf-8")
+    dc_of_table_2 = markdown.index("Is the DC"), markdown.index("Table 3")
+    shown = markdown[: dc_of_table_2[0]] + markdown[dc_of_table_2[1] :]
+    for row in re.findall(r"^\|.*\|$", shown, re.MULTILINE):
+        assert row in readme

@@ -1,0 +1,255 @@
+"""Rules for operators of one's own are scoped, and make rows like those of torch's operators."""
+
+import doctest
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import syops.ops
+from syops import SyopsError, check_full_spike, get_model_bounds, get_model_syops
+from syops.errors import SyopsRuntimeError, SyopsTypeError, SyopsValueError
+from syops.ops import (
+    Free,
+    Product,
+    Rule,
+    Tally,
+    analog,
+    binary,
+    convolution,
+    linear,
+    matmul,
+    unknown,
+)
+from tests import ROOT
+
+
+@torch.library.custom_op("own_operators::project", mutates_args=())
+def project(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return x @ weight.T
+
+
+@project.register_fake
+def _(x, weight):
+    return x.new_empty(*x.shape[:-1], weight.shape[0])
+
+
+@torch.library.custom_op("own_operators::convolve", mutates_args=())
+def convolve(x: torch.Tensor, weight: torch.Tensor, stride: int) -> torch.Tensor:
+    return F.conv2d(x, weight, stride=stride, padding=1)
+
+
+@convolve.register_fake
+def _(x, weight, stride):
+    return F.conv2d(x, weight, stride=stride, padding=1)
+
+
+@torch.library.custom_op("own_operators::multiply", mutates_args=())
+def multiply(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return x @ y
+
+
+@torch.library.custom_op("own_operators::fire", mutates_args=())
+def fire(x: torch.Tensor) -> torch.Tensor:
+    return (x > 0).to(x.dtype)
+
+
+@fire.register_fake
+def _(x):
+    return torch.empty_like(x)
+
+
+DEFINED = torch.library.Library("own_parts", "DEF")
+DEFINED.define("parts(Tensor x) -> Tensor")
+DEFINED.impl("parts", lambda x: x + 1, "CompositeImplicitAutograd")
+
+PROJECT = Rule(analog, lambda call: linear(call, call.arg("x"), call.arg("weight")))
+FIRE = Rule(binary, lambda call: Tally("neuron", "fire", mac=call.out.numel()))
+OWN = {project: PROJECT, torch.ops.own_operators.fire: FIRE}
+X = (torch.rand(4, 8, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+
+
+class Own(nn.Module):
+    """Two layers by operators of one's own, or the same by those of torch."""
+
+    def __init__(self, own=True, norm=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.own = own
+        self.first, self.second = nn.Linear(8, 16, bias=False), nn.Linear(16, 3, bias=False)
+        self.norm = nn.BatchNorm1d(16) if norm else nn.Identity()
+        self.T = 1
+
+    def apply_to(self, x, layer):
+        return project(x, layer.weight) if self.own else F.linear(x, layer.weight)
+
+    def forward(self, x):
+        x = self.norm(self.apply_to(x, self.first))
+        x = fire(x) if self.own else (x > 0).to(x.dtype)
+        return self.apply_to(x, self.second)
+
+
+class Does(nn.Module):
+    def __init__(self, run, *shape):
+        super().__init__()
+        self.run, self.weight = run, nn.Parameter(torch.randn(*(shape or (8, 8))))
+
+    def forward(self, x):
+        return self.run(x, self.weight)
+
+
+def synaptic(report):
+    return [
+        (row.kind, row.operator, row.weight, row.dense, row.drives, row.joint_events)
+        for row in report.rows
+        if row.kind in ("linear", "conv", "matmul")
+    ]
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("x", [X, torch.randn(4, 8)])
+def test_own_linear_operator_counts_like_torchs(norm, x):
+    ours = get_model_syops(Own(norm=norm), x, strict=True, rules=OWN)
+    theirs = get_model_syops(Own(own=False, norm=norm), x, strict=True)
+    assert synaptic(ours) == synaptic(theirs)
+    assert (ours.ac, ours.mac, ours.totals.ac_events) == (
+        theirs.ac, theirs.mac, theirs.totals.ac_events
+    )  # fmt: skip
+    assert [row.folded for row in ours.rows if row.kind == "norm"] == [
+        row.folded for row in theirs.rows if row.kind == "norm"
+    ]
+    assert ours.energy_ratio == theirs.energy_ratio
+    assert not ours.unaccounted
+    assert any(row.kind == "neuron" for row in ours.rows)
+    assert "project" in ours.conventions["rules"]
+
+
+def test_bounds_and_audit_know_own_operators():
+    ours = get_model_bounds(Own(), (4, 8), input_signal="binary", rules=OWN)
+    theirs = get_model_bounds(Own(own=False), (4, 8), input_signal="binary")
+    assert (ours.dense_ac, ours.mac, ours.ec_mj) == (theirs.dense_ac, theirs.mac, theirs.ec_mj)
+    audit = check_full_spike(Own(), (4, 8), input_signal="binary", allow=(), rules=OWN)
+    assert audit.full_spike
+    assert not check_full_spike(Own(), (4, 8), allow=(), rules=OWN).full_spike
+    assert check_full_spike(Own(), (4, 8), input_signal="analog").unknown
+
+
+def test_rules_hold_for_one_call():
+    named = {"own_operators::project in the model": 2, "own_operators::fire in the model": 1}
+    assert get_model_syops(Own(), X).unaccounted == named
+    assert not get_model_syops(Own(), X, rules=OWN).unaccounted
+    assert get_model_syops(Own(), X).unaccounted == named
+
+
+@pytest.mark.parametrize(
+    "key", [project, torch.ops.own_operators.project, torch.ops.own_operators.project.default]
+)
+def test_operator_is_given_by_what_defined_it_by_packet_or_by_overload(key):
+    report = get_model_syops(Does(project), X, strict=True, rules={key: PROJECT})
+    assert report.totals.ac_events == int(X.sum()) * 8
+
+
+def test_operators_of_torch_can_be_given_a_rule():
+    def run(x, w):
+        return torch.linalg.qr(x).R
+
+    rule = Rule(unknown, lambda call: [Tally("elementwise", "qr", mac=7)])
+    report = get_model_syops(Does(run), X, strict=True, rules={torch.ops.aten.linalg_qr: rule})
+    assert [(row.operator, row.mac) for row in report.rows] == [("qr", 7)]
+
+
+def test_own_convolution():
+    x = (torch.rand(2, 3, 6, 6) < 0.4).float()
+    rule = Rule(
+        analog,
+        lambda call: convolution(
+            call, call.arg("x"), call.arg("weight"), stride=call.arg("stride"), padding=1
+        ),
+    )
+    ours = get_model_syops(Does(lambda x, w: convolve(x, w, 2), 5, 3, 3, 3), x, strict=True,
+                           rules={convolve: rule})  # fmt: skip
+    theirs = get_model_syops(
+        Does(lambda x, w: F.conv2d(x, w, stride=2, padding=1), 5, 3, 3, 3), x, strict=True
+    )
+    assert synaptic(ours) == synaptic(theirs)
+    assert ours.totals.ac_events == theirs.totals.ac_events > 0
+
+
+@pytest.mark.parametrize("by", ["matmul", "linear"])
+def test_own_product_of_two_activations(by):
+    def ours(x, w):
+        return multiply(x, x.T.contiguous()) if by == "matmul" else project(x, x)
+
+    rules = {
+        multiply: Rule(analog, lambda call: matmul(call, call.arg("x"), call.arg("y"))),
+        project: PROJECT,
+    }
+    report = get_model_syops(Does(ours), X, strict=True, rules=rules)
+    (row,) = [row for row in report.rows if row.kind == "matmul"]
+    assert row.dense == 4 * 8 * 4
+    assert row.joint_events == int((X @ X.T).sum())
+
+
+def test_free_operator_of_ones_own():
+    report = get_model_syops(
+        Does(lambda x, w: F.linear(fire(x), w)), torch.randn(4, 8), strict=True,
+        rules={fire: Rule(binary, Free("a comparison"))},
+    )  # fmt: skip
+    assert [row.kind for row in report.rows] == ["linear"]
+    assert report.layers[0].signal == "binary"
+
+
+@pytest.mark.parametrize(
+    ("rules", "error", "says"),
+    [
+        ({"own_operators::project": PROJECT}, SyopsTypeError, "expected operators such as"),
+        ({nn.Linear: PROJECT}, SyopsTypeError, "expected operators such as"),
+        ({project: linear}, SyopsTypeError, "expected a syops.ops.Rule"),
+        ([project], SyopsTypeError, "expected a dict"),
+        ({torch.ops.own_parts.parts: PROJECT}, SyopsValueError, "only calls other operators"),
+        ({torch.ops.aten.linear.default: PROJECT}, SyopsValueError, "only calls other operators"),
+        ({project: Rule(analog, lambda call: 3)}, SyopsTypeError, "cost of .*project"),
+        ({project: Rule(analog, lambda call: [3])}, SyopsTypeError, "cost of .*project"),
+        ({project: Rule(lambda call: "binary", Free("no"))}, SyopsTypeError, "signal of .*project"),
+        ({project: Rule(analog, lambda call: call.arg("x").foo)}, SyopsRuntimeError,
+         "rule of .*project.* failed: AttributeError"),
+        ({project: Rule(analog, lambda call: Tally("conv", "project", mac=1))}, SyopsValueError,
+         "of the kind 'conv'"),
+        ({project: Rule(analog, lambda call: Product("pool", "project", 1, ()))}, SyopsValueError,
+         "of the kind 'pool'"),
+    ],
+)  # fmt: skip
+def test_wrong_rules_are_refused_in_our_words(rules, error, says):
+    with pytest.raises(error, match=says) as caught:
+        get_model_syops(Does(project), X, rules=rules)
+    assert isinstance(caught.value, SyopsError)
+    with pytest.raises(error, match=says):
+        get_model_bounds(Does(project), X, rules=rules)
+
+
+def test_documented_example_runs():
+    assert not doctest.testmod(syops.ops).failed
+
+
+def test_example_of_the_readme_runs():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.full((5, 8), 0.5))
+
+        def forward(self, x):
+            spikes = torch.ops.my.fire(torch.ops.my.project(x, self.weight))
+            return F.linear(spikes, self.weight.T)
+
+    readme = (ROOT / "README.md").read_text("utf-8")
+    _, _, section = readme.partition("### Operators of your own\n")
+    names = {"torch": torch, "get_model_syops": get_model_syops, "model": Net(), "loader": [X]}
+    exec(section.partition("```python\n")[2].partition("```")[0], names)
+    report = names["report"]
+    assert report.complete
+    fired = int((X @ torch.full((8, 5), 0.5) >= 1).sum())
+    assert report.totals.ac_events == int(X.sum()) * 5 + fired * 8
+    assert [(row.kind, row.mac) for row in report.rows] == [
+        ("linear", 0), ("neuron", 4 * 5), ("linear", 0)
+    ]  # fmt: skip

@@ -1,0 +1,307 @@
+"""Every format of one report made by hand, against files that were read through by eye.
+
+``python -m tests.show.test_formats`` writes them anew: look at what changed before you keep it.
+"""
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from syops.errors import SyopsLookupError, SyopsValueError
+from syops.report.comparison import compare
+from syops.show.formats import folded, shown, to_csv, to_html, to_markdown, to_text
+from syops.show.latex import to_latex
+from syops.show.table import Column
+from syops.show.tabular import Table
+from tests.support.reports import FIXED, LONG, MIXED, SMALL, analog
+
+GOLDEN = Path(__file__).parent / "golden"
+PARTS = {
+    "depth": 2,
+    "columns": "layer,O_ac,O_mac,DC,share",
+    "sort": "mac",
+    "top": 3,
+    "units": ["M", "uJ"],
+}
+FORMS = {
+    "report.txt": lambda: str(FIXED),
+    "report-color.txt": lambda: to_text(FIXED.table(), color=True),
+    "report.md": FIXED.to_markdown,
+    "report.tex": FIXED.to_latex,
+    "report.csv": FIXED.to_csv,
+    "report.html": FIXED.to_html,
+    "parts.txt": lambda: to_text(FIXED.table(**PARTS)),
+    "parts.md": lambda: FIXED.to_markdown(**PARTS),
+    "parts.tex": lambda: FIXED.to_latex(**PARTS),
+    "parts.csv": lambda: FIXED.to_csv(**PARTS),
+    "bounds.txt": lambda: str(replace(FIXED, measured=False)),
+    "comparison.txt": lambda: str(MIXED),
+    "comparison.md": MIXED.to_markdown,
+    "comparison.tex": MIXED.to_latex,
+    "comparison.csv": MIXED.to_csv,
+    "comparison.html": MIXED.to_html,
+    "comparison.json": MIXED.to_json,
+    "difference.txt": lambda: str(compare([FIXED, SMALL]).layers()),
+    "difference.csv": lambda: compare([FIXED, SMALL]).layers().to_csv(),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_format_is_what_somebody_looked_at(name):
+    assert FORMS[name]() == (GOLDEN / name).read_text("utf-8")
+
+
+# --- a table made by hand -----------------------------------------------------------------------
+
+TABLE = Table(
+    (
+        Column("name", "network"),
+        Column("T", "T", "integer"),
+        Column("ec", "EC", "energy", interval=True),
+        Column("mac", "O_mac", "operations", "G"),
+        Column("good", "good", "flag"),
+        Column("change", "change", "share", signed=True),
+    ),
+    (
+        ("a", 4, (0.5453, 6.5), 118_600_000, True, 0.25),
+        ("b", 250, (7.3, 804.98), 1_587_800_000, False, -0.5),
+        ("c", None, (4e-4, 4e-4), 0, None, 0.0),
+    ),
+)
+
+
+def cells(text):
+    return [line.split("  ") for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("shown_", [FIXED, MIXED, compare([FIXED, SMALL]).layers()])
+def test_a_prompt_and_a_notebook_show_the_table(shown_):
+    table = shown_.table()
+    assert repr(shown_) == repr(table) == to_text(table)
+    assert table._repr_html_() == to_html(table)
+
+
+def test_values_in_words():
+    names = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in to_markdown(TABLE).splitlines()
+    ]
+    assert names[0] == ["network", "T", "EC", "O_mac (G)", "good", "change"]
+    assert names[2:] == [
+        ["a", "4", "[0.545, 6.50] mJ", "0.119", "yes", "+25.0%"],
+        ["b", "250", "[7.30, 805] mJ", "1.59", "no", "-50.0%"],
+        ["c", "-", "[400, 400] nJ", "0", "-", "0.0%"],
+    ]
+
+
+def test_csv_has_two_columns_for_an_interval_and_tells_units():
+    first, *rows = csv.reader(io.StringIO(to_csv(TABLE)))
+    assert first == ["name", "T", "ec_min_mj", "ec_max_mj", "mac_g", "good", "change"]
+    assert rows[0] == ["a", "4", "0.5453", "6.5", "0.1186", "True", "0.25"]
+    assert rows[2] == ["c", "", "0.0004", "0.0004", "0.0", "", "0.0"]
+    in_joules = to_csv(TABLE.arranged(units="J", columns=["ec"]))
+    assert in_joules.splitlines()[:2] == ["ec_min_j,ec_max_j", "0.0005453,0.0065"]
+
+
+@pytest.mark.parametrize(
+    ("sort", "names"),
+    [("T", "bac"), ("ec", "bac"), ("network", "abc"), ("change", "bac"), ("GOOD", "abc")],
+)
+def test_sorting(sort, names):
+    assert "".join(row[0] for row in TABLE.arranged(sort=sort).rows) == names
+
+
+def test_columns_by_key_or_heading_in_any_case_and_order():
+    for columns in ("O_MAC, network", ["mac", "name"], ("o_mac", "NETWORK")):
+        table = TABLE.arranged(columns)
+        assert [column.key for column in table.columns] == ["mac", "name"]
+        assert table.rows[0] == (118_600_000, "a")
+
+
+def test_pandas_reads_what_pandas_gets():
+    frame = TABLE.to_frame()
+    assert list(frame["ec_max_mj"]) == [6.5, 804.98, 4e-4]
+    read = pd.read_csv(io.StringIO(to_csv(TABLE)))
+    numbers = frame.columns.drop("good")  # None or NaN
+    pd.testing.assert_frame_equal(frame[numbers], read[numbers], check_dtype=False)
+    layers = compare([FIXED, SMALL]).layers()
+    assert layers.to_frame()["dc_diff_mj"].sum() == pytest.approx(SMALL.dc_mj - FIXED.dc_mj)
+
+
+def test_all_columns():
+    assert TABLE.arranged("all") == TABLE.arranged() == TABLE
+    assert len(FIXED.table(columns="all").columns) > len(FIXED.table().columns)
+
+
+@pytest.mark.parametrize("name", ["network_", "", "ecc", "mj"])
+def test_a_column_that_does_not_exist(name):
+    for arrangement in ({"columns": f"T,{name}"}, {"sort": name}):
+        with pytest.raises(SyopsLookupError, match="known columns: name, T, ec, mac, good, change"):
+            TABLE.arranged(**arrangement)
+
+
+def test_arrangements_that_make_no_sense():
+    for arrangement, words in (
+        ({"top": 0}, "top must be at least 1, got 0"),
+        ({"columns": []}, "at least one"),
+        ({"units": "GJ"}, "no such unit"),
+    ):
+        with pytest.raises(SyopsValueError, match=words):
+            TABLE.arranged(**arrangement)
+
+
+def test_what_is_not_shown_is_said():
+    assert TABLE.arranged(top=3) == TABLE
+    assert TABLE.arranged(top=2).notes == ("Not shown: 1 more row",)
+    assert TABLE.arranged(top=1).notes == ("Not shown: 2 more rows",)
+    assert replace(TABLE, total=TABLE.rows[0]).arranged(top=1).notes == (
+        "Not shown, but inside the total: 2 more rows",
+    )
+
+
+def test_the_most_expensive_layers_are_the_first_ones():
+    top = FIXED.table(top=2)
+    assert [row[0] for row in top.rows] == ["stem_#1", "layer1.0.conv1"]
+    assert top.total == FIXED.table().total
+    assert [row[0] for row in FIXED.table(top=1, sort="O_ac").rows] == ["layer1.0.conv1"]
+    possible = replace(FIXED, measured=False).table(top=1)
+    assert possible.rows[0][0] == "layer1.0.conv1"
+
+
+# --- text ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [60, 80, 81, 100, 140])
+def test_lines_are_as_wide_as_the_terminal_and_no_wider(width):
+    lines = to_text(FIXED.table(), width).splitlines()
+    assert max(map(len, lines)) <= max(width, 67)  # the other columns and a name of 12
+    assert (LONG in "\n".join(lines)) == (width == 140)
+
+
+def test_a_folded_name_keeps_both_ends():
+    assert folded("abcdefghij", 10) == "abcdefghij"
+    assert folded("abcdefghijk", 10) == "ab..fghijk"
+
+
+def test_what_a_terminal_would_obey_is_shown_instead():
+    assert shown("a\x1b[31mb\n", Column("x", "x")) == "a\\x1b[31mb\\n"
+
+
+# --- HTML, Markdown -----------------------------------------------------------------------------
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.text = [], []
+
+    def handle_starttag(self, tag, attrs):
+        assert tag in {"table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td", "sub"}
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+EVIL = "<script>alert('x')</script>&amp;\"onload="
+
+
+def test_names_cannot_break_out_of_html():
+    report = replace(
+        FIXED, model=EVIL, rows=(analog(EVIL, 10),), notes=(EVIL,), unaccounted={EVIL: 1}
+    )
+    page = Tags()
+    page.feed(report.to_html())
+    assert page.open == []
+    assert "".join(page.text).count(EVIL) == 5
+
+
+def test_names_cannot_break_out_of_a_markdown_cell():
+    (row,) = [
+        line
+        for line in replace(FIXED, rows=(analog("a|b*c*`d`_e_[f](g)$h$", 10),))
+        .to_markdown()
+        .splitlines()
+        if "analog" in line
+    ]
+    assert row.startswith(r"| a\|b\*c\*\`d\`\_e\_\[f](g)\$h\$ |")
+
+
+# --- LaTeX --------------------------------------------------------------------------------------
+
+LETTERS = "".join(map(chr, range(0x20, 0x2C0))) + "\u03bc\u2190\u2013\u6f22\U0001f600"
+
+
+def compiled(folder, *tables):
+    """Make a paper of tables; return its source and LaTeX's log."""
+    head = r"\documentclass{article}\usepackage{booktabs,graphicx,longtable}\begin{document}"
+    paper = "\n".join([head, *tables, r"\end{document}"])
+    (folder / "paper.tex").write_text(paper, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    return (folder / "paper.log").read_text("latin-1")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
+def test_latex_prints_names_as_they_are_and_within_their_column(tmp_path):
+    names = [
+        "--a---b",
+        "?`c!`d",
+        "``e",
+        "encoder.layers.3.query",
+        "TransformerBlockOfSpikes:mm#2",
+        "漢" * 4,
+    ]
+    report = replace(FIXED, rows=tuple(analog(name, 1) for name in [*names, "long." * 10]))
+    assert "Overfull" not in compiled(tmp_path, report.to_latex(columns="layer,O_mac"))
+    if shutil.which("pdftotext"):
+        text = subprocess.run(
+            ["pdftotext", "-raw", "paper.pdf", "-"], cwd=tmp_path, capture_output=True, check=True
+        ).stdout.decode()
+        assert set(names[:3]) <= set(text.split())
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
+def test_latex_compiles_whatever_the_names_are(tmp_path):
+    names = [LETTERS[i : i + 20] for i in range(0, len(LETTERS), 20)] + ["[1]", "*"]
+    rows = tuple(analog(f"layer{i}.conv", 10**i if i < 12 else i) for i in range(60))
+    tables = [
+        FIXED.to_latex(),
+        FIXED.to_latex(**PARTS),
+        FIXED.to_latex(columns="all"),
+        replace(
+            FIXED, model=" ".join(LETTERS[:200]), rows=tuple(analog(name, 1) for name in names)
+        ).to_latex(),
+        replace(FIXED, rows=rows).to_latex(units=["T", "J"]),
+        to_latex(TABLE),
+    ]
+    assert [r"\begin{longtable}" in table for table in tables] == [False] * 4 + [True, False]
+    log = compiled(tmp_path, *tables)
+    assert "Missing character" not in log
+    wide = [int(line) for line in re.findall(r"Overfull .* at lines (\d+)", log)]
+    hostile = 1 + sum(table.count("\n") + 1 for table in tables[:3])
+    assert all(line > hostile for line in wide)
+
+
+def test_html_of_nothing():
+    empty = Table((Column("name", "network"),), ())
+    assert to_html(empty).count("<tr>") == 1
+    assert to_text(empty) == "network\n-------"
+    assert to_csv(empty) == "name\n"
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for name, form in FORMS.items():
+        (GOLDEN / name).write_text(form(), encoding="utf-8")
