@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Self, TypeVar
@@ -21,7 +21,7 @@ from syops.errors import ForwardError, SyopsError, SyopsValueError
 from syops.ledger.rows import Ledger
 from syops.ledger.steps import History
 from syops.ops.own import own_rules
-from syops.ops.registry import Find, finder
+from syops.ops.registry import finder
 from syops.ops.rule import Rule
 from syops.report.audit import Audit
 from syops.report.report import MeasuredReport, Report
@@ -33,6 +33,7 @@ from syops.trace.neurons import NeuronSignal
 from syops.trace.observer import Observer
 from syops.trace.paths import all_paths
 from syops.trace.restore import device_of, plainly
+from syops.trace.settings import Settings
 
 AnyReport = TypeVar("AnyReport", bound=Report)
 
@@ -115,14 +116,8 @@ def get_model_syops(
 
     tally = Tally(subject.model, Ledger(), subject.ann_counts())
     batches = Batches(inputs, prepare, batch_dim, signals, subject.steps, home, progress)
-    observer = Observer(
-        subject.model,
-        tally.ledger,
-        graded=graded,
-        strict=strict,
-        neurons=subject.neurons,
-        find=subject.find,
-    )
+    settings = replace(subject.settings, graded=graded, strict=strict)
+    observer = Observer(subject.model, tally.ledger, settings)
     conventions = subject.conventions(signals, fold_bn=fold_bn, graded=graded, ac=ac)
 
     def report() -> MeasuredReport:
@@ -287,13 +282,14 @@ class _Subject:
         return type(self.model).__name__
 
     @property
-    def find(self) -> Find:
-        """What gives the rule of an operator."""
-        return finder(self.rules)
+    def settings(self) -> Settings:
+        """What the observer of a pass is told."""
+        return Settings(neurons=self.neurons, find=finder(self.rules))
 
     def ann_counts(self) -> AnnCounts:
         """An empty count of the same network as an ANN."""
-        return AnnCounts(self.model, self.steps, self.batch_dim, self.neurons, self.find)
+        told = self.settings
+        return AnnCounts(self.model, self.steps, self.batch_dim, told.neurons, told.find)
 
     def conventions(self, signals: Sequence[str], **chosen: bool | str) -> dict[str, Any]:
         """What the counts depend on, as a report keeps it."""
@@ -343,19 +339,10 @@ def _trace(subject: _Subject, inputs: Any, names: tuple[InputSignal, ...]) -> _T
     signals = [given.bounded_by(name, tensor) for name, tensor in each]
     told = tuple(given.told(name, s) for (name, _), s in zip(each, signals, strict=True))
 
-    def pass_once() -> frozenset[str]:
-        return trace(
-            subject.model,
-            shapes,
-            signals,
-            ledger,
-            neurons=subject.neurons,
-            find=subject.find,
-            history=history,
-        )
-
     try:
-        states = plainly(pass_once)
+        states = plainly(
+            lambda: trace(subject.model, shapes, signals, ledger, subject.settings, history)
+        )
     except ForwardError as error:
         raise given.explained(error, subject.model, shapes) from error.__cause__
     return _Trace(shapes, ledger, history, states, told if "auto" in names else names)

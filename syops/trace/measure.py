@@ -15,7 +15,6 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from syops._torch import version_of
 from syops.errors import SyopsValueError
 from syops.ledger.rows import Drive, Ledger, Magnitudes, Row, joined_magnitudes
 from syops.ledger.steps import Arrival, History
@@ -37,7 +36,7 @@ from syops.ops.values import (
 )
 from syops.trace import counting
 from syops.trace.foldable import Folding
-from syops.trace.lineage import Layer, Padding, Result
+from syops.trace.lineage import Layer, Padding, Result, Unnormalised
 from syops.trace.live import Record, Tensors
 from syops.trace.neurons.library import SIGNALS, NeuronSignal
 from syops.trace.repeats import Again, Repeats
@@ -57,24 +56,6 @@ class _Operand:
     look: int | None = None
     padding: Padding | None = None
     unit: Unit = Unit()
-
-
-class Unnormalised:
-    """What a norm read, or that moved as its result was."""
-
-    __slots__ = ("norm", "read", "tensor")
-
-    def __init__(
-        self, norm: Layer, tensor: Tensor, read: tuple[tuple[Tensor, int], ...] = ()
-    ) -> None:
-        self.norm = norm
-        self.tensor = tensor
-        self.read = read or ((tensor, version_of(tensor)),)
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether it has been written into since."""
-        return any(version_of(tensor) != version for tensor, version in self.read)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,20 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from syops.trace.dispatch import ForwardPass
-from syops.trace.measure import Measurements
+from syops.trace.forward import ForwardPass
 from syops.trace.paths import Paths
+from syops.trace.settings import Settings
 
 
 def forward_pass(model: nn.Module, inputs: Sequence[Tensor]) -> ForwardPass:
     """One pass of a model over real tensors; `ForwardPass.start` begins it."""
-    return ForwardPass(
-        model,
-        [("", model)],
-        Paths(model),
-        lambda *known: Measurements(*known, graded="mac", values=True),
-        lambda func, args, kwargs: func(*args, **kwargs),
-        strict=False,
-        history=None,
-        given=inputs,
-    )
+    return ForwardPass(model, [("", model)], Paths(model), Settings(), inputs)
