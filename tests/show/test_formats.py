@@ -143,7 +143,9 @@ def test_all_columns():
 @pytest.mark.parametrize("name", ["network_", "", "ecc", "mj"])
 def test_a_column_that_does_not_exist(name):
     for arrangement in ({"columns": f"T,{name}"}, {"sort": name}):
-        with pytest.raises(SyopsLookupError, match="known columns: name, T, ec_mj, mac, good, change"):
+        with pytest.raises(
+            SyopsLookupError, match="known columns: name, T, ec_mj, mac, good, change"
+        ):
             TABLE.arranged(**arrangement)
 
 
