@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from syops._torch import DispatchMode, HigherOrderOperator, identity, parameters_of, parts_of
-from syops.errors import SyopsRuntimeError, SyopsValueError
+from syops._torch import identity, parameters_of
+from syops.errors import SyopsValueError
 from syops.ledger.steps import Arrival, History
 from syops.ops.moves import KEEP, OVERWRITE, PADS
 from syops.ops.recipes import recipe_of
 from syops.ops.reductions import SOFTMAX
-from syops.ops.registry import PARTS
 from syops.ops.rule import Call, Cost, Normalisation, Product, Rule, Tally, tensors_in
 from syops.ops.traits import Traits, traits_of
 from syops.ops.values import ANALOG, EMPTY, LEARNED, UNKNOWN, Signal, constant
@@ -28,20 +26,19 @@ from syops.trace.lineage import Padding, Result, View, views_after
 from syops.trace.live import Before, Tensors, overlap
 from syops.trace.measure import Measurements
 from syops.trace.meta import call as without_values
-from syops.trace.neurons.spikingjelly import decomposed
 from syops.trace.paths import Paths
-from syops.trace.reads import Reads
 from syops.trace.repeats import Repeats
 from syops.trace.rows import call_site, row_of
 from syops.trace.settings import Settings
 from syops.trace.states import tensors_of
+from syops.trace.watch import Watch
 from syops.trace.weights import RECURRENT
 from syops.trace.writes import fill, overwrite, taken_out
 
 _ALIAS = torch.ops.aten.alias.default
 
 
-class Dispatch(DispatchMode):
+class Dispatch:
     """Counts the operators of one forward pass.
 
     Args:
@@ -49,6 +46,7 @@ class Dispatch(DispatchMode):
         where: the modules that are being run, with their paths; the innermost one is the last.
         paths: of all modules.
         settings: how it is counted.
+        watch: what sees the operators.
         history: where it goes by which operators each tensor was made; None not to ask.
 
     Attributes:
@@ -56,7 +54,6 @@ class Dispatch(DispatchMode):
         repeats: which of them hold the same values.
         measurements: what was counted.
         folds: the results of layers, and what reads them.
-        reads: what sees values leave tensors without an operator; None where they have none.
         unaccounted: the operators without a rule, in order.
     """
 
@@ -66,9 +63,9 @@ class Dispatch(DispatchMode):
         where: Sequence[tuple[str, nn.Module]],
         paths: Paths,
         settings: Settings,
+        watch: Watch,
         history: History | None,
     ) -> None:
-        super().__init__()
         self.tensors = Tensors(model, settings.states)
         self.repeats = Repeats(self.tensors, has_values=settings.values)
         self.measurements = Measurements(
@@ -76,17 +73,20 @@ class Dispatch(DispatchMode):
         )
         self.folds = Folds(self.tensors, where, paths)
         self._data = DataReads(self.tensors)
-        self.reads = Reads(self._data.read_out) if settings.values else None
+        self._watch = watch
         self.unaccounted: list[str] = []
         self._model = model
         self._where = where
-        self._find = settings.find
         self._strict = settings.strict
         self._values = settings.values
         self._history = history
         self._told: set[int] = set()
         self._unseen: dict[int, str] = {}
         self._held: tuple[Tensor, ...] = ()
+
+    def told(self, tensor: Tensor) -> None:
+        """Values of a tensor are about to become numbers of Python's."""
+        self._data.read_out(tensor)
 
     def params(self, own: Iterable[Tensor | None]) -> int:
         """Number of parameters of the innermost module, told by its first row."""
@@ -107,26 +107,10 @@ class Dispatch(DispatchMode):
         known = {identity(tensor) for tensor in held}
         return [path for key, path in self._unseen.items() if key not in known]
 
-    supports_higher_order_operators = True
-
-    def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+    def operator(
+        self, rule: Rule | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        kwargs = kwargs or {}
-        if types and any(map(is_wrapper, types)):
-            return NotImplemented  # what it does with the tensors inside of it is seen
-        if isinstance(func, HigherOrderOperator):
-            return self._by_parts(func, args, kwargs)
-        rule = self._find(func)
-        if rule is None or rule is PARTS:
-            with self:
-                out = decomposed(func, args, kwargs)
-            if out is not NotImplemented:
-                return out
+        """Execute an operator, and count what it does."""
         traits = traits_of(func)
         read = {name: value for name, value in kwargs.items() if name not in traits.outs}
         operands = tensors_in((*args, *read.values()) if read else args)
@@ -177,19 +161,6 @@ class Dispatch(DispatchMode):
         if self._history is not None:
             remember(self._history, self.tensors, self._where[-1][0], rule, call, before)
         return out
-
-    def _by_parts(
-        self, func: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        """Run an operator on functions (cond, while_loop, ...) as the operators that it calls."""
-        kernel = parts_of(func)
-        if kernel is None:
-            raise SyopsRuntimeError(
-                f"{func.name()} in {self._where[-1][0] or 'the model'}: syops cannot watch what "
-                "this operator calls; call its functions directly while you count"
-            )
-        with self:
-            return kernel(*args, **kwargs)
 
     def _not_seen(self, tensor: Tensor, traits: Traits) -> None:
         """What was made where nobody could see it may share memory with results."""
@@ -256,7 +227,7 @@ class Dispatch(DispatchMode):
             if signal is LEARNED and not written:
                 record.recipe = recipe_of(call, tensor, place)
         if self.folds.unnormalised and not before.writes and any(views):
-            self.folds.move_unnormalised(call, outputs, watched=self)
+            self.folds.move_unnormalised(call, outputs, watched=self._watch)
 
     def _padding(
         self, name: str, call: Call, before: Before, outputs: Sequence[Tensor]
@@ -310,7 +281,7 @@ class Dispatch(DispatchMode):
             view, own = self._charged(rule, traits, call, before, prepared)
         if not before.records and isinstance(self._where[-1][1], RECURRENT):
             signals = [ANALOG] * len(outputs)  # the hidden state, analog from step 0 on
-        if traits.name == "_local_scalar_dense" and not (self.reads and self.reads.checks):
+        if traits.name == "_local_scalar_dense" and not self._watch.checks:
             self._data.read_out(call.args[0])
         if before.writes:
             self._overwritten(traits, call, before, list(zip(outputs, signals, strict=True)), view)
@@ -405,9 +376,3 @@ class Dispatch(DispatchMode):
             case Tally():
                 self.measurements.tally(row, site, prepared or cost.prepared)
         return None
-
-
-@cache
-def is_wrapper(kind: type) -> bool:
-    """Whether a class of tensors does its work with tensors inside of it: jagged ones, say."""
-    return hasattr(kind, "__tensor_flatten__")

@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from syops._torch import is_innermost_dispatch, is_innermost_function, tree_leaves
+from syops._torch import tree_leaves
 from syops.ledger.rows import Ledger, Updates, merge_updates
 from syops.ledger.steps import INPUT, History, Step
-from syops.ops.rule import tensors_in
+from syops.ops.rule import Rule, tensors_in
 from syops.ops.values import ANALOG, LEARNED, Shown, Table
-from syops.trace.dispatch import Dispatch, is_wrapper
+from syops.trace.dispatch import Dispatch
 from syops.trace.foldable import decide
 from syops.trace.history import step_of
 from syops.trace.lineage import Provenance
@@ -21,6 +21,7 @@ from syops.trace.neurons import Library, NeuronSignal, kept, state_tensors
 from syops.trace.paths import Paths
 from syops.trace.rows import neuron_row
 from syops.trace.settings import Settings
+from syops.trace.watch import Watch, inside
 
 
 class ForwardPass:
@@ -31,13 +32,12 @@ class ForwardPass:
         where: the modules that are being run, with their paths; the innermost one is the last.
         paths: of all modules.
         settings: how it is counted.
-        given: the tensors that the model is called with.
+        watch: what sees the operators.
         history: where it goes by which operators each tensor was made; None not to ask.
 
     Attributes:
         tensors: what is known of the live tensors.
         repeats: which of them hold the same values.
-        failed_in: the innermost module that raised.
     """
 
     def __init__(
@@ -46,56 +46,67 @@ class ForwardPass:
         where: list[tuple[str, nn.Module]],
         paths: Paths,
         settings: Settings,
-        given: Sequence[Tensor],
+        watch: Watch,
         history: History | None = None,
     ) -> None:
-        self._dispatch = Dispatch(model, where, paths, settings, history)
-        self._reads = self._dispatch.reads
+        self._dispatch = Dispatch(model, where, paths, settings, watch, history)
         self._folds = self._dispatch.folds
         self._measurements = self._dispatch.measurements
         self.tensors = self._dispatch.tensors
         self.repeats = self._dispatch.repeats
-        self.failed_in = ""
         self._where = where
-        self._given = given
+        self._watch = watch
+        self._given: Sequence[Tensor] = ()
         self._history = history
         self._into_neuron: tuple[Step, ...] = ()
         self._inside_neurons = 0
         self._updates: list[Updates] = []
         self._hidden: list[list[tuple[Tensor, Record | None]]] = []
-        self._watching = False
 
     @property
     def provenance(self) -> Provenance:
         """What the pass tells of the layers of the model."""
         return self._folds.provenance
 
+    def begin(
+        self,
+        given: Sequence[Tensor],
+        signals: Sequence[NeuronSignal | Shown | None],
+        time_axis: int | None,
+    ) -> None:
+        """The model is called.
+
+        Args:
+            given: the tensors that it is called with.
+            signals: their values, or opaque ones; None to look one up in the data.
+            time_axis: the dimension of the first tensor that counts time-steps, if one does.
+        """
+        self._given = given
+        for tensor, signal in zip(given, signals, strict=True):
+            if signal is not None:
+                self.give(tensor, signal)
+        for place, tensor in enumerate(given):
+            self.repeats.give(place, tensor, None if place else time_axis)
+
+    def operator(
+        self, rule: Rule | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Execute an operator, and count what it does; ``rule``: what is known of it."""
+        return self._dispatch.operator(rule, func, args, kwargs)
+
+    def told(self, tensor: Tensor) -> None:
+        """Values of a tensor are about to become numbers of Python's."""
+        self._dispatch.told(tensor)
+
     def give(self, tensor: Tensor, signal: NeuronSignal | Shown) -> Record:
         """Say which values a tensor carries that the model did not make."""
-        for inner in _inside(tensor):
+        for inner in inside(tensor):
             self.give(inner, signal)
         known = self.tensors.atoms.fresh(signal) if isinstance(signal, tuple) else signal
         record = self.tensors.put(tensor, known)
         if self._history is not None:
             record.step = Step(INPUT, "", known)
         return record
-
-    def start(self) -> None:
-        """Begin to watch."""
-        if self._reads is not None:
-            self._reads.__enter__()
-        self._dispatch.__enter__()
-        self._watching = True
-
-    def stop(self) -> None:
-        """Watch no longer, also where an interrupt came inside a neuron."""
-        if self._watching:
-            self._watching = False
-            # An interrupt inside torch may have left others above: they are put back with the rest.
-            if is_innermost_dispatch(self._dispatch):
-                self._dispatch.__exit__(None, None, None)
-            if self._reads is not None and is_innermost_function(self._reads):
-                self._reads.__exit__(None, None, None)
 
     def finish(self, output: Any, ledger: Ledger) -> frozenset[str]:
         """The pass is over: what is returned is used, and all counts are settled.
@@ -124,12 +135,6 @@ class ForwardPass:
         for path in self._dispatch.unseen(besides=self._given):
             ledger.unseen[path] = None
         return frozenset()
-
-    def fail(self) -> None:
-        """Remember the innermost module that raised."""
-        if not self.failed_in and self._where:
-            path, module = self._where[-1]
-            self.failed_in = f"{path} ({type(module).__name__})" if path else type(module).__name__
 
     def hooked(self, values: Iterable[Any]) -> None:
         """A hook of the innermost module, which does not run here, might read these."""
@@ -161,14 +166,8 @@ class ForwardPass:
         if self._history is not None and not self._inside_neurons:
             self._into_neuron = tuple(step_of(self.tensors, tensor) for tensor in tensors)
         self._inside_neurons += 1
-        if self._inside_neurons == 1 and self._is_innermost():
-            self.stop()
-
-    def _is_innermost(self) -> bool:
-        """Whether no mode of the model's own was entered after those of this pass."""
-        return is_innermost_dispatch(self._dispatch) and (
-            self._reads is None or is_innermost_function(self._reads)
-        )
+        if self._inside_neurons == 1 and self._watch.is_innermost:
+            self._watch.stop()
 
     def leave_neuron(self, signal: NeuronSignal, output: Any, is_declared: bool) -> None:
         """The neuron's ``forward`` returned; ``is_declared``: its signal is taken on trust."""
@@ -179,10 +178,10 @@ class ForwardPass:
         path, neuron = self._where[-1]
         name = type(neuron).__name__
         if is_declared and outputs:
-            sent = _inside(outputs[0]) or outputs[:1]
+            sent = inside(outputs[0]) or outputs[:1]
             self._measurements.declared(f"{path or 'the model'} ({name})", signal, sent)
-        if not self._watching:
-            self.start()
+        if not self._watch.is_on:
+            self._watch.start()
         # The model may read a membrane potential; a neuron may return it beside its spikes.
         states = [t for t in state_tensors(neuron) if self.tensors.find(t) is None]
         given = [(t, ANALOG) for t in (*states, *outputs[1:])] + [(t, signal) for t in outputs[:1]]
@@ -206,12 +205,3 @@ class ForwardPass:
         """Outside the cell they are what they were."""
         for tensor, record in self._hidden.pop():
             self.tensors.put_back(tensor, record)
-
-
-def _inside(tensor: Tensor) -> list[Tensor]:
-    """The tensors that hold the values of a wrapper; none of any other tensor."""
-    if not is_wrapper(type(tensor)):
-        return []
-    names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
-    inner = tensors_in(getattr(tensor, name) for name in names)
-    return [part for part in inner if part.dtype == tensor.dtype]

@@ -31,6 +31,7 @@ from syops.trace.neurons import Library, NeuronSignal, neuron_signal, updating
 from syops.trace.paths import Paths
 from syops.trace.restore import left_as_found
 from syops.trace.settings import Settings
+from syops.trace.watch import Watch
 from syops.trace.weights import RECURRENT
 
 T = TypeVar("T")
@@ -86,6 +87,7 @@ class Observer:
         self._paths = Paths(model)
         self._where: list[tuple[str, nn.Module]] = []
         self._pass: ForwardPass | None = None
+        self._failed_in = ""
         self.provenance = Provenance()
         self._thread = 0
         self._elsewhere: dict[str, None] = {}
@@ -167,34 +169,33 @@ class Observer:
         self._paths.begin()
         self._thread = threading.get_ident()
         self._elsewhere.clear()
+        self._failed_in = ""
         given = input_tensors(args, kwargs)
+        watch = Watch(self._where, self._settings.find, reads=self._settings.values)
         self._pass = ForwardPass(
-            self._model, self._where, self._paths, self._settings, given, self._history
+            self._model, self._where, self._paths, self._settings, watch, self._history
         )
-        for tensor, signal in zip(given, inputs, strict=True):
-            if signal is not None:
-                self._pass.give(tensor, signal)
-        for place, tensor in enumerate(given):
-            self._pass.repeats.give(place, tensor, None if place else time_axis)
+        watch.listener = self._pass
+        self._pass.begin(given, inputs, time_axis)
         try:
-            self._pass.start()
+            watch.start()
             output = self._model(*args, **kwargs)
         except SyopsError:
             raise
         except Exception as error:
             if "NestedTensorImpl" in str(error):
                 raise SyopsRuntimeError(
-                    f"{self._pass.failed_in or 'the model'} makes a nested tensor with "
+                    f"{self._failed_in or 'the model'} makes a nested tensor with "
                     "layout=torch.strided, as attention over jagged ones does, which cannot be "
                     "watched; pad its inputs to one size"
                 ) from error
             raise ForwardError(
-                f"the model failed in {self._pass.failed_in or 'its forward'}: "
+                f"the model failed in {self._failed_in or 'its forward'}: "
                 f"{type(error).__name__}: {first_line(error)}"
             ) from error
         finally:
             finished, self._pass = self._pass, None
-            finished.stop()
+            watch.stop()
         if self._elsewhere:
             raise SyopsRuntimeError(
                 f"{', '.join(self._elsewhere)} ran in another thread, where operators cannot be "
@@ -260,7 +261,7 @@ class Observer:
         if self._pass is None or threading.get_ident() != self._thread:
             return
         if output is None and sys.exc_info()[1] is not None:
-            self._pass.fail()
+            self._fail()
         if not self._is_inside(module):  # a hook before one's own failed
             return
         if (hooks.path, HOOKS) in self._settings.hooked:
@@ -268,6 +269,12 @@ class Observer:
         if isinstance(module, RECURRENT) and hooks.neuron is None:
             self._pass.leave_recurrent()
         self._where.pop()
+
+    def _fail(self) -> None:
+        """Remember the innermost module that raised."""
+        if not self._failed_in and self._where:
+            path, module = self._where[-1]
+            self._failed_in = f"{path} ({type(module).__name__})" if path else type(module).__name__
 
     def _is_inside(self, module: nn.Module) -> bool:
         """Whether the module is the innermost one that is being run."""
