@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_map
 from tqdm import tqdm
 
 from syops.cost.energy import EnergyMap, Profile, get_energy_model
+from syops.cost.later import later
 from syops.cost.pricing import check_energy
 from syops.errors import ForwardError, SyopsError, SyopsValueError
 from syops.ledger.rows import Ledger
@@ -117,7 +118,7 @@ def get_model_syops(
     home = given.device(device) if device is not None else device_of(model)
 
     ledger = Ledger()
-    ann = AnnCounts(model, steps, batch_dim, own_neurons, find)
+    ann = AnnCounts(steps, batch_dim, own_neurons, find)
     observer = Observer(model, ledger, graded=graded, strict=strict, neurons=own_neurons, find=find)
 
     first: given.Arguments | None = None
@@ -141,7 +142,7 @@ def get_model_syops(
             shapes = tree_map(given.on_meta, (args, kwargs))
             lending.renew()
             notes.update(dict.fromkeys(lending.not_reset))
-            ann.prepare(shapes)
+            ann.prepare(model, shapes, ledger)
             known = [given.SIGNALS.get(name) for name in names]
             axis = given.time_axis(tensors[0], batch_dim, steps)
             run = partial(observer.run, args, kwargs, known, axis)
@@ -167,6 +168,7 @@ def get_model_syops(
             )
         rows = ledger.rows
         check_energy(energy_model, rows)
+        as_ann, unseen = ann.later(), _unseen(model, ledger)
         return Report(
             model=type(model).__name__,
             rows=rows,
@@ -175,7 +177,7 @@ def get_model_syops(
             time_steps=steps,
             params=_size(model),
             input_shape=tuple(given.first_tensor(first).shape),
-            ann_rows=ann.rows,
+            ann_rows=later(lambda: as_ann().rows),
             conventions={
                 "fold_bn": fold_bn,
                 "graded": graded,
@@ -188,7 +190,7 @@ def get_model_syops(
             unaccounted=ledger.unaccounted,
             prepared=ledger.prepared,
             updates=ledger.updates,
-            notes=tuple(filter(None, (*notes, ann.note, _unseen(model, ledger)))),
+            notes=later(lambda: tuple(filter(None, (*notes, as_ann().note, unseen)))),
             passes=ledger.passes,
         )
 
@@ -294,13 +296,10 @@ def get_model_bounds(
     ledger, shapes, _, states, conventions = _traced(
         model, inputs, batch_dim, fold_bn, input_signal, neurons, rules
     )
-    ann = AnnCounts(model, steps, batch_dim, given.registered(neurons), finder(own_rules(rules)))
-
-    def one_step() -> None:
-        ann.prepare(shapes)
-        ann.add(shapes, ledger, states)
-
-    plainly(one_step)
+    ann = AnnCounts(steps, batch_dim, given.registered(neurons), finder(own_rules(rules)))
+    plainly(lambda: ann.prepare(model, shapes, Ledger()))
+    ann.add(shapes, ledger, states)
+    as_ann, unseen = ann.later(), _unseen(model, ledger)
     rows = ledger.rows
     check_energy(energy_model, rows)
     return Report(
@@ -311,13 +310,13 @@ def get_model_bounds(
         time_steps=steps,
         params=_size(model),
         input_shape=tuple(given.first_tensor(shapes).shape),
-        ann_rows=ann.rows,
+        ann_rows=later(lambda: as_ann().rows),
         conventions={"graded": graded, **conventions},
         versions=dict(_versions()),
         unaccounted=ledger.unaccounted,
         prepared=ledger.prepared,
         updates=ledger.updates,
-        notes=tuple(filter(None, (ann.note, _unseen(model, ledger)))),
+        notes=later(lambda: tuple(filter(None, (as_ann().note, unseen)))),
         passes=ledger.passes,
         measured=False,
     )

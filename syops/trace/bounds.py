@@ -124,12 +124,11 @@ def follow(
     find: Find = find,
     history: History | None = None,
     states: frozenset[str] = frozenset(),
-    is_lent: bool = False,
     hooked: frozenset[tuple[str, str]] = frozenset(),
 ) -> T:
     """Watch what ``work`` does with a shadow that is there already.
 
-    ``is_lent``: see its `run`. ``hooked``: see `Observer`.
+    ``hooked``: see `Observer`.
 
     Raises:
         StatesFound: see `Observer.run`; the shadow is of no more use.
@@ -143,4 +142,4 @@ def follow(
         states=states,
         hooked=hooked,
     )
-    return observer.watching(lambda: stand_in.run(lambda: work(observer), is_lent))
+    return observer.watching(lambda: stand_in.run(lambda: work(observer)))
