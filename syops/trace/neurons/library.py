@@ -7,13 +7,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from syops.choices import Signal
 from syops.ops.values import ANALOG, INTEGER, Opaque
 
 NeuronSignal = tuple[int, ...] | Opaque
 """The values that a neuron sends: {0, 1}, {-1, 0, 1}, {0..k}, or analog ones."""
 
 
-SIGNALS: dict[str, NeuronSignal] = {
+SIGNALS: dict[Signal, NeuronSignal] = {
     "analog": ANALOG,
     "binary": (0, 1),
     "ternary": (-1, 0, 1),
