@@ -21,7 +21,7 @@ from functools import cache
 from importlib import resources
 from numbers import Rational, Real
 from pathlib import Path
-from typing import Any, SupportsFloat, overload
+from typing import TYPE_CHECKING, Any, SupportsFloat, overload
 
 from syops.errors import (
     SyopsLookupError,
@@ -73,6 +73,21 @@ class EnergyModel:
     e_spike_pj: float = 0.0
     spike_only: bool = False
     includes: str = ""
+
+    if TYPE_CHECKING:
+        # Costs may be given as text, and are kept as numbers.
+        def __init__(
+            self,
+            name: str,
+            e_ac_pj: float | str,
+            e_mac_pj: float | str | None,
+            technology: str = "",
+            source: str = "",
+            e_neuron_pj: float | str | None = None,
+            e_spike_pj: float | str = 0.0,
+            spike_only: bool = False,
+            includes: str = "",
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         for field in _COSTS:
