@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache, reduce
 from hashlib import sha256
 from typing import Any
@@ -73,12 +73,13 @@ COMPARISONS = {
     *("isnan", "isinf", "isfinite", "isposinf", "isneginf"),
 }
 """0 or 1, whatever they compare and whatever dtype they write it in."""
+SIGNS = Free("changes signs")
 FREE = {
     COMPARES: (
         *COMPARISONS,
         *("heaviside", "maximum", "minimum", "fmax", "fmin", *CLAMPS.keys() - ACTIVATIONS),
     ),
-    Free("changes signs"): (
+    SIGNS: (
         *("neg", "abs", "sign", "sgn", "copysign"),
         *("conj_physical", "_conj_physical"),
     ),
@@ -120,13 +121,6 @@ def signal(call: Call) -> Signal:
     if plain and not _is_exact(call, name, signals):
         return _one_number(call, signals) or _opaque(call, name, signals)
     return _evaluated(call, tensors, signals) if plain else _scaled(call, name, tensors, signals)
-
-
-def has_threshold(call: Call) -> bool:
-    """Whether values about which nothing finite is known are compared, as a neuron does."""
-    return canonical(call.func) in {*COMPARISONS, *SIGN_LIKE, "heaviside"} and any(
-        kind_of(call.signal(tensor)) in (ANALOG, INTEGER, UNKNOWN) for tensor in call.tensors
-    )
 
 
 def _with_masks(call: Call, signals: list[Signal]) -> list[Signal]:
@@ -200,9 +194,15 @@ def _amplitude(call: Call, mask: Tensor, chosen: Sequence[Any]) -> Signal | None
     return rescaled(_evaluated(call, call.tensors, signals), scales.pop())
 
 
+def cast(call: Call) -> Signal:
+    """``_to_copy``: the values in the result's dtype."""
+    source = call.args[0]
+    return converted(source, call.signal(source), call.out, call.atoms)
+
+
 def copied(call: Call) -> Signal:
-    """``_to_copy`` and ``copy_``: the source's values in the result's dtype and shape."""
-    source = call.args[0] if canonical(call.func) == "_to_copy" else call.args[1]
+    """``copy_``: the source's values in the target's dtype and shape."""
+    source = call.args[1]
     return converted(source, call.signal(source), call.out, call.atoms)
 
 
@@ -644,6 +644,14 @@ RULES: dict[str, Rule] = {
     **{name: Rule(signal, reason) for reason, names in FREE.items() for name in names},
     "masked_fill": Rule(masked_fill, Free("selects")),
     "where": Rule(where, Free("selects")),
-    "_to_copy": Rule(copied, COPY, moves=True),
-    "copy": Rule(copied, COPY, moves=True),
+    "add": replace(POINTWISE, adds=True, symbol="+"),
+    "sub": replace(POINTWISE, symbol="-"),
+    "mul": replace(POINTWISE, symbol="*"),
+    "mul.Scalar": replace(POINTWISE, symbol="*", scales=True),
+    "div": replace(POINTWISE, symbol="/"),
+    **dict.fromkeys(COMPARISONS, Rule(signal, COMPARES, values=(0, 1), compares=True)),
+    **{name: Rule(signal, SIGNS, values=v, compares=True) for name, v in SIGN_LIKE.items()},
+    "heaviside": Rule(signal, COMPARES, compares=True),
+    "_to_copy": Rule(cast, COPY, moves=True, casts=True),
+    "copy": Rule(copied, COPY, moves=True, overwrites=True),
 }

@@ -19,6 +19,7 @@ from syops.ops.rule import (
     Free,
     Normalisation,
     Rule,
+    Softmax,
     analog,
     canonical,
     tallied,
@@ -397,17 +398,18 @@ def gru_cost(call: Call) -> Sequence[Cost]:
     )
 
 
-SOFTMAX = ("_softmax", "softmax", "_safe_softmax")
 RANDOM = Free("draws random numbers")
 CONSTANT = Free("a constant")
 POSITIONS = Free("finds positions")
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(("zeros", "zeros_like", "new_zeros", "zero"), Rule(zeros, CONSTANT)),
+    **dict.fromkeys(("zeros", "zeros_like", "new_zeros"), Rule(zeros, CONSTANT)),
+    "zero": Rule(zeros, CONSTANT, overwrites=True),
     **dict.fromkeys(("ones", "ones_like", "new_ones"), Rule(ones, CONSTANT)),
     **dict.fromkeys(
-        ("full", "full_like", "new_full", "fill", "scalar_tensor"), Rule(full, CONSTANT)
+        ("full", "full_like", "new_full", "scalar_tensor"), Rule(full, CONSTANT)
     ),
+    "fill": Rule(full, CONSTANT, overwrites=True),
     **dict.fromkeys(
         ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided",
          "empty_permuted"),
@@ -422,14 +424,17 @@ RULES: dict[str, Rule] = {
         Rule(integers, POSITIONS),
     ),
     # Random numbers.
-    "bernoulli": Rule(binary, RANDOM),
+    "bernoulli": Rule(binary, RANDOM, overwrites=True),
     **dict.fromkeys(("randint", "randint_like"), Rule(randint, RANDOM)),
     **dict.fromkeys(("rand", "rand_like"), Rule(shares, RANDOM)),
     **dict.fromkeys(("randperm", "multinomial"), Rule(integers, RANDOM)),
     **dict.fromkeys(
-        ("randn", "randn_like", "normal", "uniform", "exponential", "random", "cauchy",
-         "log_normal", "geometric", "poisson", "binomial", "_standard_gamma",
-         "_sample_dirichlet", "normal_functional"),
+        ("normal", "uniform", "exponential", "random", "cauchy", "log_normal", "geometric"),
+        Rule(analog, RANDOM, overwrites=True),
+    ),
+    **dict.fromkeys(
+        ("randn", "randn_like", "poisson", "binomial", "_standard_gamma", "_sample_dirichlet",
+         "normal_functional"),
         Rule(analog, RANDOM),
     ),
     **dict.fromkeys(("native_dropout", "_fused_dropout"), Rule(analog, dropout_cost)),
@@ -481,7 +486,10 @@ RULES: dict[str, Rule] = {
         Rule(analog, norm_cost, counted=True),
     ),
     # Functions.
-    **dict.fromkeys(SOFTMAX, Rule(shares, softmax_cost)),
+    **dict.fromkeys(
+        ("_softmax", "softmax"), Rule(shares, softmax_cost, softens=Softmax.ANY)
+    ),
+    "_safe_softmax": Rule(shares, softmax_cost, softens=Softmax.OF_ATTENTION),
     **dict.fromkeys(("_log_softmax", "log_softmax"), Rule(analog, softmax_cost)),
     "glu": Rule(analog, gate_cost),
     "_thnn_fused_lstm_cell": Rule(analog, lstm_cost),
@@ -492,11 +500,12 @@ RULES: dict[str, Rule] = {
          "binary_cross_entropy_with_logits"),
         Rule(analog, loss_cost),
     ),
+    "_local_scalar_dense": Rule(analog, Free("makes no tensor"), tells=True),
     # Copies of values, and questions about them.
     "embedding": Rule(analog, Free("looks values up")),
     **dict.fromkeys(("complex", "view_as_real", "view_as_complex"), Rule(analog, COPY)),
     **dict.fromkeys(
-        ("_local_scalar_dense", "item", "is_same_size", "_assert_async"),
+        ("item", "is_same_size", "_assert_async"),
         Rule(analog, Free("makes no tensor")),
     ),
 }  # fmt: skip

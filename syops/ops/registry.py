@@ -30,7 +30,7 @@ RULES: dict[str, Rule] = {
     **synaptic.RULES,
     **sampling.RULES,
 }
-"""Rules by the canonical name of operators of aten and prims."""
+"""Rules by the canonical name of operators of aten and prims, or by that of one overload."""
 
 OPAQUE = {
     *("_choose_qparams_per_tensor", "choose_qparams_optimized", "_saturate_weight_to_fp16"),
@@ -90,7 +90,8 @@ def find(func: Any) -> Rule | None:
     if is_composite(func):
         return PARTS
     if func.namespace in ("aten", "prims"):
-        rule = RULES.get(canonical(func))
+        name = canonical(func)
+        rule = RULES.get(f"{name}.{schema_of(func).overload_name}") or RULES.get(name)
         if rule is not None:
             return rule
     if can_be_taken_apart(func) and canonical(func) not in OPAQUE:

@@ -38,19 +38,23 @@ class DataReads:
         else:
             self._has_read = True
 
-    def may_be_in(self, tensor: Tensor, traits: Traits) -> bool:
-        """Whether a tensor that nobody saw being made may hold more than literals."""
-        return not traits.is_literal or (self._has_read and tensor.numel() > 1)
+    def may_be_in(self, tensor: Tensor, is_literal: bool) -> bool:
+        """Whether a tensor that nobody saw being made may hold more than values of Python's."""
+        return not is_literal or (self._has_read and tensor.numel() > 1)
 
     def is_fixed(
         self,
         traits: Traits,
+        is_literal: bool,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         known: Sequence[tuple[Record | None, Signal]],
     ) -> bool:
-        """Whether all that an operator reads is learned or constant, and it draws no lots."""
-        if traits.is_literal:
+        """Whether all that an operator reads is learned or constant, and it draws no lots.
+
+        ``is_literal``: it makes a tensor of a value of Python's.
+        """
+        if is_literal:
             return not (self._has_read or self._has_asked)
         for record, signal in known:
             if signal is not LEARNED if record is None else not record.fixed:
