@@ -1,7 +1,8 @@
 """What is known of each operator: what it costs, and which values come out of it.
 
-One small pure function per operator, found by the operator's name. To add an operator of torch,
-add one function to the file that fits: `synaptic`, `sampling`, `pointwise`, `moves`, `reductions`.
+One record (`Rule`) for each operator, found by the operator's name; nobody outside of `ops` asks
+what an operator is called. To add an operator of torch, add an entry to ``RULES`` in the file that
+fits: `synaptic`, `sampling`, `pointwise`, `selection`, `moves`, `reductions`.
 
 An operator of your own has a `Rule` with two functions of the `Call`: which values come out
 (`analog`, `binary`, `unknown`: looked at in the data), and what it costs. What it costs is a

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from syops.ops.pointwise import shortened
+from syops.ops.factors import shortened
 from syops.ops.rule import Call, Recipe, Rule
 from syops.ops.values import LEARNED, Table
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import torch
 
-from syops.ops.pointwise import POINTWISE, converted
+from syops.ops.pointwise import POINTWISE
 from syops.ops.ranges import MAX_VALUES
 from syops.ops.rule import (
     COMPARES,
@@ -25,6 +25,7 @@ from syops.ops.rule import (
     tallied,
     tensors_in,
 )
+from syops.ops.selection import converted
 from syops.ops.values import (
     ANALOG,
     EMPTY,

@@ -20,7 +20,7 @@ from syops._torch import (
     returns_only_numbers,
     schema_of,
 )
-from syops.ops import moves, pointwise, reductions, sampling, synaptic
+from syops.ops import moves, pointwise, reductions, sampling, selection, synaptic
 from syops.ops.rule import Free, Rule, canonical, unknown
 
 RULES: dict[str, Rule] = {
@@ -29,6 +29,7 @@ RULES: dict[str, Rule] = {
     **moves.RULES,
     **synaptic.RULES,
     **sampling.RULES,
+    **selection.RULES,
 }
 """Rules by the canonical name of operators of aten and prims, or by that of one overload."""
 
