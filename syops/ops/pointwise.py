@@ -378,6 +378,7 @@ RULES: dict[str, Rule] = {
          "softplus", "log_sigmoid_forward", "expm1", "log", "log2", "log10", "log1p", "atan"),
         ACTIVATION,
     ),
+    **dict.fromkeys(("polar", "linalg_cross"), POINTWISE),  # torch does not tag these
     # Comparisons: 0 or 1, whatever they compare and whatever dtype they write it in.
     **dict.fromkeys(
         ("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor",

@@ -20,17 +20,25 @@ from syops._torch import (
     returns_only_numbers,
     schema_of,
 )
-from syops.ops import moves, pointwise, reductions, sampling, selection, synaptic
+from syops.ops import (
+    constants,
+    moves,
+    norms,
+    pointwise,
+    pooling,
+    reductions,
+    sampling,
+    selection,
+    synaptic,
+)
 from syops.ops.rule import Free, Rule, canonical, unknown
 
-RULES: dict[str, Rule] = {
-    **pointwise.RULES,
-    **reductions.RULES,
-    **moves.RULES,
-    **synaptic.RULES,
-    **sampling.RULES,
-    **selection.RULES,
-}
+HOMES = (
+    constants, moves, norms, pointwise, pooling, reductions, sampling, selection, synaptic
+)  # fmt: skip
+"""Where rules stand, each in one place."""
+
+RULES: dict[str, Rule] = {name: rule for home in HOMES for name, rule in home.RULES.items()}
 """Rules by the canonical name of operators of aten and prims, or by that of one overload."""
 
 OPAQUE = {

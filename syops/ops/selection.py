@@ -1,4 +1,4 @@
-"""Operators that copy values, cast them, or choose some of them by a mask."""
+"""Operators that copy values, cast them, look them up, or choose some of them by a mask."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from syops.ops.factors import factor_of
 from syops.ops.ranges import ended, outward, truncated
-from syops.ops.rule import COPY, Call, Free, Rule
+from syops.ops.rule import COPY, Call, Free, Rule, analog
 from syops.ops.tables import broadcast, cast_values, evaluated
 from syops.ops.values import (
     ANALOG,
@@ -126,12 +126,16 @@ def _amplitude(call: Call, mask: Tensor, chosen: Sequence[Any]) -> Signal | None
     return rescaled(evaluated(call, signals), scales.pop())
 
 
-SELECTS = Free("selects")
+SELECTS, TOLD = Free("selects"), Free("makes no tensor")
 
 RULES: dict[str, Rule] = {
     "_to_copy": Rule(cast, COPY, moves=True, casts=True),
     "copy": Rule(copied, COPY, moves=True, overwrites=True),
     "masked_fill": Rule(masked_fill, SELECTS),
     "where": Rule(where, SELECTS),
+    "embedding": Rule(analog, Free("looks values up")),
+    **dict.fromkeys(("complex", "view_as_real", "view_as_complex"), Rule(analog, COPY)),
+    "_local_scalar_dense": Rule(analog, TOLD, tells=True),
+    **dict.fromkeys(("item", "is_same_size", "_assert_async"), Rule(analog, TOLD)),
 }
 """The rules of these operators."""

@@ -11,8 +11,8 @@ from torch import nn
 from syops import get_model_syops
 from syops._torch import operators_of
 from syops.errors import SyopsValueError
-from syops.ops import find, moves, pointwise, reductions, sampling, selection, synaptic
-from syops.ops.registry import RULES, Counted, Named, is_composite, state
+from syops.ops import find
+from syops.ops.registry import HOMES, RULES, Counted, Named, is_composite, state
 from syops.ops.rule import Call, Free, canonical
 from syops.ops.values import ANALOG, Atoms
 from tests import ROOT
@@ -70,9 +70,7 @@ def test_rules_are_for_operators_that_exist_each_in_one_place():
     on_other_devices = {"_fused_rms_norm"}  # one kernel there, and made of others on the CPU
     names = {key.partition(".")[0] for key in RULES}  # what follows is one overload of several
     assert not names - known - on_other_devices
-    for one, another in combinations(
-        (moves, pointwise, reductions, sampling, selection, synaptic), 2
-    ):
+    for one, another in combinations(HOMES, 2):
         assert not one.RULES.keys() & another.RULES.keys()
 
 
