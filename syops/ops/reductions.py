@@ -201,9 +201,9 @@ RULES: dict[str, Rule] = {
         Rule(integers, Free("finds positions")),
     ),
     **dict.fromkeys(
-        ("any", "all", "equal", "isin", "_is_all_true", "_is_any_true"),
-        Rule(predicate, COMPARES),
+        ("any", "all", "isin", "_is_all_true", "_is_any_true"), Rule(predicate, COMPARES)
     ),
+    "equal": Rule(analog, COMPARES, tells=True),
     # Losses.
     **dict.fromkeys(
         ("mse_loss", "smooth_l1_loss", "huber_loss", "soft_margin_loss", "binary_cross_entropy",

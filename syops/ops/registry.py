@@ -133,7 +133,7 @@ def _by_schema(func: Any) -> Rule | None:
     if schema.is_mutable:
         return None
     if returns_only_numbers(schema):
-        return Rule(unknown, Free("makes no tensor"))
+        return Rule(unknown, Free("makes no tensor"), tells=True)
     if all(returned.alias_info is not None for returned in schema.returns):
         return Rule(unknown, Free("a view"))
     return None

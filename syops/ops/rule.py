@@ -278,7 +278,7 @@ class Rule:
         overwrites: in place, it leaves nothing of what its target held.
         places: in place, it puts values at some positions and reads no others.
         lifts: it makes a tensor of a value of Python's.
-        tells: its result is a value of Python's.
+        tells: its result is a value of Python's, read out of tensors.
         values: all that its results can hold, whatever it reads.
         compares: its results tell on which side of a threshold values lie.
         symbol: how it is written between two operands.

@@ -282,7 +282,8 @@ class Dispatch:
         if not before.records and isinstance(self._where[-1][1], RECURRENT):
             signals = [ANALOG] * len(outputs)  # the hidden state, analog from step 0 on
         if rule.tells and not self._watch.checks:
-            self._data.read_out(call.args[0])
+            for tensor in call.tensors:
+                self._data.read_out(tensor, isinstance(call.out, bool))
         if before.writes:
             results = list(zip(outputs, signals, strict=True))
             self._overwritten(rule, traits.name, call, before, results, view)

@@ -27,16 +27,19 @@ class DataReads:
         self._has_read = False
         self._has_asked = False
 
-    def read_out(self, tensor: Tensor) -> None:
-        """Values of a tensor are about to become numbers of Python's."""
+    def read_out(self, tensor: Tensor, is_truth: bool = False) -> None:
+        """Values of a tensor become a number of Python's.
+
+        ``is_truth``: it is only true or false.
+        """
         record, signal = self._tensors.known(tensor)
         if signal is LEARNED if record is None else record.fixed:
             return
-        self.has_numbers |= kind_of(signal) in (ANALOG, UNKNOWN)
-        if tensor.dtype == torch.bool:
+        if is_truth or tensor.dtype == torch.bool:
             self._has_asked = True
         else:
             self._has_read = True
+            self.has_numbers |= kind_of(signal) in (ANALOG, UNKNOWN)
 
     def may_be_in(self, tensor: Tensor, is_literal: bool) -> bool:
         """Whether a tensor that nobody saw being made may hold more than values of Python's."""

@@ -360,8 +360,8 @@ def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if number is None or version_of(args[0]) != 0:  # written into
         return _executed(func, args, kwargs)
     rule = find(func)
-    if rule is not None and rule.tells:
-        return number.item()
+    if rule is not None and rule.tells and not tensors_in(args[1:]):
+        return func(number, *args[1:], **kwargs)
     made = _executed(func, args, kwargs)
     alone = not schema_of(func).is_mutable and not tensors_in(args[1:])
     if alone and isinstance(made, Tensor) and made.numel() == 1:
