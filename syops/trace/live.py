@@ -24,7 +24,7 @@ from syops._torch import (
 from syops.ledger.steps import Step
 from syops.ops.rule import Recipe, Softmax
 from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal
-from syops.trace.aliasing import Layout, extent, offset_of, storage_of
+from syops.trace.aliasing import Layout, covers_storage, offset_of, overlaps_itself, storage_of
 from syops.trace.filling import Filling
 from syops.trace.lineage import Padding, Result, View
 from syops.trace.states import tensors_of
@@ -350,9 +350,8 @@ class Tensors:
         self._written.add(storage_of(tensor))
         if not fixed:
             self._written_by_data.add(storage_of(tensor))
-        overlaps, filled = extent(tensor)
-        signal = UNKNOWN if overlaps else signal
-        covers = filled * tensor.element_size() == tensor.untyped_storage().nbytes()
+        signal = UNKNOWN if overlaps_itself(tensor) else signal
+        covers = covers_storage(tensor)
         for key, old in aliases:
             if old.version != version_of(tensor) or old.dtype != tensor.dtype:
                 self._records[key] = old.after_write(UNKNOWN, old.version)
