@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import warnings
 
 import pytest
@@ -420,14 +418,7 @@ def test_a_fused_neuron_is_named_by_the_user():
 # Command line
 
 
-def syops(*args):
-    done = subprocess.run(
-        [sys.executable, "-m", "syops", *args], capture_output=True, text=True, check=False
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
-def test_the_command_tells_by_its_exit_status():
+def test_the_command_tells_by_its_exit_status(syops):
     status, out, err = syops("audit", "sew_resnet18")
     assert (status, err) == (1, "")
     assert out.startswith("sew_resnet18: not spike-only: 10 of its 21")
@@ -445,7 +436,7 @@ def test_the_command_tells_by_its_exit_status():
     assert len(err.splitlines()) == 1
 
 
-def test_the_bounds_command():
+def test_the_bounds_command(syops):
     status, out, err = syops("bounds", "fsnn18", "--depth", "1")
     assert (status, err) == (0, "")
     assert "fsnn18: 11.7 M parameters" in out
@@ -456,7 +447,7 @@ def test_the_bounds_command():
 
 
 @pytest.mark.parametrize("name", ["sew_resnet18", "fsnn34"])
-def test_the_readme_shows_what_is_printed(name):
+def test_the_readme_shows_what_is_printed(syops, name):
     readme = (ROOT / "README.md").read_text("utf-8")
     shown = readme.split(f"$ syops audit {name}\n")[1].split("```")[0]
     printed = syops("audit", name)[1]
