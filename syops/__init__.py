@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     from syops.report.audit import Audit
     from syops.report.comparison import Comparison, compare
     from syops.report.memory import Memory
-    from syops.report.report import Report
+    from syops.report.report import MeasuredReport, Report
 
 __all__ = [
     "Audit",
     "Comparison",
     "EnergyModel",
     "Layer",
+    "MeasuredReport",
     "Memory",
     "MemoryModel",
     "Report",
@@ -54,6 +55,7 @@ _HOME = {
     "Comparison": "report.comparison",
     "EnergyModel": "cost.energy",
     "Layer": "cost.layer",
+    "MeasuredReport": "report.report",
     "Memory": "report.memory",
     "MemoryModel": "cost.memory",
     "Report": "report.report",

@@ -1,21 +1,21 @@
-"""The entry points: they check what the user gave, and orchestrate."""
+"""The entry points: check the arguments, trace the model, build what is handed back."""
 
 from __future__ import annotations
 
 import platform
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache, partial
+from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_map
-from tqdm import tqdm
 
-from syops.cost.energy import EnergyMap, Profile, get_energy_model
+from syops._torch import tree_map
+from syops.choices import AC_COUNTS, ENDS, GRADED, AcCount, End, Graded, InputSignal, Signal, choice
+from syops.cost.energy import Energy, EnergyMap, Profile, get_energy_model
 from syops.cost.pricing import check_energy
 from syops.errors import ForwardError, SyopsError, SyopsValueError
 from syops.ledger.rows import Ledger
@@ -24,14 +24,18 @@ from syops.ops.own import own_rules
 from syops.ops.registry import finder
 from syops.ops.rule import Rule
 from syops.report.audit import Audit
-from syops.report.report import Report
+from syops.report.report import MeasuredReport, Report
+from syops.run.loop import Batches, Tally, count_batches
 from syops.trace import inputs as given
 from syops.trace.ann import AnnCounts
 from syops.trace.bounds import trace
-from syops.trace.observer import Observer, until_known
+from syops.trace.neurons import NeuronSignal
+from syops.trace.observer import Observer
 from syops.trace.paths import all_paths
-from syops.trace.restore import Place, Random, device_of, left_as_found, plainly
-from syops.trace.states import Lending
+from syops.trace.restore import device_of, plainly
+from syops.trace.settings import Settings
+
+AnyReport = TypeVar("AnyReport", bound=Report)
 
 
 def get_model_syops(
@@ -41,17 +45,17 @@ def get_model_syops(
     batch_dim: int = 0,
     time_steps: int | None = None,
     fold_bn: bool = True,
-    graded: str = "mac",
-    ac: str = "rate",
+    graded: Graded = "mac",
+    ac: AcCount = "rate",
     strict: bool = False,
-    input_signal: str | Sequence[str] = "auto",
-    neurons: Mapping[type[nn.Module], str] | None = None,
+    input_signal: InputSignal | Sequence[InputSignal] = "auto",
+    neurons: Mapping[type[nn.Module], Signal] | None = None,
     rules: Mapping[Any, Rule] | None = None,
     prepare: Callable[[Any], Any] | None = None,
     energy: Profile | Mapping[str, Profile] = "horowitz45-fp32",
     progress: bool | None = None,
     device: torch.device | str | None = None,
-) -> Report:
+) -> MeasuredReport:
     """Count the synaptic operations of a spiking network on data, and price them.
 
     The model runs in eval mode, without gradients, its neurons reset before each batch. It is
@@ -100,138 +104,32 @@ def get_model_syops(
     An error at one batch of many names it, and has a report of those before it: ``error.report``.
     One that is not syops' own, raised by a data set, says it in a note (``error.__notes__``).
     """
-    given.check_choice("graded", graded, ("mac", "ac"))
-    given.check_choice("ac", ac, ("rate", "events"))
-    signals = given.signal_names(input_signal, (given.AUTO, *given.SIGNALS))
-    own_neurons, own = given.registered(neurons), own_rules(rules)
-    find = finder(own)
+    choice("graded", graded, GRADED)
+    choice("ac", ac, AC_COUNTS)
+    signals = given.signal_names(input_signal)
     energy_model = get_energy_model(energy)
-    given.check_model(model)
-    if isinstance(energy_model, EnergyMap):  # now rather than after the count
-        paths = [(path, "") for path, _ in all_paths(model)]
-        energy_model.check_patterns(paths, dtypes=False)
-    given.check_values(model)
-    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
-    steps = given.time_steps(model, time_steps)
+    subject = _Subject.of(model, batch_dim, neurons, rules, time_steps)
+    _check_patterns(energy_model, subject.model)
+    given.check_values(subject.model)
     given.check_inputs(inputs, prepare)
-    home = given.device(device) if device is not None else device_of(model)
+    home = device_of(subject.model) if device is None else given.device(device)
 
-    ledger = Ledger()
-    ann = AnnCounts(model, steps, batch_dim, own_neurons, find)
-    observer = Observer(model, ledger, graded=graded, strict=strict, neurons=own_neurons, find=find)
+    tally = Tally(subject.model, Ledger(), subject.ann_counts())
+    batches = Batches(inputs, prepare, batch_dim, signals, subject.steps, home, progress)
+    settings = replace(subject.settings, graded=graded, strict=strict)
+    observer = Observer(subject.model, tally.ledger, settings)
+    conventions = subject.conventions(signals, fold_bn=fold_bn, graded=graded, ac=ac)
 
-    first: given.Arguments | None = None
-    is_at_batch = False
-    notes: dict[str, None] = {}
-
-    def count(place: Place, lending: Lending) -> None:
-        """Count all batches; the first of them stays, on ``meta``."""
-        nonlocal first, is_at_batch
-        place.begin()
-        lending.begin()
-        batches = given.batches(inputs, prepare, given.weight_dtype(model))
-        is_at_batch = not given.is_single(inputs)
-        for batch in _with_bar(batches, inputs, progress):
-            args, kwargs = tree_map(lambda leaf: given.usable(leaf, home), batch)
-            samples = given.samples((args, kwargs), batch_dim)
-            tensors = given.tensors_of((args, kwargs))
-            names = given.signal_of_each(signals, tensors)
-            for name, tensor in zip(names, tensors, strict=True):
-                given.check_signal(name, tensor)
-            shapes = tree_map(given.on_meta, (args, kwargs))
-            lending.renew()
-            notes.update(dict.fromkeys(lending.not_reset))
-            ann.prepare(shapes)
-            known = [given.SIGNALS.get(name) for name in names]
-            axis = given.time_axis(tensors[0], batch_dim, steps)
-            run = partial(observer.run, args, kwargs, known, axis)
-            try:
-                until_known(run, partial(_anew, lending, Random.now()))
-            except ForwardError as error:
-                raise _explained(error, model, (args, kwargs)) from error.__cause__
-            ledger.samples += samples
-            ledger.passes += 1
-            first = first or shapes
-            ann.add(shapes, ledger, observer.states)
-        is_at_batch = False
-
-    def watched() -> None:
-        place, lending = Place(model, home), Lending(model)  # now that nobody else counts it
-        left_as_found(lambda: count(place, lending), place, lending)
-
-    def counted() -> Report:
-        """The report of what has been counted so far."""
-        if first is None:
-            raise SyopsValueError(
-                "inputs: the loader gave no batch; an iterator that was used up is empty"
-            )
-        rows = ledger.rows
-        check_energy(energy_model, rows)
-        return Report(
-            model=type(model).__name__,
-            rows=rows,
-            samples=ledger.samples,
-            energy=energy_model,
-            time_steps=steps,
-            params=_size(model),
-            input_shape=tuple(given.first_tensor(first).shape),
-            ann_rows=ann.rows,
-            conventions={
-                "fold_bn": fold_bn,
-                "graded": graded,
-                "ac": ac,
-                "batch_dim": batch_dim,
-                "input_signal": ", ".join(signals),
-                **_told(own),
-            },
-            versions=dict(_versions()),
-            unaccounted=ledger.unaccounted,
-            prepared=ledger.prepared,
-            updates=ledger.updates,
-            notes=tuple(filter(None, (*notes, ann.note, _unseen(model, ledger)))),
-            passes=ledger.passes,
-        )
+    def report() -> MeasuredReport:
+        return _report(MeasuredReport, tally, subject, energy_model, conventions)
 
     try:
-        plainly(lambda: observer.watching(watched))
+        count_batches(batches, observer, tally)
     except Exception as error:
-        if is_at_batch:
-            _name_batch(error, ledger, counted)
+        if tally.at_batch:
+            _name_batch(error, tally, report)
         raise
-    return counted()
-
-
-def _anew(lending: Lending, generators: Random) -> None:
-    """Put the model and the random generators back to before a pass."""
-    generators.put_back()
-    lending.renew()
-
-
-def _name_batch(error: Exception, ledger: Ledger, counted: Callable[[], Report]) -> None:
-    """Say in an error at which batch it came, and give it the report of those before.
-
-    What is raised stays the error that it is, also where that is somebody else's.
-    """
-    where = f"batch {ledger.passes} (the first is 0), after {ledger.samples} samples"
-    report = None
-    with suppress(SyopsError):
-        report = counted()
-    if isinstance(error, SyopsError):
-        error.args = (f"{where}: {error}",)
-        error.report = report
-        return
-    kept = ""
-    with suppress(AttributeError, TypeError):  # of a class that takes no attributes
-        if report is not None and not hasattr(error, "report"):
-            setattr(error, "report", report)  # noqa: B010 (exceptions do not declare it)
-            kept = "; its attribute `report` has what was counted before"
-    error.add_note(f"syops: this was raised at {where}{kept}")
-
-
-def _explained(error: ForwardError, model: nn.Module, arguments: given.Arguments) -> ForwardError:
-    """The error with what is wrong with the inputs, where that is known."""
-    why = given.why_it_failed(model, arguments)
-    return ForwardError(f"{error}; {why}") if why else error
+    return report()
 
 
 def get_model_bounds(
@@ -241,9 +139,9 @@ def get_model_bounds(
     batch_dim: int = 0,
     time_steps: int | None = None,
     fold_bn: bool = True,
-    graded: str = "mac",
-    input_signal: str | Sequence[str] = "auto",
-    neurons: Mapping[type[nn.Module], str] | None = None,
+    graded: Graded = "mac",
+    input_signal: InputSignal | Sequence[InputSignal] = "auto",
+    neurons: Mapping[type[nn.Module], Signal] | None = None,
     rules: Mapping[Any, Rule] | None = None,
     energy: Profile | Mapping[str, Profile] = "horowitz45-fp32",
 ) -> Report:
@@ -286,52 +184,30 @@ def get_model_bounds(
         SyopsFileError: a file of energy profiles that cannot be read.
         ForwardError: the model cannot run without values; names the layer.
     """
-    given.check_choice("graded", graded, ("mac", "ac"))
+    choice("graded", graded, GRADED)
     energy_model = get_energy_model(energy)
-    given.check_model(model)
-    model = getattr(model, "_orig_mod", model)
-    steps = given.time_steps(model, time_steps)
-    ledger, shapes, _, states, conventions = _traced(
-        model, inputs, batch_dim, fold_bn, input_signal, neurons, rules
-    )
-    ann = AnnCounts(model, steps, batch_dim, given.registered(neurons), finder(own_rules(rules)))
+    subject = _Subject.of(model, batch_dim, neurons, rules, time_steps)
+    traced = _trace(subject, inputs, given.signal_names(input_signal))
+    tally = Tally(subject.model, traced.ledger, subject.ann_counts(), traced.shapes)
 
     def one_step() -> None:
-        ann.prepare(shapes)
-        ann.add(shapes, ledger, states)
+        tally.ann.prepare(traced.shapes)
+        tally.ann.add(traced.shapes, traced.ledger, traced.states)
 
     plainly(one_step)
-    rows = ledger.rows
-    check_energy(energy_model, rows)
-    return Report(
-        model=type(model).__name__,
-        rows=rows,
-        samples=ledger.samples,
-        energy=energy_model,
-        time_steps=steps,
-        params=_size(model),
-        input_shape=tuple(given.first_tensor(shapes).shape),
-        ann_rows=ann.rows,
-        conventions={"graded": graded, **conventions},
-        versions=dict(_versions()),
-        unaccounted=ledger.unaccounted,
-        prepared=ledger.prepared,
-        updates=ledger.updates,
-        notes=tuple(filter(None, (ann.note, _unseen(model, ledger)))),
-        passes=ledger.passes,
-        measured=False,
-    )
+    conventions = subject.conventions(traced.signals, graded=graded, fold_bn=fold_bn)
+    return _report(Report, tally, subject, energy_model, conventions)
 
 
 def check_full_spike(
     model: nn.Module,
     inputs: Any,
     *,
-    allow: Sequence[str] = ("first", "last"),
+    allow: Sequence[End] = ("first", "last"),
     batch_dim: int = 0,
     fold_bn: bool = True,
-    input_signal: str | Sequence[str] = "auto",
-    neurons: Mapping[type[nn.Module], str] | None = None,
+    input_signal: InputSignal | Sequence[InputSignal] = "auto",
+    neurons: Mapping[type[nn.Module], Signal] | None = None,
     rules: Mapping[Any, Rule] | None = None,
 ) -> Audit:
     """Prove that only spikes reach the synapses of a network, or say what else does, and why.
@@ -352,104 +228,195 @@ def check_full_spike(
     """
     if isinstance(allow, str) or not isinstance(allow, (tuple, list, set, frozenset)):
         raise SyopsValueError(f"allow must be a list of 'first' and 'last', got {allow!r}")
-    for name in allow:
-        given.check_choice("allow", name, ("first", "last"))
-    ledger, shapes, history, _, conventions = _traced(
-        model, inputs, batch_dim, fold_bn, input_signal, neurons, rules
-    )
+    allowed = {choice("allow", end, ENDS) for end in allow}
+    subject = _Subject.of(model, batch_dim, neurons, rules)
+    traced = _trace(subject, inputs, given.signal_names(input_signal))
     return Audit.of(
-        type(model).__name__,
-        ledger,
-        history,
-        allow=tuple(name for name in ("first", "last") if name in allow),
-        input_shape=tuple(given.first_tensor(shapes).shape),
-        conventions=conventions,
+        subject.name,
+        traced.ledger,
+        traced.history,
+        allow=tuple(end for end in ENDS if end in allowed),
+        input_shape=tuple(given.first_tensor(traced.shapes).shape),
+        conventions=subject.conventions(traced.signals, fold_bn=fold_bn),
         versions=dict(_versions()),
     )
 
 
-def _traced(
-    model: nn.Module,
-    inputs: Any,
-    batch_dim: int,
-    fold_bn: bool,
-    input_signal: str | Sequence[str],
-    neurons: Mapping[type[nn.Module], str] | None,
-    rules: Mapping[Any, Rule] | None,
-) -> tuple[Ledger, given.Arguments, History, frozenset[str], dict[str, Any]]:
+# --- check ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A network and what the user says of it, checked.
+
+    Attributes:
+        model: the network; the one that was compiled, where it is a compiled one.
+        batch_dim: the dimension of the first input that counts samples.
+        neurons: the signals of neuron classes that the user names.
+        rules: the rules of the user's own, by the operator.
+        steps: T, or None where it is not known.
+    """
+
+    model: nn.Module
+    batch_dim: int
+    neurons: Mapping[type, NeuronSignal]
+    rules: Mapping[Any, Rule]
+    steps: int | None
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        batch_dim: int,
+        neurons: Mapping[type[nn.Module], Signal] | None,
+        rules: Mapping[Any, Rule] | None,
+        time_steps: int | None = None,
+    ) -> Self:
+        signals, own = given.registered(neurons), own_rules(rules)
+        given.check_model(model)
+        network = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+        return cls(network, batch_dim, signals, own, given.time_steps(network, time_steps))
+
+    @property
+    def name(self) -> str:
+        return type(self.model).__name__
+
+    @property
+    def settings(self) -> Settings:
+        """What the observer of a pass is told."""
+        return Settings(neurons=self.neurons, find=finder(self.rules))
+
+    def ann_counts(self) -> AnnCounts:
+        """An empty count of the same network as an ANN."""
+        told = self.settings
+        return AnnCounts(self.model, self.steps, self.batch_dim, told.neurons, told.find)
+
+    def conventions(self, signals: Sequence[str], **chosen: bool | str) -> dict[str, Any]:
+        """What the counts depend on, as a report keeps it."""
+        own = {"rules": ", ".join(sorted(map(str, self.rules)))} if self.rules else {}
+        shared = {"batch_dim": self.batch_dim, "input_signal": ", ".join(signals)}
+        return {**chosen, **shared, **own}
+
+
+def _check_patterns(energy: Energy, model: nn.Module) -> None:
+    """Refuse patterns that match no module now rather than after the count."""
+    if isinstance(energy, EnergyMap):
+        paths = [(path, "") for path, _ in all_paths(model)]
+        energy.check_patterns(paths, dtypes=False)
+
+
+# --- trace ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Trace:
     """One pass without values.
 
-    Returns:
-        the counts, what the model was called with, the history of its tensors, the buffers that
-        are states, and the conventions.
+    Attributes:
+        shapes: what the model was called with, on ``meta``.
+        ledger: the dense counts and derived signals.
+        history: how each tensor was made.
+        states: the buffers that are states, not weights.
+        signals: what the inputs hold, in words.
     """
-    names = given.signal_names(input_signal, (given.AUTO, *given.SIGNALS))
-    own_neurons, own = given.registered(neurons), own_rules(rules)
-    given.check_model(model)
-    model = getattr(model, "_orig_mod", model)
-    example = given.example(inputs, given.weight_dtype(model))
+
+    shapes: given.Arguments
+    ledger: Ledger
+    history: History
+    states: frozenset[str]
+    signals: tuple[str, ...]
+
+
+def _trace(subject: _Subject, inputs: Any, names: tuple[InputSignal, ...]) -> _Trace:
+    """Follow the network on ``meta``."""
+    example = given.example(inputs, given.weight_dtype(subject.model))
     shapes: given.Arguments = tree_map(given.on_meta, example)
     ledger, history = Ledger(), History()
-    ledger.samples = given.samples(shapes, batch_dim)
+    ledger.samples = given.samples(shapes, subject.batch_dim)
     ledger.passes = 1
     tensors = given.tensors_of(example)
     each = list(zip(given.signal_of_each(names, tensors), tensors, strict=True))
     signals = [given.bounded_by(name, tensor) for name, tensor in each]
-    told = (given.told(name, s) for (name, _), s in zip(each, signals, strict=True))
+    told = tuple(given.told(name, s) for (name, _), s in zip(each, signals, strict=True))
+
     try:
         states = plainly(
-            lambda: trace(
-                model,
-                shapes,
-                signals,
-                ledger,
-                neurons=own_neurons,
-                find=finder(own),
-                history=history,
-            )
+            lambda: trace(subject.model, shapes, signals, ledger, subject.settings, history)
         )
     except ForwardError as error:
-        raise _explained(error, model, shapes) from error.__cause__
-    conventions = {
-        "fold_bn": fold_bn,
-        "batch_dim": batch_dim,
-        "input_signal": ", ".join(told if given.AUTO in names else names),
-    }
-    conventions |= _told(own)
-    return ledger, shapes, history, states, conventions
+        raise given.explained(error, subject.model, shapes) from error.__cause__
+    return _Trace(shapes, ledger, history, states, told if "auto" in names else names)
 
 
-def _told(own: Mapping[Any, Rule]) -> dict[str, str]:
-    """The operators that were counted by rules of the user's own."""
-    return {"rules": ", ".join(sorted(map(str, own)))} if own else {}
+# --- build ------------------------------------------------------------------------------------
 
 
-def _unseen(model: nn.Module, ledger: Ledger) -> str:
-    """What is to be said where a tensor came from outside of what can be watched."""
+def _report(
+    kind: type[AnyReport],
+    tally: Tally,
+    subject: _Subject,
+    energy: Energy,
+    conventions: Mapping[str, Any],
+) -> AnyReport:
+    """Build the report of what has been counted so far."""
+    if tally.first is None:
+        raise SyopsValueError(
+            "inputs: the loader gave no batch; an iterator that was used up is empty"
+        )
+    ledger, ann = tally.ledger, tally.ann
+    rows = ledger.rows
+    check_energy(energy, rows)
+    return kind(
+        model=subject.name,
+        rows=rows,
+        samples=ledger.samples,
+        energy=energy,
+        time_steps=subject.steps,
+        params=sum(parameter.numel() for parameter in subject.model.parameters()),
+        input_shape=tuple(given.first_tensor(tally.first).shape),
+        ann_rows=ann.rows,
+        conventions=conventions,
+        versions=dict(_versions()),
+        unaccounted=ledger.unaccounted,
+        prepared=ledger.prepared,
+        updates=ledger.updates,
+        notes=tuple(filter(None, (*tally.notes, ann.note, _unseen(subject.name, ledger)))),
+        passes=ledger.passes,
+        measured=kind is MeasuredReport,
+    )
+
+
+def _unseen(model: str, ledger: Ledger) -> str:
+    """Return a note on tensors that come from outside of what can be watched; "" without any."""
     if not ledger.unseen:
         return ""
-    paths = ", ".join(path or type(model).__name__ for path in ledger.unseen)
+    paths = ", ".join(path or model for path in ledger.unseen)
     return (
         f"{paths}: a tensor comes from outside of the run; if it was computed in the meantime (by "
         "NumPy, in another thread), that is not counted"
     )
 
 
-def _size(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
+def _name_batch(error: Exception, tally: Tally, report: Callable[[], Report]) -> None:
+    """Say in an error at which batch it came, and attach the report of those before.
 
-
-def _with_bar(
-    batches: Iterable[given.Arguments], inputs: Any, progress: bool | None
-) -> Iterable[given.Arguments]:
-    """The batches, with a progress bar where one is wanted.
-
-    Where it is not, tqdm has no part in it: its lock stays locked for other threads after an
-    interrupt.
+    The error stays the exception that it is, also where it is not one of syops.
     """
-    total = 1 if given.is_single(inputs) else len(inputs) if isinstance(inputs, Sized) else None
-    wanted = total != 1 and sys.stderr.isatty() if progress is None else progress
-    return tqdm(batches, total=total, desc="syops", unit="batch") if wanted else batches
+    ledger = tally.ledger
+    where = f"batch {ledger.passes} (the first is 0), after {ledger.samples} samples"
+    before = None
+    with suppress(SyopsError):
+        before = report()
+    if isinstance(error, SyopsError):
+        error.args = (f"{where}: {error}",)
+        error.report = before
+        return
+    kept = ""
+    with suppress(AttributeError, TypeError):  # of a class that takes no attributes
+        if before is not None and not hasattr(error, "report"):
+            setattr(error, "report", before)  # noqa: B010 (exceptions do not declare it)
+            kept = "; its attribute `report` has what was counted before"
+    error.add_note(f"syops: this was raised at {where}{kept}")
 
 
 @cache

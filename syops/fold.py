@@ -35,6 +35,7 @@ from syops.trace.meta import left_behind
 from syops.trace.neurons.spikingjelly import takes_a_sequence
 from syops.trace.observer import Observer, until_known
 from syops.trace.restore import Random, device_of, left_as_found, plainly
+from syops.trace.settings import Settings
 from syops.trace.states import Lending
 from syops.trace.weights import applies_its_weights
 
@@ -131,14 +132,12 @@ def _without_values(model: nn.Module, shape: Any) -> tuple[Provenance, ...]:
         model,
         lambda observer: observer.run_twice(args, kwargs, [given.SIGNALS["analog"]]),
         Ledger(),
-        neurons={},
-        history=None,
-        hooked=left_behind(model),
+        Settings(hooked=left_behind(model)),
     )
 
 
 def _with_values(model: nn.Module, called_with: given.Arguments) -> tuple[Provenance, ...]:
-    observer, home = Observer(model, Ledger()), device_of(model)
+    observer, home = Observer(model, Ledger(), Settings()), device_of(model)
     args, kwargs = tree_map(lambda leaf: given.usable(leaf, home), called_with)
     signals = [given.SIGNALS["analog"]] * len(given.tensors_of((args, kwargs)))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from syops.choices import AC_COUNTS
 from syops.cli.networks import named, prints_aside, sample_shape, silence_torch
 from syops.cli.options import (
     BATCH_DIM,
@@ -72,7 +73,7 @@ ARRAYS = (".npy", ".npz", ".pt", ".pth")
 @MEMORY
 @SEEN_SIGNAL
 @click.option(
-    "--ac", type=click.Choice(["rate", "events"]), default="rate",
+    "--ac", type=click.Choice(AC_COUNTS), default="rate",
     help="ACs that are priced: firing rate x dense count, or the synapses that spikes reached.",
 )  # fmt: skip
 @display_options(DEPTH)
@@ -132,8 +133,8 @@ def run(
         )
     with prints_aside():
         report = get_model_syops(network, batches, batch_dim=batch_dim, **counting)
-    report = named(report, model)
-    display.show(report.memory() if memory else report)
+    result = named(report, model)
+    display.show(result.memory() if memory else result)
 
 
 def _read_input(

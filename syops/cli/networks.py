@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from syops.choices import InputSignal
 from syops.models import input_shape, list_models
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def sizes(
     return (1, *shape) if len(shape) in (1, 3) else shape
 
 
-def fed(model: str, said: tuple[str, ...] = ()) -> tuple[str, ...]:
+def fed(model: str, said: tuple[InputSignal, ...] = ()) -> tuple[InputSignal, ...]:
     """What the input holds: as the user says, else real numbers if the paper says so."""
     return said or ("analog" if model in list_models() else "auto",)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from syops import choices
 from syops.cost.energy import Energy, get_energy_model
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -84,7 +85,7 @@ MEMORY = click.option(
     "costs beside them (SRAM at 45 nm).",
 )  # fmt: skip
 GRADED = click.option(
-    "--graded", type=click.Choice(["mac", "ac"]), default="mac",
+    "--graded", type=click.Choice(choices.GRADED), default="mac",
     help="Count an integer that is no spike as a MAC, or as so many ACs as its magnitude.",
 )  # fmt: skip
 DEPTH = click.option(
@@ -122,16 +123,15 @@ SHAPE = click.option(
     "three those of a batch, such as T,N,C,H,W with --batch-dim 1.  [default: 3,224,224, and for a "
     "bundled network what the paper feeds it]",
 )  # fmt: skip
-INPUT_SIGNALS = click.Choice(["auto", "analog", "binary", "ternary", "graded"])
 _MEANING = (
     "Values of the input: real numbers, {0,1}, {-1,0,1}, integers, or whatever the data shows."
 )
 SEEN_SIGNAL = click.option(
-    "--input-signal", type=INPUT_SIGNALS, multiple=True, default=["auto"],
+    "--input-signal", type=click.Choice(choices.INPUT_SIGNALS), multiple=True, default=["auto"],
     help=f"{_MEANING} Repeat it for a model with several inputs.",
 )  # fmt: skip
 UNSEEN_SIGNAL = click.option(
-    "--input-signal", type=INPUT_SIGNALS, multiple=True,
+    "--input-signal", type=click.Choice(choices.INPUT_SIGNALS), multiple=True,
     help=f"{_MEANING} Repeat it for a model with several inputs.  [default: auto, so that what the "
     "input reaches may get spikes or not; for a bundled network analog, as the paper feeds it]",
 )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from syops.choices import ENDS, InputSignal
 from syops.cli.networks import fed, named, prints_aside, sizes, structure
 from syops.cli.options import (
     BATCH_DIM,
@@ -42,7 +43,7 @@ def bounds(
     model: str,
     keywords: tuple[tuple[str, Any], ...],
     shape: tuple[int, ...] | None,
-    input_signal: tuple[str, ...],
+    input_signal: tuple[InputSignal, ...],
     memory: bool,
     display: Display,
     **counting: Any,
@@ -63,8 +64,8 @@ def bounds(
             input_signal=fed(model, input_signal),
             **counting,
         )
-    report = named(report, model)
-    display.show(report.memory() if memory else report)
+    result = named(report, model)
+    display.show(result.memory() if memory else result)
 
 
 @click.command()
@@ -75,8 +76,7 @@ def bounds(
 @BATCH_DIM
 @FOLD_BN
 @click.option(
-    "--allow", type=click.Choice(["first", "last", "none"]), multiple=True,
-    default=["first", "last"],
+    "--allow", type=click.Choice([*ENDS, "none"]), multiple=True, default=list(ENDS),
     help="Layers that need not be spike-only, in the order of execution. Repeatable.",
 )  # fmt: skip
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table")
@@ -85,7 +85,7 @@ def audit(
     model: str,
     keywords: tuple[tuple[str, Any], ...],
     shape: tuple[int, ...] | None,
-    input_signal: tuple[str, ...],
+    input_signal: tuple[InputSignal, ...],
     allow: tuple[str, ...],
     style: str,
     output: Path | None,
@@ -103,7 +103,7 @@ def audit(
         check_writable(output)
     from syops.api import check_full_spike
 
-    ends = [end for end in allow if end != "none"]
+    ends = [end for end in ENDS if end in allow]
     with prints_aside():
         network = structure(model, keywords)
         found = check_full_spike(

@@ -102,23 +102,19 @@ class Report(Figures, Tabular):
         """
         return frame_of(self, totals)
 
-    @classmethod
-    def _holding(cls, figures: Figures) -> Report:
-        return cls(**{field.name: getattr(figures, field.name) for field in fields(figures)})
-
     def to_json(self) -> str:
         """The report as JSON; `from_json` gives an equal one back."""
         return to_json(self)
 
-    @classmethod
-    def from_json(cls, text: str) -> Report:
+    @staticmethod
+    def from_json(text: str) -> Report:
         """A report from what `to_json` gave.
 
         Raises:
             SyopsValueError: the text is no report, a damaged one, or one of another schema
                 version; says which.
         """
-        return cls._holding(figures_from_json(text))
+        return _holding(figures_from_json(text))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it in the format that the suffix names, whole or not at all.
@@ -146,8 +142,8 @@ class Report(Figures, Tabular):
             )
         write_text(Path(path), formats[suffix]())
 
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Report:
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Report:
         """Read what `save` wrote, or ``syops run --format json``.
 
         Raises:
@@ -156,7 +152,7 @@ class Report(Figures, Tabular):
         """
         text = read_text(Path(path))
         try:
-            return cls._holding(figures_from_json(text, str(path)))
+            return _holding(figures_from_json(text, str(path)))
         except SyopsValueError as error:
             if Path(path).suffix.lower() in (".csv", ".md", ".tex", ".html", ".txt"):
                 raise SyopsValueError(
@@ -199,3 +195,27 @@ class Report(Figures, Tabular):
 
     def _repr_html_(self) -> str:
         return to_notebook(self)
+
+
+class MeasuredReport(Report):
+    """What `get_model_syops` returns: a `Report` of a run on data, whose ACs and DC are known."""
+
+    if TYPE_CHECKING:
+        # Figures are None without data. Here there is some, which a type checker is to know.
+        @property
+        def ac(self) -> float: ...
+
+        @property
+        def ac_events(self) -> float: ...
+
+        @property
+        def priced_ac(self) -> float: ...
+
+        @property
+        def dc_mj(self) -> float: ...
+
+
+def _holding(figures: Figures) -> Report:
+    """The report of figures that were read, a `MeasuredReport` where they were measured."""
+    kind = MeasuredReport if figures.measured else Report
+    return kind(**{field.name: getattr(figures, field.name) for field in fields(figures)})

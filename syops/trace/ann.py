@@ -17,6 +17,7 @@ from syops.ops.values import ANALOG, Evidence
 from syops.trace import meta as shadow
 from syops.trace.bounds import follow
 from syops.trace.neurons import NeuronSignal
+from syops.trace.settings import Settings
 
 Counted = tuple[tuple[Row, Hashable], ...]
 """The rows of a call, each with what tells it from the others."""
@@ -164,8 +165,7 @@ def one_step(
             stand_in,
             lambda observer: observer.run(args, kwargs, signals),
             ledger,
-            find=find,
-            states=states,
+            Settings(find=find, states=states),
             is_lent=True,
         )
     except Exception as error:  # a model may do anything that is impossible without values

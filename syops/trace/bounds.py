@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from torch import nn
@@ -10,11 +11,11 @@ from torch import nn
 from syops.errors import ForwardError, SyopsError, first_line
 from syops.ledger.rows import Ledger
 from syops.ledger.steps import History
-from syops.ops.registry import Find, find
 from syops.ops.values import Shown
 from syops.trace.meta import Shadow
 from syops.trace.neurons import NeuronSignal
 from syops.trace.observer import Observer, StatesFound
+from syops.trace.settings import Settings
 
 T = TypeVar("T")
 
@@ -30,10 +31,8 @@ def trace(
     arguments: tuple[tuple[Any, ...], dict[str, Any]],
     signals: Sequence[NeuronSignal | Shown],
     ledger: Ledger,
-    *,
-    neurons: Mapping[type, NeuronSignal],
+    settings: Settings,
     history: History,
-    find: Find = find,
 ) -> frozenset[str]:
     """Count one forward pass of a shadow of the model; the model itself is not run.
 
@@ -42,9 +41,8 @@ def trace(
         arguments: what its forward takes, on ``meta``.
         signals: of the tensors among them.
         ledger: where dense counts and derived signals go.
-        neurons: signals of further neuron classes.
+        settings: how the pass is counted.
         history: where it goes by which operators each tensor was made.
-        find: gives the rule of an operator.
 
     Returns:
         the names of buffers that are states, not weights.
@@ -58,89 +56,48 @@ def trace(
         observer.run(*arguments, signals)
         return observer.states
 
-    return without_values(
-        model,
-        run,
-        ledger,
-        neurons=neurons,
-        find=find,
-        history=history,
-    )
+    return without_values(model, run, ledger, settings, history)
 
 
 def without_values(
     model: nn.Module,
     work: Callable[[Observer], T],
     ledger: Ledger,
-    *,
-    neurons: Mapping[type, NeuronSignal],
-    find: Find = find,
+    settings: Settings,
     history: History | None = None,
-    states: frozenset[str] = frozenset(),
-    hooked: frozenset[tuple[str, str]] = frozenset(),
 ) -> T:
-    """Watch what ``work`` does with a shadow of the model.
-
-    See `trace`, and `Observer` for ``hooked``.
-    """
+    """Watch what ``work`` does with a shadow of the model; see `trace`."""
     try:
-        stand_in = Shadow(model, neurons)
+        stand_in = Shadow(model, settings.neurons)
     except Exception as error:  # whatever an attribute raises that cannot be copied
         raise SyopsError(
             f"model: {type(model).__name__} cannot be copied ({type(error).__name__}: "
             f"{first_line(error)}); get_model_syops counts it as it is"
         ) from error
     try:
-        return follow(
-            stand_in,
-            work,
-            ledger,
-            find=find,
-            history=history,
-            states=states,
-            hooked=hooked,
-        )
+        return follow(stand_in, work, ledger, settings, history)
     except ForwardError as error:
         raise ForwardError(f"without values, {error}; {_INSTEAD}") from error.__cause__
     except StatesFound as found:
-        states = found.states
-    return without_values(
-        model,
-        work,
-        ledger,
-        neurons=neurons,
-        find=find,
-        history=history,
-        states=states,
-        hooked=hooked,
-    )
+        settings = replace(settings, states=found.states)
+    return without_values(model, work, ledger, settings, history)
 
 
 def follow(
     stand_in: Shadow,
     work: Callable[[Observer], T],
     ledger: Ledger,
-    *,
-    find: Find = find,
+    settings: Settings,
     history: History | None = None,
-    states: frozenset[str] = frozenset(),
     is_lent: bool = False,
-    hooked: frozenset[tuple[str, str]] = frozenset(),
 ) -> T:
     """Watch what ``work`` does with a shadow that is there already.
 
-    ``is_lent``: see its `run`. ``hooked``: see `Observer`.
+    The signals of its neurons are known to the shadow itself. ``is_lent``: see its `run`.
 
     Raises:
         StatesFound: see `Observer.run`; the shadow is of no more use.
     """
-    observer = Observer(
-        stand_in.module,
-        ledger,
-        values=False,
-        find=find,
-        history=history,
-        states=states,
-        hooked=hooked,
-    )
+    settings = replace(settings, values=False, neurons={})
+    observer = Observer(stand_in.module, ledger, settings, history)
     return observer.watching(lambda: stand_in.run(lambda: work(observer), is_lent))

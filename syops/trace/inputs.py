@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 
 from syops._torch import tree_map
-from syops.errors import SyopsTypeError, SyopsValueError, first_line, shown
+from syops.choices import INPUT_SIGNALS, InputSignal, Signal, choice
+from syops.errors import ForwardError, SyopsTypeError, SyopsValueError, first_line, shown
 from syops.ops.rule import input_tensors
 from syops.ops.values import ANALOG, UNKNOWN, Shown
 from syops.trace.counting import look, strided
@@ -28,11 +29,6 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 AUTO = "auto"
 """Look the input up in the data."""
-
-
-def check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise SyopsValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
 
 
 # Models
@@ -125,14 +121,14 @@ def time_steps(model: nn.Module, given: int | None) -> int | None:
     return steps
 
 
-def registered(neurons: Mapping[type[nn.Module], str] | None) -> dict[type, NeuronSignal]:
+def registered(neurons: Mapping[type[nn.Module], Signal] | None) -> dict[type, NeuronSignal]:
     """The signals of neuron modules that the user names."""
     found: dict[type, NeuronSignal] = {}
     for module, signal in dict(neurons or {}).items():
         if not (isinstance(module, type) and issubclass(module, nn.Module)):
             raise SyopsTypeError(f"neurons: expected classes of modules, got {module!r}")
-        check_choice(f"neurons: the signal of {module.__name__}", signal, tuple(SIGNALS))
-        found[module] = SIGNALS[signal]
+        name = f"neurons: the signal of {module.__name__}"
+        found[module] = SIGNALS[choice(name, signal, SIGNALS)]
     return found
 
 
@@ -338,6 +334,12 @@ def time_axis(first: Tensor, batch_dim: int, steps: int | None) -> int | None:
     return 1 if has_time else None
 
 
+def explained(error: ForwardError, model: nn.Module, arguments: Arguments) -> ForwardError:
+    """The error with what is wrong with the arguments, where that is known."""
+    why = why_it_failed(model, arguments)
+    return ForwardError(f"{error}; {why}") if why else error
+
+
 def why_it_failed(model: nn.Module, arguments: Arguments) -> str:
     """What is wrong with what a model was called with, and what to do; "" if nothing is known."""
     args, kwargs = arguments
@@ -374,33 +376,33 @@ def _dtypes(dtypes: Iterable[torch.dtype]) -> str:
 # Signals of inputs
 
 
-def signal_names(given: str | Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
+def signal_names(given: InputSignal | Sequence[InputSignal]) -> tuple[InputSignal, ...]:
     """What the user says of the inputs: one name for all, or one each."""
     names = (given,) if isinstance(given, str) else given
     if not isinstance(names, (tuple, list)) or not names:
         raise SyopsTypeError(
             f"input_signal must be a name or a list of names, one for each input; got {given!r}"
         )
-    for name in names:
-        check_choice("input_signal", name, known)
-    return tuple(names)
+    return tuple(choice("input_signal", name, INPUT_SIGNALS) for name in names)
 
 
-def signal_of_each(names: tuple[str, ...], tensors: Sequence[Tensor]) -> tuple[str, ...]:
+def signal_of_each(
+    names: Sequence[InputSignal], tensors: Sequence[Tensor]
+) -> tuple[InputSignal, ...]:
     """One name for each input tensor."""
     if len(names) == 1:
-        return names * len(tensors)
+        return (names[0],) * len(tensors)
     if len(names) != len(tensors):
         raise SyopsValueError(
             f"input_signal names {len(names)} signals, but the model is called with "
             f"{len(tensors)} tensors"
         )
-    return names
+    return tuple(names)
 
 
-def bounded_by(name: str, tensor: Tensor) -> NeuronSignal | Shown:
+def bounded_by(name: InputSignal, tensor: Tensor) -> NeuronSignal | Shown:
     """What inputs may hold that are like ``tensor``, an example, or of its shape."""
-    if name != AUTO:
+    if name != "auto":
         return SIGNALS[name]
     if tensor.is_complex():
         return ANALOG
@@ -427,7 +429,7 @@ def told(name: str, signal: NeuronSignal | Shown) -> str:
     return f"{name}: {signal.name}" if isinstance(signal, Shown) else name
 
 
-def check_signal(name: str, tensor: Tensor) -> None:
+def check_signal(name: InputSignal, tensor: Tensor) -> None:
     """What the user says of an input must be true of it."""
     if name in (AUTO, "analog"):
         return

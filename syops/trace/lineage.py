@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from syops._torch import version_of
 from syops.ledger.rows import Row
 from syops.ops.moves import JOIN, KEEP, channel_after
 from syops.ops.values import Unit
@@ -146,6 +147,24 @@ class Provenance:
     def add(self, result: Result) -> Result:
         self.results.append(result)
         return result
+
+
+class Unnormalised:
+    """What a norm read, or that moved as its result was."""
+
+    __slots__ = ("norm", "read", "tensor")
+
+    def __init__(
+        self, norm: Layer, tensor: Tensor, read: tuple[tuple[Tensor, int], ...] = ()
+    ) -> None:
+        self.norm = norm
+        self.tensor = tensor
+        self.read = read or ((tensor, version_of(tensor)),)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it has been written into since."""
+        return any(version_of(tensor) != version for tensor, version in self.read)
 
 
 @dataclass(slots=True)

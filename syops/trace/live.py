@@ -106,6 +106,13 @@ class Record:
         elif self.filling is not None:
             yield from (piece.view for piece in self.filling.pieces)
 
+    def use(self, what: str, by: Result | None = None) -> None:
+        """Its values are read by an operator that does not just move them."""
+        for view in self.holds:
+            view.use(what, by)
+        if self.padding is not None:
+            self.padding.uses += 1
+
     def is_padded_by(self, inner: Tensor) -> bool:
         """Whether its tensor is ``inner``, a part of it, and a border. A batch is not needed."""
         return (
@@ -114,6 +121,16 @@ class Record:
             and self.shape.numel() > inner.numel()
             and self.stride == inner.stride()
         )
+
+
+@dataclass(slots=True)
+class Before:
+    """What was known of an operator's tensors before it ran."""
+
+    records: list[tuple[Tensor, Record | None]]
+    writes: list[tuple[Tensor, list[tuple[int, Record]]]]
+    fixed: bool
+    """Whether no data and no chance has a part in what it makes."""
 
 
 class Tensors:

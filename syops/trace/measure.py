@@ -15,7 +15,6 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from syops._torch import version_of
 from syops.errors import SyopsValueError
 from syops.ledger.rows import Drive, Ledger, Magnitudes, Row, joined_magnitudes
 from syops.ledger.steps import Arrival, History
@@ -35,10 +34,10 @@ from syops.ops.values import (
     evidence_of,
     for_weights,
 )
-from syops.trace import counting
 from syops.trace.foldable import Folding
-from syops.trace.lineage import Layer, Padding, Result
-from syops.trace.live import Record, Tensors
+from syops.trace.gauge import Gauge
+from syops.trace.lineage import Layer, Padding, Result, Unnormalised
+from syops.trace.live import Tensors
 from syops.trace.neurons.library import SIGNALS, NeuronSignal
 from syops.trace.repeats import Again, Repeats
 
@@ -57,24 +56,6 @@ class _Operand:
     look: int | None = None
     padding: Padding | None = None
     unit: Unit = Unit()
-
-
-class Unnormalised:
-    """What a norm read, or that moved as its result was."""
-
-    __slots__ = ("norm", "read", "tensor")
-
-    def __init__(
-        self, norm: Layer, tensor: Tensor, read: tuple[tuple[Tensor, int], ...] = ()
-    ) -> None:
-        self.norm = norm
-        self.tensor = tensor
-        self.read = read or ((tensor, version_of(tensor)),)
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether it has been written into since."""
-        return any(version_of(tensor) != version for tensor, version in self.read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +149,8 @@ class Measurements:
         self._graded = graded
         self._values = values
         self._pending: list[_Product | _Norm | _Settled] = []
-        self._counts: list[Tensor] = []
-        self._looks: list[Tensor] = []
         self._declared: list[_Declared] = []
-        self._maps: dict[tuple[FanOut, torch.device], Tensor] = {}
+        self._gauge = Gauge(tensors.factor)
 
     def product(
         self,
@@ -196,7 +175,7 @@ class Measurements:
         operands = tuple(self._operand(o.tensor, o.fan_out, o.channel) for o in product.operands)
         pairs = None
         if product.pairs is not None and all(o.spikes is not None for o in operands):
-            pairs = _put(self._counts, counting.coincidences(*product.pairs))
+            pairs = self._gauge.coincidences(*product.pairs)
         norm = folded = again = None
         if before is not None:
             (driven,) = product.operands
@@ -212,7 +191,7 @@ class Measurements:
         known = self._repeats.arrive(layer, x)
         if known is None:
             return None
-        return _Again(known, tuple(_put(self._counts, count) for count in known.readings))
+        return _Again(known, self._gauge.same(x, known.copies) if known.copies else ())
 
     def normalisation(self, row: Row, site: Hashable, result: Result | None) -> None:
         """A normalisation was executed: 2 MACs per element, unless it turns out foldable.
@@ -231,8 +210,7 @@ class Measurements:
             return
         for tensor in sent:
             if tensor.numel():
-                self._declared.append(_Declared(neuron, signal, len(self._looks)))
-                self._looks += counting.look(counting.strided(tensor))
+                self._declared.append(_Declared(neuron, signal, self._gauge.look(tensor, {})))
 
     def padding(self, source: Tensor) -> Padding | None:
         """What is to be remembered of a tensor that is being padded."""
@@ -255,21 +233,15 @@ class Measurements:
         if not numel or not self._may_drive(signal):
             return _Operand(signal, numel, fan_out)
         record = self._tensors.find(tensor) or self._tensors.put(tensor, signal)
-        tensor = counting.strided(tensor)
         binary = evidence.signal == "binary" and signal is not UNKNOWN
-        spikes, events = self._count(record, tensor, fan_out, binary)
+        spikes, events = self._gauge.spikes(tensor, record.cache, fan_out, binary)
         unit = evidence.unit or Unit()
         magnitude, graded_events = None, None
         if isinstance(signal, Table) and evidence.largest <= 1:
             magnitude, graded_events = spikes, events
         elif self._graded == "ac":
-            magnitude, graded_events = self._count(record, tensor, fan_out, unit)
-        look = None
-        if signal in (UNKNOWN, INTEGER):
-            look = record.cache.get("look")
-            if look is None:
-                look = record.cache["look"] = len(self._looks)
-                self._looks += counting.look(tensor)
+            magnitude, graded_events = self._gauge.spikes(tensor, record.cache, fan_out, unit)
+        look = self._gauge.look(tensor, record.cache) if signal in (UNKNOWN, INTEGER) else None
         return _Operand(
             *(signal, numel, fan_out, spikes, events, magnitude, graded_events, look),
             *(record.padding, unit),
@@ -288,34 +260,6 @@ class Measurements:
         wanted = (*SPIKES, "graded") if self._graded == "ac" else SPIKES
         return signal is UNKNOWN or evidence_of(signal).signal in wanted
 
-    def _count(
-        self, record: Record, tensor: Tensor, fan_out: FanOut, weighting: bool | Unit
-    ) -> tuple[int, int | None]:
-        """Places of Σ entries and of Σ entries · fan-out (None: where it is uniform).
-
-        ``weighting``: whether the entries are 0 and 1, or the unit of their magnitudes, which they
-        are to be weighted with.
-        """
-        spatial = len(fan_out.spatial)
-        counts = record.cache.get((weighting, spatial))
-        if counts is None:
-            if isinstance(weighting, Unit):
-                factor = self._tensors.factor(weighting.scale) if weighting.scale else None
-                size = weighting.size
-                counts = counting.magnitude_per_position(tensor, spatial, size, factor)
-            else:
-                counts = counting.nonzero_per_position(tensor, spatial, weighting)
-            record.cache[weighting, spatial] = counts
-        total = record.cache.get((weighting, "total"))
-        if total is None:
-            total = record.cache[weighting, "total"] = _put(self._counts, counts.sum())
-        if fan_out.uniform is not None:
-            return total, None
-        key = fan_out, counts.device
-        if key not in self._maps:
-            self._maps[key] = counting.fan_out_map(fan_out, counts.device)
-        return total, _put(self._counts, (counts * self._maps[key]).sum())
-
     def settle(
         self, ledger: Ledger, has_states: bool, folding: Folding, history: History | None
     ) -> None:
@@ -331,8 +275,8 @@ class Measurements:
             SyopsValueError: a tensor that was looked at holds NaN or an infinite value; a neuron
                 sent values that it was not declared to send.
         """
-        counts = [int(value) for value in _read(self._counts, torch.int64)]
-        looks = _read(self._looks, torch.float64)
+        counts = [int(value) for value in _read(self._gauge.counts, torch.int64)]
+        looks = _read(self._gauge.looks, torch.float64)
         for declared in self._declared:
             declared.check(looks)
         # All of them before anything is added: the ledger has a pass whole or not at all.
@@ -345,11 +289,6 @@ class Measurements:
             if history is not None and isinstance(item, _Product):
                 arriving = item.arriving if row.unnormalised else _as_run(item.arriving)
                 history.arrive((*row.family, item.site), arriving)
-
-
-def _put(readings: list[Tensor], value: Tensor) -> int:
-    readings.append(value)
-    return len(readings) - 1
 
 
 def _read(readings: list[Tensor], dtype: torch.dtype) -> list[float]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -22,18 +22,17 @@ from syops._torch import (
 from syops.errors import ForwardError, SyopsError, SyopsRuntimeError, first_line
 from syops.ledger.rows import Ledger
 from syops.ledger.steps import History
-from syops.ops.registry import Find, find
 from syops.ops.rule import input_tensors
 from syops.ops.values import Shown
-from syops.trace.dispatch import RECURRENT, ForwardPass
+from syops.trace.forward import ForwardPass
 from syops.trace.lineage import Provenance
-from syops.trace.live import Tensors
-from syops.trace.measure import Measurements
-from syops.trace.meta import SilentNeuron, call
+from syops.trace.meta import SilentNeuron
 from syops.trace.neurons import Library, NeuronSignal, neuron_signal, updating
 from syops.trace.paths import Paths
-from syops.trace.repeats import Repeats
 from syops.trace.restore import left_as_found
+from syops.trace.settings import Settings
+from syops.trace.watch import Watch
+from syops.trace.weights import RECURRENT
 
 T = TypeVar("T")
 
@@ -65,18 +64,10 @@ class Observer:
     Args:
         model: any module; nothing is written onto it but hooks.
         ledger: where the counts go.
-        graded: "mac" or "ac".
-        strict: an operator without a rule is an error.
-        values: False for a shadow on ``meta``: dense counts and derived signals only.
-        neurons: signals of neuron classes beside those that are known.
-        find: gives the rule of an operator.
-        states: names of buffers that are known to be states, not weights.
+        settings: how passes are counted.
         history: where it goes by which operators each tensor was made; None not to ask.
-        hooked: the modules, each with "_forward_hooks" or "_forward_pre_hooks", that have hooks
-            which do not run here: they may do anything with what goes in or comes out.
 
     Attributes:
-        states: those, and others that have turned out to be.
         provenance: of the results of layers in the last pass.
     """
 
@@ -84,34 +75,27 @@ class Observer:
         self,
         model: nn.Module,
         ledger: Ledger,
-        *,
-        graded: str = "mac",
-        strict: bool = False,
-        values: bool = True,
-        neurons: Mapping[type, NeuronSignal] = MappingProxyType({}),
-        find: Find = find,
-        states: frozenset[str] = frozenset(),
+        settings: Settings,
         history: History | None = None,
-        hooked: frozenset[tuple[str, str]] = frozenset(),
     ) -> None:
         self._model = model
         self._ledger = ledger
-        self._graded = graded
-        self._strict = strict
-        self._values = values
-        self._neurons = neurons
-        self._find = find
-        self.states = states
+        self._settings = settings
         self._history = history
-        self._hooked = hooked
         self._watched: list[tuple[str, nn.Module]] = []
         self._hooks: dict[int, _Hooks] = {}
         self._paths = Paths(model)
         self._where: list[tuple[str, nn.Module]] = []
         self._pass: ForwardPass | None = None
+        self._failed_in = ""
         self.provenance = Provenance()
         self._thread = 0
         self._elsewhere: dict[str, None] = {}
+
+    @property
+    def states(self) -> frozenset[str]:
+        """The names of buffers that are known to be states, or have turned out to be."""
+        return self._settings.states
 
     def watching(self, work: Callable[[], T]) -> T:
         """Run ``work`` with hooks on the model, which are gone afterwards.
@@ -185,44 +169,33 @@ class Observer:
         self._paths.begin()
         self._thread = threading.get_ident()
         self._elsewhere.clear()
+        self._failed_in = ""
         given = input_tensors(args, kwargs)
+        watch = Watch(self._where, self._settings.find, reads=self._settings.values)
         self._pass = ForwardPass(
-            self._model,
-            self._where,
-            self._paths,
-            self._measured,
-            self._execute,
-            self._strict,
-            self._history,
-            given,
-            self._values,
-            self._find,
-            self.states,
+            self._model, self._where, self._paths, self._settings, watch, self._history
         )
-        for tensor, signal in zip(given, inputs, strict=True):
-            if signal is not None:
-                self._pass.give(tensor, signal)
-        for place, tensor in enumerate(given):
-            self._pass.repeats.give(place, tensor, None if place else time_axis)
+        watch.listener = self._pass
+        self._pass.begin(given, inputs, time_axis)
         try:
-            self._pass.start()
+            watch.start()
             output = self._model(*args, **kwargs)
         except SyopsError:
             raise
         except Exception as error:
             if "NestedTensorImpl" in str(error):
                 raise SyopsRuntimeError(
-                    f"{self._pass.failed_in or 'the model'} makes a nested tensor with "
+                    f"{self._failed_in or 'the model'} makes a nested tensor with "
                     "layout=torch.strided, as attention over jagged ones does, which cannot be "
                     "watched; pad its inputs to one size"
                 ) from error
             raise ForwardError(
-                f"the model failed in {self._pass.failed_in or 'its forward'}: "
+                f"the model failed in {self._failed_in or 'its forward'}: "
                 f"{type(error).__name__}: {first_line(error)}"
             ) from error
         finally:
             finished, self._pass = self._pass, None
-            finished.stop()
+            watch.stop()
         if self._elsewhere:
             raise SyopsRuntimeError(
                 f"{', '.join(self._elsewhere)} ran in another thread, where operators cannot be "
@@ -230,7 +203,7 @@ class Observer:
             )
         found = finished.finish(output, self._ledger)
         if found:
-            self.states |= found
+            self._settings = replace(self._settings, states=self.states | found)
             raise StatesFound(self.states)
         self.provenance = finished.provenance
         return output
@@ -255,16 +228,10 @@ class Observer:
             passes.append(self.provenance)
         return tuple(passes)
 
-    def _execute(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return func(*args, **kwargs) if self._values else call(func, args, kwargs)
-
-    def _measured(self, tensors: Tensors, repeats: Repeats) -> Measurements:
-        return Measurements(tensors, repeats, graded=self._graded, values=self._values)
-
     def _neuron_signal(self, module: nn.Module) -> NeuronSignal | None:
         if isinstance(module, SilentNeuron):
             return module.silent_signal
-        return neuron_signal(module, self._neurons)
+        return neuron_signal(module, self._settings.neurons)
 
     def _entered(self, hooks: _Hooks, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if self._pass is None:
@@ -273,7 +240,7 @@ class Observer:
             self._elsewhere[hooks.path or type(module).__name__] = None
             return
         self._where.append((self._paths.of(module, *self._where[-1]), module))
-        if (hooks.path, PRE_HOOKS) in self._hooked:
+        if (hooks.path, PRE_HOOKS) in self._settings.hooked:
             self._pass.hooked(inputs)
         if hooks.library is not None:
             self._pass.update(hooks.library, inputs)
@@ -288,20 +255,26 @@ class Observer:
         if hooks is None or hooks.neuron is None or not self._is_inside(module):
             return
         assert self._pass is not None
-        self._pass.leave_neuron(hooks.neuron, output, type(module) in self._neurons)
+        self._pass.leave_neuron(hooks.neuron, output, type(module) in self._settings.neurons)
 
     def _left(self, hooks: _Hooks, module: nn.Module, output: Any) -> None:
         if self._pass is None or threading.get_ident() != self._thread:
             return
         if output is None and sys.exc_info()[1] is not None:
-            self._pass.fail()
+            self._fail()
         if not self._is_inside(module):  # a hook before one's own failed
             return
-        if (hooks.path, HOOKS) in self._hooked:
+        if (hooks.path, HOOKS) in self._settings.hooked:
             self._pass.hooked((output,))
         if isinstance(module, RECURRENT) and hooks.neuron is None:
             self._pass.leave_recurrent()
         self._where.pop()
+
+    def _fail(self) -> None:
+        """Remember the innermost module that raised."""
+        if not self._failed_in and self._where:
+            path, module = self._where[-1]
+            self._failed_in = f"{path} ({type(module).__name__})" if path else type(module).__name__
 
     def _is_inside(self, module: nn.Module) -> bool:
         """Whether the module is the innermost one that is being run."""

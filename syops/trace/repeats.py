@@ -56,13 +56,13 @@ class Again:
         parts: the parts of the product, of equal cost.
         later: those that come after the first time-step.
         same: how many of these get the values of the step before.
-        readings: where these are compared, counts on the device, the largest of which it is.
+        copies: in how many equal parts the operand may be, where these are to be compared.
     """
 
     parts: int
     later: int
     same: int = 0
-    readings: tuple[Tensor, ...] = ()
+    copies: int = 0
 
 
 class Repeats:
@@ -143,7 +143,7 @@ class Repeats:
             later = parts - parts // value.copies
             if value.is_sure or value.differ:
                 return Again(parts, later, 0 if value.differ else later)
-            return Again(parts, later, readings=_same(x, value.copies))
+            return Again(parts, later, copies=value.copies)
         last = self._arrived.get(layer)
         self._arrived[layer] = value.number
         return None if last is None else Again(1, 1, int(last == value.number))
@@ -177,17 +177,6 @@ def _is_still(x: Tensor, axis: int) -> bool:
     """Whether all steps along a dimension are equal. Most are told apart by the first two."""
     first, *later = x.unbind(axis)
     return all(torch.equal(first, step) for step in later)
-
-
-def _same(x: Tensor, copies: int) -> tuple[Tensor, ...]:
-    """How many parts of [T·N, ...], and of [N·T, ...], are equal to those of the step before."""
-    rest = x.shape[0] // copies
-    by_step = x.reshape(copies, rest, -1)
-    by_sample = x.reshape(rest, copies, -1)
-    return (
-        (by_step[1:] == by_step[:-1]).all(-1).sum(),
-        (by_sample[:, 1:] == by_sample[:, :-1]).all(-1).sum(),
-    )
 
 
 def _is_step(name: str, call: Call, out: Tensor, value: Value) -> bool:

@@ -88,7 +88,7 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-_OWN = {"syops.trace.rows", "syops.trace.dispatch"}
+_OWN = {"syops.trace.rows", "syops.trace.dispatch", "syops.trace.history"}
 """Modules whose frames lie between an operator and the code that asked for it."""
 
 

@@ -1,4 +1,4 @@
-"""Tells which modules apply their weights as convolutions and BatchNorms of torch do."""
+"""Tells which modules apply their weights as the layers of torch do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from torch import nn
 
 from syops._torch import BatchNorm, Convolution
 
+RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+"""Layers whose hidden state is analog from the first step on."""
 _FOLDABLE = (Convolution, nn.Linear, BatchNorm)
 _LIBRARIES = (
     "torch.nn.modules.",

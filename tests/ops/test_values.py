@@ -15,6 +15,7 @@ from syops import get_model_syops
 from syops.ledger.rows import Ledger
 from syops.ops.values import Evidence, Opaque, Seen, Table, evidence_of
 from syops.trace.observer import Observer
+from syops.trace.settings import Settings
 
 VALUES = st.sampled_from([-2, -1, 0, 1, 2, 0.5, -0.5])
 EVIDENCE = st.one_of(
@@ -139,7 +140,7 @@ def test_a_derived_set_holds_every_value_and_is_exact_where_positions_stay(expre
             return out
 
     model = Model()
-    observer = Observer(model, Ledger())
+    observer = Observer(model, Ledger(), Settings())
     with torch.no_grad():
         out = observer.watching(
             lambda: observer.run(tuple(inputs.values()), {}, [(0, 1)] * len(inputs))
@@ -206,7 +207,7 @@ def test_two_moves_of_one_tensor_agree_only_where_they_are_the_same(first, secon
             return out
 
     model, signals, seen = Model(), [], set()
-    observer = Observer(model, Ledger())
+    observer = Observer(model, Ledger(), Settings())
 
     def run():
         for bits in range(0, 512, 3 if first == second else 11):

@@ -303,10 +303,10 @@ def derived(
 ) -> list[tuple[Signal, Tensor]]:
     """What is known of every tensor of a program, and the tensor."""
     model = nn.Module()
-    watch = forward_pass(model, inputs)
+    watched, watch = forward_pass(model)
     made = [tensor.clone() for tensor in inputs]
     for tensor in made:
-        watch.give(tensor, UNKNOWN if kind == "unknown" else arguments.SIGNALS[kind])
+        watched.give(tensor, UNKNOWN if kind == "unknown" else arguments.SIGNALS[kind])
     with torch.no_grad():
         watch.start()
         try:
@@ -314,7 +314,7 @@ def derived(
                 made.append(OPERATORS[name](made[first], made[second], number))
         finally:
             watch.stop()
-    return [(watch.tensors.signal(tensor), tensor) for tensor in made]
+    return [(watched.tensors.signal(tensor), tensor) for tensor in made]
 
 
 def outside(signal: Signal, tensor: Tensor) -> set[float]:

@@ -372,15 +372,15 @@ def told(steps: list[Step], seed: int) -> list[Told]:
     model = Program(steps)
     inputs = data(seed)
     torch.manual_seed(seed)
-    watch = forward_pass(model, inputs)
-    watch.give(inputs[0], (0, 1))
-    watch.give(inputs[1], ANALOG)
+    watched, watch = forward_pass(model)
+    watched.give(inputs[0], (0, 1))
+    watched.give(inputs[1], ANALOG)
     for place, tensor in enumerate(inputs):
-        watch.repeats.give(place, tensor)
+        watched.repeats.give(place, tensor)
     found = []
 
     def made(place: int, tensor: Tensor) -> None:
-        record, signal = watch.tensors.known(tensor)
+        record, signal = watched.tensors.known(tensor)
         fixed = record.fixed if record else signal is LEARNED
         with _disable_current_modes():
             numbered = record.value if record else None

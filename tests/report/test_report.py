@@ -15,6 +15,7 @@ from torch import nn
 from syops import Report, check_full_spike, get_model_bounds, get_model_syops
 from syops.errors import SyopsValueError
 from syops.ops.kinds import KINDS
+from syops.report.report import MeasuredReport
 from syops.show.frame import COLUMNS
 
 IMAGE = torch.tensor([[0.0, 1.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
@@ -46,6 +47,14 @@ def test_headline_figures_follow_from_the_rows(report):
     assert report.params == sum(p.numel() for p in net().parameters())
     assert sum(layer.params for layer in report.layers) == report.params
     assert sum(layer.share for layer in report.layers) == pytest.approx(1)
+
+
+def test_loaded_report_is_measured_as_it_was(report, tmp_path):
+    for made in (report, get_model_bounds(net(), IMAGE)):
+        made.save(tmp_path / "report.json")
+        loaded = Report.load(tmp_path / "report.json")
+        assert loaded == made
+        assert isinstance(loaded, MeasuredReport) == loaded.measured == made.measured
 
 
 def test_the_frame_has_the_documented_columns(report):

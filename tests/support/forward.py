@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from torch import nn
 
-from torch import Tensor, nn
-
-from syops.trace.dispatch import ForwardPass
-from syops.trace.measure import Measurements
+from syops.trace.forward import ForwardPass
 from syops.trace.paths import Paths
+from syops.trace.settings import Settings
+from syops.trace.watch import Watch
 
 
-def forward_pass(model: nn.Module, inputs: Sequence[Tensor]) -> ForwardPass:
-    """One pass of a model over real tensors; `ForwardPass.start` begins it."""
-    return ForwardPass(
-        model,
-        [("", model)],
-        Paths(model),
-        lambda *known: Measurements(*known, graded="mac", values=True),
-        lambda func, args, kwargs: func(*args, **kwargs),
-        strict=False,
-        history=None,
-        given=inputs,
-    )
+def forward_pass(model: nn.Module) -> tuple[ForwardPass, Watch]:
+    """One pass of a model over real tensors, and what watches it once it is started."""
+    where, settings = [("", model)], Settings()
+    watch = Watch(where, settings.find, reads=True)
+    watch.listener = found = ForwardPass(model, where, Paths(model), settings, watch)
+    return found, watch

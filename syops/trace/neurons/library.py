@@ -1,4 +1,4 @@
-"""What an adapter of an SNN library answers."""
+"""Define the questions that an adapter of an SNN library answers."""
 
 from __future__ import annotations
 
@@ -7,79 +7,121 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from syops.choices import Signal
 from syops.ops.values import ANALOG, INTEGER, Opaque
 
 NeuronSignal = tuple[int, ...] | Opaque
-"""The values that a neuron gives: {0, 1}, {-1, 0, 1}, {0..k}, or analog ones."""
+"""The values that a neuron sends: {0, 1}, {-1, 0, 1}, {0..k}, or analog ones."""
 
 
-SIGNALS: dict[str, NeuronSignal] = {
+SIGNALS: dict[Signal, NeuronSignal] = {
     "analog": ANALOG,
     "binary": (0, 1),
     "ternary": (-1, 0, 1),
     "graded": INTEGER,
 }
-"""What a user can say of an input or a neuron."""
+"""What a user can declare of an input or a neuron."""
 
 
 class Library:
-    """The modules of one library that keep states, and those that are neurons.
+    """Answer what the counter has to know of the modules of one SNN library.
 
-    Modules are recognised by the names of their classes: no library is imported for it.
+    An adapter derives from this class, in a file of its own in this folder, and overrides the
+    methods whose default answer is wrong for its library. It recognises modules by the names of
+    their classes, since no library is imported; see `is_from` and `derives_from`.
+
+    Attributes:
+        packages: the names by which the library is imported.
     """
 
+    packages: tuple[str, ...] = ()
+
+    # Which classes
+
     def owns(self, module: nn.Module) -> bool:
-        """Whether the module keeps states in the way of this library: its class or a subclass."""
-        raise NotImplementedError
+        """Return whether a module keeps states in the way of this library.
 
-    def signal(self, module: nn.Module) -> NeuronSignal | None:
-        """The values that a neuron of exactly this type gives.
-
-        None to watch it from inside, as everything with synaptic weights has to be.
+        Subclasses of the library's classes do too, unless they keep them in another way.
         """
-        return None
-
-    def states(self, module: nn.Module) -> dict[str, Any]:
-        """What the module keeps from one time-step to the next, by name, as it is now."""
-        raise NotImplementedError
-
-    def reset(self, module: nn.Module) -> None:
-        """Make the states those of a module that was just constructed."""
         raise NotImplementedError
 
     def is_neuron(self, module: nn.Module) -> bool:
-        """Whether a call brings states of the module forward in time, as far as `layout` says."""
+        """Return whether a call brings states of the module forward in time; see `layout`.
+
+        This need not be a module that the library owns: the caller may keep the states.
+        """
+        return self.owns(module)
+
+    # What neurons send
+
+    def signal(self, module: nn.Module) -> NeuronSignal | None:
+        """Return the values that a neuron of exactly this type sends in its configuration.
+
+        Such a neuron is not watched from inside; its work is one row. None, the default, has it
+        watched, as every module with synaptic weights must be.
+        """
+        return None
+
+    # States
+
+    def states(self, module: nn.Module) -> dict[str, Any]:
+        """Return what the module keeps from one time-step to the next, by name, as it is now."""
+        raise NotImplementedError
+
+    def kept(self, module: nn.Module) -> int:
+        """Return how many states the module keeps for each element of its output."""
+        return sum(value is not None for value in self.states(module).values())
+
+    def reset(self, module: nn.Module) -> None:
+        """Give the module the states of one that was just constructed."""
+        raise NotImplementedError
+
+    def stand_still(self, module: nn.Module, x: Tensor) -> None:
+        """Give a neuron on ``meta`` states of the shapes that they have after a call with ``x``.
+
+        Asked only for neurons that have a `signal`: where there are no values they do not run.
+        """
+
+    # Time-steps
+
+    def takes_a_sequence(self, module: nn.Module) -> bool:
+        """Return whether a neuron is called with [T, N, ...] rather than with [N, ...]."""
         return False
 
     def layout(self, module: nn.Module, x: Tensor) -> tuple[int, int]:
-        """Time-steps and samples of a call of a neuron with ``x``."""
+        """Return the time-steps and the samples of a call of a neuron with ``x``."""
         return steps_and_samples(x, self.takes_a_sequence(module))
-
-    def takes_a_sequence(self, module: nn.Module) -> bool:
-        """Whether a neuron is called with [T, N, ...]; if not, with [N, ...]."""
-        return False
-
-    def stand_still(self, module: nn.Module, x: Tensor) -> None:
-        """Give a neuron on ``meta`` the states it would have after ``x``, which it does not read.
-
-        Only for neurons that have a `signal`.
-        """
 
 
 def steps_and_samples(x: Tensor, has_time: bool) -> tuple[int, int]:
-    """Of [T, N, ...], or of [N, ...]; what is left without a dimension N is one sample."""
+    """Return T and N of [T, N, ...], or 1 and N of [N, ...]; what has no dimension N is one sample.
+
+    >>> import torch
+    >>> steps_and_samples(torch.zeros(4, 2, 8), has_time=True)
+    (4, 2)
+    >>> steps_and_samples(torch.zeros(2, 8), has_time=False)
+    (1, 2)
+    """
     steps, *rest = x.shape if has_time and x.dim() else (1, *x.shape)
     return steps, rest[0] if len(rest) > 1 else 1
 
 
 def is_from(kind: object, package: str) -> bool:
-    """Whether a class or function is defined in a package."""
+    """Return whether a class or function is defined in a package.
+
+    >>> is_from(nn.Linear, "torch.nn"), is_from(nn.Linear, "torchvision")
+    (True, False)
+    """
     where = getattr(kind, "__module__", None) or ""
     return where == package or where.startswith(f"{package}.")
 
 
 def derives_from(kind: Any, package: str, *names: str) -> bool:
-    """Whether a class is, or derives from, one of the named classes of a package."""
+    """Return whether a class is, or derives from, one of the named classes of a package.
+
+    >>> derives_from(nn.Conv2d, "torch", "Module", "Tensor")
+    True
+    """
     return _derives_from(kind, package, names)
 
 

@@ -1,4 +1,7 @@
-"""norse: the caller keeps the states of neurons; only its regularisation adds up something."""
+"""Adapt norse, whose neurons get their states from the caller and return them.
+
+Only `RegularizationCell` keeps a state of its own: a sum over time-steps.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ _SEQUENCES = ("SNN", "SNNRecurrent")
 
 
 class Norse(Library):
-    """Neurons are watched from inside, with their recurrent weights."""
+    """Have all neurons watched from inside, with their recurrent weights."""
+
+    packages = ("norse",)
 
     def owns(self, module: nn.Module) -> bool:
         return derives_from(type(module), "norse", "RegularizationCell")

@@ -1,8 +1,8 @@
-"""Modules of the user's own that can reset their states.
+"""Reset modules of the user's own by their method `reset` or the like.
 
-They have a method `reset`, `reset_states`, `reset_state` or `reset_mem` that needs no arguments. A
-method of such a name may as well initialise weights anew: weights are guarded, and a method that
-writes them is not one that resets states.
+The method is called `reset`, `reset_states`, `reset_state` or `reset_mem`, and needs no arguments.
+A method of such a name may instead initialise weights anew. Therefore weights are guarded, and a
+method that writes weights does not count as one that resets states.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ from syops.errors import first_line
 from syops.trace.neurons.library import is_from
 
 _NAMES = ("reset", "reset_states", "reset_state", "reset_mem")
-_LIBRARIES = ("torch", "spikingjelly", "snntorch", "sinabs", "norse")
 
 
-def reset(module: nn.Module) -> str:
+def reset(module: nn.Module, packages: tuple[str, ...]) -> str:
     """Reset a module by a method of its own, if it has one.
+
+    Args:
+        module: any module.
+        packages: the SNN libraries, whose methods are left to their adapters.
 
     Returns:
         why it was not reset; empty if it was, or if it has no such method.
     """
     kind: Any = type(module)
-    name = _method(kind)
+    name = _method(kind, packages)
     if not name or name in vars(module):
         return ""
     method: Callable[[], Any] = getattr(module, name)
@@ -48,11 +51,12 @@ def reset(module: nn.Module) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _method(kind: Any) -> str:
-    """The name of the method by which modules of a class reset their states, or nothing."""
+def _method(kind: Any, packages: tuple[str, ...]) -> str:
+    """Return the name of the method by which modules of a class reset their states, or nothing."""
     for name in _NAMES:
         function = inspect.getattr_static(kind, name, None)
-        if isinstance(function, FunctionType) and not any(is_from(function, p) for p in _LIBRARIES):
+        is_own = not any(is_from(function, package) for package in ("torch", *packages))
+        if is_own and isinstance(function, FunctionType):
             arguments = list(inspect.signature(function).parameters.values())[1:]
             needed = (p for p in arguments if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
             if all(p.default is not p.empty for p in needed):
@@ -61,11 +65,11 @@ def _method(kind: Any) -> str:
 
 
 class _Written(Exception):
-    """Weights were about to be written into."""
+    """A method was about to write into weights."""
 
 
 class _Weights(DispatchMode):
-    """The parameters and layers of a module, guarded while its own code runs."""
+    """Guard the parameters and layers of a module while its own code runs."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -88,7 +92,7 @@ class _Weights(DispatchMode):
         return func(*args, **kwargs)
 
     def put_back(self) -> bool:
-        """Whether parameters or layers were replaced; they are the old ones again."""
+        """Put parameters and layers that were replaced back; return whether there were any."""
         written = False
         for part, parameters, modules in self._layers:
             for held, found in ((parameters_of(part), parameters), (children_of(part), modules)):
@@ -104,7 +108,7 @@ class _Weights(DispatchMode):
 
 
 def _written(func: Any, args: Any, kwargs: dict[str, Any]) -> Iterable[int]:
-    """The storages that an operator writes into."""
+    """Yield the storages that an operator writes into."""
     for place, argument in enumerate(schema_of(func).arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             value = args[place] if place < len(args) else kwargs.get(argument.name)
@@ -117,4 +121,4 @@ def _storage(tensor: Tensor) -> int:
     try:
         return storage_identity(tensor)
     except (NotImplementedError, RuntimeError):
-        return 0  # sparse and other tensors without a storage
+        return 0  # a sparse tensor, for instance, has no storage

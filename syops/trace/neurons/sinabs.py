@@ -1,7 +1,7 @@
-"""sinabs: states are buffers of a `StatefulLayer`, empty until the first batch.
+"""Adapt sinabs, whose states are buffers of a `StatefulLayer`, empty until the first batch.
 
-Its own ``reset_states`` sets them to zero in the shape of the last batch. For a batch of another
-size sinabs draws from them at random.
+The adapter makes them empty again. sinabs' own ``reset_states`` sets them to zero in the shape of
+the last batch instead, and for a batch of another size sinabs draws states from them at random.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ _STATES = ("v_mem", "i_syn", "b", "spike_threshold")
 
 
 class Sinabs(Library):
-    """Neurons are watched from inside, with their recurrent weights."""
+    """Have all neurons watched from inside, with their recurrent weights."""
+
+    packages = ("sinabs",)
 
     def owns(self, module: nn.Module) -> bool:
         return derives_from(type(module), "sinabs", "StatefulLayer")
@@ -31,11 +33,8 @@ class Sinabs(Library):
             if value is not None:
                 setattr(module, name, value.new_zeros(0))
 
-    def is_neuron(self, module: nn.Module) -> bool:
-        return self.owns(module)
-
     def layout(self, module: nn.Module, x: Tensor) -> tuple[int, int]:
-        """Of [N, T, ...]; the `Squeeze` layers flatten these two, and know one of them."""
+        """Read T and N off [N, T, ...]; a `Squeeze` layer, of [N·T, ...], knows one of them."""
         if not derives_from(type(module), "sinabs", "SqueezeMixin"):
             return x.shape[1], x.shape[0]
         own: Any = module

@@ -1,6 +1,6 @@
-"""spikingjelly: ``activation_based``, and ``clock_driven`` before 0.0.0.0.14.
+"""Adapt spikingjelly: ``activation_based``, and ``clock_driven`` before 0.0.0.0.14.
 
-States are "memories", which every `MemoryModule` registers with the value that they are reset to.
+States are "memories": every `MemoryModule` registers them with the value that they are reset to.
 """
 
 from __future__ import annotations
@@ -33,11 +33,16 @@ _DYNAMICS = (
     *("neuronal_charge", "neuronal_fire", "neuronal_reset"),
 )
 _SETTINGS = {"v_threshold", "v_reset"}
-"""Memories of ``clock_driven`` that are settings of a neuron and no states."""
+"""Memories of ``clock_driven`` that are settings of a neuron rather than states."""
 
 
 class SpikingJelly(Library):
-    """Neurons without weights are known; those with, such as recurrent containers, are watched."""
+    """Answer for neurons without weights; have those with weights watched from inside.
+
+    Recurrent containers, for instance, have weights.
+    """
+
+    packages = ("spikingjelly",)
 
     def owns(self, module: nn.Module) -> bool:
         return isinstance(vars(module).get("_memories"), dict)
@@ -66,6 +71,10 @@ class SpikingJelly(Library):
             found["v_seq"] = vars(module)["v_seq"]
         return found
 
+    def kept(self, module: nn.Module) -> int:
+        states = self.states(module).items()  # ``v_seq`` repeats ``v`` for all time-steps
+        return sum(value is not None and not name.endswith("_seq") for name, value in states)
+
     def reset(self, module: nn.Module) -> None:
         method: Any = getattr(module, "reset", None)
         if callable(method) and _is_from(method):  # any other is the user's own
@@ -92,7 +101,7 @@ class SpikingJelly(Library):
 
 
 def takes_a_sequence(module: nn.Module) -> bool:
-    """Whether a layer or neuron is called with [T, N, ...]."""
+    """Return whether a layer or neuron is called with [T, N, ...]."""
     if getattr(module, "step_mode", "s") == "m":
         return True
     return any(
@@ -101,10 +110,10 @@ def takes_a_sequence(module: nn.Module) -> bool:
 
 
 def decomposed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The result of an operator, its parts executed one by one; NotImplemented if it has none.
+    """Execute the parts of an operator one by one; return NotImplemented if it has none.
 
-    spikingjelly 2 hides what a neuron does in one operator, but on a CPU, whose kernels are Python:
-    without values they say what happens.
+    spikingjelly 2 makes one operator of all that a neuron does. Its kernels for the CPU are written
+    in Python, so that on ``meta`` they can stand for the operator's parts.
     """
     out = func.decompose(*args, **kwargs)
     if out is not NotImplemented or not func.namespace.startswith("sj_") or not args[0].is_meta:
@@ -113,7 +122,7 @@ def decomposed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _has_other_dynamics(module: nn.Module) -> bool:
-    """Whether a method that makes the spikes was replaced, in the class or on this very object."""
+    """Return whether a method that makes the spikes was replaced, in the class or on the object."""
     if not vars(module).keys().isdisjoint(_DYNAMICS):
         return True
     methods = (getattr(type(module), name, None) for name in _DYNAMICS)
@@ -121,5 +130,5 @@ def _has_other_dynamics(module: nn.Module) -> bool:
 
 
 def _is_from(made: object, part: str = "") -> bool:
-    """Whether a class or function is defined in (a part of) spikingjelly."""
+    """Return whether a class or function is defined in (a part of) spikingjelly."""
     return any(is_from(made, f"{package}.{part}".rstrip(".")) for package in _PACKAGES)

@@ -1,0 +1,52 @@
+"""The words that arguments take, as types, and the check that an argument is one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, TypeAlias, TypeVar, get_args
+
+from syops.errors import SyopsValueError, did_you_mean
+
+T = TypeVar("T")
+
+Graded: TypeAlias = Literal["mac", "ac"]
+"""How an integer input that is not a spike is counted."""
+
+AcCount: TypeAlias = Literal["rate", "events"]
+"""Which count of ACs is priced: firing rate · dense, or the fan-out of every spike."""
+
+Signal: TypeAlias = Literal["analog", "binary", "ternary", "graded"]
+"""What a neuron or an input sends."""
+
+InputSignal: TypeAlias = Literal["auto", "analog", "binary", "ternary", "graded"]
+"""What an input holds: a `Signal`, or what the data shows."""
+
+End: TypeAlias = Literal["first", "last"]
+"""One of the two layers that a full-spike network may feed with more than spikes."""
+
+GRADED: tuple[Graded, ...] = get_args(Graded)
+AC_COUNTS: tuple[AcCount, ...] = get_args(AcCount)
+SIGNALS: tuple[Signal, ...] = get_args(Signal)
+INPUT_SIGNALS: tuple[InputSignal, ...] = get_args(InputSignal)
+ENDS: tuple[End, ...] = get_args(End)
+
+
+def choice(name: str, value: object, known: Iterable[T]) -> T:
+    """Return the one of ``known`` that ``value`` is.
+
+    Args:
+        name: of the argument, for the error.
+
+    Raises:
+        SyopsValueError: it is none of them.
+
+    >>> choice("graded", "ac", GRADED)
+    'ac'
+    """
+    words = tuple(known)
+    for word in words:
+        if type(value) is type(word) and value == word:
+            return word
+    hint = did_you_mean(value, map(str, words))
+    listed = ", ".join(map(str, words))
+    raise SyopsValueError(f"{name} must be one of {listed}; got {value!r}{hint and f'; {hint}'}")

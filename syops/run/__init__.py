@@ -1,0 +1,1 @@
+"""Many batches: the loop over them, and what it keeps."""

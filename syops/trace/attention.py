@@ -1,0 +1,123 @@
+"""Finds the two products of an attention that is done by its parts.
+
+Where no fused kernel takes its operands, q and k are scaled, perhaps, and multiplied, a softmax is
+taken and multiplied with v. The two products are the rows that they are in a fused kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from syops.ops.moves import KEEP
+from syops.ops.rule import Call, Operand, Product
+from syops.ops.values import ANALOG, Table, kind_of
+from syops.trace.lineage import Result
+from syops.trace.live import Record, Tensors
+
+ALONG = (*KEEP, "transpose", "expand")
+"""Moves that an attention does between its scale and its product."""
+SCALED = torch.ops.aten.mul.Scalar
+"""By what an attention scales; Python's multiplication by a number is another overload."""
+_SAFE = "_safe_softmax"
+"""By what torch's attention and `flex_attention` soften."""
+
+
+def in_attention(tensors: Tensors, product: Product) -> Product:
+    """A product as it is in a fused attention, if it is done by one; else as it is."""
+    factors = [operand.tensor for operand in product.operands]
+    if product.pairs is None and product.applied is not None:
+        factors.append(product.applied)
+    records = [tensors.find(tensor) for tensor in factors]
+    softened = [record.softened if record is not None else "" for record in records]
+    scales = {record.scaled[0] if record and record.scaled else None for record in records}
+    if any(softened) and not all(softened):
+        # A layer may be applied to attention weights; torch's own softmax meets only values.
+        if product.pairs is not None or _SAFE in softened:
+            values = zip(product.operands, softened, strict=False)
+            return _attending("attn @ v", product, tuple(v for v, soft in values if not soft))
+    elif product.pairs is not None and scales != {None}:
+        left, right = (_unscaled(tensors, each) for each in product.operands)
+        return replace(product, operands=(left, right), pairs=(left.tensor, right.tensor))
+    elif len(scales) == 1 and None not in scales:
+        return _attending(
+            "q @ k", product, tuple(_unscaled(tensors, each) for each in product.operands)
+        )
+    return product
+
+
+def _unscaled(tensors: Tensors, operand: Operand) -> Operand:
+    """What an attention had before it scaled it: a factor folds into what is scaled after."""
+    tensor = operand.tensor
+    record = tensors.find(tensor)
+    factor, source = record.scaled if record is not None and record.scaled else (1.0, None)
+    if source is None or kind_of(source.signal) is ANALOG:
+        return operand
+    plain = tensor / factor
+    near = plain.round()
+    exact = (plain - near).abs() <= 4 * torch.finfo(plain.dtype).eps * near.abs()
+    plain = torch.where(exact, near, plain)
+    signal = source.signal
+    if isinstance(signal, Table):  # its positions may have been moved since
+        signal = tensors.atoms.joined((signal,))
+    tensors.put(plain, signal).step = source.step
+    return replace(operand, tensor=plain)
+
+
+def attend(
+    tensors: Tensors,
+    softmax: str,
+    outputs: Sequence[Tensor],
+    read: Sequence[Record],
+    own: Result | None,
+) -> None:
+    """Note where in an attention results stand.
+
+    Args:
+        tensors: what is known of the live tensors.
+        softmax: the operator, if they are a softmax of what was read; else "".
+        outputs: the results.
+        read: the operands that stand in one.
+        own: the results are the product of two activations.
+    """
+    scores = [record.scores for record in read if record.scores is not None]
+    if softmax:
+        for product in scores:
+            product.operator = "q @ k"
+    for out in outputs:
+        whole = [record for record in read if record.shape.numel() <= out.numel()]
+        record = tensors.latest(out)
+        record.softened = next((r.softened for r in whole if r.softened), "")
+        record.scores = own or next((r.scores for r in whole if r.scores is not None), None)
+        if softmax:
+            record.softened, record.scores = softmax if record.scores else "", None
+
+
+def scale(tensors: Tensors, call: Call, record: Record | None) -> None:
+    """Note what a result was before it was scaled by a number.
+
+    Args:
+        tensors: what is known of the live tensors.
+        call: a call of `SCALED`.
+        record: what was known of its operand.
+    """
+    source, factor = call.args
+    record = record or tensors.put(source, call.signal(source))
+    tensors.latest(call.out).scaled = (float(factor), record)
+
+
+def _attending(name: str, product: Product, operands: tuple[Operand, ...]) -> Product:
+    """A product of an attention. What is learned in it is no layer's weights."""
+    return replace(
+        product,
+        kind="matmul",
+        operator=name,
+        operands=operands,
+        pairs=None,
+        channel=None,
+        weight="",
+        kernel=None,
+    )

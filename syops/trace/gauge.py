@@ -1,0 +1,109 @@
+"""Take readings of tensors on their device, and read them together when a pass is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from syops.ops.fanout import FanOut
+from syops.ops.values import Unit
+from syops.trace import counting
+
+Cache = dict[Any, Any]
+"""What was worked out for one reading of a tensor and serves the next one."""
+
+
+class Gauge:
+    """Take readings without waiting for the device.
+
+    A reading is known by its place among those of its kind.
+
+    Args:
+        factor: gives the value of a learned scale by its name.
+
+    Attributes:
+        counts: the readings that are integers.
+        looks: those that are real numbers.
+    """
+
+    def __init__(self, factor: Callable[[str], Tensor | None]) -> None:
+        self.counts: list[Tensor] = []
+        self.looks: list[Tensor] = []
+        self._factor = factor
+        self._maps: dict[tuple[FanOut, torch.device], Tensor] = {}
+
+    def spikes(
+        self, x: Tensor, cache: Cache, fan_out: FanOut, weighting: bool | Unit
+    ) -> tuple[int, int | None]:
+        """Count the entries of ``x``, and the synapses that they reach.
+
+        Args:
+            x: any tensor.
+            cache: of its values.
+            fan_out: the synapses at each of its positions.
+            weighting: whether all entries are known to be 0 or 1, or the unit of their magnitudes,
+                which they are weighted with.
+
+        Returns:
+            the places of Σ entries and of Σ entries · fan-out; None for that where the fan-out is
+            the same everywhere.
+        """
+        spatial = len(fan_out.spatial)
+        each, whole = (weighting, spatial), (weighting, "total")
+        if each not in cache:
+            cache[each] = self._per_position(x, cache, spatial, weighting)
+        per_position = cache[each]
+        if whole not in cache:
+            cache[whole] = self._count(lambda: per_position.sum())
+        if fan_out.uniform is not None:
+            return cache[whole], None
+        return cache[whole], self._count(lambda: (per_position * self._map(fan_out, x)).sum())
+
+    def look(self, x: Tensor, cache: Cache) -> int:
+        """Find the least and the largest value of ``x`` and whether all are integers."""
+        if "look" not in cache:
+            cache["look"] = self._look(lambda: counting.look(counting.strided(x)))
+        return cache["look"]
+
+    def coincidences(self, left: Tensor, right: Tensor) -> int:
+        """Count the products of two activations in which both factors are not zero."""
+        return self._count(lambda: counting.coincidences(left, right))
+
+    def same(self, x: Tensor, copies: int) -> tuple[int, int]:
+        """Count the parts of ``x`` that are equal to those of the time-step before.
+
+        Returns:
+            the places of the counts for a tensor of [T·N, ...] and one of [N·T, ...].
+        """
+        rest = x.shape[0] // copies
+        by_step, by_sample = x.reshape(copies, rest, -1), x.reshape(rest, copies, -1)
+        return (
+            self._count(lambda: (by_step[1:] == by_step[:-1]).all(-1).sum()),
+            self._count(lambda: (by_sample[:, 1:] == by_sample[:, :-1]).all(-1).sum()),
+        )
+
+    def _per_position(
+        self, x: Tensor, cache: Cache, spatial: int, weighting: bool | Unit
+    ) -> Tensor:
+        x = counting.strided(x)
+        if not isinstance(weighting, Unit):
+            return counting.nonzero_per_position(x, spatial, weighting)
+        factor = self._factor(weighting.scale) if weighting.scale else None
+        return counting.magnitude_per_position(x, spatial, weighting.size, factor)
+
+    def _map(self, fan_out: FanOut, x: Tensor) -> Tensor:
+        key = fan_out, x.device
+        if key not in self._maps:
+            self._maps[key] = counting.fan_out_map(fan_out, x.device)
+        return self._maps[key]
+
+    def _count(self, read: Callable[[], Tensor]) -> int:
+        self.counts.append(read())
+        return len(self.counts) - 1
+
+    def _look(self, read: Callable[[], tuple[Tensor, Tensor, Tensor]]) -> int:
+        self.looks += read()
+        return len(self.looks) - 3

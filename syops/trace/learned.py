@@ -1,0 +1,90 @@
+"""Tells weights from data: a weight is what depends on weights and constants alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from syops.ops.rule import Call, Rule
+from syops.ops.traits import Traits
+from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Signal, Table, kind_of
+from syops.trace.live import Record, Tensors
+
+
+class DataReads:
+    """Knows which numbers of Python's may come from the data of the model.
+
+    Attributes:
+        has_numbers: whether real numbers were read out of data, so that a number is no constant.
+    """
+
+    def __init__(self, tensors: Tensors) -> None:
+        self._tensors = tensors
+        self.has_numbers = False
+        self._has_read = False
+        self._has_asked = False
+
+    def read_out(self, tensor: Tensor) -> None:
+        """Values of a tensor are about to become numbers of Python's."""
+        record, signal = self._tensors.known(tensor)
+        if signal is LEARNED if record is None else record.fixed:
+            return
+        self.has_numbers |= kind_of(signal) in (ANALOG, UNKNOWN)
+        if tensor.dtype == torch.bool:
+            self._has_asked = True
+        else:
+            self._has_read = True
+
+    def may_be_in(self, tensor: Tensor, traits: Traits) -> bool:
+        """Whether a tensor that nobody saw being made may hold more than literals."""
+        return not traits.is_literal or (self._has_read and tensor.numel() > 1)
+
+    def is_fixed(
+        self,
+        traits: Traits,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        known: Sequence[tuple[Record | None, Signal]],
+    ) -> bool:
+        """Whether all that an operator reads is learned or constant, and it draws no lots."""
+        if traits.is_literal:
+            return not (self._has_read or self._has_asked)
+        for record, signal in known:
+            if signal is not LEARNED if record is None else not record.fixed:
+                return False
+        if traits.is_random and traits.draws(args, kwargs):
+            return False
+        if not (self._has_read or self._has_asked):
+            return True
+        # A number among the arguments may have been read out of data; 0 and 1 may be truth values.
+        return not any(self._has_read or n in (0, 1) for n in traits.numbers_in(args, kwargs))
+
+
+def signals_of(rule: Rule, call: Call, is_fixed: bool, outputs: Sequence[Tensor]) -> list[Signal]:
+    """The signals of the results of an operator.
+
+    An index, a mask, a condition or a draw makes a selection of weights data: what is not fixed
+    is no weight.
+    """
+    known = rule.signal(call)
+    signals = list(known) if isinstance(known, Sequence) else [known] * len(outputs)
+    if not is_fixed:
+        return [ANALOG if signal is LEARNED else signal for signal in signals]
+    if rule.counted or not reads_learned(call):
+        return signals
+    return [LEARNED if _is_real(signal) else signal for signal in signals]
+
+
+def reads_learned(call: Call) -> bool:
+    """Whether an operator reads a weight."""
+    return any(signal is LEARNED for signal in call.signals.values())
+
+
+def _is_real(signal: Signal) -> bool:
+    """Whether it may hold real numbers; a state of zeros under a learned factor holds none."""
+    if isinstance(signal, Table):
+        return bool(signal.scale) and signal.support != {0}
+    return kind_of(signal) is ANALOG

@@ -1,0 +1,138 @@
+"""See which operators are executed and which values Python reads, and tell a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from syops._torch import (
+    DispatchMode,
+    HigherOrderOperator,
+    is_innermost_dispatch,
+    is_innermost_function,
+    parts_of,
+)
+from syops.errors import SyopsRuntimeError
+from syops.ops.registry import PARTS, Find
+from syops.ops.rule import Rule, tensors_in
+from syops.trace.neurons.spikingjelly import decomposed
+from syops.trace.reads import Reads
+
+
+class Listener(Protocol):
+    """A forward pass, as it is told what happens in it."""
+
+    def operator(
+        self, rule: Rule | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Execute an operator, and return its result; ``rule``: what is known of it."""
+
+    def told(self, tensor: Tensor) -> None:
+        """Values of a tensor are about to become numbers of Python's."""
+
+
+class Watch(DispatchMode):
+    """Watch one thread.
+
+    Operators that only call others are told as those others.
+
+    Args:
+        where: the modules that are being run, with their paths; the innermost one is the last.
+        find: gives the rule of an operator.
+        reads: whether tensors have values that can be read.
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(self, where: Sequence[tuple[str, nn.Module]], find: Find, reads: bool) -> None:
+        super().__init__()
+        self.listener: Listener | None = None
+        self.is_on = False
+        self._where = where
+        self._find = find
+        self._reads = Reads(self._told) if reads else None
+
+    @property
+    def checks(self) -> bool:
+        """Whether torch reads values now to check them, and lets none out."""
+        return self._reads is not None and self._reads.checks
+
+    @property
+    def is_innermost(self) -> bool:
+        """Whether no mode of the model's own was entered after this one."""
+        return is_innermost_dispatch(self) and (
+            self._reads is None or is_innermost_function(self._reads)
+        )
+
+    def start(self) -> None:
+        """Begin to watch."""
+        if self._reads is not None:
+            self._reads.__enter__()
+        self.__enter__()
+        self.is_on = True
+
+    def stop(self) -> None:
+        """Watch no longer, also where an interrupt came inside a neuron."""
+        if self.is_on:
+            self.is_on = False
+            # An interrupt inside torch may have left others above: they are put back with the rest.
+            if is_innermost_dispatch(self):
+                self.__exit__(None, None, None)
+            if self._reads is not None and is_innermost_function(self._reads):
+                self._reads.__exit__(None, None, None)
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if types and any(map(is_wrapper, types)):
+            return NotImplemented  # what it does with the tensors inside of it is seen
+        if isinstance(func, HigherOrderOperator):
+            return self._by_parts(func, args, kwargs)
+        rule = self._find(func)
+        if rule is None or rule is PARTS:
+            with self:
+                out = decomposed(func, args, kwargs)
+            if out is not NotImplemented:
+                return out
+        assert self.listener is not None
+        return self.listener.operator(rule, func, args, kwargs)
+
+    def _by_parts(
+        self, func: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Run an operator on functions (cond, while_loop, ...) as the operators that it calls."""
+        kernel = parts_of(func)
+        if kernel is None:
+            raise SyopsRuntimeError(
+                f"{func.name()} in {self._where[-1][0] or 'the model'}: syops cannot watch what "
+                "this operator calls; call its functions directly while you count"
+            )
+        with self:
+            return kernel(*args, **kwargs)
+
+    def _told(self, tensor: Tensor) -> None:
+        assert self.listener is not None
+        self.listener.told(tensor)
+
+
+@cache
+def is_wrapper(kind: type) -> bool:
+    """Whether a class of tensors does its work with tensors inside of it: jagged ones, say."""
+    return hasattr(kind, "__tensor_flatten__")
+
+
+def inside(tensor: Tensor) -> list[Tensor]:
+    """The tensors that hold the values of a wrapper; none of any other tensor."""
+    if not is_wrapper(type(tensor)):
+        return []
+    names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
+    inner = tensors_in(getattr(tensor, name) for name in names)
+    return [part for part in inner if part.dtype == tensor.dtype]
