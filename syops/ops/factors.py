@@ -2,6 +2,19 @@
 
 Entry c of a table with factor u stands for c · u, rounded once. What is rounded more often gets a
 factor of its own, so that no difference is taken for 0 that is not.
+
+Take spikes s and a learned amplitude a. ``s * a`` holds 0 and a: the table {0, 1} with the factor
+a. ``3 * (s * a)`` holds 0 and 3a, rounded once: {0, 3} with the same factor. ``3 * (3 * (s * a))``
+holds 0 and a number that was rounded twice, which need not be what ``9 * (s * a)`` holds:
+
+>>> import torch
+>>> a = torch.tensor(1.7)
+>>> bool(3 * (3 * a) == 9 * a)
+False
+
+So it is {0, 9} with another factor, named "a of (0, 3), (3,)" after how it was made. Its difference
+to ``9 * (s * a)`` has no common factor: it is real values, not zeros. Powers of two round nothing,
+so that factors survive them.
 """
 
 from __future__ import annotations

@@ -181,7 +181,17 @@ def _apply(
 
 
 def _tables(operands: tuple[Operand, ...], sizes: tuple[int, ...]) -> list[Tensor]:
-    """Return each operand's values as a tensor with one dimension for each atom of all."""
+    """Return each operand's values as a tensor with one dimension for each atom of all.
+
+    A tensor without dimensions hardly takes part in type promotion, but its table has dimensions:
+
+    >>> half, tenth = torch.ones(3, dtype=torch.float16), torch.tensor(0.1, dtype=torch.float64)
+    >>> (half + tenth).dtype, (half + tenth.reshape(1)).dtype
+    (torch.float16, torch.float64)
+
+    The sum on tables would be worked out in float64, where 1 + 0.1 is another number. So the table
+    of ``tenth`` is cast beforehand to what torch makes of it beside the others: float16.
+    """
     dtypes = [dtype for _, _, dtype, is_scalar in operands if not is_scalar]
     tables = []
     for values, positions, dtype, is_scalar in operands:
@@ -189,7 +199,7 @@ def _tables(operands: tuple[Operand, ...], sizes: tuple[int, ...]) -> list[Tenso
         if is_scalar and not positions:
             tables.append(table.reshape(()))
             continue
-        if is_scalar and dtypes:  # here it has dimensions, and must promote as if it had none
+        if is_scalar and dtypes:
             common = reduce(torch.promote_types, dtypes)
             promoted = torch.result_type(table.new_empty(1, dtype=common), table.new_empty(()))
             if promoted != torch.promote_types(common, dtype):

@@ -187,7 +187,10 @@ class Folds:
     def bias_added(
         self, call: Call, records: Sequence[tuple[Tensor, Record | None]]
     ) -> View | None:
-        """Return the view of a result that a learned value for each channel was added to: it is free."""
+        """Return the view of a result that a learned value for each channel was added to.
+
+        The addition costs nothing once it is folded, and is no use of the result.
+        """
         if len(records) != 2 or call.kwargs:
             return None
         (result, record), (bias, _) = records
