@@ -28,6 +28,7 @@ from syops.ops.rule import Recipe
 from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal
 from syops.trace.filling import Filling, Layout, offset_of
 from syops.trace.lineage import Padding, Result, View
+from syops.trace.paths import paths_of
 from syops.trace.states import tensors_of
 
 
@@ -399,7 +400,7 @@ class Tensors:
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers by name."""
     found = {}
-    for path, module in model.named_modules():
+    for module, path in paths_of(model).items():
         for tensors in (parameters_of(module), buffers_of(module)):
             for name, tensor in tensors.items():
                 if tensor is not None:
