@@ -1,15 +1,30 @@
-"""What is known of every tensor that is alive during a forward pass.
+"""Keep what is known of every tensor that is alive during a forward pass.
 
-A signal is bound to the values it was derived for: a record counts only while its tensor is
-alive, on the same storage, in the same version. Writes through an alias are seen and joined;
-writes that are not seen make the record void.
+A signal describes the values that a tensor had when the signal was derived. A record therefore
+counts only while its tensor is alive, on the same storage, in the same version. A write that the
+pass sees, through whichever alias, is joined into the records of all aliases. A write that the pass
+does not see makes them void.
+
+The version is torch's counter of writes, which a view shares with its base. Inside the dispatcher,
+where records are made, the counters are behind: torch brings them up to date one layer further out,
+after the operator has returned. Take ``x`` in version 1:
+
+========================  ==================  ================  ===============
+operator                  inside, `x`         inside, result    afterwards, both
+========================  ==================  ================  ===============
+``y = x[1:]``             1                   0                 1
+``y.mul_(2)``             1                   1                 2
+========================  ==================  ================  ===============
+
+Hence the record of a view takes the version of its base, not the one that the view shows: 1, not 0.
+The records after a write take the version that is shown plus one: 2, not 1. With the versions that
+are shown, these records would be void at the next operator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -19,14 +34,14 @@ from syops._torch import (
     buffers_of,
     identity,
     parameters_of,
-    storage_identity,
     version_of,
     weak_reference,
 )
 from syops.ledger.steps import Step
-from syops.ops.rule import Recipe
+from syops.ops.rule import Recipe, Softmax
 from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal
-from syops.trace.filling import Filling, Layout, offset_of
+from syops.trace.aliasing import Layout, covers_storage, offset_of, overlaps_itself, storage_of
+from syops.trace.filling import Filling
 from syops.trace.lineage import Padding, Result, View
 from syops.trace.paths import paths_of
 from syops.trace.states import tensors_of
@@ -34,11 +49,11 @@ from syops.trace.states import tensors_of
 
 @dataclass(slots=True)
 class Record:
-    """What is known of one tensor.
+    """Hold what is known of one tensor.
 
-    A tensor is the same one as long as its implementation lives: torch may drop the Python
-    object of an intermediate result and make another. The weak reference keeps the address
-    from being used again, and keeps no memory of the values.
+    A tensor is recognised by its implementation, since torch may drop the Python object of an
+    intermediate result and make another. The weak reference ``ref`` keeps the implementation's
+    address from being used again, but does not keep the values in memory.
     """
 
     ref: Any
@@ -52,7 +67,7 @@ class Record:
     padding: Padding | None = None
     name: str = ""
     made_of_weights: bool = False
-    """``weight.data`` has a version counter of its own, unlike other views."""
+    """Whether it is a view of a weight. ``weight.data`` has a version counter of its own."""
     cache: dict[Any, Any] = field(default_factory=dict)
     step: Step | None = None
     """How it was made, where somebody asks."""
@@ -65,8 +80,8 @@ class Record:
     """The number that an attention scaled it by, and what was scaled."""
     scores: Result | None = None
     """The product of two activations that it is, up to a scale, a mask and the like."""
-    softened: str = ""
-    """Of the weights of an attention: the operator that softened such a product."""
+    softened: Softmax | None = None
+    """Of the weights of an attention: the softmax of such a product that they are."""
     fixed: bool = False
     """Made of parameters, literals and shapes alone: no data and no chance had a part in it."""
     parts: frozenset[str] = frozenset()
@@ -293,10 +308,10 @@ class Tensors:
         base: Tensor | None = None,
         written: bool = False,
     ) -> Record:
-        """Describe the values that the tensor has now.
+        """Record the values that a tensor has now, in the version that it will have.
 
-        Inside the dispatcher version counters are behind: a view takes over the counter of
-        its ``base``, and a ``written`` tensor's one goes up, only after the operator returned.
+        The module's docstring says why that is not the version that the tensor shows. ``base`` is
+        the tensor that this one may be a view of; ``written`` says that it was written into.
         """
         if tensor.is_inference() and signal is not LEARNED:
             signal = UNKNOWN  # no version counter: nothing can be promised of its values
@@ -352,9 +367,8 @@ class Tensors:
         self._written.add(storage_of(tensor))
         if not fixed:
             self._written_by_data.add(storage_of(tensor))
-        overlaps, filled = _extent(tensor)
-        signal = UNKNOWN if overlaps else signal
-        covers = filled * tensor.element_size() == tensor.untyped_storage().nbytes()
+        signal = UNKNOWN if overlaps_itself(tensor) else signal
+        covers = covers_storage(tensor)
         for key, old in aliases:
             if old.version != version_of(tensor) or old.dtype != tensor.dtype:
                 self._records[key] = old.after_write(UNKNOWN, old.version)
@@ -417,61 +431,3 @@ def _is_current(record: Record, tensor: Tensor) -> bool:
         )
         and record.storage == storage_of(tensor)
     )
-
-
-def _extent(tensor: Tensor) -> tuple[bool, int]:
-    """Whether two of its elements may be one in memory, and how much it fills without a gap."""
-    reach = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        if size > 1:
-            if stride < reach:
-                return True, 0
-            reach += stride * (size - 1)
-    return False, reach if tensor.numel() == reach else 0
-
-
-def overlap(target: Tensor, operand: Tensor) -> bool:
-    """Whether writing into one changes what is still to be read of the other.
-
-    Not where both are the same view, or different elements of one tensor.
-    """
-    if storage_of(target) != storage_of(operand) or target.dtype != operand.dtype:
-        return storage_of(target) == storage_of(operand)
-    distance = int(operand.storage_offset() - target.storage_offset())
-    if not distance and (target.shape, target.stride()) == (operand.shape, operand.stride()):
-        return False
-    steps = []
-    for (size, stride), (other_size, other_stride) in zip_longest(
-        _dims(target), _dims(operand), fillvalue=(1, 0)
-    ):
-        if size > 1 and other_size > 1 and stride != other_stride:
-            return True  # turned, or of another shape: they may
-        stride = stride if size > 1 else other_stride
-        if stride:
-            steps.append((stride, 1 - other_size, size - 1))
-    return _reaches(distance, sorted(steps, reverse=True))
-
-
-def _dims(tensor: Tensor) -> list[tuple[int, int]]:
-    """Sizes and strides, the last dimension first."""
-    return list(zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True))
-
-
-def _reaches(distance: int, steps: list[tuple[int, int, int]]) -> bool:
-    """Whether the distance is a sum of (stride, least, most number of) steps."""
-    if not steps:
-        return distance == 0
-    (stride, least, most), *rest = steps
-    back = sum(size * number for size, number, _ in rest)
-    forth = sum(size * number for size, _, number in rest)
-    first = max(least, -((forth - distance) // stride))
-    last = min(most, (distance - back) // stride)
-    return any(_reaches(distance - number * stride, rest) for number in range(first, last + 1))
-
-
-def storage_of(tensor: Tensor) -> int:
-    """What tensors that share memory have in common, and others have not while they live."""
-    try:
-        return storage_identity(tensor)
-    except (NotImplementedError, RuntimeError):
-        return id(tensor)  # sparse and other tensors without a storage
