@@ -7,7 +7,8 @@ torch 2.13.0.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -146,6 +147,13 @@ def is_innermost_dispatch(mode: DispatchMode) -> bool:
 def is_innermost_function(mode: overrides.TorchFunctionMode) -> bool:
     """Return whether a mode is the one that sees a function first: only that one can be left."""
     return overrides._get_current_function_mode() is mode
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Execute operators for oneself: neither modes nor subclasses of tensors see them."""
+    with dispatch._disable_current_modes(), torch._C.DisableTorchFunction():
+        yield
 
 
 # What a dispatch mode keeps in globals besides the stack that it stands on.

@@ -31,6 +31,7 @@ from syops.trace.ann import AnnCounts
 from syops.trace.bounds import trace
 from syops.trace.neurons import NeuronSignal
 from syops.trace.observer import Observer
+from syops.trace.replay import Plans
 from syops.trace.paths import all_paths
 from syops.trace.restore import device_of, plainly
 from syops.trace.settings import Settings
@@ -117,7 +118,8 @@ def get_model_syops(
     tally = Tally(subject.model, Ledger(), subject.ann_counts())
     batches = Batches(inputs, prepare, batch_dim, signals, subject.steps, home, progress)
     settings = replace(subject.settings, graded=graded, strict=strict)
-    observer = Observer(subject.model, tally.ledger, settings)
+    plans = None if batches.is_single else Plans()
+    observer = Observer(subject.model, tally.ledger, settings, plans=plans)
     conventions = subject.conventions(signals, fold_bn=fold_bn, graded=graded, ac=ac)
 
     def report() -> MeasuredReport:

@@ -16,7 +16,15 @@ import torch
 from torch import Tensor
 
 from syops.errors import SyopsValueError
-from syops.ledger.rows import Drive, Ledger, Magnitudes, Row, joined_magnitudes
+from syops.ledger.rows import (
+    Drive,
+    Ledger,
+    Magnitudes,
+    Row,
+    Updates,
+    joined_magnitudes,
+    merge_updates,
+)
 from syops.ledger.steps import Arrival, History
 from syops.ops.fanout import FanOut
 from syops.ops.rule import Product
@@ -139,18 +147,21 @@ class Measurements:
     Args:
         tensors: what is known of the live tensors.
         repeats: which of them hold the same values as before.
+        gauge: takes the readings.
         graded: "mac" or "ac": whether magnitudes are wanted.
         values: whether tensors have values; on ``meta`` nothing is counted or looked at.
     """
 
-    def __init__(self, tensors: Tensors, repeats: Repeats, *, graded: str, values: bool) -> None:
+    def __init__(
+        self, tensors: Tensors, repeats: Repeats, gauge: Gauge, *, graded: str, values: bool
+    ) -> None:
         self._tensors = tensors
         self._repeats = repeats
         self._graded = graded
         self._values = values
         self._pending: list[_Product | _Norm | _Settled] = []
         self._declared: list[_Declared] = []
-        self._gauge = Gauge(tensors.factor)
+        self.gauge = gauge
 
     def product(
         self,
@@ -175,7 +186,7 @@ class Measurements:
         operands = tuple(self._operand(o.tensor, o.fan_out, o.channel) for o in product.operands)
         pairs = None
         if product.pairs is not None and all(o.spikes is not None for o in operands):
-            pairs = self._gauge.coincidences(*product.pairs)
+            pairs = self.gauge.coincidences(*product.pairs)
         norm = folded = again = None
         if before is not None:
             (driven,) = product.operands
@@ -191,7 +202,7 @@ class Measurements:
         known = self._repeats.arrive(layer, x)
         if known is None:
             return None
-        return _Again(known, self._gauge.same(x, known.copies) if known.copies else ())
+        return _Again(known, self.gauge.same(x, known.copies) if known.copies else ())
 
     def normalisation(self, row: Row, site: Hashable, result: Result | None) -> None:
         """A normalisation was executed: 2 MACs per element, unless it turns out foldable.
@@ -210,7 +221,7 @@ class Measurements:
             return
         for tensor in sent:
             if tensor.numel():
-                self._declared.append(_Declared(neuron, signal, self._gauge.look(tensor, {})))
+                self._declared.append(_Declared(neuron, signal, self.gauge.look(tensor, {})))
 
     def padding(self, source: Tensor) -> Padding | None:
         """What is to be remembered of a tensor that is being padded."""
@@ -234,14 +245,14 @@ class Measurements:
             return _Operand(signal, numel, fan_out)
         record = self._tensors.find(tensor) or self._tensors.put(tensor, signal)
         binary = evidence.signal == "binary" and signal is not UNKNOWN
-        spikes, events = self._gauge.spikes(tensor, record.cache, fan_out, binary)
+        spikes, events = self.gauge.spikes(tensor, record.cache, fan_out, binary)
         unit = evidence.unit or Unit()
         magnitude, graded_events = None, None
         if isinstance(signal, Table) and evidence.largest <= 1:
             magnitude, graded_events = spikes, events
         elif self._graded == "ac":
-            magnitude, graded_events = self._gauge.spikes(tensor, record.cache, fan_out, unit)
-        look = self._gauge.look(tensor, record.cache) if signal in (UNKNOWN, INTEGER) else None
+            magnitude, graded_events = self.gauge.spikes(tensor, record.cache, fan_out, unit)
+        look = self.gauge.look(tensor, record.cache) if signal in (UNKNOWN, INTEGER) else None
         return _Operand(
             *(signal, numel, fan_out, spikes, events, magnitude, graded_events, look),
             *(record.padding, unit),
@@ -260,35 +271,72 @@ class Measurements:
         wanted = (*SPIKES, "graded") if self._graded == "ac" else SPIKES
         return signal is UNKNOWN or evidence_of(signal).signal in wanted
 
-    def settle(
-        self, ledger: Ledger, has_states: bool, folding: Folding, history: History | None
-    ) -> None:
+    def account(
+        self,
+        has_states: bool,
+        folding: Folding,
+        updates: tuple[Updates, ...],
+        unaccounted: tuple[str, ...],
+        unseen: tuple[str, ...],
+    ) -> Account:
+        """What the pass comes to, but for its readings; see `Account`."""
+        pending, declared = tuple(self._pending), tuple(self._declared)
+        return Account(pending, declared, has_states, folding, updates, unaccounted, unseen)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a forward pass comes to, but for its readings.
+
+    Attributes:
+        pending: the costs, in order.
+        declared: the neurons whose signals are to be checked.
+        has_states: buffers have changed, so what looked like weights may have been a state.
+        folding: which normalisations can be folded.
+        updates: of the states of neurons.
+        unaccounted: the operators without a rule.
+        unseen: the modules that read tensors which nobody saw being made.
+    """
+
+    pending: tuple[_Product | _Norm | _Settled, ...]
+    declared: tuple[_Declared, ...]
+    has_states: bool
+    folding: Folding
+    updates: tuple[Updates, ...]
+    unaccounted: tuple[str, ...]
+    unseen: tuple[str, ...]
+
+    def settle(self, ledger: Ledger, gauge: Gauge, history: History | None = None) -> None:
         """Read the device and add everything to the ledger.
 
         Args:
             ledger: where it goes.
-            has_states: buffers have changed, so what looked like weights may have been a state.
-            folding: which normalisations can be folded.
+            gauge: the readings.
             history: where what arrived at each product goes, if anybody asks.
 
         Raises:
             SyopsValueError: a tensor that was looked at holds NaN or an infinite value; a neuron
                 sent values that it was not declared to send.
         """
-        counts = [int(value) for value in _read(self._gauge.counts, torch.int64)]
-        looks = _read(self._gauge.looks, torch.float64)
-        for declared in self._declared:
+        counts = [int(value) for value in _read(gauge.counts, torch.int64)]
+        looks = _read(gauge.looks, torch.float64)
+        for declared in self.declared:
             declared.check(looks)
         # All of them before anything is added: the ledger has a pass whole or not at all.
-        rows = [_settled(item, folding, counts, looks) for item in self._pending]
-        for item, row in zip(self._pending, rows, strict=True):
-            if not isinstance(item, _Norm) and item.prepared and not has_states:
+        rows = [_settled(item, self.folding, counts, looks) for item in self.pending]
+        for item, row in zip(self.pending, rows, strict=True):
+            if not isinstance(item, _Norm) and item.prepared and not self.has_states:
                 ledger.prepare(item.row, item.site)
                 continue
             ledger.add(row, item.site)
             if history is not None and isinstance(item, _Product):
                 arriving = item.arriving if row.unnormalised else _as_run(item.arriving)
                 history.arrive((*row.family, item.site), arriving)
+        ledger.updates = merge_updates(*ledger.updates, *self.updates)
+        for operator in self.unaccounted:
+            ledger.skip(operator)
+        for path in self.unseen:
+            ledger.unseen[path] = None
 
 
 def _read(readings: list[Tensor], dtype: torch.dtype) -> list[float]:

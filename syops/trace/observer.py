@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -22,13 +23,25 @@ from syops._torch import (
 from syops.errors import ForwardError, SyopsError, SyopsRuntimeError, first_line
 from syops.ledger.rows import Ledger
 from syops.ledger.steps import History
-from syops.ops.rule import input_tensors
+from syops.ops.rule import input_tensors, tensors_in
 from syops.ops.values import Shown
 from syops.trace.forward import ForwardPass
+from syops.trace.gauge import Gauge
 from syops.trace.lineage import Provenance
+from syops.trace.live import Tensors
 from syops.trace.meta import SilentNeuron
-from syops.trace.neurons import Library, NeuronSignal, neuron_signal, updating
+from syops.trace.neurons import (
+    Library,
+    NeuronSignal,
+    kept,
+    neuron_signal,
+    state_tensors,
+    updating,
+)
 from syops.trace.paths import Paths
+from syops.trace.plan import Recorded, Recorder, Register
+from syops.trace.repeats import differ
+from syops.trace.replay import Plans, Replay
 from syops.trace.restore import left_as_found
 from syops.trace.settings import Settings
 from syops.trace.watch import Watch
@@ -66,6 +79,7 @@ class Observer:
         ledger: where the counts go.
         settings: how passes are counted.
         history: where it goes by which operators each tensor was made; None not to ask.
+        plans: what the passes teach for later ones; None where there are none.
 
     Attributes:
         provenance: of the results of layers in the last pass.
@@ -77,8 +91,10 @@ class Observer:
         ledger: Ledger,
         settings: Settings,
         history: History | None = None,
+        plans: Plans | None = None,
     ) -> None:
         self._model = model
+        self._plans = plans
         self._ledger = ledger
         self._settings = settings
         self._history = history
@@ -86,7 +102,9 @@ class Observer:
         self._hooks: dict[int, _Hooks] = {}
         self._paths = Paths(model)
         self._where: list[tuple[str, nn.Module]] = []
-        self._pass: ForwardPass | None = None
+        self._pass: ForwardPass | Replay | None = None
+        self._watch: Watch | None = None
+        self._inside_neurons = 0
         self._failed_in = ""
         self.provenance = Provenance()
         self._thread = 0
@@ -170,13 +188,13 @@ class Observer:
         self._thread = threading.get_ident()
         self._elsewhere.clear()
         self._failed_in = ""
+        self._inside_neurons = 0
+        self._watch = watch = Watch(self._where, self._settings.find, reads=self._settings.values)
+        self._pass = watch.listener = self._new_pass(watch)
         given = input_tensors(args, kwargs)
-        watch = Watch(self._where, self._settings.find, reads=self._settings.values)
-        self._pass = ForwardPass(
-            self._model, self._where, self._paths, self._settings, watch, self._history
-        )
-        watch.listener = self._pass
-        self._pass.begin(given, inputs, time_axis)
+        first = given[0] if given else None
+        differs = None if first is None else differ(first, time_axis)
+        self._pass.begin(given, inputs, time_axis, differs)
         try:
             watch.start()
             output = self._model(*args, **kwargs)
@@ -205,8 +223,32 @@ class Observer:
         if found:
             self._settings = replace(self._settings, states=self.states | found)
             raise StatesFound(self.states)
-        self.provenance = finished.provenance
+        if isinstance(finished, ForwardPass):
+            self.provenance = finished.provenance
         return output
+
+    def _new_pass(self, watch: Watch) -> ForwardPass | Replay:
+        """What is told of the next forward pass."""
+        tensors = Tensors(self._model, self.states)
+        plans = self._plans if not self.states else None
+        if plans is None or not plans.is_worth_it:
+            return self._analysis(watch, tensors, Gauge(tensors.factor))
+        if not plans.root.next:
+            recorder = Recorder(plans.root, Register(tensors))
+            return self._analysis(watch, tensors, Recorded(tensors.factor, recorder), recorder)
+        begin = partial(self._analysis, watch, tensors)
+        find = self._settings.find
+        return Replay(plans, begin, tensors, self._where, self._model, find, watch)
+
+    def _analysis(
+        self, watch: Watch, tensors: Tensors, gauge: Gauge, recorder: Recorder | None = None
+    ) -> ForwardPass:
+        settings = self._settings
+        return ForwardPass(
+            *(self._model, self._where, self._paths, settings, watch, tensors, gauge),
+            self._history,
+            recorder,
+        )
 
     def run_twice(
         self, args: Sequence[Any], kwargs: dict[str, Any], inputs: Sequence[NeuronSignal | None]
@@ -234,20 +276,27 @@ class Observer:
         return neuron_signal(module, self._settings.neurons)
 
     def _entered(self, hooks: _Hooks, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if self._pass is None:
+        if self._pass is None or self._watch is None:
             return
         if threading.get_ident() != self._thread:
             self._elsewhere[hooks.path or type(module).__name__] = None
             return
         self._where.append((self._paths.of(module, *self._where[-1]), module))
         if (hooks.path, PRE_HOOKS) in self._settings.hooked:
-            self._pass.hooked(inputs)
+            self._pass.hooked(tensors_in(inputs))
         if hooks.library is not None:
-            self._pass.update(hooks.library, inputs)
+            x, *states = tensors_in(inputs) or (None,)
+            if x is not None and not x.is_nested:
+                steps, samples = hooks.library.layout(module, x)
+                states = states or tensors_in(hooks.library.states(module).values())
+                self._pass.update(steps, samples, states)
         if hooks.neuron is not None:
-            self._pass.enter_neuron(inputs)
+            self._pass.enter_neuron(tensors_in(inputs))
+            self._inside_neurons += 1
+            if self._inside_neurons == 1 and self._watch.is_innermost:
+                self._watch.stop()
         elif isinstance(module, RECURRENT):
-            self._pass.enter_recurrent(inputs)
+            self._pass.enter_recurrent(tensors_in(inputs)[1:])
 
     def _returned(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """The ``forward`` of any module returned, or failed; no other hook has run yet."""
@@ -255,7 +304,17 @@ class Observer:
         if hooks is None or hooks.neuron is None or not self._is_inside(module):
             return
         assert self._pass is not None
-        self._pass.leave_neuron(hooks.neuron, output, type(module) in self._settings.neurons)
+        assert self._watch is not None
+        self._inside_neurons -= 1
+        self._pass.leave_neuron(
+            hooks.neuron,
+            tensors_in((output,)),
+            state_tensors(module),
+            kept(module),
+            type(module) in self._settings.neurons,
+        )
+        if not self._inside_neurons and not self._watch.is_on:
+            self._watch.start()
 
     def _left(self, hooks: _Hooks, module: nn.Module, output: Any) -> None:
         if self._pass is None or threading.get_ident() != self._thread:
@@ -265,7 +324,7 @@ class Observer:
         if not self._is_inside(module):  # a hook before one's own failed
             return
         if (hooks.path, HOOKS) in self._settings.hooked:
-            self._pass.hooked((output,))
+            self._pass.hooked(tensors_in((output,)))
         if isinstance(module, RECURRENT) and hooks.neuron is None:
             self._pass.leave_recurrent()
         self._where.pop()

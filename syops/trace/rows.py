@@ -88,8 +88,8 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-_OWN = {"syops.trace.rows", "syops.trace.dispatch", "syops.trace.history"}
-"""Modules whose frames lie between an operator and the code that asked for it."""
+_OWN = "syops.trace."
+"""Where the modules lie whose frames are between an operator and the code that asked for it."""
 
 
 def call_site() -> Hashable:
@@ -105,6 +105,6 @@ def call_site() -> Hashable:
 def _calling() -> Any:
     """The frame of the code that asked for an operator."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__") in _OWN:
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_OWN):
         frame = frame.f_back
     return frame
