@@ -280,7 +280,17 @@ def has_kernel(operator: Any, key: str) -> bool:
 
 
 def is_made_of_others(operator: Any) -> bool:
-    """Return whether an operator's only kernel calls other operators, which then do the work."""
+    """Return whether torch runs an operator as others that it calls, which then do the work.
+
+    Not where a device has a kernel of its own for it.
+    """
+    return has_kernel(operator, "CompositeImplicitAutograd") and not (
+        has_kernel(operator, "CPU") or has_kernel(operator, "CUDA")
+    )
+
+
+def can_be_taken_apart(operator: Any) -> bool:
+    """Return whether there is a form of an operator, in C++ or in Python, that calls others."""
     key = torch._C.DispatchKey.CompositeImplicitAutograd
     return key in operator.py_kernels or has_kernel(operator, key.name)
 

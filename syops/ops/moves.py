@@ -39,19 +39,17 @@ from syops.ops.values import (
 )
 
 KEEP = (
-    *("view", "_unsafe_view", "_reshape_alias", "reshape", "unsqueeze", "squeeze", "flatten"),
-    *("clone", "contiguous", "detach", "alias", "view_as", "unflatten"),
-    *("view_copy", "resolve_conj", "resolve_neg", "positive", "ravel"),
-    *("_to_sparse", "_to_sparse_csr", "_to_dense", "to_dense"),
+    *("view", "_unsafe_view", "_reshape_alias", "reshape", "unsqueeze", "squeeze"),
+    *("clone", "detach", "alias", "view_copy", "_to_sparse", "_to_sparse_csr", "_to_dense"),
 )
 VIEWS = ("view", "_unsafe_view", "_reshape_alias")
 """Reshapes that only some tensors allow: those that lie in memory as they have to."""
 MOVE = (
-    *("slice", "select", "narrow", "permute", "transpose", "t", "numpy_T", "movedim", "flip"),
-    *("roll", "rot90", "expand", "repeat", "unfold", "diagonal", "swapaxes"),
-    *("unbind", "split", "split_with_sizes", "unsafe_split", "chunk", "unsafe_chunk", "tile"),
+    *("slice", "select", "permute", "transpose", "t", "flip"),
+    *("roll", "rot90", "expand", "repeat", "unfold", "diagonal"),
+    *("unbind", "split", "split_with_sizes", "unsafe_split"),
     *("unsafe_split_with_sizes", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
-    *("native_channel_shuffle", "tril", "triu", "im2col", "broadcast_to", "squeeze_copy"),
+    *("native_channel_shuffle", "tril", "triu", "im2col", "squeeze_copy"),
     *("reflection_pad1d", "reflection_pad2d", "reflection_pad3d"),
     *("replication_pad1d", "replication_pad2d", "replication_pad3d"),
     *("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "constant_pad_nd"),
@@ -59,8 +57,8 @@ MOVE = (
     "diag_embed",
 )
 WHOLE = {
-    *("permute", "transpose", "t", "numpy_T", "movedim", "swapaxes", "flip", "roll", "rot90"),
-    *("expand", "broadcast_to", "repeat", "tile", "squeeze_copy"),
+    *("permute", "transpose", "t", "flip", "roll", "rot90"),
+    *("expand", "repeat", "squeeze_copy"),
     *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle"),
 }
 """Of these, those that leave out none of the values."""
@@ -70,7 +68,6 @@ GATHER = (
     "index_select",
     "gather",
     "take",
-    "take_along_dim",
     "masked_select",
     "as_strided",
     "_unsafe_index",
@@ -81,11 +78,11 @@ OVERWRITE = (
     *("put", "_unsafe_index_put"),
 )
 LIFTS = ("lift", "lift_fresh")
-JOIN = ("cat", "stack", "concat", "hstack", "vstack")
+JOIN = ("cat", "stack")
 WINDOW_MAX = (
-    *("max_pool2d_with_indices", "max_pool3d_with_indices", "max_pool1d", "max_pool2d"),
-    *("max_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"),
-    *("mkldnn_max_pool2d", "mkldnn_max_pool3d", "fractional_max_pool2d", "max_pool1d_with_indices"),
+    *("max_pool2d_with_indices", "max_pool3d_with_indices"),
+    *("adaptive_max_pool2d", "adaptive_max_pool3d"),
+    *("mkldnn_max_pool2d", "mkldnn_max_pool3d", "fractional_max_pool2d"),
     "fractional_max_pool3d",
 )
 
@@ -264,13 +261,13 @@ def channel_after(
     Positions along it must stay as they are; every other dimension may be moved or repeated.
     """
     rank = source.dim()
-    if name in ("permute", "transpose", "swapaxes", "t", "movedim"):
+    if name in ("permute", "transpose", "t"):
         order = list(range(rank))
         if name == "permute":
             order = [int(d) % rank for d in args[1]]  # type: ignore[attr-defined]
         elif name == "t":
             order.reverse()
-        elif name in ("transpose", "swapaxes"):
+        elif name == "transpose":
             first, second = (int(d) % rank for d in args[1:3])  # type: ignore[call-overload]
             order[first], order[second] = order[second], order[first]
         else:
@@ -285,7 +282,7 @@ def channel_after(
     if name == "stack":
         new = int(args[1]) % out.dim() if len(args) > 1 else 0  # type: ignore[call-overload]
         return dim + (new <= dim)
-    if name in ("slice", "split", "chunk", "unsafe_split", "unsafe_chunk", "cat"):
+    if name in ("slice", "split", "unsafe_split", "cat"):
         return dim if out.shape[dim] == source.shape[dim] else None
     if name in KEEP:
         return _reshaped(source, out, dim)

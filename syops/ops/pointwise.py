@@ -55,38 +55,38 @@ LONGEST_NAME = 120
 """Characters of the name of a factor; longer ones are told by their hash."""
 MAX_ENTRIES = 256
 """Assignments that a table may have before its operands are re-based."""
-ADDS = {"add", "sub", "rsub", "subtract"}
+ADDS = {"add", "sub", "rsub"}
 ARITHMETIC = {
-    *("mul", "div", "divide", "true_divide", "multiply", "pow", "square", "sqrt", "rsqrt"),
+    *("mul", "div", "pow", "sqrt", "rsqrt"),
     *("reciprocal", "addcmul", "addcdiv", "lerp", "remainder", "fmod", "floor_divide", "frac"),
-    *("float_power", "ldexp", "deg2rad", "rad2deg"),
+    *("ldexp", "deg2rad", "rad2deg"),
 }
 ACTIVATIONS = {
-    *("relu", "relu6", "leaky_relu", "rrelu_with_noise", "prelu", "_prelu_kernel", "elu", "celu"),
-    *("selu", "gelu", "silu", "mish", "sigmoid", "tanh", "hardtanh", "hardsigmoid", "hardswish"),
+    *("relu", "leaky_relu", "rrelu_with_noise", "_prelu_kernel", "elu", "celu"),
+    *("gelu", "silu", "mish", "sigmoid", "tanh", "hardtanh", "hardsigmoid", "hardswish"),
     *("softplus", "softshrink", "hardshrink", "threshold", "log_sigmoid_forward", "exp", "exp2"),
-    *("expm1", "log", "log2", "log10", "log1p", "erf", "sin", "cos", "atan", "arctan"),
+    *("expm1", "log", "log2", "log10", "log1p", "erf", "sin", "cos", "atan"),
 }
 COMPARISONS = {
-    *("eq", "ne", "lt", "le", "gt", "ge", "greater", "greater_equal", "less", "less_equal"),
-    *("not_equal", "logical_and", "logical_or", "logical_xor", "logical_not", "signbit"),
+    *("eq", "ne", "lt", "le", "gt", "ge"),
+    *("logical_and", "logical_or", "logical_xor", "logical_not", "signbit"),
     *("isnan", "isinf", "isfinite", "isposinf", "isneginf"),
 }
 """0 or 1, whatever they compare and whatever dtype they write it in."""
 FREE = {
     COMPARES: (
         *COMPARISONS,
-        *("heaviside", "maximum", "minimum", "fmax", "fmin", "clip", *CLAMPS.keys() - ACTIVATIONS),
+        *("heaviside", "maximum", "minimum", "fmax", "fmin", *CLAMPS.keys() - ACTIVATIONS),
     ),
     Free("changes signs"): (
-        *("neg", "negative", "abs", "absolute", "sign", "sgn", "copysign"),
+        *("neg", "abs", "sign", "sgn", "copysign"),
         *("conj_physical", "_conj_physical"),
     ),
-    Free("rounds"): ("round", "floor", "ceil", "trunc", "fix"),
+    Free("rounds"): ("round", "floor", "ceil", "trunc"),
     Free("works on bits"): (
         *("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "nextafter", "frexp"),
         *("bitwise_left_shift", "bitwise_right_shift", "__lshift__", "__rshift__", "__ilshift__"),
-        *("__irshift__", "__and__", "__iand__", "__or__", "__ior__", "__xor__", "__ixor__"),
+        "__irshift__",
     ),
     Free("selects"): ("nan_to_num",),
 }
@@ -95,12 +95,12 @@ INTEGER_CLOSED = {
     *("add", "sub", "rsub", "mul", "neg", "abs", "maximum", "minimum", "clone", "relu", *CLAMPS),
 }
 EXACT = {
-    *("add", "sub", "rsub", "subtract", "mul", "multiply", "div", "divide", "true_divide"),
-    *("neg", "negative", "abs", "absolute", "square", "sqrt", "reciprocal", "relu", "relu6"),
+    *("add", "sub", "rsub", "mul", "div"),
+    *("neg", "abs", "sqrt", "reciprocal", "relu"),
     *("leaky_relu", "hardshrink", "softshrink", "threshold", "sign", "sgn", "heaviside"),
-    *("round", "floor", "ceil", "trunc", "fix", "maximum", "minimum", "fmax", "fmin"),
+    *("round", "floor", "ceil", "trunc", "maximum", "minimum", "fmax", "fmin"),
     *("remainder", "fmod", "floor_divide", "lerp", "addcmul", "pow", "where", "masked_fill"),
-    *("clone", "positive", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not"),
+    *("clone", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not"),
     *(*CLAMPS, *COMPARISONS),
 }
 """Operators whose result is rounded once, if at all, and so is the same number wherever it is
@@ -296,9 +296,9 @@ def _kind(call: Call, name: str, kinds: Sequence[Table | Opaque]) -> Opaque:
 
 def _rounds(call: Call, name: str) -> bool:
     """Whether the result is made of whole numbers: how a neuron with many spikes fires."""
-    if name in ("div", "divide"):
+    if name == "div":
         return call.kwargs.get("rounding_mode") is not None
-    return name in ("floor", "ceil", "trunc", "fix", "floor_divide") or (
+    return name in ("floor", "ceil", "trunc", "floor_divide") or (
         name == "round" and not call.kwargs.get("decimals")
     )
 
@@ -312,7 +312,7 @@ def _is_exact(call: Call, name: str, signals: Sequence[Signal]) -> bool:
     if name == "pow":
         exponent = call.arg("exponent")
         return not isinstance(exponent, Tensor) and exponent in (0, 1, 2, 3)
-    if name in ("div", "divide"):
+    if name == "div":
         return call.kwargs.get("rounding_mode") != "trunc"
     if name in ("add", "sub") and "alpha" not in call.kwargs:
         return True

@@ -26,9 +26,9 @@ WIDENING = 4
 """Units in the last place by which an inexact end is moved."""
 
 FIXED: dict[str, Ends] = {
-    **dict.fromkeys(("sigmoid", "hardsigmoid", "special_expit"), (0, 1)),
+    **dict.fromkeys(("sigmoid", "hardsigmoid"), (0, 1)),
     **dict.fromkeys(("tanh", "sin", "cos", "erf", "frac"), (-1, 1)),
-    **dict.fromkeys(("exp", "exp2", "square"), (0, math.inf)),
+    **dict.fromkeys(("exp", "exp2"), (0, math.inf)),
     "erfc": (0, 2),
 }
 """What functions lie between, whatever they are given."""
@@ -38,7 +38,6 @@ ROUNDING: dict[str, Callable[[float], int]] = {
     "floor": math.floor,
     "ceil": math.ceil,
     "trunc": math.trunc,
-    "fix": math.trunc,
 }
 CLAMPS = {
     "clamp": ("min", "max"),
@@ -132,13 +131,13 @@ def _ends(call: Call, name: str, operands: Sequence[Signal]) -> Ends:
         alpha = ends(call.arg("alpha", 1))
         if name == "rsub":
             first, second = second, first
-        if name in ("add", "sub", "subtract", "rsub"):
+        if name in ("add", "sub", "rsub"):
             second = outward(_product(second, alpha), dtype)
         result = BINARY[name](first, second)
         if any(map(math.isnan, result)):
             return EVERYTHING
         mode = call.kwargs.get("rounding_mode")
-        exact = name not in ("div", "divide", "true_divide") or _divides_exactly(second)
+        exact = name != "div" or _divides_exactly(second)
         rounded = outward(result, dtype) if exact else _wider(result, dtype)
         return _whole(rounded, ROUNDING[mode]) if mode else rounded
     if name == "floor_divide" and len(call.args) > 1:
@@ -218,17 +217,15 @@ def _quotient(x: Ends, y: Ends) -> Ends:
 
 UNARY: dict[str, Callable[[Ends], Ends]] = {
     "relu": lambda x: _largest(x, (0, 0)),
-    "relu6": lambda x: _smallest(_largest(x, (0, 0)), (6, 6)),
     "neg": _negative,
-    "negative": _negative,
     "abs": _magnitude,
     "nan_to_num": lambda x: x,
 }
 BINARY: dict[str, Callable[[Ends, Ends], Ends]] = {
-    **dict.fromkeys(("add",), _sum),
-    **dict.fromkeys(("sub", "subtract", "rsub"), lambda x, y: _sum(x, _negative(y))),
-    **dict.fromkeys(("mul", "multiply"), _product),
-    **dict.fromkeys(("div", "divide", "true_divide"), _quotient),
+    "add": _sum,
+    **dict.fromkeys(("sub", "rsub"), lambda x, y: _sum(x, _negative(y))),
+    "mul": _product,
+    "div": _quotient,
     **dict.fromkeys(("maximum", "fmax"), _largest),
     **dict.fromkeys(("minimum", "fmin"), _smallest),
 }

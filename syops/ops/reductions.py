@@ -415,10 +415,10 @@ RULES: dict[str, Rule] = {
     ),
     "arange": Rule(arange, CONSTANT),
     **dict.fromkeys(("linspace", "logspace"), Rule(analog, CONSTANT)),
-    **dict.fromkeys(("eye", "one_hot"), Rule(binary, CONSTANT)),
+    "eye": Rule(binary, CONSTANT),
     **dict.fromkeys(("tril_indices", "triu_indices"), Rule(integers, CONSTANT)),
     **dict.fromkeys(
-        ("argmax", "argmin", "argsort", "nonzero", "nonzero_static", "searchsorted", "bucketize"),
+        ("argmax", "argmin", "nonzero", "nonzero_static", "searchsorted", "bucketize"),
         Rule(integers, POSITIONS),
     ),
     # Random numbers.
@@ -435,7 +435,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("native_dropout", "_fused_dropout"), Rule(analog, dropout_cost)),
     # Reductions.
     **dict.fromkeys(("sum", "nansum"), Rule(total, total_cost)),
-    **dict.fromkeys(("mean", "nanmean"), Rule(mean, total_cost)),
+    "mean": Rule(mean, total_cost),
     "cumsum": Rule(running_total, total_cost),
     **dict.fromkeys(("count_nonzero", "bincount", "histc"), Rule(counts, total_cost)),
     "trace": Rule(analog, diagonal_cost),
@@ -460,7 +460,7 @@ RULES: dict[str, Rule] = {
         Rule(extremum, COMPARES),
     ),
     **dict.fromkeys(
-        ("any", "all", "equal", "is_nonzero", "isin", "_is_all_true", "_is_any_true"),
+        ("any", "all", "equal", "isin", "_is_all_true", "_is_any_true"),
         Rule(predicate, COMPARES),
     ),
     **dict.fromkeys(
@@ -472,7 +472,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(
         ("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
          "cudnn_batch_norm", "miopen_batch_norm", "_batch_norm_with_update",
-         "_batch_norm_no_update", "batch_norm", "_native_batch_norm_legit_functional",
+         "_batch_norm_no_update", "_native_batch_norm_legit_functional",
          "_batch_norm_with_update_functional"),
         Rule(analog, batch_norm_cost, counted=True),
     ),
@@ -496,8 +496,7 @@ RULES: dict[str, Rule] = {
     "embedding": Rule(analog, Free("looks values up")),
     **dict.fromkeys(("complex", "view_as_real", "view_as_complex"), Rule(analog, COPY)),
     **dict.fromkeys(
-        ("_local_scalar_dense", "item", "sym_size", "sym_numel", "is_same_size",
-         "_assert_async", "_has_compatible_shallow_copy_type"),
+        ("_local_scalar_dense", "item", "is_same_size", "_assert_async"),
         Rule(analog, Free("makes no tensor")),
     ),
 }  # fmt: skip

@@ -13,7 +13,13 @@ from typing import Any
 
 import torch
 
-from syops._torch import reads_only_numbers, returns_only_numbers
+from syops._torch import (
+    can_be_taken_apart,
+    is_made_of_others,
+    reads_only_numbers,
+    returns_only_numbers,
+    schema_of,
+)
 from syops.ops import moves, pointwise, reductions, sampling, synaptic
 from syops.ops.rule import Free, Rule, canonical, unknown
 
@@ -26,8 +32,6 @@ RULES: dict[str, Rule] = {
 }
 """Rules by the canonical name of operators of aten and prims."""
 
-COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
-"""The kernels of operators that do nothing but call other operators."""
 OPAQUE = {
     *("_choose_qparams_per_tensor", "choose_qparams_optimized", "_saturate_weight_to_fp16"),
     *("fbgemm_linear_fp16_weight", "fbgemm_linear_fp16_weight_fp32_activation"),
@@ -78,12 +82,18 @@ def finder(own: Mapping[Any, Rule]) -> Find:
 
 @cache
 def find(func: Any) -> Rule | None:
-    """The rule of an operator overload, or None."""
+    """The rule of an operator overload, or None.
+
+    What an operator calls is counted in place of it wherever torch does so by itself. Inside of
+    inference mode torch hands such an operator over whole.
+    """
+    if is_composite(func):
+        return PARTS
     if func.namespace in ("aten", "prims"):
         rule = RULES.get(canonical(func))
         if rule is not None:
             return rule
-    if is_composite(func):
+    if can_be_taken_apart(func) and canonical(func) not in OPAQUE:
         return PARTS
     if _is_tagged(func, torch.Tag.pointwise):
         return pointwise.POINTWISE
@@ -92,10 +102,7 @@ def find(func: Any) -> Rule | None:
 
 def is_composite(func: Any) -> bool:
     """Whether an operator does nothing but call others."""
-    return canonical(func) not in OPAQUE and (
-        COMPOSITE in func.py_kernels
-        or torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOSITE)
-    )
+    return is_made_of_others(func) and canonical(func) not in OPAQUE
 
 
 def _is_tagged(func: Any, tag: torch.Tag) -> bool:
@@ -106,7 +113,7 @@ def _is_tagged(func: Any, tag: torch.Tag) -> bool:
 
 def _by_schema(func: Any) -> Rule | None:
     """The rule of an operator that cannot compute with values, by what it takes and returns."""
-    schema = func._schema
+    schema = schema_of(func)
     if reads_only_numbers(schema):
         return Rule(unknown, Free("reads no tensor"))
     if torch.Tag.inplace_view in func.tags:

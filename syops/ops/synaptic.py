@@ -292,7 +292,6 @@ def _unsqueezed(shape: Sequence[int], dims: Sequence[int]) -> list[int]:
     "_scaled_dot_product_flash_attention",
     "_scaled_dot_product_efficient_attention",
     "_scaled_dot_product_cudnn_attention",
-    "_scaled_dot_product_attention_math",
     "_scaled_dot_product_fused_attention_overrideable",
 )
 def attention(call: Call) -> Sequence[Product | Tally]:

@@ -18,6 +18,7 @@ from syops.ledger.steps import History
 from syops.ops.values import INTEGER, Interval, Table
 from syops.trace import inputs as arguments
 from syops.trace.bounds import trace
+from syops.trace.settings import Settings
 
 
 class Sent(nn.Module):
@@ -43,8 +44,8 @@ def derived(make: Callable[..., list[Tensor]], inputs: list[Tensor], signal: str
         (tuple(x.to("meta") for x in inputs), {}),
         [arguments.SIGNALS[signal]] * len(inputs),
         Ledger(),
-        neurons={},
-        history=history,
+        Settings(),
+        history,
     )
     (arrivals,) = history.arrivals.values()
     return [arrival.step.signal for (arrival,) in arrivals]

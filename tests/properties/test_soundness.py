@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from syops import check_full_spike, get_model_syops
 from syops.ledger.rows import Ledger
 from syops.ledger.steps import History
-from syops.ops.registry import find
 from syops.ops.values import INTEGER, Table
 from syops.trace import inputs as arguments
 from syops.trace.bounds import trace
+from syops.trace.settings import Settings
 
 # Programs: every step reads earlier tensors and makes one more, or writes into one
 
@@ -279,9 +279,8 @@ def derived(program: Program, inputs: list[Tensor], signals: list[str]) -> list[
         (tuple(x.to("meta") for x in inputs), {}),
         [arguments.SIGNALS[name] for name in signals],
         Ledger(),
-        neurons={},
-        find=find,
-        history=history,
+        Settings(),
+        history,
     )
     (arrivals,) = history.arrivals.values()
     return [arrival.step.signal for (arrival,) in arrivals]
