@@ -16,6 +16,7 @@ from torch import nn
 from syops._torch import tree_map
 from syops.choices import AC_COUNTS, ENDS, GRADED, AcCount, End, Graded, InputSignal, Signal, choice
 from syops.cost.energy import Energy, EnergyMap, Profile, get_energy_model
+from syops.cost.later import later
 from syops.cost.pricing import check_energy
 from syops.errors import ForwardError, SyopsError, SyopsValueError
 from syops.ledger.rows import Ledger
@@ -191,12 +192,8 @@ def get_model_bounds(
     subject = _Subject.of(model, batch_dim, neurons, rules, time_steps)
     traced = _trace(subject, inputs, given.signal_names(input_signal))
     tally = Tally(subject.model, traced.ledger, subject.ann_counts(), traced.shapes)
-
-    def one_step() -> None:
-        tally.ann.prepare(traced.shapes)
-        tally.ann.add(traced.shapes, traced.ledger, traced.states)
-
-    plainly(one_step)
+    plainly(lambda: tally.ann.prepare(subject.model, traced.shapes, Ledger()))
+    tally.ann.add(traced.shapes, traced.ledger, traced.states)
     conventions = subject.conventions(traced.signals, graded=graded, fold_bn=fold_bn)
     return _report(Report, tally, subject, energy_model, conventions)
 
@@ -291,7 +288,7 @@ class _Subject:
     def ann_counts(self) -> AnnCounts:
         """An empty count of the same network as an ANN."""
         told = self.settings
-        return AnnCounts(self.model, self.steps, self.batch_dim, told.neurons, told.find)
+        return AnnCounts(self.steps, self.batch_dim, told.neurons, told.find)
 
     def conventions(self, signals: Sequence[str], **chosen: bool | str) -> dict[str, Any]:
         """What the counts depend on, as a report keeps it."""
@@ -365,7 +362,8 @@ def _report(
         raise SyopsValueError(
             "inputs: the loader gave no batch; an iterator that was used up is empty"
         )
-    ledger, ann = tally.ledger, tally.ann
+    ledger, as_ann = tally.ledger, tally.ann.later()
+    notes, unseen = tuple(tally.notes), _unseen(subject.name, tally.ledger)
     rows = ledger.rows
     check_energy(energy, rows)
     return kind(
@@ -376,13 +374,13 @@ def _report(
         time_steps=subject.steps,
         params=sum(parameter.numel() for parameter in subject.model.parameters()),
         input_shape=tuple(given.first_tensor(tally.first).shape),
-        ann_rows=ann.rows,
+        ann_rows=later(lambda: as_ann().rows),
         conventions=conventions,
         versions=dict(_versions()),
         unaccounted=ledger.unaccounted,
         prepared=ledger.prepared,
         updates=ledger.updates,
-        notes=tuple(filter(None, (*tally.notes, ann.note, _unseen(subject.name, ledger)))),
+        notes=later(lambda: tuple(filter(None, (*notes, as_ann().note, unseen)))),
         passes=ledger.passes,
         measured=kind is MeasuredReport,
     )

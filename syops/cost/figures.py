@@ -12,6 +12,7 @@ from numbers import Real
 from typing import Any, Self
 
 from syops.cost.energy import Energy, Profile, get_energy_model
+from syops.cost.later import late
 from syops.cost.layer import Layer, Totals, layer_of
 from syops.cost.pricing import NOTHING, Price, check_energy, millijoules, price
 from syops.errors import SyopsTypeError, SyopsValueError
@@ -36,14 +37,14 @@ class Figures:
         params: number of parameters of the model.
         input_shape: of the first input of the first batch.
         ann_rows: the same network as an ANN, of which `ann` makes a report; None where T is not
-            known.
+            known. They may come `later`.
         conventions: fold_bn, graded, ac, batch_dim, input_signal.
         versions: of syops and the libraries it counted with.
         unaccounted: operators without a rule and where they were met, with their calls.
         prepared: rows of work on weights alone, such as the product in ``linear(x, a @ b)`` or a
             normalisation of weights: done once for all samples, and so in no total.
         updates: how far the neurons were brought forward in time, of libraries that tell.
-        notes: what a reader should know.
+        notes: what a reader should know. They may come `later`.
         kinds: the kinds of rows inside the totals.
         passes: forward passes that were made: batches. 0 where that is not known.
         measured: whether spikes were counted. Without data there are O_mac, ``dense_ac`` and EC;
@@ -62,12 +63,12 @@ class Figures:
     time_steps: int | None = None
     params: int = 0
     input_shape: tuple[int, ...] = ()
-    ann_rows: tuple[Row, ...] | None = None
+    ann_rows: tuple[Row, ...] | None = late(None)
     conventions: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     unaccounted: Mapping[str, int] = field(default_factory=dict)
     prepared: tuple[Row, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = late(())
     kinds: frozenset[str] = COUNTED
     measured: bool = True
     accuracy: float | None = None
@@ -81,6 +82,10 @@ class Figures:
         if not (isinstance(accuracy, Real) and 0 <= accuracy <= 1):
             raise SyopsValueError(f"accuracy must be a share between 0 and 1, got {accuracy!r}")
         object.__setattr__(self, "accuracy", float(accuracy))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled or copied: all is worked out."""
+        return {**vars(self), "ann_rows": self.ann_rows, "notes": self.notes}
 
     # Headline figures, per sample
 

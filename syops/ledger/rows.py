@@ -230,6 +230,13 @@ class Row:
             changed=self.changed + other.changed,
         )
 
+    def times(self, number: int) -> Row:
+        """The sum of so many rows like this one, at least one."""
+        if number == 1:
+            return self
+        half = self.times(number // 2)
+        return half + half + self if number % 2 else half + half
+
     def verdict(self, graded: str) -> Verdict:
         """Class the row: one spike operand makes it AC, otherwise it is MAC.
 

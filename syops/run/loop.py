@@ -74,7 +74,7 @@ class Tally:
     Attributes:
         model: the network.
         ledger: the rows of all passes.
-        ann: the same network as an ANN.
+        ann: what is to be known of the batches to count the same network as an ANN.
         first: what the model was called with first, on ``meta``; None before that.
         notes: sentences that a reader should know, each once and in order.
         at_batch: whether one of several batches is being read or counted.
@@ -127,7 +127,7 @@ def _count(
     shapes = tree_map(given.on_meta, (args, kwargs))
     lending.renew()
     tally.notes.update(dict.fromkeys(lending.not_reset))
-    tally.ann.prepare(shapes)
+    tally.ann.prepare(tally.model, shapes, tally.ledger)
     known = [None if name == "auto" else given.SIGNALS[name] for name in names]
     axis = given.time_axis(tensors[0], batches.batch_dim, batches.steps)
     run = partial(observer.run, args, kwargs, known, axis)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
-from syops._torch import tree_map
+from syops._torch import tree_leaves, tree_map
+from syops.cost.later import Once
 from syops.errors import first_line
 from syops.ledger.rows import Drive, Ledger, Row
 from syops.ops.registry import Find, find
@@ -17,19 +19,46 @@ from syops.ops.values import ANALOG, Evidence
 from syops.trace import meta as shadow
 from syops.trace.bounds import follow
 from syops.trace.neurons import NeuronSignal
+from syops.trace.restore import plainly
 from syops.trace.settings import Settings
 
 Counted = tuple[tuple[Row, Hashable], ...]
 """The rows of a call, each with what tells it from the others."""
 
+Shapes = tuple[tuple[Any, ...], dict[str, Any]]
+"""Positional and keyword arguments on ``meta``."""
+
+
+@dataclass(slots=True)
+class _Batches:
+    """Batches of the same shapes.
+
+    Attributes:
+        shapes: what the model was called with, on ``meta``.
+        folded: the modules whose normalisation was folded, and the layers it was folded into.
+        macs: multiply-accumulates of the SNN in one of them, were every synaptic operation one.
+        states: names of buffers that are states, not weights.
+        number: how many there are.
+    """
+
+    shapes: Shapes
+    folded: Mapping[str, str]
+    macs: int
+    states: frozenset[str]
+    number: int = 1
+
+
+class Ann(NamedTuple):
+    """The rows of the ANN; None where they cannot be known, and ``note`` says why."""
+
+    rows: tuple[Row, ...] | None
+    note: str = ""
+
 
 class AnnCounts:
-    """Adds up the rows of the ANN over batches, traced once for each shape of batch.
-
-    ``rows`` are None where they cannot be known, and ``note`` says why.
+    """Notes what batches are counted, and gives the rows of the ANN when they are asked for.
 
     Args:
-        model: the network.
         steps: T, None where it is not known.
         batch_dim: of the first tensor.
         neurons: signals of neuron classes beside those that are known.
@@ -38,70 +67,98 @@ class AnnCounts:
 
     def __init__(
         self,
-        model: nn.Module,
         steps: int | None,
         batch_dim: int,
         neurons: Mapping[type, NeuronSignal],
         find: Find = find,
     ) -> None:
-        self._model = model
         self._find = find
         self._steps = steps
         self._batch_dim = batch_dim
         self._neurons = neurons
-        self._by_shape: dict[tuple[Any, ...], Counted] = {}
-        self._ledger: Ledger | None = None if steps is None else Ledger()
-        self._snn_macs = 0
+        self._batches: dict[tuple[Any, ...], _Batches] = {}
         self._shadow: shadow.Shadow | None = None
-        self.note = ""
+        self._why_not = ""
+        self._macs = 0
 
-    @property
-    def rows(self) -> tuple[Row, ...] | None:
-        return None if self._ledger is None else self._ledger.rows
+    def prepare(self, model: nn.Module, shapes: Shapes, ledger: Ledger) -> None:
+        """Copy the model before it first runs: it may be another one when the rows are asked for.
 
-    def prepare(self, shapes: Shapes) -> None:
-        """Copy the model before it runs, if a batch of new shapes will need the copy."""
-        if self._ledger is None or _key(shapes) in self._by_shape:
+        Args:
+            model: the network, reset.
+            shapes: what it will be called with, on ``meta``.
+            ledger: all that was counted so far.
+        """
+        if self._steps is None or _key(shapes) in self._batches:
             return
-        try:
-            self._shadow = shadow.Shadow(self._model, self._neurons)
-        except Exception as error:  # whatever an attribute raises that cannot be copied
-            self._give_up(f"the model cannot be copied: {first_line(error)}")
+        self._macs = _macs(ledger.rows)
+        if self._shadow is None and not self._why_not:
+            try:
+                self._shadow = shadow.Shadow(model, self._neurons)
+            except Exception as error:  # whatever an attribute raises that cannot be copied
+                self._why_not = f"the model cannot be copied: {first_line(error)}"
 
     def add(self, shapes: Shapes, ledger: Ledger, states: frozenset[str]) -> None:
-        """A batch was counted.
+        """Note a batch that was counted.
 
         Args:
             shapes: what the model was called with, on ``meta``.
-            ledger: all that was counted.
+            ledger: all that was counted so far.
             states: names of buffers that are states, not weights.
         """
-        if self._ledger is None or self._steps is None:
+        if self._steps is None:
             return
-        rows = ledger.rows
-        before, self._snn_macs = self._snn_macs, sum(row.dense_mac for row in rows)
         key = _key(shapes)
-        if self._shadow is not None:
-            copied, self._shadow = self._shadow, None
-            counted, why = one_step(
-                copied, *shapes, self._steps, self._batch_dim, _folded(rows), self._find, states
+        if key in self._batches:
+            self._batches[key].number += 1
+        else:
+            rows = ledger.rows
+            macs = _macs(rows) - self._macs
+            self._batches[key] = _Batches(shapes, _folded(rows), macs, states)
+
+    def later(self) -> Once[Ann]:
+        """Return what counts the batches noted so far as an ANN, when it is called.
+
+        That is done now, where the model was called with what may change until then.
+        """
+        batches = tuple(map(replace, self._batches.values()))
+        counted = Once(partial(self._counted, batches))
+        if not all(isinstance(leaf, _STAYS) for leaf in tree_leaves([b.shapes for b in batches])):
+            counted()
+        return counted
+
+    def _counted(self, batches: Sequence[_Batches]) -> Ann:
+        if self._steps is None:
+            return Ann(None)
+        if self._shadow is None:
+            return _without(self._why_not)
+        ledger = Ledger()
+        for each in batches:
+            work = partial(
+                one_step,
+                *(self._shadow.twin(), *each.shapes, self._steps, self._batch_dim),
+                *(each.folded, self._find, each.states),
             )
-            macs = sum(row.dense_mac for row, _ in counted)
-            if not why and self._steps > 1 and macs >= self._snn_macs - before:
+            rows, why = plainly(work)
+            if not why and self._steps > 1 and _macs(row for row, _ in rows) >= each.macs:
                 why = "the network does as much with T set to 1; its time-steps are set elsewhere"
             if why:
-                self._give_up(why)
-                return
-            self._by_shape[key] = counted
-        for row, site in self._by_shape[key]:
-            self._ledger.add(row, site)
-
-    def _give_up(self, why: str) -> None:
-        self._ledger, self.note = None, f"E(SNN)/E(ANN) is not available: {why}"
+                return _without(why)
+            for row, site in rows:
+                ledger.add(row.times(each.number), site)
+        return Ann(ledger.rows)
 
 
-Shapes = tuple[tuple[Any, ...], dict[str, Any]]
-"""Positional and keyword arguments on ``meta``."""
+_STAYS = (Tensor, type(None), *shadow.IMMUTABLE)
+"""What can be kept of a call; tensors are those without values."""
+
+
+def _without(why: str) -> Ann:
+    return Ann(None, f"E(SNN)/E(ANN) is not available: {why}")
+
+
+def _macs(rows: Iterable[Row]) -> int:
+    return sum(row.dense_mac for row in rows)
 
 
 def _key(shapes: Shapes) -> tuple[Any, ...]:
@@ -166,7 +223,6 @@ def one_step(
             lambda observer: observer.run(args, kwargs, signals),
             ledger,
             Settings(find=find, states=states),
-            is_lent=True,
         )
     except Exception as error:  # a model may do anything that is impossible without values
         return (), f"one step could not be traced: {first_line(error)}"

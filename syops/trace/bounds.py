@@ -89,15 +89,14 @@ def follow(
     ledger: Ledger,
     settings: Settings,
     history: History | None = None,
-    is_lent: bool = False,
 ) -> T:
     """Watch what ``work`` does with a shadow that is there already.
 
-    The signals of its neurons are known to the shadow itself. ``is_lent``: see its `run`.
+    The signals of its neurons are known to the shadow itself.
 
     Raises:
         StatesFound: see `Observer.run`; the shadow is of no more use.
     """
     settings = replace(settings, values=False, neurons={})
     observer = Observer(stand_in.module, ledger, settings, history)
-    return observer.watching(lambda: stand_in.run(lambda: work(observer), is_lent))
+    return observer.watching(lambda: stand_in.run(lambda: work(observer)))

@@ -6,7 +6,7 @@ import copy
 import random
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from types import CellType, FunctionType, MethodType
 from typing import Any, TypeVar
@@ -62,22 +62,35 @@ class Shadow:
     """
 
     def __init__(self, model: nn.Module, neurons: Mapping[type, NeuronSignal]) -> None:
-        self._model = model
+        self._model = weakref.ref(model)
+        self._classes = _classes(model)
         with _OnMeta():
             shadowing = _Shadowing(model, neurons)
             self.module: nn.Module = shadowing.of(model)
             self._of_classes = [
-                (kind, name, shadowing.of(value)) for kind, name, value in _kept_by_classes(model)
+                (kind, name, shadowing.of(value))
+                for kind, name, value in _kept_by_classes(self._classes)
             ]
-        self._copies = list(shadowing.memo.values())  # some of which are only referred to weakly
+        self._copies = shadowing.copies()
 
-    def run(self, work: Callable[[], T], is_lent: bool = False) -> T:
+    def twin(self) -> Shadow:
+        """Return another copy of the model, as this one is now."""
+        made = copy.copy(self)
+        with _OnMeta():
+            shadowing = _Shadowing(self.module, {})
+            made.module = shadowing.of(self.module)
+            made._of_classes = [
+                (kind, name, shadowing.of(value)) for kind, name, value in self._of_classes
+            ]
+        made._copies = shadowing.copies()
+        return made
+
+    def run(self, work: Callable[[], T]) -> T:
         """Do something with the copy: in eval mode, its neurons reset.
 
         Nothing of the user's is touched. What classes keep of modules, such as snnTorch's list of
-        all neurons, is a copy meanwhile; what else may lead to the model finds its states lent;
-        and random generators draw afterwards what they would have drawn. ``is_lent``: the model's
-        states are lent already, and will be put back.
+        all neurons, is a copy meanwhile; what else may lead to the model, while that lives, finds
+        its states lent; and random generators draw afterwards what they would have drawn.
         """
 
         def alone() -> T:
@@ -89,16 +102,17 @@ class Shadow:
             reset(self.module.named_modules())
             return work()
 
-        user = None if is_lent else Lending(self._model)
-        found = (Random.now(), _Classes(self._model), *([user] if user else ()))
+        model = self._model()
+        user = None if model is None else Lending(model)
+        found = (Random.now(), _Classes(self._classes), *([user] if user else ()))
         return left_as_found(alone, *found)
 
 
 class _Classes:
     """The attributes of a model's classes, as they were found."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self._found = [(kind, dict(vars(kind))) for kind in _classes(model)]
+    def __init__(self, classes: Sequence[type]) -> None:
+        self._found = [(kind, dict(vars(kind))) for kind in classes]
 
     def put_back(self) -> None:
         for kind, found in self._found:
@@ -118,9 +132,9 @@ def _classes(model: nn.Module) -> list[type]:
 _WITHOUT_STATES = ("torch", "builtins", "typing", "abc", "collections")
 
 
-def _kept_by_classes(model: nn.Module) -> Iterator[tuple[type, str, Any]]:
+def _kept_by_classes(classes: Sequence[type]) -> Iterator[tuple[type, str, Any]]:
     """What a run may change of the attributes of a model's classes, or reach through them."""
-    for kind in _classes(model):
+    for kind in classes:
         for name, value in vars(kind).items():
             if not _is_special(name) and (
                 isinstance(value, (nn.Module, *_CONTAINERS, *_GENERATORS)) or _is_numpys(value)
@@ -165,7 +179,14 @@ class _Shadowing:
         for module in model.modules():
             self._fill(module, self.memo[id(module)])
 
+    def copies(self) -> list[Any]:
+        """Return all copies, some of which are only referred to weakly."""
+        own = id(self.memo)  # where `copy.deepcopy` keeps what it copied
+        return [copied for key, copied in self.memo.items() if key != own]
+
     def _class_of(self, module: nn.Module) -> type:
+        if isinstance(module, SilentNeuron):
+            return type(module)
         kind, signal = type(module), neuron_signal(module, self._neurons)
         if signal is None:
             return kind
@@ -180,7 +201,7 @@ class _Shadowing:
         is_silent = isinstance(copied, SilentNeuron)
         for name, attribute in vars(module).items():
             kind = type(attribute)
-            if attribute is None or kind in _IMMUTABLE:
+            if attribute is None or kind in IMMUTABLE:
                 vars(copied)[name] = attribute
             elif kind is OrderedDict and not attribute:  # as are most of what a module registers
                 vars(copied)[name] = OrderedDict()
@@ -192,7 +213,7 @@ class _Shadowing:
 
     def of(self, value: Any, share: bool = False) -> Any:
         """The copy of anything; ``share`` what is neither a tensor nor a plain container."""
-        if value is None or isinstance(value, _IMMUTABLE):
+        if value is None or isinstance(value, IMMUTABLE):
             return value
         memo = self.memo
         if id(value) in memo:
@@ -273,7 +294,7 @@ def _refers_to_modules(value: Any) -> bool:
     return isinstance(value, nn.Module)
 
 
-_IMMUTABLE = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, type, CustomOpDef)
+IMMUTABLE = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, type, CustomOpDef)
 
 
 def left_behind(model: nn.Module) -> frozenset[tuple[str, str]]:
@@ -312,8 +333,11 @@ def _on_meta(tensor: Tensor) -> Tensor:
     empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
     if isinstance(tensor, nn.Parameter):
         return nn.Parameter(empty, requires_grad=tensor.requires_grad)
+    number = getattr(tensor, "number", None)
     if tensor.numel() == 1 and not tensor.is_meta:
-        empty.number = tensor  # type: ignore[attr-defined]
+        number = torch.clone(tensor.detach())  # the method of a tensor would put it on `meta`
+    if number is not None:
+        empty.number = number  # type: ignore[attr-defined]
     return empty
 
 
