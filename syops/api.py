@@ -32,8 +32,8 @@ from syops.trace.ann import AnnCounts
 from syops.trace.bounds import trace
 from syops.trace.neurons import NeuronSignal
 from syops.trace.observer import Observer
-from syops.trace.replay import Plans
 from syops.trace.paths import all_paths
+from syops.trace.replay import Plans
 from syops.trace.restore import device_of, plainly
 from syops.trace.settings import Settings
 
@@ -332,7 +332,6 @@ def _trace(subject: _Subject, inputs: Any, names: tuple[InputSignal, ...]) -> _T
     shapes: given.Arguments = tree_map(given.on_meta, example)
     ledger, history = Ledger(), History()
     ledger.samples = given.samples(shapes, subject.batch_dim)
-    ledger.passes = 1
     tensors = given.tensors_of(example)
     each = list(zip(given.signal_of_each(names, tensors), tensors, strict=True))
     signals = [given.bounded_by(name, tensor) for name, tensor in each]

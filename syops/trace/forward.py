@@ -8,10 +8,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from syops._torch import tree_leaves
-from syops.ledger.rows import Ledger, Updates, merge_updates
+from syops.ledger.rows import Updates, merge_updates
 from syops.ledger.steps import INPUT, History, Step
 from syops.ops.rule import Rule
 from syops.ops.values import ANALOG, LEARNED, Shown, Table
+from syops.trace.account import Accounts
 from syops.trace.dispatch import Dispatch
 from syops.trace.foldable import decide
 from syops.trace.gauge import Gauge
@@ -137,8 +138,13 @@ class ForwardPass:
             record.step = Step(INPUT, "", known)
         return record
 
-    def finish(self, output: Any, ledger: Ledger) -> frozenset[str]:
+    def finish(self, output: Any, accounts: Accounts, samples: int) -> frozenset[str]:
         """The pass is over: what is returned is used, and all counts are settled.
+
+        Args:
+            output: what the model returned.
+            accounts: where the counts go.
+            samples: in the batch.
 
         Returns:
             buffers that operators took for weights and that are states. If there are any, nothing
@@ -167,7 +173,7 @@ class ForwardPass:
         )
         if self._recorder is not None:
             self._recorder.ended(self._model, returned, has_changed, unseen, account)
-        account.settle(ledger, self._measurements.gauge, self._history)
+        accounts.add(account, self._measurements.gauge, samples)
         return frozenset()
 
     def hooked(self, tensors: Sequence[Tensor]) -> None:

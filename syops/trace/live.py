@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
@@ -240,6 +241,11 @@ class Tensors:
     def named(self, tensor: Tensor) -> tuple[str, int] | None:
         """The name of a parameter or buffer, and its version at the start of the pass."""
         return self._names.get(identity(tensor))
+
+    @cached_property
+    def storages(self) -> frozenset[int]:
+        """The storages of all parameters and buffers."""
+        return frozenset(map(storage_of, self._learned.values()))
 
     def names_on(self, storage: int) -> set[str]:
         """The names of the parameters and buffers on a storage."""

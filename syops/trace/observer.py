@@ -25,6 +25,7 @@ from syops.ledger.rows import Ledger
 from syops.ledger.steps import History
 from syops.ops.rule import input_tensors, tensors_in
 from syops.ops.values import Shown
+from syops.trace.account import Accounts
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Gauge
 from syops.trace.lineage import Provenance
@@ -95,7 +96,7 @@ class Observer:
     ) -> None:
         self._model = model
         self._plans = plans
-        self._ledger = ledger
+        self._accounts = Accounts(ledger, history)
         self._settings = settings
         self._history = history
         self._watched: list[tuple[str, nn.Module]] = []
@@ -164,14 +165,18 @@ class Observer:
         kwargs: dict[str, Any],
         inputs: Sequence[NeuronSignal | Shown | None],
         time_axis: int | None = None,
+        samples: int = 0,
     ) -> Any:
         """Call the model once and add what it did to the ledger.
+
+        A pass that did the same as one before it is added with others, at the latest by `settle`.
 
         Args:
             args, kwargs: what the model is called with.
             inputs: the signals of the tensors among them (their values, or an opaque one);
                 None to look one up in the data.
             time_axis: the dimension of the first tensor that counts time-steps, if one does.
+            samples: in the batch.
 
         Returns:
             the model's output.
@@ -219,13 +224,21 @@ class Observer:
                 f"{', '.join(self._elsewhere)} ran in another thread, where operators cannot be "
                 "watched; run the branches of the model one after another to count it"
             )
-        found = finished.finish(output, self._ledger)
+        found = finished.finish(output, self._accounts, samples)
         if found:
             self._settings = replace(self._settings, states=self.states | found)
             raise StatesFound(self.states)
         if isinstance(finished, ForwardPass):
             self.provenance = finished.provenance
         return output
+
+    def settle(self) -> None:
+        """Add to the ledger what is not there yet.
+
+        Raises:
+            SyopsValueError: see `run`; the passes before that one are in the ledger.
+        """
+        self._accounts.settle()
 
     def _new_pass(self, watch: Watch) -> ForwardPass | Replay:
         """What is told of the next forward pass."""

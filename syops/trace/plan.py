@@ -24,9 +24,9 @@ from syops.ops.fanout import FanOut
 from syops.ops.rule import tensors_in
 from syops.ops.traits import traits_of
 from syops.ops.values import Unit
+from syops.trace.account import Account
 from syops.trace.gauge import Cache, Gauge
 from syops.trace.live import Tensors, storage_of
-from syops.trace.measure import Account
 from syops.trace.states import tensors_of
 
 Id = int | str
@@ -63,7 +63,7 @@ class New:
     """
 
     layout: Layout
-    shares: tuple[Id, ...] = ()
+    shares: tuple[str, ...] = ()
     literal: bytes | None = None
 
 
@@ -284,6 +284,7 @@ class Register:
         self.met = 0
         self.tensors = tensors
         self._states: set[Id] = set()
+        self._storages: set[int] = set()
 
     def entry(self, tensor: Tensor) -> Entry | None:
         """What is known of a tensor, if it was met or is a parameter or buffer."""
@@ -306,12 +307,18 @@ class Register:
             if entry.storage != storage_identity(tensor):
                 return _MOVED
             return Ref(entry.id, version_of(tensor) - entry.version)
-        storage = storage_identity(tensor)
-        alive = (e for e in self.entries.values() if e.storage == storage and not e.ref.expired())
-        shares = {str(entry.id) for entry in alive} | self.tensors.names_on(storage)
+        shares = self._sharing(storage_identity(tensor))
         told = _bytes(tensor) if literal else None
         self.add(tensor)
-        return New(layout_of(tensor), tuple(sorted(shares)), told)
+        return New(layout_of(tensor), shares, told)
+
+    def _sharing(self, storage: int) -> tuple[str, ...]:
+        """The tensors that lie on a storage."""
+        if storage not in self._storages and storage not in self.tensors.storages:
+            return ()
+        on_it = (e for e in self.entries.values() if e.storage == storage)
+        shares = {str(entry.id) for entry in on_it if not entry.ref.expired()}
+        return tuple(sorted(shares | self.tensors.names_on(storage)))
 
     def add(self, tensor: Tensor, base: Tensor | None = None) -> None:
         """Note a tensor that was not met.
@@ -322,7 +329,8 @@ class Register:
         self.met += 1
         entry = None if base is None else self.entry(base)
         version = version_of(tensor) if entry is None else entry.version
-        self.entries[identity(tensor)] = Entry(tensor, self.met, version)
+        entry = self.entries[identity(tensor)] = Entry(tensor, self.met, version)
+        self._storages.add(entry.storage)
 
     def forget(self, met: int) -> None:
         """Forget the tensors that were noted after so many."""

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from syops._torch import identity, storage_identity, tree_leaves, version_of
-from syops.ledger.rows import Ledger, Updates
+from syops.ledger.rows import Updates
 from syops.ops.registry import Find
 from syops.ops.rule import Rule, tensors_in
+from syops.trace.account import Accounts
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Cache, Gauge
 from syops.trace.live import Tensors
@@ -180,7 +181,7 @@ class Replay:
         """A hook of the innermost module, which does not run here, might read these."""
         self._departed().hooked(tensors)
 
-    def finish(self, output: Any, ledger: Ledger) -> frozenset[str]:
+    def finish(self, output: Any, accounts: Accounts, samples: int) -> frozenset[str]:
         """The pass is over; see `ForwardPass.finish`."""
         if self._analysis is None:
             outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
@@ -190,10 +191,10 @@ class Replay:
                 lambda: ended(self._register, self._model, outputs, has_states, unseen), outputs
             ):
                 assert self._node.end is not None
-                self._node.end.settle(ledger, self._gauge)
+                accounts.add(self._node.end, self._gauge, samples, wait=True)
                 self._plans.followed(to_its_end=True)
                 return frozenset()
-        return self._departed().finish(output, ledger)
+        return self._departed().finish(output, accounts, samples)
 
     def operator(
         self, rule: Rule | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
