@@ -172,7 +172,7 @@ class ForwardPass:
             unseen,
         )
         if self._recorder is not None:
-            self._recorder.ended(self._model, returned, has_changed, unseen, account)
+            self._recorder.ended(self._model, self.given, returned, has_changed, unseen, account)
         accounts.add(account, self._measurements.gauge, samples)
         return frozenset()
 

@@ -297,19 +297,25 @@ class Observer:
         self._where.append((self._paths.of(module, *self._where[-1]), module))
         if (hooks.path, PRE_HOOKS) in self._settings.hooked:
             self._pass.hooked(tensors_in(inputs))
-        if hooks.library is not None:
-            x, *states = tensors_in(inputs) or (None,)
-            if x is not None and not x.is_nested:
-                steps, samples = hooks.library.layout(module, x)
-                states = states or tensors_in(hooks.library.states(module).values())
-                self._pass.update(steps, samples, states)
-        if hooks.neuron is not None:
-            self._pass.enter_neuron(tensors_in(inputs))
+        is_neuron, is_recurrent = hooks.neuron is not None, isinstance(module, RECURRENT)
+        if not (is_neuron or is_recurrent or hooks.library is not None):
+            return
+        # A neuron is not looked into, nor is what is asked of it here.
+        is_seen = self._watch.is_on and self._watch.is_innermost
+        if is_seen:
+            self._watch.stop()
+        tensors = tensors_in(inputs)
+        if hooks.library is not None and tensors and not tensors[0].is_nested:
+            steps, samples = hooks.library.layout(module, tensors[0])
+            states = tensors[1:] or tensors_in(hooks.library.states(module).values())
+            self._pass.update(steps, samples, states)
+        if is_neuron:
+            self._pass.enter_neuron(tensors)
             self._inside_neurons += 1
-            if self._inside_neurons == 1 and self._watch.is_innermost:
-                self._watch.stop()
-        elif isinstance(module, RECURRENT):
-            self._pass.enter_recurrent(tensors_in(inputs)[1:])
+        elif is_recurrent:
+            self._pass.enter_recurrent(tensors[1:])
+        if is_seen and not is_neuron:
+            self._watch.start()
 
     def _returned(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """The ``forward`` of any module returned, or failed; no other hook has run yet."""

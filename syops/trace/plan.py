@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -260,16 +260,20 @@ class Node:
         return events[::-1]
 
 
-class Entry:
-    """What is known of a tensor that was met."""
+class Entry(NamedTuple):
+    """What is known of a tensor that was met.
 
-    __slots__ = ("id", "ref", "storage", "version")
+    Attributes:
+        ref: keeps its address from being used again.
+        id: which one it is.
+        storage: the identity of its memory.
+        version: when it was met.
+    """
 
-    def __init__(self, tensor: Tensor, id: Id, version: int) -> None:
-        self.ref = weak_reference(tensor)  # keeps its address from being used again
-        self.id = id
-        self.storage = storage_identity(tensor)
-        self.version = version
+    ref: Any
+    id: Id
+    storage: int
+    version: int
 
 
 class Register:
@@ -292,7 +296,7 @@ class Register:
         if entry is None:
             named = self.tensors.named(tensor)
             if named is not None:
-                entry = self.entries[identity(tensor)] = Entry(tensor, *named)
+                entry = self._enter(tensor, *named)
         return entry
 
     def meet(self, tensor: Tensor, literal: bool = False) -> Met:
@@ -329,8 +333,13 @@ class Register:
         self.met += 1
         entry = None if base is None else self.entry(base)
         version = version_of(tensor) if entry is None else entry.version
-        entry = self.entries[identity(tensor)] = Entry(tensor, self.met, version)
-        self._storages.add(entry.storage)
+        self._enter(tensor, self.met, version)
+
+    def _enter(self, tensor: Tensor, id: Id, version: int) -> Entry:
+        storage = storage_identity(tensor)
+        self._storages.add(storage)
+        entry = self.entries[identity(tensor)] = Entry(weak_reference(tensor), id, storage, version)
+        return entry
 
     def forget(self, met: int) -> None:
         """Forget the tensors that were noted after so many."""
@@ -412,6 +421,7 @@ class Recorder:
         self._tensors: list[Tensor] = []
         self._trunk = node
         self._known = len(node.next)
+        self._given = 0
 
     def give_up(self) -> None:
         """The pass does what no plan can tell: later ones like it are analysed again."""
@@ -430,6 +440,7 @@ class Recorder:
         """The model is called; see `ForwardPass.begin`."""
         if self._can_tell(given):
             met = tuple(map(self.register.meet, given))
+            self._given = self.register.met
             self._add(Given(met, tuple(signals), time_axis, differ))
 
     def told(self, tensor: Tensor) -> None:
@@ -469,6 +480,7 @@ class Recorder:
     def ended(
         self,
         model: nn.Module,
+        given: Sequence[Tensor],
         outputs: Sequence[Tensor],
         has_states: bool,
         unseen: tuple[str, ...],
@@ -476,7 +488,7 @@ class Recorder:
     ) -> None:
         """The model returned, and the pass comes to this."""
         if self._can_tell(outputs):
-            event = ended(self.register, model, outputs, has_states, unseen)
+            event = ended(self.register, model, given, outputs, has_states, unseen)
             self._add(event)
             if self.node is not None:
                 self.node.end = account
@@ -516,19 +528,22 @@ class Recorder:
         literal = traits_of(func).is_literal
         args, kwargs = _told(arguments, lambda x: self.register.meet(x, literal))
         told = _told(out, lambda x: self._result(x, operands))
-        if _retyped(told, operands) or self._writes_weights(func, args, kwargs):
+        if _retyped(told, operands) or self._writes_outside(func, args, kwargs):
             self.give_up()
             return
         places = [place for place, x in enumerate(operands) if any(x is one for one in unseen)]
         self._add(Executed(func, *where, args, kwargs, checks, told, unseen=places))
         self._tensors = [*operands, *results]
 
-    def _writes_weights(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether an operator writes into a parameter or buffer."""
+    def _writes_outside(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether an operator writes into a parameter, a buffer or an input of the model."""
         targets = (
             kwargs.get(n, args[p] if p < len(args) else None) for p, n in traits_of(func).targets
         )
-        return any(isinstance(target, Ref) and isinstance(target.id, str) for target in targets)
+        return any(
+            isinstance(target, Ref) and (isinstance(target.id, str) or target.id <= self._given)
+            for target in targets
+        )
 
     def _result(self, tensor: Tensor, operands: Sequence[Tensor]) -> Ref | Result:
         entry = self.register.entry(tensor)
@@ -584,12 +599,13 @@ class Recorder:
 def ended(
     register: Register,
     model: nn.Module,
+    given: Sequence[Tensor],
     outputs: Sequence[Tensor],
     has_states: bool,
     unseen: tuple[str, ...],
 ) -> Ended:
     """The end of a pass."""
-    kept = register.kept(outputs, model)
+    kept = register.kept((*given, *outputs), model)
     return Ended(tuple(map(register.meet, outputs)), kept, has_states, unseen)
 
 

@@ -188,7 +188,10 @@ class Replay:
             has_states = self._tensors.has_changed_weights()
             unseen = self._outside.unseen(besides=self._given)
             if self._follows(
-                lambda: ended(self._register, self._model, outputs, has_states, unseen), outputs
+                lambda: ended(
+                    self._register, self._model, self._given, outputs, has_states, unseen
+                ),
+                outputs,
             ):
                 assert self._node.end is not None
                 accounts.add(self._node.end, self._gauge, samples, wait=True)
@@ -215,11 +218,15 @@ class Replay:
 
     def _fits(self, event: Executed, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Whether an operator that is about to be executed is this one of the plan."""
+        if event.path != self._where[-1][0] or len(event.args) != len(args):
+            return False
+        for told, value in zip(event.args, args, strict=True):
+            if told is not value and not self._is(told, value):
+                return False
         return (
-            event.path == self._where[-1][0]
+            event.kwargs.keys() == kwargs.keys()
+            and all(self._is(told, kwargs[name]) for name, told in event.kwargs.items())
             and event.checks == self._watch.checks
-            and self._is(event.args, args)
-            and self._is(event.kwargs, kwargs)
             and (event.site is None or event.site == call_site())
         )
 
@@ -243,6 +250,8 @@ class Replay:
         if kind is not type(value):
             return False
         if kind is list or kind is tuple:
+            if told and isinstance(told[0], int):  # sizes and the like
+                return bool(told == value)
             return len(told) == len(value) and all(map(self._is, told, value))
         if kind is dict:
             return told.keys() == value.keys() and all(
@@ -279,15 +288,15 @@ class Replay:
         """Whether the result of an operator is what is told in the plan."""
         kind = type(told)
         if kind is Result:
-            if not (isinstance(out, Tensor) and identity(out) not in self._register.entries):
-                return False
             layout = told.layout
             if (
-                out.shape != layout.shape
+                not isinstance(out, Tensor)
+                or out.shape != layout.shape
                 or out.dtype != layout.dtype
                 or out.layout != torch.strided
                 or out.stride() != layout.stride
                 or out.storage_offset() != layout.offset
+                or identity(out) in self._register.entries
             ):
                 return False
             base = None if told.of is None else operands[told.of]
