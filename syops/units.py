@@ -10,12 +10,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from syops.errors import SyopsTypeError, SyopsValueError
 
-AUTO = "auto"
-"""Every value has the prefix that suits it."""
+Unit: TypeAlias = Literal["auto", "k", "M", "G", "T", "pJ", "nJ", "uJ", "µJ", "mJ", "J"]
+"""What figures can be shown in: "auto" gives every value the prefix that suits it."""
+
+AUTO: Unit = "auto"
 
 COUNTS = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 """Operations in one of each unit."""

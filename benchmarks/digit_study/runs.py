@@ -215,6 +215,10 @@ def made(run: Run) -> nn.Module:
     return network
 
 
+STORED = ("network", "accuracy", "T", "ec_mj", "o_ac", "o_mac", "dc_mj")
+"""The fields of a `syops.models.demo.measure.Row` as the results in this repository name them."""
+
+
 def tested(run: Run, network: nn.Module, x: Tensor, y: Tensor) -> dict[str, Any]:
     """Accuracy, counts and firing rates on the test set, without the AAP and with it."""
     if run.of_events:
@@ -226,7 +230,7 @@ def tested(run: Run, network: nn.Module, x: Tensor, y: Tensor) -> dict[str, Any]
     if run.variant.dst:
         rows.append(measure("with AAP", network, batches, events=run.of_events))
     return {
-        "rows": [row._asdict() for row in rows],
+        "rows": [dict(zip(STORED, row, strict=True)) for row in rows],
         "blocks": [asdict(block) for block in probe_blocks(deployed, x, y, training=False)],
     }
 

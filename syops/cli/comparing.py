@@ -17,6 +17,7 @@ from syops.errors import SyopsValueError
 from syops.units import read_count, read_energy, read_share
 
 if TYPE_CHECKING:
+    from syops.report.comparison import Reference
     from syops.report.report import Report
 
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 @ENERGY
 @display_options()
 def compare(
-    networks: tuple[str, ...], to: str, layers: bool, display: Display, **counting: Any
+    networks: tuple[str, ...], to: Reference, layers: bool, display: Display, **counting: Any
 ) -> None:
     """Put networks side by side, in the layout of the DST paper's Table 2.
 

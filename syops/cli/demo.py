@@ -12,12 +12,12 @@ from syops.show.table import Column
 from syops.show.tabular import Table
 
 COLUMNS = (
-    Column("network", "network"),
+    Column("name", "network"),
     Column("accuracy", "accuracy", "accuracy"),
-    Column("T", "T", "integer"),
+    Column("time_steps", "T", "integer"),
     Column("ec_mj", "EC", "energy", interval=True),
-    Column("o_ac", "O_ac", "count"),
-    Column("o_mac", "O_mac", "count"),
+    Column("ac", "O_ac", "count"),
+    Column("mac", "O_mac", "count"),
     Column("dc_mj", "DC", "energy"),
 )
 

@@ -32,7 +32,7 @@ def models() -> None:
     columns = (
         Column("name", "name"),
         Column("params", "parameters", "count"),
-        Column("T", "T", "integer"),
+        Column("time_steps", "T", "integer"),
     )
     show(Table(columns, tuple(rows)))
 

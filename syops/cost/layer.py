@@ -45,7 +45,7 @@ class Layer:
         ac: accumulates, firing rate · dense.
         ac_events: accumulates, the fan-out of every single spike.
         mac: multiply-accumulates.
-        energy_mj: energy in mJ, at ``ac`` or ``ac_events`` as the conventions say.
+        dc_mj: energy in mJ, at ``ac`` or ``ac_events`` as the conventions say.
         share: of the network's DC.
         dense_ac: accumulates at firing rate 1.
         ec_mj: energy in mJ at the firing rates 0 and 1; infinite where no bound is known.
@@ -54,8 +54,8 @@ class Layer:
         note: what a reader should know about it.
         unpriced: multiply-accumulates that have no price.
 
-    Where nothing was measured, rate, ac, ac_events, energy_mj and share are None. Where MACs have
-    no price, energy_mj and share are None, and ec_mj leaves them out.
+    Where nothing was measured, rate, ac, ac_events, dc_mj and share are None. Where MACs have
+    no price, dc_mj and share are None, and ec_mj leaves them out.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Layer:
     ac: float | None
     ac_events: float | None
     mac: float
-    energy_mj: float | None
+    dc_mj: float | None
     share: float | None
     dense_ac: float
     ec_mj: tuple[float, float]
@@ -120,7 +120,7 @@ def layer_of(
         ac=ac,
         ac_events=events,
         mac=verdict.mac / samples,
-        energy_mj=energy,
+        dc_mj=energy,
         share=share,
         dense_ac=verdict.dense_ac / samples,
         ec_mj=(millijoules(cost.low, samples), millijoules(cost.high, samples)),

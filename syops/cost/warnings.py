@@ -301,7 +301,7 @@ def _graded(report: Figures, rows: list[Named]) -> Iterator[Caution]:
         ended = math.isfinite(other.ec_mj[1])
         share, result = "", f"EC is {low} to {high}" if ended else "EC has no upper end"
     else:
-        energy = sum(layer.energy_mj or 0 for layer in report.layers if layer.name in set(layers))
+        energy = sum(layer.dc_mj or 0 for layer in report.layers if layer.name in set(layers))
         share = f", {energy / report.dc_mj:.1%} of DC" if report.dc_mj else ""
         result = f"DC is {joules(other.dc_mj)}"
     yield Caution(

@@ -8,15 +8,12 @@ the first of the second half strides and doubles the channels. The names in the 
     fc                           classifier, shared by both streams
 """
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from syops.models.blocks import BasicBlock, Kit, Network, conv, initialise
-from syops.models.connect import connection
 from syops.models.jelly import layer
-from syops.models.parts import Neurons, positive_int
-from syops.models.resnet import dual_stream_kit, make_stage
+from syops.models.parts import positive_int
+from syops.models.resnet import make_stage
 
 
 class DigitsNet(Network):
@@ -47,63 +44,3 @@ class DigitsNet(Network):
 
     def stages(self) -> tuple[nn.Module, ...]:
         return self.layer1, self.layer2
-
-
-def dsnn_digits(
-    *,
-    blocks: int = 8,
-    channels: int = 16,
-    g: str = "IAND",
-    T: int = 4,
-    num_classes: int = 10,
-    in_channels: int = 1,
-    residual: str = "sew",
-    **neurons: Any,
-) -> DigitsNet:
-    """Of dual-stream blocks."""
-    kit = dual_stream_kit(g, residual, True, Neurons(**neurons))
-    return DigitsNet(kit, blocks, channels, T, num_classes, in_channels)
-
-
-def fsnn_digits(
-    *,
-    blocks: int = 8,
-    channels: int = 16,
-    g: str = "IAND",
-    T: int = 4,
-    num_classes: int = 10,
-    in_channels: int = 1,
-    residual: str = "sew",
-    **neurons: Any,
-) -> DigitsNet:
-    """`dsnn_digits` without its AAP."""
-    kit = dual_stream_kit(g, residual, False, Neurons(**neurons))
-    return DigitsNet(kit, blocks, channels, T, num_classes, in_channels)
-
-
-def sew_digits(
-    *,
-    blocks: int = 8,
-    channels: int = 16,
-    g: str = "ADD",
-    T: int = 4,
-    num_classes: int = 10,
-    in_channels: int = 1,
-    **neurons: Any,
-) -> DigitsNet:
-    """Of SEW blocks, g(SN(f(x)), x)."""
-    kit = Kit(Neurons(**neurons), connection(g))
-    return DigitsNet(kit, blocks, channels, T, num_classes, in_channels)
-
-
-def spiking_digits(
-    *,
-    blocks: int = 8,
-    channels: int = 16,
-    T: int = 4,
-    num_classes: int = 10,
-    in_channels: int = 1,
-    **neurons: Any,
-) -> DigitsNet:
-    """Of the blocks of Spiking ResNet, SN(f(x) + x)."""
-    return DigitsNet(Kit(Neurons(**neurons)), blocks, channels, T, num_classes, in_channels)

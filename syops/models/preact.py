@@ -12,14 +12,12 @@ the last pooling and after the classifier are left out here. The names in the st
     fc                                                   classifier
 """
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from syops.errors import SyopsValueError
 from syops.models.blocks import Kit, Network, conv, downsample, initialise
 from syops.models.jelly import layer
-from syops.models.parts import Neurons, ResidualBlock, Streams
+from syops.models.parts import ResidualBlock, Streams
 
 
 class PreActBlock(ResidualBlock):
@@ -84,10 +82,3 @@ class PreActResNet(Network):
 
     def classify(self, features: Tensor) -> Tensor:
         return super().classify(self.sn(self.bn(features)))
-
-
-def preact_resnet18(
-    *, T: int = 50, num_classes: int = 1000, in_channels: int = 3, **neurons: Any
-) -> PreActResNet:
-    """PreAct-ResNet-18, for 50 time-steps."""
-    return PreActResNet(Kit(Neurons(**neurons)), T, num_classes, in_channels)

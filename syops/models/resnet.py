@@ -14,7 +14,6 @@ Neurons have no entries, but for the `w` of a PLIF neuron.
 """
 
 from dataclasses import replace
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -71,7 +70,7 @@ class ResNet(Network):
         return self.layer1, self.layer2, self.layer3, self.layer4
 
 
-def dual_stream_kit(g: str, residual: str, aap: bool, neurons: Neurons) -> Kit:
+def dual_stream_kit(neurons: Neurons, g: str, residual: str, aap: bool) -> Kit:
     """Both streams of Eq. (10): ``residual="sew"``, g(SN(f(x)), x), and "spiking", SN(f(x) + x).
 
     The neurons after the sums of the latter are IF neurons with 0 < V_th <= 1, whatever the others
@@ -88,76 +87,17 @@ def dual_stream_kit(g: str, residual: str, aap: bool, neurons: Neurons) -> Kit:
     return Kit(neurons, None, aap, residual_neuron=replace(neurons, neuron="IF"))
 
 
-def dsnn(
-    depth: int,
-    *,
-    g: str = "IAND",
-    T: int = 4,
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    residual: str = "sew",
-    **neurons: Any,
-) -> ResNet:
-    """The dual-stream SNN: both the spike stream and the AAP."""
-    kit = dual_stream_kit(g, residual, True, Neurons(**neurons))
-    return ResNet(depth, kit, T, num_classes, in_channels)
-
-
-def fsnn(
-    depth: int,
-    *,
-    g: str = "IAND",
-    T: int = 4,
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    residual: str = "sew",
-    **neurons: Any,
-) -> ResNet:
-    """The full-spike SNN: a DSNN whose AAP is removed."""
-    kit = dual_stream_kit(g, residual, False, Neurons(**neurons))
-    return ResNet(depth, kit, T, num_classes, in_channels)
-
-
-def sew_resnet(
-    depth: int,
-    *,
-    g: str = "ADD",
-    T: int = 4,
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    **neurons: Any,
-) -> ResNet:
-    """SEW ResNet (Fang et al. 2021): with ADD, Eq. (9), spikes add up from block to block."""
-    kit = Kit(Neurons(**neurons), connection(g))
-    return ResNet(depth, kit, T, num_classes, in_channels)
-
-
-def spiking_resnet(
-    depth: int, *, T: int = 4, num_classes: int = 1000, in_channels: int = 3, **neurons: Any
-) -> ResNet:
-    """Spiking ResNet: the ANN with neurons for ReLUs, SN(f(x) + x), Figure 1(a)."""
-    return ResNet(depth, Kit(Neurons(**neurons)), T, num_classes, in_channels)
-
-
-def spiking_resnet_tdbn(
-    depth: int, *, T: int = 6, num_classes: int = 1000, in_channels: int = 3, **neurons: Any
-) -> ResNet:
-    """Spiking ResNet with threshold-dependent BN (Zheng et al. 2021).
+def tdbn_kit(neurons: Neurons) -> Kit:
+    """Threshold-dependent BN (Zheng et al. 2021).
 
     BN to the standard deviation alpha V_th over time, batch and space, where alpha = 1, and
     1/sqrt(2) for two BN whose results are added. The learned scale of a BN starts at alpha V_th.
     """
-    made = Neurons(**neurons)
 
     def norm(channels: int, summed: bool = False) -> nn.Module:
         alpha = 0.5**0.5 if summed else 1.0
         bn = layer.BatchNorm2d(channels)  # in multi-step mode, over time too
-        nn.init.constant_(bn.weight, alpha * made.v_threshold)
+        nn.init.constant_(bn.weight, alpha * neurons.v_threshold)
         return bn
 
-    return ResNet(depth, Kit(made, norm=norm), T, num_classes, in_channels)
-
-
-def resnet(depth: int, *, num_classes: int = 1000, in_channels: int = 3) -> ResNet:
-    """The ANN (He et al. 2016): ReLU(f(x) + x), in one time-step."""
-    return ResNet(depth, Kit(nn.ReLU), 1, num_classes, in_channels)
+    return Kit(neurons, norm=norm)

@@ -25,13 +25,8 @@ from syops.models.blocks import (
     conv,
     initialise,
 )
-from syops.models.connect import connection
 from syops.models.jelly import layer
-from syops.models.parts import Neurons, ResidualBlock, Streams
-from syops.models.resnet import dual_stream_kit
-
-WIDTHS = {False: (32,) * 7, True: (64,) * 4 + (128,) * 3}
-CLASSES = {False: 11, True: 10}
+from syops.models.parts import ResidualBlock, Streams
 
 
 def plain(s: Any, x: Any) -> Any:
@@ -107,71 +102,3 @@ class SevenBNet(Network):
 
     def stages(self) -> list[nn.Module]:
         return [self.get_submodule(name) for name in self.layers]
-
-
-def _net(wide: bool, kit: Kit, T: int, num_classes: int | None, in_channels: int) -> SevenBNet:
-    classes = CLASSES[wide] if num_classes is None else num_classes
-    return SevenBNet(WIDTHS[wide], kit, T, classes, in_channels)
-
-
-def _neurons(keywords: dict[str, Any]) -> Neurons:
-    """PLIF neurons unless told otherwise."""
-    return Neurons(**{"neuron": "PLIF", **keywords})
-
-
-def sew_7b(
-    wide: bool,
-    *,
-    g: str = "ADD",
-    T: int = 16,
-    num_classes: int | None = None,
-    in_channels: int = 2,
-    **neurons: Any,
-) -> SevenBNet:
-    """Of SEW blocks, g(SN(f(x)), x)."""
-    kit = Kit(_neurons(neurons), connection(g))
-    return _net(wide, kit, T, num_classes, in_channels)
-
-
-def dsnn_7b(
-    wide: bool,
-    *,
-    g: str = "IAND",
-    T: int = 16,
-    num_classes: int | None = None,
-    in_channels: int = 2,
-    residual: str = "sew",
-    **neurons: Any,
-) -> SevenBNet:
-    """Of dual-stream blocks."""
-    kit = dual_stream_kit(g, residual, True, _neurons(neurons))
-    return _net(wide, kit, T, num_classes, in_channels)
-
-
-def fsnn_7b(
-    wide: bool,
-    *,
-    g: str = "IAND",
-    T: int = 16,
-    num_classes: int | None = None,
-    in_channels: int = 2,
-    residual: str = "sew",
-    **neurons: Any,
-) -> SevenBNet:
-    """`dsnn_7b` without its AAP."""
-    kit = dual_stream_kit(g, residual, False, _neurons(neurons))
-    return _net(wide, kit, T, num_classes, in_channels)
-
-
-def spiking_7b(
-    *, T: int = 16, num_classes: int = 11, in_channels: int = 2, **neurons: Any
-) -> SevenBNet:
-    """Of the blocks of Spiking ResNet, SN(f(x) + x)."""
-    return _net(False, Kit(_neurons(neurons)), T, num_classes, in_channels)
-
-
-def plain_7b(
-    *, T: int = 16, num_classes: int = 11, in_channels: int = 2, **neurons: Any
-) -> SevenBNet:
-    """Of blocks without a shortcut, SN(f(x))."""
-    return _net(False, Kit(_neurons(neurons), plain), T, num_classes, in_channels)

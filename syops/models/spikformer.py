@@ -20,7 +20,6 @@ from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -249,41 +248,8 @@ class Spikformer(Network):
         return self.fc(features.mean((0, 2)))
 
 
-def make_kit(g: str, aap: bool, neurons: dict[str, Any]) -> Kit:
-    """LIF neurons unless ``neurons`` says otherwise."""
+def spikformer_kit(neurons: Neurons, g: str, aap: bool) -> Kit:
+    """What the blocks are made of, checked."""
     if not isinstance(aap, bool):
         raise SyopsValueError(f"aap={aap!r}: expected True or False")
-    return Kit(Neurons(**{"neuron": "LIF", **neurons}), connection(g), aap)
-
-
-def cifar(
-    *,
-    depth: int = 4,
-    width: int = 384,
-    heads: int = 12,
-    patch: int = 4,
-    g: str = "ADD",
-    aap: bool = False,
-    T: int = 4,
-    num_classes: int = 10,
-    in_channels: int = 3,
-    **neurons: Any,
-) -> Spikformer:
-    """Spikformer-4-384 for images of 32x32, or by keyword any other size."""
-    kit = make_kit(g, aap, neurons)
-    return Spikformer(depth, width, heads, patch, kit, T, num_classes, in_channels)
-
-
-def imagenet(
-    width: int,
-    heads: int,
-    *,
-    g: str = "ADD",
-    aap: bool = False,
-    T: int = 4,
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    **neurons: Any,
-) -> Spikformer:
-    """The Spikformers of eight blocks for images of 224x224, patches of 16x16."""
-    return Spikformer(8, width, heads, 16, make_kit(g, aap, neurons), T, num_classes, in_channels)
+    return Kit(neurons, connection(g), aap)

@@ -9,17 +9,17 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
+from syops.choices import choice
 from syops.cost.networks import ComparisonRow, dc_mj, row_of
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.files import write_text
 from syops.report.difference import LayerComparison, notes_on, warnings_on
 from syops.report.report import Report
-from syops.show.formats import to_csv
 from syops.show.html import to_comparison_page
 from syops.show.layers import priced_part
-from syops.show.table import Column
+from syops.show.table import Column, Value
 from syops.show.tabular import Table, Tabular
 from syops.units import (
     COUNTS,
@@ -27,17 +27,34 @@ from syops.units import (
     Units,
     common_unit,
     largest_end,
-    read_units,
     without_infinity,
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-RATIOS = ("ann", "first")
+Reference: TypeAlias = Literal["ann", "first"]
 """What energies can be compared with: the same network as an ANN, or the first network."""
+
+REFERENCES: tuple[Reference, ...] = get_args(Reference)
+
+COLUMNS = (
+    Column("name", "network"),
+    Column("network_type", "type"),
+    Column("accuracy", "accuracy", "accuracy"),
+    Column("time_steps", "T", "integer"),
+    Column("params", "parameters", "count"),
+    Column("mean_rate", "mean rate", "rate"),
+    Column("ec_mj", "EC", "energy", interval=True),
+    Column("ac", "O_ac", "count"),
+    Column("dense_ac", "dense AC", "count"),
+    Column("mac", "O_mac", "count"),
+    Column("dc_mj", "DC", "energy"),
+    Column("ratio", "ratio", "ratio"),
+    Column("ec_ratio", "EC ratio", "ratio", interval=True),
+)
+"""All that can be told of a network: attributes of a `ComparisonRow`."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,7 +69,7 @@ class Comparison(Tabular):
 
     names: tuple[str, ...]
     reports: tuple[Report, ...]
-    to: str = "ann"
+    to: Reference = "ann"
 
     @cached_property
     def rows(self) -> tuple[ComparisonRow, ...]:
@@ -68,37 +85,6 @@ class Comparison(Tabular):
         alike."""
         return (*self._unknown(), *notes_on(self.names, self.reports))
 
-    def table(
-        self,
-        columns: str | Sequence[str] | None = None,
-        sort: str | None = None,
-        top: int | None = None,
-        units: str | Iterable[str] = "auto",
-    ) -> Table:
-        """The networks as plain data, which every ``to_...`` makes text of.
-
-        Args:
-            columns, sort, top: as of `syops.show.table.TableData.arranged`; by default those of the
-                paper's Table 2, the accuracy if one is known, and the ratio.
-            units: "auto": one for all counts and one for all energies, such that most are neither
-                large nor small; or which.
-
-        Raises:
-            SyopsLookupError: a column that does not exist.
-            SyopsValueError: a unit that does not exist, or a ``top`` below 1.
-        """
-        columns = self._columns if columns is None else columns
-        chosen = read_units(units)
-        counts, energies = chosen.count or self._units.count, chosen.energy or self._units.energy
-        return self._whole.arranged(columns, sort, top, (counts, energies))
-
-    def to_csv(self, **arrangement: Any) -> str:
-        """All columns as CSV, numbers in full: energies in mJ unless ``units`` says otherwise.
-
-        The arguments are those of `table`.
-        """
-        return to_csv(self._whole.arranged(**arrangement))
-
     def layers(self) -> LayerComparison:
         """The difference of two reports, layer by layer.
 
@@ -110,10 +96,6 @@ class Comparison(Tabular):
                 f"layers are compared between two networks, these are {len(self.reports)}"
             )
         return LayerComparison(self.names, self.reports)
-
-    def to_frame(self) -> pd.DataFrame:
-        """All columns as a pandas table, with the headings of `to_csv`: energies in mJ."""
-        return self._whole.to_frame()
 
     def to_json(self) -> str:
         """The rows and the notes as JSON; reports are saved one by one."""
@@ -165,33 +147,9 @@ class Comparison(Tabular):
 
     @property
     def _whole(self) -> Table:
-        columns = (
-            Column("name", "network"),
-            Column("type", "type"),
-            Column("accuracy", "accuracy", "accuracy"),
-            Column("T", "T", "integer"),
-            Column("params", "parameters", "count"),
-            Column("rate", "mean rate", "rate"),
-            Column("ec", "EC", "energy", interval=True),
-            Column("ac", "O_ac", "count"),
-            Column("dense_ac", "dense AC", "count"),
-            Column("mac", "O_mac", "count"),
-            Column("dc", "DC", "energy"),
-            Column("ratio", "ratio", "ratio"),
-            Column("ec_ratio", "EC ratio", "ratio", interval=True),
-        )
-        rows = (
-            (
-                *(row.name, row.network_type, row.accuracy, row.time_steps, row.params),
-                *(row.mean_rate, priced_part(row, row.ec_mj), row.ac, row.dense_ac, row.mac),
-                priced_part(row, row.dc_mj),
-                *(row.ratio, row.ec_ratio),
-            )
-            for row in self.rows
-        )
         return Table(
-            columns,
-            tuple(rows),
+            COLUMNS,
+            tuple(map(_values, self.rows)),
             caption=self._caption,
             summary=(self._meaning,),
             notes=self.notes,
@@ -199,10 +157,12 @@ class Comparison(Tabular):
         )
 
     @property
-    def _columns(self) -> Sequence[str]:
+    def _shown(self) -> Sequence[str]:
+        """Those of the paper's Table 2, the accuracy if one is known, and the ratio."""
         accuracy = ("accuracy",) * any(row.accuracy is not None for row in self.rows)
         ratio = "ratio" if any(row.measured for row in self.rows) else "ec_ratio"
-        return "name", "type", *accuracy, "T", "ec", "ac", "mac", "dc", ratio
+        found = *accuracy, "time_steps", "ec_mj", "ac", "mac", "dc_mj"
+        return "name", "network_type", *found, ratio
 
     @property
     def _caption(self) -> str:
@@ -212,7 +172,7 @@ class Comparison(Tabular):
 
     @property
     def _meaning(self) -> str:
-        what = "DC" if "ratio" in self._columns else "EC"
+        what = "DC" if "ratio" in self._shown else "EC"
         if self.to == "ann":
             return f"Ratio: {what} over the energy of the same network as an ANN, Eq. (6)"
         return f"Ratio: {what} over the DC of {self.names[0]}"
@@ -233,7 +193,7 @@ class Comparison(Tabular):
             yield f"There is no ratio, as the DC of {self.names[0]} leaves out MACs without a price"
 
 
-def compare(reports: Mapping[str, Report] | Iterable[Report], to: str = "ann") -> Comparison:
+def compare(reports: Mapping[str, Report] | Iterable[Report], to: Reference = "ann") -> Comparison:
     """Put networks side by side.
 
     Args:
@@ -259,9 +219,18 @@ def compare(reports: Mapping[str, Report] | Iterable[Report], to: str = "ann") -
             raise SyopsTypeError(f"reports: expected reports, got {type(report).__name__}")
     if not found:
         raise SyopsValueError("reports: there is nothing to compare")
-    if to not in RATIOS:
-        raise SyopsValueError(f"to: expected 'ann' or 'first', got {to!r}")
-    return Comparison(tuple(_told_apart(names)), tuple(found), to)
+    return Comparison(tuple(_told_apart(names)), tuple(found), choice("to", to, REFERENCES))
+
+
+def _values(row: ComparisonRow) -> tuple[Value, ...]:
+    """One value for each of `COLUMNS`."""
+    priced: dict[str, Value] = {
+        name: priced_part(row, getattr(row, name)) for name in ("ec_mj", "dc_mj")
+    }
+    return tuple(
+        priced[column.key] if column.key in priced else getattr(row, column.key)
+        for column in COLUMNS
+    )
 
 
 def _told_apart(names: Sequence[str]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -13,12 +13,18 @@ from syops.cost.figures import Figures
 from syops.cost.layer import Layer
 from syops.ops.kinds import COUNTED
 from syops.show.layers import priced_part, warnings_in_words
-from syops.show.table import Column, Value
+from syops.show.table import Column, Kind, Value
 from syops.show.tabular import Table, Tabular
 from syops.units import without_infinity
 
-MEASURED = ("name", "only_in", "rate_1", "rate_2", "ac_diff", "mac_diff", "dc_1", "dc_2", "dc_diff")
-POSSIBLE = ("name", "only_in", "dense_ac_diff", "mac_diff", "ec_max_1", "ec_max_2", "ec_max_diff")
+MEASURED = (
+    *("name", "only_in", "rate_1", "rate_2", "ac_diff", "mac_diff"),
+    *("dc_1_mj", "dc_2_mj", "dc_diff_mj"),
+)
+POSSIBLE = (
+    *("name", "only_in", "dense_ac_diff", "mac_diff"),
+    *("ec_max_1_mj", "ec_max_2_mj", "ec_max_diff_mj"),
+)
 """What is shown of a layer unless the user says otherwise: with data of both, and without."""
 
 
@@ -38,7 +44,10 @@ class LayerPair:
 
 @dataclass(frozen=True, repr=False)
 class LayerComparison(Tabular):
-    """What `Comparison.layers` returns.
+    """What `Comparison.layers` returns: the figures of both, and the second's minus the first's.
+
+    A layer that one of them does not have counts as nothing. There is no difference to what is not
+    known.
 
     Attributes:
         names: of both networks.
@@ -67,31 +76,6 @@ class LayerComparison(Tabular):
         pairs = (LayerPair(first.get(key), second.get(key)) for key in order)
         return tuple(pair for pair in pairs if _is_inside(pair.first) or _is_inside(pair.second))
 
-    def table(
-        self,
-        columns: str | Sequence[str] | None = None,
-        sort: str | None = None,
-        top: int | None = None,
-        units: str | Iterable[str] = "auto",
-    ) -> Table:
-        """The layers as plain data: figures of the first, of the second, and the second's minus
-        the first's, where a layer that one does not have counts as nothing. There is no difference
-        to what is not known.
-
-        The arguments are those of `syops.show.table.TableData.arranged`. With ``top`` and without
-        ``sort`` those layers come first of which the energy differs most.
-        """
-        measured = all(report.measured for report in self.reports)
-        if top is not None and sort is None:
-            sort = "dc_diff" if measured else "ec_max_diff"
-        if columns is None:
-            columns = MEASURED if measured else POSSIBLE
-            if not any(None in (pair.first, pair.second) for pair in self.rows):
-                columns = [key for key in columns if key != "only_in"]
-            if all(report.conventions.get("ac") == "events" for report in self.reports):
-                columns = ["ac_events_diff" if key == "ac_diff" else key for key in columns]
-        return self._whole.arranged(columns, sort, top, units)
-
     def to_json(self) -> str:
         """The layers of both as JSON."""
         content = {
@@ -103,13 +87,32 @@ class LayerComparison(Tabular):
         return json.dumps(without_infinity(content), indent=1, ensure_ascii=False)
 
     @property
+    def _measured(self) -> bool:
+        return all(report.measured for report in self.reports)
+
+    @property
+    def _shown(self) -> Sequence[str]:
+        columns: Sequence[str] = MEASURED if self._measured else POSSIBLE
+        if not any(None in (pair.first, pair.second) for pair in self.rows):
+            columns = [key for key in columns if key != "only_in"]
+        if all(report.conventions.get("ac") == "events" for report in self.reports):
+            columns = ["ac_events_diff" if key == "ac_diff" else key for key in columns]
+        return columns
+
+    @property
+    def _dearest(self) -> str:
+        """The layers of which the energy differs most."""
+        return "dc_diff_mj" if self._measured else "ec_max_diff_mj"
+
+    @property
     def _whole(self) -> Table:
         columns = [Column("name", "layer"), Column("kind", "kind"), Column("only_in", "only in")]
         columns += [Column(f"signal_{i}", f"signal {i}", "signal") for i in (1, 2)]
         columns += [Column(f"rate_{i}", f"rate {i}", "rate") for i in (1, 2)]
         for key, heading, kind, _ in _FIGURES:
-            columns += [Column(f"{key}_{i}", f"{heading} {i}", kind) for i in (1, 2)]
-            columns.append(Column(f"{key}_diff", f"{heading} diff", kind, signed=True))
+            unit = "_mj" if kind == "energy" else ""
+            columns += [Column(f"{key}_{i}{unit}", f"{heading} {i}", kind) for i in (1, 2)]
+            columns.append(Column(f"{key}_diff{unit}", f"{heading} diff", kind, signed=True))
         one, two = self.names
         return Table(
             tuple(columns),
@@ -138,12 +141,12 @@ class LayerComparison(Tabular):
         return tuple(values)
 
 
-_FIGURES: tuple[tuple[str, str, str, Callable[[Any], float | None]], ...] = (
+_FIGURES: tuple[tuple[str, str, Kind, Callable[[Any], float | None]], ...] = (
     ("ac", "O_ac", "count", lambda of: of.ac),
     ("ac_events", "AC events", "count", lambda of: of.ac_events),
     ("dense_ac", "dense AC", "count", lambda of: of.dense_ac),
     ("mac", "O_mac", "count", lambda of: of.mac),
-    ("dc", "DC", "energy", lambda of: of.dc_mj if isinstance(of, Figures) else of.energy_mj),
+    ("dc", "DC", "energy", lambda of: of.dc_mj),
     ("ec_max", "EC max", "energy", lambda of: priced_part(of, of.ec_mj[1])),
 )
 """Key, heading and kind of what a layer and a report have, and how to read it."""

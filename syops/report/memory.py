@@ -23,14 +23,14 @@ COLUMNS = (
     Column("states", "states", "count"),
     Column("outputs", "outputs", "count"),
     Column("bytes", "bytes", "count"),
-    Column("energy", "energy", "energy"),
-    Column("ec_min", "EC min", "energy"),
-    Column("ec_max", "EC max", "energy"),
+    Column("energy_mj", "energy", "energy"),
+    Column("ec_min_mj", "EC min", "energy"),
+    Column("ec_max_mj", "EC max", "energy"),
 )
 """All that can be told of a row; accesses are reads and writes together."""
 
-_MEASURED = ("name", "signal", "weights", "inputs", "states", "outputs", "bytes", "energy")
-_POSSIBLE = ("name", "kind", "signal", "ec_min", "ec_max")
+_MEASURED = ("name", "signal", "weights", "inputs", "states", "outputs", "bytes", "energy_mj")
+_POSSIBLE = ("name", "kind", "signal", "ec_min_mj", "ec_max_mj")
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,22 +42,16 @@ class Memory(MemoryFigures, Tabular):
         """What a reader should know."""
         return tuple(_notes(self.report))
 
-    def table(
-        self,
-        columns: str | Sequence[str] | None = None,
-        sort: str | None = None,
-        top: int | None = None,
-        units: str | Iterable[str] = "auto",
-    ) -> Table:
-        """One line a row; accesses are reads and writes together, per sample.
+    @property
+    def _shown(self) -> Sequence[str]:
+        return _MEASURED if self.report.measured else _POSSIBLE
 
-        The arguments are those of `syops.show.table.TableData.arranged`.
-        """
-        measured = self.report.measured
-        if columns is None:
-            columns = _MEASURED if measured else _POSSIBLE
-        if top is not None and sort is None:
-            sort = "energy" if measured else "ec_max"
+    @property
+    def _dearest(self) -> str:
+        return "energy_mj" if self.report.measured else "ec_max_mj"
+
+    @property
+    def _whole(self) -> Table:
         sums = [_sum(getattr(row, what).count for row in self.rows) for what in _BUFFERS]
         total = (
             f"total{incomplete(self.report)}",
@@ -68,16 +62,16 @@ class Memory(MemoryFigures, Tabular):
             self.energy_mj,
             *self.ec_mj,
         )
-        table = Table(
+        without = "" if self.report.measured else ", without data"
+        return Table(
             COLUMNS,
             tuple(map(_values, self.rows)),
             total,
-            f"{self.report.model}: memory accesses{'' if measured else ', without data'}",
+            f"{self.report.model}: memory accesses{without}",
             tuple(self._findings()),
             self.notes,
             warnings_in_words(self.report),
         )
-        return table.arranged(columns, sort, top, units)
 
     def to_json(self) -> str:
         """Everything as JSON, for other programs; figures are per sample."""

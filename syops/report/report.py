@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from syops.cost.figures import Figures
 from syops.cost.memory import MemoryModel
@@ -15,13 +15,14 @@ from syops.cost.warnings import Caution, find_cautions
 from syops.errors import SyopsValueError
 from syops.files import read_text, write_text
 from syops.report.memory import Memory
-from syops.show.formats import to_csv
+from syops.show.formats import to_csv, to_html, to_markdown
 from syops.show.frame import frame_of
 from syops.show.html import to_notebook, to_page
 from syops.show.json import figures_from_json, to_json
-from syops.show.layers import layer_table
+from syops.show.latex import to_latex
+from syops.show.layers import dearest_column, layer_table, shown_columns
 from syops.show.table import ALL
-from syops.show.tabular import Table, Tabular
+from syops.show.tabular import Arrangement, Table, Tabular
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,39 +60,47 @@ class Report(Figures, Tabular):
 
     # Forms
 
-    def table(
-        self,
-        depth: int | None = None,
-        columns: str | Sequence[str] | None = None,
-        sort: str | None = None,
-        top: int | None = None,
-        units: str | Iterable[str] = "auto",
-    ) -> Table:
-        """The layers inside the totals as plain data, which every ``to_...`` makes text of.
+    def table(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> Table:
+        """Lay the layers inside the totals out as plain data; see `Tabular.table`.
 
         Args:
             depth: add up the rows that share the first ``depth`` components of their module path.
-            columns: keys or headings, as `syops.show.table.TableData.arranged` takes them; by
-                default the layer, its signal, what it did and what that costs. "all" is all there
-                are.
-            sort: column to sort by, numbers from the largest.
-            top: how many rows to keep; the most expensive ones, unless ``sort`` says otherwise.
-            units: "auto": each value in the one that suits it; or one for counts, such as "G",
-                one for energies, such as "mJ", or both.
+            arrangement: columns, sort, top and units, as of every table.
 
         Raises:
-            SyopsLookupError: a column that does not exist.
-            SyopsValueError: a unit that does not exist, or a ``depth`` or ``top`` below 1.
+            SyopsLookupError, SyopsValueError: as `Tabular.table`; also a ``depth`` below 1.
         """
-        return layer_table(self, depth, columns, sort, top, units)
+        return self._arranged(layer_table(self, depth), **arrangement)
 
-    def to_csv(self, **arrangement: Any) -> str:
-        """Every layer as CSV, those outside the totals and folded ones too, numbers in full.
+    def to_markdown(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> str:
+        return to_markdown(self.table(depth=depth, **arrangement))
 
-        Figures are per sample, energies in mJ. ``counted`` tells which rows are inside the
-        totals. The arguments are those of `table`; all columns by default.
+    def to_latex(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> str:
+        return to_latex(self.table(depth=depth, **arrangement))
+
+    def to_html(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> str:
+        return to_html(self.table(depth=depth, **arrangement))
+
+    def to_csv(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> str:
+        """Write every layer as CSV, those outside the totals and folded ones too.
+
+        Figures are per sample and in full, energies in mJ. ``counted`` tells which rows are inside
+        the totals. The arguments are those of `table`; all columns by default.
         """
-        return to_csv(layer_table(self, **{"columns": ALL, **arrangement}, every=True))
+        arrangement.setdefault("columns", ALL)
+        return to_csv(self._arranged(layer_table(self, depth, every=True), **arrangement))
+
+    @property
+    def _whole(self) -> Table:
+        return layer_table(self)
+
+    @property
+    def _shown(self) -> Sequence[str]:
+        return shown_columns(self)
+
+    @property
+    def _dearest(self) -> str:
+        return dearest_column(self)
 
     def to_frame(self, totals: bool = False) -> pd.DataFrame:
         """The layers as a pandas table, one line a row.

@@ -332,7 +332,8 @@ def csv_rows(table: TableData) -> Iterator[list[Value]]:
 
 
 def _csv_names(column: Column) -> Sequence[str]:
-    keys = [f"{column.key}_min", f"{column.key}_max"] if column.interval else [column.key]
+    key = column.key.removesuffix("_mj")
+    keys = [f"{key}_min", f"{key}_max"] if column.interval else [key]
     unit = column.unit or ("mJ" if column.kind == "energy" else "")
     return [f"{key}_{unit.lower().replace('µ', 'u')}" if unit else key for key in keys]
 

@@ -5,27 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from syops.cost.figures import Figures
+from syops.show.layers import layer_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = (
-    *("name", "kind", "signal", "calls", "params", "rate", "dense"),
-    *("ac", "ac_events", "mac", "energy_mj", "share", "dense_ac", "folded"),
-)
-
 
 def frame_of(report: Figures, totals: bool) -> pd.DataFrame:
     """See `syops.report.report.Report.to_frame`."""
-    import pandas as pd
-
-    lines = [{column: getattr(layer, column) for column in COLUMNS} for layer in report.layers]
+    frame = layer_table(report, every=True).to_frame()
     if totals:
-        for line, layer, row, verdict in zip(
-            lines, report.layers, report.rows, report.verdicts, strict=True
-        ):
-            line |= {"dense": row.dense, "mac": verdict.mac, "dense_ac": verdict.dense_ac}
-            if report.measured:
-                energy = None if layer.energy_mj is None else layer.energy_mj * report.samples
-                line |= {"ac": verdict.ac, "ac_events": verdict.ac_events, "energy_mj": energy}
-    return pd.DataFrame(lines, columns=list(COLUMNS))
+        for name in ("dc_mj", "ec_min_mj", "ec_max_mj"):
+            frame[name] *= report.samples
+        exact = {"dense": [row.dense for row in report.effective_rows]}
+        names = ("mac", "dense_ac", *(("ac", "ac_events") if report.measured else ()))
+        exact |= {name: [getattr(v, name) for v in report.verdicts] for name in names}
+        frame = frame.assign(**exact)
+    return frame

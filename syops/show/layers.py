@@ -31,35 +31,32 @@ COLUMNS = (
     Column("ac", "O_ac", "operations"),
     Column("ac_events", "AC events", "operations"),
     Column("mac", "O_mac", "operations"),
-    Column("energy", "DC", "energy"),
+    Column("dc_mj", "DC", "energy"),
     Column("share", "share", "share"),
     Column("dense_ac", "dense AC", "operations"),
-    Column("ec_min", "EC min", "energy"),
-    Column("ec_max", "EC max", "energy"),
+    Column("ec_min_mj", "EC min", "energy"),
+    Column("ec_max_mj", "EC max", "energy"),
     Column("folded", "folded into"),
     Column("counted", "counted", "flag"),
     Column("note", "note"),
 )
 """All that can be told of a layer."""
 
-MEASURED = ("name", "kind", "signal", "rate", "ac", "mac", "energy", "share")
-POSSIBLE = ("name", "kind", "signal", "dense_ac", "mac", "ec_min", "ec_max")
+MEASURED = ("name", "kind", "signal", "rate", "ac", "mac", "dc_mj", "share")
+POSSIBLE = ("name", "kind", "signal", "dense_ac", "mac", "ec_min_mj", "ec_max_mj")
 """What is shown of a layer unless the user says otherwise: with data, and without."""
 
 
-def layer_table(
-    report: Figures,
-    depth: int | None = None,
-    columns: str | Sequence[str] | None = None,
-    sort: str | None = None,
-    top: int | None = None,
-    units: str | Iterable[str] = "auto",
-    every: bool = False,
-) -> Table:
-    """The layers of a report as a table; see `syops.report.report.Report.table`."""
+def layer_table(report: Figures, depth: int | None = None, every: bool = False) -> Table:
+    """Return the layers of a report as a table of all columns.
+
+    Args:
+        depth: add up the rows that share the first ``depth`` components of their module path.
+        every: those outside the totals, and folded ones, too.
+    """
     inside = [layer for layer in report.layers if layer.counted and layer.folded is None]
     layers = blocks(report.layers if every else inside, depth)
-    table = Table(
+    return Table(
         COLUMNS,
         tuple(map(values_of, layers)),
         None if every else _total(report),
@@ -68,22 +65,27 @@ def layer_table(
         tuple(_remarks(report)),
         warnings_in_words(report),
     )
-    if top is not None and sort is None:
-        sort = "energy" if report.measured else "ec_max"
-    if columns is None:
-        columns = MEASURED if report.measured else POSSIBLE
-        if report.conventions.get("ac") == "events":
-            columns = ["ac_events" if key == "ac" else key for key in columns]
-    return table.arranged(columns, sort, top, units)
+
+
+def shown_columns(report: Figures) -> Sequence[str]:
+    """The columns that are shown of the layers of a report unless the user says otherwise."""
+    if not report.measured:
+        return POSSIBLE
+    events = report.conventions.get("ac") == "events"
+    return ["ac_events" if key == "ac" and events else key for key in MEASURED]
+
+
+def dearest_column(report: Figures) -> str:
+    """The column that tells which layers of a report cost most."""
+    return "dc_mj" if report.measured else "ec_max_mj"
 
 
 def values_of(layer: Layer) -> tuple[Value, ...]:
     """One value for each of `COLUMNS`."""
     low, high = (priced_part(layer, end) for end in layer.ec_mj)
-    values = {"energy": layer.energy_mj, "ec_min": low, "ec_max": high}
+    ends = {"ec_min_mj": low, "ec_max_mj": high}
     return tuple(
-        values[column.key] if column.key in values else getattr(layer, column.key)
-        for column in COLUMNS
+        ends[column.key] if column.key in ends else getattr(layer, column.key) for column in COLUMNS
     )
 
 
@@ -101,10 +103,10 @@ def _total(report: Figures) -> tuple[Value, ...]:
         "ac": report.ac,
         "ac_events": report.ac_events,
         "mac": report.mac,
-        "energy": priced_part(report, report.dc_mj),
+        "dc_mj": priced_part(report, report.dc_mj),
         "dense_ac": report.dense_ac,
-        "ec_min": low,
-        "ec_max": high,
+        "ec_min_mj": low,
+        "ec_max_mj": high,
     }
     return tuple(values.get(column.key, "") for column in COLUMNS)
 
@@ -137,7 +139,7 @@ def _block(prefix: str, members: Sequence[Layer]) -> Layer:
     }
     for column in ("calls", "params", "dense", "mac", "dense_ac", "unpriced"):
         values[column] = sum(getattr(m, column) for m in members)
-    for column in ("ac", "ac_events", "energy_mj", "share"):
+    for column in ("ac", "ac_events", "dc_mj", "share"):
         known = [value for m in members if (value := getattr(m, column)) is not None]
         values[column] = sum(known) if known else None
     low, high = zip(*(m.ec_mj for m in members), strict=True)

@@ -377,7 +377,7 @@ def _crosses(ax: Axes, places: Sequence[int], label: str) -> None:
 
 def _energies_of(layers: Iterable[Layer], unit: str) -> list[float]:
     """What layers consume; those without a price the part that EC has of them."""
-    energies = (layer.ec_mj[0] if layer.energy_mj is None else layer.energy_mj for layer in layers)
+    energies = (layer.ec_mj[0] if layer.dc_mj is None else layer.dc_mj for layer in layers)
     return [energy / ENERGIES[unit] for energy in energies]
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Literal, Self, TypeAlias, TypeVar
 
 from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError, did_you_mean
-from syops.units import COUNTS, ENERGIES, read_units
+from syops.units import COUNTS, ENERGIES, Unit, Units, read_units
 
 Value: TypeAlias = str | bool | int | float | tuple[float, float] | None
 """None is what is not known, infinity an upper end that does not exist. A pair is an interval, of
@@ -22,8 +22,27 @@ T = TypeVar("T")
 ALL = "all"
 """Instead of the names of columns."""
 
+Kind: TypeAlias = Literal[
+    "text",
+    "signal",
+    "flag",
+    "integer",
+    "count",
+    "operations",
+    "energy",
+    "rate",
+    "share",
+    "accuracy",
+    "ratio",
+    "number",
+]
+"""What the values of a column are; see `Column`."""
+
 TEXT = ("text", "signal")
 """The kinds of columns that are set to the left."""
+
+_RENAMED = {"energy": "dc_mj", "energy_mj": "dc_mj", "rate": "mean_rate"}
+"""What columns were called in 0.1.0, by what they are called now."""
 
 
 def check_count(name: str, value: object) -> None:
@@ -39,7 +58,8 @@ class Column:
     """One column.
 
     Attributes:
-        key: its name for programs and users.
+        key: its name in data: that of the attribute, the heading in CSV and of a data frame. An
+            energy has its unit in it: ``dc_mj``.
         heading: what stands above it: the field's word, where "_" starts a subscript.
         kind: what its values are and how they are shown: "text"; "signal", the class of a signal;
             "integer"; "count"; "operations", counts of which a row that has one need not have the
@@ -54,7 +74,7 @@ class Column:
 
     key: str
     heading: str
-    kind: str = "text"
+    kind: Kind = "text"
     unit: str = ""
     decimals: int | None = None
     signed: bool = False
@@ -97,7 +117,7 @@ class TableData:
         columns: str | Sequence[str] | None = None,
         sort: str | None = None,
         top: int | None = None,
-        units: str | Iterable[str] = "auto",
+        units: Unit | Iterable[Unit] | Units = "auto",
     ) -> Self:
         """The same table with some of its columns and rows, in another order.
 
@@ -123,23 +143,24 @@ class TableData:
         return found if columns in (None, ALL) else found._selected(columns)
 
     def index(self, name: str) -> int:
-        """The position of a column, by key or heading.
+        """The position of a column, by key or heading, in any case: ``ec_max_mj``, ``EC_max``.
 
         Raises `SyopsLookupError`, and `SyopsTypeError` for what is no text.
         """
         if not isinstance(name, str):
             raise SyopsTypeError(f"a column is named by its key or heading, got {name!r}")
-        wanted = name.strip().lower()
+        wanted = _plain(name)
         for i, column in enumerate(self.columns):
-            if wanted in (column.key.lower(), column.heading.lower()):
+            if wanted in (_plain(column.key), _plain(column.heading)):
                 return i
         keys = [column.key for column in self.columns]
-        known = [*keys, *(column.heading for column in self.columns)]
-        hint = did_you_mean(name, known)
+        now = _RENAMED.get(wanted)
+        known = [now] if now in keys else [*keys, *(column.heading for column in self.columns)]
+        hint = did_you_mean(now or name, known)
         raise SyopsLookupError(f"no such column: {name!r}; {hint}known columns: {', '.join(keys)}")
 
-    def _in_units(self, units: str | Iterable[str]) -> Self:
-        chosen = read_units(units)
+    def _in_units(self, units: Unit | Iterable[Unit] | Units) -> Self:
+        chosen = units if isinstance(units, Units) else read_units(units)
         of_kind = {"count": chosen.count, "operations": chosen.count, "energy": chosen.energy}
         columns = (
             replace(column, unit=unit) if (unit := of_kind.get(column.kind)) else column
@@ -187,3 +208,8 @@ class TableData:
             rows=tuple(map(of, self.rows)),
             total=None if self.total is None else of(self.total),
         )
+
+
+def _plain(name: str) -> str:
+    """The name of a column without what is spelled in several ways."""
+    return name.strip().lower().replace(" ", "_")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from syops.show.formats import csv_rows, to_csv, to_html, to_markdown, to_text
 from syops.show.latex import to_latex
 from syops.show.table import ALL, TableData
+from syops.units import Unit, Units, read_units
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +19,7 @@ class Table(TableData):
     """A `TableData` that a prompt, a notebook and pandas show."""
 
     def to_frame(self) -> pd.DataFrame:
-        """The rows as a pandas table, without the total, with the headings of `to_csv`."""
+        """Return the rows as a pandas table, without the total, with the headings of `to_csv`."""
         import pandas as pd
 
         headings, *rows = csv_rows(self)
@@ -34,33 +36,69 @@ class Table(TableData):
         return to_html(self)
 
 
-class Tabular:
+class Arrangement(TypedDict, total=False):
+    """The arguments of `Tabular.table`, which explains them."""
+
+    columns: str | Sequence[str] | None
+    sort: str | None
+    top: int | None
+    units: Unit | Iterable[Unit]
+
+
+class Tabular(ABC):
     """What can be shown as a `Table`, in every format.
 
-    The arguments of each ``to_...`` are those of ``table``.
+    The arguments of each ``to_...`` are those of `table`.
     """
 
-    table: Callable[..., Table]
+    def table(
+        self,
+        *,
+        columns: str | Sequence[str] | None = None,
+        sort: str | None = None,
+        top: int | None = None,
+        units: Unit | Iterable[Unit] = "auto",
+    ) -> Table:
+        """Lay the figures out as plain data, which every ``to_...`` makes text of.
 
-    def to_markdown(self, **arrangement: Any) -> str:
-        """A table for GitHub and the like, with its caption and notes."""
+        Args:
+            columns: names in data such as "dc_mj", or headings such as "DC", in any case; several
+                in one string are separated by commas. "all" is all there are; by default the main
+                ones.
+            sort: the column to sort by: text from A to Z, numbers from the largest, intervals by
+                their upper end, differences by their size. What is not known comes last.
+            top: how many rows to keep; those that cost most, unless ``sort`` says otherwise.
+            units: "auto", or one unit for counts ("k", "M", "G", "T"), one for energies ("pJ",
+                "nJ", "uJ", "mJ", "J"), or both.
+
+        Raises:
+            SyopsLookupError: a column that does not exist.
+            SyopsValueError: a unit that does not exist, or a ``top`` below 1.
+        """
+        chosen, usual = read_units(units), self._units
+        in_units = Units(chosen.count or usual.count, chosen.energy or usual.energy)
+        return self._arranged(self._whole, columns=columns, sort=sort, top=top, units=in_units)
+
+    def to_markdown(self, **arrangement: Unpack[Arrangement]) -> str:
+        """Write a table for GitHub and the like, with its caption and notes."""
         return to_markdown(self.table(**arrangement))
 
-    def to_latex(self, **arrangement: Any) -> str:
-        r"""A table with rules from booktabs, to ``\input`` in a paper."""
+    def to_latex(self, **arrangement: Unpack[Arrangement]) -> str:
+        r"""Write a table with rules from booktabs, to ``\input`` in a paper."""
         return to_latex(self.table(**arrangement))
 
-    def to_csv(self, **arrangement: Any) -> str:
-        """All columns as CSV, numbers in full; see `syops.show.formats.to_csv`."""
-        return to_csv(self.table(**{"columns": ALL, **arrangement}))
+    def to_html(self, **arrangement: Unpack[Arrangement]) -> str:
+        """Write a ``<table>`` to paste into a page."""
+        return to_html(self.table(**arrangement))
+
+    def to_csv(self, **arrangement: Unpack[Arrangement]) -> str:
+        """Write all columns as CSV, numbers in full; see `syops.show.formats.to_csv`."""
+        arrangement.setdefault("columns", ALL)
+        return to_csv(self._arranged(self._whole, **arrangement))
 
     def to_frame(self) -> pd.DataFrame:
-        """All columns as a pandas table, with the headings of `to_csv`."""
-        return self.table(columns=ALL).to_frame()
-
-    def to_html(self, **arrangement: Any) -> str:
-        """A ``<table>`` to paste into a page."""
-        return to_html(self.table(**arrangement))
+        """Return all columns as a pandas table, with the headings of `to_csv`."""
+        return self._whole.to_frame()
 
     def __str__(self) -> str:
         return str(self.table())
@@ -71,3 +109,38 @@ class Tabular:
 
     def _repr_html_(self) -> str:
         return self.to_html()
+
+    # What a subclass says
+
+    @property
+    @abstractmethod
+    def _whole(self) -> Table:
+        """All columns and rows."""
+
+    @property
+    @abstractmethod
+    def _shown(self) -> Sequence[str]:
+        """The columns that are shown by default."""
+
+    @property
+    def _dearest(self) -> str | None:
+        """The column that ``top`` sorts by unless ``sort`` is given; None keeps the order."""
+        return None
+
+    @property
+    def _units(self) -> Units:
+        """The units that suit the table as a whole, where values have none of their own."""
+        return Units()
+
+    def _arranged(
+        self,
+        whole: Table,
+        *,
+        columns: str | Sequence[str] | None = None,
+        sort: str | None = None,
+        top: int | None = None,
+        units: Unit | Iterable[Unit] | Units = "auto",
+    ) -> Table:
+        """Choose columns, rows and units of a table, those of the class where nothing is said."""
+        by = self._dearest if top is not None and sort is None else sort
+        return whole.arranged(self._shown if columns is None else columns, by, top, units)

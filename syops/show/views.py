@@ -12,7 +12,14 @@ from syops.cost.energy import EnergyMap, EnergyModel
 from syops.cost.figures import Figures
 from syops.cost.layer import Layer
 from syops.show.formats import in_words
-from syops.show.layers import COLUMNS, constant_part, layer_table, values_of
+from syops.show.layers import (
+    COLUMNS,
+    constant_part,
+    dearest_column,
+    layer_table,
+    shown_columns,
+    values_of,
+)
 from syops.show.table import Column, Value
 from syops.show.tabular import Table
 from syops.show.tree import Node, layer_tree
@@ -78,7 +85,7 @@ class View:
 
     @cached_property
     def table(self) -> Table:
-        return layer_table(self.report)
+        return layer_table(self.report).arranged(shown_columns(self.report))
 
     @property
     def about(self) -> str:
@@ -174,7 +181,7 @@ class View:
     @property
     def barred(self) -> str:
         """The key of the column beside which the bars are."""
-        return "energy" if self.report.measured else "ec_max"
+        return dearest_column(self.report)
 
     @property
     def grid(self) -> str:
@@ -221,7 +228,7 @@ class View:
     def _energy(self, layer: Layer) -> float:
         """How long its bar is; beyond what is known where there is no upper end."""
         if self.report.measured:
-            return layer.energy_mj or 0
+            return layer.dc_mj or 0
         low, high = layer.ec_mj
         return high if math.isfinite(high) else max(low, _OPEN * self._largest_known)
 
@@ -237,7 +244,7 @@ class View:
         if not self.report.measured:
             bar = _bar(low, 0, self._energy(layer) - low, scale)
         else:
-            bar = _bar(low, (layer.energy_mj or low) - low, 0, scale)
+            bar = _bar(low, (layer.dc_mj or low) - low, 0, scale)
         row = Table(COLUMNS, (values_of(layer),)).arranged([column.key for column in self.columns])
         return Line(
             level,

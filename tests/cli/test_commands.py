@@ -227,7 +227,7 @@ def test_formats(syops, report, trained):
         assert syops("run", *trained, "--format", form)[1] == write()
         arranged = ("--depth", 1, "--columns", "layer,O_ac,DC", "--sort", "dc", "--top", 1)
         assert syops("run", *trained, "--format", form, *arranged)[1] == write(
-            depth=1, columns=["name", "ac", "energy"], sort="energy", top=1
+            depth=1, columns=["name", "ac", "dc_mj"], sort="dc_mj", top=1
         )
 
 

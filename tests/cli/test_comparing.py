@@ -40,7 +40,7 @@ def test_saved_reports_in_every_format(syops):
         arranged = ("--columns", "network,DC,ratio", "--sort", "dc", "--top", 1, "--units", "J")
         assert syops(*args, "--format", form)[1] == getattr(both, f"to_{form}")()
         assert syops(*args, "--format", form, *arranged)[1] == getattr(both, f"to_{form}")(
-            columns=["name", "dc", "ratio"], sort="dc", top=1, units="J"
+            columns=["name", "dc_mj", "ratio"], sort="dc_mj", top=1, units="J"
         )
     assert json.loads(syops(*args, "--format", "json")[1]) == json.loads(both.to_json())
     assert syops(*args, "--ratio", "first")[1] == f"{compare(reports, to='first')}\n"
@@ -66,7 +66,7 @@ def test_networks_by_name_are_compared_by_their_bounds(syops):
     assert lines[2][1:] == ["4", "", f"{(stem + classifier) / 1e9}", ""]
     assert lines[3][1:] == lines[2][1:]
     twice = syops("compare", "fsnn_digits", "--set", "T=2", "--columns", "T", "--format", "csv")[1]
-    assert twice.split() == ["T", "2"]
+    assert twice.split() == ["time_steps", "2"]
 
 
 def test_options_of_a_count_are_for_networks_by_name(syops):
@@ -167,7 +167,10 @@ def test_a_baseline(syops, here):
         (["compare", "nan.json", "small.json"], ["nan.json"]),
         (["compare", "list.json"], ["list.json"]),
         (["compare", "binary.json"], ["binary.json"]),
-        (["compare", "small.json", "--columns", "dcc"], ["'dcc'", "known columns: name, type"]),
+        (
+            ["compare", "small.json", "--columns", "dcc"],
+            ["'dcc'", "columns: name, network_type"],
+        ),
         (["compare", "small.json", "--sort", "dcc"], ["'dcc'"]),
         (["compare", "small.json", "--units", "mW"], ["'mW'", "known"]),
         (["compare", "small.json", "--ratio", "last"], ["--ratio", "last"]),

@@ -277,7 +277,7 @@ def net() -> Report:
 
 def energies(report: Report) -> dict[str, float]:
     """Energy of each counted row in pJ."""
-    return {layer.path: layer.energy_mj * 1e9 for layer in report.layers if layer.counted}
+    return {layer.path: layer.dc_mj * 1e9 for layer in report.layers if layer.counted}
 
 
 def test_prices_by_layer_and_dtype(net):
@@ -360,12 +360,12 @@ def test_a_spike_only_chip_names_the_layers_that_it_cannot_run(net):
     report = net.priced("loihi")
     assert report.dc_mj == pytest.approx(60 * 23.6e-9)
     assert report.ec_mj == pytest.approx((0, 60 * 23.6e-9))
-    assert [layer.energy_mj for layer in report.layers if layer.mac] == [None] * 3
+    assert [layer.dc_mj for layer in report.layers if layer.mac] == [None] * 3
     assert report.energy_ratio is report.break_even_rate is None
     (ends,) = map(str, report.warnings)
     assert "loihi" in ends
     assert "stem, fc (MACs not priced)" in ends
-    assert report.to_frame(totals=True).energy_mj.isna().sum() == 3
+    assert report.to_frame(totals=True).dc_mj.isna().sum() == 3
     assert net.warnings == ()
 
 

@@ -19,7 +19,7 @@ from syops.models.demo.measure import measure
 
 @pytest.fixture(scope="module")
 def rows():
-    return {row.network: row for row in demo.rows()}
+    return {row.name: row for row in demo.rows()}
 
 
 def trained(name):
@@ -55,20 +55,20 @@ def test_what_the_architecture_determines(rows):
     aap = 4 * (4 * 4 * 16 * 9 + 4 * 4 * 32 * 16) + classifier
     macs = {"fsnn_digits": stem + classifier, "dsnn_digits": stem + classifier + aap}
     for name, mac in macs.items():
-        assert rows[name].o_mac == mac
+        assert rows[name].mac == mac
         assert rows[name].ec_mj == pytest.approx((4.6e-9 * mac, 4.6e-9 * mac + 0.9e-9 * convs))
     # With ADD, the first convolution of each block but the first, and the shortcut get sums.
     sums = 4 * (3 * narrow + first_wide + 3 * wide)
-    assert rows["sew_digits"].o_mac == stem + classifier + sums
-    assert all(row.T == 4 for row in rows.values())
+    assert rows["sew_digits"].mac == stem + classifier + sums
+    assert all(row.time_steps == 4 for row in rows.values())
 
 
 def test_what_the_paper_claims_of_the_energy(rows):
     fsnn, dsnn, sew = (rows[name] for name in demo.NETWORKS)
     assert fsnn.dc_mj < dsnn.dc_mj < sew.dc_mj
-    assert fsnn.o_ac == dsnn.o_ac  # the same spikes
+    assert fsnn.ac == dsnn.ac  # the same spikes
     for row in rows.values():
-        assert row.dc_mj == pytest.approx(0.9e-9 * row.o_ac + 4.6e-9 * row.o_mac)
+        assert row.dc_mj == pytest.approx(0.9e-9 * row.ac + 4.6e-9 * row.mac)
         assert row.ec_mj[0] < row.dc_mj < row.ec_mj[1]
 
 
@@ -91,8 +91,8 @@ def test_the_counts_are_those_of_the_spikes(rows, name):
             part.register_forward_hook(look)
     with torch.no_grad():
         model(images)
-    assert rows[name].o_ac == pytest.approx(sum(acs) / 450)
-    assert rows[name].o_mac == sum(macs) / 450 + 32 * 10  # the classifier, once
+    assert rows[name].ac == pytest.approx(sum(acs) / 450)
+    assert rows[name].mac == sum(macs) / 450 + 32 * 10  # the classifier, once
 
 
 def test_the_fsnn_is_the_dsnn_without_its_aap():
@@ -116,8 +116,8 @@ def test_events_bring_their_own_time():
     frames = torch.rand(5, 6, 2, 8, 8).round()
     model = create_model("fsnn_digits", blocks=1, channels=2, in_channels=2)
     row = measure("x", model, [(frames, torch.zeros(6).long())], events=True)
-    assert row.T == 5
-    assert row.o_ac == get_model_syops(model, frames, batch_dim=1, time_steps=5).ac
+    assert row.time_steps == 5
+    assert row.ac == get_model_syops(model, frames, batch_dim=1, time_steps=5).ac
 
 
 def test_the_command_prints_the_table(rows, monkeypatch):
@@ -125,14 +125,14 @@ def test_the_command_prints_the_table(rows, monkeypatch):
     told = CliRunner().invoke(cli, ["demo", "--format", "json"])
     assert told.exit_code == 0
     found = json.loads(told.stdout)
-    keys = ["network", "accuracy", "T", "ec_mj", "o_ac", "o_mac", "dc_mj"]
+    keys = ["name", "accuracy", "time_steps", "ec_mj", "ac", "mac", "dc_mj"]
     assert [list(row) for row in found] == [keys] * 3
     expected = json.loads(json.dumps([row._asdict() for row in rows.values()]))
     assert found == expected
     monkeypatch.setattr(demo, "rows", rows.values)
     table = CliRunner().invoke(cli, ["demo"]).stdout
     for row in rows.values():
-        (line,) = (line for line in table.splitlines() if line.startswith(row.network))
+        (line,) = (line for line in table.splitlines() if line.startswith(row.name))
         assert f"{row.accuracy:.2%}" in line
         *_, dc, unit = line.split()
         assert (unit, float(dc)) == ("µJ", pytest.approx(1e3 * row.dc_mj, rel=5e-3))
@@ -143,4 +143,4 @@ def test_what_ships_is_small_and_described(rows):
     assert sum(sizes) < 3_000_000
     card = (demo.FOLDER / "MODEL_CARD.md").read_text(encoding="utf-8")
     for row in rows.values():
-        assert f"| `{row.network}` | {row.accuracy:.1%} |" in card
+        assert f"| `{row.name}` | {row.accuracy:.1%} |" in card

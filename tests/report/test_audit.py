@@ -54,7 +54,7 @@ def test_bounds_have_no_rates_and_say_so():
     report = get_model_bounds(on_meta("fsnn18", T=4), (2, 3, 224, 224), input_signal="analog")
     assert not report.measured
     assert report.ac is report.ac_events is report.dc_mj is report.energy_ratio is None
-    assert {(r.rate, r.ac, r.energy_mj, r.share) for r in report.layers} == {(None,) * 4}
+    assert {(r.rate, r.ac, r.dc_mj, r.share) for r in report.layers} == {(None,) * 4}
     low, high = report.ec_mj
     assert low == pytest.approx(4.6e-9 * report.mac, rel=1e-12)
     assert report.mac == pytest.approx(0.1185e9, rel=1e-3)

@@ -16,7 +16,7 @@ from syops import Report, check_full_spike, get_model_bounds, get_model_syops
 from syops.errors import SyopsValueError
 from syops.ops.kinds import KINDS
 from syops.report.report import MeasuredReport
-from syops.show.frame import COLUMNS
+from syops.show.layers import COLUMNS
 
 IMAGE = torch.tensor([[0.0, 1.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
 
@@ -59,7 +59,7 @@ def test_loaded_report_is_measured_as_it_was(report, tmp_path):
 
 def test_the_frame_has_the_documented_columns(report):
     frame = report.to_frame()
-    assert tuple(frame.columns) == COLUMNS
+    assert list(frame.columns) == [column.key for column in COLUMNS]
     assert list(frame.kind) == ["linear", "norm", "neuron", "linear", "norm"]
     assert frame.folded[1] == "0"
     totals = report.to_frame(totals=True)
@@ -116,7 +116,7 @@ def test_pricing_by_events():
     assert report.ac_events == 4
     assert report.ac == 9
     assert report.dc_mj == pytest.approx(0.9 * 4 / 1e9)
-    assert report.layers[0].energy_mj == report.dc_mj
+    assert report.layers[0].dc_mj == report.dc_mj
 
 
 def test_rows_of_one_module_are_told_apart():

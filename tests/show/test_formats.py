@@ -65,7 +65,7 @@ TABLE = Table(
     (
         Column("name", "network"),
         Column("T", "T", "integer"),
-        Column("ec", "EC", "energy", interval=True),
+        Column("ec_mj", "EC", "energy", interval=True),
         Column("mac", "O_mac", "operations", "G"),
         Column("good", "good", "flag"),
         Column("change", "change", "share", signed=True),
@@ -143,8 +143,51 @@ def test_all_columns():
 @pytest.mark.parametrize("name", ["network_", "", "ecc", "mj"])
 def test_a_column_that_does_not_exist(name):
     for arrangement in ({"columns": f"T,{name}"}, {"sort": name}):
-        with pytest.raises(SyopsLookupError, match="known columns: name, T, ec, mac, good, change"):
+        with pytest.raises(
+            SyopsLookupError, match="known columns: name, T, ec_mj, mac, good, change"
+        ):
             TABLE.arranged(**arrangement)
+
+
+@pytest.mark.parametrize(
+    ("of", "old", "new"),
+    [
+        (FIXED, "energy", "dc_mj"),
+        (FIXED, "energy_mj", "dc_mj"),
+        (MIXED, "rate", "mean_rate"),
+        (MIXED, "dc_m", "dc_mj"),
+    ],
+)
+def test_renamed_column_is_refused_with_its_name(of, old, new):
+    with pytest.raises(SyopsLookupError, match=f"no such column: '{old}'; did you mean '{new}'"):
+        of.table(columns=["name", old])
+
+
+@pytest.mark.parametrize("of", [FIXED, MIXED, compare([SMALL, FIXED]).layers(), FIXED.memory()])
+def test_columns_have_the_same_names_in_tables_csv_and_frames(of):
+    keys = []
+    for column in of.table(columns="all").columns:
+        stem, unit = column.key.removesuffix("_mj"), "_mj" * column.key.endswith("_mj")
+        ends = [f"{stem}_min{unit}", f"{stem}_max{unit}"] if column.interval else [column.key]
+        keys += ends
+    assert of.to_csv().splitlines()[0].split(",") == list(of.to_frame().columns) == keys
+
+
+@pytest.mark.parametrize(
+    ("of", "line"),
+    [(FIXED, FIXED.layers[0]), (MIXED, MIXED.rows[0]), (FIXED.memory(), FIXED.memory().rows[0])],
+)
+def test_columns_are_called_as_attributes_are(of, line):
+    for column in of.table(columns="all").columns:
+        end = re.sub("_(min|max)_", "_", column.key)  # an end of an interval
+        assert hasattr(line, column.key) or hasattr(line, end), column.key
+
+
+@pytest.mark.parametrize("name", ["DC", "dc", "dc_mj", " Dc_mJ "])
+def test_columns_are_found_by_key_or_heading(name):
+    assert FIXED.table(columns=name).columns[0].key == "dc_mj"
+    keys = [column.key for column in FIXED.table(columns="EC max, ec_max").columns]
+    assert keys == ["ec_max_mj", "ec_max_mj"]
 
 
 def test_arrangements_that_make_no_sense():

@@ -269,7 +269,7 @@ def test_csv_holds_every_row_in_full_and_says_which_count():
         "4500000.0",
         "20000000.0",
     )
-    assert float(conv["energy_mj"]) == pytest.approx(5e-3)
+    assert float(conv["dc_mj"]) == pytest.approx(5e-3)
     assert rows[1]["folded"] == "stem"
     assert [row["counted"] for row in rows] == [
         *("True", "True", "False", "True", "True", "True", "False", "True")

@@ -21,7 +21,7 @@ def assert_within(run, bounds):
     ends = rows_of(bounds)
     for key, layer in rows_of(run).items():
         end = ends[key]
-        assert end.ec_mj[0] * (1 - 1e-9) <= layer.energy_mj <= end.ec_mj[1] * (1 + 1e-9), key
+        assert end.ec_mj[0] * (1 - 1e-9) <= layer.dc_mj <= end.ec_mj[1] * (1 + 1e-9), key
         assert layer.ac <= end.dense_ac * (1 + 1e-9), key
         assert layer.mac <= end.mac * (1 + 1e-9), key
         if layer.kind in ("linear", "matmul") and layer.signal != "graded":

@@ -7,10 +7,10 @@ from syops.dst.paper import GIGA, Line, paired_sew, table2, table3, table4
 from syops.show.table import Column
 from syops.show.tabular import Table
 
-NETWORK = Column("network", "network")
+NETWORK = Column("name", "network")
 BN = Column("bn", "BN")
-O_MAC = Column("o_mac", "O_mac", "count", "G", decimals=4)
-EC = Column("ec", "EC", "energy", "mJ", decimals=2, interval=True)
+O_MAC = Column("mac", "O_mac", "count", "G", decimals=4)
+EC = Column("ec_mj", "EC", "energy", "mJ", decimals=2, interval=True)
 
 
 def tables() -> tuple[Table, ...]:
@@ -32,14 +32,14 @@ def tables() -> tuple[Table, ...]:
 def _macs_and_ec(lines: Sequence[Line]) -> Table:
     columns = (
         NETWORK,
-        Column("T", "T", "integer"),
+        Column("time_steps", "T", "integer"),
         BN,
-        Column("printed_o_mac", "O_mac", "count", "G", decimals=2),
+        Column("printed_mac", "O_mac", "count", "G", decimals=2),
         replace(O_MAC, heading="ours"),
-        Column("o_mac_diff", "diff", "count", "G", decimals=3, signed=True),
-        replace(EC, key="printed_ec"),
+        Column("mac_diff", "diff", "count", "G", decimals=3, signed=True),
+        replace(EC, key="printed_ec_mj"),
         replace(EC, heading="ours"),
-        replace(EC, key="ec_diff", heading="diff", signed=True),
+        replace(EC, key="ec_diff_mj", heading="diff", signed=True),
     )
     rows = []
     for line in lines:
@@ -60,11 +60,11 @@ def _upper_ends(own: Sequence[Line], lines: tuple[Line, ...]) -> Table:
     energy = replace(EC, interval=False)
     columns = (
         NETWORK,
-        replace(energy, key="printed", heading="printed"),
-        replace(energy, key="with_sew", heading="own min + SEW's ACs"),
-        replace(energy, key="own", heading="own, Eq. (15)"),
-        Column("o_ac", "O_ac printed", "count", "G", decimals=2),
-        Column("rate", "mean rate", "share"),
+        replace(energy, key="printed_mj", heading="printed"),
+        replace(energy, key="with_sew_mj", heading="own min + SEW's ACs"),
+        replace(energy, key="own_mj", heading="own, Eq. (15)"),
+        Column("ac", "O_ac printed", "count", "G", decimals=2),
+        Column("mean_rate", "mean rate", "share"),
     )
     rows = []
     for line in own:
@@ -89,7 +89,7 @@ def _dc_table(lines: Sequence[Line], caption: str) -> Table:
         O_MAC,
         Column("dense_ac", "dense AC", "count", "G", decimals=3),
         EC,
-        Column("dc", "DC", "energy", "mJ", decimals=2),
+        Column("dc_mj", "DC", "energy", "mJ", decimals=2),
         Column("inside", "inside"),
     )
     rows = (

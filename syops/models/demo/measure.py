@@ -15,25 +15,25 @@ class Row(NamedTuple):
     """A network on a test set.
 
     Attributes:
-        network: its name.
+        name: of the network.
         accuracy: share of right answers; with an AAP, of the accumulated stream.
-        T: time-steps.
+        time_steps: T.
         ec_mj: least and largest energy of a sample over all firing rates, Eq. (15).
-        o_ac, o_mac: ACs and MACs of a sample.
+        ac, mac: O_ac and O_mac of a sample.
         dc_mj: energy of a sample at the firing rates found, Eq. (7).
     """
 
-    network: str
+    name: str
     accuracy: float
-    T: int
+    time_steps: int
     ec_mj: tuple[float, float]
-    o_ac: float
-    o_mac: float
+    ac: float
+    mac: float
     dc_mj: float
 
 
 def measure(
-    network: str,
+    name: str,
     model: nn.Module,
     batches: Sequence[tuple[Tensor, Tensor]],
     *,
@@ -42,7 +42,7 @@ def measure(
     """Let ``model`` answer ``batches``, and count the same batches.
 
     Args:
-        network: the name in the row.
+        name: of the network, in the row.
         model: a bundled network; `get_model_syops` leaves it as it was.
         batches: images [N, C, H, W], or with ``events`` frames [T, N, C, H, W], and labels [N].
         events: the inputs bring their own T.
@@ -60,6 +60,4 @@ def measure(
     report = get_model_syops(
         model, inputs, batch_dim=1 if events else 0, time_steps=T, progress=False
     )
-    if report.ac is None or report.dc_mj is None:
-        raise AssertionError("a counted report has ACs")
-    return Row(network, right / samples, T, report.ec_mj, report.ac, report.mac, report.dc_mj)
+    return Row(name, right / samples, T, report.ec_mj, report.ac, report.mac, report.dc_mj)

@@ -1,0 +1,113 @@
+"""Makes bundled networks: a topology, and a kit of what its blocks are made of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Literal, TypedDict, Unpack
+
+from torch import nn
+
+from syops.models.blocks import Kit, Network
+from syops.models.catalogue import entry_of, unknown
+from syops.models.connect import connection
+from syops.models.digits import DigitsNet
+from syops.models.parts import Neurons
+from syops.models.preact import PreActResNet
+from syops.models.resnet import ResNet, dual_stream_kit, tdbn_kit
+from syops.models.seven_b import SevenBNet, plain
+from syops.models.spikformer import Spikformer, spikformer_kit
+from syops.models.weights import load_weights
+
+TOPOLOGIES: Mapping[str, Callable[..., Network]] = {
+    "resnet": ResNet,
+    "preact": PreActResNet,
+    "seven_b": SevenBNet,
+    "digits": DigitsNet,
+    "spikformer": Spikformer,
+}
+"""How a network is wired; each is called with a kit and its sizes."""
+
+KITS: Mapping[str, Callable[..., Any]] = {
+    "dsnn": partial(dual_stream_kit, aap=True),
+    "fsnn": partial(dual_stream_kit, aap=False),
+    "sew": lambda neurons, g: Kit(neurons, connection(g)),
+    "spiking": Kit,
+    "tdbn": tdbn_kit,
+    "plain": lambda neurons: Kit(neurons, plain),
+    "ann": lambda: Kit(nn.ReLU),
+    "spikformer": spikformer_kit,
+}
+"""What blocks are made of, by what goes from block to block; each is called with the neurons, if
+there are any, and with what the user can choose about the streams."""
+
+
+class Keywords(TypedDict, total=False):
+    """The keywords of bundled networks; each network has some of them."""
+
+    T: int
+    num_classes: int
+    in_channels: int
+    g: Literal["ADD", "AND", "IAND", "OR", "XOR"]
+    residual: Literal["sew", "spiking"]
+    aap: bool
+    neuron: Literal["IF", "LIF", "PLIF"]
+    v_threshold: float
+    detach_reset: bool
+    surrogate: nn.Module | None
+    blocks: int
+    channels: int
+    depth: int
+    width: int
+    heads: int
+    patch: Literal[4, 16]
+
+
+def create_model(
+    name: str, *, weights: str | os.PathLike[str] | None = None, **keywords: Unpack[Keywords]
+) -> nn.Module:
+    """Create a bundled network, in train mode as `torch.nn` does it.
+
+    Its weights are fresh, or those of the file ``weights``: a state dict (with the names documented
+    in the module of the topology) from ``torch.save``, or a .safetensors file.
+
+    Keywords of all: ``num_classes=1000`` and ``in_channels=3``; of the spiking ones ``T=4``
+    time-steps (6 with td-BN, 50 for ``preact_resnet18``) and those of `syops.models.parts.Neurons`:
+    ``neuron="IF"``, ``v_threshold=1.0``, ``detach_reset=True`` and ``surrogate``. The ``*_7b`` are
+    for 11 classes (wide: 10), 2 channels, T=16 and PLIF neurons. ``dsnn*``, ``fsnn*`` and ``sew_*``
+    have ``g``, the connection function: AND, IAND, OR or XOR (default IAND), for ``sew_*`` also ADD
+    (the default there); the former two have ``residual``, the spike stream of Eq. (10): "sew" or
+    "spiking". ``dsnn*`` returns the named tuple ``(spike, accumulated)``, the others a tensor.
+
+    ``spikformer*`` has ``neuron="LIF"``, ``g="ADD"`` and ``aap=False``; with ``aap=True`` (and
+    another g) it returns the named tuple. ``spikformer_4_384`` has ``num_classes=10``, and other
+    sizes by ``depth``, ``width``, ``heads`` and ``patch`` (4 or 16).
+
+    ``*_digits`` are of any number of ``blocks=8``, of ``channels=16``; they have 10 classes and 1
+    channel.
+
+    Raises:
+        SyopsLookupError: an unknown name or keyword.
+        SyopsValueError, SyopsTypeError: a bad value, or weights of another network.
+        SyopsFileError: weights that cannot be read.
+
+    >>> create_model("dsnn_digits", blocks=2, T=6).T
+    6
+    """
+    entry = entry_of(name)
+    given: dict[str, Any] = dict(keywords)
+    for keyword in given:
+        if keyword not in entry.keywords:
+            raise unknown(f"keyword of {name}", keyword, entry.keywords)
+    values = {**entry.keywords, **given}
+
+    def chosen(names: Mapping[str, Any]) -> dict[str, Any]:
+        return {keyword: values[keyword] for keyword in names}
+
+    neurons = [Neurons(**chosen(entry.neurons))] if entry.neurons else []
+    kit = KITS[entry.streams](*neurons, **chosen(entry.choices))
+    model = TOPOLOGIES[entry.topology](kit=kit, **entry.fixed, **chosen(entry.sizes))
+    if weights is not None:
+        load_weights(model, weights)
+    return model
