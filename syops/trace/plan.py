@@ -281,11 +281,18 @@ class Register:
 
     Args:
         tensors: which of them are parameters and buffers.
+
+    Attributes:
+        entries: by identity.
+        met: how many there are, but for parameters and buffers.
+        given: how many of these the model was called with.
+        tensors: see above.
     """
 
     def __init__(self, tensors: Tensors) -> None:
         self.entries: dict[int, Entry] = {}
         self.met = 0
+        self.given = 0
         self.tensors = tensors
         self._states: set[Id] = set()
         self._storages: set[int] = set()
@@ -421,7 +428,6 @@ class Recorder:
         self._tensors: list[Tensor] = []
         self._trunk = node
         self._known = len(node.next)
-        self._given = 0
 
     def give_up(self) -> None:
         """The pass does what no plan can tell: later ones like it are analysed again."""
@@ -440,7 +446,7 @@ class Recorder:
         """The model is called; see `ForwardPass.begin`."""
         if self._can_tell(given):
             met = tuple(map(self.register.meet, given))
-            self._given = self.register.met
+            self.register.given = self.register.met
             self._add(Given(met, tuple(signals), time_axis, differ))
 
     def told(self, tensor: Tensor) -> None:
@@ -541,7 +547,7 @@ class Recorder:
             kwargs.get(n, args[p] if p < len(args) else None) for p, n in traits_of(func).targets
         )
         return any(
-            isinstance(target, Ref) and (isinstance(target.id, str) or target.id <= self._given)
+            isinstance(target, Ref) and (isinstance(target.id, str) or target.id <= self.register.given)
             for target in targets
         )
 

@@ -124,6 +124,8 @@ class Replay:
             lambda: Given(tuple(map(met, given)), tuple(signals), time_axis, differ), given
         ):
             self._departed().begin(given, signals, time_axis, differ)
+        else:
+            self._register.given = self._register.met
 
     def told(self, tensor: Tensor) -> None:
         """Values of a tensor are about to become numbers of Python's."""
