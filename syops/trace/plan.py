@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from syops._torch import identity, storage_identity, version_of, weak_reference
+from syops._torch import identity, storage_identity, unwatched, version_of, weak_reference
 from syops.ledger.rows import Updates
 from syops.ops.fanout import FanOut
 from syops.ops.rule import tensors_in
@@ -393,7 +393,8 @@ def layout_of(tensor: Tensor) -> Layout:
 
 
 def _bytes(tensor: Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+    with unwatched():  # its values are not read by the model
+        return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
 def is_plain(tensor: Tensor) -> bool:
@@ -547,7 +548,8 @@ class Recorder:
             kwargs.get(n, args[p] if p < len(args) else None) for p, n in traits_of(func).targets
         )
         return any(
-            isinstance(target, Ref) and (isinstance(target.id, str) or target.id <= self.register.given)
+            isinstance(target, Ref)
+            and (isinstance(target.id, str) or target.id <= self.register.given)
             for target in targets
         )
 
