@@ -18,13 +18,14 @@ from syops.ops.reductions import SOFTMAX
 from syops.ops.rule import Call, Cost, Normalisation, Product, Rule, Tally, tensors_in
 from syops.ops.traits import Traits, traits_of
 from syops.ops.values import ANALOG, EMPTY, LEARNED, UNKNOWN, Signal, constant
+from syops.trace.aliasing import overlap
 from syops.trace.attention import ALONG, SCALED, attend, in_attention, scale
 from syops.trace.folds import Folds, Made
 from syops.trace.gauge import Gauge
 from syops.trace.history import arriving, remember, step_of
 from syops.trace.learned import DataReads, reads_learned, signals_of
 from syops.trace.lineage import Padding, Result, View, views_after
-from syops.trace.live import Before, Tensors, overlap
+from syops.trace.live import Before, Tensors
 from syops.trace.measure import Measurements
 from syops.trace.meta import call as without_values
 from syops.trace.outside import Outside

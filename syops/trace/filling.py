@@ -5,79 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor
-
+from syops.trace.aliasing import Box, Layout, box_in
 from syops.trace.lineage import View, together
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where the elements of a tensor lie in its storage."""
-
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-
-    @property
-    def end(self) -> int:
-        """The place after the last element."""
-        sizes = zip(self.shape, self.stride, strict=True)
-        return self.offset + sum((size - 1) * stride for size, stride in sizes) + 1
-
-    def meets(self, other: Layout) -> bool:
-        """Whether they might have elements in common."""
-        return self.offset < other.end and other.offset < self.end
-
-
-def offset_of(tensor: Tensor) -> int:
-    """Where the first element lies; 0 for a tensor without a storage of its own."""
-    return int(tensor.storage_offset()) if tensor.layout == torch.strided else 0
-
-
-def layout_of(tensor: Tensor) -> Layout:
-    """Where the elements of a tensor lie."""
-    return Layout(offset_of(tensor), tuple(tensor.shape), tensor.stride())
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A part of a tensor that is whole along all dimensions but one.
-
-    Attributes:
-        dim: the dimension along which it goes from ``start`` to ``stop``.
-        places: the dimension of the tensor that each of its own is; -1 for those of size 1.
-        is_whole: whether it is all of the tensor.
-    """
-
-    dim: int
-    start: int
-    stop: int
-    places: tuple[int, ...]
-    is_whole: bool
-
-
-def box_in(outer: Layout, inner: Layout) -> Box | None:
-    """The part of ``outer`` that ``inner`` is, if it is a box."""
-    rest = inner.offset - outer.offset
-    dims = [dim for dim, size in enumerate(outer.shape) if size > 1]
-    at = {outer.stride[dim]: dim for dim in dims}
-    if rest < 0 or not dims or 0 in at or len(at) < len(dims):
-        return None
-    starts = {}
-    for dim in sorted(dims, key=lambda dim: -outer.stride[dim]):
-        starts[dim], rest = divmod(rest, outer.stride[dim])
-    sizes = zip(inner.shape, inner.stride, strict=True)
-    places = tuple(-1 if size == 1 else at.get(stride, -2) for size, stride in sizes)
-    if rest or -2 in places:
-        return None
-    own = {place: size for place, size in zip(places, inner.shape, strict=True) if place >= 0}
-    stops = {dim: start + own.get(dim, 1) for dim, start in starts.items()}
-    cut = [dim for dim in dims if stops[dim] - starts[dim] != outer.shape[dim]]
-    if len(cut) > 1 or any(stop > outer.shape[dim] for dim, stop in stops.items()):
-        return None
-    dim = cut[0] if cut else dims[0]
-    return Box(dim, starts[dim], stops[dim], places, is_whole=not cut)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from syops._torch import parameters_of, tree_map, version_of
 from syops.ops.moves import VIEWS
 from syops.ops.rule import Call, Kernel, Normalisation, Operand, Product, canonical, tensors_in
 from syops.ops.values import LEARNED
+from syops.trace.aliasing import storage_of
 from syops.trace.lineage import Layer, Provenance, Result, Slots, Unnormalised, Use, View
-from syops.trace.live import Record, Tensors, storage_of
+from syops.trace.live import Record, Tensors
 from syops.trace.paths import Paths
 from syops.trace.weights import RECURRENT, applies_its_weights
 

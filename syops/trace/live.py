@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import torch
@@ -20,14 +19,14 @@ from syops._torch import (
     buffers_of,
     identity,
     parameters_of,
-    storage_identity,
     version_of,
     weak_reference,
 )
 from syops.ledger.steps import Step
 from syops.ops.rule import Recipe
 from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal
-from syops.trace.filling import Filling, Layout, offset_of
+from syops.trace.aliasing import Layout, covers_storage, offset_of, overlaps_itself, storage_of
+from syops.trace.filling import Filling
 from syops.trace.lineage import Padding, Result, View
 from syops.trace.states import tensors_of
 
@@ -378,9 +377,8 @@ class Tensors:
         self._written.add(storage_of(tensor))
         if not fixed:
             self._written_by_data.add(storage_of(tensor))
-        overlaps, filled = _extent(tensor)
-        signal = UNKNOWN if overlaps else signal
-        covers = filled * tensor.element_size() == tensor.untyped_storage().nbytes()
+        signal = UNKNOWN if overlaps_itself(tensor) else signal
+        covers = covers_storage(tensor)
         for key, old in aliases:
             if old.version != version_of(tensor) or old.dtype != tensor.dtype:
                 self._records[key] = old.after_write(UNKNOWN, old.version)
@@ -465,61 +463,3 @@ def _is_current(record: Record, tensor: Tensor) -> bool:
         )
         and record.storage == storage_of(tensor)
     )
-
-
-def _extent(tensor: Tensor) -> tuple[bool, int]:
-    """Whether two of its elements may be one in memory, and how much it fills without a gap."""
-    reach = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        if size > 1:
-            if stride < reach:
-                return True, 0
-            reach += stride * (size - 1)
-    return False, reach if tensor.numel() == reach else 0
-
-
-def overlap(target: Tensor, operand: Tensor) -> bool:
-    """Whether writing into one changes what is still to be read of the other.
-
-    Not where both are the same view, or different elements of one tensor.
-    """
-    if storage_of(target) != storage_of(operand) or target.dtype != operand.dtype:
-        return storage_of(target) == storage_of(operand)
-    distance = int(operand.storage_offset() - target.storage_offset())
-    if not distance and (target.shape, target.stride()) == (operand.shape, operand.stride()):
-        return False
-    steps = []
-    for (size, stride), (other_size, other_stride) in zip_longest(
-        _dims(target), _dims(operand), fillvalue=(1, 0)
-    ):
-        if size > 1 and other_size > 1 and stride != other_stride:
-            return True  # turned, or of another shape: they may
-        stride = stride if size > 1 else other_stride
-        if stride:
-            steps.append((stride, 1 - other_size, size - 1))
-    return _reaches(distance, sorted(steps, reverse=True))
-
-
-def _dims(tensor: Tensor) -> list[tuple[int, int]]:
-    """Sizes and strides, the last dimension first."""
-    return list(zip(reversed(tensor.shape), reversed(tensor.stride()), strict=True))
-
-
-def _reaches(distance: int, steps: list[tuple[int, int, int]]) -> bool:
-    """Whether the distance is a sum of (stride, least, most number of) steps."""
-    if not steps:
-        return distance == 0
-    (stride, least, most), *rest = steps
-    back = sum(size * number for size, number, _ in rest)
-    forth = sum(size * number for size, _, number in rest)
-    first = max(least, -((forth - distance) // stride))
-    last = min(most, (distance - back) // stride)
-    return any(_reaches(distance - number * stride, rest) for number in range(first, last + 1))
-
-
-def storage_of(tensor: Tensor) -> int:
-    """What tensors that share memory have in common, and others have not while they live."""
-    try:
-        return storage_identity(tensor)
-    except (NotImplementedError, RuntimeError):
-        return id(tensor)  # sparse and other tensors without a storage

@@ -8,9 +8,10 @@ from dataclasses import replace
 from torch import Tensor
 
 from syops._torch import identity
-from syops.trace.filling import Filling, box_in, layout_of, moved_out, written_into
+from syops.trace.aliasing import box_in, layout_of, storage_of
+from syops.trace.filling import Filling, moved_out, written_into
 from syops.trace.lineage import View
-from syops.trace.live import Record, storage_of
+from syops.trace.live import Record
 
 Aliases = Iterable[tuple[int, Record]]
 """Tensors on one memory: their keys, and what was known of them."""
