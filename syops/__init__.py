@@ -7,8 +7,9 @@ The public names are loaded on first use, so that ``import syops`` does not impo
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+
+from syops.errors import SyopsImportError
 
 if TYPE_CHECKING:
     from syops.api import check_full_spike, get_model_bounds, get_model_syops
@@ -75,13 +76,12 @@ _HOME = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return version("syops")
+        # With email and sockets it takes longer to import than all that is here.
+        return import_module("importlib.metadata").version("syops")
     if name in _HOME:
         return getattr(import_module(f"syops.{_HOME[name]}"), name)
     if name in ("get_model_complexity_info", "syops_to_string", "params_to_string"):
-        from syops.errors import SyopsImportError  # an AttributeError would lose its message
-
-        raise SyopsImportError(
+        raise SyopsImportError(  # an AttributeError would lose its message
             f"{name} is of the package syops-counter; here it is report = "
             "get_model_syops(model, inputs), with real inputs instead of a shape, and then "
             "report.ac, report.mac, report.params, or print(report)"

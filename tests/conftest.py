@@ -1,4 +1,10 @@
-"""What tests of the command share."""
+"""What tests of several rooms share."""
+
+import os
+import sys
+
+# Before torch is imported: pytest-xdist has one process for each core.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
@@ -7,7 +13,7 @@ from syops.cli import main
 
 @pytest.fixture
 def syops(capfd):
-    """Runs the command; gives exit status, standard output and standard error."""
+    """Run the command in this process; gives exit status, standard output and standard error."""
 
     def run(*args):
         with pytest.raises(SystemExit) as exit_:
@@ -16,3 +22,14 @@ def syops(capfd):
         return exit_.value.code or 0, out, err
 
     return run
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A current directory; modules that are imported from it are forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]

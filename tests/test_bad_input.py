@@ -40,23 +40,11 @@ from syops.report.gate import Limits, check
 from tests import ROOT
 
 
-def syops(*args, cwd=None, **options):
-    """Run the command as a user does; returns the finished process."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-m", "syops", *map(str, args)],
-        cwd=cwd,
-        env=environment,
-        timeout=120,
-        **{"capture_output": True, "text": True, **options},
-    )
-
-
-def refused(process):
+def refused(status, out, err):
     """Exit status 2 and one line on stderr that is an error of ours; returns the line."""
-    lines = [line for line in process.stderr.splitlines() if not line.startswith("syops: note")]
-    assert process.returncode == 2, process.stderr
-    assert len(lines) == 1, process.stderr
+    lines = [line for line in err.splitlines() if not line.startswith("syops: note")]
+    assert status == 2, err
+    assert len(lines) == 1, err
     assert lines[0].startswith("syops: error: ")
     assert "internal error" not in lines[0]
     return lines[0]
@@ -82,10 +70,10 @@ class Stopped(Net):
 
 @pytest.mark.parametrize("command", ["run", "bounds", "audit", "compare"])
 @pytest.mark.parametrize("model", ["net:Net", "net:build", "exits:Net", "net:Stopped"])
-def test_network_that_exits_is_an_error(tmp_path, command, model):
-    (tmp_path / "net.py").write_text(EXITS)
-    (tmp_path / "exits.py").write_text("import sys\nsys.exit()\n")
-    message = refused(syops(command, model, "--input-shape", "2,8", cwd=tmp_path))
+def test_network_that_exits_is_an_error(here, syops, command, model):
+    (here / "net.py").write_text(EXITS)
+    (here / "exits.py").write_text("import sys\nsys.exit()\n")
+    message = refused(*syops(command, model, "--input-shape", "2,8"))
     assert "Stop: enough" in message if "Stopped" in model else "sys.exit(" in message
 
 
@@ -284,14 +272,14 @@ RUN = ("run", "net:net", "--input", "x.pt")
     ],
     ids=lambda args: " ".join(args[-2:])[:40],
 )
-def test_bad_argument_is_one_line(tmp_path, args):
-    (tmp_path / "net.py").write_text(NET)
-    torch.save(torch.rand(2, 8), tmp_path / "x.pt")
+def test_bad_argument_is_one_line(here, syops, args):
+    (here / "net.py").write_text(NET)
+    torch.save(torch.rand(2, 8), "x.pt")
     sparse = {"0.weight": torch.zeros(3, 8).to_sparse(), "0.bias": torch.zeros(3)}
-    torch.save(sparse, tmp_path / "sparse.pt")
-    (tmp_path / "int.toml").write_text("[a]\ne_ac_pj=" + "9" * 400 + "\ne_mac_pj=1")
-    (tmp_path / "deep.toml").write_text("a=" + "[" * 20000 + "]" * 20000)
-    refused(syops(*args, cwd=tmp_path))
+    torch.save(sparse, "sparse.pt")
+    (here / "int.toml").write_text("[a]\ne_ac_pj=" + "9" * 400 + "\ne_mac_pj=1")
+    (here / "deep.toml").write_text("a=" + "[" * 20000 + "]" * 20000)
+    refused(*syops(*args))
 
 
 PLAIN = {
@@ -306,12 +294,10 @@ BAD = ("", "x", "-1", "9" * 20, "1e400", "a=b", "\x1b[31m", "x" * 300, "dir", "e
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_every_option_of_every_command_bears_bad_values(tmp_path, monkeypatch, capsys, name):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "net.py").write_text(NET)
-    (tmp_path / "dir").mkdir()
-    (tmp_path / "empty.npz").touch()
+def test_every_option_of_every_command_bears_bad_values(here, capsys, name):
+    (here / "net.py").write_text(NET)
+    (here / "dir").mkdir()
+    (here / "empty.npz").touch()
     np.save("c.npy", np.ones((2, 8), complex))
     torch.save(torch.rand(2, 8), "x.pt")
     for parameter in cli.commands[name].params:
@@ -330,25 +316,26 @@ def test_every_option_of_every_command_bears_bad_values(tmp_path, monkeypatch, c
 
 
 @pytest.mark.parametrize("keyword", ["num_classes=" + "9" * 20, "num_classes=-1", "T=[", "g=x"])
-def test_bundled_network_with_impossible_keywords_is_one_line(keyword):
-    refused(syops("bounds", "fsnn_digits", "--set", keyword))
+def test_bundled_network_with_impossible_keywords_is_one_line(syops, keyword):
+    refused(*syops("bounds", "fsnn_digits", "--set", keyword))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_full_disk_behind_standard_output_is_an_error():
-    with open("/dev/full", "w") as full:
-        process = syops("energy", capture_output=False, stdout=full, stderr=subprocess.PIPE)
-    assert "standard output" in refused(process)
+    assert "standard output" in refused(*in_a_shell('exec "$0" -m syops energy >/dev/full'))
 
 
 def test_closed_standard_output_is_an_error():
-    process = subprocess.run(
-        ["sh", "-c", 'exec "$0" -m syops energy >&-', sys.executable],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
+    assert "standard output is closed" in refused(*in_a_shell('exec "$0" -m syops energy >&-'))
+
+
+def in_a_shell(command):
+    """Exit status, standard output and standard error of a command; $0 is Python."""
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable], cwd=ROOT, capture_output=True, text=True
     )
-    assert "standard output is closed" in refused(process)
+    return done.returncode, done.stdout, done.stderr
 
 
 # --- files that are written ---------------------------------------------------------------------

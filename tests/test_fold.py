@@ -1317,3 +1317,32 @@ def test_a_norm_of_a_buffer_before_a_layer_reads_what_was_written():
     bounds = get_model_bounds(prepare(Net(run, **layers)), (2, 4, 3, 3), input_signal="binary")
     (row,) = [row for row in bounds.layers if row.path == "fc"]
     assert (row.signal, row.ec_mj[0]) == ("analog", row.ec_mj[1])
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        lambda x: (x[:2], x[2:]),
+        lambda x: x.split(2),
+        lambda x: x.split([2, 2]),
+        lambda x: x.chunk(2),
+        lambda x: x.tensor_split(2),
+        lambda x: torch.unsafe_split_with_sizes(x, [2, 2]),
+    ],
+    ids=["slices", "split", "split_with_sizes", "chunk", "tensor_split", "unsafe_split_with_sizes"],
+)
+def test_norms_of_parts_are_told_apart_however_parts_are_cut(parts):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.one, self.two = nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+            self.last = nn.Conv2d(3, 2, 3, padding=1)
+
+        def forward(self, x):
+            first, second = parts(self.conv(x))
+            return self.last(torch.cat((self.one(first), self.two(second))))
+
+    report = get_model_syops(Net(), torch.randn(4, 2, 5, 5))
+    norms = [row for row in report.rows if row.kind == "norm"]
+    assert [(row.folded, row.mac) for row in norms] == [("conv", 0), ("conv", 0)]
+    assert all(row.note for row in norms)  # one copy of the weights for each part

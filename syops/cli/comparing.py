@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -14,17 +14,18 @@ from syops.cli.networks import fed, named, prints_aside, sizes, structure
 from syops.cli.options import ENERGY, FILE, FOLD_BN, GRADED, KEYWORDS, SHAPE
 from syops.cli.output import Display, display_options, warn
 from syops.errors import SyopsValueError
+from syops.report.comparison import REFERENCES, Reference
+from syops.report.comparison import compare as put_side_by_side
+from syops.report.gate import Limits
+from syops.report.gate import check as hold_against
+from syops.report.report import Report
 from syops.units import read_count, read_energy, read_share
-
-if TYPE_CHECKING:
-    from syops.report.comparison import Reference
-    from syops.report.report import Report
 
 
 @click.command()
 @click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
 @click.option(
-    "--ratio", "to", type=click.Choice(["ann", "first"]), default="ann",
+    "--ratio", "to", type=click.Choice(REFERENCES), default="ann",
     help="Compare the energy of each network with that of the same network as an ANN, or with that "
     "of the first network.",
 )  # fmt: skip
@@ -46,8 +47,6 @@ def compare(
     --energy is for all of them, a report is then priced anew; the other options of a count are for
     those that are a MODEL.
     """
-    from syops.report.comparison import compare as put_side_by_side
-
     display.check()
     if layers and len(networks) != 2:
         raise click.UsageError(f"--layers compares two networks, got {len(networks)}")
@@ -94,8 +93,6 @@ def _report(
     **counting: Any,
 ) -> Report:
     if _is_saved(network):
-        from syops.report.report import Report
-
         report = Report.load(network)
         report = report.priced(energy) if _is_asked("energy") else report
     else:
@@ -169,10 +166,6 @@ def check(report: Path, baseline: Path | None, tolerance: float | None, **limits
     Exit status: 0 if it keeps to all limits, 1 if it does not, with a line for each, 2 if that
     cannot be told.
     """
-    from syops.report.gate import Limits
-    from syops.report.gate import check as hold_against
-    from syops.report.report import Report
-
     if tolerance is not None and baseline is None:
         raise click.UsageError("--tolerance needs a --baseline")
     asked = Limits(**{field.name: limits[field.name] for field in fields(Limits)})

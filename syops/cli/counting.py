@@ -28,11 +28,7 @@ from syops.errors import SyopsError, SyopsValueError, first_line
 from syops.models import list_models
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from syops.cli.loading import Inputs
-
-ARRAYS = (".npy", ".npz", ".pt", ".pth")
+    from torch import Tensor
 
 
 @click.command()
@@ -100,8 +96,8 @@ def run(
     import torch
 
     from syops.api import get_model_syops
-    from syops.cli.loading import load_model
-    from syops.models import calibrate
+    from syops.cli.loading import load_model, read_input, split
+    from syops.models.calibration import calibrate
     from syops.models.weights import load_weights
 
     silence_torch()
@@ -113,12 +109,12 @@ def run(
     bundled = model in list_models()
     default = sample_shape(model, keywords)
     try:
-        inputs = _read_input(network, input_path, shape, default, batch_size, seed)
+        inputs = read_input(network, input_path, shape, default, batch_size, seed)
     except (RuntimeError, MemoryError) as error:  # torch raises RuntimeError
         if isinstance(error, SyopsError):
             raise
         raise SyopsValueError(f"the input cannot be made: {first_line(error)}") from error
-    batches = _split(inputs, batch_size, batch_dim)
+    batches = split(inputs, batch_size, batch_dim)
     if weights is None and bundled:
         note(
             "without --weights, firing rates are those of untrained weights, not representative; "
@@ -135,48 +131,3 @@ def run(
         report = get_model_syops(network, batches, batch_dim=batch_dim, **counting)
     result = named(report, model)
     display.show(result.memory() if memory else result)
-
-
-def _read_input(
-    network: nn.Module,
-    path: Path | None,
-    shape: tuple[int, ...] | None,
-    default: tuple[int, ...],
-    batch_size: int | None,
-    seed: int,
-) -> Inputs:
-    """The arrays of a file, an image, or random values, in the dtype of the model's weights."""
-    import torch
-
-    from syops.cli.loading import photograph, read_arrays, read_image
-    from syops.trace.inputs import weight_dtype
-
-    dtype = weight_dtype(network)
-    if path is not None and path.suffix.lower() in ARRAYS:
-        if shape is not None:
-            raise SyopsValueError(f"--input-shape does not apply to {path}, which has one")
-        return read_arrays(path, dtype)
-    shape = shape or default
-    if len(shape) in (1, 3):
-        shape = (batch_size or 1, *shape)
-    if len(shape) == 4 and shape[1] in (1, 3):
-        image = read_image(path or photograph(), *shape[1:])
-        return image.to(dtype).repeat(shape[0], 1, 1, 1)
-    if path is not None:
-        raise SyopsValueError(
-            f"--input-shape for the image {path} must be C,H,W or N,C,H,W with C 1 or 3"
-        )
-    note(f"the input is random, of shape {list(shape)}")
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
-
-
-def _split(inputs: Inputs, batch_size: int | None, batch_dim: int) -> Inputs | list[Tensor]:
-    if batch_size is None:
-        return inputs
-    if isinstance(inputs, tuple | dict):
-        raise SyopsValueError("--batch-size needs an input of one tensor")
-    if not -inputs.dim() <= batch_dim < inputs.dim():
-        raise SyopsValueError(
-            f"--batch-dim {batch_dim}: the input has the shape {list(inputs.shape)}"
-        )
-    return list(inputs.split(batch_size, batch_dim))

@@ -11,6 +11,8 @@ from syops.cli.options import FILE
 from syops.cli.output import emit, show
 from syops.cost.energy import list_energy_models, load_energy_models
 from syops.models import list_models
+from syops.show.formats import to_markdown, to_text
+from syops.show.latex import to_latex
 from syops.show.table import Column
 from syops.show.tabular import Table
 
@@ -20,7 +22,7 @@ def models() -> None:
     """List the bundled networks, with their parameters and time-steps."""
     import torch
 
-    from syops.models import create_model
+    from syops.models.create import create_model
 
     rows: list[tuple[str, int, int]] = []
     for name in list_models():
@@ -48,8 +50,6 @@ def table2(style: str) -> None:
     Counted without data, weights or arithmetic.
     """
     from syops.dst.paper.tables import tables
-    from syops.show.formats import to_markdown, to_text
-    from syops.show.latex import to_latex
 
     write = {"markdown": to_markdown, "latex": to_latex}.get(style)
     for i, table in enumerate(tables()):

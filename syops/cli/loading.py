@@ -16,13 +16,16 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
+from syops.cli.output import note
 from syops.errors import (
     SyopsError,
     SyopsFileError,
     SyopsLookupError,
     SyopsTypeError,
+    SyopsValueError,
 )
 from syops.models import create_model, list_models
+from syops.trace.inputs import weight_dtype
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 """What a model is called with: a tensor, positional arguments or keyword arguments."""
@@ -31,6 +34,9 @@ _YOUR_OWN = (
     "a network of your own is package.module:callable, importable from the current directory: "
     "net:build for the function build in net.py"
 )
+
+ARRAYS = (".npy", ".npz", ".pt", ".pth")
+"""The suffixes of files that hold arrays; any other file is an image."""
 
 MOST_UNPACKED = 4 * 2**30
 """Bytes that a compressed file of arrays may unpack to."""
@@ -82,6 +88,51 @@ def _built(name: str, build: Callable[[], Any]) -> Any:
         raise
     except Exception as error:
         raise SyopsError(f"{name!r} failed to build the model: {_told(error)}") from error
+
+
+def read_input(
+    network: nn.Module,
+    path: Path | None,
+    shape: tuple[int, ...] | None,
+    default: tuple[int, ...],
+    batch_size: int | None,
+    seed: int,
+) -> Inputs:
+    """Read the arrays of a file or an image, or draw random values, in the weights' dtype."""
+    dtype = weight_dtype(network)
+    if path is not None and path.suffix.lower() in ARRAYS:
+        if shape is not None:
+            raise SyopsValueError(f"--input-shape does not apply to {path}, which has one")
+        return read_arrays(path, dtype)
+    shape = shape or default
+    if len(shape) in (1, 3):
+        shape = (batch_size or 1, *shape)
+    if len(shape) == 4 and shape[1] in (1, 3):
+        image = read_image(path or photograph(), *shape[1:])
+        return image.to(dtype).repeat(shape[0], 1, 1, 1)
+    if path is not None:
+        raise SyopsValueError(
+            f"--input-shape for the image {path} must be C,H,W or N,C,H,W with C 1 or 3"
+        )
+    note(f"the input is random, of shape {list(shape)}")
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def split(inputs: Inputs, batch_size: int | None, batch_dim: int) -> Inputs | list[Tensor]:
+    """Cut an input of one tensor into batches.
+
+    Raises:
+        SyopsValueError: it has several tensors, or no such dimension.
+    """
+    if batch_size is None:
+        return inputs
+    if isinstance(inputs, tuple | dict):
+        raise SyopsValueError("--batch-size needs an input of one tensor")
+    if not -inputs.dim() <= batch_dim < inputs.dim():
+        raise SyopsValueError(
+            f"--batch-dim {batch_dim}: the input has the shape {list(inputs.shape)}"
+        )
+    return list(inputs.split(batch_size, batch_dim))
 
 
 def read_arrays(path: Path, dtype: torch.dtype) -> Inputs:

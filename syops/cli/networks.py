@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from syops.choices import InputSignal
 from syops.models import input_shape, list_models
+from syops.report.audit import Audit
+from syops.report.report import Report
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from syops.report.audit import Audit
-    from syops.report.report import Report
-
-    Result = TypeVar("Result", Report, Audit)
+Result = TypeVar("Result", Report, Audit)
 
 
 def silence_torch() -> None:

@@ -10,22 +10,24 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import click
 
 from syops.cli.options import COLUMNS, OUTPUT, SORT, TOP, UNITS
+from syops.cost.figures import Figures
 from syops.cost.warnings import find_cautions
 from syops.files import check_writable, write_text
-
-if TYPE_CHECKING:
-    from syops.cost.figures import Figures
-    from syops.report.comparison import Comparison
-    from syops.report.difference import LayerComparison
-    from syops.report.memory import Memory
-    from syops.report.report import Report
-    from syops.show.table import Column
-    from syops.show.tabular import Table
+from syops.report.comparison import Comparison
+from syops.report.difference import LayerComparison
+from syops.report.memory import COLUMNS as ACCESSES
+from syops.report.memory import Memory
+from syops.report.report import Report
+from syops.show.formats import WIDTH, printable, to_text
+from syops.show.html import to_page, to_table_page
+from syops.show.layers import COLUMNS as OPERATIONS
+from syops.show.table import Column
+from syops.show.tabular import Table
 
 Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -57,8 +59,6 @@ class Display:
         Args:
             columns: all that there are, if that is known.
         """
-        from syops.show.tabular import Table
-
         arrangement = self.arrangement
         if arrangement and self.style in WHOLE:
             raise click.UsageError(
@@ -93,9 +93,6 @@ class Display:
 
 def check_layers(display: Display, memory: bool) -> None:
     """Find out before the count whether its layers, or their memory, can be shown so."""
-    from syops.report.memory import COLUMNS as ACCESSES
-    from syops.show.layers import COLUMNS as OPERATIONS
-
     if memory and display.depth is not None:
         raise click.UsageError("--depth does not apply to --memory, which tells every layer")
     display.check(ACCESSES if memory else OPERATIONS)
@@ -131,9 +128,6 @@ def _reports(
     result: Report | Memory | Comparison | LayerComparison,
 ) -> Sequence[tuple[str, Figures]]:
     """What figures are of, each with what to call it beside the others."""
-    from syops.report.memory import Memory
-    from syops.report.report import Report
-
     if isinstance(result, Report):
         return [("", result)]
     if isinstance(result, Memory):
@@ -144,11 +138,6 @@ def _reports(
 
 
 def _page(result: Report | Memory | Comparison | LayerComparison) -> str:
-    from syops.report.comparison import Comparison
-    from syops.report.memory import Memory
-    from syops.report.report import Report
-    from syops.show.html import to_page, to_table_page
-
     args = click.get_current_context().obj
     command = None if args is None else shlex.join(["syops", *args])
     if isinstance(result, Report):
@@ -165,16 +154,12 @@ def note(message: str) -> None:
 
 def warn(report: Figures, of: str = "") -> None:
     """Say on standard error what may mislead in a report, or in a network of several."""
-    from syops.show.formats import printable
-
     for warning in find_cautions(report):
         click.echo(f"syops: warning: {printable(of + str(warning))}", err=True)
 
 
 def show(table: Table, output: Path | None = None) -> None:
     """Print a table as wide and colourful as the terminal is, or write it."""
-    from syops.show.formats import WIDTH, to_text
-
     width, color = WIDTH, False
     if output is None and sys.stdout.isatty():
         width = shutil.get_terminal_size((WIDTH, 24)).columns

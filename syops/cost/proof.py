@@ -22,11 +22,13 @@ class Link:
         operator: its name, such as "add".
         path: the module in which it is executed, "" for the model itself.
         operands: what it combined, in words; empty where it only passes one tensor on.
+        symbol: how it is written between two operands; "" for most.
     """
 
     operator: str
     path: str
     operands: tuple[str, ...] = ()
+    symbol: str = ""
 
     def __str__(self) -> str:
         if self.operator == INPUT:
@@ -34,11 +36,12 @@ class Link:
         if not self.operator:
             return "a tensor that the model keeps"
         place = f"{self.operator} in {self.path or 'the model'}"
-        symbol = _SYMBOLS.get(self.operator, ", ")
-        return f"{place} ({symbol.join(self.operands)})" if self.operands else place
+        between = f" {self.symbol} " if self.symbol else ", "
+        return f"{place} ({between.join(self.operands)})" if self.operands else place
 
 
-_SYMBOLS = {"add": " + ", "sub": " - ", "mul": " * ", "div": " / "}
+_SUMS = ("+", "-")
+"""How the operators are written that a residual connection is made with."""
 
 
 @dataclass(frozen=True)
@@ -239,9 +242,9 @@ class _Telling:
                 operands = tuple(f"on {_told(s)}" for s in activations[:1])
             else:
                 operands = tuple(map(_told, read))
-                if step.operator in ("add", "sub") and _is_residual(activations):
+                if step.symbol in _SUMS and _is_residual(activations):
                     operands = (f"residual: {operands[0]}", *operands[1:])
-            self._links[id(step)] = Link(step.operator, step.path, operands)
+            self._links[id(step)] = Link(step.operator, step.path, operands, step.symbol)
         return self._links[id(step)]
 
 

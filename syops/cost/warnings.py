@@ -15,7 +15,7 @@ from typing import TypeVar
 from syops.cost.energy import EnergyModel
 from syops.cost.figures import Figures
 from syops.ledger.rows import Drive, Magnitudes, Row, Updates, Verdict, ends, row_names
-from syops.ops.kinds import SYNAPTIC
+from syops.ops.kinds import BATCH_DIMS, SYNAPTIC
 from syops.ops.values import SPIKES
 from syops.units import joules
 
@@ -24,9 +24,6 @@ _NAMED = 6
 
 ENOUGH = 32
 """Samples from which on a silent layer is no accident."""
-
-_SAMPLE_DIMS = {"conv1d": 3, "conv2d": 4, "conv3d": 5, "linear": 2}
-"""Dimensions of a batch without a time axis, by the operator that it is fed to first."""
 
 _CHIP = ("offending", "ends", "unpriced")
 
@@ -166,7 +163,7 @@ def _exchanged_axes(report: Figures) -> Iterator[Caution]:
     steps, shape = report.time_steps, report.input_shape
     batch_dim = report.conventions.get("batch_dim", 0)
     first = next((row.operator for row in report.rows if row.kind in SYNAPTIC), "")
-    if steps is None or batch_dim not in (0, 1) or len(shape) != _SAMPLE_DIMS.get(first, 0) + 1:
+    if steps is None or batch_dim not in (0, 1) or len(shape) != BATCH_DIMS.get(first, 0) + 1:
         return
     time = 1 - batch_dim
     if shape[batch_dim] == steps != shape[time]:

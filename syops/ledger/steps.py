@@ -11,10 +11,6 @@ from syops.ops.values import LEARNED, SPIKES, Evidence, Signal, evidence_of
 
 INPUT, PARAMETER, WRITE = "input", "parameter", "write"
 """Steps that are no operators: what the model is given, what it learned, a write into a part."""
-OVERWRITES = {
-    *("copy", "fill", "zero", "uniform", "normal", "bernoulli", "random", "exponential"),
-}
-"""Operators that leave nothing of what their target held."""
 
 
 @dataclass(eq=False, slots=True)
@@ -28,6 +24,7 @@ class Step:
         inputs: the steps that made what it read.
         synaptic: whether it applies weights.
         site: where in the code of that module: the same in every round of a loop.
+        symbol: how the operator is written between two operands; "" for most.
         number: steps are made one after the other.
     """
 
@@ -37,6 +34,7 @@ class Step:
     inputs: tuple[Step, ...] = ()
     synaptic: bool = False
     site: Hashable = None
+    symbol: str = ""
     number: int = field(default_factory=count().__next__)
 
     @property
@@ -92,18 +90,10 @@ class History:
         self.arrivals.setdefault(key, []).append(operands)
 
 
-def made(
-    operator: str,
-    path: str,
-    signal: Signal,
-    inputs: tuple[Step, ...],
-    synaptic: bool = False,
-    moved: bool = False,
-    site: Hashable = None,
-) -> Step:
-    """A step; what only hands the values of one tensor on is none of its own."""
-    step = Step(operator, path, signal, inputs, synaptic, site)
-    return inputs[0] if moved and len(inputs) == 1 and inputs[0].evidence == step.evidence else step
+def told_of(step: Step) -> Step:
+    """The step to tell of: what only hands the values of one tensor on is none of its own."""
+    inputs = step.inputs
+    return inputs[0] if len(inputs) == 1 and inputs[0].evidence == step.evidence else step
 
 
 def chain(step: Step) -> tuple[Step, ...]:

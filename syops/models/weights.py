@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from syops.errors import SyopsFileError, SyopsTypeError, SyopsValueError, first_line
@@ -48,8 +49,6 @@ def load_weights(model: nn.Module, file: str | os.PathLike[str]) -> None:
 def _read_state(path: Path) -> dict[str, Any]:
     try:
         if path.suffix.lower() == ".safetensors":
-            from safetensors.torch import load_file
-
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

@@ -1,7 +1,9 @@
 """What is known of each operator: what it costs, and which values come out of it.
 
-One small pure function per operator, found by the operator's name. To add an operator of torch,
-add one function to the file that fits: `synaptic`, `sampling`, `pointwise`, `moves`, `reductions`.
+One record (`Rule`) for each operator, found by the operator's name; nobody outside of `ops` asks
+what an operator is called. To add an operator of torch, add an entry to ``RULES`` in the file that
+fits: `synaptic`, `sampling`, `norms`, `pointwise`, `selection`, `moves`, `reductions`, `pooling`,
+`constants`.
 
 An operator of your own has a `Rule` with two functions of the `Call`: which values come out
 (`analog`, `binary`, `unknown`: looked at in the data), and what it costs. What it costs is a
@@ -41,8 +43,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from syops.ops.constants import binary
     from syops.ops.fanout import FanOut
-    from syops.ops.reductions import binary
     from syops.ops.registry import find
     from syops.ops.rule import (
         Call,
@@ -88,7 +90,7 @@ _HOME = {
     "Rule": "rule",
     "Tally": "rule",
     "analog": "rule",
-    "binary": "reductions",
+    "binary": "constants",
     "convolution": "synaptic",
     "find": "registry",
     "linear": "synaptic",

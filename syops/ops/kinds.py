@@ -3,6 +3,9 @@
 SYNAPTIC = ("conv", "linear", "matmul", "recurrent")
 """The kinds of rows that make up O_ac and O_mac, together with "norm"."""
 
+BATCH_DIMS = {"conv1d": 3, "conv2d": 4, "conv3d": 5, "linear": 2}
+"""Dimensions of a batch without a time axis, by the operator that it is fed to first."""
+
 RESAMPLING = ("upsample_", "grid_sampler_", "affine_grid")
 """Operators whose coefficients are no weights: none of them is a first or last layer."""
 

@@ -7,7 +7,9 @@ on an atom of its own, the same one for the same geometry of the same tensor.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,11 +17,13 @@ from torch import Tensor
 from syops.ops.rule import (
     COPY,
     Call,
+    ChannelRule,
     Cost,
     Free,
+    Piece,
+    PieceRule,
     Rule,
     Tally,
-    canonical,
     tallied,
     tensors_in,
 )
@@ -38,53 +42,9 @@ from syops.ops.values import (
     rescaled,
 )
 
-KEEP = (
-    *("view", "_unsafe_view", "_reshape_alias", "reshape", "unsqueeze", "squeeze"),
-    *("clone", "detach", "alias", "view_copy", "_to_sparse", "_to_sparse_csr", "_to_dense"),
-)
-VIEWS = ("view", "_unsafe_view", "_reshape_alias")
-"""Reshapes that only some tensors allow: those that lie in memory as they have to."""
-MOVE = (
-    *("slice", "select", "permute", "transpose", "t", "flip"),
-    *("roll", "rot90", "expand", "repeat", "unfold", "diagonal"),
-    *("unbind", "split", "split_with_sizes", "unsafe_split"),
-    *("unsafe_split_with_sizes", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
-    *("native_channel_shuffle", "tril", "triu", "im2col", "squeeze_copy"),
-    *("reflection_pad1d", "reflection_pad2d", "reflection_pad3d"),
-    *("replication_pad1d", "replication_pad2d", "replication_pad3d"),
-    *("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "constant_pad_nd"),
-    *("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"),
-    "diag_embed",
-)
-WHOLE = {
-    *("permute", "transpose", "t", "flip", "roll", "rot90"),
-    *("expand", "repeat", "squeeze_copy"),
-    *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle"),
-}
-"""Of these, those that leave out none of the values."""
-ZERO_FILLING = ("tril", "triu", "im2col", "diag_embed")
-GATHER = (
-    "index",
-    "index_select",
-    "gather",
-    "take",
-    "masked_select",
-    "as_strided",
-    "_unsafe_index",
-)
-OVERWRITE = (
-    *("index_put", "_index_put_impl", "scatter", "index_copy", "index_fill", "masked_scatter"),
-    *("slice_scatter", "select_scatter", "diagonal_scatter", "as_strided_scatter"),
-    *("put", "_unsafe_index_put"),
-)
-LIFTS = ("lift", "lift_fresh")
-JOIN = ("cat", "stack")
-WINDOW_MAX = (
-    *("max_pool2d_with_indices", "max_pool3d_with_indices"),
-    *("adaptive_max_pool2d", "adaptive_max_pool3d"),
-    *("mkldnn_max_pool2d", "mkldnn_max_pool3d", "fractional_max_pool2d"),
-    "fractional_max_pool3d",
-)
+Arguments = Sequence[Any]
+
+# Signals
 
 
 def keep(call: Call) -> Signal:
@@ -95,7 +55,10 @@ def keep(call: Call) -> Signal:
     known = call.signal(source)
     if not isinstance(known, Table) or not known.scale.dims:
         return known
-    return _rescaled(known, scale_after(call, source, known.scale, call.out))
+    if source is call.out or not call.out.numel():
+        return ANALOG
+    scale = _scale_reshaped(known.scale, tuple(source.shape), tuple(call.out.shape))
+    return _rescaled(known, scale)
 
 
 def lifted(call: Call) -> Signal:
@@ -106,36 +69,37 @@ def lifted(call: Call) -> Signal:
     return call.constant(literal.item())
 
 
-def move(call: Call) -> Sequence[Signal]:
+def move(call: Call, along: ChannelRule, is_whole: bool) -> Sequence[Signal]:
+    """The set of values of what is moved.
+
+    Args:
+        call: the call.
+        along: where a dimension goes that a scale lies along.
+        is_whole: whether none of the values is left out.
+    """
     known = call.signal(call.args[0])
     outputs = tensors_in((call.out,))
-    if isinstance(known, Shown) and not _leaves_none_out(call):
+    if isinstance(known, Shown) and not is_whole:
         known = part_of(known)
     if not isinstance(known, Table):
         return [known] * len(outputs)
     moved = []
     for place, out in enumerate(outputs):
-        scale = scale_after(call, call.args[0], known.scale, out)
+        scale = _scale_after(along, call, call.args[0], known.scale, out)
         plain = rescaled(known, UNSCALED)
         assert isinstance(plain, Table)
         moved.append(_rescaled(call.atoms.rebased(plain, (call.geometry, place)), scale))
     return moved
 
 
-def _leaves_none_out(call: Call) -> bool:
-    name = canonical(call.func)
-    return name in WHOLE or (name in PADS and min(call.args[1], default=0) >= 0)
+def zero(call: Call) -> Signal:
+    """What is put where there was nothing."""
+    return constant(0)
 
 
-def move_or_zero(call: Call) -> Signal:
-    (moved,) = move(call)
-    return _joined(call, [moved, constant(0)])
-
-
-def constant_pad(call: Call) -> Signal:
-    (moved,) = move(call)
-    value = call.args[2] if len(call.args) > 2 else 0
-    return _joined(call, [moved, call.constant(value)])
+def border(call: Call) -> Signal:
+    """What ``constant_pad_nd`` puts around its operand."""
+    return call.constant(call.args[2] if len(call.args) > 2 else 0)
 
 
 def _rescaled(signal: Signal, scale: Scale | None) -> Signal:
@@ -176,20 +140,22 @@ def overwritten(call: Call) -> Signal:
     return call.atoms.joined((call.signal(call.args[0]), source))
 
 
-def join(call: Call) -> Signal:
+def join(call: Call, along: ChannelRule) -> Signal:
+    """The values of all operands; ``along``: where a dimension goes that a scale lies along."""
     parts: list[Signal] = []
     for tensor in tensors_in(call.args[:1]):
         known = call.signal(tensor)
         if isinstance(known, Table) and known.scale.dims:
-            known = _rescaled(known, scale_after(call, tensor, known.scale, call.out))
+            known = _rescaled(known, _scale_after(along, call, tensor, known.scale, call.out))
         parts.append(known)
     return _joined(call, parts)
 
 
-def window_max(call: Call) -> Sequence[Signal]:
+def window_max(call: Call, rank: int) -> Sequence[Signal]:
     """The largest value of each window is one of its values; indices are never synaptic.
 
     Not a move: the largest of ``1 - x`` is taken elsewhere than the largest of ``x``.
+    ``rank``: how many dimensions a window has.
     """
     known = call.signal(call.args[0])
     outputs = tensors_in((call.out,))
@@ -197,9 +163,12 @@ def window_max(call: Call) -> Sequence[Signal]:
     geometry = None if is_random else call.geometry
     largest = part_of(known)
     if isinstance(known, Table):
-        scale = scale_after(call, call.args[0], known.scale, outputs[0])
+        scale = _scale_after(_before_last(rank), call, call.args[0], known.scale, outputs[0])
         largest = _rescaled(call.atoms.joined((rescaled(known, UNSCALED),), geometry), scale)
     return [largest, *[INTEGER] * (len(outputs) - 1)]
+
+
+# Costs
 
 
 def window_max_cost(call: Call) -> Sequence[Cost]:
@@ -229,99 +198,81 @@ def _indexed(call: Call, indices: Sequence[Tensor | None]) -> int:
     return math.prod((*torch.broadcast_shapes(*(index.shape for index in given)), *kept))
 
 
-MOVES = Free("moves values")
-ADDING = ("index_put", "_index_put_impl", "_unsafe_index_put", "put", "scatter")
-"""Overwriting operators that can also add to what was there."""
-
-RULES: dict[str, Rule] = {
-    **dict.fromkeys(KEEP, Rule(keep, MOVES, moves=True)),
-    **dict.fromkeys(LIFTS, Rule(lifted, COPY)),
-    **dict.fromkeys(MOVE, Rule(move, MOVES, moves=True)),
-    **dict.fromkeys(ZERO_FILLING, Rule(move_or_zero, MOVES, moves=True)),
-    **dict.fromkeys(GATHER, Rule(gather, Free("looks values up"))),
-    **dict.fromkeys(OVERWRITE, Rule(overwritten, MOVES)),
-    **dict.fromkeys(ADDING, Rule(overwritten, sum_cost)),
-    **dict.fromkeys(JOIN, Rule(join, MOVES, moves=True)),
-    **dict.fromkeys(WINDOW_MAX, Rule(window_max, window_max_cost)),
-    "constant_pad_nd": Rule(constant_pad, MOVES, moves=True),
-    "repeat_interleave": Rule(repeated, MOVES),
-}
-
-PADS = {
-    *("constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "reflection_pad3d"),
-    *("replication_pad1d", "replication_pad2d", "replication_pad3d"),
-}
+# Where a dimension goes, all of whose positions stay as they are. Every other one may be moved or
+# repeated.
 
 
-def channel_after(
-    name: str, args: Sequence[object], source: Tensor, out: Tensor, dim: int
-) -> int | None:
-    """Where dimension ``dim`` of ``source`` went, or None where it is no dimension any more.
+def permuted(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
+    return [int(d) % source.dim() for d in args[1]].index(dim)
 
-    Positions along it must stay as they are; every other dimension may be moved or repeated.
-    """
-    rank = source.dim()
-    if name in ("permute", "transpose", "t"):
-        order = list(range(rank))
-        if name == "permute":
-            order = [int(d) % rank for d in args[1]]  # type: ignore[attr-defined]
-        elif name == "t":
-            order.reverse()
-        elif name == "transpose":
-            first, second = (int(d) % rank for d in args[1:3])  # type: ignore[call-overload]
-            order[first], order[second] = order[second], order[first]
-        else:
-            return None
-        return order.index(dim)
-    if name in ("expand", "repeat"):
-        moved = dim + out.dim() - rank
-        return moved if out.shape[moved] == source.shape[dim] else None
-    if name in ("select", "unbind"):
-        cut = int(args[1]) % rank if len(args) > 1 else 0  # type: ignore[call-overload]
-        return None if cut == dim else dim - (cut < dim)
-    if name == "stack":
-        new = int(args[1]) % out.dim() if len(args) > 1 else 0  # type: ignore[call-overload]
-        return dim + (new <= dim)
-    if name in ("slice", "split", "unsafe_split", "cat"):
-        return dim if out.shape[dim] == source.shape[dim] else None
-    if name in KEEP:
-        return _reshaped(source, out, dim)
+
+def turned(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
+    return source.dim() - 1 - dim
+
+
+def swapped(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
+    first, second = (int(d) % source.dim() for d in args[1:3])
+    return {first: second, second: first}.get(dim, dim)
+
+
+def repeated_before(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
+    """Dimensions are put before those that there were; what is longer was repeated."""
+    moved = dim + out.dim() - source.dim()
+    return moved if out.shape[moved] == source.shape[dim] else None
+
+
+def taken_away(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
+    """One position is taken along a dimension, which goes."""
+    cut = int(args[1]) % source.dim() if len(args) > 1 else 0
+    return None if cut == dim else dim - (cut < dim)
+
+
+def stacked(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
+    """A dimension is put in."""
+    new = int(args[1]) % out.dim() if len(args) > 1 else 0
+    return dim + (new <= dim)
+
+
+def of_same_size(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
+    """Dimensions stay where they are; one is cut, or made longer."""
+    return dim if out.shape[dim] == source.shape[dim] else None
+
+
+# Where a dimension goes along which a scale lies. Others may get new positions.
+
+
+def nowhere(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
     return None
 
 
-def scale_after(call: Call, source: Tensor, scale: Scale, out: Tensor) -> Scale | None:
+def not_flipped(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
+    return None if dim in {int(d) % source.dim() for d in args[1]} else dim
+
+
+def unpadded(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
+    return dim if dim < source.dim() - len(args[1]) // 2 else None
+
+
+def _before_last(number: int) -> ChannelRule:
+    """All but so many dimensions, the last ones, stay."""
+    return lambda args, source, out, dim: dim if dim < source.dim() - number else None
+
+
+def _scale_after(
+    along: ChannelRule, call: Call, source: Tensor, scale: Scale, out: Tensor
+) -> Scale | None:
     """The scale of what a moving operator hands on of ``source``; None where it is lost.
 
     A scale that is one number stays what it is. One that differs along dimensions stays where
-    positions along these keep their order, and has another name after a reshape that splits or
-    merges them.
+    positions along these keep their order.
     """
     if not scale.dims:
         return scale
-    name = canonical(call.func)
     if source is out or not out.numel():
         return None
-    if name in KEEP:
-        return _scale_reshaped(scale, tuple(source.shape), tuple(out.shape))
-    dims = [_dim_after(name, call.args, source, out, dim) for dim in scale.dims]
+    dims = [along(call.args, source, out, dim) for dim in scale.dims]
     kept = tuple(dim for dim in dims if dim is not None)
     return Scale(scale.name, kept) if len(kept) == len(dims) else None
-
-
-def _dim_after(
-    name: str, args: Sequence[object], source: Tensor, out: Tensor, dim: int
-) -> int | None:
-    rank = source.dim()
-    if name == "constant_pad_nd":
-        return dim if dim < rank - len(args[1]) // 2 else None  # type: ignore[arg-type]
-    if name in PADS or name in WINDOW_MAX or name.startswith(("upsample", "_upsample")):
-        spatial = int(next(letter for letter in name if letter.isdigit()))
-        return dim if dim < rank - spatial else None
-    if name == "flip":
-        return None if dim in {int(d) % rank for d in args[1]} else dim  # type: ignore[attr-defined]
-    if name in ("split_with_sizes", "unsafe_split_with_sizes"):
-        return dim if out.shape[dim] == source.shape[dim] else None
-    return channel_after(name, args, source, out, dim)
 
 
 def _scale_reshaped(scale: Scale, before: tuple[int, ...], after: tuple[int, ...]) -> Scale | None:
@@ -352,10 +303,161 @@ def _blocks(before: tuple[int, ...], after: tuple[int, ...]) -> list[tuple[list[
     return blocks
 
 
-def _reshaped(source: Tensor, out: Tensor, dim: int) -> int | None:
-    """A dimension survives a reshape where its size and all that lies inside it do."""
-    size, inside = source.shape[dim], math.prod(source.shape[dim + 1 :])
-    for candidate in range(out.dim()):
-        if out.shape[candidate] == size and math.prod(out.shape[candidate + 1 :]) == inside:
-            return candidate
-    return None
+# Which part of an operand a result is
+
+
+def selected(args: Arguments, source: Tensor, out: Tensor, place: int) -> Piece:
+    dim = args[1] % source.dim()
+    start = args[2] % source.shape[dim]
+    return dim, start, start + 1
+
+
+def unbound(args: Arguments, source: Tensor, out: Tensor, place: int) -> Piece:
+    dim = (args[1] if len(args) > 1 else 0) % source.dim()
+    return dim, place, place + 1
+
+
+def sliced(args: Arguments, source: Tensor, out: Tensor, place: int) -> Piece:
+    if len(args) > 4 and args[4] != 1:
+        return None
+    dim = (args[1] if len(args) > 1 else 0) % source.dim()
+    first = (args[2] if len(args) > 2 else 0) or 0
+    start = max(0, first + source.shape[dim] if first < 0 else first)
+    return dim, start, start + out.shape[dim]
+
+
+def split(args: Arguments, source: Tensor, out: Tensor, place: int) -> Piece:
+    """Into parts of one size, or of a size each."""
+    dim = (args[2] if len(args) > 2 else 0) % source.dim()
+    sizes = args[1]
+    start = place * sizes if isinstance(sizes, int) else sum(sizes[:place])
+    return dim, start, start + out.shape[dim]
+
+
+# Rules
+
+MOVES = Free("moves values")
+
+
+def _move(
+    *,
+    whole: bool = False,
+    pads: bool = False,
+    repeats: bool = False,
+    channel: ChannelRule | None = None,
+    along: ChannelRule | None = None,
+    piece: PieceRule | None = None,
+    fill: Callable[[Call], Signal] | None = None,
+) -> Rule:
+    """The rule of an operator that moves positions.
+
+    Args:
+        whole, pads, repeats, channel, piece: see `Rule`.
+        along: where a dimension goes that a scale lies along, if ``channel`` does not say.
+        fill: what is put where there was nothing.
+    """
+    where = along or channel or nowhere
+
+    def signal(call: Call) -> Signal | Sequence[Signal]:
+        is_whole = whole or (pads and min(call.args[1], default=0) >= 0)
+        moved = move(call, where, is_whole)
+        return moved if fill is None else _joined(call, [moved[0], fill(call)])
+
+    return Rule(
+        signal,
+        MOVES,
+        moves=True,
+        geometry=True,
+        whole=whole,
+        pads=pads,
+        repeats=repeats,
+        channel=channel,
+        piece=piece,
+    )
+
+
+def _join(channel: ChannelRule) -> Rule:
+    signal = partial(join, along=channel)
+    return Rule(signal, MOVES, moves=True, joins=True, repeats=True, channel=channel)
+
+
+def _largest(rank: int) -> Rule:
+    return Rule(partial(window_max, rank=rank), window_max_cost)
+
+
+IN_ORDER = Rule(keep, MOVES, moves=True, geometry=True, in_order=True, whole=True)
+SPLITS = _move(channel=of_same_size, piece=split)
+LIFTS = Rule(lifted, COPY, lifts=True)
+GATHERS = Rule(gather, Free("looks values up"))
+PLACES = Rule(overwritten, MOVES, places=True)
+MAY_ADD = Rule(overwritten, sum_cost, places=True)
+
+RULES: dict[str, Rule] = {
+    # The order of elements stays.
+    **dict.fromkeys(
+        ("view", "_unsafe_view", "_reshape_alias", "reshape", "unsqueeze", "squeeze", "clone",
+         "detach", "alias", "view_copy", "_to_sparse", "_to_sparse_csr", "_to_dense"),
+        IN_ORDER,
+    ),
+    # Positions change places.
+    "permute": _move(whole=True, channel=permuted),
+    "transpose": _move(whole=True, channel=swapped),
+    "t": _move(whole=True, channel=turned),
+    "flip": _move(whole=True, along=not_flipped),
+    **dict.fromkeys(
+        ("roll", "rot90", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle",
+         "native_channel_shuffle", "squeeze_copy"),
+        _move(whole=True),
+    ),
+    # Values are repeated.
+    **dict.fromkeys(
+        ("expand", "repeat"), _move(whole=True, repeats=True, channel=repeated_before)
+    ),
+    "repeat_interleave": Rule(repeated, MOVES),
+    **{f"upsample_nearest{n}d": _move(along=_before_last(n)) for n in (1, 2, 3)},
+    **{f"_upsample_nearest_exact{n}d": _move(along=_before_last(n)) for n in (1, 2, 3)},
+    # Parts are taken.
+    "select": _move(channel=taken_away, piece=selected),
+    "unbind": _move(channel=taken_away, piece=unbound),
+    "slice": _move(channel=of_same_size, piece=sliced),
+    **dict.fromkeys(
+        ("split", "unsafe_split", "split_with_sizes", "unsafe_split_with_sizes"), SPLITS
+    ),
+    **dict.fromkeys(("unfold", "diagonal"), _move()),
+    **dict.fromkeys(("tril", "triu", "im2col", "diag_embed"), _move(fill=zero)),
+    # A border is put around.
+    "constant_pad_nd": _move(pads=True, along=unpadded, fill=border),
+    **{f"reflection_pad{n}d": _move(pads=True, along=_before_last(n)) for n in (1, 2, 3)},
+    **{f"replication_pad{n}d": _move(pads=True, along=_before_last(n)) for n in (1, 2, 3)},
+    # Tensors are put side by side.
+    "cat": _join(of_same_size),
+    "stack": _join(stacked),
+    # Literals become tensors.
+    **dict.fromkeys(("lift", "lift_fresh"), LIFTS),
+    # Values tell which positions are taken, or written into.
+    **dict.fromkeys(
+        ("index", "index_select", "gather", "take", "masked_select", "as_strided",
+         "_unsafe_index"),
+        GATHERS,
+    ),
+    **dict.fromkeys(
+        ("index_copy", "index_fill", "masked_scatter", "slice_scatter", "select_scatter",
+         "diagonal_scatter", "as_strided_scatter"),
+        PLACES,
+    ),
+    **dict.fromkeys(
+        ("index_put", "_index_put_impl", "_unsafe_index_put", "put", "scatter"), MAY_ADD
+    ),
+    # The largest value of each window is taken.
+    **dict.fromkeys(
+        ("max_pool2d_with_indices", "adaptive_max_pool2d", "mkldnn_max_pool2d",
+         "fractional_max_pool2d"),
+        _largest(2),
+    ),
+    **dict.fromkeys(
+        ("max_pool3d_with_indices", "adaptive_max_pool3d", "mkldnn_max_pool3d",
+         "fractional_max_pool3d"),
+        _largest(3),
+    ),
+}  # fmt: skip
+"""The rules of these operators."""

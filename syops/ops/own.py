@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from torch._ops import OpOverload, OpOverloadPacket
@@ -95,9 +96,7 @@ def _checked(name: str, rule: Rule) -> Rule:
                     raise SyopsTypeError(f"rules: {_expected(name)}, got {one!r}")
         return tuple(costs)
 
-    return Rule(
-        signal, rule.cost if isinstance(rule.cost, Free) else cost, rule.moves, rule.counted
-    )
+    return replace(rule, signal=signal, cost=rule.cost if isinstance(rule.cost, Free) else cost)
 
 
 def _asked(name: str, ask: Callable[[Call], T], call: Call) -> T:

@@ -25,39 +25,52 @@ EVERYTHING: Ends = (-math.inf, math.inf)
 WIDENING = 4
 """Units in the last place by which an inexact end is moved."""
 
-FIXED: dict[str, Ends] = {
-    **dict.fromkeys(("sigmoid", "hardsigmoid"), (0, 1)),
-    **dict.fromkeys(("tanh", "sin", "cos", "erf", "frac"), (-1, 1)),
-    **dict.fromkeys(("exp", "exp2"), (0, math.inf)),
-    "erfc": (0, 2),
-}
-"""What functions lie between, whatever they are given."""
 
-ROUNDING: dict[str, Callable[[float], int]] = {
-    "round": round,
-    "floor": math.floor,
-    "ceil": math.ceil,
-    "trunc": math.trunc,
-}
-CLAMPS = {
-    "clamp": ("min", "max"),
-    "clamp_min": ("min", ""),
-    "clamp_max": ("", "max"),
-    "hardtanh": ("min_val", "max_val"),
-}
-"""Operators that cut off at the ends that these arguments give."""
+class Hulls:
+    """What the operands of a call lie between.
+
+    Args:
+        call: the call.
+        operands: the signals of its tensors.
+
+    Attributes:
+        dtype: the coarsest one that takes part.
+    """
+
+    def __init__(self, call: Call, operands: Sequence[Signal]) -> None:
+        self.dtype = _rounded_in(call)
+        self._args = call.args
+        self._known = {
+            id(tensor): signal for tensor, signal in zip(call.tensors, operands, strict=True)
+        }
+
+    def of(self, value: object) -> Ends:
+        """What an argument lies between."""
+        if isinstance(value, Tensor):
+            hull = hull_of(self._known[id(value)]) if id(value) in self._known else None
+            return outward((hull.low, hull.high), self.dtype) if hull else EVERYTHING
+        if isinstance(value, (int, float)) and _is_kept(value, self.dtype):
+            return outward((float(value), float(value)), self.dtype)
+        return EVERYTHING
+
+    def at(self, place: int) -> Ends:
+        """What the argument at a place lies between."""
+        return self.of(self._args[place]) if len(self._args) > place else EVERYTHING
 
 
-def bounded(call: Call, name: str, kind: Opaque, operands: Sequence[Signal]) -> Signal:
-    """The signal of a pointwise result of the given kind, with its ends where they are known.
+EndsRule = Callable[[Call, Hulls], Ends]
+"""What a result lies between, from what the operands do."""
+
+
+def bounded(call: Call, rule: EndsRule, kind: Opaque, operands: Sequence[Signal]) -> Signal:
+    """The signal of a pointwise result of the given kind, with the ends that a rule tells.
 
     ``operands`` are the signals of ``call.tensors``.
     """
-    if name not in ENDING and all(isinstance(known, Opaque) for known in operands):
-        return kind  # nothing has an end
     if call.out.dtype.is_complex or any(tensor.is_complex() for tensor in call.tensors):
         return kind
-    return ended(_ends(call, name, operands), kind, call.out.dtype, call.atoms)
+    ends = rule(call, Hulls(call, operands))
+    return ended(ends, kind, call.out.dtype, call.atoms)
 
 
 def ended(ends: Ends, kind: Opaque, dtype: torch.dtype, atoms: Atoms) -> Signal:
@@ -103,49 +116,6 @@ def _rounded_in(call: Call) -> torch.dtype:
     return max(taking_part, key=lambda dtype: torch.finfo(dtype).eps)
 
 
-def _ends(call: Call, name: str, operands: Sequence[Signal]) -> Ends:
-    if name in FIXED:
-        return FIXED[name]
-    dtype = _rounded_in(call)
-    known = {id(tensor): signal for tensor, signal in zip(call.tensors, operands, strict=True)}
-
-    def ends(value: object) -> Ends:
-        """What an argument lies between."""
-        if isinstance(value, Tensor):
-            hull = hull_of(known[id(value)]) if id(value) in known else None
-            return outward((hull.low, hull.high), dtype) if hull else EVERYTHING
-        if isinstance(value, (int, float)) and _is_kept(value, dtype):
-            return outward((float(value), float(value)), dtype)
-        return EVERYTHING
-
-    first = ends(call.args[0]) if call.args else EVERYTHING
-    if name in CLAMPS:
-        lowest, highest = (call.arg(end) if end else None for end in CLAMPS[name])
-        return _clamped(first, lowest, highest, ends)
-    if name in ROUNDING and not call.kwargs.get("decimals"):
-        return _whole(first, ROUNDING[name])
-    if name in UNARY:
-        return UNARY[name](first)
-    if name in BINARY and len(call.args) > 1:
-        second = ends(call.args[1])
-        alpha = ends(call.arg("alpha", 1))
-        if name == "rsub":
-            first, second = second, first
-        if name in ("add", "sub", "rsub"):
-            second = outward(_product(second, alpha), dtype)
-        result = BINARY[name](first, second)
-        if any(map(math.isnan, result)):
-            return EVERYTHING
-        mode = call.kwargs.get("rounding_mode")
-        exact = name != "div" or _divides_exactly(second)
-        rounded = outward(result, dtype) if exact else _wider(result, dtype)
-        return _whole(rounded, ROUNDING[mode]) if mode else rounded
-    if name == "floor_divide" and len(call.args) > 1:
-        quotient = _wider(_quotient(first, ends(call.args[1])), dtype)
-        return _whole(quotient, math.floor)
-    return EVERYTHING
-
-
 def _is_kept(number: float, dtype: torch.dtype) -> bool:
     """Whether a number is one in a dtype, too: -9 is 247 in uint8."""
     if dtype.is_floating_point or dtype == torch.bool:
@@ -167,12 +137,6 @@ def _wider(ends: Ends, dtype: torch.dtype) -> Ends:
     return low - more[0], high + more[1]
 
 
-def _clamped(x: Ends, lowest: object, highest: object, ends: Callable[[object], Ends]) -> Ends:
-    if lowest is not None:
-        x = _largest(x, ends(lowest))
-    return x if highest is None else _smallest(x, ends(highest))
-
-
 def _whole(ends: Ends, rounding: Callable[[float], int]) -> Ends:
     low, high = (rounding(end) if math.isfinite(end) else end for end in ends)
     return low, high
@@ -182,28 +146,40 @@ def truncated(ends: Ends) -> Ends:
     return _whole(ends, math.trunc)
 
 
-def _largest(x: Ends, y: Ends) -> Ends:
+def larger(x: Ends, y: Ends) -> Ends:
     return max(x[0], y[0]), max(x[1], y[1])
 
 
-def _smallest(x: Ends, y: Ends) -> Ends:
+def smaller(x: Ends, y: Ends) -> Ends:
     return min(x[0], y[0]), min(x[1], y[1])
 
 
-def _sum(x: Ends, y: Ends) -> Ends:
+def total(x: Ends, y: Ends) -> Ends:
     return x[0] + y[0], x[1] + y[1]
 
 
-def _negative(x: Ends) -> Ends:
+def difference(x: Ends, y: Ends) -> Ends:
+    return total(x, negative(y))
+
+
+def same(x: Ends) -> Ends:
+    return x
+
+
+def positive(x: Ends) -> Ends:
+    return larger(x, (0, 0))
+
+
+def negative(x: Ends) -> Ends:
     return -x[1], -x[0]
 
 
-def _magnitude(x: Ends) -> Ends:
+def magnitude(x: Ends) -> Ends:
     low, high = sorted(map(abs, x))
     return (0, high) if x[0] <= 0 <= x[1] else (low, high)
 
 
-def _product(x: Ends, y: Ends) -> Ends:
+def product(x: Ends, y: Ends) -> Ends:
     corners = [a * b if a and b else 0.0 for a in x for b in y]
     return min(corners), max(corners)
 
@@ -215,19 +191,83 @@ def _quotient(x: Ends, y: Ends) -> Ends:
     return min(corners), max(corners)
 
 
-UNARY: dict[str, Callable[[Ends], Ends]] = {
-    "relu": lambda x: _largest(x, (0, 0)),
-    "neg": _negative,
-    "abs": _magnitude,
-    "nan_to_num": lambda x: x,
-}
-BINARY: dict[str, Callable[[Ends, Ends], Ends]] = {
-    "add": _sum,
-    **dict.fromkeys(("sub", "rsub"), lambda x, y: _sum(x, _negative(y))),
-    "mul": _product,
-    "div": _quotient,
-    **dict.fromkeys(("maximum", "fmax"), _largest),
-    **dict.fromkeys(("minimum", "fmin"), _smallest),
-}
-ENDING = {*FIXED, *CLAMPS, *UNARY, "maximum", "minimum", "fmax", "fmin"}
-"""Operators whose results may have ends where no operand has."""
+# Rules
+
+
+def fixed(low: float, high: float) -> EndsRule:
+    """Between these, whatever the operands are."""
+    return lambda call, hulls: (low, high)
+
+
+def clamped(lowest: str, highest: str) -> EndsRule:
+    """Cut off at the ends that the arguments of these names give; "" for none."""
+
+    def rule(call: Call, hulls: Hulls) -> Ends:
+        ends = hulls.at(0)
+        for name, cut in ((lowest, larger), (highest, smaller)):
+            limit = call.arg(name) if name else None
+            ends = ends if limit is None else cut(ends, hulls.of(limit))
+        return ends
+
+    return rule
+
+
+def changed(change: Callable[[Ends], Ends]) -> EndsRule:
+    """A function of one operand that rounds nothing."""
+    return lambda call, hulls: change(hulls.at(0))
+
+
+def whole(rounding: Callable[[float], int]) -> EndsRule:
+    """Rounded to whole numbers."""
+
+    def rule(call: Call, hulls: Hulls) -> Ends:
+        return EVERYTHING if call.kwargs.get("decimals") else _whole(hulls.at(0), rounding)
+
+    return rule
+
+
+def combined(
+    combine: Callable[[Ends, Ends], Ends], *, scaled: bool = False, turned: bool = False
+) -> EndsRule:
+    """Two operands, combined.
+
+    Args:
+        combine: how.
+        scaled: the second one is multiplied with ``alpha`` first.
+        turned: and they change places.
+    """
+
+    def rule(call: Call, hulls: Hulls) -> Ends:
+        if len(call.args) < 2:
+            return EVERYTHING
+        first, second = hulls.at(1 if turned else 0), hulls.at(0 if turned else 1)
+        if scaled:
+            second = outward(product(second, hulls.of(call.arg("alpha", 1))), hulls.dtype)
+        return _checked(outward(combine(first, second), hulls.dtype))
+
+    return rule
+
+
+def divided(call: Call, hulls: Hulls) -> Ends:
+    """Divided, perhaps rounded to whole numbers."""
+    if len(call.args) < 2:
+        return EVERYTHING
+    first, second = hulls.at(0), hulls.at(1)
+    result = _quotient(first, second)
+    exact = _divides_exactly(second)
+    rounded = outward(result, hulls.dtype) if exact else _wider(result, hulls.dtype)
+    mode = call.kwargs.get("rounding_mode")
+    return _checked(
+        _whole(rounded, math.floor if mode == "floor" else math.trunc) if mode else rounded
+    )
+
+
+def floor_divided(call: Call, hulls: Hulls) -> Ends:
+    if len(call.args) < 2:
+        return EVERYTHING
+    return _whole(_wider(_quotient(hulls.at(0), hulls.at(1)), hulls.dtype), math.floor)
+
+
+def _checked(ends: Ends) -> Ends:
+    """Infinite ends may cancel out."""
+    return EVERYTHING if any(map(math.isnan, ends)) else ends

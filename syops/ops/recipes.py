@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from syops.ops.moves import KEEP, MOVE
-from syops.ops.pointwise import COMPARISONS, SIGN_LIKE, shortened
-from syops.ops.rule import Call, Recipe, canonical
+from syops.ops.factors import shortened
+from syops.ops.rule import Call, Recipe, Rule
 from syops.ops.values import LEARNED, Table
 
 
-def recipe_of(call: Call, out: Tensor, place: int) -> Recipe | None:
+def recipe_of(rule: Rule, call: Call, out: Tensor, place: int) -> Recipe | None:
     """The recipe of the ``place``-th result of an operator that read what is learned.
 
     None where not all that it read is known by name, or chance is involved.
@@ -27,13 +26,12 @@ def recipe_of(call: Call, out: Tensor, place: int) -> Recipe | None:
         if not name:
             return None
         names[id(tensor)] = name
-    operator = canonical(call.func)
     source = call.recipe(call.tensors[0]) if len(call.tensors) == 1 else None
-    moves = operator in KEEP or operator in MOVE or operator == "_to_copy"
-    if source is not None and moves and _is_unmoved(call.tensors[0], out, operator):
+    moves = rule.geometry or rule.casts
+    if source is not None and moves and _is_unmoved(rule, call.tensors[0], out):
         return source
     text = f"{call.func.name()}{_told((call.args, call.kwargs), names)}[{place}]"
-    return Recipe(shortened(text), _values(operator, out, source if moves else None))
+    return Recipe(shortened(text), _values(rule, out, source if moves else None))
 
 
 def _named(call: Call, tensor: Tensor) -> str:
@@ -46,19 +44,19 @@ def _named(call: Call, tensor: Tensor) -> str:
     return ""
 
 
-def _is_unmoved(source: Tensor, out: Tensor, operator: str) -> bool:
+def _is_unmoved(rule: Rule, source: Tensor, out: Tensor) -> bool:
     """Whether a result has the same elements in the same order, but for dimensions of size 1."""
     if source.dtype != out.dtype or source is out:
         return False
     sizes = [[size for size in tensor.shape if size != 1] for tensor in (source, out)]
-    return sizes[0] == sizes[1] and (operator in KEEP or operator == "_to_copy" or not sizes[0])
+    return sizes[0] == sizes[1] and (rule.in_order or rule.casts or not sizes[0])
 
 
-def _values(operator: str, out: Tensor, source: Recipe | None) -> tuple[int, ...]:
-    if out.dtype == torch.bool or operator in COMPARISONS:
+def _values(rule: Rule, out: Tensor, source: Recipe | None) -> tuple[int, ...]:
+    if out.dtype == torch.bool:
         return (0, 1)
-    if operator in SIGN_LIKE and not out.is_complex():
-        return SIGN_LIKE[operator]
+    if rule.values and not out.is_complex():
+        return rule.values
     fits = source is not None and (out.dtype.is_signed or min(source.values, default=0) >= 0)
     return source.values if source is not None and fits else ()
 

@@ -20,17 +20,26 @@ from syops._torch import (
     returns_only_numbers,
     schema_of,
 )
-from syops.ops import moves, pointwise, reductions, sampling, synaptic
+from syops.ops import (
+    constants,
+    moves,
+    norms,
+    pointwise,
+    pooling,
+    reductions,
+    sampling,
+    selection,
+    synaptic,
+)
 from syops.ops.rule import Free, Rule, canonical, unknown
 
-RULES: dict[str, Rule] = {
-    **pointwise.RULES,
-    **reductions.RULES,
-    **moves.RULES,
-    **synaptic.RULES,
-    **sampling.RULES,
-}
-"""Rules by the canonical name of operators of aten and prims."""
+HOMES = (
+    constants, moves, norms, pointwise, pooling, reductions, sampling, selection, synaptic
+)  # fmt: skip
+"""Where rules stand, each in one place."""
+
+RULES: dict[str, Rule] = {name: rule for home in HOMES for name, rule in home.RULES.items()}
+"""Rules by the canonical name of operators of aten and prims, or by that of one overload."""
 
 OPAQUE = {
     *("_choose_qparams_per_tensor", "choose_qparams_optimized", "_saturate_weight_to_fp16"),
@@ -90,7 +99,8 @@ def find(func: Any) -> Rule | None:
     if is_composite(func):
         return PARTS
     if func.namespace in ("aten", "prims"):
-        rule = RULES.get(canonical(func))
+        name = canonical(func)
+        rule = RULES.get(f"{name}.{schema_of(func).overload_name}") or RULES.get(name)
         if rule is not None:
             return rule
     if can_be_taken_apart(func) and canonical(func) not in OPAQUE:
@@ -123,7 +133,7 @@ def _by_schema(func: Any) -> Rule | None:
     if schema.is_mutable:
         return None
     if returns_only_numbers(schema):
-        return Rule(unknown, Free("makes no tensor"))
+        return Rule(unknown, Free("makes no tensor"), tells=True)
     if all(returned.alias_info is not None for returned in schema.returns):
         return Rule(unknown, Free("a view"))
     return None

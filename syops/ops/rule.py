@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from typing import Any
 
@@ -184,6 +185,11 @@ class Product:
     kernel: Kernel | None = None
     prepared: bool = False
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is one product of matrices, and no part of anything that has a name."""
+        return self.operator == self.kind
+
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
@@ -224,18 +230,86 @@ class Free:
         return ()
 
 
+Piece = tuple[int, int, int] | None
+"""(dimension, start, stop) of a part of a tensor; None for one that is no interval."""
+
+ChannelRule = Callable[[Sequence[Any], Tensor, Tensor, int], int | None]
+"""Where a dimension goes, from the arguments, the operand, a result and the dimension.
+
+None where it is no dimension any more. Positions along it stay as they are.
+"""
+PieceRule = Callable[[Sequence[Any], Tensor, Tensor, int], Piece]
+"""Which part of the operand a result is: from arguments, operand, result, and which one it is."""
+
+
+class Softmax(Enum):
+    """What is known of a softmax: whether nothing but an attention takes it."""
+
+    ANY = "any"
+    OF_ATTENTION = "of attention"
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The signals of an operator's outputs, one for all or one each, and its cost.
+    """All that is known of one operator.
 
-    ``moves`` marks operators that hand values on unread, so that they are no use of them;
-    ``counted`` those whose cost is part of O_ac and O_mac.
+    Attributes:
+        signal: the values that its results can hold: one signal for all of them, or one each.
+        cost: what it costs.
+        moves: it hands values on unread, so that it is no use of them.
+        counted: its cost is part of O_ac and O_mac.
+
+    Of operators that hand values on:
+
+    Attributes:
+        geometry: it changes nothing but the shape, also in place.
+        in_order: it keeps the order of the elements.
+        whole: it leaves out none of the values, and adds none.
+        casts: it changes the dtype at most.
+        joins: it puts its operands side by side.
+        repeats: it may hand on several copies of one value.
+        pads: it puts a border around its operand, which may be of width 0.
+        channel: where a dimension goes; None: it is followed no further.
+        piece: which part of its operand a result is; None: it is not told.
+
+    Of operators that write or make values:
+
+    Attributes:
+        overwrites: in place, it leaves nothing of what its target held.
+        places: in place, it puts values at some positions and reads no others.
+        lifts: it makes a tensor of a value of Python's.
+        tells: its result is a value of Python's, read out of tensors.
+        values: all that its results can hold, whatever it reads.
+        compares: its results tell on which side of a threshold values lie.
+        symbol: how it is written between two operands.
+        adds: it adds one operand to another one; a learned one is a bias.
+        scales: it multiplies with a number, as an attention does.
+        softens: it is a softmax.
     """
 
     signal: SignalRule
     cost: CostRule
     moves: bool = False
     counted: bool = False
+    geometry: bool = False
+    in_order: bool = False
+    whole: bool = False
+    casts: bool = False
+    joins: bool = False
+    repeats: bool = False
+    pads: bool = False
+    channel: ChannelRule | None = None
+    piece: PieceRule | None = None
+    overwrites: bool = False
+    places: bool = False
+    lifts: bool = False
+    tells: bool = False
+    values: tuple[int, ...] = ()
+    compares: bool = False
+    symbol: str = ""
+    adds: bool = False
+    scales: bool = False
+    softens: Softmax | None = None
 
 
 def analog(call: Call) -> Signal:

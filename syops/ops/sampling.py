@@ -14,18 +14,25 @@ from functools import cache
 import torch
 
 from syops.ops.fanout import FanOut
-from syops.ops.rule import Call, Cost, CostRule, Operand, Product, Rule, analog
+from syops.ops.rule import Call, Cost, CostRule, Operand, Product, Rule, analog, canonical
 from syops.ops.values import LEARNED, constant
 
 LINEAR, CUBIC = (0, 1), (-1, 0, 1, 2)
 """The taps along one dimension, counted from the position that lies before the point."""
 
 
-def interpolation_cost(call: Call) -> Sequence[Cost]:
-    """2 per dimension and element of the result: 2, 4 or 8 taps; bicubic: 16."""
+def linear_cost(call: Call) -> Sequence[Cost]:
+    """2 per dimension and element of the result: 2, 4 or 8 taps."""
+    return _interpolated(call, LINEAR)
+
+
+def cubic_cost(call: Call) -> Sequence[Cost]:
+    """4 per dimension and element of the result: 16 taps."""
+    return _interpolated(call, CUBIC)
+
+
+def _interpolated(call: Call, taps: tuple[int, ...]) -> Sequence[Cost]:
     x, out = call.args[0], call.out
-    name = call.func._schema.name.partition("::")[2]
-    taps = CUBIC if "cubic" in name else LINEAR
     rank = x.dim() - 2
     aligned = call.arg("align_corners")
     scales = [call.arg(f"scales_{axis}") for axis in "dhw"[3 - rank :]]
@@ -35,7 +42,7 @@ def interpolation_cost(call: Call) -> Sequence[Cost]:
     reached = tuple(taps_reached(n, m, taps, aligned, scale) for n, m, scale in sizes)
     dense = out.numel() * len(taps) ** rank
     operands = (Operand(x, FanOut(1, reached)),)
-    return (Product("conv", name, dense, operands, written=out.numel()),)
+    return (Product("conv", canonical(call.func), dense, operands, written=out.numel()),)
 
 
 @cache
@@ -68,10 +75,9 @@ def sampling_cost(call: Call) -> Sequence[Cost]:
     grid, mode = call.args[1:3]
     if mode == 1:
         return ()
-    name = call.func._schema.name.partition("::")[2]
     taps = 16 if mode == 2 else 2 ** grid.shape[-1]
     out = call.out.numel()
-    return (Product("conv", name, out * taps, (), written=out),)
+    return (Product("conv", canonical(call.func), out * taps, (), written=out),)
 
 
 def affine_grid_cost(call: Call) -> Sequence[Cost]:
@@ -85,9 +91,17 @@ def affine_grid_cost(call: Call) -> Sequence[Cost]:
 
 def distance_cost(call: Call) -> Sequence[Cost]:
     """P·R·M for P points, R others and M coordinates: MACs, as each difference is multiplied."""
+    return _distances(call, "cdist")
+
+
+def own_distance_cost(call: Call) -> Sequence[Cost]:
+    """P·(P-1)/2·M for P points and M coordinates: MACs, as each difference is multiplied."""
+    return _distances(call, "pdist")
+
+
+def _distances(call: Call, operator: str) -> Sequence[Cost]:
     x, others = call.tensors[0], call.tensors[-1]
-    out, name = call.out.numel(), call.func._schema.name.partition("::")[2]
-    operator = "pdist" if "pdist" in name else "cdist"
+    out = call.out.numel()
     weights = next((t for t in (others, x) if call.signal(t) is LEARNED), None)
     return (
         Product(
@@ -137,11 +151,12 @@ def _rule(cost: CostRule) -> Rule:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(
-        ("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", "upsample_bicubic2d"),
-        _rule(interpolation_cost),
+        ("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d"), _rule(linear_cost)
     ),
+    "upsample_bicubic2d": _rule(cubic_cost),
     **dict.fromkeys(("grid_sampler_2d", "grid_sampler_3d"), _rule(sampling_cost)),
     "affine_grid_generator": _rule(affine_grid_cost),
-    **dict.fromkeys(("_cdist_forward", "_euclidean_dist", "_pdist_forward"), _rule(distance_cost)),
+    **dict.fromkeys(("_cdist_forward", "_euclidean_dist"), _rule(distance_cost)),
+    "_pdist_forward": _rule(own_distance_cost),
     **dict.fromkeys(("_embedding_bag", "_embedding_bag_forward_only"), _rule(bag_cost)),
 }

@@ -22,7 +22,6 @@ from syops.ops.rule import (
     Rule,
     Tally,
     analog,
-    canonical,
 )
 from syops.ops.values import LEARNED
 
@@ -161,17 +160,28 @@ def mm(call: Call) -> Sequence[Product]:
     return (matmul(call, *call.args[:2]),)
 
 
-@synaptic("addmm", "_addmm_activation", "baddbmm", "addbmm", "_sparse_addmm")
+@synaptic("addmm")
 def addmm(call: Call) -> Sequence[Product | Tally]:
-    """batch·m·k·n; what is added is a bias, which is not counted."""
+    """m·k·n; what is added is a bias, which is not counted."""
     product = matmul(call, *call.args[1:3])
-    if not _adds_bias(call):
-        return _added(call, replace(product, channel=None, kernel=None))
     bias, kernel = call.args[0], product.kernel
-    plain = not call.kwargs and canonical(call.func) == "addmm"
-    if kernel is None or not plain or bias.shape != call.out.shape[product.channel :]:
-        return (replace(product, kernel=None),)
+    is_whole = kernel is not None and bias.shape == call.out.shape[product.channel :]
+    if kernel is None or not is_whole or call.kwargs or not _adds_bias(call):
+        return _with_bias(call, product)
     return (replace(product, kernel=replace(kernel, bias=bias)),)
+
+
+@synaptic("_addmm_activation", "baddbmm", "addbmm", "_sparse_addmm")
+def addmm_in_batches(call: Call) -> Sequence[Product | Tally]:
+    """batch·m·k·n; what is added is a bias, which is not counted."""
+    return _with_bias(call, matmul(call, *call.args[1:3]))
+
+
+def _with_bias(call: Call, product: Product) -> Sequence[Product | Tally]:
+    """A product with something added, so that its weights cannot be changed alone."""
+    if _adds_bias(call):
+        return (replace(product, kernel=None),)
+    return _added(call, replace(product, channel=None, kernel=None))
 
 
 @synaptic("mv")

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from syops.ops.moves import KEEP, LIFTS, MOVE
 from syops.ops.rule import canonical, tensors_in
 
 Arguments = tuple[tuple[int, str], ...]
@@ -32,25 +31,16 @@ class Traits:
         name: its canonical name.
         targets: the arguments that it writes into.
         outs: the names of those that are given as ``out=``.
-        only_geometry: it changes nothing but the shape.
-        is_literal: it makes a tensor of Python's or NumPy's values.
         numbers: the arguments that may be numbers on which the values of its result depend.
     """
 
     name: str
     targets: Arguments
     outs: frozenset[str]
-    only_geometry: bool
-    is_literal: bool
     numbers: Arguments
     is_random: bool
     dropout: int | None
     """The place of a probability without which it is not random."""
-
-    @property
-    def reshapes(self) -> bool:
-        """Whether it changes the shape of a tensor in place."""
-        return self.only_geometry and bool(self.targets)
 
     def written(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
         """The tensors that the operator writes into."""
@@ -96,8 +86,6 @@ def traits_of(func: Any) -> Traits:
         name,
         tuple(targets),
         frozenset(argument.name for argument in arguments if argument.is_out),
-        only_geometry=name in KEEP or name in MOVE,
-        is_literal=name in LIFTS,
         numbers=tuple(numbers),
         is_random=torch.Tag.nondeterministic_seeded in func.tags,
         dropout=dropout,

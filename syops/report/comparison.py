@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from syops.show.plots import ComparisonPlot
+
 Reference: TypeAlias = Literal["ann", "first"]
 """What energies can be compared with: the same network as an ANN, or the first network."""
 
@@ -107,7 +109,7 @@ class Comparison(Tabular):
         }
         return json.dumps(without_infinity(content), indent=1, ensure_ascii=False)
 
-    def plot(self, kind: str | None = None, ax: Axes | None = None) -> Figure:
+    def plot(self, kind: ComparisonPlot | None = None, ax: Axes | None = None) -> Figure:
         """A figure of what the networks consume: EC, and DC where it is known.
 
         See `syops.show.plots.plot_comparison`.
@@ -122,7 +124,7 @@ class Comparison(Tabular):
             SyopsTypeError: ``ax`` is no matplotlib Axes.
             SyopsValueError: "accuracy" where none is known.
         """
-        from syops.show.plots import plot_comparison
+        from syops.show.plots import plot_comparison  # with matplotlib
 
         return plot_comparison(self.rows, kind, ax)
 

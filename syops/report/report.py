@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from syops.show.plots import Plot
+
 
 @dataclass(frozen=True, repr=False)
 class Report(Figures, Tabular):
@@ -170,7 +172,7 @@ class Report(Figures, Tabular):
                 ) from error
             raise
 
-    def plot(self, kind: str = "energy", ax: Axes | None = None) -> Figure:
+    def plot(self, kind: Plot = "energy", ax: Axes | None = None) -> Figure:
         """A figure of the layers in the order in which they are executed, energies per sample.
 
         ``report.plot().savefig("energy.pdf")``. See `syops.show.plots.plot_report`.
@@ -184,7 +186,7 @@ class Report(Figures, Tabular):
             SyopsTypeError: ``ax`` is no matplotlib Axes.
             SyopsValueError: firing rates without data, or no layer inside the totals.
         """
-        from syops.show.plots import plot_report
+        from syops.show.plots import plot_report  # with matplotlib
 
         return plot_report(self, kind, ax)
 

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from click import style
 from tabulate import SEPARATING_LINE, DataRow, TableFormat, tabulate
 from tabulate import Line as Rule
 
+from syops.ops.values import SPIKES
 from syops.show.table import Column, TableData, Value
 from syops.units import (
     ENERGIES,
@@ -282,10 +284,6 @@ def folded(name: str, room: int) -> str:
 
 
 def _coloured(cells: Cells, table: TableData) -> Cells:
-    from click import style
-
-    from syops.ops.values import SPIKES
-
     def coloured(row: Sequence[str]) -> Sequence[str]:
         return [
             style(cell, fg="yellow")
@@ -299,8 +297,6 @@ def _coloured(cells: Cells, table: TableData) -> Cells:
 
 
 def _bold(row: Sequence[str]) -> Sequence[str]:
-    from click import style
-
     return [style(cell, bold=True) if cell else cell for cell in row]
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,6 +24,12 @@ from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
 from syops.show.formats import folded, printable
 from syops.show.layers import constant_part
 from syops.units import ENERGIES, common_unit, joules, largest_end
+
+Plot: TypeAlias = Literal["energy", "rates", "cumulative"]
+"""What can be drawn of a report."""
+
+ComparisonPlot: TypeAlias = Literal["accuracy", "energy"]
+"""What can be drawn of several networks."""
 
 AC = "#0072B2"
 MAC = "#E69F00"
@@ -60,7 +66,7 @@ class Picture(Figure):
         return out.getvalue()
 
 
-def plot_report(report: Figures, kind: str = "energy", ax: Axes | None = None) -> Figure:
+def plot_report(report: Figures, kind: Plot = "energy", ax: Axes | None = None) -> Figure:
     """Draw the layers inside the totals in the order in which they are executed.
 
     Args:
@@ -175,7 +181,7 @@ def short(name: str) -> str:
 
 
 def plot_comparison(
-    networks: Sequence[ComparisonRow], kind: str | None = None, ax: Axes | None = None
+    networks: Sequence[ComparisonRow], kind: ComparisonPlot | None = None, ax: Axes | None = None
 ) -> Figure:
     """Draw what networks consume: the interval EC, and DC where it is known.
 
@@ -350,7 +356,7 @@ def _top(report: Figures) -> float:
     )
 
 
-_KINDS: dict[str, Callable[[Figures, Sequence[Layer], Axes], str]] = {
+_KINDS: dict[Plot, Callable[[Figures, Sequence[Layer], Axes], str]] = {
     "energy": _energy,
     "rates": _rates,
     "cumulative": _cumulative,

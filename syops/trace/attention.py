@@ -12,18 +12,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from syops.ops.moves import KEEP
-from syops.ops.rule import Call, Operand, Product
+from syops.ops.rule import Call, Operand, Product, Softmax
 from syops.ops.values import ANALOG, Table, kind_of
 from syops.trace.lineage import Result
 from syops.trace.live import Record, Tensors
-
-ALONG = (*KEEP, "transpose", "expand")
-"""Moves that an attention does between its scale and its product."""
-SCALED = torch.ops.aten.mul.Scalar
-"""By what an attention scales; Python's multiplication by a number is another overload."""
-_SAFE = "_safe_softmax"
-"""By what torch's attention and `flex_attention` soften."""
 
 
 def in_attention(tensors: Tensors, product: Product) -> Product:
@@ -32,11 +24,11 @@ def in_attention(tensors: Tensors, product: Product) -> Product:
     if product.pairs is None and product.applied is not None:
         factors.append(product.applied)
     records = [tensors.find(tensor) for tensor in factors]
-    softened = [record.softened if record is not None else "" for record in records]
+    softened = [record.softened if record is not None else None for record in records]
     scales = {record.scaled[0] if record and record.scaled else None for record in records}
     if any(softened) and not all(softened):
         # A layer may be applied to attention weights; torch's own softmax meets only values.
-        if product.pairs is not None or _SAFE in softened:
+        if product.pairs is not None or Softmax.OF_ATTENTION in softened:
             values = zip(product.operands, softened, strict=False)
             return _attending("attn @ v", product, tuple(v for v, soft in values if not soft))
     elif product.pairs is not None and scales != {None}:
@@ -69,7 +61,7 @@ def _unscaled(tensors: Tensors, operand: Operand) -> Operand:
 
 def attend(
     tensors: Tensors,
-    softmax: str,
+    softmax: Softmax | None,
     outputs: Sequence[Tensor],
     read: Sequence[Record],
     own: Result | None,
@@ -78,7 +70,7 @@ def attend(
 
     Args:
         tensors: what is known of the live tensors.
-        softmax: the operator, if they are a softmax of what was read; else "".
+        softmax: which one they are of what was read, if they are one.
         outputs: the results.
         read: the operands that stand in one.
         own: the results are the product of two activations.
@@ -90,10 +82,10 @@ def attend(
     for out in outputs:
         whole = [record for record in read if record.shape.numel() <= out.numel()]
         record = tensors.latest(out)
-        record.softened = next((r.softened for r in whole if r.softened), "")
+        record.softened = next((r.softened for r in whole if r.softened), None)
         record.scores = own or next((r.scores for r in whole if r.scores is not None), None)
         if softmax:
-            record.softened, record.scores = softmax if record.scores else "", None
+            record.softened, record.scores = softmax if record.scores else None, None
 
 
 def scale(tensors: Tensors, call: Call, record: Record | None) -> None:
@@ -101,7 +93,7 @@ def scale(tensors: Tensors, call: Call, record: Record | None) -> None:
 
     Args:
         tensors: what is known of the live tensors.
-        call: a call of `SCALED`.
+        call: a call of an operator that multiplies with a number, as an attention does.
         record: what was known of its operand.
     """
     source, factor = call.args

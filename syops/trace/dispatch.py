@@ -12,14 +12,12 @@ from torch import Tensor, nn
 from syops._torch import identity, parameters_of
 from syops.errors import SyopsValueError
 from syops.ledger.steps import Arrival, History
-from syops.ops.moves import KEEP, OVERWRITE, PADS
 from syops.ops.recipes import recipe_of
-from syops.ops.reductions import SOFTMAX
 from syops.ops.rule import Call, Cost, Normalisation, Product, Rule, Tally, tensors_in
 from syops.ops.traits import Traits, traits_of
 from syops.ops.values import ANALOG, EMPTY, LEARNED, UNKNOWN, Signal, constant
 from syops.trace.aliasing import overlap
-from syops.trace.attention import ALONG, SCALED, attend, in_attention, scale
+from syops.trace.attention import attend, in_attention, scale
 from syops.trace.folds import Folds, Made
 from syops.trace.gauge import Gauge
 from syops.trace.history import arriving, remember, step_of
@@ -114,7 +112,7 @@ class Dispatch:
         self, rule: Rule | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Execute an operator, and count what it does."""
-        traits = traits_of(func)
+        traits, is_literal = traits_of(func), rule is not None and rule.lifts
         read = {name: value for name, value in kwargs.items() if name not in traits.outs}
         operands = tensors_in((*args, *read.values()) if read else args)
         known = [self.tensors.known(tensor) for tensor in operands]
@@ -126,7 +124,7 @@ class Dispatch:
                 if signal is LEARNED:
                     self.tensors.read.add(identity(tensor))
                 else:
-                    if self._data.may_be_in(tensor, traits):
+                    if self._data.may_be_in(tensor, is_literal):
                         unseen.append(tensor)
                         self.outside.note(tensor, self._where[-1][0])
                     # It may share memory with results.
@@ -134,20 +132,21 @@ class Dispatch:
         before = Before(
             records,
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
-            self._data.is_fixed(traits, args, read, known),
+            self._data.is_fixed(traits, is_literal, args, read, known),
         )
         numbered = self.repeats.before(traits, operands, known)
         seen = args
-        if traits.reshapes:  # rules ask for the shape that the tensor had
+        if traits.targets and rule is not None and rule.geometry:
             if self._recorder is not None:
                 self._recorder.give_up()
+            # Rules ask for the shape that the tensor had.
             before_it, operands[0] = operands[0], _ALIAS(operands[0])
             signals[id(operands[0])] = signals[id(before_it)]
             seen = (operands[0], *args[1:])
         out = self.execute(func, args, kwargs)
         if self._recorder is not None:
             where, checks = self._where[-1], self.checks()
-            self._recorder.executed(func, (args, kwargs), out, where, checks, unseen)
+            self._recorder.executed(func, (args, kwargs), out, where, checks, unseen, is_literal)
         call = Call(
             func,
             seen,
@@ -215,44 +214,44 @@ class Dispatch:
         signals = signals_of(rule, call, before.fixed, outputs)
         if not before.fixed:
             self.folds.read_weights(call.tensors)
-        if before.writes and not traits.only_geometry:
-            self._copied(call, before, signals[0])
+        if before.writes and not rule.geometry:
+            self._copied(traits.name, call, before, signals[0])
             return
         handed = [record.view if record else None for _, record in before.records]
         operands = list(zip(call.tensors, handed, strict=True))
-        views = views_after(traits.name, call.args, operands, outputs)
+        views = views_after(rule, traits.name, call.args, operands, outputs)
         views = taken_out(before.records, outputs, traits.name) or views
-        padding = self._padding(traits.name, call, before, outputs)
+        padding = self._padding(rule, call, before, outputs)
         base, first = before.records[0] if before.records else (None, None)
         for place, (tensor, signal, view) in enumerate(zip(outputs, signals, views, strict=True)):
             written = bool(before.writes)
             record = self.tensors.put(tensor, signal, view, padding, base, written)
             if first is not None:
                 record.scores, record.softened = first.scores, first.softened
-                record.scaled = first.scaled if traits.name in ALONG else None
+                record.scaled = first.scaled if rule.whole else None
             if signal is LEARNED and not written:
-                record.recipe = recipe_of(call, tensor, place)
+                record.recipe = recipe_of(rule, call, tensor, place)
         if self.folds.unnormalised and not before.writes and any(views):
-            self.folds.move_unnormalised(call, outputs, watched=self._watch)
+            self.folds.move_unnormalised(rule, call, outputs, watched=self._watch)
 
     def _padding(
-        self, name: str, call: Call, before: Before, outputs: Sequence[Tensor]
+        self, rule: Rule, call: Call, before: Before, outputs: Sequence[Tensor]
     ) -> Padding | None:
         """Whether the results are a padded tensor, and of what."""
         if not before.records:
             return None
         source, record = before.records[0]
-        if name in KEEP:
+        if rule.in_order:
             return record.padding if record else None
-        crops = name in PADS and min(call.args[1], default=0) < 0
-        grows = name in PADS and all(out.numel() > source.numel() for out in outputs)
+        crops = rule.pads and min(call.args[1], default=0) < 0
+        grows = rule.pads and all(out.numel() > source.numel() for out in outputs)
         padding = self.measurements.padding(source) if grows and not crops else None
         for _, other in before.records:
             if other is not None and other.padding is not None:
                 other.padding.uses += 1
         return padding
 
-    def _copied(self, call: Call, before: Before, signal: Signal) -> None:
+    def _copied(self, what: str, call: Call, before: Before, signal: Signal) -> None:
         """``copy_``: also how circular padding and preallocated results are written."""
         source, record = before.records[-1]
         ((target, aliases),) = before.writes
@@ -266,7 +265,7 @@ class Dispatch:
             padding = self.measurements.padding(source)
         if record is not None and record.padding is not None:
             record.padding.uses += 1
-        held = fill(source, record, target, aliases)
+        held = fill(source, record, target, aliases, what)
         if overlap(target, source):  # some of it was written before it was read
             signal = self.tensors.atoms.joined((signal,))
         self.tensors.written(target, signal, aliases, padding, before.fixed)
@@ -278,7 +277,7 @@ class Dispatch:
         for key, signal in call.signals.items():
             if signal == EMPTY:
                 call.signals[key] = UNKNOWN
-        view = self.folds.bias_added(traits.name, call, before.records)
+        view = self.folds.bias_added(call, before.records) if rule.adds else None
         outputs = tensors_in((call.out,))
         signals = signals_of(rule, call, before.fixed, outputs)
         own = None
@@ -287,10 +286,12 @@ class Dispatch:
             view, own = self._charged(rule, traits, call, before, prepared)
         if not before.records and isinstance(self._where[-1][1], RECURRENT):
             signals = [ANALOG] * len(outputs)  # the hidden state, analog from step 0 on
-        if traits.name == "_local_scalar_dense" and not self.checks():
-            self._data.read_out(call.args[0])
+        if rule.tells and not self.checks():
+            for tensor in call.tensors:
+                self._data.read_out(tensor, isinstance(call.out, bool))
         if before.writes:
-            self._overwritten(traits, call, before, list(zip(outputs, signals, strict=True)), view)
+            results = list(zip(outputs, signals, strict=True))
+            self._overwritten(rule, traits.name, call, before, results, view)
         written = {id(target) for target, _ in before.writes}
         for place, (tensor, signal) in enumerate(zip(outputs, signals, strict=True)):
             if id(tensor) not in written or view:
@@ -298,17 +299,17 @@ class Dispatch:
                     tensor, signal, view if place == 0 else None, written=id(tensor) in written
                 )
                 if signal is LEARNED and id(tensor) not in written:
-                    record.recipe = recipe_of(call, tensor, place)
+                    record.recipe = recipe_of(rule, call, tensor, place)
         standing = [r for _, r in before.records if r is not None and (r.scores or r.softened)]
         if own is not None or (standing and not rule.counted):
-            softmax = traits.name if traits.name in SOFTMAX else ""
-            attend(self.tensors, softmax, outputs, standing, own)
-        elif call.func is SCALED and call.args[1] and call.out.is_floating_point():
+            attend(self.tensors, rule.softens, outputs, standing, own)
+        elif rule.scales and call.args[1] and call.out.is_floating_point():
             scale(self.tensors, call, before.records[0][1])
 
     def _overwritten(
         self,
-        traits: Traits,
+        rule: Rule,
+        what: str,
         call: Call,
         before: Before,
         results: Sequence[tuple[Tensor, Signal]],
@@ -316,9 +317,9 @@ class Dispatch:
     ) -> None:
         """Results were written into tensors that were there before; ``view``: of the first one."""
         for target, aliases in before.writes:
-            overwrite((a for a in aliases if not view or a[0] != identity(target)), traits.name)
+            overwrite((a for a in aliases if not view or a[0] != identity(target)), what)
             known = next((signal for tensor, signal in results if tensor is target), ANALOG)
-            if traits.name not in OVERWRITE and any(overlap(target, t) for t in call.tensors):
+            if not rule.places and any(overlap(target, t) for t in call.tensors):
                 known = UNKNOWN  # what was computed may have been computed with
             self.tensors.written(target, known, aliases, fixed=before.fixed)
 
@@ -357,7 +358,7 @@ class Dispatch:
         if self._recorder is not None:
             self._recorder.called_at(site)
         of_two = False
-        if isinstance(cost, Product) and cost.operator in ("matmul", "linear"):
+        if isinstance(cost, Product) and cost.is_plain:
             cost = in_attention(self.tensors, cost)
             of_two = cost.pairs is not None or cost.operator == "q @ k"
         row = row_of(cost, path, params, call.out)

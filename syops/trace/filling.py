@@ -39,25 +39,26 @@ class Filling:
         return together([piece.view for piece in self.pieces])
 
 
-def written_into(before: Filling | None, box: Box, view: View | None) -> Filling | None:
+def written_into(before: Filling | None, box: Box, view: View | None, what: str) -> Filling | None:
     """What a tensor holds after something was written into a part of it; what was there is used.
 
     Args:
         before: what it held.
         box: the part.
         view: the results that were written, or None for anything else.
+        what: the operator.
     """
     kept: tuple[Piece, ...] = ()
     if before is not None:
         met = list(before.met_by(box))
         for piece in met:
             if before.dim != box.dim or piece.start < box.start or piece.stop > box.stop:
-                piece.view.use("copy_")
+                piece.view.use(what)
         kept = tuple(piece for piece in before.pieces if piece not in met)
     if view is not None:
         dim = box.places[view.dim]
         if dim < 0 or dim == box.dim:
-            view.use("copy_")
+            view.use(what)
         else:
             kept = (*kept, Piece(box.start, box.stop, replace(view, dim=dim)))
     return Filling(box.dim, kept) if kept else None

@@ -207,7 +207,7 @@ def _absorbing(
     }
     unfit |= {use.what for use in uses if not use.by}
     row = (norm, *(_norms_after(calls[norm], backward) or ()))
-    unfit |= {"add" for each in row for use in _direct_uses(calls[each]) if use.biases}
+    unfit |= {"an addition" for each in row for use in _direct_uses(calls[each]) if use.biases}
     if unfit or not layers:
         return set(), f"; its own result goes to {_listed(unfit)}" if unfit else ""
     return layers, ""

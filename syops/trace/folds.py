@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from syops._torch import parameters_of, tree_map, version_of
-from syops.ops.moves import VIEWS
-from syops.ops.rule import Call, Kernel, Normalisation, Operand, Product, canonical, tensors_in
+from syops.ops.rule import Call, Kernel, Normalisation, Operand, Product, Rule, tensors_in
 from syops.ops.values import LEARNED
 from syops.trace.aliasing import storage_of
 from syops.trace.lineage import Layer, Provenance, Result, Slots, Unnormalised, Use, View
@@ -158,7 +157,11 @@ class Folds:
         return Made(self.provenance.add(result), x, View((result,), 1, x.shape[1]))
 
     def move_unnormalised(
-        self, call: Call, outputs: Sequence[Tensor], watched: AbstractContextManager[Any]
+        self,
+        rule: Rule,
+        call: Call,
+        outputs: Sequence[Tensor],
+        watched: AbstractContextManager[Any],
     ) -> None:
         """Move what a norm read as its result is moved: a layer after both may get it instead.
 
@@ -170,7 +173,8 @@ class Folds:
         inputs = {id(t): each.tensor for t, each in zip(call.tensors, before, strict=True)}
         args = tree_map(lambda leaf: inputs.get(id(leaf), leaf), call.args)
         with watched:
-            if canonical(call.func) in VIEWS:  # it need not lie in memory as the result does
+            # What a norm read need not lie in memory as a view of its result asks for.
+            if rule.in_order and storage_of(call.out) == storage_of(call.args[0]):
                 moved = args[0].reshape(call.out.shape)
             else:
                 moved = call.func(*args, **call.kwargs)
@@ -181,10 +185,10 @@ class Folds:
             self.unnormalised[out] = Unnormalised(before[0].norm, tensor, read)
 
     def bias_added(
-        self, name: str, call: Call, records: Sequence[tuple[Tensor, Record | None]]
+        self, call: Call, records: Sequence[tuple[Tensor, Record | None]]
     ) -> View | None:
         """A learned value per channel, added to a synaptic result: free, and no use of it."""
-        if name != "add" or len(records) != 2 or call.kwargs:
+        if len(records) != 2 or call.kwargs:
             return None
         (result, record), (bias, _) = records
         view = record.view if record else None

@@ -4,44 +4,52 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from syops.ledger.steps import OVERWRITES, PARAMETER, WRITE, Arrival, History, Step, made
-from syops.ops.moves import LIFTS
-from syops.ops.pointwise import has_threshold
-from syops.ops.rule import Call, Product, Rule, canonical, tensors_in
-from syops.ops.values import LEARNED
+from syops.ledger.steps import PARAMETER, WRITE, Arrival, History, Step, told_of
+from syops.ops.rule import Call, Free, Product, Rule, canonical, tensors_in, unknown
+from syops.ops.values import ANALOG, INTEGER, LEARNED, UNKNOWN, Signal, kind_of
 from syops.trace.lineage import Unnormalised
 from syops.trace.live import Before, Record, Tensors
 from syops.trace.rows import call_site
+
+_NO_RULE = Rule(unknown, Free("not known"))
 
 
 def remember(
     history: History, tensors: Tensors, path: str, rule: Rule | None, call: Call, before: Before
 ) -> None:
     """Note how the results of an operator were made, in the module of that path."""
-    site = call_site()
-    costs = rule.cost(call) if rule is not None else ()
-    name = canonical(call.func)
-    operator = costs[0].operator if costs else name
-    synaptic = any(isinstance(cost, Product) for cost in costs)
-    moved = rule is not None and rule.moves
+    rule = rule or _NO_RULE
+    site, costs = call_site(), rule.cost(call)
+    operator = costs[0].operator if costs else canonical(call.func)
+    is_synaptic = any(isinstance(cost, Product) for cost in costs)
     inputs = tuple(step_of(tensors, tensor, record) for tensor, record in before.records)
-    if name in LIFTS:  # a literal
+    if rule.lifts:
         operator, inputs = "torch.tensor", ()
-    if has_threshold(call):
+    if rule.compares and any(_is_endless(signal) for signal in call.signals.values()):
         history.thresholds.add(path)
+
+    def made(signal: Signal, read: tuple[Step, ...]) -> Step:
+        step = Step(operator, path, signal, read, is_synaptic, site, rule.symbol)
+        return told_of(step) if rule.moves else step
+
     for target, aliases in before.writes:
-        read = inputs[1:] if name in OVERWRITES else inputs
+        is_first = bool(before.records) and before.records[0][0] is target
         own = tensors.latest(target)
-        own.step = made(operator, path, own.signal, read, synaptic, moved, site)
+        own.step = made(own.signal, inputs[1:] if rule.overwrites and is_first else inputs)
         for old, now in tensors.rewritten(aliases):
             if now is not own:
                 parts = (old.step, own.step) if old.step else (own.step,)
-                now.step = made(WRITE, path, now.signal, parts, moved=True)
+                now.step = told_of(Step(WRITE, path, now.signal, parts))
     written = {id(target) for target, _ in before.writes}
     for tensor in tensors_in((call.out,)):
         if id(tensor) not in written:
             record = tensors.latest(tensor)
-            record.step = made(operator, path, record.signal, inputs, synaptic, moved, site)
+            record.step = made(record.signal, inputs)
+
+
+def _is_endless(signal: Signal) -> bool:
+    """Whether nothing finite is known of values, as of a membrane potential."""
+    return kind_of(signal) in (ANALOG, INTEGER, UNKNOWN)
 
 
 def step_of(tensors: Tensors, tensor: Tensor, record: Record | None = None) -> Step:

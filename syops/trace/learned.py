@@ -27,30 +27,37 @@ class DataReads:
         self._has_read = False
         self._has_asked = False
 
-    def read_out(self, tensor: Tensor) -> None:
-        """Values of a tensor are about to become numbers of Python's."""
+    def read_out(self, tensor: Tensor, is_truth: bool = False) -> None:
+        """Values of a tensor become a number of Python's.
+
+        ``is_truth``: it is only true or false.
+        """
         record, signal = self._tensors.known(tensor)
         if signal is LEARNED if record is None else record.fixed:
             return
-        self.has_numbers |= kind_of(signal) in (ANALOG, UNKNOWN)
-        if tensor.dtype == torch.bool:
+        if is_truth or tensor.dtype == torch.bool:
             self._has_asked = True
         else:
             self._has_read = True
+            self.has_numbers |= kind_of(signal) in (ANALOG, UNKNOWN)
 
-    def may_be_in(self, tensor: Tensor, traits: Traits) -> bool:
-        """Whether a tensor that nobody saw being made may hold more than literals."""
-        return not traits.is_literal or (self._has_read and tensor.numel() > 1)
+    def may_be_in(self, tensor: Tensor, is_literal: bool) -> bool:
+        """Whether a tensor that nobody saw being made may hold more than values of Python's."""
+        return not is_literal or (self._has_read and tensor.numel() > 1)
 
     def is_fixed(
         self,
         traits: Traits,
+        is_literal: bool,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         known: Sequence[tuple[Record | None, Signal]],
     ) -> bool:
-        """Whether all that an operator reads is learned or constant, and it draws no lots."""
-        if traits.is_literal:
+        """Whether all that an operator reads is learned or constant, and it draws no lots.
+
+        ``is_literal``: it makes a tensor of a value of Python's.
+        """
+        if is_literal:
             return not (self._has_read or self._has_asked)
         for record, signal in known:
             if signal is not LEARNED if record is None else not record.fixed:

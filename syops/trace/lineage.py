@@ -15,11 +15,8 @@ from torch import Tensor
 
 from syops._torch import version_of
 from syops.ledger.rows import Row
-from syops.ops.moves import JOIN, KEEP, channel_after
+from syops.ops.rule import Piece, Rule
 from syops.ops.values import Unit
-
-Piece = tuple[int, int, int] | None
-"""(dimension, start, stop) of a part of a result; None is the whole."""
 
 PART: Piece = (-1, 0, 0)
 """A part of a result that is no interval."""
@@ -189,6 +186,7 @@ class Padding:
 
 
 def views_after(
+    rule: Rule,
     name: str,
     args: Sequence[Any],
     views: Sequence[tuple[Tensor, View | None]],
@@ -197,18 +195,19 @@ def views_after(
     """What the outputs of a moving operator hand on of its operands.
 
     Args:
-        name: the operator.
+        rule: the operator's.
+        name: its name.
         args: its arguments.
         views: its tensor operands with what they hand on.
         outputs: its results.
     """
     if not views or all(view is None for _, view in views):
         return [None] * len(outputs)
-    if name in JOIN:
-        after = [_joined(name, args, views, outputs[0])]
+    if rule.joins:
+        after = [_joined(rule, args, views, outputs[0])]
     elif len(views) == 1:
         source, view = views[0]
-        after = [_moved(name, args, source, view, out, i) for i, out in enumerate(outputs)]
+        after = [_moved(rule, args, source, view, out, i) for i, out in enumerate(outputs)]
     else:
         after = [None] * len(outputs)
     if any(view is None for view in after):
@@ -219,21 +218,23 @@ def views_after(
 
 
 def _moved(
-    name: str, args: Sequence[Any], source: Tensor, view: View | None, out: Tensor, index: int
+    rule: Rule, args: Sequence[Any], source: Tensor, view: View | None, out: Tensor, index: int
 ) -> View | None:
     assert view is not None
-    placed = _placed(name, args, source, out, view)
+    placed = _placed(rule, args, source, out, view)
     if placed is None or out.numel() >= source.numel():
         return placed
-    piece = _cut(name, args, source, out, index) if view.piece is None else PART
+    piece = rule.piece(args, source, out, index) if rule.piece and view.piece is None else PART
     return replace(placed, piece=piece or PART)
 
 
-def _placed(name: str, args: Sequence[Any], source: Tensor, out: Tensor, view: View) -> View | None:
+def _placed(
+    rule: Rule, args: Sequence[Any], source: Tensor, out: Tensor, view: View
+) -> View | None:
     """A view with its channels where a move puts them; None where it puts them anywhere."""
-    if name in KEEP:
+    if rule.in_order:
         return _reshaped(source, out, view)
-    dim = channel_after(name, args, source, out, view.dim)
+    dim = rule.channel(args, source, out, view.dim) if rule.channel else None
     return None if dim is None else replace(view, dim=dim)
 
 
@@ -253,31 +254,11 @@ def _reshaped(source: Tensor, out: Tensor, view: View) -> View | None:
     return found
 
 
-def _cut(name: str, args: Sequence[Any], source: Tensor, out: Tensor, index: int) -> Piece:
-    """The part that an operator cuts out of its operand, if it is an interval."""
-    dim = (args[1] if len(args) > 1 and name in ("select", "slice") else 0) % source.dim()
-    size = source.shape[dim]
-    if name == "select":
-        start = args[2] % size
-        return dim, start, start + 1
-    if name == "unbind":
-        dim = (args[1] if len(args) > 1 else 0) % source.dim()
-        return dim, index, index + 1
-    if name == "slice" and (len(args) < 5 or args[4] == 1):
-        start = max(0, args[2] + size if (args[2] or 0) < 0 else args[2] or 0)
-        return dim, start, start + out.shape[dim]
-    if name in ("split", "chunk", "unsafe_split", "unsafe_chunk") and isinstance(args[1], int):
-        dim = (args[2] if len(args) > 2 else 0) % source.dim()
-        step = args[1] if "split" in name else -(-size // args[1])
-        return dim, index * step, index * step + out.shape[dim]
-    return None
-
-
 def _joined(
-    name: str, args: Sequence[Any], views: Sequence[tuple[Tensor, View | None]], out: Tensor
+    rule: Rule, args: Sequence[Any], views: Sequence[tuple[Tensor, View | None]], out: Tensor
 ) -> View | None:
     """Results put together along another dimension than their channels: time, mostly."""
-    placed = [view and _placed(name, args, tensor, out, view) for tensor, view in views]
+    placed = [view and _placed(rule, args, tensor, out, view) for tensor, view in views]
     known = [view for view in placed if view is not None]
     if len(known) < len(placed):
         return None

@@ -23,7 +23,7 @@ from syops._torch import (
     weak_reference,
 )
 from syops.ledger.steps import Step
-from syops.ops.rule import Recipe
+from syops.ops.rule import Recipe, Softmax
 from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal
 from syops.trace.aliasing import Layout, covers_storage, offset_of, overlaps_itself, storage_of
 from syops.trace.filling import Filling
@@ -64,8 +64,8 @@ class Record:
     """The number that an attention scaled it by, and what was scaled."""
     scores: Result | None = None
     """The product of two activations that it is, up to a scale, a mask and the like."""
-    softened: str = ""
-    """Of the weights of an attention: the operator that softened such a product."""
+    softened: Softmax | None = None
+    """Of the weights of an attention: the softmax of such a product that they are."""
     fixed: bool = False
     """Made of parameters, literals and shapes alone: no data and no chance had a part in it."""
     parts: frozenset[str] = frozenset()

@@ -25,6 +25,7 @@ from syops._torch import (
     schema_of,
     version_of,
 )
+from syops.ops.registry import find
 from syops.ops.rule import Number, tensors_in
 from syops.trace.neurons import NeuronSignal, neuron_signal, reset, stand_still
 from syops.trace.neurons.library import is_from
@@ -343,8 +344,6 @@ def _on_meta(tensor: Tensor) -> Tensor:
 
 META = torch.device("meta")
 
-_READ = torch.ops.aten._local_scalar_dense.default
-
 _Meta = tuple[torch.Size, tuple[int, ...], torch.dtype]
 """Shape, stride and dtype: all that a tensor on ``meta`` is."""
 
@@ -360,8 +359,9 @@ def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     number = getattr(args[0], "number", None) if args else None
     if number is None or version_of(args[0]) != 0:  # written into
         return _executed(func, args, kwargs)
-    if func is _READ:
-        return number.item()
+    rule = find(func)
+    if rule is not None and rule.tells and not tensors_in(args[1:]):
+        return func(number, *args[1:], **kwargs)
     made = _executed(func, args, kwargs)
     alone = not schema_of(func).is_mutable and not tensors_in(args[1:])
     if alone and isinstance(made, Tensor) and made.numel() == 1:

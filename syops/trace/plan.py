@@ -518,6 +518,7 @@ class Recorder:
         where: tuple[str, nn.Module],
         checks: bool,
         unseen: Sequence[Tensor],
+        is_literal: bool,
     ) -> None:
         """Record an operator.
 
@@ -528,12 +529,12 @@ class Recorder:
             where: the innermost module, after its path.
             checks: whether torch reads values to check them, and lets none out.
             unseen: the operands that nobody saw being made.
+            is_literal: it makes a tensor of a value of Python's.
         """
         operands, results = operands_of(*arguments), tensors_in((out,))
         if not self._can_tell((*operands, *results)):
             return
-        literal = traits_of(func).is_literal
-        args, kwargs = _told(arguments, lambda x: self.register.meet(x, literal))
+        args, kwargs = _told(arguments, lambda x: self.register.meet(x, is_literal))
         told = _told(out, lambda x: self._result(x, operands))
         if _retyped(told, operands) or self._writes_outside(func, args, kwargs):
             self.give_up()

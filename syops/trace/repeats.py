@@ -14,14 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from syops.ops.moves import JOIN, KEEP
 from syops.ops.rule import Call, Rule, tensors_in
 from syops.ops.traits import Traits
 from syops.ops.values import LEARNED, Signal, Table
 from syops.trace.live import Record, Tensors
-
-_CUTS = ("select", "unbind", "slice", "split", "split_with_sizes", "chunk")
-_REPEATS = (*JOIN, "repeat", "expand", "tile")
 
 
 class Value(NamedTuple):
@@ -120,24 +116,21 @@ class Repeats:
         """Number the results of an operator that has ``read`` such values."""
         if traits.is_random and traits.draws(call.args, call.kwargs):
             return
-        name = traits.name
         numbers = tuple([each.number if isinstance(each, Value) else each for each in read])
         key = call.func, _plain(call.args), _plain(call.kwargs.items()), numbers
         source, value = None, None
-        if name not in JOIN or len(set(numbers)) == 1:
-            source, value = _holding_copies(call.tensors, read, name)
+        if not rule.joins or len(set(numbers)) == 1:
+            source, value = _holding_copies(rule, call.tensors, read)
         for place, out in enumerate(tensors_in((call.out,))):
             record = self._tensors.latest(out)
             if source is None or value is None:
                 record.value = Value(self._number((key, place)))
-            elif _is_step(name, call, out, value):
+            elif _is_step(rule, call, out, value):
                 record.value = Value(self._number(("step", value.number)))
             else:
                 # A neuron of the user's own may be silent at every step of a sequence by chance.
                 is_threshold = not rule.moves and isinstance(record.signal, Table)
-                found = (
-                    _NO_COPIES if is_threshold else _copies(name, rule.moves, source, out, value)
-                )
+                found = _NO_COPIES if is_threshold else _copies(rule, source, out, value)
                 record.value = found._replace(number=self._number((key, place)))
 
     def arrive(self, layer: Hashable, x: Tensor) -> Again | None:
@@ -172,11 +165,11 @@ def _plain(arguments: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def _holding_copies(
-    tensors: Sequence[Tensor], read: Sequence[Read], name: str
+    rule: Rule, tensors: Sequence[Tensor], read: Sequence[Read]
 ) -> tuple[Tensor, Value] | tuple[None, None]:
     """The operand that has copies, or that an operator may make copies of."""
     for tensor, value in zip(tensors, read, strict=True):
-        if isinstance(value, Value) and (value.copies > 1 or name in _REPEATS):
+        if isinstance(value, Value) and (value.copies > 1 or rule.repeats):
             return tensor, value
     return None, None
 
@@ -192,25 +185,25 @@ def differ(x: Tensor, axis: int | None) -> bool | None:
     return not all(torch.equal(first, step) for step in later)
 
 
-def _is_step(name: str, call: Call, out: Tensor, value: Value) -> bool:
+def _is_step(rule: Rule, call: Call, out: Tensor, value: Value) -> bool:
     """Whether an operator takes a single step out of what is known to be copies."""
-    if name not in _CUTS or value.axis is None or value.differ or not value.is_sure:
+    if rule.piece is None or value.axis is None or value.differ or not value.is_sure:
         return False
     source = call.args[0]
     dim = call.arg("dim", 0) % source.dim()
     return dim == value.axis and out.numel() * value.copies == source.numel()
 
 
-def _copies(name: str, moves: bool, source: Tensor, out: Tensor, value: Value) -> Value:
+def _copies(rule: Rule, source: Tensor, out: Tensor, value: Value) -> Value:
     """The copies that a result holds, if its operand holds those of ``value``."""
-    axis = _grown(source, out) if name in _REPEATS else None
+    axis = _grown(source, out) if rule.repeats else None
     if axis is not None:
         copies = out.numel() // source.numel()
         return Value(0, copies, axis if out.shape[axis] == copies else None)
-    if value.copies == 1 or (moves and out.numel() < source.numel()):
+    if value.copies == 1 or (rule.moves and out.numel() < source.numel()):
         return _NO_COPIES
     axis, is_sure = _kept(source, out, value)
-    is_sure = is_sure and value.is_sure and name in KEEP
+    is_sure = is_sure and value.is_sure and rule.in_order
     return Value(0, value.copies, axis, is_sure, value.differ)
 
 

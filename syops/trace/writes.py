@@ -25,9 +25,12 @@ def overwrite(aliases: Aliases, what: str) -> None:
 
 
 def fill(
-    source: Tensor, record: Record | None, target: Tensor, aliases: Aliases
+    source: Tensor, record: Record | None, target: Tensor, aliases: Aliases, what: str
 ) -> dict[int, tuple[View | None, Filling | None]]:
-    """What each tensor on the memory of ``target`` holds once ``source`` is copied there."""
+    """What each tensor on the memory of ``target`` holds once ``source`` is copied there.
+
+    ``what``: the operator that does so.
+    """
     is_same = source.shape == target.shape and source.dtype == target.dtype and source.numel() > 0
     view = record.view if record is not None and is_same else None
     inner = layout_of(target)
@@ -43,18 +46,18 @@ def fill(
             now = None if view is None or place < 0 else replace(view, dim=place)
             held[key] = now, None
         elif box is None or (alias.view is not None and alias.filling is None):
-            overwrite([(key, alias)], "copy_")
+            overwrite([(key, alias)], what)
             held[key] = None, None
         else:
-            filling = written_into(alias.filling, box, view)
+            filling = written_into(alias.filling, box, view, what)
             held[key] = filling.whole(alias.shape) if filling else None, filling
         if view is not None and not any(held[key]):
-            view.use("copy_")
+            view.use(what)
     if view is not None:
         held[identity(target)] = view, None
     elif record is not None:
         for each in record.holds:
-            each.use("copy_")
+            each.use(what)
     return held
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests import ROOT
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 BENCHMARKS = ROOT / "benchmarks"
 
 

@@ -90,13 +90,10 @@ instance = nn.Identity()
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
+def here(here):
     """A current directory with a module of models in it."""
-    (tmp_path / "clinets.py").write_text(NETS)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-    yield tmp_path
-    sys.modules.pop("clinets", None)
+    (here / "clinets.py").write_text(NETS)
+    return here
 
 
 @pytest.fixture

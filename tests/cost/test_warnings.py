@@ -16,13 +16,14 @@ from torch import nn
 
 from syops import get_model_bounds, get_model_syops
 from syops.ledger.rows import Drive, Updates
-from syops.models import calibrate, create_model, demo, list_models
+from syops.models import calibrate, create_model, demo
 from syops.ops.values import Evidence, Seen
 from syops.report.comparison import compare
 from syops.report.gate import Limits, check
 from syops.report.report import Report
 from syops.units import joules
 from tests import ROOT
+from tests.support.networks import bundled
 from tests.support.reports import BINARY, FIXED, SMALL, analog, spiking
 
 
@@ -632,7 +633,7 @@ def test_warnings_do_not_depend_on_batches(size):
 # --- no false alarm -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", bundled())
 def test_bundled_networks_are_not_warned_of_without_data(name):
     """Sums of spikes beside that, which are MACs by design."""
     keywords = {} if name.startswith("resnet") else {"T": 4}

@@ -260,6 +260,7 @@ for name in ("imagenet", "cifar100", "dvsgesture"):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_the_loaders_read_what_the_libraries_read(tmp_path):
     """Real torchvision and spikingjelly, on files of the layout that they expect."""

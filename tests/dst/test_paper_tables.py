@@ -3,60 +3,66 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from syops import create_model, get_model_bounds, get_model_syops
 from syops.dst.paper import Line, paired_sew, table2, table3, table4
-from syops.models import list_models
 from tests import ROOT
+from tests.support.networks import bundled
 
+approx = pytest.approx
 E_MAC, E_AC = 4.6, 0.9  # pJ; with counts in G they give mJ
 
 
-def ids(line: Line) -> str:
-    return f"{line.network}-T{line.T}"
-
-
-def of(*families: str) -> list[Line]:
-    return [line for line in table2() if line.workload.model.startswith(families)]
+def lines(*families: str) -> dict[str, Line]:
+    """The networks of Table 2, or those of some families, by name and source."""
+    return {
+        f"{line.network} of {line.source}": line
+        for line in table2()
+        if line.workload.model.startswith(families or "")
+    }
 
 
 def test_table_2_has_its_19_networks():
-    assert len(table2()) == 19
-    assert {line.T for line in table2()} == {4, 6, 50, 250, 256}
+    assert len(lines()) == 19
+    assert {line.T for line in lines().values()} == {4, 6, 50, 250, 256}
 
 
-@pytest.mark.parametrize("line", [x for x in table2() if x.printed_o_mac is not None], ids=ids)
-def test_o_mac_is_the_printed_one(line):
-    assert line.o_mac == pytest.approx(line.printed_o_mac, abs=0.006)
+def test_o_mac_is_the_printed_one():
+    found = {name: line for name, line in lines().items() if line.printed_o_mac is not None}
+    assert len(found) == 16
+    printed = {name: line.printed_o_mac for name, line in found.items()}
+    assert {name: line.o_mac for name, line in found.items()} == approx(printed, abs=0.006)
 
 
-@pytest.mark.parametrize("line", table2(), ids=ids)
-def test_the_lower_end_of_ec_is_the_printed_one(line):
-    low, _ = line.ec
-    assert low == pytest.approx(E_MAC * line.o_mac, rel=1e-12)
-    tolerance = {4: {"abs": 0.06}, 6: {"abs": 0.06}, 50: {"rel": 0.08}}
-    assert low == pytest.approx(line.printed_ec[0], **tolerance.get(line.T, {"rel": 0.003}))
+def test_the_lower_end_of_ec_is_the_printed_one():
+    for name, line in lines().items():
+        low, _ = line.ec
+        assert low == approx(E_MAC * line.o_mac, rel=1e-12), name
+        tolerance = {4: {"abs": 0.06}, 6: {"abs": 0.06}, 50: {"rel": 0.08}}
+        assert low == approx(line.printed_ec[0], **tolerance.get(line.T, {"rel": 0.003})), name
 
 
-@pytest.mark.parametrize("line", of("sew_resnet", "spiking_resnet", "preact"), ids=ids)
-def test_the_upper_end_of_ec_is_the_printed_one(line):
-    low, high = line.ec
-    assert high - low == pytest.approx(E_AC * line.dense_ac, rel=1e-9)
-    assert high == pytest.approx(line.printed_ec[1], rel=0.003)
+def test_the_upper_end_of_ec_is_the_printed_one():
+    found = lines("sew_resnet", "spiking_resnet", "preact")
+    assert len(found) == 11
+    for name, line in found.items():
+        low, high = line.ec
+        assert high - low == approx(E_AC * line.dense_ac, rel=1e-9), name
+        assert high == approx(line.printed_ec[1], rel=0.003), name
 
 
-@pytest.mark.parametrize("line", of("fsnn", "dsnn"), ids=ids)
-def test_the_upper_end_printed_for_the_papers_own_networks_is_that_of_sew(line):
-    sew = paired_sew(line, table2())
-    low, high = line.ec
-    assert low + E_AC * sew.dense_ac == pytest.approx(line.printed_ec[1], abs=0.035)
-    assert high > 1.25 * line.printed_ec[1]
-    assert 0 < line.implied_rate < 0.25
+def test_the_upper_end_printed_for_the_papers_own_networks_is_that_of_sew():
+    found = lines("fsnn", "dsnn")
+    assert len(found) == 8
+    for name, line in found.items():
+        sew = paired_sew(line, table2())
+        low, high = line.ec
+        assert low + E_AC * sew.dense_ac == approx(line.printed_ec[1], abs=0.035), name
+        assert high > 1.25 * line.printed_ec[1], name
+        assert 0 < line.implied_rate < 0.25, name
 
 
 def test_every_printed_dc_is_possible_but_one():
@@ -67,7 +73,7 @@ def test_every_printed_dc_is_possible_but_one():
 
 
 def test_macs_of_the_dual_streams_do_not_grow_with_depth():
-    macs = {line.workload.model: line.o_mac for line in of("fsnn", "dsnn")}
+    macs = {line.workload.model: line.o_mac for line in lines("fsnn", "dsnn").values()}
     for family in ("fsnn", "dsnn"):
         assert macs[f"{family}18"] == macs[f"{family}34"]
         assert macs[f"{family}50"] == macs[f"{family}101"]
@@ -98,36 +104,33 @@ def small(name: str) -> tuple[dict, tuple[int, ...], int]:
     return ({} if name.startswith("resnet") else {"T": 2}), (1, 3, 32, 32), 0
 
 
-@pytest.mark.parametrize("fold_bn", [True, False], ids=["folded", "counted"])
-@pytest.mark.parametrize("name", [n for n in list_models() if "152" not in n])
-def test_a_trace_finds_the_rows_of_a_counted_run(name, fold_bn):
+@pytest.mark.parametrize("name", bundled())
+def test_a_trace_finds_the_rows_of_a_counted_run(name):
     """Same rows, dense counts, classes and foldings, with no values at all."""
     keywords, shape, batch_dim = small(name)
     torch.manual_seed(0)
     model = create_model(name, **keywords)
-    counted = get_model_syops(
-        model, torch.rand(shape), batch_dim=batch_dim, fold_bn=fold_bn, input_signal="analog"
-    )
-    traced = get_model_bounds(
-        model, shape, batch_dim=batch_dim, fold_bn=fold_bn, input_signal="analog"
-    )
-    assert traced.unaccounted == counted.unaccounted == {}
-    assert traced.samples == counted.samples
+    inputs = torch.rand(shape)
 
     def told(row):
         verdict = row.verdict("mac")
         return (*row.key, row.calls, row.params, row.dense, row.folded, verdict.signal,
                 verdict.mac, verdict.dense_ac)  # fmt: skip
 
-    assert [told(row) for row in traced.rows] == [told(row) for row in counted.rows]
+    for fold_bn in (True, False):
+        given = {"batch_dim": batch_dim, "fold_bn": fold_bn, "input_signal": "analog"}
+        counted = get_model_syops(model, inputs, **given)
+        traced = get_model_bounds(model, shape, **given)
+        assert traced.unaccounted == counted.unaccounted == {}
+        assert traced.samples == counted.samples
+        assert [told(row) for row in traced.rows] == [told(row) for row in counted.rows]
 
 
-def test_the_command_prints_all_rows():
+def test_the_command_prints_all_rows(syops):
     def run(*args: str) -> str:
-        command = [sys.executable, "-m", "syops", "table2", *args]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert done.stderr == ""
-        return done.stdout
+        status, out, err = syops("table2", *args)
+        assert (status, err) == (0, "")
+        return out
 
     plain, markdown = run(), run("--format", "markdown")
     for line in (*table2(), *table3(), *table4()):

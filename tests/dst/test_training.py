@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import runpy
 import subprocess
 import sys
 
@@ -92,9 +93,10 @@ def test_the_counter_does_not_need_training():
 
 
 def test_it_learns():
-    train, test = some_digits(1200)
-    model = small("sew_digits", channels=8)
-    epochs = fit(model, train, test, dataclasses.replace(QUICK, epochs=6), name="sew_digits")
+    train, test = some_digits(400)
+    model = small("sew_digits", blocks=1, channels=8)
+    quick = dataclasses.replace(QUICK, epochs=6, lr=0.3)
+    epochs = fit(model, train, test, quick, name="sew_digits")
     assert epochs[-1].loss < 0.5 * epochs[0].loss
     assert [e.epoch for e in epochs] == list(range(6))
     assert epochs[-1].accuracy == evaluate(model, test)
@@ -353,18 +355,29 @@ def test_only_residual_networks_have_blocks():
 # The command
 
 
-def command(folder, *args):
-    script = ROOT / "examples" / "train_dst.py"
-    small = ("--set", "blocks=1", "--set", "channels=2", "--recipe", "T=1")
-    done = subprocess.run(
-        [sys.executable, script, "--folder", folder, "--device", "cpu", *small, *args],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    lines = [line for line in done.stderr.splitlines() if "triton" not in line.lower()]
-    return done.returncode, done.stdout, lines
+SCRIPT = ROOT / "examples" / "train_dst.py"
+SMALL = ("--device", "cpu", "--set", "blocks=1", "--set", "channels=2", "--recipe", "T=1")
 
 
-def test_the_command_trains_resumes_and_writes_weights(tmp_path):
+@pytest.fixture
+def command(monkeypatch, capfd):
+    """Run the example in this process; gives exit status, standard output, lines of errors."""
+
+    def run(folder, *args):
+        given = (SCRIPT, "--folder", folder, *SMALL, *args)
+        monkeypatch.setattr(sys, "argv", [str(arg) for arg in given])
+        status = 0
+        try:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        except SystemExit as ended:
+            status = ended.code
+        out, err = capfd.readouterr()
+        return status, out, [line for line in err.splitlines() if "triton" not in line.lower()]
+
+    return run
+
+
+def test_the_command_trains_resumes_and_writes_weights(command, tmp_path):
     digits_of = ("--dataset", "digits", "--model", "fsnn_digits")
     status, out, errors = command(tmp_path / "a", *digits_of, "--recipe", "epochs=1")
     assert status == 0, errors
@@ -398,14 +411,14 @@ def test_the_command_trains_resumes_and_writes_weights(tmp_path):
         ),
     ],
 )
-def test_the_command_refuses_in_one_line(tmp_path, args, message):
+def test_the_command_refuses_in_one_line(command, tmp_path, args, message):
     status, out, errors = command(tmp_path / "new", *args)
     assert (status, out, len(errors)) == (2, "", 1), errors
     assert message in errors[0]
     assert not (tmp_path / "new").exists()
 
 
-def test_results_need_a_folder_before_anything_is_trained(tmp_path):
+def test_results_need_a_folder_before_anything_is_trained(command, tmp_path):
     (tmp_path / "file").write_text("mine")
     status, out, errors = command(
         tmp_path / "file", "--dataset", "digits", "--model", "fsnn_digits"
@@ -437,6 +450,7 @@ print(evaluate(model, TensorDataset(x[:100], answers))["spike"])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_processes_test_one_network(tmp_path):
     """Running means and variances of batch normalisation are those of the first process."""
@@ -451,15 +465,14 @@ def test_processes_test_one_network(tmp_path):
     assert re.findall(r"\d\.\d", done.stdout) == ["1.0", "1.0"], done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_two_processes_train_one_network(tmp_path):
-    script = ROOT / "examples" / "train_dst.py"
-    small = ("--set", "blocks=1", "--set", "channels=2", "--recipe", "T=1", "--recipe", "epochs=1")
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
         *("--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"),
-        *(script, "--dataset", "digits", "--model", "fsnn_digits", "--folder", tmp_path / "two"),
-        *("--device", "cpu", *small),
+        *(SCRIPT, "--dataset", "digits", "--model", "fsnn_digits", "--folder", tmp_path / "two"),
+        *(*SMALL, "--recipe", "epochs=1"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -86,6 +86,7 @@ def words(text):
     return re.sub(r"-{2,}", "--", " ".join(NUMBER.sub("#", text).split()))
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_what_is_stored_in_a_notebook_is_what_it_says(path, tmp_path):

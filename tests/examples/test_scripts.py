@@ -9,6 +9,7 @@ import pytest
 from syops import Report
 from tests import ROOT
 
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 EXAMPLES = ROOT / "examples"
 
 
@@ -17,7 +18,6 @@ def run(*command):
     return subprocess.run([*map(str, command)], capture_output=True, text=True, env=env)
 
 
-@pytest.mark.once
 def test_the_gate_lets_pass_what_keeps_to_its_budget_and_nothing_else(tmp_path):
     good = run(EXAMPLES / "ci_gate.sh", "fsnn_digits", "20uJ")
     assert (good.returncode, good.stdout.count("ok ")) == (0, 2), good.stderr
@@ -25,7 +25,6 @@ def test_the_gate_lets_pass_what_keeps_to_its_budget_and_nothing_else(tmp_path):
     assert (spikes.returncode, spikes.stdout.count("FAILED")) == (1, 1), spikes.stderr
 
 
-@pytest.mark.once
 def test_a_paper_table_with_all_that_belongs_to_it(tmp_path):
     done = run(sys.executable, EXAMPLES / "paper_table.py", tmp_path / "out")
     assert done.returncode == 0, done.stderr
@@ -35,7 +34,6 @@ def test_a_paper_table_with_all_that_belongs_to_it(tmp_path):
     assert "dsnn_digits" in (tmp_path / "out" / "comparison.html").read_text("utf-8")
 
 
-@pytest.mark.once
 def test_your_own_network():
     done = run(sys.executable, EXAMPLES / "your_own_network.py")
     assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from syops import create_model, get_model_bounds
 from syops.models import list_models
+from tests.support.networks import bundled
 from tests.support.versions import differentiable
 
 NAMES = list_models()
@@ -40,26 +41,24 @@ def streams(out: Any) -> tuple[torch.Tensor, ...]:
     return tuple(out) if isinstance(out, tuple) else (out,)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", bundled())
 def test_forward_and_backward(name):
     torch.manual_seed(0)
     model = create_model(name, num_classes=5, **small(name)[0])
-    for training in (True, False):
-        model.train(training)
-        for n in (1, 2):
-            model.zero_grad()
-            outs = streams(model(batch(name, n)))
-            assert len(outs) == (2 if name in DUAL else 1)
-            assert all(out.shape == (n, 5) and out.isfinite().all() for out in outs)
-            sum(F.cross_entropy(out, torch.arange(n)) for out in outs).backward()
-            missing = {key for key, p in model.named_parameters() if p.grad is None}
-            if differentiable(training):
-                assert not missing
-            else:
-                assert not {key for key in missing if key.startswith("fc.")}
+    for training, n in ((True, 1), (False, 2)):
+        model.train(training).zero_grad()
+        outs = streams(model(batch(name, n)))
+        assert len(outs) == (2 if name in DUAL else 1)
+        assert all(out.shape == (n, 5) and out.isfinite().all() for out in outs)
+        sum(F.cross_entropy(out, torch.arange(n)) for out in outs).backward()
+        missing = {key for key, p in model.named_parameters() if p.grad is None}
+        if differentiable(training):
+            assert not missing
+        else:
+            assert not {key for key in missing if key.startswith("fc.")}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", bundled())
 def test_states_do_not_outlive_a_call(name):
     torch.manual_seed(0)
     model = create_model(name, num_classes=5, **small(name)[0]).eval()

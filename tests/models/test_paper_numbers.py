@@ -9,6 +9,7 @@ import torch
 
 from syops import get_model_syops
 from syops.models import create_model
+from tests.support.networks import bundled
 
 G = 1e9
 E_MAC, E_AC = 4.6e-12, 0.9e-12  # joules, 45 nm
@@ -33,7 +34,7 @@ EC_WIDTH_PRINTED = {  # EC_max - EC_min in mJ, rounded on the way, of those whos
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", TABLE_2)
+@pytest.mark.parametrize("name", bundled(TABLE_2))
 def test_operations_of_the_imagenet_networks_are_those_of_table_2(name):
     o_mac, printed, dense_ac = TABLE_2[name]
     fold_bn = not name.startswith("sew")  # the paper counts BN for SEW only
@@ -60,25 +61,23 @@ def hidden_signals(report, classifier: str = "graded") -> dict[str, str]:
     return synaptic
 
 
-@pytest.mark.parametrize("depth", [18, 34, 50, 101])
+@pytest.mark.parametrize("name", bundled(["fsnn18", "fsnn34", "fsnn50", "fsnn101"]))
 @pytest.mark.parametrize("g", ["IAND", "OR", "XOR", "AND"])
-def test_only_spikes_reach_the_synapses_of_a_full_spike_network(g, depth):
+def test_only_spikes_reach_the_synapses_of_a_full_spike_network(g, name):
     torch.manual_seed(0)
-    report = get_model_syops(create_model(f"fsnn{depth}", g=g, T=2), torch.randn(1, 3, 32, 32))
+    report = get_model_syops(create_model(name, g=g, T=2), torch.randn(1, 3, 32, 32))
     signals = hidden_signals(report)
-    assert len(signals) == {18: 19, 34: 35, 50: 52, 101: 103}[depth]
+    assert len(signals) == {"fsnn18": 19, "fsnn34": 35, "fsnn50": 52, "fsnn101": 103}[name]
     assert set(signals.values()) == {"binary"}
 
 
 @pytest.mark.parametrize("image", [torch.zeros, torch.randn], ids=["black", "noise"])
-@pytest.mark.parametrize("depth", [18, 50, 101])
-def test_with_add_other_than_spikes_reach_the_blocks_whatever_the_data(depth, image):
+@pytest.mark.parametrize("name", bundled(["sew_resnet18", "sew_resnet50", "sew_resnet101"]))
+def test_with_add_other_than_spikes_reach_the_blocks_whatever_the_data(name, image):
     """A black image makes no neuron fire, so that every tensor looks like spikes in the data."""
     torch.manual_seed(0)
     x = image(1, 3, 32, 32)
-    report = get_model_syops(
-        create_model(f"sew_resnet{depth}", g="ADD", T=2), x, input_signal="analog"
-    )
+    report = get_model_syops(create_model(name, g="ADD", T=2), x, input_signal="analog")
     signals = hidden_signals(report)
     # A block's input goes through its first convolution and its shortcut's; only the first block
     # gets it from a neuron.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import warnings
 
 import pytest
@@ -17,9 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from syops import check_full_spike, create_model, get_model_bounds, get_model_syops
 from syops.errors import ForwardError, SyopsTypeError, SyopsValueError
-from syops.models import list_models
 from syops.report.report import Report
 from tests import ROOT
+from tests.support.networks import bundled
 
 
 def on_meta(name, **keywords):
@@ -281,38 +279,48 @@ def with_random_spikes(model, rate):
         for name, child in list(parent.named_children()):
             if isinstance(child, base.MemoryModule) and hasattr(child, "v_threshold"):
                 setattr(parent, name, Fires(rate))
+            elif isinstance(child, Fires):
+                child.rate = rate
     return model
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_the_class_is_the_one_found_by_brute_force(name):
+    check_classes(name, {})
 
 
 @pytest.mark.parametrize(
     ("name", "variant"),
-    [*((name, {}) for name in list_models()), *VARIANTS],
+    VARIANTS,
     ids=lambda part: part if isinstance(part, str) else "-".join(map(str, part.values())),
 )
-def test_the_class_is_the_one_found_by_brute_force(name, variant):
+def test_the_class_of_a_variant_is_the_one_found_by_brute_force(name, variant):
+    check_classes(name, variant)
+
+
+def check_classes(name, variant):
+    """The classes of the audit are those of what random spikes bring to each layer."""
     keywords = {"num_classes": 4, **variant, **({} if name.startswith("resnet") else {"T": 2})}
     events = "7b" in name
     frame = (1, 8, 8) if "digits" in name else (3, 32, 32)
     shape = (2, 2, 2, 128, 128) if events else (2, *frame)
-    audit = check_full_spike(
-        create_model(name, **keywords), torch.randn(shape), batch_dim=int(events)
-    )
-    seen: dict[str, set[float]] = {}
     torch.manual_seed(0)
+    model = create_model(name, **keywords).eval()
+    audit = check_full_spike(model, torch.randn(shape), batch_dim=int(events))
+    seen: dict[str, set[float]] = {}
+
+    def look(path):
+        def hook(module, args):
+            seen.setdefault(path, set()).update(args[0].unique()[:50].tolist())
+
+        return hook
+
+    for path, module in model.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Conv1d, nn.Linear)):
+            module.register_forward_pre_hook(look(path))
     for rate in (0.02, 0.5, 0.98, 1.0):
-        model = with_random_spikes(create_model(name, **keywords), rate).eval()
-
-        def look(path):
-            def hook(module, args):
-                seen.setdefault(path, set()).update(args[0].unique()[:50].tolist())
-
-            return hook
-
-        for path, module in model.named_modules():
-            if isinstance(module, (nn.Conv2d, nn.Conv1d, nn.Linear)):
-                module.register_forward_pre_hook(look(path))
         with torch.no_grad():
-            model(torch.randn(shape))
+            with_random_spikes(model, rate)(torch.randn(shape))
     checked = 0
     for row in audit.rows:
         if row.path not in seen or row.kind == "matmul":
@@ -420,14 +428,7 @@ def test_a_fused_neuron_is_named_by_the_user():
 # Command line
 
 
-def syops(*args):
-    done = subprocess.run(
-        [sys.executable, "-m", "syops", *args], capture_output=True, text=True, check=False
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
-def test_the_command_tells_by_its_exit_status():
+def test_the_command_tells_by_its_exit_status(syops):
     status, out, err = syops("audit", "sew_resnet18")
     assert (status, err) == (1, "")
     assert out.startswith("sew_resnet18: not spike-only: 10 of its 21")
@@ -445,7 +446,7 @@ def test_the_command_tells_by_its_exit_status():
     assert len(err.splitlines()) == 1
 
 
-def test_the_bounds_command():
+def test_the_bounds_command(syops):
     status, out, err = syops("bounds", "fsnn18", "--depth", "1")
     assert (status, err) == (0, "")
     assert "fsnn18: 11.7 M parameters" in out
@@ -456,7 +457,7 @@ def test_the_bounds_command():
 
 
 @pytest.mark.parametrize("name", ["sew_resnet18", "fsnn34"])
-def test_the_readme_shows_what_is_printed(name):
+def test_the_readme_shows_what_is_printed(syops, name):
     readme = (ROOT / "README.md").read_text("utf-8")
     shown = readme.split(f"$ syops audit {name}\n")[1].split("```")[0]
     printed = syops("audit", name)[1]

@@ -99,6 +99,8 @@ DATA = {
     "asarray": lambda m, x: torch.tensor(np.asarray(x)) * m.v,
     "truth value as index": lambda m, x: m.w[int((x > 0.5).any())][None],
     "truth value as factor": lambda m, x: m.w * float((x > 0.5).all()),
+    "truth of a comparison as factor": lambda m, x: m.w * float(torch.equal(x, x.flip(0))),
+    "truth of a tolerant comparison": lambda m, x: m.w * float(torch.allclose(x, x.flip(0))),
     "truth values": lambda m, x: m.w * torch.tensor((x > 0.5).tolist()),
     "out=": lambda m, x: torch.index_select(m.w, 0, tokens(x)[0], out=torch.empty(SIZE, SIZE)),
     "zeros of data": lambda m, x: x * 0 + m.w,
@@ -113,6 +115,7 @@ NEED_VALUES = {
     *("a literal of tensors", "as_tensor of tensors", "constructor", "a list of tensors"),
     *("numpy", "numpy index", "a function of numpy's", "asarray"),
     *("truth value as index", "truth value as factor", "truth values"),
+    *("truth of a comparison as factor", "truth of a tolerant comparison"),
 }
 """Shapes or numbers come out of data, so that they cannot run without it."""
 WEIGHTS = {

@@ -14,7 +14,11 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+import torch
+
+from syops.api import get_model_bounds
 from syops.cost.energy import get_energy_model
+from syops.models import create_model
 
 ENERGY = "horowitz45-fp32"
 GIGA = 1e9
@@ -185,11 +189,6 @@ def _counted(
     events: bool,
 ) -> tuple[int, int]:
     """O_mac and the dense count of the ACs, of one sample."""
-    import torch
-
-    from syops.api import get_model_bounds
-    from syops.models import create_model
-
     with torch.device("meta"):
         network = create_model(name, **dict(keywords))
     whole = (dict(keywords)["T"], 1, *shape) if events else (1, *shape)

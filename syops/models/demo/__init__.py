@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import numpy as np
+import torch
+from torch import Tensor
 
-    from syops.models.demo.measure import Row
+from syops.models.create import create_model
+from syops.models.demo.measure import Row, measure
 
 FOLDER = Path(__file__).parent
 NETWORKS = ("fsnn_digits", "dsnn_digits", "sew_digits")
@@ -27,9 +28,6 @@ def digits() -> tuple[Tensor, Tensor]:
     Returns:
         images [450, 1, 8, 8] between 0 and 1, and labels [450], as `syops.dst.digits` splits.
     """
-    import numpy as np
-    import torch
-
     with np.load(FOLDER / "digits.npz") as found:
         images, labels = found["images"], found["labels"]
     return torch.from_numpy(images)[:, None].float() / 16, torch.from_numpy(labels).long()
@@ -37,9 +35,6 @@ def digits() -> tuple[Tensor, Tensor]:
 
 def rows() -> list[Row]:
     """The networks, tested and counted on the same digits: a small Table 2, measured now."""
-    from syops.models import create_model
-    from syops.models.demo.measure import measure
-
     images, labels = digits()
     batches = list(zip(images.split(BATCH), labels.split(BATCH), strict=True))
     return [measure(name, create_model(name, weights=weights(name)), batches) for name in NETWORKS]

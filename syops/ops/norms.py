@@ -1,0 +1,80 @@
+"""Normalisations, softmax, and the gates of recurrent cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from syops.ops.constants import shares
+from syops.ops.rule import Call, Cost, Normalisation, Rule, Softmax, analog, canonical, tallied
+
+
+def batch_norm_cost(call: Call) -> Sequence[Cost]:
+    """2 MACs per element; 0 where it is folded."""
+    x, mean = call.args[0], call.arg("running_mean")
+    trains = call.arg("training", call.arg("train", True))
+    return (Normalisation("batch_norm", x.numel(), x, affine=mean is not None and not trains),)
+
+
+def batch_norm_in_use_cost(call: Call) -> Sequence[Cost]:
+    """2 MACs per element; 0 where it is folded."""
+    x, mean = call.args[0], call.arg("running_mean")
+    return (Normalisation("batch_norm", x.numel(), x, affine=mean is not None),)
+
+
+def norm_cost(call: Call) -> Sequence[Cost]:
+    """2 MACs per element."""
+    x = call.args[0]
+    name = canonical(call.func).removeprefix("native_").removeprefix("_fused_")
+    return (Normalisation(name, x.numel(), x, affine=False),)
+
+
+def softmax_cost(call: Call) -> Sequence[Cost]:
+    """1 MAC per element of the result."""
+    return tallied(call, "activation", "softmax", mac=call.out.numel())
+
+
+def gate_cost(call: Call) -> Sequence[Cost]:
+    """1 MAC per element of the result."""
+    return tallied(call, "activation", mac=call.out.numel())
+
+
+def lstm_cost(call: Call) -> Sequence[Cost]:
+    """5 AC, 8 MAC per hidden unit: gates, and what they multiply."""
+    units = call.args[0].numel() // 4
+    return (
+        *tallied(call, "add", "lstm_cell", ac=5 * units),
+        *tallied(call, "activation", "lstm_cell", mac=5 * units),
+        *tallied(call, "elementwise", "lstm_cell", mac=3 * units),
+    )
+
+
+def gru_cost(call: Call) -> Sequence[Cost]:
+    """5 AC, 5 MAC per hidden unit: gates, and what they multiply."""
+    units = call.args[0].numel() // 3
+    return (
+        *tallied(call, "add", "gru_cell", ac=5 * units),
+        *tallied(call, "activation", "gru_cell", mac=3 * units),
+        *tallied(call, "elementwise", "gru_cell", mac=2 * units),
+    )
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(
+        ("native_batch_norm", "_native_batch_norm_legit", "cudnn_batch_norm", "miopen_batch_norm",
+         "_batch_norm_with_update", "_batch_norm_no_update",
+         "_native_batch_norm_legit_functional", "_batch_norm_with_update_functional"),
+        Rule(analog, batch_norm_cost, counted=True),
+    ),
+    "_native_batch_norm_legit_no_training": Rule(analog, batch_norm_in_use_cost, counted=True),
+    **dict.fromkeys(
+        ("native_layer_norm", "native_group_norm", "_fused_rms_norm"),
+        Rule(analog, norm_cost, counted=True),
+    ),
+    **dict.fromkeys(("_softmax", "softmax"), Rule(shares, softmax_cost, softens=Softmax.ANY)),
+    "_safe_softmax": Rule(shares, softmax_cost, softens=Softmax.OF_ATTENTION),
+    **dict.fromkeys(("_log_softmax", "log_softmax"), Rule(analog, softmax_cost)),
+    "glu": Rule(analog, gate_cost),
+    "_thnn_fused_lstm_cell": Rule(analog, lstm_cost),
+    "_thnn_fused_gru_cell": Rule(analog, gru_cost),
+}  # fmt: skip
+"""The rules of these operators."""

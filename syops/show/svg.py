@@ -1,0 +1,80 @@
+"""Plots as SVG inside of a page, whose text can be searched and whose colours follow its theme."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from markupsafe import Markup, escape
+from matplotlib import style
+from matplotlib.figure import Figure
+
+from syops.cost.figures import Figures
+from syops.cost.networks import ComparisonRow
+from syops.show.plots import AC, BAND, EDGE, MAC, ComparisonPlot, Plot, plot_comparison, plot_report
+
+_PLOTS: dict[Plot, str] = {
+    "energy": "Energy by layer, in the order of execution",
+    "rates": "Firing rate of the input of each layer",
+    "cumulative": "Energy up to each layer",
+}
+
+_STYLE = {
+    "svg.fonttype": "none",  # text stays text, which can be searched and copied
+    "svg.hashsalt": "syops",
+    "font.sans-serif": ["DejaVu Sans", "sans-serif"],
+}
+
+
+def report_pictures(report: Figures) -> Mapping[str, Markup]:
+    """The plots of a report as inline SVG, by what they show."""
+    kinds = [kind for kind in _PLOTS if kind != "rates" or report.mean_rate is not None]
+    if not any(layer.counted and layer.folded is None for layer in report.layers):
+        kinds = []
+    with _style():
+        return {_PLOTS[k]: _inline_svg(plot_report(report, k), k, _PLOTS[k]) for k in kinds}
+
+
+def comparison_pictures(rows: Sequence[ComparisonRow]) -> Mapping[str, Markup]:
+    told: dict[ComparisonPlot, str] = {
+        "accuracy": "Accuracy against energy",
+        "energy": "Energy of each network",
+    }
+    if all(row.accuracy is None for row in rows):
+        del told["accuracy"]
+    with _style():
+        return {t: _inline_svg(plot_comparison(rows, kind), kind, t) for kind, t in told.items()}
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """matplotlib's own style, whatever the user's, while a page is made."""
+    with style.context(["default", _STYLE]), warnings.catch_warnings():
+        # Text stays text: its letters are those of the browser.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def _inline_svg(figure: Figure, name: str, told: str) -> Markup:
+    """A figure as an ``<svg>`` element whose colours follow the page's theme."""
+    out = io.StringIO()
+    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(out, format="svg", transparent=True, metadata=metadata)
+    themed = {AC: "var(--ac)", MAC: "var(--mac)", BAND: "var(--ec)", EDGE: "var(--edge)"}
+    colors = {color.lower(): theme for color, theme in themed.items()}
+    colors["#000000"] = "currentColor"
+    svg = re.sub(r"<style.*?</style>", "", out.getvalue(), flags=re.DOTALL)
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<[^>]+>", lambda tag: _at_home(tag[0], name, colors), svg)
+    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(told)}"', 1))
+
+
+def _at_home(tag: str, name: str, colors: Mapping[str, str]) -> str:
+    """A tag of matplotlib's with ids of its own among other pictures, in colours of the page."""
+    if tag.startswith("<svg"):
+        tag = re.sub(r' (width|height)="[^"]*"', "", tag)
+    tag = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", tag)
+    return re.sub("#[0-9a-f]{6}", lambda color: colors.get(color[0], color[0]), tag)
