@@ -1,8 +1,24 @@
-"""What is known of every tensor that is alive during a forward pass.
+"""Keep what is known of every tensor that is alive during a forward pass.
 
-A signal is bound to the values it was derived for: a record counts only while its tensor is
-alive, on the same storage, in the same version. Writes through an alias are seen and joined;
-writes that are not seen make the record void.
+A signal describes the values that a tensor had when the signal was derived. A record therefore
+counts only while its tensor is alive, on the same storage, in the same version. A write that the
+pass sees, through whichever alias, is joined into the records of all aliases. A write that the pass
+does not see makes them void.
+
+The version is torch's counter of writes, which a view shares with its base. Inside the dispatcher,
+where records are made, the counters are behind: torch brings them up to date one layer further out,
+after the operator has returned. Take ``x`` in version 1:
+
+========================  ==================  ================  ===============
+operator                  inside, `x`         inside, result    afterwards, both
+========================  ==================  ================  ===============
+``y = x[1:]``             1                   0                 1
+``y.mul_(2)``             1                   1                 2
+========================  ==================  ================  ===============
+
+Hence the record of a view takes the version of its base, not the one that the view shows: 1, not 0.
+The records after a write take the version that is shown plus one: 2, not 1. With the versions that
+are shown, these records would be void at the next operator.
 """
 
 from __future__ import annotations
@@ -33,11 +49,11 @@ from syops.trace.states import tensors_of
 
 @dataclass(slots=True)
 class Record:
-    """What is known of one tensor.
+    """Hold what is known of one tensor.
 
-    A tensor is the same one as long as its implementation lives: torch may drop the Python
-    object of an intermediate result and make another. The weak reference keeps the address
-    from being used again, and keeps no memory of the values.
+    A tensor is recognised by its implementation, since torch may drop the Python object of an
+    intermediate result and make another. The weak reference ``ref`` keeps the implementation's
+    address from being used again, but does not keep the values in memory.
     """
 
     ref: Any
@@ -51,7 +67,7 @@ class Record:
     padding: Padding | None = None
     name: str = ""
     made_of_weights: bool = False
-    """``weight.data`` has a version counter of its own, unlike other views."""
+    """Whether it is a view of a weight. ``weight.data`` has a version counter of its own."""
     cache: dict[Any, Any] = field(default_factory=dict)
     step: Step | None = None
     """How it was made, where somebody asks."""
@@ -318,10 +334,10 @@ class Tensors:
         base: Tensor | None = None,
         written: bool = False,
     ) -> Record:
-        """Describe the values that the tensor has now.
+        """Record the values that a tensor has now, in the version that it will have.
 
-        Inside the dispatcher version counters are behind: a view takes over the counter of
-        its ``base``, and a ``written`` tensor's one goes up, only after the operator returned.
+        The module's docstring says why that is not the version that the tensor shows. ``base`` is
+        the tensor that this one may be a view of; ``written`` says that it was written into.
         """
         if tensor.is_inference() and signal is not LEARNED:
             signal = UNKNOWN  # no version counter: nothing can be promised of its values

@@ -1,4 +1,4 @@
-"""Costs -> rows of the ledger: what a rule tells of one call, and where it was executed."""
+"""Make rows of the ledger: from what a rule tells of one call, and where the call was made."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from syops.ledger.rows import Row
 from syops.ops.rule import Cost, Normalisation, Product, tensors_in
 
 _NOTHING = Fraction(0)
+_PACKAGE = f"{__package__}."
 
 
 def row_of(cost: Cost, path: str, params: int, out: Any) -> Row:
-    """The row of one call.
+    """Return the row of one call.
 
     Args:
-        cost: what it costs.
+        cost: what the call costs.
         path: the innermost module.
-        params: parameters of that module, if they are not told yet.
+        params: number of parameters of that module; 0 if an earlier row has told it.
         out: the operator's result.
     """
     ac = mac = weights = written = 0
@@ -60,14 +61,14 @@ def row_of(cost: Cost, path: str, params: int, out: Any) -> Row:
 
 
 def neuron_row(path: str, name: str, params: int, out: Tensor, states: int) -> Row:
-    """The row of one call of a neuron: one update for each element of its result.
+    """Return the row of one call of a neuron: one update for each element of its result.
 
     Args:
-        path: the neuron's.
+        path: the neuron's path.
         name: its class.
-        params: its parameters, if they are not told yet.
+        params: number of its parameters; 0 if an earlier row has told it.
         out: its spikes.
-        states: variables that it keeps from one time-step to the next.
+        states: number of variables that it keeps from one time-step to the next.
     """
     updates = out.numel()
     return Row(
@@ -88,12 +89,25 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-_OWN = "syops.trace."
-"""Where the modules lie whose frames are between an operator and the code that asked for it."""
-
-
 def call_site() -> Hashable:
-    """Where in the code of the innermost module we are: a loop stays at one place."""
+    """Return the place in the code of the innermost module that asked for an operator.
+
+    Calls from one place are added up in one row; calls from two places are two rows. Take a module
+    that is run for some time-steps in a loop of its own::
+
+        def forward(self, x):                                 # [T, N, C]
+            for step in x:
+                state = torch.mm(torch.mm(step, self.w), self.u)  # two places, T calls each
+            return self.head(state)                               # a place, one call
+
+        def head(self, state):
+            return torch.mm(state, self.w)
+
+    A line number does not tell the first two products apart. The place is therefore the bytecode
+    instruction that is being executed, ``f_lasti``, in each frame from the operator out to the call
+    of the module: say, ``((forward, 48),)``, ``((forward, 66),)``, ``((head, 12), (forward, 90))``.
+    The chain ends at the module's call: from wherever its caller calls it, the rows are the same.
+    """
     frame = _calling()
     chain: list[tuple[Any, int]] = []
     while frame is not None and frame.f_code is not MODULE_CALL:
@@ -103,8 +117,8 @@ def call_site() -> Hashable:
 
 
 def _calling() -> Any:
-    """The frame of the code that asked for an operator."""
+    """Return the innermost frame that is not one of this package's."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_OWN):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
         frame = frame.f_back
     return frame
