@@ -60,13 +60,14 @@ def averaged(call: Call, windows: set[tuple[int, int]]) -> Signal:
     low, high = min(multiples), max(multiples)
     if any(terms * (high - low) >= MAX_VALUES for terms, _ in windows):
         return ANALOG
+    common = math.lcm(*(divisor for _, divisor in windows))
     reached = {
-        Fraction(k, divisor)
+        k * (common // divisor)
         for terms, divisor in windows
         for k in range(terms * low, terms * high + 1)
     }
-    parts = math.lcm(*(value.denominator for value in reached))
-    values = sorted(int(value * parts) for value in reached)
+    parts = common // math.gcd(common, *reached)
+    values = sorted(value * parts // common for value in reached)
     divisor = math.gcd(*values) or 1
     largest = max(map(abs, values)) // divisor
     if largest > LARGEST and (parts > 1 or known.scale or size.denominator > 1):
@@ -77,7 +78,7 @@ def averaged(call: Call, windows: set[tuple[int, int]]) -> Signal:
     whole = all(m * size == Fraction(v) for m, v in zip(multiples, known.values, strict=True))
     is_exact = whole and not known.scale and not unit.denominator & (unit.denominator - 1)
     if is_exact and sums <= room and max(map(abs, values)) * unit.numerator <= room:
-        plain = [float(value * unit) for value in values]
+        plain = [value * unit.numerator / unit.denominator for value in values]
         return call.atoms.fresh(plain) if len(plain) > 1 else constant(plain[0])
     table = call.atoms.fresh(values) if len(values) > 1 else constant(values[0])
     how = f"{call.func.name()}{tuple(call.args[0].shape[2:])}{tuple(call.out.shape[2:])}"

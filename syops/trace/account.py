@@ -28,7 +28,7 @@ from syops.ledger.rows import (
 )
 from syops.ledger.steps import Arrival, History
 from syops.ops.fanout import FanOut
-from syops.ops.values import Seen, Signal, Unit, evidence_of
+from syops.ops.values import Evidence, Seen, Unit
 from syops.trace.foldable import Folding
 from syops.trace.gauge import Gauge
 from syops.trace.lineage import Layer, Padding, Result
@@ -103,7 +103,7 @@ def _read(readings: Sequence[Tensor], dtype: torch.dtype) -> list[float]:
 class Operand:
     """One operand of one call; the counts are places in the readings."""
 
-    signal: Signal
+    evidence: Evidence
     numel: int
     fan_out: FanOut
     spikes: int | None = None
@@ -321,7 +321,7 @@ def _unpadded(operand: Operand) -> tuple[int, int]:
 
 
 def _drive(row: Row, operand: Operand, readings: Readings) -> Drive:
-    seen = None
+    evidence = operand.evidence
     if operand.look is not None:
         low, high, whole = readings.look(operand.look)
         if not (math.isfinite(low) and math.isfinite(high)):
@@ -329,8 +329,7 @@ def _drive(row: Row, operand: Operand, readings: Readings) -> Drive:
                 f"{row.path or 'the model'} ({row.operator}): its input holds NaN or infinite "
                 "values; check the data, the weights and the layers before it"
             )
-        seen = Seen(low, high, bool(whole))
-    evidence = evidence_of(operand.signal, seen)
+        evidence = replace(evidence, seen=Seen(low, high, whole), unknown=False)
     if not operand.numel:  # nobody looks at nothing
         evidence = replace(evidence, unknown=False)
     if operand.spikes is None:

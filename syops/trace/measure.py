@@ -134,11 +134,10 @@ class Measurements:
         evidence = evidence_of(signal)
         if self._is_blurred(signal, evidence, tensor.dtype):
             signal = ANALOG
+            evidence = evidence_of(signal)
         numel = tensor.numel()
-        if not self._values:
-            return Operand(signal, numel, fan_out)
-        if not numel or not self._may_drive(signal):
-            return Operand(signal, numel, fan_out)
+        if not self._values or not numel or not self._may_drive(signal, evidence):
+            return Operand(evidence, numel, fan_out)
         record = self._tensors.find(tensor) or self._tensors.put(tensor, signal)
         binary = evidence.signal == "binary" and signal is not UNKNOWN
         spikes, events = self.gauge.spikes(tensor, record.cache, fan_out, binary)
@@ -150,7 +149,7 @@ class Measurements:
             magnitude, graded_events = self.gauge.spikes(tensor, record.cache, fan_out, unit)
         look = self.gauge.look(tensor, record.cache) if signal in (UNKNOWN, INTEGER) else None
         return Operand(
-            *(signal, numel, fan_out, spikes, events, magnitude, graded_events, look),
+            *(evidence, numel, fan_out, spikes, events, magnitude, graded_events, look),
             *(record.padding, unit),
         )
 
@@ -162,10 +161,10 @@ class Measurements:
         name = evidence.unit.scale if evidence.unit else ""
         return rounded or bool(name and self._tensors.factor(name) is None)
 
-    def _may_drive(self, signal: Signal) -> bool:
+    def _may_drive(self, signal: Signal, evidence: Evidence) -> bool:
         """Whether the row may come out as AC, so that its spikes have to be counted."""
         wanted = (*SPIKES, "graded") if self._graded == "ac" else SPIKES
-        return signal is UNKNOWN or evidence_of(signal).signal in wanted
+        return signal is UNKNOWN or evidence.signal in wanted
 
     def account(
         self,

@@ -39,7 +39,7 @@ from syops.trace.neurons import (
     state_tensors,
     updating,
 )
-from syops.trace.paths import Paths
+from syops.trace.paths import Paths, paths_of
 from syops.trace.plan import Recorded, Recorder, Register
 from syops.trace.repeats import differ
 from syops.trace.replay import Plans, Replay
@@ -130,7 +130,7 @@ class Observer:
         return left_as_found(installed, self)
 
     def _install(self) -> None:
-        self._watched = list(self._model.named_modules())
+        self._watched = [(path, module) for module, path in paths_of(self._model).items()]
         self._hooks = {
             id(module): _Hooks(self, path, self._neuron_signal(module), updating(module))
             for path, module in self._watched
