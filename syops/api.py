@@ -33,6 +33,7 @@ from syops.trace.bounds import trace
 from syops.trace.neurons import NeuronSignal
 from syops.trace.observer import Observer
 from syops.trace.paths import all_paths
+from syops.trace.replay import Plans
 from syops.trace.restore import device_of, plainly
 from syops.trace.settings import Settings
 
@@ -126,7 +127,8 @@ def get_model_syops(
     tally = Tally(subject.model, Ledger(), subject.ann_counts())
     batches = Batches(inputs, prepare, batch_dim, signals, subject.steps, home, progress)
     settings = replace(subject.settings, graded=graded, strict=strict)
-    observer = Observer(subject.model, tally.ledger, settings)
+    plans = None if batches.is_single else Plans()
+    observer = Observer(subject.model, tally.ledger, settings, plans=plans)
     conventions = subject.conventions(signals, fold_bn=fold_bn, graded=graded, ac=ac)
 
     def report() -> MeasuredReport:
@@ -349,7 +351,6 @@ def _trace(subject: _Subject, inputs: Any, names: tuple[InputSignal, ...]) -> _T
     shapes: given.Arguments = tree_map(given.on_meta, example)
     ledger, history = Ledger(), History()
     ledger.samples = given.samples(shapes, subject.batch_dim)
-    ledger.passes = 1
     tensors = given.tensors_of(example)
     each = list(zip(given.signal_of_each(names, tensors), tensors, strict=True))
     signals = [given.bounded_by(name, tensor) for name, tensor in each]
