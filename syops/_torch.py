@@ -9,13 +9,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor, nn, overrides
+from torch import Tensor, _ops, nn, overrides
 from torch._library.custom_ops import CustomOpDef as CustomOpDef
 from torch._ops import HigherOrderOperator as HigherOrderOperator
 from torch._ops import OpOverload as OpOverload
@@ -130,12 +131,34 @@ MODULE_CALL = nn.Module._call_impl.__code__
 
 
 class DispatchMode(dispatch.TorchDispatchMode):
-    """See every operator that is executed while this mode is entered."""
+    """See every operator that is executed while this mode is entered, those on functions too."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        _offer_operators_on_functions(type(self))
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """Answer False: torch must not load its compiler only to keep it away from a mode."""
         return False
+
+
+def _offer_operators_on_functions(kind: type[DispatchMode]) -> None:
+    """Register a kind of mode with each operator on functions, where modes cannot ask to see them.
+
+    From torch 2.7 on they can: the attribute `supports_higher_order_operators` says so. Torch 2.6
+    looks for a handler in a table that each operator has.
+    """
+    if hasattr(dispatch.TorchDispatchMode, "supports_higher_order_operators"):
+        return
+    for operator in _ops._higher_order_ops.values():
+        operator.python_key_table.setdefault(kind, partial(_handed_to_a_mode, operator))
+
+
+def _handed_to_a_mode(operator: Any, mode: DispatchMode, *args: Any, **kwargs: Any) -> Any:
+    return mode.__torch_dispatch__(operator, (), args, kwargs)
 
 
 def is_innermost_dispatch(mode: DispatchMode) -> bool:
@@ -179,7 +202,8 @@ class Awaiting(MetaPathFinder, Loader):
     def exec_module(self, module: ModuleType) -> None:
         if module.__spec__ is not None:
             module.__spec__.loader = module.__loader__ = self._loader
-        self._loader.exec_module(module)
+        with dispatch._disable_current_modes():  # what is computed meanwhile is not the model's
+            self._loader.exec_module(module)
         self._then()
 
     @staticmethod

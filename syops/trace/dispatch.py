@@ -18,6 +18,7 @@ from syops.ops.traits import Traits, traits_of
 from syops.ops.values import ANALOG, EMPTY, LEARNED, UNKNOWN, Signal, constant
 from syops.trace.aliasing import overlap
 from syops.trace.attention import attend, in_attention, scale
+from syops.trace.filling import Filling
 from syops.trace.folds import Folds, Made
 from syops.trace.history import arriving, remember, step_of
 from syops.trace.learned import DataReads, reads_learned, signals_of
@@ -214,19 +215,21 @@ class Dispatch:
             return
         handed = [record.view if record else None for _, record in before.records]
         operands = list(zip(call.tensors, handed, strict=True))
-        views = views_after(rule, traits.name, call.args, operands, outputs)
-        views = taken_out(before.records, outputs, traits.name) or views
+        moved = views_after(rule, traits.name, call.args, operands, outputs)
+        held = taken_out(before.records, outputs, traits.name) or moved
         padding = self._padding(rule, call, before, outputs)
         base, first = before.records[0] if before.records else (None, None)
-        for place, (tensor, signal, view) in enumerate(zip(outputs, signals, views, strict=True)):
+        for place, (tensor, signal, holds) in enumerate(zip(outputs, signals, held, strict=True)):
             written = bool(before.writes)
+            view = holds if isinstance(holds, View) else None
             record = self.tensors.put(tensor, signal, view, padding, base, written)
+            record.filling = holds if isinstance(holds, Filling) else None
             if first is not None:
                 record.scores, record.softened = first.scores, first.softened
                 record.scaled = first.scaled if rule.whole else None
             if signal is LEARNED and not written:
                 record.recipe = recipe_of(rule, call, tensor, place)
-        if self.folds.unnormalised and not before.writes and any(views):
+        if self.folds.unnormalised and not before.writes and any(held):
             self.folds.move_unnormalised(rule, call, outputs, watched=self._watch)
 
     def _padding(

@@ -64,8 +64,14 @@ def written_into(before: Filling | None, box: Box, view: View | None, what: str)
     return Filling(box.dim, kept) if kept else None
 
 
-def moved_out(filling: Filling, outer: Layout, inner: Layout, what: str) -> View | None:
-    """What a view of a tensor holds that is not filled with one thing; use what it may hold."""
+def moved_out(filling: Filling, outer: Layout, inner: Layout, what: str) -> View | Filling | None:
+    """Return what a view holds of a tensor that is not filled with one thing.
+
+    A view of the whole, such as `x[:]`, holds all that the tensor holds; torch 2.6 makes one to
+    execute `x[:, 0]`. What a view may hold, and is not known to, is used.
+    """
+    if inner == outer:
+        return filling
     box = box_in(outer, inner)
     met = list(filling.met_by(box))
     if box is not None and box.dim == filling.dim and len(met) == 1:

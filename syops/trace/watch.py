@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from syops._torch import (
     DispatchMode,
     HigherOrderOperator,
+    identity,
     is_innermost_dispatch,
     is_innermost_function,
     parts_of,
@@ -34,6 +36,9 @@ class Listener(Protocol):
         """Values of a tensor are about to become numbers of Python's."""
 
 
+_DETACH = torch.ops.aten.detach.default
+
+
 class Watch(DispatchMode):
     """Watch one thread.
 
@@ -45,8 +50,6 @@ class Watch(DispatchMode):
         reads: whether tensors have values that can be read.
     """
 
-    supports_higher_order_operators = True
-
     def __init__(self, where: Sequence[tuple[str, nn.Module]], find: Find, reads: bool) -> None:
         super().__init__()
         self.listener: Listener | None = None
@@ -54,6 +57,7 @@ class Watch(DispatchMode):
         self._where = where
         self._find = find
         self._reads = Reads(self._told) if reads else None
+        self._detached: tuple[int, Tensor] | None = None
 
     @property
     def checks(self) -> bool:
@@ -92,6 +96,7 @@ class Watch(DispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        detached, self._detached = self._detached, None
         if types and any(map(is_wrapper, types)):
             return NotImplemented  # what it does with the tensors inside of it is seen
         if isinstance(func, HigherOrderOperator):
@@ -103,7 +108,14 @@ class Watch(DispatchMode):
             if out is not NotImplemented:
                 return out
         assert self.listener is not None
-        return self.listener.operator(rule, func, args, kwargs)
+        if func is not _DETACH:
+            return self.listener.operator(rule, func, args, kwargs)
+        # Torch 2.6 detaches what it has just detached once more, before that has a version.
+        if detached is not None and identity(args[0]) == detached[0]:
+            args = (detached[1],)
+        out = self.listener.operator(rule, func, args, kwargs)
+        self._detached = identity(out), args[0]
+        return out
 
     def _by_parts(
         self, func: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]
