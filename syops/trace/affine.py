@@ -1,4 +1,4 @@
-"""Scales and shifts for each channel, and what they make of the weights beside them."""
+"""Compute scales and shifts for each channel, and the weights that take them up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same network as an ANN, for Eq. (6): one time-step, every synaptic operation a MAC."""
+"""Count the same network as an ANN, for Eq. (6): one time-step, every synaptic operation a MAC."""
 
 from __future__ import annotations
 

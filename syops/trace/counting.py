@@ -1,6 +1,6 @@
-"""Exact counts of spikes and of what they reach, on the tensor's own device.
+"""Count spikes and the synapses that they reach, exactly, on the tensor's own device.
 
-Nothing here waits for the device: results are zero-dimensional int64 tensors, read later.
+No function here waits for the device: results are zero-dimensional int64 tensors, read later.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is done in a forward pass: every operator is seen where it is executed, and counted."""
+"""Count each operator of a forward pass where it is executed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Follows results that are written into a tensor piece by piece: time-steps into a buffer."""
+"""Follow results that are written into a tensor piece by piece, as time-steps into a buffer."""
 
 from __future__ import annotations
 

@@ -1,14 +1,16 @@
-"""Decides which normalisations can be folded into layers, from what forward passes did.
+"""Decide which norms can be folded into layers, from what forward passes did.
 
-A BatchNorm in eval mode is a scale and a shift for each channel. Changed weights do the same:
+A BatchNorm in eval mode is a scale and a shift for each channel. Changed weights can take them up:
 
-* those of the layer before it, if that layer's results go into the norm and nowhere else;
-* those of the layers after it, if its own results go nowhere else, each of these reads nothing
-  else, and every output of theirs sees every input channel: linear layers, and convolutions
-  without padding, which they would pad with zeros after the norm, but not after the fold.
+* the weights of the layer before the norm, if that layer's results go into the norm and nowhere
+  else;
+* the weights of the layers after the norm, if the norm's results go into these layers and nowhere
+  else, and these layers read nothing else. They must be linear layers or convolutions without
+  padding: a convolution pads with zeros, which the norm would have shifted.
 
-A norm is itself a layer that the next norm can be folded into, so that a chain becomes one. The
-layer before goes first. Pure functions: the count and `syops.fold` read one decision.
+The layer before takes precedence. A norm is itself a layer that the next norm can be folded into,
+so that a chain of norms becomes one. The functions are pure: the count and `syops.fold` follow the
+same decision.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One forward pass: what the hooks on modules tell of it, and what is settled at its end."""
+"""Follow one forward pass: take what module hooks report, and settle the counts at its end."""
 
 from __future__ import annotations
 

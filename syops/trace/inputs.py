@@ -1,4 +1,4 @@
-"""What the user gave, checked and brought into one form."""
+"""Validate and normalise the arguments of the entry points."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Follows results of synaptic operations and normalisations, and padded tensors, through moves.
+"""Follow the results of layers and norms, and padded tensors, through operators that move them.
 
-Needed for questions that only the rest of a forward pass answers: which results a normalisation
-reads and what reads its own, and does a padded tensor feed only one operator.
+Two questions are answered only by the rest of a forward pass: what reads the results of a layer or
+a norm, and whether a padded tensor is read by one operator alone.
 """
 
 from __future__ import annotations

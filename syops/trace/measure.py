@@ -1,8 +1,8 @@
-"""Measures what drives each product, and settles it into the ledger after the pass.
+"""Measure what drives each product, and enter it into the ledger after the pass.
 
-During the pass only device tensors are collected. Afterwards they are read at once, and what
-depended on the rest of the pass is decided: whether a normalisation could be folded, and
-whether a padded tensor fed only one operator.
+During the pass, only tensors on the device are collected. After the pass they are read together.
+Then it is decided what depends on the whole pass: whether a norm can be folded, and whether a
+padded tensor was read by one operator alone.
 """
 
 from __future__ import annotations

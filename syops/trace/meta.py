@@ -1,4 +1,4 @@
-"""A model without values: its structure on ``meta``, where only shapes are worked out."""
+"""Copy a model to ``meta``, where only shapes are worked out and no values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watches forward passes: module hooks say where we are, a dispatch mode what is done."""
+"""Watch forward passes: module hooks tell where they are, a dispatch mode what they do."""
 
 from __future__ import annotations
 

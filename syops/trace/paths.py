@@ -1,4 +1,4 @@
-"""Paths of modules: one that is registered several times is named as its caller has it."""
+"""Name modules by their paths: one that has several, by the path through its caller."""
 
 from __future__ import annotations
 

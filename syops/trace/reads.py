@@ -1,7 +1,7 @@
-"""Sees values leave the tensors of a model for Python or NumPy, which no operator does.
+"""Notice that values leave the tensors of a model for Python or NumPy, which no operator does.
 
-``x.tolist()``, ``x.numpy()`` and ``torch.tensor([x[0], x[1]])`` reach no dispatch mode. What is
-made of their numbers looks like a literal, and is data.
+A dispatch mode does not see ``x.tolist()``, ``x.numpy()`` and ``torch.tensor([x[0], x[1]])``. A
+tensor that the model makes of such numbers looks like a literal, but is data.
 """
 
 from __future__ import annotations

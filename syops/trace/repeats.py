@@ -1,8 +1,9 @@
-"""Finds layers that get the same values at every time-step: an image that is repeated for them.
+"""Find layers that get the same values at every time-step, such as those of a repeated image.
 
-What inputs, weights and literals alone make, without a known neuron or chance, is numbered: the
-same operator on the same values gives the same number again, in whatever iteration of a loop. What
-was repeated along a dimension holds copies; once it was computed with, they are compared.
+Each tensor that is made of inputs, weights and literals alone, without neurons or chance, gets a
+number. The same operator on the same numbers gives the same number again, in any iteration of a
+loop. A tensor that was repeated along a dimension holds copies; after an operator has computed with
+it, the copies are compared.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The model and torch left as they were found, at whatever instant a run is stopped."""
+"""Leave the model and torch as they were found, at whatever instant a run is stopped."""
 
 from __future__ import annotations
 

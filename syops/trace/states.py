@@ -1,4 +1,4 @@
-"""The states of a model: lent as copies, reset before each batch, and put back."""
+"""Lend a model copies of its states, reset before each batch, and put its own states back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells which modules apply their weights as the layers of torch do."""
+"""Recognise modules that apply their weights as the layers of torch do."""
 
 from __future__ import annotations
 
