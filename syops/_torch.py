@@ -262,6 +262,13 @@ class Modes:
             compiler._stance = self.stance or compiler.DynamoStance()
 
 
+without_function_modes = torch._C.DisableTorchFunction
+"""A context in which calls and attributes of tensors skip every function mode.
+
+Modes are entered for what the model does. Own work in its hooks need not be told to them.
+"""
+
+
 def before_all_forward_hooks(hook: Callable[..., Any]) -> None:
     """Register a hook that is called before all others when a ``forward`` returns or fails.
 

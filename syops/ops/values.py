@@ -413,9 +413,7 @@ class Evidence:
         unit = self.unit
         if unit is None or (self.integer and not self.seen):
             return math.inf
-        return max(
-            (round(Fraction(abs(value)) / unit.size) for _, value in self._nonzero), default=0
-        )
+        return round(Fraction(max((abs(v) for _, v in self._nonzero), default=0)) / unit.size)
 
     @property
     def _nonzero(self) -> set[tuple[str, Number]]:
@@ -436,8 +434,7 @@ def evidence_of(signal: Signal, seen: Seen | None = None) -> Evidence:
     if isinstance(signal, Table) and not signal.scale.dims:
         name, fraction = split(signal.scale.name)
         if signal.scale and not name:
-            shares = (float(Fraction(v) * fraction) for v in signal.support)
-            return Evidence(derived=frozenset(("", share) for share in shares))
+            return Evidence(derived=frozenset(("", _share(v, fraction)) for v in signal.support))
         return Evidence(derived=frozenset((name if v else "", v) for v in signal.support))
     if isinstance(signal, Table):
         return Evidence(analog=True)
@@ -446,6 +443,13 @@ def evidence_of(signal: Signal, seen: Seen | None = None) -> Evidence:
     if signal is UNKNOWN:
         return Evidence(seen=seen, unknown=seen is None)
     return Evidence(analog=True)
+
+
+def _share(value: Number, fraction: Fraction) -> float:
+    """A value times a fraction, rounded once."""
+    if isinstance(value, int):
+        return value * fraction.numerator / fraction.denominator
+    return float(Fraction(value) * fraction)
 
 
 _SHOWN = {

@@ -23,6 +23,7 @@ from syops.ops.values import ANALOG, UNKNOWN, Shown
 from syops.trace.counting import look, strided
 from syops.trace.live import weights_of
 from syops.trace.neurons.library import SIGNALS, NeuronSignal
+from syops.trace.paths import paths_of
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional and keyword arguments of a model."""
@@ -38,7 +39,7 @@ def check_model(model: object) -> None:
     """Refuse what cannot be watched."""
     if not isinstance(model, nn.Module):
         raise SyopsTypeError(f"model must be a torch.nn.Module, got {_instead_of_model(model)}")
-    for path, module in model.named_modules():
+    for module, path in paths_of(model).items():
         if isinstance(module, torch.jit.ScriptModule):
             raise SyopsTypeError(
                 f"{path or 'model'} is a scripted module, whose inside cannot be watched; "
@@ -75,7 +76,8 @@ def check_values(model: nn.Module) -> None:
 
     NaN in the weights before a neuron would silence it, and be seen in no figure.
     """
-    for name, tensor in weights_of(model).items():
+    weights = weights_of(model)
+    for name, tensor in weights.items():
         if tensor.is_meta:
             raise SyopsValueError(
                 f"{name} lies on the meta device and has no values; load the model on a real one, "
@@ -85,11 +87,11 @@ def check_values(model: nn.Module) -> None:
             raise SyopsValueError(
                 f"{name} was created in inference mode; create the model outside of it"
             )
-        is_weight = isinstance(tensor, nn.Parameter) or name.endswith(_STATISTICS)
-        if is_weight and tensor.dtype in _SUMMED and _has_nan(tensor):
-            raise SyopsValueError(
-                f"{name} holds NaN: the training diverged, or the weights were never set"
-            )
+    name = _holding_nan(weights)
+    if name:
+        raise SyopsValueError(
+            f"{name} holds NaN: the training diverged, or the weights were never set"
+        )
 
 
 _STATISTICS = ("running_mean", "running_var")
@@ -97,10 +99,24 @@ _SUMMED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """The types that hold NaN and that torch adds up on every device."""
 
 
-def _has_nan(tensor: Tensor) -> bool:
-    """Whether a tensor holds NaN. Its sum is read first, which is faster and finite mostly."""
-    values = tensor.detach()
-    return not values.sum().isfinite() and bool(values.isnan().any())
+@torch.no_grad()
+def _holding_nan(weights: Mapping[str, Tensor]) -> str:
+    """Return the name of the first weight that holds NaN, or "".
+
+    The sums of all are read first, which is faster, and they are finite mostly.
+    """
+    alike: dict[tuple[torch.device, torch.dtype], dict[str, Tensor]] = {}
+    for name, tensor in weights.items():
+        is_weight = isinstance(tensor, nn.Parameter) or name.endswith(_STATISTICS)
+        if is_weight and tensor.dtype in _SUMMED:
+            alike.setdefault((tensor.device, tensor.dtype), {})[name] = tensor
+    suspects = {
+        name
+        for tensors in alike.values()
+        if not torch.stack([tensor.sum() for tensor in tensors.values()]).isfinite().all()
+        for name in tensors
+    }
+    return next((n for n, t in weights.items() if n in suspects and t.isnan().any()), "")
 
 
 def weight_dtype(model: nn.Module) -> torch.dtype:

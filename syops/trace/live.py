@@ -43,6 +43,7 @@ from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal
 from syops.trace.aliasing import Layout, covers_storage, offset_of, overlaps_itself, storage_of
 from syops.trace.filling import Filling
 from syops.trace.lineage import Padding, Result, View
+from syops.trace.paths import paths_of
 from syops.trace.states import tensors_of
 
 
@@ -413,7 +414,7 @@ class Tensors:
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers by name."""
     found = {}
-    for path, module in model.named_modules():
+    for module, path in paths_of(model).items():
         for tensors in (parameters_of(module), buffers_of(module)):
             for name, tensor in tensors.items():
                 if tensor is not None:

@@ -46,7 +46,7 @@ from syops.trace.repeats import Again, Repeats
 class _Operand:
     """One operand of one call; the counts are places in the readings."""
 
-    signal: Signal
+    evidence: Evidence
     numel: int
     fan_out: FanOut
     spikes: int | None = None
@@ -227,11 +227,10 @@ class Measurements:
         evidence = evidence_of(signal)
         if self._is_blurred(signal, evidence, tensor.dtype):
             signal = ANALOG
+            evidence = evidence_of(signal)
         numel = tensor.numel()
-        if not self._values:
-            return _Operand(signal, numel, fan_out)
-        if not numel or not self._may_drive(signal):
-            return _Operand(signal, numel, fan_out)
+        if not self._values or not numel or not self._may_drive(signal, evidence):
+            return _Operand(evidence, numel, fan_out)
         record = self._tensors.find(tensor) or self._tensors.put(tensor, signal)
         binary = evidence.signal == "binary" and signal is not UNKNOWN
         spikes, events = self._gauge.spikes(tensor, record.cache, fan_out, binary)
@@ -243,7 +242,7 @@ class Measurements:
             magnitude, graded_events = self._gauge.spikes(tensor, record.cache, fan_out, unit)
         look = self._gauge.look(tensor, record.cache) if signal in (UNKNOWN, INTEGER) else None
         return _Operand(
-            *(signal, numel, fan_out, spikes, events, magnitude, graded_events, look),
+            *(evidence, numel, fan_out, spikes, events, magnitude, graded_events, look),
             *(record.padding, unit),
         )
 
@@ -255,10 +254,10 @@ class Measurements:
         name = evidence.unit.scale if evidence.unit else ""
         return rounded or bool(name and self._tensors.factor(name) is None)
 
-    def _may_drive(self, signal: Signal) -> bool:
+    def _may_drive(self, signal: Signal, evidence: Evidence) -> bool:
         """Whether the row may come out as AC, so that its spikes have to be counted."""
         wanted = (*SPIKES, "graded") if self._graded == "ac" else SPIKES
-        return signal is UNKNOWN or evidence_of(signal).signal in wanted
+        return signal is UNKNOWN or evidence.signal in wanted
 
     def settle(
         self, ledger: Ledger, has_states: bool, folding: Folding, history: History | None
@@ -352,7 +351,7 @@ def _settled_product(
 
 
 def _drive(row: Row, operand: _Operand, counts: list[int], looks: list[float]) -> Drive:
-    seen = None
+    evidence = operand.evidence
     if operand.look is not None:
         low, high, whole = looks[operand.look : operand.look + 3]
         if not (math.isfinite(low) and math.isfinite(high)):
@@ -361,7 +360,7 @@ def _drive(row: Row, operand: _Operand, counts: list[int], looks: list[float]) -
                 "values; check the data, the weights and the layers before it"
             )
         seen = Seen(low, high, bool(whole))
-    evidence = evidence_of(operand.signal, seen)
+        evidence = replace(evidence, seen=seen, unknown=False)
     if not operand.numel:  # nobody looks at nothing
         evidence = replace(evidence, unknown=False)
     if operand.spikes is None:

@@ -29,6 +29,7 @@ from syops.ops.registry import find
 from syops.ops.rule import Number, tensors_in
 from syops.trace.neurons import NeuronSignal, neuron_signal, reset, stand_still
 from syops.trace.neurons.library import is_from
+from syops.trace.paths import paths_of
 from syops.trace.restore import Random, left_as_found
 from syops.trace.states import Lending
 
@@ -65,24 +66,22 @@ class Shadow:
     def __init__(self, model: nn.Module, neurons: Mapping[type, NeuronSignal]) -> None:
         self._model = weakref.ref(model)
         self._classes = _classes(model)
-        with _OnMeta():
-            shadowing = _Shadowing(model, neurons)
-            self.module: nn.Module = shadowing.of(model)
-            self._of_classes = [
-                (kind, name, shadowing.of(value))
-                for kind, name, value in _kept_by_classes(self._classes)
-            ]
+        shadowing = _Shadowing(model, neurons)
+        self.module: nn.Module = shadowing.of(model)
+        self._of_classes = [
+            (kind, name, shadowing.of(value))
+            for kind, name, value in _kept_by_classes(self._classes)
+        ]
         self._copies = shadowing.copies()
 
     def twin(self) -> Shadow:
         """Return another copy of the model, as this one is now."""
         made = copy.copy(self)
-        with _OnMeta():
-            shadowing = _Shadowing(self.module, {})
-            made.module = shadowing.of(self.module)
-            made._of_classes = [
-                (kind, name, shadowing.of(value)) for kind, name, value in self._of_classes
-            ]
+        shadowing = _Shadowing(self.module, {})
+        made.module = shadowing.of(self.module)
+        made._of_classes = [
+            (kind, name, shadowing.of(value)) for kind, name, value in self._of_classes
+        ]
         made._copies = shadowing.copies()
         return made
 
@@ -126,7 +125,8 @@ class _Classes:
 
 def _classes(model: nn.Module) -> list[type]:
     """The classes of a model's modules and their bases, but those of torch and of Python."""
-    kinds = dict.fromkeys(cls for module in model.modules() for cls in type(module).__mro__)
+    types = dict.fromkeys(map(type, paths_of(model)))
+    kinds = dict.fromkeys(cls for kind in types for cls in kind.__mro__)
     return [cls for cls in kinds if not any(map(partial(is_from, cls), _WITHOUT_STATES))]
 
 
@@ -172,12 +172,13 @@ class _Shadowing:
         self._silenced: dict[tuple[type, NeuronSignal], type] = {}
         self.memo: dict[int, Any] = {}
         # First of all, so that whatever refers to one of them in its own way finds the copy.
-        for module in model.modules():
+        modules = paths_of(model)
+        for module in modules:
             self.memo[id(module)] = object.__new__(self._class_of(module))
             for tensor in (*parameters_of(module).values(), *buffers_of(module).values()):
                 if tensor is not None:
                     self.memo[id(tensor)] = _on_meta(tensor)
-        for module in model.modules():
+        for module in modules:
             self._fill(module, self.memo[id(module)])
 
     def copies(self) -> list[Any]:
@@ -200,38 +201,44 @@ class _Shadowing:
 
     def _fill(self, module: nn.Module, copied: nn.Module) -> None:
         is_silent = isinstance(copied, SilentNeuron)
+        attributes = vars(copied)
         for name, attribute in vars(module).items():
             kind = type(attribute)
-            if attribute is None or kind in IMMUTABLE:
-                vars(copied)[name] = attribute
+            if kind in _PLAIN:
+                attributes[name] = attribute
             elif kind is OrderedDict and not attribute:  # as are most of what a module registers
-                vars(copied)[name] = OrderedDict()
-            elif name in (HOOKS, PRE_HOOKS):
+                attributes[name] = OrderedDict()
+            elif name in (PRE_HOOKS, HOOKS):
                 own = ((key, self.of(hook)) for key, hook in attribute.items() if _is_torchs(hook))
-                vars(copied)[name] = OrderedDict(own)
+                attributes[name] = OrderedDict(own)
             else:
-                vars(copied)[name] = self.of(attribute, share=is_silent)
+                attributes[name] = self.of(attribute, share=is_silent)
 
     def of(self, value: Any, share: bool = False) -> Any:
         """The copy of anything; ``share`` what is neither a tensor nor a plain container."""
-        if value is None or isinstance(value, IMMUTABLE):
+        kind = type(value)
+        if kind in _PLAIN:
             return value
         memo = self.memo
         if id(value) in memo:
             return memo[id(value)]
-        if isinstance(value, Tensor):
+        if isinstance(value, IMMUTABLE):
+            return value
+        if kind in _EMPTY and not value:
+            memo[id(value)] = kind()
+        elif isinstance(value, Tensor):
             memo[id(value)] = _on_meta(value)
         elif isinstance(value, nn.Module):  # one that the model does not register
             memo[id(value)] = object.__new__(type(value))
             self._fill(value, memo[id(value)])
-        elif type(value) in (dict, OrderedDict):
-            copied = memo[id(value)] = type(value)()
+        elif kind in (dict, OrderedDict):
+            copied = memo[id(value)] = kind()
             for key, item in value.items():
                 copied[self.of(key, share)] = self.of(item, share)
-        elif type(value) is list:
+        elif kind is list:
             memo[id(value)] = []
             memo[id(value)].extend(self.of(item, share) for item in value)
-        elif type(value) is tuple:
+        elif kind is tuple:
             memo[id(value)] = tuple(self.of(item, share) for item in value)
         elif isinstance(value, weakref.ref):
             return value if value() is None else weakref.ref(self.of(value()))
@@ -246,12 +253,13 @@ class _Shadowing:
             return value
         elif isinstance(value, FunctionType):
             return self._function(value)
-        elif type(value) is partial:
+        elif kind is partial:
             made = (self.of(part) for part in (value.func, value.args, value.keywords))
             function, args, keywords = made
             memo[id(value)] = partial(function, *args, **keywords)
         else:
-            return copy.deepcopy(value, memo)
+            with _OnMeta():
+                return copy.deepcopy(value, memo)
         return memo[id(value)]
 
     def _function(self, function: FunctionType) -> FunctionType:
@@ -296,6 +304,9 @@ def _refers_to_modules(value: Any) -> bool:
 
 
 IMMUTABLE = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, type, CustomOpDef)
+_PLAIN = {type(None), *IMMUTABLE}
+_EMPTY = {dict, list, set, OrderedDict}
+"""Types of containers that are empty mostly, and then quickly copied."""
 
 
 def left_behind(model: nn.Module) -> frozenset[tuple[str, str]]:
@@ -336,7 +347,7 @@ def _on_meta(tensor: Tensor) -> Tensor:
         return nn.Parameter(empty, requires_grad=tensor.requires_grad)
     number = getattr(tensor, "number", None)
     if tensor.numel() == 1 and not tensor.is_meta:
-        number = torch.clone(tensor.detach())  # the method of a tensor would put it on `meta`
+        number = torch.clone(tensor.detach())  # `_OnMeta` would take the method for another copy
     if number is not None:
         empty.number = number  # type: ignore[attr-defined]
     return empty

@@ -18,6 +18,7 @@ from syops._torch import (
     hooks_of,
     tree_map,
     without_forward_hook,
+    without_function_modes,
 )
 from syops.errors import ForwardError, SyopsError, SyopsRuntimeError, first_line
 from syops.ledger.rows import Ledger
@@ -28,7 +29,7 @@ from syops.trace.forward import ForwardPass
 from syops.trace.lineage import Provenance
 from syops.trace.meta import SilentNeuron
 from syops.trace.neurons import Library, NeuronSignal, neuron_signal, updating
-from syops.trace.paths import Paths
+from syops.trace.paths import Paths, paths_of
 from syops.trace.restore import left_as_found
 from syops.trace.settings import Settings
 from syops.trace.watch import Watch
@@ -111,7 +112,7 @@ class Observer:
         return left_as_found(installed, self)
 
     def _install(self) -> None:
-        self._watched = list(self._model.named_modules())
+        self._watched = [(path, module) for module, path in paths_of(self._model).items()]
         self._hooks = {
             id(module): _Hooks(self, path, self._neuron_signal(module), updating(module))
             for path, module in self._watched
@@ -240,14 +241,15 @@ class Observer:
             self._elsewhere[hooks.path or type(module).__name__] = None
             return
         self._where.append((self._paths.of(module, *self._where[-1]), module))
-        if (hooks.path, PRE_HOOKS) in self._settings.hooked:
-            self._pass.hooked(inputs)
-        if hooks.library is not None:
-            self._pass.update(hooks.library, inputs)
-        if hooks.neuron is not None:
-            self._pass.enter_neuron(inputs)
-        elif isinstance(module, RECURRENT):
-            self._pass.enter_recurrent(inputs)
+        with without_function_modes():
+            if (hooks.path, PRE_HOOKS) in self._settings.hooked:
+                self._pass.hooked(inputs)
+            if hooks.library is not None:
+                self._pass.update(hooks.library, inputs)
+            if hooks.neuron is not None:
+                self._pass.enter_neuron(inputs)
+            elif isinstance(module, RECURRENT):
+                self._pass.enter_recurrent(inputs)
 
     def _returned(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """The ``forward`` of any module returned, or failed; no other hook has run yet."""
@@ -255,7 +257,8 @@ class Observer:
         if hooks is None or hooks.neuron is None or not self._is_inside(module):
             return
         assert self._pass is not None
-        self._pass.leave_neuron(hooks.neuron, output, type(module) in self._settings.neurons)
+        with without_function_modes():
+            self._pass.leave_neuron(hooks.neuron, output, type(module) in self._settings.neurons)
 
     def _left(self, hooks: _Hooks, module: nn.Module, output: Any) -> None:
         if self._pass is None or threading.get_ident() != self._thread:

@@ -14,6 +14,27 @@ _MOST = 10_000
 """Paths that are looked at below one module: shared parts of shared parts multiply."""
 
 
+def paths_of(model: nn.Module) -> dict[nn.Module, str]:
+    """The modules of a model with the first path of each, in the order of `nn.Module.modules`.
+
+    A pass needs them so often that torch's own recursive generators would be felt.
+    """
+    found: dict[nn.Module, str] = {}
+    todo = [("", model)]
+    while todo:
+        path, module = todo.pop()
+        if module in found:
+            continue
+        found[module] = path
+        below = [
+            (f"{path}.{name}" if path else name, child)
+            for name, child in children_of(module).items()
+            if child is not None
+        ]
+        todo += reversed(below)
+    return found
+
+
 def all_paths(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """All paths below a module with what they lead to, in the order of registration."""
     return islice(module.named_modules(remove_duplicate=False), _MOST)
@@ -27,14 +48,12 @@ class Paths:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._first = {id(module): path for path, module in model.named_modules()}
-        parts = (part for module in model.modules() for part in children_of(module).values())
+        modules = paths_of(model)
+        self._first = {id(module): path for module, path in modules.items()}
+        parts = (part for module in modules for part in children_of(module).values())
         places = Counter(id(part) for part in parts if part is not None)
         self._shared = {
-            id(part)
-            for module in model.modules()
-            if places[id(module)] > 1
-            for part in module.modules()
+            id(part) for module in modules if places[id(module)] > 1 for part in paths_of(module)
         }
         self._below: dict[int, tuple[list[str], dict[int, list[int]]]] = {}
         self._last: dict[str, int] = {}

@@ -18,6 +18,7 @@ from syops._torch import CHILDREN, PARAMETERS, storage_identity
 from syops.errors import SyopsTypeError, first_line
 from syops.trace import neurons
 from syops.trace.neurons.library import is_from
+from syops.trace.paths import paths_of
 
 
 class Lending:
@@ -35,7 +36,7 @@ class Lending:
         self._model = model
         holders = tuple(_holders(model))
         self._found = [_Found(holder) for holder in holders]
-        own = dict(map(reversed, model.named_modules()))
+        own = paths_of(model)
         self._modules = [(own.get(h, ""), h) for h in holders if isinstance(h, nn.Module)]
         self.not_reset: tuple[str, ...] = ()
         states = chain.from_iterable(_tensors(found.changeable) for found in self._found)
@@ -49,15 +50,14 @@ class Lending:
         Raises:
             SyopsTypeError: a module does not let itself be put into eval mode.
         """
-        if not any(module.training for module in self._model.modules()):
+        modules = paths_of(self._model)
+        if not any(module.training for module in modules):
             return
-        self._switched = [
-            (module, module.training) for module in self._model.modules() if _has_own_train(module)
-        ]
+        self._switched = [(module, module.training) for module in modules if _has_own_train(module)]
         try:
             self._model.eval()
         except Exception as error:
-            own = [path for path, module in self._model.named_modules() if _has_own_train(module)]
+            own = [path for module, path in modules.items() if _has_own_train(module)]
             raise SyopsTypeError(
                 f"{', '.join(own) or 'model'}: eval() failed ({type(error).__name__}: "
                 f"{first_line(error)}), and a model is counted in eval mode; count the module that "
@@ -80,7 +80,7 @@ class Lending:
         for found in self._found:
             found.put_back()
             found.lend(copies)
-        for module in self._model.modules():
+        for module in paths_of(self._model):
             vars(module)["training"] = False
         self.not_reset = neurons.reset(self._modules)
 
@@ -103,7 +103,11 @@ class _Found:
         attributes = vars(holder)
         self._size = len(attributes)
         self._states = {name: value for name, value in attributes.items() if _is_state(name)}
-        self.changeable = {name: v for name, v in self._states.items() if _is_changeable(v)}
+        self.changeable = {
+            name: value
+            for name, value in self._states.items()
+            if type(value) not in _PLAIN and _is_changeable(value)
+        }
 
     def put_back(self) -> None:
         attributes = vars(self._holder)
@@ -120,12 +124,16 @@ class _Found:
 
 def _holders(model: nn.Module) -> Iterator[object]:
     """What has states: the modules first, then what can be reached from their attributes."""
-    met = {id(module) for module in model.modules()}
-    todo: deque[object] = deque(model.modules())
+    todo: deque[object] = deque(paths_of(model))
+    met = set(map(id, todo))
     while todo:
         holder = todo.popleft()
         yield holder
-        states = [value for name, value in vars(holder).items() if _is_state(name)]
+        states = [
+            value
+            for name, value in vars(holder).items()
+            if type(value) not in _PLAIN and _is_state(name)
+        ]
         for value in _reached(states):
             if id(value) not in met:
                 for part in value.modules() if isinstance(value, nn.Module) else (value,):
@@ -177,6 +185,9 @@ def _sort_of(kind: type) -> str:
         return "sequence"
     return "" if issubclass(kind, _NO_HOLDERS) or is_from(kind, "torch") else "object"
 
+
+_PLAIN = {bool, int, float, complex, str, bytes, type(None)}
+"""Types of most attributes of a module; no tensor can be found in them."""
 
 _NO_HOLDERS = (
     *(type, types.FunctionType, types.MethodType, types.ModuleType, partial, Enum),
@@ -237,9 +248,10 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 def tensors_of(model: nn.Module) -> Iterator[Tensor]:
     """The tensors that the modules of a model hold in their attributes, also inside containers."""
-    for module in model.modules():
+    for module in paths_of(model):
         for value in vars(module).values():
-            yield from _held(value)
+            if type(value) not in _PLAIN:
+                yield from _held(value)
 
 
 def _held(value: Any) -> Iterator[Tensor]:

@@ -118,7 +118,7 @@ def test_operator_that_cannot_be_watched_is_named_with_its_layer():
     ],
 )
 @pytest.mark.skipif(torch.__version__ < "2.7", reason="flex_attention loads the compiler there")
-def test_compiler_that_is_loaded_in_between_stands_aside(run, dense):
+def test_compiler_loaded_during_a_count_is_disabled(run, dense):
     """In a process of its own: these load the compiler when they are first called."""
     code = f"""
 import sys, torch
@@ -150,7 +150,7 @@ assert torch.compile(lambda x: x + 1, backend="eager")(x).sum() == 64
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_nothing_that_the_compiler_computes_when_it_is_loaded_is_counted():
+def test_what_the_compiler_computes_while_it_is_loaded_is_not_counted():
     """In a process of its own: torch 2.6 computes something then."""
     code = """
 import sys, torch
@@ -173,7 +173,7 @@ assert [row.operator for row in first.rows] == ["sum", "linear"], first.rows
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_nothing_waits_for_the_compiler_after_an_error():
+def test_import_hook_is_removed_after_an_error():
     code = """
 import sys, torch
 from torch import nn
