@@ -23,17 +23,19 @@ from torch._ops import OpOverload as OpOverload
 from torch._ops import OpOverloadPacket as OpOverloadPacket
 from torch.nn.modules import module as modules
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.utils import _python_dispatch as dispatch
 from torch.utils._pytree import tree_leaves as tree_leaves
 from torch.utils._pytree import tree_map as tree_map
 
 # What torch documents, or returns to its users, and has no public place to import from: operators,
-# what `torch.library.custom_op` returns, walks through containers, and these two base classes.
+# what `torch.library.custom_op` returns, walks through containers, and base classes.
 BatchNorm = _BatchNorm
 """The base class of `nn.BatchNorm1d`, `nn.BatchNorm2d`, `nn.BatchNorm3d` and `nn.SyncBatchNorm`."""
 Convolution = _ConvNd
 """The base class of `nn.Conv1d`, `nn.Conv2d`, `nn.Conv3d` and their transposed forms."""
+TransposedConvolution = _ConvTransposeNd
+"""The base class of `nn.ConvTranspose1d`, `nn.ConvTranspose2d` and `nn.ConvTranspose3d`."""
 
 # Tensors
 
@@ -100,6 +102,8 @@ def children_of(module: nn.Module) -> dict[str, nn.Module | None]:
     return module._modules
 
 
+FORWARDS = frozenset({"forward", "_conv_forward"})
+"""Methods in which torch's layers apply their weights; a subclass may override either."""
 PARAMETERS, CHILDREN = "_parameters", "_modules"
 """Attributes of a module that are its structure."""
 PRE_HOOKS, HOOKS = "_forward_pre_hooks", "_forward_hooks"

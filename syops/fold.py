@@ -32,7 +32,7 @@ from syops.trace.bounds import without_values
 from syops.trace.foldable import Folding, decide
 from syops.trace.lineage import Layer, Provenance
 from syops.trace.meta import left_behind
-from syops.trace.neurons.spikingjelly import takes_a_sequence
+from syops.trace.neurons import takes_a_sequence
 from syops.trace.observer import Observer, until_known
 from syops.trace.restore import Random, device_of, left_as_found, plainly
 from syops.trace.settings import Settings

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from syops._torch import PRE_HOOKS, BatchNorm, hooks_of
+from syops._torch import PRE_HOOKS, BatchNorm, TransposedConvolution, hooks_of
 from syops.trace.lineage import Slots, View
 
 
@@ -48,7 +48,7 @@ def affine_of(norm: BatchNorm) -> Affine:
 
 def slots_of(module: nn.Module) -> Slots:
     """How channels lie in the weights of a convolution, linear layer or BatchNorm."""
-    if isinstance(module, nn.modules.conv._ConvTransposeNd):
+    if isinstance(module, TransposedConvolution):
         return Slots(1, 0, module.groups, transposed=True)
     return Slots(0, 1, getattr(module, "groups", 1))
 

@@ -20,7 +20,7 @@ from syops._torch import (
 from syops.errors import SyopsRuntimeError
 from syops.ops.registry import PARTS, Find
 from syops.ops.rule import Rule, tensors_in
-from syops.trace.neurons.spikingjelly import decomposed
+from syops.trace.neurons import by_parts
 from syops.trace.reads import Reads
 
 
@@ -104,7 +104,7 @@ class Watch(DispatchMode):
         rule = self._find(func)
         if rule is None or rule is PARTS:
             with self:
-                out = decomposed(func, args, kwargs)
+                out = by_parts(func, args, kwargs)
             if out is not NotImplemented:
                 return out
         assert self.listener is not None
