@@ -36,7 +36,7 @@ class Affine:
 
 
 def affine_of(norm: BatchNorm) -> Affine:
-    """What a BatchNorm does with its running statistics."""
+    """Return what a BatchNorm does with its running statistics."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = (norm.running_var.double() + norm.eps).rsqrt()
@@ -47,7 +47,7 @@ def affine_of(norm: BatchNorm) -> Affine:
 
 
 def slots_of(module: nn.Module) -> Slots:
-    """How channels lie in the weights of a convolution, linear layer or BatchNorm."""
+    """Return how channels lie in the weights of a convolution, linear layer or BatchNorm."""
     if isinstance(module, TransposedConvolution):
         return Slots(1, 0, module.groups, transposed=True)
     return Slots(0, 1, getattr(module, "groups", 1))
@@ -97,7 +97,7 @@ def _scaled(weight: Tensor, scale: Tensor, dim: int, groups: int) -> Tensor:
 
 
 def weight_hooks(module: nn.Module) -> dict[int, Any]:
-    """The hooks of torch's that make weights of a module, before each call (``prune``, ...)."""
+    """Return torch's hooks that make weights of a module before each call (``prune``, ...)."""
     return {
         key: hook
         for key, hook in hooks_of(module, PRE_HOOKS).items()

@@ -167,7 +167,7 @@ def _key(shapes: Shapes) -> tuple[Any, ...]:
 
 
 def _folded(rows: tuple[Row, ...]) -> dict[str, str]:
-    """The modules whose normalisation was folded, and the layers that it was folded into."""
+    """Return the modules whose normalisation was folded, and the layers that it was folded into."""
     norms = [row for row in rows if row.kind == "norm"]
     unfolded = {row.path for row in norms if row.mac}
     return {row.path: row.folded or "" for row in norms if row.path not in unfolded}
@@ -183,7 +183,7 @@ def one_step(
     find: Find = find,
     states: frozenset[str] = frozenset(),
 ) -> tuple[Counted, str]:
-    """The rows of one time-step on inputs of the given shapes, every synaptic operation a MAC.
+    """Return the rows of one time-step on inputs of the given shapes, with MACs alone.
 
     T is set to 1 where it is: the model's attribute ``T``, or the first dimension of the input
     (with ``batch_dim=1``). Normalisations cost what they did in the SNN: nothing if folded.
@@ -231,7 +231,7 @@ def one_step(
 
 
 def _of_ann(row: Row, folded: Mapping[str, str]) -> Row:
-    """A row of one time-step, as the ANN has it; ``folded`` is as `one_step` takes it."""
+    """Return a row of one time-step, as the ANN has it; ``folded`` is as `one_step` takes it."""
     if row.kind == "norm":
         row = replace(row, mac=row.dense, folded=None, note="")
         return row.folded_into(folded[row.path], "") if row.path in folded else row

@@ -39,7 +39,7 @@ _ALIAS = torch.ops.aten.alias.default
 
 
 class Dispatch:
-    """Counts the operators of one forward pass.
+    """Count the operators of one forward pass.
 
     Args:
         model: any module.
@@ -85,11 +85,11 @@ class Dispatch:
         self._held: tuple[Tensor, ...] = ()
 
     def told(self, tensor: Tensor) -> None:
-        """Values of a tensor are about to become numbers of Python's."""
+        """Note that values of a tensor are about to become Python numbers."""
         self._data.read_out(tensor)
 
     def params(self, own: Iterable[Tensor | None]) -> int:
-        """Number of parameters of the innermost module, told by its first row."""
+        """Return the number of parameters of the innermost module, told by its first row."""
         _, module = self._where[-1]
         if id(module) in self._told:
             return 0
@@ -97,7 +97,7 @@ class Dispatch:
         return sum(parameter.numel() for parameter in own if parameter is not None)
 
     def unseen(self, besides: Sequence[Tensor]) -> list[str]:
-        """The modules that read tensors which were made where nobody could see it.
+        """Return the modules that read tensors which were made where nobody could see it.
 
         ``besides``: tensors that are no such ones, beside those of the model.
         """
@@ -164,7 +164,7 @@ class Dispatch:
         return out
 
     def _not_seen(self, tensor: Tensor, name: str, is_literal: bool) -> None:
-        """What was made where nobody could see it may share memory with results."""
+        """Note a tensor that no seen operator made: it may share memory with results."""
         if self._data.may_be_in(tensor, is_literal):
             if not self._unseen:  # its states, most of which it will have replaced in the end
                 self._held = tuple(tensors_of(self._model))
@@ -172,14 +172,14 @@ class Dispatch:
         overwrite(self.tensors.aliases(tensor), name)
 
     def _mark_fixed(self, call: Call) -> None:
-        """No data and no chance had a part in the results: say of which parameters they are."""
+        """Mark results that are made without data and chance, and note of which parameters."""
         parts = frozenset[str]().union(*map(self.tensors.parts, call.tensors))
         for tensor in tensors_in((call.out,)):
             record = self.tensors.latest(tensor)
             record.fixed, record.parts = True, parts
 
     def _unknown(self, call: Call, before: Before) -> None:
-        """No rule: the operator is named, and its result looked at in the data.
+        """Name an operator without a rule, and have its results looked at in the data.
 
         What it makes of weights alone are weights, prepared once.
         """
@@ -205,7 +205,7 @@ class Dispatch:
             self.tensors.written(target, UNKNOWN, aliases)
 
     def _moved(self, rule: Rule, traits: Traits, call: Call, before: Before) -> None:
-        """The operator hands values on without reading them."""
+        """Follow an operator that moves values without reading them."""
         outputs = tensors_in((call.out,))
         signals = signals_of(rule, call, before.fixed, outputs)
         if not before.fixed:
@@ -235,7 +235,7 @@ class Dispatch:
     def _padding(
         self, rule: Rule, call: Call, before: Before, outputs: Sequence[Tensor]
     ) -> Padding | None:
-        """Whether the results are a padded tensor, and of what."""
+        """Return whether the results are a padded tensor, and of what."""
         if not before.records:
             return None
         source, record = before.records[0]
@@ -250,7 +250,7 @@ class Dispatch:
         return padding
 
     def _copied(self, what: str, call: Call, before: Before, signal: Signal) -> None:
-        """``copy_``: also how circular padding and preallocated results are written."""
+        """Follow ``copy_``, by which circular padding and preallocated results are written."""
         source, record = before.records[-1]
         ((target, aliases),) = before.writes
         known = [alias for _, alias in aliases]
@@ -271,7 +271,7 @@ class Dispatch:
             self.tensors.hold(key, view, filling)
 
     def _computed(self, rule: Rule, traits: Traits, call: Call, before: Before) -> None:
-        """The operator reads values and makes new ones."""
+        """Count an operator that reads values and makes new ones."""
         for key, signal in call.signals.items():
             if signal == EMPTY:
                 call.signals[key] = UNKNOWN
@@ -313,7 +313,7 @@ class Dispatch:
         results: Sequence[tuple[Tensor, Signal]],
         view: View | None,
     ) -> None:
-        """Results were written into tensors that were there before; ``view``: of the first one."""
+        """Note results that were written into given tensors; ``view``: what the first holds."""
         for target, aliases in before.writes:
             overwrite((a for a in aliases if not view or a[0] != identity(target)), what)
             known = next((signal for tensor, signal in results if tensor is target), ANALOG)

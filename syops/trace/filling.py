@@ -26,21 +26,21 @@ class Filling:
     pieces: tuple[Piece, ...]
 
     def met_by(self, box: Box | None) -> Iterator[Piece]:
-        """What may lie in a part of the tensor; None for one that is not known."""
+        """Yield what may lie in a part of the tensor; None for one that is not known."""
         for piece in self.pieces:
             is_apart = box and (piece.stop <= box.start or box.stop <= piece.start)
             if box is None or box.dim != self.dim or not is_apart:
                 yield piece
 
     def whole(self, shape: tuple[int, ...]) -> View | None:
-        """The results that a tensor of this shape is made of, where nothing else is in it."""
+        """Return the results that fill a tensor of this shape; None if anything else is in it."""
         if sum(piece.stop - piece.start for piece in self.pieces) < shape[self.dim]:
             return None
         return together([piece.view for piece in self.pieces])
 
 
 def written_into(before: Filling | None, box: Box, view: View | None, what: str) -> Filling | None:
-    """What a tensor holds after something was written into a part of it; what was there is used.
+    """Return what a tensor holds after a write into a part of it; what was there is used.
 
     Args:
         before: what it held.

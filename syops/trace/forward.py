@@ -25,7 +25,7 @@ from syops.trace.watch import Watch, inside
 
 
 class ForwardPass:
-    """One forward pass of a model.
+    """Follow one forward pass of a model.
 
     Args:
         model: any module.
@@ -74,7 +74,7 @@ class ForwardPass:
         signals: Sequence[NeuronSignal | Shown | None],
         time_axis: int | None,
     ) -> None:
-        """The model is called.
+        """Begin the pass: the model is called.
 
         Args:
             given: the tensors that it is called with.
@@ -95,11 +95,11 @@ class ForwardPass:
         return self._dispatch.operator(rule, func, args, kwargs)
 
     def told(self, tensor: Tensor) -> None:
-        """Values of a tensor are about to become numbers of Python's."""
+        """Note that values of a tensor are about to become Python numbers."""
         self._dispatch.told(tensor)
 
     def give(self, tensor: Tensor, signal: NeuronSignal | Shown) -> Record:
-        """Say which values a tensor carries that the model did not make."""
+        """Record the values of a tensor that the model did not make."""
         for inner in inside(tensor):
             self.give(inner, signal)
         known = self.tensors.atoms.fresh(signal) if isinstance(signal, tuple) else signal
@@ -109,7 +109,7 @@ class ForwardPass:
         return record
 
     def finish(self, output: Any, ledger: Ledger) -> frozenset[str]:
-        """The pass is over: what is returned is used, and all counts are settled.
+        """Finish the pass: what the model returns is used, and all counts are settled.
 
         Returns:
             buffers that operators took for weights and that are states. If there are any, nothing
@@ -137,14 +137,14 @@ class ForwardPass:
         return frozenset()
 
     def hooked(self, values: Iterable[Any]) -> None:
-        """A hook of the innermost module, which does not run here, might read these."""
+        """Note that a hook of the innermost module, which does not run here, might read these."""
         for tensor in tensors_in(values):
             record = self.tensors.find(tensor)
             if record is not None:
                 record.use(f"a hook of {self._where[-1][0] or 'the model'}")
 
     def update(self, library: Library, inputs: Iterable[Any]) -> None:
-        """A neuron is called, whether it is looked into or not."""
+        """Note how far a neuron's call brings its states, whether it is watched inside or not."""
         path, neuron = self._where[-1]
         x, *states = tensors_in(inputs) or (None,)
         if x is None or x.is_nested:
@@ -155,7 +155,7 @@ class ForwardPass:
         self._updates.append(Updates(path, 1, int(starts), steps, samples * steps))
 
     def _is_as_reset(self, state: Tensor) -> bool:
-        """Whether a state is a literal, or has not been written into in this pass."""
+        """Return whether a state is a literal, or has not been written into in this pass."""
         signal = self.tensors.signal(state)
         return signal is LEARNED or (isinstance(signal, Table) and not signal.atoms)
 
@@ -170,7 +170,7 @@ class ForwardPass:
             self._watch.stop()
 
     def leave_neuron(self, signal: NeuronSignal, output: Any, is_declared: bool) -> None:
-        """The neuron's ``forward`` returned; ``is_declared``: its signal is taken on trust."""
+        """Record what a neuron sends; ``is_declared``: the user declared its signal."""
         self._inside_neurons -= 1
         if self._inside_neurons:
             return
@@ -195,13 +195,13 @@ class ForwardPass:
             self._measurements.tally(row, None)
 
     def enter_recurrent(self, inputs: Iterable[Any]) -> None:
-        """The hidden state of RNN, LSTM and GRU is analog from the first step on."""
+        """Record the hidden state of RNN, LSTM and GRU as analog from the first step on."""
         states = tensors_in(inputs)[1:]
         self._hidden.append([(tensor, self.tensors.find(tensor)) for tensor in states])
         for tensor in states:
             self.tensors.put(tensor, ANALOG)
 
     def leave_recurrent(self) -> None:
-        """Outside the cell they are what they were."""
+        """Restore the records of the hidden state, which the cell's caller may know better."""
         for tensor, record in self._hidden.pop():
             self.tensors.put_back(tensor, record)

@@ -60,14 +60,13 @@ class _Operand:
 
 @dataclass(frozen=True, slots=True)
 class _Again:
-    """How much of a product repeats the step before; ``counts`` are places in the readings."""
+    """Say how much of a product repeats the step before; ``counts``: places in the readings."""
 
     known: Again
     counts: tuple[int, ...]
 
     def of(self, dense: int, counts: list[int]) -> tuple[int, int]:
-        """The operations on the values of the step before, and those on others, later than the
-        first step."""
+        """Return the operations after the first step: on values of the step before, and on others."""
         same = max((counts[place] for place in self.counts), default=self.known.same)
         share = Fraction(dense, self.known.parts)
         return int(share * same), int(share * (self.known.later - same))
@@ -75,7 +74,7 @@ class _Again:
 
 @dataclass(frozen=True, slots=True)
 class _Product:
-    """A synaptic operation; ``folded`` is its operand with the norm ``norm`` folded into it."""
+    """Hold a synaptic operation; ``folded`` is its operand if ``norm`` is folded into it."""
 
     row: Row
     site: Hashable
@@ -213,7 +212,7 @@ class Measurements:
                 self._declared.append(_Declared(neuron, signal, self._gauge.look(tensor, {})))
 
     def padding(self, source: Tensor) -> Padding | None:
-        """What is to be remembered of a tensor that is being padded."""
+        """Return what is to be remembered of a tensor that is being padded."""
         operand = self._operand(source, FanOut(0), channel=1)
         if operand.spikes is None:
             return None
@@ -247,7 +246,7 @@ class Measurements:
         )
 
     def _is_blurred(self, signal: Signal, evidence: Evidence, dtype: torch.dtype) -> bool:
-        """Whether magnitudes cannot be told from values: rounded too far, or in unknown units."""
+        """Return whether values do not tell magnitudes: rounded too far, or in unknown units."""
         if not isinstance(signal, Table) or not signal.scale or evidence.largest <= 1:
             return False
         rounded = evidence.largest * torch.finfo(dtype).eps > 0.25
@@ -255,7 +254,7 @@ class Measurements:
         return rounded or bool(name and self._tensors.factor(name) is None)
 
     def _may_drive(self, signal: Signal, evidence: Evidence) -> bool:
-        """Whether the row may come out as AC, so that its spikes have to be counted."""
+        """Return whether the row may come out as AC, so that its spikes have to be counted."""
         wanted = (*SPIKES, "graded") if self._graded == "ac" else SPIKES
         return signal is UNKNOWN or evidence.signal in wanted
 
@@ -291,7 +290,7 @@ class Measurements:
 
 
 def _read(readings: list[Tensor], dtype: torch.dtype) -> list[float]:
-    """All values, in one transfer for each device they lie on."""
+    """Return all values, in one transfer for each device they lie on."""
     values = [0.0] * len(readings)
     for device in {tensor.device for tensor in readings}:
         places = [i for i, tensor in enumerate(readings) if tensor.device == device]
@@ -309,7 +308,7 @@ def _as_run(arriving: tuple[Arrival, ...]) -> tuple[Arrival, ...]:
 def _settled(
     item: _Product | _Norm | _Settled, folding: Folding, counts: list[int], looks: list[float]
 ) -> Row:
-    """The row that one cost comes to."""
+    """Return the row that one cost comes to."""
     match item:
         case _Product():
             layer = item.result.layer if item.result else None

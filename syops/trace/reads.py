@@ -53,12 +53,12 @@ class Reads(TorchFunctionMode):
 
 
 def _has_classes(tensor: Tensor, num_classes: int = -1) -> bool:
-    """Whether `one_hot` is told how many classes there are, and need not look for the largest."""
+    """Return whether `one_hot` is told the number of classes, and need not look for it."""
     return num_classes >= 0
 
 
 def _leaving(func: Any, values: tuple[Any, ...]) -> Iterator[Tensor]:
-    """The tensors whose values a function reads without an operator."""
+    """Yield the tensors whose values a function reads without an operator."""
     if func in _READING:
         yield values[0]
     elif func in _MAKING:
@@ -68,7 +68,7 @@ def _leaving(func: Any, values: tuple[Any, ...]) -> Iterator[Tensor]:
 
 
 def _listed(index: Any) -> Iterator[Tensor]:
-    """The tensors in lists of an index. (Others are operands of an operator.)"""
+    """Yield the tensors in lists of an index. (Others are operands of an operator.)"""
     if isinstance(index, list):
         yield from tensors_in(index)
     elif isinstance(index, tuple):

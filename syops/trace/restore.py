@@ -130,6 +130,6 @@ class Place:
 
 
 def device_of(model: nn.Module) -> torch.device | None:
-    """The device of a model's first parameter or buffer; None if it has none."""
+    """Return the device of a model's first parameter or buffer; None if it has none."""
     first = next(chain(model.parameters(), model.buffers()), None)
     return None if first is None else first.device

@@ -137,12 +137,12 @@ class Watch(DispatchMode):
 
 @cache
 def is_wrapper(kind: type) -> bool:
-    """Whether a class of tensors does its work with tensors inside of it: jagged ones, say."""
+    """Return whether tensors of a class wrap others that they work with, as jagged ones do."""
     return hasattr(kind, "__tensor_flatten__")
 
 
 def inside(tensor: Tensor) -> list[Tensor]:
-    """The tensors that hold the values of a wrapper; none of any other tensor."""
+    """Return the tensors that hold the values of a wrapper; none of any other tensor."""
     if not is_wrapper(type(tensor)):
         return []
     names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
