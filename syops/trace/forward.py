@@ -139,7 +139,7 @@ class ForwardPass:
         return record
 
     def finish(self, output: Any, accounts: Accounts, samples: int) -> frozenset[str]:
-        """Return the pass is over: what is returned is used, and all counts are settled.
+        """Finish the pass: what the model returns is used, and all counts are settled.
 
         Args:
             output: what the model returned.
