@@ -71,5 +71,5 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of somebody else's says, in one line."""
+    """Return what an error of somebody else's says, in one line."""
     return next(iter(str(error).splitlines()), "")

@@ -90,7 +90,7 @@ def layer_of(
     measured: bool,
     whole: Fraction,
 ) -> Layer:
-    """What a report says of a row.
+    """Return what a report says of a row.
 
     Args:
         name: its name in the report.

@@ -190,7 +190,7 @@ class MemoryFigures:
 
     @classmethod
     def of(cls, report: Figures, model: MemoryModel) -> Self:
-        """What a network accesses; see `syops.report.report.Report.memory`."""
+        """Return what a network accesses; see `syops.report.report.Report.memory`."""
         if not isinstance(model, MemoryModel):
             raise SyopsTypeError(f"memory: expected a MemoryModel, got {type(model).__name__}")
         buffers = Buffers(report)

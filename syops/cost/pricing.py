@@ -71,7 +71,7 @@ def price(row: Row, verdict: Verdict, energy: Energy, events: bool) -> Price:
 
 
 def _at_most(model: EnergyModel, kind: str, verdict: Verdict) -> Fraction | float:
-    """The energy at rate 1, what may be ACs or MACs being ACs."""
+    """Return the energy at rate 1, what may be ACs or MACs being ACs."""
     ac = verdict.dense_ac
     if not math.isfinite(ac):
         return math.inf if model.e_ac_pj else model.price_pj(kind, 0, verdict.mac)

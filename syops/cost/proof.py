@@ -60,7 +60,7 @@ class Cause:
         return f" {ARROW} ".join([self.values, *map(str, self.links)])
 
     def shortened(self, limit: int) -> list[str]:
-        """The links in words, at most ``limit`` of them: some before the last may be left out."""
+        """Return at most ``limit`` links in words; some before the last may be left out."""
         links = [str(link) for link in self.links]
         if len(links) > limit:
             links[limit - 1 : -1] = [f"... {len(links) - limit} more ..."]
@@ -255,7 +255,7 @@ def _extent(step: Step) -> tuple[bool, bool, int]:
 
 
 def _is_residual(operands: Sequence[Step]) -> bool:
-    """Whether a tensor is combined with something that was made from it."""
+    """Return whether a tensor is combined with something that was made from it."""
     if len(operands) != 2:
         return False
     left, right = operands

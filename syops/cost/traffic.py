@@ -44,7 +44,7 @@ Parts = tuple[Part, Part, Part, Part]
 def traffic(
     row: Row, verdict: Verdict, buffers: Buffers, message_bytes: int, queue: int
 ) -> list[Parts]:
-    """What a row accesses: nothing, its accesses, or all that they may be without data.
+    """Return what a row accesses: nothing, its accesses, or all that they may be without data.
 
     Args:
         row, verdict: what was counted, and what follows.
@@ -98,7 +98,7 @@ def _synaptic(
 
 
 def _driving(row: Row, verdict: Verdict) -> Iterator[Sequence[int]]:
-    """Which operands drive a row event by event; none where it is dense. Without data, several."""
+    """Yield the operands that may drive a row event by event; none where it is dense."""
     signals = [drive.evidence.signal for drive in row.drives]
     spikes = [i for i, signal in enumerate(signals) if signal in SPIKES]
     if verdict.either:
@@ -136,7 +136,7 @@ class Buffers:
         return self._share(row.drives[place].numel, known)
 
     def weights(self, row: Row, driven: int) -> int:
-        """What is applied: of two activations, the other one."""
+        """Return what is applied: of two activations, the other one."""
         return self.inputs(row, 1 - driven) if len(row.drives) == 2 else row.weights
 
     def states(self, row: Row) -> int:

@@ -76,7 +76,7 @@ Named = tuple[str, Row, Verdict]
 
 
 def _some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
+    """Return the first names, and how many more there are."""
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
@@ -95,7 +95,7 @@ def _incomplete(report: Figures) -> Iterator[Caution]:
 
 
 def _neurons(report: Figures, kind: Callable[[Updates], bool]) -> tuple[str, ...]:
-    """The neurons of a kind, by name."""
+    """Return the neurons of a kind, by name."""
     if not report.passes:  # a report of an earlier version
         return ()
     return tuple(each.path or report.model for each in report.updates if kind(each))
@@ -200,7 +200,7 @@ def _is_repeated(row: Row) -> bool:
 
 
 def _once(row: Row) -> Row:
-    """The row without what repeats the time-step before."""
+    """Return the row without what repeats the time-step before."""
     if not _is_repeated(row):
         return row
     share = 1 - Fraction(row.repeated, row.dense)
@@ -213,7 +213,7 @@ def _once(row: Row) -> Row:
 
 
 def _scaled(counts: Counted, share: Fraction) -> Counted:
-    """A share of what was counted."""
+    """Return a share of what was counted."""
     scaled = replace(counts, ac=counts.ac * share, events=int(counts.events * share))
     if isinstance(scaled, Magnitudes):
         return scaled
@@ -311,7 +311,7 @@ def _graded(report: Figures, rows: list[Named]) -> Iterator[Caution]:
 
 
 def _chip(report: Figures, rows: list[Named]) -> Iterator[Caution]:
-    """What the energy model cannot run or price."""
+    """Yield what the energy model cannot run or price."""
     exempt = ends(report.rows)
     groups: dict[tuple[EnergyModel, str], list[str]] = {}
     for name, row, verdict in rows:

@@ -177,7 +177,7 @@ def evaluate(
     device: torch.device | str = "cpu",
     events: bool = False,
 ) -> dict[str, float]:
-    """The share of correct answers on ``test``, by stream; see `Epoch`. In eval mode.
+    """Return the share of correct answers on ``test``, by stream; see `Epoch`. In eval mode.
 
     Raises `SyopsValueError` for labels that are no classes.
 
@@ -213,7 +213,7 @@ def evaluate(
 def _begin(
     folder: Path | None, resume: bool, identity: dict[str, Any], parts: dict[str, Any]
 ) -> list[Epoch]:
-    """The epochs that are done already, with everything as it was after them."""
+    """Return the epochs that are done already, with everything as it was after them."""
     if folder is None:
         return []
     if not resume:
@@ -237,7 +237,7 @@ def _save(folder: Path, identity: dict[str, Any], parts: dict[str, Any], done: l
 def _batches(
     train: Dataset[Any], recipe: Recipe, generator: torch.Generator, epoch: int, workers: int
 ) -> Iterable[tuple[Tensor, Tensor]]:
-    """The batches of an epoch, in an order that depends on the seed and the epoch alone."""
+    """Return the batches of an epoch, in an order that depends on the seed and the epoch alone."""
     if not is_initialized():
         return DataLoader(
             train, recipe.batch_size, shuffle=True, generator=generator, num_workers=workers
@@ -250,7 +250,7 @@ def _batches(
 
 
 def _on_device(x: Tensor, y: Tensor, device: torch.device, events: bool) -> tuple[Tensor, Tensor]:
-    """Where the network is; frames of events with the time first."""
+    """Return where the network is; frames of events with the time first."""
     x = x.transpose(0, 1) if events else x
     return x.to(device, non_blocking=True), y.to(device, non_blocking=True)
 

@@ -91,7 +91,7 @@ class History:
 
 
 def told_of(step: Step) -> Step:
-    """The step to tell of: what only hands the values of one tensor on is none of its own."""
+    """Return the step to tell of: an earlier one if this one only hands values on."""
     inputs = step.inputs
     return inputs[0] if len(inputs) == 1 and inputs[0].evidence == step.evidence else step
 
@@ -128,7 +128,7 @@ def _without_rounds(way: tuple[Step, ...]) -> tuple[Step, ...]:
 
 
 def _spoiling(step: Step) -> list[Step]:
-    """What a step read that made its result no spike: of the same class, if there is any."""
+    """Return what a step read that made its result no spike: of the same class, if there is any."""
     if step.synaptic or step.spikes:
         return []
     read = [source for source in step.inputs if source.spoils]
@@ -137,7 +137,7 @@ def _spoiling(step: Step) -> list[Step]:
 
 
 def leads_to(before: Step, after: Step) -> bool:
-    """Whether ``before`` had a part in the making of ``after``."""
+    """Return whether ``before`` had a part in the making of ``after``."""
     met, todo = {id(after)}, [after]
     while todo:
         step = todo.pop()

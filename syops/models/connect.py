@@ -46,7 +46,7 @@ LOGICAL = ("AND", "IAND", "OR", "XOR")
 
 
 def connection(g: str, allowed: Sequence[str] = tuple(CONNECTIONS)) -> Connection:
-    """The function named ``g``; `SyopsValueError` if it is not one of ``allowed``."""
+    """Return the function named ``g``; `SyopsValueError` if it is not one of ``allowed``."""
     if g not in allowed:
         only = ""
         if g in tuple(CONNECTIONS):

@@ -31,11 +31,11 @@ class ResidualBlock(nn.Module):
 
     @abstractmethod
     def make_aap(self) -> nn.Module:
-        """A new ``aap`` for this block; `SyopsValueError` if it cannot have one."""
+        """Return a new ``aap`` for this block; `SyopsValueError` if it cannot have one."""
 
     @abstractmethod
     def last_norms(self) -> tuple[nn.Module, ...]:
-        """The BN that its residual mappings end in: set to zero, they make it the identity."""
+        """Return the BNs that the residual mappings end in; at zero, blocks are the identity."""
 
 
 _NEURONS: dict[str, Callable[..., nn.Module]] = {
@@ -77,7 +77,7 @@ class Neurons:
             )
 
     def __call__(self) -> nn.Module:
-        """A new neuron."""
+        """Return a new neuron."""
         return _NEURONS[self.neuron](
             v_threshold=float(self.v_threshold),
             surrogate_function=copy.deepcopy(self.surrogate) or surrogate.ATan(alpha=2.0),

@@ -250,7 +250,7 @@ class Spikformer(Network):
 
 
 def spikformer_kit(neurons: Neurons, g: str, aap: bool) -> Kit:
-    """What the blocks are made of, checked."""
+    """Return what the blocks are made of, checked."""
     if not isinstance(aap, bool):
         raise SyopsValueError(f"aap={aap!r}: expected True or False")
     return Kit(neurons, connection(g), aap)

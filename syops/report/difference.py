@@ -77,7 +77,7 @@ class LayerComparison(Tabular):
         return tuple(pair for pair in pairs if _is_inside(pair.first) or _is_inside(pair.second))
 
     def to_json(self) -> str:
-        """The layers of both as JSON."""
+        """Return the layers of both as JSON."""
         content = {
             "names": self.names,
             "warnings": warnings_on(self.names, self.reports),
@@ -155,7 +155,7 @@ _FIGURES: tuple[tuple[str, str, Kind, Callable[[Any], float | None]], ...] = (
 def _with_difference(
     both: Sequence[Layer | Figures | None], read: Callable[[Any], float | None]
 ) -> list[float | None]:
-    """A figure of both, and the difference: one that is not there has 0, not one not known.
+    """Return a figure of both, and the difference: one that is not there has 0, not one not known.
 
     There is none where an upper end does not exist.
     """
@@ -186,7 +186,7 @@ def notes_on(names: Sequence[str], reports: Sequence[Figures]) -> tuple[str, ...
 
 
 def warnings_on(names: Sequence[str], reports: Sequence[Figures]) -> tuple[str, ...]:
-    """What may mislead in the figures of each network."""
+    """Return what may mislead in the figures of each network."""
     pairs = zip(names, reports, strict=True)
     return tuple(text for name, report in pairs for text in warnings_in_words(report, name))
 
@@ -224,13 +224,13 @@ def _convention(name: str) -> Callable[[Figures], Hashable]:
 
 
 def _input_signal(report: Figures) -> Hashable:
-    """What the user said of the input; None where it was looked at."""
+    """Return what the user said of the input; None where it was looked at."""
     signal = report.conventions.get("input_signal")
     return None if signal is None or "auto" in signal else signal
 
 
 def _sample(report: Figures) -> tuple[int, ...]:
-    """The shape of the input without its batch."""
+    """Return the shape of the input without its batch."""
     shape = list(report.input_shape)
     if shape:
         del shape[report.conventions.get("batch_dim", 0)]

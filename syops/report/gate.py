@@ -149,7 +149,7 @@ def _within_either(what: str, report: Report, limit: float) -> Finding:
 
 
 def _open(report: Report) -> str:
-    """Which layers may get spikes or not, and what to do about it."""
+    """Return which layers may get spikes or not, and what to do about it."""
     caution = next(warning for warning in report.warnings if warning.kind == "either")
     return str(caution)
 

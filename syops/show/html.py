@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 def to_notebook(report: Figures) -> str:
-    """The report as a fragment that a notebook shows: no script, and styles for itself alone."""
+    """Return the report as a fragment for a notebook: without script, with styles of its own."""
     return _render("notebook.html", view=View(report))
 
 
 def to_page(report: Figures, command: str | None = None) -> str:
-    """The report as a page that loads nothing.
+    """Return the report as a page that loads nothing.
 
     Args:
         command: the command line that made it, to be shown.
@@ -68,7 +68,7 @@ def to_comparison_page(
 
 
 def to_table_page(title: str, table: str, command: str | None = None) -> str:
-    """A ``<table>`` as a page that loads nothing; what it says is escaped already."""
+    """Return a ``<table>`` as a page that loads nothing; what it says is escaped already."""
     return _render_page("table.html", title, command, table=Markup(table))
 
 
@@ -120,5 +120,5 @@ def _subscripted(heading: str) -> Markup:
 
 @cache
 def _text(name: str) -> str:
-    """A style sheet or a script of ours."""
+    """Return a style sheet or a script of ours."""
     return resources.files("syops.show").joinpath("templates", name).read_text("utf-8")

@@ -37,7 +37,7 @@ _ESCAPED = {
 
 
 def to_latex(table: TableData) -> str:
-    r"""The table in LaTeX, to ``\input`` or to paste.
+    r"""Return the table in LaTeX, to ``\input`` or to paste.
 
     It is shrunk where it is wider than a line. Needs booktabs and graphicx, and where it has more
     than 45 rows longtable, in which it goes on on the next page. A character that LaTeX has no
@@ -88,7 +88,7 @@ def _escaped(character: str) -> str:
 
 
 def _heading(text: str) -> str:
-    """What follows "_" is a subscript."""
+    """Return a heading with what follows "_" as a subscript."""
     parts = re.split(r"(\w)_(\w+)", text)
     for i in range(0, len(parts), 3):
         parts[i] = escaped(parts[i])

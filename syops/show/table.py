@@ -85,7 +85,7 @@ class Column:
         return "left" if self.kind in TEXT else "right"
 
     def in_unit(self, value: float) -> float:
-        """A count, or an energy in mJ, in the column's unit."""
+        """Return a count, or an energy in mJ, in the column's unit."""
         size = {**COUNTS, **ENERGIES}[self.unit] if self.unit else 1.0
         return value / size if size >= 1 else value * round(1 / size)  # 0.69 mJ is 690 µJ
 
@@ -119,7 +119,7 @@ class TableData:
         top: int | None = None,
         units: Unit | Iterable[Unit] | Units = "auto",
     ) -> Self:
-        """The same table with some of its columns and rows, in another order.
+        """Return the same table with some of its columns and rows, in another order.
 
         Args:
             columns: keys or headings, in any case; several in a string are separated by commas.
@@ -211,5 +211,5 @@ class TableData:
 
 
 def _plain(name: str) -> str:
-    """The name of a column without what is spelled in several ways."""
+    """Return the name of a column without what is spelled in several ways."""
     return name.strip().lower().replace(" ", "_")

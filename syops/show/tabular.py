@@ -29,7 +29,7 @@ class Table(TableData):
         return to_text(self)
 
     def __repr__(self) -> str:
-        """A prompt shows the table."""
+        """Show the table at a prompt."""
         return str(self)
 
     def _repr_html_(self) -> str:
@@ -104,7 +104,7 @@ class Tabular(ABC):
         return str(self.table())
 
     def __repr__(self) -> str:
-        """A prompt shows the table."""
+        """Show the table at a prompt."""
         return str(self)
 
     def _repr_html_(self) -> str:

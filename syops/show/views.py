@@ -226,7 +226,7 @@ class View:
         return total[1:] if total else []
 
     def _energy(self, layer: Layer) -> float:
-        """How long its bar is; beyond what is known where there is no upper end."""
+        """Return how long its bar is; beyond what is known where there is no upper end."""
         if self.report.measured:
             return layer.dc_mj or 0
         low, high = layer.ec_mj

@@ -76,7 +76,7 @@ class Readings:
 
 
 def _merged(place: int, values: tuple[float, ...]) -> float:
-    """One of three: the least and the largest of what was seen, and whether all are integers."""
+    """Merge one of three: the least, the largest, or whether all are integers."""
     if any(map(math.isnan, values)):
         return math.nan
     return max(values) if place % 3 == 1 else min(values)
@@ -313,7 +313,7 @@ def _of_passes(row: Row, passes: int) -> Row:
 
 
 def _unpadded(operand: Operand) -> tuple[int, int]:
-    """The size of an operand and the place of its spikes: those of what was padded, if it was."""
+    """Return an operand's size and the place of its spikes; before padding, if it was padded."""
     source = operand.padding.source() if operand.padding else None
     spikes = operand.spikes if source is None else source.spikes
     assert spikes is not None

@@ -176,7 +176,7 @@ def _holding_copies(
 
 
 def differ(x: Tensor, axis: int | None) -> bool | None:
-    """Whether the time-steps of an input differ. Most do, and are told apart by the first two.
+    """Return whether the time-steps of an input differ; the first two mostly tell.
 
     None where ``axis``, the dimension that is time, is None, or the values cannot be looked at.
     """
