@@ -49,7 +49,7 @@ _WHAT_TO_TYPE = (
 
 @dataclass(frozen=True)
 class FoldPlan:
-    """Which norms `fold_bn` folds into which layers, and why not the others; all by module path.
+    """Say by module path which norms `fold_bn` folds into which layers, and why not the others.
 
     Attributes:
         folded: pairs of a layer and a norm that is folded into it.
@@ -317,7 +317,7 @@ _HOOKS = frozenset(name for name in vars(nn.Module()) if "hooks" in name)
 
 
 class _Checked(nn.Identity):
-    """For a norm that takes [N, C] and [N, C, L], folded for only one of them."""
+    """Stand for a folded norm that takes several input shapes and was folded for one of them."""
 
     def __init__(self, dims: frozenset[int]) -> None:
         super().__init__()
@@ -333,7 +333,7 @@ class _Checked(nn.Identity):
 
 
 class _Shift(nn.Module):
-    """For a norm after weights that a function applies without a bias."""
+    """Stand for a norm that was folded into weights applied without a bias: add the shift."""
 
     def __init__(self, norm: Any) -> None:
         super().__init__()

@@ -50,7 +50,7 @@ MIB = 1024 * KIB
 
 @dataclass(frozen=True)
 class MemoryModel:
-    """What an access costs, by the size of the memory.
+    """Price an access by the size of the memory.
 
     Attributes:
         points: (bytes, pJ per byte), the smallest first; a straight line in between, and the cost
@@ -116,7 +116,7 @@ class MemoryModel:
 
 @dataclass(frozen=True)
 class Access:
-    """Accesses to one buffer of a layer, per sample; None without data.
+    """Hold the accesses to one buffer of a layer, per sample; None without data.
 
     Attributes:
         reads, writes: how often.
@@ -142,7 +142,7 @@ class Access:
 
 @dataclass(frozen=True)
 class MemoryRow:
-    """What one row of a report accesses, per sample.
+    """Hold what one row of a report accesses, per sample.
 
     Attributes:
         name, path, kind, signal: as in the report.
@@ -174,7 +174,7 @@ class MemoryRow:
 
 @dataclass(frozen=True, repr=False)
 class MemoryFigures:
-    """Accesses of a network to memory, and what they cost.
+    """Hold the accesses of a network to memory, and what they cost.
 
     Attributes:
         report: the report that it was made of.

@@ -9,7 +9,7 @@ from syops.cost.figures import Figures
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """One network. Figures are per sample, energies in mJ; None is what is not known.
+    """Hold one network's figures per sample, with energies in mJ; None is an unknown one.
 
     Attributes:
         name: of the network.

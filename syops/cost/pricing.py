@@ -16,7 +16,7 @@ _PJ_PER_MJ = 10**9
 
 @dataclass(frozen=True)
 class Price:
-    """Energy of one row over all samples in pJ, exactly.
+    """Hold the exact energy of one row over all samples, in pJ.
 
     Attributes:
         dc: at the spikes that were counted.

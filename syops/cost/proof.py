@@ -16,7 +16,7 @@ ARROW = "\u2190"
 
 @dataclass(frozen=True)
 class Link:
-    """One operator on the way of values that are no spikes.
+    """Name one operator on the path of values that are not spikes.
 
     Attributes:
         operator: its name, such as "add".
@@ -46,7 +46,7 @@ _SUMS = ("+", "-")
 
 @dataclass(frozen=True)
 class Cause:
-    """Why values that are no spikes reach a layer.
+    """Say why values that are not spikes reach a layer.
 
     Attributes:
         values: the set of them.
@@ -69,7 +69,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class ProofRow:
-    """What can arrive at one synaptic layer.
+    """Say which values can arrive at one synaptic layer.
 
     Attributes:
         layer: the module's path, with the operator where one module has several rows.
@@ -103,7 +103,7 @@ class ProofRow:
 
 @dataclass(frozen=True)
 class Lack:
-    """Operators outside the synapses that spike-only chips lack."""
+    """Name operators outside the synapses that full-spike chips lack."""
 
     what: str
     where: tuple[str, ...]
@@ -111,7 +111,7 @@ class Lack:
 
 @dataclass(frozen=True, repr=False)
 class Proof:
-    """Whether a network is spike-only, and what spoils it.
+    """Say whether a network is full-spike, and which operators keep it from being so.
 
     Attributes:
         model: class name of the model.
@@ -210,7 +210,7 @@ def _audited(
 
 
 class _Telling:
-    """Puts steps into words, each once."""
+    """Put steps into words, each once."""
 
     def __init__(self) -> None:
         self._chains: dict[int, tuple[Step, ...]] = {}

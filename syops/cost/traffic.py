@@ -22,7 +22,7 @@ def _always(count: int) -> Levels:
 
 @dataclass(frozen=True)
 class Part:
-    """Accesses to one buffer, over all samples."""
+    """Hold the accesses to one buffer, over all samples."""
 
     reads: Levels = (0, 0, 0)
     writes: Levels = (0, 0, 0)
@@ -113,7 +113,7 @@ def _driving(row: Row, verdict: Verdict) -> Iterator[Sequence[int]]:
 
 
 class Buffers:
-    """How many elements a layer keeps for one sample and one time-step.
+    """Hold how many elements a layer keeps for one sample and one time-step.
 
     One time-step is what the ANN does. Where that is not known, it is an equal share of all.
     """

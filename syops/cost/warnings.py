@@ -30,7 +30,7 @@ _CHIP = ("offending", "ends", "unpriced")
 
 @dataclass(frozen=True)
 class Caution:
-    """One thing that may mislead.
+    """State one fact that may mislead a reader.
 
     Attributes:
         kind: a name for programs, such as "incomplete" or "graded".

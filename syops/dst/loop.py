@@ -29,12 +29,12 @@ from syops.models.parts import Streams
 
 
 class DivergedError(SyopsError, ArithmeticError):
-    """The loss is no finite number any more; the last checkpoint is left as it is."""
+    """Report that the loss is no longer finite; the last checkpoint is left as it is."""
 
 
 @dataclass
 class Epoch:
-    """What one epoch came to.
+    """Hold the results of one epoch.
 
     Attributes:
         epoch: from 0.

@@ -17,7 +17,7 @@ from syops.models.jelly import base
 
 @dataclass(frozen=True)
 class BlockProbe:
-    """One residual block.
+    """Hold what was recorded of one residual block.
 
     Attributes:
         path: of the block in its network.

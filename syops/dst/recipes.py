@@ -13,7 +13,7 @@ from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError, did_
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained.
+    """Say how a network is trained.
 
     Attributes:
         epochs: passes through the training set.

@@ -18,7 +18,7 @@ from syops.ops.values import LARGEST, SPIKES, Evidence, Unit
 
 @dataclass(frozen=True, slots=True)
 class Magnitudes:
-    """What `Drive.ac` and `Drive.events` are with every entry weighted with its magnitude.
+    """Hold the counts of a `Drive` with each entry weighted by its magnitude.
 
     The magnitude is counted in the ``unit`` of the calls that were measured.
     """
@@ -35,7 +35,7 @@ class Magnitudes:
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """What one operand of a synaptic row did, summed over calls.
+    """Hold what one operand of a synaptic row did, summed over calls.
 
     ``ac`` is Σ spikes · dense / numel, ``events`` the synapses that its spikes reached.
     ``magnitudes`` has one entry for each unit that was met.
@@ -79,7 +79,7 @@ def joined_magnitudes(*parts: Magnitudes) -> tuple[Magnitudes, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A row's class and what follows from it.
+    """Hold a row's class and what follows from it.
 
     ``dense_ac`` is what ``ac`` would be at rate 1, infinite where no bound is known;
     ``max_spikes`` what ``spikes``, the spikes that reach it, would be. ``either`` are operations
@@ -100,7 +100,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the ledger: (module path, operator, call site within the module).
+    """Hold the counts of one (module path, operator, call site within the module).
 
     Attributes:
         path: the module's path in the model, "" for the model itself.
@@ -309,7 +309,7 @@ def _spikes(drives: Iterable[Drive]) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Updates:
-    """How far the states of one neuron were brought forward in time, summed over its calls.
+    """Say how far one neuron's states were brought forward in time, summed over its calls.
 
     Attributes:
         path: the neuron's.
@@ -350,7 +350,7 @@ def merge_updates(*parts: Updates) -> tuple[Updates, ...]:
 
 
 class Ledger:
-    """Rows by call site, in the order in which they were first met."""
+    """Collect rows by call site, in the order in which they were first met."""
 
     def __init__(self) -> None:
         self._rows: dict[Hashable, Row] = {}

@@ -15,7 +15,7 @@ INPUT, PARAMETER, WRITE = "input", "parameter", "write"
 
 @dataclass(eq=False, slots=True)
 class Step:
-    """One operator, at the place in the model where it made a tensor.
+    """Describe one operator, at the place in the model where it made a tensor.
 
     Attributes:
         operator: its name, or that of a neuron's class.
@@ -60,7 +60,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How something that arrived at a product was made.
+    """Say how an operand that arrived at a product was made.
 
     Attributes:
         step: as the model was run.
@@ -72,7 +72,7 @@ class Arrival:
 
 
 class History:
-    """What the audit asks for beside the ledger.
+    """Collect what the audit asks for beside the ledger.
 
     Attributes:
         arrivals: what arrived at each row of it.

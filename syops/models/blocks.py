@@ -26,7 +26,7 @@ def batch_norm(channels: int, summed: bool = False) -> nn.Module:
 
 @dataclass(frozen=True)
 class Kit:
-    """What the blocks of a network are made of.
+    """Say what the blocks of a network are made of.
 
     Args:
         neuron: makes a neuron, or in an ANN a ReLU.

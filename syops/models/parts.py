@@ -14,7 +14,7 @@ from syops.models.jelly import base, neuron, surrogate
 
 
 class Streams(NamedTuple):
-    """Both streams of a dual-stream network, between its blocks and as its result.
+    """Hold both streams of a dual-stream network, between its blocks and as its result.
 
     ``spike`` is o_l of Eq. (10), ``accumulated`` a_l of Eq. (11); None in a network without an AAP.
     """
@@ -24,7 +24,7 @@ class Streams(NamedTuple):
 
 
 class ResidualBlock(nn.Module):
-    """What `syops.models.surgery` needs of a residual block, whatever its family."""
+    """Define what `syops.models.surgery` needs of a residual block of any family."""
 
     aap: nn.Module | None
     """What happens to a_{l-1} here, Eq. (11); None without an AAP."""
@@ -47,7 +47,7 @@ _NEURONS: dict[str, Callable[..., nn.Module]] = {
 
 @dataclass(frozen=True)
 class Neurons:
-    """Makes the neurons of a network: the keywords that all spiking families have.
+    """Make the neurons of a network from the keywords that all spiking families have.
 
     Args:
         neuron: IF, LIF or PLIF.

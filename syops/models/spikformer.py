@@ -38,7 +38,7 @@ POOLED = {4: (2, 3), 16: (0, 1, 2, 3)}
 
 @dataclass(frozen=True)
 class Kit:
-    """What the blocks are made of: their neurons, the connection function, with an AAP or not."""
+    """Say what the blocks are made of: neurons, connection function, with or without an AAP."""
 
     neuron: Neurons
     g: Connection

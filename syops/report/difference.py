@@ -30,7 +30,7 @@ POSSIBLE = (
 
 @dataclass(frozen=True)
 class LayerPair:
-    """A layer of two networks; None in the one that does not have it."""
+    """Pair a layer of two networks; None stands for one that does not have it."""
 
     first: Layer | None
     second: Layer | None

@@ -18,7 +18,7 @@ _MAX_NAMES = 6
 
 @dataclass(frozen=True)
 class Limits:
-    """What a network may cost a sample; None is no limit.
+    """Set what a network may cost per sample; None is no limit.
 
     Attributes:
         dc_mj: DC in mJ.
@@ -39,7 +39,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one limit came to, in a sentence."""
+    """Say in a sentence whether one limit was kept."""
 
     ok: bool
     text: str

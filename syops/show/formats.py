@@ -154,7 +154,7 @@ def to_html(table: TableData) -> str:
 
 
 class Cells(NamedTuple):
-    """The cells of a table in words."""
+    """Hold the cells of a table in words."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]

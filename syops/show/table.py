@@ -55,7 +55,7 @@ def check_count(name: str, value: object) -> None:
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
+    """Describe one column.
 
     Attributes:
         key: its name in data: that of the attribute, the heading in CSV and of a data frame. An
@@ -92,7 +92,7 @@ class Column:
 
 @dataclass(frozen=True, repr=False)
 class TableData:
-    """Columns, and rows of raw values.
+    """Hold columns, and rows of raw values.
 
     Attributes:
         columns: one or more.

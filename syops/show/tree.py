@@ -11,7 +11,7 @@ from syops.show.layers import blocks
 
 @dataclass(frozen=True)
 class Node:
-    """One layer, or a module with several.
+    """Hold one layer, or a module with several.
 
     Attributes:
         label: what its name adds to that of the module above.

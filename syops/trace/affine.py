@@ -15,7 +15,7 @@ from syops.trace.lineage import Slots, View
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """``scale * x + shift`` for each channel, in float64."""
+    """Compute ``scale * x + shift`` for each channel, in float64."""
 
     scale: Tensor
     shift: Tensor

@@ -27,7 +27,7 @@ Calls = Mapping[Layer, Sequence[Result]]
 
 @dataclass(frozen=True, slots=True)
 class Folding:
-    """Which norms can be folded, and into what.
+    """Say which norms can be folded, and into what.
 
     Attributes:
         calls: of each layer.

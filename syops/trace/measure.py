@@ -38,7 +38,7 @@ from syops.trace.repeats import Repeats
 
 
 class Measurements:
-    """Everything collected in one forward pass, in its order.
+    """Collect the measurements of one forward pass, in its order.
 
     Args:
         tensors: what is known of the live tensors.

@@ -22,7 +22,7 @@ from syops.trace.live import Record, Tensors
 
 
 class Value(NamedTuple):
-    """What a tensor holds.
+    """Identify what a tensor holds.
 
     Attributes:
         number: the same for the same values.
@@ -47,7 +47,7 @@ _NO_COPIES = Value(0)
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """How much of a product was done on the values of the time-step before.
+    """Say how much of a product was done on the values of the time-step before.
 
     Attributes:
         parts: the parts of the product, of equal cost.
@@ -63,7 +63,7 @@ class Again:
 
 
 class Repeats:
-    """The numbers of values in one forward pass.
+    """Number the values in one forward pass.
 
     Args:
         tensors: what is known of the live tensors.
