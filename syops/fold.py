@@ -346,7 +346,7 @@ class _Shift(nn.Module):
 
 
 def _identity(norm: Any, seen: set[int]) -> nn.Module:
-    """``seen``: numbers of dimensions of what the operator inside of the norm got."""
+    """Return what replaces a folded norm; ``seen``: numbers of dimensions that its operator got."""
     axis = _axis_of(norm)
     dims = frozenset(each + axis - 1 for each in seen)
     taken = {n for n in range(2, 8) if _takes(norm, torch.empty((2,) * n, device="meta"))}

@@ -77,7 +77,7 @@ def joules(millijoules: float) -> str:
 
 
 def number(value: float, decimals: int | None = None) -> str:
-    """``value``, which is in a unit, without it: three significant digits, or so many decimals."""
+    """Return a value without its unit: three significant digits, or so many decimals."""
     if math.isinf(value):
         return NO_END
     if value == 0 or not math.isfinite(value):
@@ -210,7 +210,7 @@ def _listed(units: str | Iterable[str]) -> list[str]:
 
 
 def _exponent(value: float) -> int:
-    """Of the value with three significant digits: that of 999.9 is 3."""
+    """Return the power of ten of a value with three significant digits: 3 for 999.9."""
     return int(f"{value:.2e}".partition("e")[2])
 
 

@@ -20,7 +20,7 @@ Result = TypeVar("Result", Report, Audit)
 
 
 def silence_torch() -> None:
-    """spikingjelly registers GPU kernels, and torch misses Triton aloud where there is no GPU."""
+    """Silence torch's warning that Triton is missing, which spikingjelly's GPU kernels cause."""
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 
 
@@ -61,5 +61,5 @@ def fed(model: str, said: tuple[InputSignal, ...] = ()) -> tuple[InputSignal, ..
 
 
 def named(result: Result, model: str) -> Result:
-    """Under the name of the bundled network, since several of them share a class."""
+    """Name the figures after the bundled network, since several networks share a class."""
     return replace(result, model=model) if model in list_models() else result

@@ -104,7 +104,7 @@ class MemoryModel:
         object.__setattr__(self, "points", points)
 
     def pj_per_byte(self, size: int) -> Fraction:
-        """Cost of one byte from a memory of ``size`` bytes, exactly."""
+        """Return the exact cost of one byte from a memory of ``size`` bytes."""
         points = [(Fraction(repr(at)), Fraction(repr(cost))) for at, cost in self.points]
         if size <= points[0][0]:
             return points[0][1]
@@ -275,7 +275,7 @@ def _price(part: Part, level: int, model: MemoryModel) -> Fraction:
 
 
 def _access(ways: Sequence[Part], report: Figures) -> Access:
-    """Per sample; what no spikes decide on is known without data, too."""
+    """Return accesses per sample; those that do not depend on spikes are known without data."""
     part = ways[0]
     reads, writes = (
         levels[0] / report.samples if report.measured or levels[1] == levels[2] else None

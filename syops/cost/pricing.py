@@ -44,7 +44,7 @@ NOTHING = Price(Fraction(0), Fraction(0), Fraction(0))
 
 
 def millijoules(picojoules: Fraction | float, samples: int) -> float:
-    """Per sample, rounded once."""
+    """Divide by the number of samples; round once."""
     return float(picojoules / (samples * _PJ_PER_MJ))
 
 

@@ -217,7 +217,7 @@ class _Telling:
         self._links: dict[int, Link] = {}
 
     def causes(self, steps: Iterable[Step]) -> tuple[Cause, ...]:
-        """Why these are no spikes: once for each way in the code, whatever time-step it was."""
+        """Return why these are not spikes, once for each path in the code, over all time-steps."""
         found: dict[object, tuple[Step, ...]] = {}
         for step in steps:
             if id(step) not in self._chains:
@@ -249,7 +249,7 @@ class _Telling:
 
 
 def _extent(step: Step) -> tuple[bool, bool, int]:
-    """For comparing how many values a step can make."""
+    """Return a key that orders steps by how many values they can make."""
     evidence = step.evidence
     return evidence.analog, evidence.integer, len(evidence.derived)
 
@@ -275,7 +275,7 @@ def _told(step: Step) -> str:
 
 
 def _shares(values: list[float], evidence: Evidence) -> str:
-    """Multiples of 1/n, such as ``{0..9}/9`` or ``{0,1,3}/4``; else nothing."""
+    """Return multiples of 1/n in words, such as ``{0..9}/9`` or ``{0,1,3}/4``; else ""."""
     unit = evidence.unit
     if unit is None or evidence.signal != "graded" or unit.size >= 1:
         return ""

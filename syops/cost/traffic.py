@@ -30,7 +30,7 @@ class Part:
     buffer: int = 0
 
     def count(self, level: int) -> int:
-        """Reads and writes together."""
+        """Return the sum of reads and writes."""
         return self.reads[level] + self.writes[level]
 
 
@@ -72,7 +72,7 @@ def traffic(
 def _synaptic(
     row: Row, driving: Sequence[int], buffers: Buffers, message_bytes: int, queue: int
 ) -> Parts:
-    """Accesses of a layer: for each event of the operands that drive it, or dense."""
+    """Return the accesses of a layer: for each event of the operands that drive it, or dense."""
     each = itemsize(row.dtype)
     size = each * buffers.results(row)
     if not driving:
@@ -128,7 +128,7 @@ class Buffers:
         return self._share(row.written, step.written if step else None)
 
     def inputs(self, row: Row, place: int) -> int:
-        """Of the operand in that place."""
+        """Return the size of the operand in that place."""
         if place >= len(row.drives):
             return row.weights
         step = self._ann.get(row.key)
@@ -136,7 +136,7 @@ class Buffers:
         return self._share(row.drives[place].numel, known)
 
     def weights(self, row: Row, driven: int) -> int:
-        """Return what is applied: of two activations, the other one."""
+        """Return the size of what is applied: of two activations, the other one."""
         return self.inputs(row, 1 - driven) if len(row.drives) == 2 else row.weights
 
     def states(self, row: Row) -> int:
@@ -145,13 +145,13 @@ class Buffers:
         return neurons * row.written // row.dense if row.dense else 0
 
     def _share(self, all_steps: int, one_step: int | None) -> int:
-        """Rounded up: where batches differ in size, so may their samples."""
+        """Divide and round up: where batches differ in size, so may their samples."""
         if one_step is None:
             return -(-all_steps // (self._samples * self._steps))
         return -(-one_step // self._samples)
 
 
 def itemsize(dtype: str) -> int:
-    """Bytes of one element: 4 of ``float32``, 1 of ``bool``, and where several are mixed 4."""
+    """Return the bytes of one element: 4 of ``float32``, 1 of ``bool``; 4 if several are mixed."""
     bits = re.search(r"\d+", dtype)
     return max(1, int(bits[0]) // 8) if bits else 1 if dtype == "bool" else 4

@@ -102,7 +102,7 @@ def _neurons(report: Figures, kind: Callable[[Updates], bool]) -> tuple[str, ...
 
 
 def _steps(report: Figures) -> int | None:
-    """T: as it was told, or as the input has it."""
+    """Return T, as the user gave it or as the input has it."""
     has_time = report.conventions.get("batch_dim") == 1 and len(report.input_shape) > 1
     return report.input_shape[0] if report.time_steps is None and has_time else report.time_steps
 
@@ -138,7 +138,7 @@ def _reset_at_every_step(report: Figures) -> Iterator[Caution]:
 
 
 def _hidden_steps(report: Figures) -> Iterator[Caution]:
-    """As many updates as there are samples, several steps of them: T was counted as samples."""
+    """Warn of neurons with one update per sample over several steps: T counted as samples."""
 
     def hides(neuron: Updates) -> bool:
         return neuron.steps > report.passes and neuron.samples == report.samples
@@ -239,7 +239,7 @@ def _constant_input(rows: list[Named]) -> Iterator[Caution]:
 
 
 def _either(report: Figures, rows: list[Named]) -> Iterator[Caution]:
-    """Without data, what an input or an operator without a rule hands on may be spikes or not."""
+    """Warn of layers that may get spikes or not, since an input or operator is not known."""
     layers = tuple(name for name, row, v in rows if v.either and row.kind in report.kinds)
     if not layers:
         return

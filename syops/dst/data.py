@@ -30,7 +30,7 @@ EVENT_SETS = ("dvsgesture", "cifar10dvs", "digit-events")
 
 
 def digits() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Scikit-learn's 1,797 handwritten digits, 8x8, grey: 1,347 to train with, 450 to test.
+    """Load scikit-learn's 1,797 handwritten digits, 8x8, grey: 1,347 to train, 450 to test.
 
     Returns:
         images [N, 1, 8, 8] between 0 and 1 and labels [N], for training and for test; the split is
@@ -108,7 +108,7 @@ def _digit_events(T: int, root: Path | None) -> Pair:
 
 
 def _imagenet(T: int, root: Path | None) -> Pair:
-    """Random 224x224 crops, flipped at random, to train with; the centre to test (Appendix B)."""
+    """Load ImageNet: random flipped 224x224 crops to train, the centre to test (Appendix B)."""
     folder = _folder("imagenet", root)
     vision = _needed("torchvision", "ImageNet")
     tf = vision.transforms

@@ -55,7 +55,7 @@ class Epoch:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed all generators; torch uses deterministic algorithms from then on."""
+    """Seed all generators, and make torch use deterministic algorithms."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
@@ -266,7 +266,7 @@ def _finite(loss: Tensor, epoch: Epoch) -> float:
 
 
 def _check_weights(model: nn.Module, epoch: Epoch) -> None:
-    """What the last step of an epoch did shows in no loss before the checkpoint is written."""
+    """Check the weights after the last step of an epoch, whose effect no loss shows yet."""
     for path, parameter in model.named_parameters():
         if not bool(parameter.isfinite().all()):
             raise DivergedError(

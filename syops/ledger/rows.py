@@ -280,7 +280,7 @@ class Row:
 
 
 def _times(dense: int, largest: float) -> int | float:
-    """Operations at the largest magnitude; infinite where that has no bound."""
+    """Return the operations at the largest magnitude; infinite where that has no bound."""
     return dense * int(largest) if math.isfinite(largest) else largest if dense else 0
 
 
@@ -291,7 +291,7 @@ def _added(left: tuple[Drive, ...], right: tuple[Drive, ...]) -> tuple[Drive, ..
 
 
 def _both(left: str | None, right: str | None) -> str | None:
-    """Return the layers that a norm was folded into in both counts; None if one counted it."""
+    """Return the layers that a norm was folded into in two counts; None if one counted it."""
     if left is None or right is None or left == right:
         return left if left == right else None
     return ", ".join(sorted({*left.split(", "), *right.split(", ")}))
@@ -302,7 +302,7 @@ def _rate(drive: Drive) -> Fraction:
 
 
 def _spikes(drives: Iterable[Drive]) -> tuple[int, int]:
-    """Spikes that arrived, and those that would at rate 1."""
+    """Return the spikes that arrived, and those that would at rate 1."""
     drives = list(drives)
     return sum(drive.spikes for drive in drives), sum(drive.numel for drive in drives)
 

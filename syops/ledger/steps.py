@@ -86,7 +86,7 @@ class History:
         self.unknown: dict[str, None] = {}
 
     def arrive(self, key: Hashable, operands: tuple[Arrival, ...]) -> None:
-        """A product was executed."""
+        """Note that a product was executed."""
         self.arrivals.setdefault(key, []).append(operands)
 
 
@@ -97,7 +97,7 @@ def told_of(step: Step) -> Step:
 
 
 def chain(step: Step) -> tuple[Step, ...]:
-    """From values that are no spikes back to the operator that made them, nearest first.
+    """Return the steps from non-spikes back to the operator that made them, nearest first.
 
     It ends where weights were applied, or where all that was read are spikes. Of several ways it
     is a shortest, and of the rounds of a loop it has the first and the last, so that it does not
@@ -117,7 +117,7 @@ def chain(step: Step) -> tuple[Step, ...]:
 
 
 def _without_rounds(way: tuple[Step, ...]) -> tuple[Step, ...]:
-    """Of steps at the same place in the code the first and the last, and nothing between them."""
+    """Return steps with only the first and last of those at one place in the code."""
     last = {step.place: number for number, step in enumerate(way)}
     kept, number = [], 0
     while number < len(way):

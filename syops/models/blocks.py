@@ -205,11 +205,11 @@ class Network(nn.Module):
 
     @abstractmethod
     def pool(self, spikes: Tensor) -> Tensor:
-        """Return what comes between the stem's neuron and the first block."""
+        """Apply what comes between the stem's neuron and the first block."""
 
     @abstractmethod
     def stages(self) -> Iterable[nn.Module]:
-        """From streams to streams, in order."""
+        """Return the modules that the streams go through, in order."""
 
     def forward(self, x: Tensor) -> Tensor | Streams:
         # A call is a whole sequence, so whatever an earlier one (or one that failed half-way)
@@ -229,5 +229,5 @@ class Network(nn.Module):
         return Streams(spike, self.classify(streams.accumulated))
 
     def classify(self, features: Tensor) -> Tensor:
-        """[T, N, C, H, W] -> [N, num_classes]."""
+        """Classify: [T, N, C, H, W] -> [N, num_classes]."""
         return self.fc(self.avgpool(features).flatten(2).mean(0))

@@ -97,21 +97,21 @@ def reset_neurons(model: nn.Module) -> None:
 
 
 def one_of(name: str, value: Any, known: tuple[str, ...]) -> str:
-    """``value``, or a `SyopsValueError` if it is not one of ``known``."""
+    """Return ``value``; raise `SyopsValueError` if it is not one of ``known``."""
     if value not in known:
         raise SyopsValueError(f"{name}={value!r} is not one of {', '.join(known)}")
     return value
 
 
 def positive_int(name: str, value: Any) -> int:
-    """``value``, or a `SyopsValueError` if it is not an integer of at least 1."""
+    """Return ``value``; raise `SyopsValueError` if it is not an integer of at least 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise SyopsValueError(f"{name}={value!r}: expected an integer of at least 1")
     return value
 
 
 def as_sequence(x: Any, weight: Tensor, smallest: int = 1) -> Tensor:
-    """Images [N, C, H, W] as a sequence of one step, [1, N, C, H, W]; event data unchanged.
+    """Return images [N, C, H, W] as a sequence of one step; return event data unchanged.
 
     C and the dtype are those that ``weight``, the first convolution's, needs; ``smallest`` is the
     least height and width. Raises `SyopsTypeError` if ``x`` is no tensor, `SyopsValueError` if it

@@ -31,7 +31,7 @@ from syops.models.parts import ResidualBlock, Streams
 
 
 def plain(s: Any, x: Any) -> Any:
-    """s: no connection at all."""
+    """Return s: there is no connection."""
     return s
 
 

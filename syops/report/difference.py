@@ -181,7 +181,7 @@ _NAMED = 3
 
 
 def notes_on(names: Sequence[str], reports: Sequence[Figures]) -> tuple[str, ...]:
-    """In which ways reports are unlike, and what each has to say of itself."""
+    """Return how reports are unlike, and the warnings of each."""
     return (*unlike(names, reports), *_reported(names, reports))
 
 
@@ -199,7 +199,7 @@ def _reported(names: Sequence[str], reports: Sequence[Figures]) -> Iterator[str]
 
 
 def unlike(names: Sequence[str], reports: Sequence[Figures]) -> tuple[str, ...]:
-    """In which ways reports were not made alike, so that their figures mean different things."""
+    """Return how reports were made unlike, so that their figures mean different things."""
     return tuple(_unlike(names, reports))
 
 
@@ -250,7 +250,7 @@ _ALIKE: tuple[tuple[str, Callable[[Figures], Hashable], Callable[[Any], str]], .
 
 
 def _kinds(kinds: frozenset[str]) -> str:
-    """In words, by what makes them another choice than the usual one."""
+    """Return kinds of rows in words, by what differs from the default."""
     more, less = sorted(kinds - COUNTED), sorted(COUNTED - kinds)
     told = [f"{' and '.join(more)} too"] if more else []
     told += [f"no {' or '.join(less)}"] if less else []

@@ -137,7 +137,7 @@ def _within(what: str, value: float, limit: float, told: Callable[[float], str])
 
 
 def _within_either(what: str, report: Report, limit: float) -> Finding:
-    """MACs, of which some may turn out to be ACs."""
+    """Return the MACs, some of which may turn out to be ACs."""
     least = (report.totals.mac - report.totals.either) / report.samples
     if least <= limit < report.mac:
         between = f"{quantity(least)} to {quantity(report.mac)}"

@@ -161,7 +161,7 @@ class Cells(NamedTuple):
     total: Sequence[str] | None
 
     def map(self, change: Callable[[str], str]) -> Cells:
-        """With every cell changed."""
+        """Return the cells with a function applied to each."""
         return self.map_rows(lambda row: [change(cell) for cell in row])
 
     def map_rows(self, change: Callable[[Sequence[str]], Sequence[str]]) -> Cells:
@@ -170,11 +170,11 @@ class Cells(NamedTuple):
 
 
 def in_words(table: TableData, missing: str = "-") -> Cells:
-    """Headings and values as a reader wants them, ``missing`` for what is not known."""
+    """Return headings and values in words, with ``missing`` for unknown ones."""
 
     def line(row: Sequence[Value]) -> Sequence[str]:
         pairs = list(zip(row, table.columns, strict=True))
-        # What did operations of one kind need not say that it did none of the other.
+        # A row with ACs shows '-' rather than 0 for MACs, and the other way round.
         busy = any(value for value, column in pairs if column.kind == "operations")
         return [
             missing
@@ -219,7 +219,7 @@ def _amount(value: float, column: Column) -> str:
 
 
 def _interval(ends: tuple[float, float], column: Column) -> str:
-    """Both ends in one unit."""
+    """Return both ends of an interval in one unit."""
     unit = column.unit
     if column.kind == "energy" and not unit:
         unit = common_unit(largest_end(*map(abs, ends)), ENERGIES)
@@ -240,7 +240,7 @@ def one_line(texts: Iterable[str]) -> Iterator[str]:
 
 
 def printable(text: str) -> str:
-    """With what a terminal or a page would obey shown instead."""
+    """Escape control characters, so that text cannot affect the terminal or page."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
@@ -269,7 +269,7 @@ def _broken(cells: Cells) -> tuple[Sequence[str], Cells]:
 
 
 def _folded(cells: Cells, width: int) -> Cells:
-    """With names so short that the lines fit into ``width``."""
+    """Shorten names until the lines fit into ``width``."""
     first, *others = _widths(cells)
     room = max(width - sum(others) - len(_GAP) * len(others), _NARROWEST)
     return cells.map_rows(lambda row: [folded(row[0], room), *row[1:]])
@@ -315,7 +315,7 @@ def wrap(line: str, width: int = WIDTH) -> str:
 
 
 def _in_markdown(text: str) -> str:
-    """Underscores within words mean nothing in GitHub's Markdown; dollars enclose formulas."""
+    """Escape what GitHub's Markdown would read as markup, dollars too, which enclose formulas."""
     return re.sub(r"([\\`*|~<>$]|\[(?=[^]]*\][\[(])|&(?=#?\w+;)|(?<!\w)_|_(?!\w))", r"\\\1", text)
 
 

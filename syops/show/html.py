@@ -48,7 +48,7 @@ def to_comparison_page(
     table: str,
     command: str | None = None,
 ) -> str:
-    """Networks side by side as a page that loads nothing; see `to_page`.
+    """Return networks side by side as a page that loads nothing; see `to_page`.
 
     Args:
         names, reports, rows: one for each network.
@@ -108,7 +108,7 @@ def _templates() -> Environment:
 
 
 def _shown(value: object) -> object:
-    """Text with what a page would obey, such as a change of direction, shown instead."""
+    """Escape control characters that would affect a page, such as a change of direction."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return "\n".join(map(printable, value.split("\n")))

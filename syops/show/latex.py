@@ -75,7 +75,7 @@ def to_latex(table: TableData) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that LaTeX prints as it is: two hyphens are no dash."""
+    """Escape text so that LaTeX prints it as it is: two hyphens do not become a dash."""
     return "{}".join("".join(map(_escaped, part)) for part in re.split("(?<=-)(?=-)", text))
 
 
@@ -103,7 +103,7 @@ def _sentence(text: str) -> str:
 
 
 def _number(text: str) -> str:
-    """With a minus instead of a hyphen, and a power of ten instead of "e-07"."""
+    """Write a number with a minus instead of a hyphen and a power of ten instead of "e-07"."""
     text = re.sub(r"(?<=\d)e([-+]\d+)", lambda e: rf"$\times10^{{{int(e[1])}}}$", text)
     return re.sub(r"(?<![-{\w])-(?=\d)", "$-$", text)
 

@@ -143,7 +143,7 @@ class TableData:
         return found if columns in (None, ALL) else found._selected(columns)
 
     def index(self, name: str) -> int:
-        """The position of a column, by key or heading, in any case: ``ec_max_mj``, ``EC_max``.
+        """Return the position of a column by key (``ec_max_mj``) or heading (``EC_max``), in any case.
 
         Raises `SyopsLookupError`, and `SyopsTypeError` for what is no text.
         """

@@ -123,8 +123,7 @@ class Repeated:
     counts: tuple[int, ...]
 
     def of(self, dense: int, readings: Readings) -> tuple[int, int]:
-        """The operations on the values of the step before, and those on others, later than the
-        first step."""
+        """Return the operations after the first step: on repeated values, and on others."""
         same = readings.largest(self.counts) if self.counts else self.known.same * readings.passes
         share = Fraction(dense, self.known.parts)
         return int(share * same), int(share * (self.known.later * readings.passes - same))

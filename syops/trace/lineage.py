@@ -124,7 +124,7 @@ class View:
     biases: tuple[str, ...] = ()
 
     def use(self, what: str, by: Result | None = None) -> None:
-        """Its values are read."""
+        """Note that the values are read."""
         for result in self.results:
             result.uses.append(Use(what, by, self.piece, self.biases))
 
@@ -257,7 +257,7 @@ def _reshaped(source: Tensor, out: Tensor, view: View) -> View | None:
 def _joined(
     rule: Rule, args: Sequence[Any], views: Sequence[tuple[Tensor, View | None]], out: Tensor
 ) -> View | None:
-    """Results put together along another dimension than their channels: time, mostly."""
+    """Join results along another dimension than their channels, mostly time."""
     placed = [view and _placed(rule, args, tensor, out, view) for tensor, view in views]
     known = [view for view in placed if view is not None]
     if len(known) < len(placed):
@@ -266,7 +266,7 @@ def _joined(
 
 
 def together(views: Sequence[View]) -> View | None:
-    """Results side by side, if their channels lie in the same way."""
+    """Join results whose channels lie in the same way; None for others."""
     if len({(view.dim, view.channels, view.inner, view.biases) for view in views}) != 1:
         return None
     results = dict.fromkeys(result for view in views for result in view.results)

@@ -63,7 +63,7 @@ class Paths:
         return self._first[id(module)]
 
     def begin(self) -> None:
-        """A forward pass begins."""
+        """Begin a forward pass."""
         self._last.clear()
 
     def of(self, module: nn.Module, caller_path: str, caller: nn.Module) -> str:

@@ -79,7 +79,7 @@ class Repeats:
     def give(
         self, place: int, x: Tensor, axis: int | None = None, differ: bool | None = None
     ) -> None:
-        """The model is called with ``x``.
+        """Note that the model is called with ``x``.
 
         Args:
             place: of ``x`` among the tensors that it is called with.
@@ -224,7 +224,7 @@ def _grown(source: Tensor, out: Tensor) -> int | None:
 
 
 def _kept(source: Tensor, out: Tensor, value: Value) -> tuple[int | None, bool]:
-    """Along which dimension the copies lie now; and whether they do for sure, or else in the first.
+    """Return the dimension of the copies, and whether that is certain (else it is the first).
 
     Time and samples may be made one dimension, and two again.
     """

@@ -220,7 +220,7 @@ _MAPPINGS = (dict, OrderedDict, defaultdict)
 
 
 def _copied(value: Any, copies: dict[Any, Any]) -> Any:
-    """Tensors and plain containers are copied, the same one once; other things are not."""
+    """Copy tensors and plain containers, each of them once; return other things as they are."""
     if isinstance(value, nn.Parameter):
         return value
     if id(value) in copies:
