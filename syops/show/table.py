@@ -143,7 +143,7 @@ class TableData:
         return found if columns in (None, ALL) else found._selected(columns)
 
     def index(self, name: str) -> int:
-        """Return the position of a column by key (``ec_max_mj``) or heading (``EC_max``), in any case.
+        """Return where a column is, by key or heading in any case: ``ec_max_mj``, ``EC_max``.
 
         Raises `SyopsLookupError`, and `SyopsTypeError` for what is no text.
         """
