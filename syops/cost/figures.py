@@ -11,10 +11,11 @@ from functools import cached_property
 from numbers import Real
 from typing import Any, Self
 
-from syops.cost.energy import Energy, Profile, get_energy_model
+from syops.cost.energy import Energy
 from syops.cost.later import late
 from syops.cost.layer import Layer, Totals, layer_of
 from syops.cost.pricing import NOTHING, Price, check_energy, millijoules, price
+from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.rows import Row, Updates, Verdict, ends, merge_rows, merge_updates, row_names
 from syops.ops.kinds import COUNTED, KINDS, SYNAPTIC
