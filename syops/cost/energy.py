@@ -23,7 +23,6 @@ SMALLEST, LARGEST = 1e-30, 1e30
 """The costs in pJ that are computed with; no energy of a whole network overflows then."""
 
 _COSTS = ("e_ac_pj", "e_mac_pj", "e_neuron_pj", "e_spike_pj")
-
 _TEXTS = ("technology", "source", "includes")
 
 

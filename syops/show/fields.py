@@ -14,7 +14,6 @@ from typing import Any, NoReturn, TypeVar
 from syops.errors import SyopsValueError, shown
 
 T = TypeVar("T")
-
 LARGEST_COUNT = 10**30
 LARGEST_NUMBER = 1e200
 """What a file may say at most, so that no figure that follows from it overflows."""
@@ -122,7 +121,6 @@ class Fields:
 
 
 MOST = f"{LARGEST_COUNT:.0e}".replace("+", "")
-
 _FRACTION = re.compile(r"[0-9]{1,4000}(/0{0,4000}[1-9][0-9]{0,3999})?")
 """Python reads no integers of more than 4300 digits."""
 
