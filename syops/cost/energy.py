@@ -1,4 +1,4 @@
-"""What the operations of a network cost: an energy model for all layers, or one for each."""
+"""Price the operations of a network by an energy model for all layers, or one for each."""
 
 from __future__ import annotations
 

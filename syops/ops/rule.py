@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
+from syops._torch import schema_of, tree_leaves
 from syops.ops.fanout import FanOut
 from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal, constant
 
@@ -58,7 +58,7 @@ class Call:
         """Return the argument called ``name`` in the operator's schema."""
         if name in self.kwargs:
             return self.kwargs[name]
-        for position, argument in enumerate(self.func._schema.arguments):
+        for position, argument in enumerate(schema_of(self.func).arguments):
             if argument.name == name:
                 if position < len(self.args):
                     return self.args[position]
@@ -340,8 +340,9 @@ def canonical(func: Any) -> str:
 
     Operators of other libraries keep their whole name, such as ``my::add``.
     """
-    namespace, _, name = func._schema.name.partition("::")
+    whole = schema_of(func).name
+    namespace, _, name = whole.partition("::")
     if namespace not in ("aten", "prims"):
-        return func._schema.name
+        return whole
     is_dunder = name.startswith("__")
     return name if is_dunder else name.rstrip("_")

@@ -1,6 +1,6 @@
-"""The fields of a JSON object, each checked when it is asked for.
+"""Read the fields of a JSON object, and check each.
 
-What a file says may have been cut off, or written by somebody else.
+Each value in a file is checked, since the file may be cut off or written by another program.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Plots as SVG inside of a page, whose text can be searched and whose colours follow its theme."""
+"""Draw plots as SVG inside of a page: with text to search, and colours of the page."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Figures -> figures of matplotlib: of one report by layer, and of networks side by side."""
+"""Draw the figures of a network, layer by layer, and of several networks side by side."""

@@ -1,7 +1,7 @@
-"""What all plots share: sizes, colours, labels, and intervals that may have no upper end.
+"""Draw what all plots share: axes, labels, and intervals that may have no upper end.
 
-pyplot and the user's rcParams are left alone. Blue and vermilion are those of Okabe and Ito, which
-colour-blind readers can tell apart; printed in grey, blue is the darker one.
+pyplot and the user's rcParams stay as they are. Blue and vermilion are from the palette of Okabe
+and Ito, which colour-blind readers can tell apart. In grey print, blue is the darker one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The layers of one report, in the order in which they are executed."""
+"""Draw the layers of one report, in the order in which they are executed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks side by side: what they consume, alone or against their accuracy."""
+"""Draw the energy of networks side by side, alone or against their accuracy."""
 
 from __future__ import annotations
 
