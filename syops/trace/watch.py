@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from syops._torch import (
     DispatchMode,
     HigherOrderOperator,
+    OpOverload,
     is_innermost_dispatch,
     is_innermost_function,
     parts_of,
@@ -94,7 +95,7 @@ class Watch(DispatchMode):
         kwargs = kwargs or {}
         if types and any(map(is_wrapper, types)):
             return NotImplemented  # what it does with the tensors inside of it is seen
-        if isinstance(func, HigherOrderOperator):
+        if type(func) is not OpOverload and isinstance(func, HigherOrderOperator):
             return self._by_parts(func, args, kwargs)
         rule = self._find(func)
         if rule is None or rule is PARTS:
