@@ -47,6 +47,6 @@ def choice(name: str, value: object, known: Iterable[T]) -> T:
     for word in words:
         if type(value) is type(word) and value == word:
             return word
-    hint = did_you_mean(value, map(str, words))
     listed = ", ".join(map(str, words))
+    hint = did_you_mean(value, map(str, words)).rstrip()
     raise SyopsValueError(f"{name} must be one of {listed}; got {value!r}{hint and f'; {hint}'}")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
 from syops.errors import SyopsTypeError, SyopsValueError
@@ -125,31 +126,80 @@ def read_units(units: str | Iterable[str]) -> Units:
 
 
 def read_count(text: str) -> float:
-    """A number of operations: ``0.2G``, ``1.5 M``, ``1e9``. Raises `SyopsValueError`."""
-    return _read(text, {"": 1.0, **COUNTS}, "a number of operations such as 0.2G")
+    """Read a number of operations: ``0.2G``, ``1.5 M``, ``1e9``.
+
+    Raises:
+        SyopsValueError: it is none.
+
+    >>> read_count("0.2G")
+    200000000.0
+    """
+    return float(_read(text, _COUNTED, "a number of operations such as 0.2G"))
 
 
 def read_energy(text: str) -> float:
-    """An energy in mJ: ``2.5mJ``, ``2500 uJ``. Raises `SyopsValueError`, also without a unit."""
-    return _read(text, ENERGIES, "an energy with its unit such as 2.5mJ")
+    """Read an energy in mJ.
+
+    Raises:
+        SyopsValueError: it is none, or has no unit.
+
+    >>> read_energy("2500 uJ")
+    2.5
+    """
+    return float(_read(text, JOULES, "an energy with its unit such as 2.5mJ") * 1000)
 
 
 def read_share(text: str) -> float:
-    """A share: ``1%`` or ``0.01``. Raises `SyopsValueError`."""
-    return _read(text, {"": 1.0, "%": 0.01}, "a share such as 1% or 0.01")
+    """Read a share.
+
+    Raises:
+        SyopsValueError: it is none.
+
+    >>> read_share("7%")
+    0.07
+    """
+    return float(_read(text, _SHARES, "a share such as 1% or 0.01"))
 
 
-def _read(text: str, units: Mapping[str, float], expected: str) -> float:
-    wrong = f"{text!r} is not {expected}"
+JOULES = {"fJ": -15, "pJ": -12, "nJ": -9, "uJ": -6, "µJ": -6, "μJ": -6, "mJ": -3, "J": 0}
+"""Units of energy as people write them, by their powers of ten."""
+_COUNTED = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12}
+_SHARES = {"": 0, "%": -2}
+
+_MOST_DIGITS = 200
+"""A fraction of 1e999999999 would be a number of a billion digits."""
+
+
+def amount(text: str, powers: Mapping[str, int]) -> Fraction:
+    """Read a number with a unit, exactly.
+
+    Args:
+        text: such as ``"2.5 mJ"``.
+        powers: the power of ten of each unit; "" for what needs none.
+
+    Raises:
+        SyopsValueError: says what is wrong, without the text.
+
+    >>> amount("2.5 mJ", JOULES)
+    Fraction(1, 400)
+    """
     found = _AMOUNT.fullmatch(text.strip())
     if found is None:
-        raise SyopsValueError(f"{wrong}, finite and at least 0")
-    amount, unit = found[1], _SPELLINGS.get(found[2], found[2])
-    if unit not in units:
-        raise SyopsValueError(f"{wrong}; known units: {', '.join(filter(None, units))}")
-    if float(amount) > 1e200:
-        raise SyopsValueError(f"{wrong}: it is too large")
-    return float(Decimal(amount) * Decimal(str(units[unit])))  # 0.57G is 570,000,000
+        raise SyopsValueError("expected a number, finite and at least 0, with a unit behind it")
+    number, unit = Decimal(found[1]), found[2]
+    if unit not in powers:
+        known = dict.fromkeys(_SPELLINGS.get(unit, unit) for unit in powers if unit)
+        raise SyopsValueError(f"known units: {', '.join(known)}")
+    if abs(number.adjusted()) > _MOST_DIGITS or len(found[1]) > _MOST_DIGITS:
+        raise SyopsValueError("it is too large or too small")
+    return Fraction(number) * Fraction(10) ** powers[unit]
+
+
+def _read(text: str, powers: Mapping[str, int], expected: str) -> Fraction:
+    try:
+        return amount(text, powers)
+    except SyopsValueError as error:
+        raise SyopsValueError(f"{text!r} is not {expected}: {error}") from None
 
 
 def _listed(units: str | Iterable[str]) -> list[str]:

@@ -146,7 +146,7 @@ def test_the_ann_of_an_event_sequence_sees_one_frame():
     assert report.energy_ratio == pytest.approx(report.dc_mj * 1e9 / (4.6 * (6 * 4 + 4 * 2)))
 
 
-def test_without_t_there_is_no_ratio():
+def test_no_ratio_without_T():
     report = get_model_syops(nn.Linear(8, 2), SPIKES)
     assert report.time_steps is None
     assert report.energy_ratio is None
@@ -302,7 +302,7 @@ def test_an_exception_that_the_model_handles_itself_does_no_harm():
     assert report.totals.dense_ac == SPIKES.numel() * 2
 
 
-def test_inside_inference_mode():
+def test_count_inside_inference_mode():
     model = spiking_net()
     expected = get_model_syops(model, SPIKES)
     with torch.inference_mode():

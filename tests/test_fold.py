@@ -365,7 +365,7 @@ def test_more_than_adjacency(run):
     check(pair(run), image(), pairs=PAIR)
 
 
-def test_identity_between():
+def test_identity_between_layer_and_norm():
     model = pair(lambda s, x: s.bn(s.nothing(s.conv(x))))
     model.nothing = nn.Identity()
     check(model, image(), pairs=PAIR)
@@ -582,7 +582,7 @@ class Stateful(nn.Module):
 
 
 @pytest.mark.parametrize("inputs", [True, False])
-def test_second_step_does_something_else(inputs):
+def test_second_time_step_reads_the_layer_before_the_norm(inputs):
     model = prepare(Stateful())
     example = image() if inputs else (2, 3, 6, 6)
     assert "also goes to" in plan_folding(model, example).unfolded["bn"]
@@ -732,7 +732,7 @@ def test_weights_made_by_a_hook_or_parametrization(made, synapse):
     assert all(torch.equal(a, b) for a, b in zip(before, outputs(model, x), strict=True))
 
 
-def test_loop_until_the_values_say_so():
+def test_data_dependent_loop():
     def run(s, x):
         while x.abs().max() < 100:
             x = s.bn(s.conv(x)) * 50
@@ -964,7 +964,7 @@ def test_random_networks_are_folded_where_it_can_be_done(steps, example):
 # --- manners --------------------------------------------------------------------------------------
 
 
-def test_model_is_as_it_was():
+def test_fold_bn_leaves_the_model_unchanged():
     model = prepare(Residual()).train()
     model.blocks[0].eval()
     x = image()
@@ -1057,7 +1057,7 @@ def test_norm_that_takes_another_axis_for_other_inputs():
     assert "channel by channel" in plan_folding(model, x).unfolded["1"]
 
 
-def test_user_is_told():
+def test_norms_left_are_warned_of():
     model = nn.Sequential(conv(), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4))
     with pytest.warns(UserWarning, match=r"1 batch norms were not folded:\n  3: its input is not"):
         fold_bn(model, image().float())
@@ -1072,7 +1072,7 @@ def test_nothing_is_said_where_all_is_folded(recwarn):
 
 
 @pytest.mark.parametrize("inputs", [image(), (image(),), {"x": image()}, {"x": image(), "y": 1}])
-def test_forms_of_inputs(inputs):
+def test_forms_of_inputs_of_fold_bn(inputs):
     class Two(nn.Module):
         def __init__(self):
             super().__init__()
@@ -1092,7 +1092,7 @@ def test_without_inputs_it_is_said_what_to_type(function):
 
 @pytest.mark.parametrize("function", [fold_bn, plan_folding])
 @pytest.mark.parametrize("model", [None, "resnet18", torch.zeros(3), nn.Linear, lambda x: x])
-def test_no_module(function, model):
+def test_fold_bn_of_something_else(function, model):
     with pytest.raises(SyopsTypeError, match=r"model must be a torch.nn.Module"):
         function(model, (1, 3, 6, 6))
 

@@ -63,7 +63,7 @@ def test_a_quantity_is_the_value_within_half_of_its_last_digit(value):
 
 
 @given(st.integers(1000, 10**18))
-def test_so_is_a_count_and_what_is_shown_can_be_read(value):
+def test_shown_counts_are_within_half_of_the_last_digit(value):
     shown = quantity(value)
     assume(shown[-1] in COUNTS)
     assert read_count(shown) == pytest.approx(value, rel=5.1e-3)
@@ -114,7 +114,7 @@ def test_numbers_without_their_unit(value, decimals, text):
         (805_790, ENERGIES, "J"),
     ],
 )
-def test_one_unit_for_many(largest, units, unit):
+def test_common_unit_of_several_values(largest, units, unit):
     assert common_unit(largest, units) == unit
 
 
@@ -143,7 +143,7 @@ def test_units_that_do_not_exist(given):
 
 
 @pytest.mark.parametrize(("given", "both"), [("G,M", "G and M"), (["J", "k", "uJ"], "J and µJ")])
-def test_two_units_of_a_kind(given, both):
+def test_two_units_of_the_same_kind(given, both):
     with pytest.raises(SyopsValueError, match=both):
         read_units(given)
 

@@ -55,11 +55,11 @@ HOLD = [
 
 
 @pytest.mark.parametrize("name", HOLD)
-def test_what_the_paper_claims(claims, name):
+def test_claims_of_the_paper_hold(claims, name):
     assert claims[name]["holds"], f"{claims[name]['text']}: {claims[name]['seen']}"
 
 
-def test_the_tables_hold_what_the_runs_found(results):
+def test_tables_match_runs(results):
     """Table 2, in other words."""
     with (results / "table2-digits.csv").open() as file:
         table = {row["network"]: row for row in csv.DictReader(file)}
@@ -73,7 +73,7 @@ def test_the_tables_hold_what_the_runs_found(results):
     assert run["epochs"][-1]["accuracy"]["accumulated"] == run["rows"][1]["accuracy"]
 
 
-def test_what_is_there_is_not_done_again(results):
+def test_finished_runs_are_not_repeated(results):
     files = [results / "initial.json", *(results / "runs").iterdir()]
     before = {path: path.stat().st_mtime_ns for path in files}
     lost = next(iter((results / "runs").glob("digit-events-sew-ADD*")))
@@ -87,7 +87,7 @@ def test_what_is_there_is_not_done_again(results):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_a_small_version_does_not_mix_with_the_whole():
+def test_fast_mode_needs_its_own_folder():
     done = benchmark("--fast")
     assert done.returncode == 2
     assert "--folder" in done.stderr.splitlines()[-1]

@@ -130,7 +130,7 @@ def trained(here):
 
 
 @pytest.mark.parametrize("command", [["-c", "import syops"], ["-m", "syops", "--help"]])
-def test_it_starts_in_under_300_ms(command):
+def test_startup_takes_under_300_ms(command):
     def once():
         before = os.times()
         subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
@@ -159,7 +159,7 @@ def test_help_tells_every_command(syops):
     assert {"run", "models", "energy"} <= set(re.findall(r"^  (\w+)  ", out, re.M))
 
 
-def test_version(syops):
+def test_version_option(syops):
     status, out, _ = syops("-V")
     assert status == 0
     assert re.fullmatch(r"syops \d+\.\d+\.\d+\n", out)
@@ -216,7 +216,7 @@ def test_untrained_weights_are_warned_of_once_on_stderr(syops):
     assert "note" not in out
 
 
-def test_formats(syops, report, trained):
+def test_output_formats(syops, report, trained):
     same = report(*trained)
     assert syops("run", *trained)[1] == f"{same}\n"
     for form in ("csv", "markdown", "latex"):
@@ -228,13 +228,13 @@ def test_formats(syops, report, trained):
         )
 
 
-def test_a_page_with_the_command(syops, report, trained):
+def test_html_page_names_the_command(syops, report, trained):
     status, page, _ = syops("run", *trained, "--format", "html")
     assert status == 0
     assert page == to_page(report(*trained), "syops run " + " ".join(trained) + " --format html")
 
 
-def test_units(syops, trained):
+def test_units_option(syops, trained):
     def heading(*units):
         return syops("run", *trained, *units)[1].splitlines()[2].split()[4:]
 
@@ -346,7 +346,7 @@ def test_keywords_are_literals_or_strings(report):
 
 
 @pytest.mark.parametrize("value", ["{[]: 1}", "word", "1 +", "f(2)", ""])
-def test_what_is_no_literal_is_a_string(report, value):
+def test_keyword_that_is_not_a_literal_is_a_string(report, value):
     np.save("x.npy", np.full((1, 2), 0.1))
     assert report("clinets:Net", "--input", "x.npy", "--set", f"note={value}").mac == 2 * 2
 
@@ -386,25 +386,25 @@ def test_shapes_of_the_input(report, args, shape, samples):
     assert found.mac == shape[1] * shape[2] * shape[3]
 
 
-def test_one_size_is_that_of_a_sample(report):
+def test_input_shape_without_batch(report):
     assert report("clinets:Net", "--input-shape", "2", "--batch-size", 4).input_shape == (4, 2)
 
 
-def test_random_input_is_said_to_be(syops):
+def test_random_input_is_noted(syops):
     assert "random" in syops("run", "clinets:Net", "--input-shape", "2")[2]
     assert "random" not in syops("run", "clinets:Image", "--input-shape", "3,9,9")[2]
     grey = ("--input-shape", "4,1,9,9", "--set", "channels=1")
     assert "random" not in syops("run", "clinets:Image", *grey)[2]
 
 
-def test_steps_first(report):
+def test_time_steps_first(report):
     shape = ("--input-shape", "7,5,4", "--batch-dim", 1)
     torch.save(torch.rand(7, 5, 4), "x.pt")
     found = report("clinets:Steps", "--input", "x.pt", *shape[2:], "--batch-size", 2)
     assert (found.samples, found.mac, found.input_shape) == (5, 7 * 4, (7, 2, 4))
 
 
-def test_a_file_is_counted_the_same_however_it_is_split(report, trained):
+def test_batch_size_does_not_change_counts(report, trained):
     whole, split = report(*trained), report(*trained, "--batch-size", 1)
     assert split.input_shape == (1, 2)
     assert (whole.totals, whole.samples) == (split.totals, split.samples)
@@ -450,7 +450,7 @@ def test_an_image_is_resized_cropped_and_normalised(here):
     assert grey.std() == pytest.approx(0, abs=1e-5)
 
 
-def test_an_image_of_ones_own(report):
+def test_image_file_as_input(report):
     Image.new("RGBA", (50, 60)).save("picture.png")
     assert report("clinets:Image", "--input", "picture.png").input_shape == (1, 3, 224, 224)
     small = report("clinets:Image", "--input", "picture.png", "--input-shape", "3,5,6")
@@ -460,7 +460,7 @@ def test_an_image_of_ones_own(report):
 # --- bundled networks -------------------------------------------------------------------------
 
 
-def test_the_main_job():
+def test_run_dsnn18_in_its_own_process():
     command = [sys.executable, "-m", "syops", "run", "dsnn18"]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     out, err = done.stdout, done.stderr
@@ -503,7 +503,7 @@ def test_output_goes_to_a_file_instead(syops, trained, here):
     assert not list(here.glob(".out*"))
 
 
-def test_a_link_stays_a_link(syops, trained, here):
+def test_output_through_a_link_keeps_the_link(syops, trained, here):
     (here / "real.txt").write_text("old")
     (here / "link.txt").symlink_to("real.txt")
     assert syops("run", *trained, "-o", "link.txt")[0] == 0
@@ -511,7 +511,7 @@ def test_a_link_stays_a_link(syops, trained, here):
     assert (here / "real.txt").read_text().startswith("Net")
 
 
-def test_what_cannot_be_written_is_found_before_anything_else(syops, here):
+def test_unwritable_output_is_refused_before_the_count(syops, here):
     (here / "folder").mkdir()
     for path in ("nowhere/out.txt", "folder", "/dev/null", "clinets.py/out.txt"):
         status, _, err = syops("run", "no-such-model", "-o", path)
@@ -631,7 +631,7 @@ def bad_files():
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and value[0] == "run" else "",
 )
-def test_a_mistake_gets_one_line_and_status_2(syops, args, words):
+def test_usage_error_is_one_line_and_status_2(syops, args, words):
     bad_files()
     status, out, err = syops(*args)
     *notes, line = err.splitlines()
@@ -657,7 +657,7 @@ def test_no_code_in_a_file_is_executed(syops, here, option, path):
     assert not (here / "executed").exists()
 
 
-def test_an_interrupt_is_no_traceback(syops, monkeypatch):
+def test_interrupt_prints_no_traceback(syops, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
@@ -671,12 +671,12 @@ def test_an_interrupt_is_no_traceback(syops, monkeypatch):
     ("model", "shape"),
     [("sew_7b", (1, 2, 128, 128)), ("spikformer_4_384", (1, 3, 32, 32))],
 )
-def test_a_bundled_network_gets_what_the_paper_feeds_it(report, model, shape):
+def test_default_input_shape_of_bundled_networks(report, model, shape):
     assert report(model, "--set", "T=1").input_shape == shape
 
 
 @pytest.mark.parametrize("command", ["run", "bounds", "audit"])
-def test_what_a_network_prints_goes_to_standard_error(syops, command):
+def test_output_of_the_network_goes_to_stderr(syops, command):
     _, out, err = syops(command, "clinets:talks", "--input-shape", "2", "--format", "json")
     json.loads(out)
     assert "a greeting" in err

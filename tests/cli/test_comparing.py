@@ -77,7 +77,7 @@ def test_options_of_a_count_are_for_networks_by_name(syops):
     assert float(macs("--no-fold-bn")) > float(macs()) > float(macs("--graded", "ac"))
 
 
-def test_energy_is_for_all(syops):
+def test_energy_option_applies_to_every_network(syops):
     args = ("compare", "small.json", "fsnn_digits", "--energy", "horowitz45-int8")
     rows = json.loads(syops(*args, "--format", "json")[1])["rows"]
     model = get_energy_model("horowitz45-int8")
@@ -87,7 +87,7 @@ def test_energy_is_for_all(syops):
     assert "energy model mine in small; horowitz45-fp32 in fsnn_digits" in " ".join(unlike.split())
 
 
-def test_labels(syops, here):
+def test_labels_of_networks(syops, here):
     here.joinpath("a=b.json").write_text(SMALL.to_json(), "utf-8")
     args = ("FSNN-18 (DST)=small.json", "x=y=small.json", "a=b.json", "small.json", "small.json")
     rows = syops("compare", *args, "--columns", "network", "--format", "csv")
@@ -110,7 +110,7 @@ def test_reports_are_compared_without_torch(here):
 # --- check --------------------------------------------------------------------------------------
 
 
-def test_within_its_budget(syops):
+def test_check_within_budget(syops):
     limits = ("--max-dc", "82.1uJ", "--max-ec", "0.14mJ", "--max-ac", "40M", "--max-mac", "0.01G")
     status, out, err = syops("check", "small.json", *limits, "--max-energy-ratio", "60%")
     assert (status, err) == (0, "")
@@ -123,7 +123,7 @@ def test_within_its_budget(syops):
     ]
 
 
-def test_beyond_its_budget_with_all_reasons(syops):
+def test_check_over_budget_lists_all_reasons(syops):
     args = ("big.json", "--max-dc", "2.5mJ", "--max-mac", "0.2G", "--full-spike", "--max-ac", "7G")
     status, out, err = syops("check", *args)
     assert status == 1
@@ -137,7 +137,7 @@ def test_beyond_its_budget_with_all_reasons(syops):
     assert len(out.splitlines()) == 4
 
 
-def test_what_a_chip_cannot_run_is_said(syops, here):
+def test_check_names_unpriced_macs(syops, here):
     FIXED.priced("loihi").save(here / "chip.json")
     status, _, err = syops("check", "chip.json", "--max-mac", "2G")
     assert status == 0
@@ -146,7 +146,7 @@ def test_what_a_chip_cannot_run_is_said(syops, here):
     assert len(warnings) == 2
 
 
-def test_a_baseline(syops, here):
+def test_check_against_a_baseline(syops, here):
     worse = replace(SMALL, rows=(*SMALL.rows[:1], replace(SMALL.rows[1], path="x"), SMALL.rows[1]))
     here.joinpath("worse.json").write_text(worse.to_json(), "utf-8")
     # 36 µJ more than 82.
@@ -200,7 +200,7 @@ def test_a_baseline(syops, here):
     ],
     ids=" ".join,
 )
-def test_a_mistake_gets_one_line_and_status_2(syops, args, words):
+def test_usage_error_is_one_line_and_status_2(syops, args, words):
     status, out, err = syops(*args)
     assert (status, out) == (2, "")
     assert err.startswith("syops: error: ")

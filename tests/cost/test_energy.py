@@ -152,7 +152,7 @@ def test_an_unknown_profile_is_named_with_a_suggestion_and_all_known_ones():
 
 
 @pytest.mark.parametrize("energy", [4.6, None, ["loihi"]])
-def test_an_energy_that_is_none(energy):
+def test_wrong_type_of_energy_model(energy):
     with pytest.raises(SyopsTypeError, match="energy"):
         get_energy_model(energy)
 
@@ -184,7 +184,7 @@ def mine(tmp_path):
     return path
 
 
-def test_a_file_of_ones_own(mine):
+def test_energy_profiles_from_a_file(mine):
     assert get_energy_model(f"{mine}:edge") == EnergyModel("edge", 0.2, 1.5, source="measured")
     assert get_energy_model(f"{mine}:chip") == EnergyModel("chip", 1000, None, spike_only=True)
     assert get_energy_model(f"{mine}:hybrid") == EnergyModel("hybrid", 3, None, e_spike_pj=0.25)
@@ -202,7 +202,7 @@ def test_which_of_several_profiles_is_meant(mine):
         get_energy_model(f"{mine}:chop")
 
 
-def test_the_file_of_the_readme(tmp_path):
+def test_energy_file_of_the_readme(tmp_path):
     readme = (ROOT / "README.md").read_text("utf-8")
     path = tmp_path / "my.toml"
     path.write_text(readme.partition("```toml\n")[2].partition("```")[0])
@@ -326,13 +326,13 @@ def test_the_first_pattern_that_matches_counts():
         ({}, "at least one"),
     ],
 )
-def test_patterns_that_are_no_use(net, energy, words):
+def test_unused_patterns_are_refused(net, energy, words):
     for price in (net.priced, lambda energy: get_model_syops(Net(), X, energy=energy)):
         with pytest.raises(SyopsValueError, match=words):
             price(energy)
 
 
-def test_a_pattern_for_what_lies_below():
+def test_pattern_matches_submodules():
     model = nn.Sequential(nn.Sequential(nn.Linear(4, 2)))
     with pytest.raises(SyopsValueError, match=r"'0' matches no layer.*did you mean '0\.\*'"):
         get_model_syops(nn.ModuleDict({"0": model})["0"], X).priced({"0": "loihi", "*": "loihi"})
@@ -348,7 +348,7 @@ def test_a_bad_pattern_is_found_before_the_count():
 
 
 @pytest.mark.parametrize("energy", [{1: "loihi"}, {"*": {"*": "loihi"}}, {"*": 3}])
-def test_what_a_dict_of_profiles_may_hold(net, energy):
+def test_dict_of_profiles(net, energy):
     with pytest.raises(SyopsTypeError, match="energy"):
         net.priced(energy)
 
@@ -415,7 +415,7 @@ def test_spikes_and_neuron_updates_have_prices_of_their_own(net):
     assert neurons.ec_mj[0] == neurons.ec_mj[1] == neurons.dc_mj
 
 
-def test_what_does_not_depend_on_spikes_is_in_both_ends_of_the_ec():
+def test_spike_independent_energy_is_in_both_ends_of_ec():
     """The residual add costs its 5 ACs at any firing rate."""
     report = get_model_syops(Net(), X).select(["add", "linear"])
     assert report.ec_mj == pytest.approx(((4.6 * 34 + 0.9 * 5) / 1e9, report.dc_mj))

@@ -50,7 +50,7 @@ def counted() -> tuple[Report, torch.Tensor]:
     return report, torch.cat(seen)
 
 
-def test_what_the_arithmetic_leaves_out_is_said_beside_the_memory(counted):
+def test_memory_notes_omitted_operations(counted):
     report = replace(counted[0].priced("loihi"), unaccounted={"aten.foo at stem": 2})
     notes = report.memory().notes
     assert "Not counted, as syops has no rule for it: aten.foo at stem, called 2 times" in notes
@@ -97,7 +97,7 @@ def test_every_access_is_counted(counted):
     assert accesses(report, "fc") == {"weights": (180, 0), "inputs": (36, 0), "outputs": (0, 5)}
 
 
-def test_how_large_the_buffers_are(counted):
+def test_buffer_sizes(counted):
     """Those of one sample and one step: 4 bytes each."""
     report, _ = counted
     rows = {row.path: row for row in report.memory().rows}
@@ -135,7 +135,7 @@ def test_the_energy_is_the_sum_of_bytes_times_their_price(counted):
     assert report.dc_mj == report.priced(report.energy).dc_mj  # no part of it
 
 
-def test_at_firing_rates_from_0_to_1(counted):
+def test_memory_energy_at_firing_rates_0_and_1(counted):
     """Dense layers and neurons in any case; at rate 1 the convolution's 3 · 54 spikes and MACs."""
     report, spikes = counted
     memory = report.memory(FREE)
@@ -146,7 +146,7 @@ def test_at_firing_rates_from_0_to_1(counted):
     assert high == pytest.approx(low + 4 * (3 * dense + 2 * 3 * 18) / 1e9)
 
 
-def test_without_data_there_is_the_interval(counted):
+def test_memory_of_bounds_is_an_interval(counted):
     report, _ = counted
     bounds = get_model_bounds(Net(), (2, 1, 6, 6), input_signal="analog").memory()
     assert bounds.ec_mj == report.memory().ec_mj
@@ -177,7 +177,7 @@ def test_the_ann_reads_every_weight_for_every_mac_and_keeps_no_states(counted):
     assert ends[0] + even * (ends[1] - ends[0]) == pytest.approx(ann.total_mj)
 
 
-def test_batches_merge_and_files_keep_it(counted):
+def test_memory_of_merged_and_loaded_reports(counted):
     report, _ = counted
     again = Report.from_json(report.to_json())
     assert again.memory() == replace(report.memory(), report=again)
@@ -193,7 +193,7 @@ def test_selected_kinds_are_those_of_the_report(counted):
     assert len(report.select(KINDS).memory().rows) == len(report.memory().rows)
 
 
-def test_of_two_spike_tensors_the_first_is_looked_up():
+def test_product_of_two_spike_tensors_reads_the_first_as_events():
     """q reaches a row of k for each of its spikes; a state changes where both have one."""
 
     class Attention(nn.Module):
@@ -211,7 +211,7 @@ def test_of_two_spike_tensors_the_first_is_looked_up():
     assert (both.weights.reads, both.weights.buffer) == (9, 4 * 9)  # of one sample
 
 
-def test_of_two_activations_the_one_that_is_no_spike_is_the_weights():
+def test_product_of_spikes_and_analog_reads_the_analog_as_weights():
     class Mixed(nn.Module):
         T = 1
 
@@ -257,7 +257,7 @@ def test_the_size_of_an_element(dtype, size):
     assert itemsize(dtype) == size
 
 
-def test_what_the_report_must_know():
+def test_memory_needs_sizes_in_the_report():
     report = get_model_syops(Net(), torch.rand(1, 1, 6, 6))
     report = replace(report, time_steps=None, ann_rows=None)
     memory = report.memory()
@@ -295,7 +295,7 @@ def test_the_cost_of_a_byte_lies_on_straight_lines():
         ({"message_bytes": 1.5}, SyopsValueError),
     ],
 )
-def test_what_is_no_memory_model(arguments, error):
+def test_invalid_memory_models(arguments, error):
     with pytest.raises(error, match="memory model"):
         MemoryModel(**arguments)
 

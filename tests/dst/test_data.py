@@ -84,7 +84,7 @@ def test_integration_loses_no_event(n, T, by, seed):
         assert frames.sum((1, 2, 3))[:-1].tolist() == [n // T] * (T - 1)
 
 
-def test_integration_refuses_what_does_not_fit():
+def test_integration_refuses_events_outside_the_frame():
     events = saccade_events(torch.eye(8))
     for arguments in ((0, (8, 8)), (2, (4, 8)), (2, (8, 4)), (2, (8, 8), "count")):
         with pytest.raises(SyopsValueError):
@@ -165,7 +165,7 @@ def test_cosine_annealing_is_that_of_table_5(name, T_max):
     [{"T_train": 17}, {"epochs": 0}, {"lr": 0.0}, {"schedule": "linear"}, {"optimizer": "adam"},
      {"clip": -1.0}, {"batch_size": 0}, {"period": -1}, {"gamma": -0.1}],
 )  # fmt: skip
-def test_recipes_refuse_what_cannot_be(wrong):
+def test_impossible_recipes_are_refused(wrong):
     with pytest.raises(SyopsValueError, match=next(iter(wrong))):
         dataclasses.replace(RECIPES["dvsgesture"], **wrong)
 
@@ -173,7 +173,7 @@ def test_recipes_refuse_what_cannot_be(wrong):
 @pytest.mark.parametrize(
     "wrong", [{"epochs": "abc"}, {"T": 2.5}, {"lr": "high"}, {"clip": "no"}, {"T_train": 4.0}]
 )
-def test_recipes_refuse_what_is_no_number(wrong):
+def test_recipe_values_must_be_numbers(wrong):
     ((name, value),) = wrong.items()
     with pytest.raises(SyopsTypeError, match=f"{name}={value!r}: expected a"):
         dataclasses.replace(RECIPES["dvsgesture"], **wrong)

@@ -92,7 +92,7 @@ def test_the_counter_does_not_need_training():
 # The loop
 
 
-def test_it_learns():
+def test_fit_reduces_the_loss():
     train, test = some_digits(400)
     model = small("sew_digits", blocks=1, channels=8)
     quick = dataclasses.replace(QUICK, epochs=6, lr=0.3)
@@ -107,7 +107,7 @@ def test_it_learns():
     assert epochs[-1].accuracy == {"spike": right / 20}
 
 
-def test_after_a_kill_the_losses_are_the_same_to_the_last_bit(tmp_path):
+def test_resumed_training_has_identical_losses(tmp_path):
     train, test = some_digits()
     whole = fit(small(), train, test, QUICK, name="x", folder=tmp_path / "whole")
 
@@ -162,7 +162,7 @@ def test_checkpoints_of_other_trainings_are_refused(tmp_path):
         fit(small(), train, test, one, name="x", folder=tmp_path / "other", resume=True)
 
 
-def test_a_loss_that_is_no_number_ends_it(tmp_path):
+def test_nan_loss_stops_training(tmp_path):
     train, test = some_digits()
     broken = TensorDataset(train.tensors[0].clone(), train.tensors[1])
     fit(small(), train, test, dataclasses.replace(QUICK, epochs=1), name="x", folder=tmp_path)

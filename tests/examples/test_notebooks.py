@@ -89,7 +89,7 @@ def words(text):
 @pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_what_is_stored_in_a_notebook_is_what_it_says(path, tmp_path):
+def test_stored_outputs_match_a_new_run(path, tmp_path):
     stored = nbformat.read(path, as_version=4)
     new = run(path, tmp_path)
     for old_cell, new_cell in zip(stored.cells, new.cells, strict=True):
@@ -105,7 +105,7 @@ def test_what_is_stored_in_a_notebook_is_what_it_says(path, tmp_path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_is_stored_clean(path):
+def test_notebook_file_is_clean(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     assert notebook.metadata == METADATA

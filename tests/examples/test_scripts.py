@@ -18,14 +18,14 @@ def run(*command):
     return subprocess.run([*map(str, command)], capture_output=True, text=True, env=env)
 
 
-def test_the_gate_lets_pass_what_keeps_to_its_budget_and_nothing_else(tmp_path):
+def test_ci_gate_script(tmp_path):
     good = run(EXAMPLES / "ci_gate.sh", "fsnn_digits", "20uJ")
     assert (good.returncode, good.stdout.count("ok ")) == (0, 2), good.stderr
     spikes = run(EXAMPLES / "ci_gate.sh", "sew_digits", "1mJ")
     assert (spikes.returncode, spikes.stdout.count("FAILED")) == (1, 1), spikes.stderr
 
 
-def test_a_paper_table_with_all_that_belongs_to_it(tmp_path):
+def test_paper_table_script(tmp_path):
     done = run(sys.executable, EXAMPLES / "paper_table.py", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert Report.load(tmp_path / "out" / "sew_digits.json").accuracy == 443 / 450
@@ -34,7 +34,7 @@ def test_a_paper_table_with_all_that_belongs_to_it(tmp_path):
     assert "dsnn_digits" in (tmp_path / "out" / "comparison.html").read_text("utf-8")
 
 
-def test_your_own_network():
+def test_your_own_network_script():
     done = run(sys.executable, EXAMPLES / "your_own_network.py")
     assert done.returncode == 0, done.stderr
     assert "conv2" in done.stdout

@@ -116,7 +116,7 @@ def test_of_a_dsnn_only_the_down_samplings_of_the_aap_get_no_spikes(name, keywor
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("sew")])
-def test_with_add_more_than_spikes_reach_the_synapses(name):
+def test_add_brings_graded_spikes_to_the_synapses(name):
     found = signals(name, g="ADD")
     assert "graded" in found.values()
     assert not_spikes(signals(name, g="IAND")) == {"conv1", "fc"}
@@ -124,7 +124,7 @@ def test_with_add_more_than_spikes_reach_the_synapses(name):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("spikformer")])
 @pytest.mark.parametrize("keywords", [{"g": "IAND"}, {"g": "IAND", "aap": True}, {"g": "ADD"}])
-def test_spikformer(name, keywords):
+def test_only_logical_g_makes_spikformer_spike_only(name, keywords):
     rest = not_spikes(signals(name, **keywords))
     if keywords["g"] == "ADD":
         assert rest > {"conv1", "fc"}

@@ -46,7 +46,7 @@ def test_the_accuracy_is_that_of_one_digit_at_a_time(rows, name):
     assert 0.95 < rows[name].accuracy <= 1
 
 
-def test_what_the_architecture_determines(rows):
+def test_macs_and_ec_by_hand(rows):
     """By hand: 8 blocks of 16 and then 32 channels, 8x8 and then 4x4 pixels, T = 4."""
     stem, classifier = 8 * 8 * 16 * 9, 32 * 10
     narrow, wide = 8 * 8 * 16 * 16 * 9, 4 * 4 * 32 * 32 * 9
@@ -73,7 +73,7 @@ def test_what_the_paper_claims_of_the_energy(rows):
 
 
 @pytest.mark.parametrize("name", ["fsnn_digits", "sew_digits"])
-def test_the_counts_are_those_of_the_spikes(rows, name):
+def test_acs_match_the_spikes(rows, name):
     """Independent: the spikes that reach each convolution, times the synapses of one; where other
     values than 0 and 1 do, every synapse."""
     model, images = trained(name), demo.digits()[0]
@@ -138,7 +138,7 @@ def test_the_command_prints_the_table(rows, monkeypatch):
         assert (unit, float(dc)) == ("µJ", pytest.approx(1e3 * row.dc_mj, rel=5e-3))
 
 
-def test_what_ships_is_small_and_described(rows):
+def test_shipped_files_are_small_and_described(rows):
     sizes = [demo.weights(name).stat().st_size for name in demo.NETWORKS]
     assert sum(sizes) < 3_000_000
     card = (demo.FOLDER / "MODEL_CARD.md").read_text(encoding="utf-8")

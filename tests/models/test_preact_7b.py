@@ -101,7 +101,7 @@ def test_preact_feeds_its_convolutions_with_spikes_and_its_sums_with_currents():
     assert not report.unaccounted
 
 
-def test_a_preact_block_is_its_figure():
+def test_preact_block_matches_the_figure():
     x = frames(n=2, channels=3, size=32)[0].double()
     torch.manual_seed(1)
     model = create_model("preact_resnet18", T=1, num_classes=4).double().eval()
@@ -191,7 +191,7 @@ def test_full_spike_7b_nets(name, clean):
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"residual": "spiking"}, {"g": "OR", "neuron": "LIF"}])
-def test_7b_to_and_fro(kwargs):
+def test_7b_aap_detached_and_attached(kwargs):
     x = frames()
     dsnn = fresh("dsnn_wide7b", x, **kwargs)
     fsnn = detach_aap(dsnn)

@@ -80,7 +80,7 @@ def test_a_detached_fsnn_shares_the_weights():
 
 
 @pytest.mark.parametrize("name", ["fsnn18", "spiking_resnet34_tdbn", "sew_resnet50"])
-def test_a_dsnn_around_an_fsnn(name):
+def test_attach_aap_to_an_fsnn(name):
     x = images()
     kwargs = {"g": "XOR"} if name == "sew_resnet50" else {}
     fsnn = fresh(name, x, **kwargs).double()
@@ -110,7 +110,7 @@ def test_an_attached_aap_learns():
     assert dsnn.state_dict().keys() == create_model("dsnn18").state_dict().keys()
 
 
-def test_there_must_be_an_aap_to_detach():
+def test_detach_needs_an_aap():
     with pytest.raises(SyopsValueError, match="detach_aap.*no auxiliary accumulation.*dsnn"):
         detach_aap(create_model("fsnn18"))
     with pytest.raises(SyopsTypeError, match="str"):

@@ -176,7 +176,7 @@ def test_units_are_joined_over_batches_and_merged_reports(sizes, seed, random):
         assert report.totals.ac_events == whole
 
 
-def test_old_reports_load():
+def test_reports_without_units_load():
     report, _, _ = counted(lambda m, x: x.round().clamp(0, 2), torch.randn(4, 5) * 2)
     content = json.loads(report.to_json())
     for row in content["rows"]:
@@ -194,7 +194,7 @@ def test_old_reports_load():
         ([0, 1, 2], "{0,1,2}"), ([0, 0.25], "{0,0.25}"),
     ],
 )  # fmt: skip
-def test_the_words_for_shares(values, words):
+def test_values_in_shares_are_printed(values, words):
     assert values_of(evidence_of(Table((), tuple(values)))) == words
 
 
@@ -226,7 +226,7 @@ def test_no_common_unit_is_analog(function):
     assert layer.signal == "analog"
 
 
-def test_what_rounding_tells_apart_is_not_equal():
+def test_rounded_constants_are_not_equal():
     third, next_to_it = 1 / 3, math.nextafter(1 / 3, 1)
     assert common_unit(frozenset({third, next_to_it})) is None
     assert common_unit(frozenset({third, 2 / 3})) == Fraction(third)

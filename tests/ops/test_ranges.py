@@ -137,7 +137,7 @@ def test_both_orders_of_round_and_clamp_count_alike(most):
     assert round_last[2] == (8 * 3 * most, 8 * 8)
 
 
-def test_the_neuron_of_spikeyolo_and_of_spike_driven_transformer_v3():
+def test_rounded_and_clamped_neuron_of_spikeyolo():
     """SpikeYOLO's potential decays by what it fired; SDT v3 rounds by adding one half."""
 
     class Fires(torch.autograd.Function):
@@ -173,7 +173,7 @@ def test_the_neuron_of_spikeyolo_and_of_spike_driven_transformer_v3():
         assert (row.values, row.verdict) == (values, "spike" if most == 1 else "graded")
 
 
-def test_an_and_of_spikes_is_a_product():
+def test_logical_and_is_a_product_of_spikes():
     for fire in (
         lambda v: torch.stack([v > 0, v > 1]).float().prod(0),
         lambda v: (v > 0).float().reshape(-1, 4, 2).prod(-1).repeat(1, 2),
@@ -274,7 +274,7 @@ def test_a_table_holds_what_every_path_of_a_kernel_computes(name, dtype):
     ],
     ids=["atan2", "sgn of complex", "exp", "sigmoid"],
 )
-def test_what_differs_in_the_last_bit_proves_nothing(make):
+def test_rounding_errors_prove_no_equality(make):
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()

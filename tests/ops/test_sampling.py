@@ -53,7 +53,7 @@ def test_taps_are_the_nonzeros_of_the_linear_map(mode, taps, aligned, size, out)
 
 
 @pytest.mark.parametrize("scale", [2.0, 1.7, 0.6])
-def test_scale_that_was_given_places_the_taps(scale):
+def test_given_scale_factor_places_the_taps(scale):
     nonzero = matrix(9, None, "linear", False, scale).abs() > 1e-12
     reached = torch.tensor(taps_reached(9, nonzero.shape[1], LINEAR, False, scale))
     inside = slice(2, 7)
@@ -88,7 +88,7 @@ def test_interpolation_of_spikes_is_ac_by_taps(mode, rank, taps):
     assert analog.totals.mac == dense
 
 
-def test_nearest_is_a_copy():
+def test_nearest_interpolation_is_a_copy():
     report = get_model_syops(Net(lambda x, w: F.interpolate(x, scale_factor=2)), spikes(1, 2, 4, 4))
     assert not report.rows
 

@@ -91,13 +91,13 @@ ANALOG = {
 
 
 @pytest.mark.parametrize("name", ANALOG)
-def test_what_is_no_spike_is_not_called_one(name):
+def test_non_spikes_are_not_called_spikes(name):
     report = get_model_syops(Net(ANALOG[name]), X)
     assert row_of(report).signal == "analog"
     assert report.ac == 0
 
 
-def test_many_integers_are_still_integers():
+def test_long_sums_stay_integers():
     """{0..3000} and {0, 1} have more assignments than a table may have."""
 
     def function(self, x):
@@ -108,7 +108,7 @@ def test_many_integers_are_still_integers():
     assert (row.values, row.verdict) == ("integers", "graded")
 
 
-def test_what_is_rounded_down_is_graded():
+def test_floor_is_graded():
     def rounded(self, x):
         signs = (x > 0).float() - (x.flip(0) > 0).float()
         return self.fc(torch.div(signs, self.gain, rounding_mode="floor"))
@@ -139,7 +139,7 @@ SPIKE = {
 
 
 @pytest.mark.parametrize("name", SPIKE)
-def test_what_is_a_spike_is_called_one(name):
+def test_spikes_are_called_spikes(name):
     model = Net(SPIKE[name])
     model.register_buffer("state", torch.zeros(2, 6))
     report = get_model_syops(model, X)
@@ -167,7 +167,7 @@ class LowRank(nn.Module):
 @pytest.mark.parametrize(
     "make", [lambda: spectral(Net(lambda net, x: net.fc(x))), LowRank], ids=["spectral", "low rank"]
 )
-def test_what_is_made_of_weights_alone_is_made_once(make):
+def test_work_on_weights_alone_is_counted_once(make):
     (row,) = check_full_spike(make(), (2, 6), input_signal="binary", allow=()).rows
     assert (row.verdict, row.kind) == ("spike", "linear")
     assert get_model_bounds(make(), (2, 6)).mac == 3 * 6
@@ -215,7 +215,7 @@ def test_inputs_in_nested_containers_have_signals():
         get_model_bounds(Nested(), inputs, input_signal=["analog"] * 3)
 
 
-def test_padding_with_minus_infinity_does_no_harm():
+def test_max_pool_padding_with_minus_infinity():
     totals = get_model_syops(Net(negative_infinity), X).totals
     assert totals.dense_ac + totals.mac == 2 * 6 * 3
 

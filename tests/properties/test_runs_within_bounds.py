@@ -131,7 +131,7 @@ class Net(nn.Module):
     st.sampled_from([(0.9, 4.6), (3.0, 1.0)]),
     st.integers(1, 2),
 )
-def test_what_is_measured_lies_within_the_bounds(steps, inputs, graded, ac, prices, loops):
+def test_random_networks_run_within_bounds(steps, inputs, graded, ac, prices, loops):
     what, said = inputs
     net = Net(steps, loops)
     energy = EnergyModel("some", e_ac_pj=prices[0], e_mac_pj=prices[1])
@@ -148,7 +148,7 @@ def test_what_is_measured_lies_within_the_bounds(steps, inputs, graded, ac, pric
 
 @pytest.mark.parametrize("what", sorted(SAID))
 @pytest.mark.parametrize("step", sorted(STEPS))
-def test_by_default_every_step_is_foretold_of_every_class_of_inputs(step, what):
+def test_every_operator_runs_within_bounds(step, what):
     torch.manual_seed(0)
     net = Net([step, "turned"], 1)
     runs = [get_model_syops(net, INPUTS[what]((5, 6))) for _ in range(2)]
@@ -156,7 +156,7 @@ def test_by_default_every_step_is_foretold_of_every_class_of_inputs(step, what):
     assert_foretold(net, (5, 6), [run for run in runs if what not in ("bytes", "bools")])
 
 
-def test_a_row_that_may_turn_out_either_way_spans_both():
+def test_row_of_unknown_signal_spans_ac_and_mac():
     class Passed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -226,7 +226,7 @@ def of_a_class(what: str, shape: tuple[int, ...]) -> Tensor:
 
 @pytest.mark.once
 @pytest.mark.parametrize("name", bundled())
-def test_by_default_bundled_networks_are_foretold(name):
+def test_bundled_networks_run_within_bounds(name):
     """Images, spikes and counted events; bounds of an input's class, and of its shape alone."""
     model, shape, batch_dim = fed(name)
     all_runs = []
@@ -239,7 +239,7 @@ def test_by_default_bundled_networks_are_foretold(name):
 
 
 @pytest.mark.parametrize("name", ["sew_resnet18", "sew_digits", "spikformer_4_384"])
-def test_with_graded_acs_bundled_networks_are_foretold(name):
+def test_bundled_networks_with_graded_acs_run_within_bounds(name):
     model, shape, batch_dim = fed(name)
     for what in ("binary", "graded"):
         x = of_a_class(what, shape)
@@ -249,7 +249,7 @@ def test_with_graded_acs_bundled_networks_are_foretold(name):
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_an_example_of_nothing_but_zeros_or_ones_tells_nothing(value):
+def test_constant_example_has_unknown_signal(value):
     net, x = nn.Linear(4, 3), torch.full((2, 4), value)
     bounds = get_model_bounds(net, x)
     assert (bounds.layers[0].signal, bounds.conventions["input_signal"]) == ("unknown", "auto")
@@ -270,7 +270,7 @@ def test_an_example_of_nothing_but_zeros_or_ones_tells_nothing(value):
         ((2, 4), "auto"),
     ],
 )
-def test_what_an_example_shows_is_told(example, told):
+def test_signal_of_the_example_is_reported(example, told):
     bounds = get_model_bounds(nn.Linear(4, 3), example)
     assert bounds.conventions["input_signal"] == told
     shown = told.partition(": ")[2]

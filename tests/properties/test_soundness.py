@@ -362,7 +362,7 @@ def test_no_value_is_outside_of_the_derived_set(kind, steps):
     st.tuples(*[st.integers(0, 9)] * 3),
     st.sampled_from(SCALARS),
 )
-def test_every_operator_alone(name, before, after, operands, number):
+def test_derived_set_of_every_operator(name, before, after, operands, number):
     first = [torch.zeros(shape) for shape in PLAIN.shapes]
     program = Program(feasible([*before, (name, *operands, number), *after], first))
     signals = derived(program, first, list(PLAIN.signals))
@@ -409,7 +409,7 @@ def test_a_table_holds_256_assignments():
         assert signals[place].support == seen[place]
 
 
-def test_the_largest_of_a_window_is_not_a_move():
+def test_max_pool_is_not_a_move():
     """Where the largest of 1 - x lies is not where that of x lies: both can be 1."""
     x = [torch.zeros(1, 4)]
     steps: list[Step] = [
@@ -438,7 +438,7 @@ def test_the_largest_of_a_window_is_not_a_move():
         (lambda x: x[:2].add_(x.t()[:2]), "unknown"),
     ],
 )
-def test_a_write_of_what_it_reads(write, values):
+def test_write_of_a_tensor_into_itself(write, values):
     """Which is no trouble where elements are read before they are written, or others are."""
 
     class Written(nn.Module):
@@ -455,7 +455,7 @@ def test_a_write_of_what_it_reads(write, values):
     assert row.values == values
 
 
-def test_windows_that_lie_anywhere_do_not_agree():
+def test_windows_at_different_places_do_not_agree():
     """Fractional pooling, twice: where its windows lie is a matter of chance."""
 
     class Pooled(nn.Module):
@@ -471,7 +471,7 @@ def test_windows_that_lie_anywhere_do_not_agree():
     assert row.values == "{-1,0,1}"
 
 
-def test_what_is_worked_out_for_a_number_holds_for_that_number():
+def test_integer_and_float_constants_are_told_apart():
     """1 and 1.0 are equal, but not what they make of an integer tensor."""
 
     class Scaled(nn.Module):
@@ -490,7 +490,7 @@ def test_what_is_worked_out_for_a_number_holds_for_that_number():
 
 @examples(30)
 @given(st.lists(SAME_STEPS, min_size=1, max_size=30))
-def test_beyond_the_limit_it_gives_up_soundly(steps):
+def test_derived_set_beyond_the_limit_of_atoms(steps):
     """Ten spike tensors have 1024 assignments: more than a table holds."""
     rows = torch.tensor(list(itertools.product((0.0, 1.0), repeat=10)))
     inputs = [column.clone() for column in rows.unbind(1)]

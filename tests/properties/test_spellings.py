@@ -348,7 +348,7 @@ def outputs(model, x):
         return model.eval()(x)
 
 
-def test_the_modules_count_what_the_oracle_walks(weights, x, truth):
+def test_modules_count_like_the_oracle(weights, x, truth):
     report = get_model_syops(Modules(weights), x, batch_dim=1)
     assert oracle.totals_of(report) == truth
     assert report.unaccounted == {}

@@ -137,13 +137,13 @@ def test_a_model_that_needs_values_is_named():
     ("inputs", "error"),
     [((0, 8), SyopsValueError), ("x", SyopsTypeError), (7, SyopsTypeError), ((), SyopsTypeError)],
 )
-def test_inputs_that_are_none(inputs, error):
+def test_wrong_inputs_are_refused(inputs, error):
     with pytest.raises(error, match="inputs"):
         get_model_bounds(Net(lambda net, x: x), inputs)
 
 
 @pytest.mark.parametrize("inputs", ["x", 7, (), (1.0, 8), ((1, 8), (1, 8)), [torch.ones(1, 8)]])
-def test_what_inputs_should_have_been(inputs):
+def test_wrong_inputs_say_what_to_give(inputs):
     with pytest.raises(SyopsTypeError, match="the shape of an input, such as"):
         get_model_bounds(Net(lambda net, x: x), inputs)
 
@@ -200,7 +200,7 @@ def test_a_dual_stream_offends_in_its_aap_alone():
 
 
 @pytest.mark.parametrize("allow", ["first", ["stem"], None, [1], {"last", "middle"}])
-def test_allow_names_ends(allow):
+def test_allow_must_be_first_or_last(allow):
     with pytest.raises(SyopsValueError, match="allow"):
         check_full_spike(Net(lambda net, x: x), (2, 8), allow=allow)
 

@@ -63,7 +63,7 @@ def told(function, T):
                     " ← add in the model (spikes {0,1} from sn + spikes {0,1} from sn)"]),
     ],
 )  # fmt: skip
-def test_a_loop_is_told_once(function, causes):
+def test_causes_in_a_loop_are_listed_once(function, causes):
     long = told(function, 60)
     assert len(long) <= 3
     assert len(max(long, key=len)) < 400
@@ -72,7 +72,7 @@ def test_a_loop_is_told_once(function, causes):
     assert len(told(function, 4)) == len(long)
 
 
-def test_a_spike_of_another_size_is_the_end_of_the_way():
+def test_scaled_spikes_end_the_chain_of_causes():
     """{0, 1} and {0, 0.5} at one layer are no spikes, though each of them is."""
 
     def function(net, state, x):
@@ -85,7 +85,7 @@ def test_a_spike_of_another_size_is_the_end_of_the_way():
     ]
 
 
-def test_a_literal_is_called_so():
+def test_literal_tensor_is_named_as_a_cause():
     rates = [0.5, 0.5, 1, 1, 1]
 
     def function(net, state, x):
@@ -132,7 +132,7 @@ def test_an_operator_without_a_rule_proves_nothing_where_it_reads_more_than_spik
     assert "syops_test::apply" in str(audit)
 
 
-def test_the_command_cannot_tell(here, syops):
+def test_command_reports_unknown_operators(here, syops):
     (here / "net.py").write_text(
         "import torch\n"
         "class Net(torch.nn.Module):\n"

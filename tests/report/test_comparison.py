@@ -32,7 +32,7 @@ def test_a_row_has_the_figures_of_its_report():
     assert row.ec_ratio == pytest.approx((46 / 138, 136 / 138))
 
 
-def test_what_is_not_known_without_data_is_said():
+def test_unknown_figures_of_bounds_are_marked():
     row = by_name(MIXED)["blind_%"]
     assert (row.ac, row.dc_mj, row.ratio, row.mean_rate) == (None,) * 4
     assert row.ec_ratio == pytest.approx((46 / 138, 136 / 138))
@@ -103,7 +103,7 @@ def test_all_counts_have_one_unit_and_all_energies():
         ),
     ],
 )
-def test_what_was_not_made_alike_is_said(other, words):
+def test_different_conventions_are_noted(other, words):
     conventions = {**SMALL.conventions, **other.pop("conventions", {})}
     unlike = replace(SMALL, conventions=conventions, **other)
     both = compare({"small": SMALL, "other": unlike})
@@ -111,14 +111,14 @@ def test_what_was_not_made_alike_is_said(other, words):
     assert both.layers().table().notes == both.notes
 
 
-def test_what_is_alike_is_not_mentioned():
+def test_equal_conventions_are_not_noted():
     batch = replace(SMALL, input_shape=(7, 3, 8, 8))
     time_first = {**SMALL.conventions, "batch_dim": 1}
     steps = replace(SMALL, input_shape=(3, 1, 8, 8), conventions=time_first)
     assert compare([SMALL, batch, steps]).notes == ()
 
 
-def test_what_inputs_were_taken_to_be():
+def test_input_signals_are_noted():
     def told(*signals):
         of = [{**SMALL.conventions, "input_signal": signal} for signal in signals]
         return compare({s: replace(SMALL, conventions=c) for s, c in zip(signals, of, strict=True)})
@@ -128,7 +128,7 @@ def test_what_inputs_were_taken_to_be():
     assert told("auto", "analog").notes == ()
 
 
-def test_many_that_are_alike_are_the_others():
+def test_note_for_the_odd_one_of_many():
     odd = replace(SMALL, model="odd", conventions={**SMALL.conventions, "fold_bn": True})
     (note,) = compare([SMALL, SMALL, odd, SMALL, SMALL]).notes
     assert note == "Not alike: BatchNorms folded in odd; counted in the others"
@@ -175,7 +175,7 @@ def test_no_ratio_to_an_energy_that_leaves_macs_out(to):
     assert (said in comparison.notes) == (to == "first")
 
 
-def test_names_are_told_apart():
+def test_duplicate_names_are_numbered():
     assert compare([SMALL, FIXED, SMALL]).names == ("small (1)", FIXED.model, "small (2)")
     assert compare({"a": SMALL, "b": SMALL}).names == ("a", "b")
     assert compare(iter([SMALL])).names == ("small",)
@@ -191,7 +191,7 @@ def test_names_are_told_apart():
         (SMALL, SyopsTypeError, "several"),
     ],
 )
-def test_what_cannot_be_compared(reports, error, words):
+def test_invalid_arguments_of_compare(reports, error, words):
     with pytest.raises(error, match=words):
         compare(reports)
 
@@ -212,7 +212,7 @@ def test_pandas_and_json():
     assert MIXED._repr_html_() == MIXED.to_html()
 
 
-def test_it_is_a_function_and_stays_one():
+def test_compare_is_a_function_not_the_module():
     import syops.report.comparison
 
     assert syops.compare is syops.report.comparison.compare
@@ -276,7 +276,7 @@ def test_only_in_is_not_shown_where_both_have_all():
     assert "only in" in to_text(compare([FIRST, SECOND]).layers().table(), None)
 
 
-def test_without_data_of_one_what_is_possible_is_compared():
+def test_comparison_of_a_run_with_bounds():
     blind = replace(SECOND, measured=False)
     table = compare([FIRST, blind]).layers().table()
     assert [column.key for column in table.columns] == [

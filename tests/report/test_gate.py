@@ -71,12 +71,12 @@ def test_layers_that_get_more_than_spikes_are_named():
         (Limits(mac=1e9, energy_ratio=1), r"the E\(SNN\)/E\(ANN\) of blind is not known"),
     ],
 )
-def test_what_is_not_known_without_data_cannot_be_checked(limits, what):
+def test_dc_of_bounds_cannot_be_checked(limits, what):
     with pytest.raises(SyopsValueError, match=what):
         check(BLIND, limits)
 
 
-def test_what_is_known_without_data_can():
+def test_ec_of_bounds_is_checked():
     limits = Limits(ec_mj=0.2, mac=1e7, full_spike=True)
     assert all(finding.ok for finding in check(BLIND, limits))
     assert [f.ok for f in check(ANN, Limits(dc_mj=0.137, ac=0))] == [False, True]
@@ -90,12 +90,12 @@ def test_a_ratio_needs_time_steps():
             check(report, Limits(energy_ratio=1))
 
 
-def test_nothing_to_check():
+def test_check_without_limits():
     with pytest.raises(SyopsValueError, match="nothing to check"):
         check(SMALL, Limits())
 
 
-def test_a_baseline():
+def test_check_against_a_baseline():
     more = replace(SMALL, rows=(SMALL.rows[0], spiking("layer1.0.conv1", 100_000_000, 0.5)))
     assert [finding.ok for finding in check(SMALL, Limits(), SMALL)] == [True, True]
     assert [finding.ok for finding in check(SMALL, Limits(), more)] == [True, True]
@@ -116,7 +116,7 @@ def test_a_baseline_without_data_is_held_against_the_upper_end():
     assert energy.ok
 
 
-def test_what_was_full_spike_must_stay_so():
+def test_baseline_that_was_full_spike():
     spoilt = replace(SMALL, rows=(*SMALL.rows, FIXED.rows[6], spiking("last", 0, 0)))
     findings = check(spoilt, Limits(), SMALL, tolerance=99)
     assert [finding.ok for finding in findings] == [True, False]

@@ -55,7 +55,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_every_format_is_what_somebody_looked_at(name):
+def test_formats_match_golden_files(name):
     assert FORMS[name]() == (GOLDEN / name).read_text("utf-8")
 
 
@@ -89,7 +89,7 @@ def test_a_prompt_and_a_notebook_show_the_table(shown_):
     assert table._repr_html_() == to_html(table)
 
 
-def test_values_in_words():
+def test_values_as_text():
     names = [
         [cell.strip() for cell in line.split("|")[1:-1]] for line in to_markdown(TABLE).splitlines()
     ]
@@ -125,7 +125,7 @@ def test_columns_by_key_or_heading_in_any_case_and_order():
         assert table.rows[0] == (118_600_000, "a")
 
 
-def test_pandas_reads_what_pandas_gets():
+def test_csv_read_by_pandas_equals_the_frame():
     frame = TABLE.to_frame()
     assert list(frame["ec_max_mj"]) == [6.5, 804.98, 4e-4]
     read = pd.read_csv(io.StringIO(to_csv(TABLE)))
@@ -200,7 +200,7 @@ def test_arrangements_that_make_no_sense():
             TABLE.arranged(**arrangement)
 
 
-def test_what_is_not_shown_is_said():
+def test_hidden_rows_are_noted():
     assert TABLE.arranged(top=3) == TABLE
     assert TABLE.arranged(top=2).notes == ("Not shown: 1 more row",)
     assert TABLE.arranged(top=1).notes == ("Not shown: 2 more rows",)
@@ -233,7 +233,7 @@ def test_a_folded_name_keeps_both_ends():
     assert folded("abcdefghijk", 10) == "ab..fghijk"
 
 
-def test_what_a_terminal_would_obey_is_shown_instead():
+def test_control_characters_are_escaped():
     assert shown("a\x1b[31mb\n", Column("x", "x")) == "a\\x1b[31mb\\n"
 
 
@@ -337,7 +337,7 @@ def test_latex_compiles_whatever_the_names_are(tmp_path):
     assert all(line > hostile for line in wide)
 
 
-def test_html_of_nothing():
+def test_html_of_an_empty_table():
     empty = Table((Column("name", "network"),), ())
     assert to_html(empty).count("<tr>") == 1
     assert to_text(empty) == "network\n-------"

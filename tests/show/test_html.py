@@ -177,7 +177,7 @@ def test_a_report_without_data_says_what_it_does_not_know():
         (9_000_000, "none the SNN needs less energy than the ANN at any rate"),  # 45 µJ > 41 µJ
     ],
 )
-def test_there_may_be_no_break_even_rate(macs, said):
+def test_no_break_even_rate(macs, said):
     report = replace(NET, ann_rows=(analog("", macs, "linear"),))
     text = " ".join(Elements(report._repr_html_()).text.split())
     assert f"break-even rate {said}" in text
@@ -460,7 +460,7 @@ def test_layers_are_searched(layers):
 
 
 @in_chromium
-def test_the_tree_is_walked_with_the_keyboard(layers):
+def test_keyboard_moves_through_the_tree(layers):
     def pressed(*keys):
         for key in keys:
             layers.keyboard.press(key)
@@ -508,7 +508,7 @@ def test_bars_of_layers_alone_are_as_long_as_they_can_be(visit):
 
 
 @in_chromium
-def test_without_scripts_everything_is_there(visit):
+def test_page_without_javascript_shows_everything(visit):
     page = visit(to_page(NET), java_script_enabled=False)
     assert rows_of(page) == ["stem", "block", "a.conv", "b", "conv", "proj"]
     assert page.locator(".controls").is_hidden()
@@ -545,7 +545,7 @@ def test_each_network_of_a_comparison_is_folded_sorted_and_searched_by_itself(vi
 
 @in_chromium
 @pytest.mark.parametrize("name", [RUDE, ESCAPING])
-def test_names_do_nothing_but_show(visit, name):
+def test_hostile_names_run_no_script(visit, name):
     page = visit(to_page(rude(name), command=name))
     assert page.locator("h1").inner_text() == name
     assert f"{name}.a" in page.locator(".layers").inner_html().replace("&lt;", "<").replace(

@@ -73,7 +73,7 @@ def test_json_gives_the_same_report_back(report, change):
     assert str(again) == str(changed)
 
 
-def test_what_stands_in_it(report):
+def test_fields_of_the_json(report):
     content = json.loads(report.to_json())
     assert content["schema"] == 2
     assert content["conventions"]["fold_bn"] is True
@@ -137,7 +137,7 @@ def test_a_file_that_was_cut_off_is_named(report, tmp_path, share):
         ('{"schema": 2, "samples": -Infinity}', "holds -Infinity"),
     ],
 )
-def test_what_is_no_report_is_refused(text, words):
+def test_json_that_is_not_a_report_is_refused(text, words):
     with pytest.raises(SyopsValueError, match=words):
         Report.from_json(text)
 
@@ -198,7 +198,7 @@ def _set(content, path, value):
         (["energy"], {"rules": [{"e_ac_pj": 1}]}, r"energy.rules\[0\].pattern is missing"),
     ],
 )
-def test_damage_is_named_in_one_line(report, path, value, words):
+def test_damaged_json_is_refused_in_one_line(report, path, value, words):
     content = json.loads(report.to_json())
     _set(content, path, value)
     with pytest.raises(SyopsValueError, match=words) as raised:

@@ -89,7 +89,7 @@ def rows_of(text):
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_the_table_reads_as_it_should():
+def test_layer_table_as_text():
     assert str(REPORT) == repr(REPORT) == TABLE
 
 
@@ -155,7 +155,7 @@ def test_events_are_shown_where_they_are_what_is_priced():
         (6_800_000_000, "4000 times less energy than the same network as an ANN"),
     ],
 )
-def test_the_ratio_in_words(macs, words):
+def test_energy_ratio_sentence(macs, words):
     assert words in str(replace(REPORT, ann_rows=ann(macs)))
 
 
@@ -168,7 +168,7 @@ def test_the_ratio_in_words(macs, words):
         (4_200_000, "break-even firing rate: none, it needs less at any rate, measured: 0.200"),
     ],
 )
-def test_the_break_even_rate_in_words(macs, words):
+def test_break_even_sentence(macs, words):
     report = replace(REPORT, ann_rows=ann(macs))
     assert words in " ".join(str(report).split())
     bounds = " ".join(str(replace(report, measured=False)).split())
@@ -200,7 +200,7 @@ def test_spikes_that_are_priced_and_prices_by_layer():
     assert "7.00 µJ" in line_of(text, "Dynamic")
 
 
-def test_why_there_is_no_ratio():
+def test_missing_ratio_is_explained():
     text = str(replace(REPORT, ann_rows=None, time_steps=None))
     assert "not available: its time-steps are not known" in " ".join(text.split())
     assert "T =" not in text
@@ -237,7 +237,7 @@ def test_long_names_and_notes_stay_within_80_columns():
     assert long in to_text(report.table(), width=120)
 
 
-def test_a_report_of_nothing():
+def test_table_of_an_empty_report():
     empty = Report("Empty", (), 1, EnergyModel("mine", 1, 10))
     text = str(empty)
     assert line_of(text, "total").split() == ["total", "-", "0", "0", "0", "J"]
@@ -245,7 +245,7 @@ def test_a_report_of_nothing():
     assert to_text(empty.table(depth=1)) == text
 
 
-def test_energy_that_costs_nothing():
+def test_free_operations():
     free = replace(REPORT, energy=EnergyModel("free", 0, 0))
     text = str(free)
     assert line_of(text, "stem ").split()[-3:] == ["0", "J", "0.0%"]

@@ -221,7 +221,7 @@ def test_notebooks_are_given_a_picture():
     assert NET.plot()._repr_png_()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-def test_mistakes():
+def test_invalid_arguments_of_plot():
     with pytest.raises(SyopsLookupError, match="no such plot: 'enrgy'; known: energy, rates, cum"):
         NET.plot("enrgy")
     with pytest.raises(SyopsTypeError, match="ax must be matplotlib Axes, got Figure"):

@@ -117,7 +117,7 @@ def test_operator_that_cannot_be_watched_is_named_with_its_layer():
         ("torch.compile(self.a)(x)", 256),
     ],
 )
-def test_compiler_that_is_loaded_in_between_stands_aside(run, dense):
+def test_compiler_loaded_during_a_count_is_disabled(run, dense):
     """In a process of its own: these load the compiler when they are first called."""
     code = f"""
 import sys, torch
@@ -149,7 +149,7 @@ assert torch.compile(lambda x: x + 1, backend="eager")(x).sum() == 64
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_nothing_waits_for_the_compiler_after_an_error():
+def test_import_hook_is_removed_after_an_error():
     code = """
 import sys, torch
 from torch import nn
