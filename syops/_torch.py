@@ -7,7 +7,8 @@ torch 2.13.0.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -148,6 +149,13 @@ def is_innermost_function(mode: overrides.TorchFunctionMode) -> bool:
     return overrides._get_current_function_mode() is mode
 
 
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Execute operators for oneself: neither modes nor subclasses of tensors see them."""
+    with dispatch._disable_current_modes(), torch._C.DisableTorchFunction():
+        yield
+
+
 # What a dispatch mode keeps in globals besides the stack that it stands on.
 _FLAGS = (
     "_is_in_torch_dispatch_mode",
@@ -236,13 +244,6 @@ class Modes:
         compiler: Any = sys.modules.get(_COMPILER)
         if compiler is not None:
             compiler._stance = self.stance or compiler.DynamoStance()
-
-
-without_function_modes = torch._C.DisableTorchFunction
-"""A context in which calls and attributes of tensors skip every function mode.
-
-Modes are entered for what the model does. Own work in its hooks need not be told to them.
-"""
 
 
 def before_all_forward_hooks(hook: Callable[..., Any]) -> None:

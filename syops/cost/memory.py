@@ -63,6 +63,11 @@ class MemoryModel:
     Raises:
         SyopsTypeError, SyopsValueError: points that are no rising sizes with costs of at least 0,
             or a size below 1.
+
+    Example:
+        >>> dram = MemoryModel(points=((0, 162.5),))  # 1.3 nJ for 8 bytes, whatever the size
+        >>> float(dram.pj_per_byte(MIB))
+        162.5
     """
 
     points: tuple[tuple[float, float], ...] = (

@@ -109,6 +109,10 @@ def get_recipe(name: str) -> Recipe:
 
     Raises:
         SyopsLookupError: an unknown name.
+
+    Example:
+        >>> get_recipe("digits").T
+        4
     """
     if name not in RECIPES:
         hint = did_you_mean(name, RECIPES)

@@ -334,6 +334,11 @@ class Updates:
             self.samples + other.samples,
         )
 
+    def times(self, number: int) -> Updates:
+        """The sum of so many that are like this one."""
+        counts = self.calls, self.starts, self.steps, self.samples
+        return Updates(self.path, *(count * number for count in counts))
+
 
 def merge_updates(*parts: Updates) -> tuple[Updates, ...]:
     """One entry for each neuron."""
@@ -365,9 +370,9 @@ class Ledger:
         """Add one call on weights alone, which needs to be done only once for all samples."""
         _add(self._prepared, row, site)
 
-    def skip(self, operator: str) -> None:
-        """Note an operator that has no rule."""
-        self.unaccounted[operator] = self.unaccounted.get(operator, 0) + 1
+    def skip(self, operator: str, calls: int = 1) -> None:
+        """Note calls of an operator that has no rule."""
+        self.unaccounted[operator] = self.unaccounted.get(operator, 0) + calls
 
     @property
     def keys(self) -> tuple[Hashable, ...]:

@@ -1,4 +1,4 @@
-"""Rules of the user's own: validated, and with errors that name the operator."""
+"""Validate the user's own rules, and let their errors name the operator."""
 
 from __future__ import annotations
 

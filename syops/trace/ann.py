@@ -81,6 +81,10 @@ class AnnCounts:
         self._why_not = ""
         self._macs = 0
 
+    def knows(self, shapes: Shapes) -> bool:
+        """Whether a batch of these shapes was noted, or need not be."""
+        return self._steps is None or _key(shapes) in self._batches
+
     def prepare(self, model: nn.Module, shapes: Shapes, ledger: Ledger) -> None:
         """Copy the model before it first runs: it may be another one when the rows are asked for.
 
@@ -89,7 +93,7 @@ class AnnCounts:
             shapes: what it will be called with, on ``meta``.
             ledger: all that was counted so far.
         """
-        if self._steps is None or _key(shapes) in self._batches:
+        if self.knows(shapes):
             return
         self._macs = _macs(ledger.rows)
         if self._shadow is None and not self._why_not:

@@ -19,17 +19,19 @@ from syops.ops.values import ANALOG, EMPTY, LEARNED, UNKNOWN, Signal, constant
 from syops.trace.aliasing import overlap
 from syops.trace.attention import attend, in_attention, scale
 from syops.trace.folds import Folds, Made
+from syops.trace.gauge import Gauge
 from syops.trace.history import arriving, remember, step_of
 from syops.trace.learned import DataReads, reads_learned, signals_of
 from syops.trace.lineage import Padding, Result, View, views_after
 from syops.trace.live import Before, Tensors
 from syops.trace.measure import Measurements
 from syops.trace.meta import call as without_values
+from syops.trace.outside import Outside
 from syops.trace.paths import Paths
+from syops.trace.plan import Recorder
 from syops.trace.repeats import Repeats
 from syops.trace.rows import call_site, row_of
 from syops.trace.settings import Settings
-from syops.trace.states import tensors_of
 from syops.trace.watch import Watch
 from syops.trace.weights import RECURRENT
 from syops.trace.writes import fill, overwrite, taken_out
@@ -51,10 +53,17 @@ class Dispatch:
         paths: of all modules.
         settings: how it is counted.
         watch: what sees the operators.
+        tensors: the parameters and buffers of the model.
+        gauge: takes the readings.
         history: where it goes by which operators each tensor was made; None not to ask.
+        recorder: what later passes are told of this one; None where there are none.
 
     Attributes:
         tensors: what is known of the live tensors.
+        outside: the tensors that nobody saw being made.
+        execute: executes an operator.
+        call_site: says where in the code the operator is called.
+        checks: says whether torch reads values to check them, and lets none out.
         repeats: which of them hold the same values.
         measurements: what was counted.
         folds: the results of layers, and what reads them.
@@ -68,25 +77,29 @@ class Dispatch:
         paths: Paths,
         settings: Settings,
         watch: Watch,
+        tensors: Tensors,
+        gauge: Gauge,
         history: History | None,
+        recorder: Recorder | None,
     ) -> None:
-        self.tensors = Tensors(model, settings.states)
-        self.repeats = Repeats(self.tensors, has_values=settings.values)
+        self.tensors = tensors
+        self.repeats = Repeats(tensors, has_values=settings.values)
         self.measurements = Measurements(
-            self.tensors, self.repeats, graded=settings.graded, values=settings.values
+            tensors, self.repeats, gauge, graded=settings.graded, values=settings.values
         )
+        self.outside = Outside(model)
+        self.call_site = call_site
+        self._recorder = recorder
         self.folds = Folds(self.tensors, where, paths)
         self._data = DataReads(self.tensors)
         self._watch = watch
+        self.checks = lambda: watch.checks
         self.unaccounted: list[str] = []
-        self._model = model
         self._where = where
         self._strict = settings.strict
-        self._values = settings.values
+        self.execute = executed if settings.values else without_values
         self._history = history
         self._told: set[int] = set()
-        self._unseen: dict[int, str] = {}
-        self._held: tuple[Tensor, ...] = ()
 
     def told(self, tensor: Tensor) -> None:
         """Values of a tensor are about to become numbers of Python's."""
@@ -100,17 +113,6 @@ class Dispatch:
         self._told.add(id(module))
         return sum(parameter.numel() for parameter in own if parameter is not None)
 
-    def unseen(self, besides: Sequence[Tensor]) -> list[str]:
-        """The modules that read tensors which were made where nobody could see it.
-
-        ``besides``: tensors that are no such ones, beside those of the model.
-        """
-        if not self._unseen:
-            return []
-        held = (*besides, *self._held, *tensors_of(self._model))
-        known = {identity(tensor) for tensor in held}
-        return [path for key, path in self._unseen.items() if key not in known]
-
     def operator(
         self, rule: Rule | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
@@ -118,7 +120,7 @@ class Dispatch:
         traits, is_literal = traits_of(func), rule is not None and rule.lifts
         read = {name: value for name, value in kwargs.items() if name not in traits.outs}
         operands = tensors_in((*args, *read.values()) if read else args)
-        records, signals, known = [], {}, []
+        records, signals, known, unseen = [], {}, [], []
         for tensor in operands:
             record, signal = self.tensors.known(tensor)
             known.append((record, signal))
@@ -128,7 +130,11 @@ class Dispatch:
                 if signal is LEARNED:
                     self.tensors.read.add(identity(tensor))
                 else:
-                    self._not_seen(tensor, traits.name, is_literal)
+                    if self._data.may_be_in(tensor, is_literal):
+                        unseen.append(tensor)
+                        self.outside.note(tensor, self._where[-1][0])
+                    # It may share memory with results.
+                    overwrite(self.tensors.aliases(tensor), traits.name)
         before = Before(
             records,
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
@@ -137,11 +143,16 @@ class Dispatch:
         numbered = self.repeats.before(traits, operands, known)
         seen = args
         if traits.targets and rule is not None and rule.geometry:
+            if self._recorder is not None:
+                self._recorder.give_up()
             # Rules ask for the shape that the tensor had.
             before_it, operands[0] = operands[0], _ALIAS(operands[0])
             signals[id(operands[0])] = signals[id(before_it)]
             seen = (operands[0], *args[1:])
-        out = func(*args, **kwargs) if self._values else without_values(func, args, kwargs)
+        out = self.execute(func, args, kwargs)
+        if self._recorder is not None:
+            where, checks = self._where[-1], self.checks()
+            self._recorder.executed(func, (args, kwargs), out, where, checks, unseen, is_literal)
         call = Call(
             func,
             seen,
@@ -166,15 +177,9 @@ class Dispatch:
             self.repeats.after(rule, traits, call, numbered)
         if self._history is not None:
             remember(self._history, self.tensors, self._where[-1][0], rule, call, before)
+        if self._recorder is not None:
+            self._recorder.analysed()
         return out
-
-    def _not_seen(self, tensor: Tensor, name: str, is_literal: bool) -> None:
-        """What was made where nobody could see it may share memory with results."""
-        if self._data.may_be_in(tensor, is_literal):
-            if not self._unseen:  # its states, most of which it will have replaced in the end
-                self._held = tuple(tensors_of(self._model))
-            self._unseen.setdefault(identity(tensor), self._where[-1][0])
-        overwrite(self.tensors.aliases(tensor), name)
 
     def _mark_fixed(self, call: Call) -> None:
         """No data and no chance had a part in the results: say of which parameters they are."""
@@ -287,7 +292,7 @@ class Dispatch:
             view, own = self._charged(rule, traits, call, before, prepared)
         if not before.records and isinstance(self._where[-1][1], RECURRENT):
             signals = [ANALOG] * len(outputs)  # the hidden state, analog from step 0 on
-        if rule.tells and not self._watch.checks:
+        if rule.tells and not self.checks():
             for tensor in call.tensors:
                 self._data.read_out(tensor, isinstance(call.out, bool))
         if before.writes:
@@ -355,7 +360,9 @@ class Dispatch:
         path, module = self._where[-1]
         counted = not isinstance(cost, Tally)
         params = self.params(parameters_of(module).values()) if counted else 0
-        site = call_site()
+        site = self.call_site()
+        if self._recorder is not None:
+            self._recorder.called_at(site)
         of_two = False
         if isinstance(cost, Product) and cost.is_plain:
             cost = in_attention(self.tensors, cost)
@@ -379,8 +386,15 @@ class Dispatch:
                 self.measurements.tally(row, site, prepared)
             case Normalisation():
                 made = self.folds.normalised(cost, call)
+                if self._recorder is not None and self.folds.unnormalised:
+                    self._recorder.give_up()
                 self.measurements.normalisation(row, site, made.result if made else None)
                 return made
             case Tally():
                 self.measurements.tally(row, site, prepared or cost.prepared)
         return None
+
+
+def executed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The result of an operator."""
+    return func(*args, **kwargs)

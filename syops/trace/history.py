@@ -1,4 +1,4 @@
-"""Notes by which operators each tensor was made, where the proof asks for it."""
+"""Note by which operators each tensor was made, where the proof asks for it."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def remember(
 
 
 def _is_endless(signal: Signal) -> bool:
-    """Whether nothing finite is known of values, as of a membrane potential."""
+    """Return whether nothing finite is known of values, as of a membrane potential."""
     return kind_of(signal) in (ANALOG, INTEGER, UNKNOWN)
 
 
 def step_of(tensors: Tensors, tensor: Tensor, record: Record | None = None) -> Step:
-    """How a tensor was made; ``record``: what was known of it, if that was known."""
+    """Return how a tensor was made; ``record``: what was known of it, if that was known."""
     record = record or tensors.find(tensor)
     if record is not None and record.step is not None:
         return record.step
@@ -62,7 +62,7 @@ def step_of(tensors: Tensors, tensor: Tensor, record: Record | None = None) -> S
 
 
 def arriving(tensors: Tensors, cost: Product, before: Unnormalised | None) -> tuple[Arrival, ...]:
-    """How what arrives at a product was made; ``before``: what a norm before it read."""
+    """Return how what arrives at a product was made; ``before``: what a norm before it read."""
     steps = (step_of(tensors, operand.tensor) for operand in cost.operands)
     folded = step_of(tensors, before.tensor) if before is not None else None
     return tuple(Arrival(step, folded or step) for step in steps)

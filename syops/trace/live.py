@@ -23,9 +23,10 @@ are shown, these records would be void at the next operator.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -139,6 +140,15 @@ class Record:
         )
 
 
+class Played(NamedTuple):
+    """A tensor that a stand-in stood for: what tells it, and by how much its version is ahead."""
+
+    key: int
+    ref: Any
+    storage: int
+    shift: int
+
+
 @dataclass(slots=True)
 class Before:
     """What was known of an operator's tensors before it ran."""
@@ -244,6 +254,23 @@ class Tensors:
             return record.name
         name, _ = self._names.get(identity(tensor), ("", 0))
         return name if name and self._is_unwritten(tensor) else ""
+
+    def named(self, tensor: Tensor) -> tuple[str, int] | None:
+        """The name of a parameter or buffer, and its version at the start of the pass."""
+        return self._names.get(identity(tensor))
+
+    @cached_property
+    def storages(self) -> frozenset[int]:
+        """The storages of all parameters and buffers."""
+        return frozenset(map(storage_of, self._learned.values()))
+
+    def names_on(self, storage: int) -> set[str]:
+        """The names of the parameters and buffers on a storage."""
+        return {name for name, tensor in self._learned.items() if storage_of(tensor) == storage}
+
+    def of_name(self, name: str) -> Tensor:
+        """The parameter or buffer of a name."""
+        return self._learned[name]
 
     def parts(self, tensor: Tensor) -> frozenset[str]:
         """The parameters that a learned tensor is made of; a parameter is made of itself."""
@@ -403,6 +430,28 @@ class Tensors:
             self._records[identity(tensor)] = record
         else:
             self._records.pop(identity(tensor), None)
+
+    def recast(self, played: Mapping[int, Played]) -> None:
+        """Bind what is known of stand-ins to the tensors that they stood for.
+
+        ``played``: these, by the identity of the stand-in.
+        """
+        storages: dict[int, int] = {}
+        records: dict[int, Record] = {}
+        for key, record in self._records.items():
+            real = played.get(key)
+            if real is not None:
+                storages[record.storage] = real.storage
+                key = real.key
+                record.ref, record.storage = real.ref, real.storage
+                record.version += real.shift
+            records[key] = record
+        self._records = records
+        self._on_storage = {}
+        for key, record in records.items():
+            self._on_storage.setdefault(record.storage, set()).add(key)
+        self._written = {storages.get(each, each) for each in self._written}
+        self._written_by_data = {storages.get(each, each) for each in self._written_by_data}
 
     def _sweep(self) -> None:
         """Forget the tensors that are gone."""

@@ -75,13 +75,21 @@ class Repeats:
         self._numbers: dict[Hashable, int] = {}
         self._arrived: dict[Hashable, int] = {}
 
-    def give(self, place: int, x: Tensor, axis: int | None = None) -> None:
-        """The model is called with ``x``, whose dimension ``axis`` is time."""
+    def give(
+        self, place: int, x: Tensor, axis: int | None = None, differ: bool | None = None
+    ) -> None:
+        """The model is called with ``x``.
+
+        Args:
+            place: of ``x`` among the tensors that it is called with.
+            x: any tensor.
+            axis: the dimension that is time, if one is.
+            differ: whether the time-steps differ, if that is known.
+        """
         if x.is_nested or x.layout != torch.strided or self._tensors.signal(x) is LEARNED:
             return
         value = Value(self._number(("input", place)))
-        if axis is not None and self._has_values:
-            differ = not _is_still(x, axis)
+        if axis is not None and differ is not None:
             value = value._replace(copies=x.shape[axis], axis=axis, differ=differ)
         self._tensors.latest(x).value = value
 
@@ -166,10 +174,15 @@ def _holding_copies(
     return None, None
 
 
-def _is_still(x: Tensor, axis: int) -> bool:
-    """Whether all steps along a dimension are equal. Most are told apart by the first two."""
+def differ(x: Tensor, axis: int | None) -> bool | None:
+    """Whether the time-steps of an input differ. Most do, and are told apart by the first two.
+
+    None where ``axis``, the dimension that is time, is None, or the values cannot be looked at.
+    """
+    if axis is None or x.is_nested or x.layout != torch.strided or x.is_meta:
+        return None
     first, *later = x.unbind(axis)
-    return all(torch.equal(first, step) for step in later)
+    return not all(torch.equal(first, step) for step in later)
 
 
 def _is_step(rule: Rule, call: Call, out: Tensor, value: Value) -> bool:
