@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
+from syops._torch import schema_of, tree_leaves
 from syops.ops.fanout import FanOut
 from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal, constant
 
@@ -93,7 +93,7 @@ class Call:
 @cache
 def _argument(func: Any, name: str) -> tuple[int, Any] | None:
     """The argument of that name in an operator's schema, and its place; None if there is none."""
-    arguments = enumerate(func._schema.arguments)
+    arguments = enumerate(schema_of(func).arguments)
     return next((found for found in arguments if found[1].name == name), None)
 
 
@@ -358,8 +358,9 @@ def canonical(func: Any) -> str:
 
     Operators of other libraries keep their whole name, such as ``my::add``.
     """
-    namespace, _, name = func._schema.name.partition("::")
+    whole = schema_of(func).name
+    namespace, _, name = whole.partition("::")
     if namespace not in ("aten", "prims"):
-        return func._schema.name
+        return whole
     is_dunder = name.startswith("__")
     return name if is_dunder else name.rstrip("_")
