@@ -1,9 +1,9 @@
-"""What the operations of a network cost: an energy model for all layers, or one for each.
+"""Price the operations of a network by an energy model for all layers, or one for each.
 
-The profiles that ship with syops, with their sources, are in ``energy_profiles.toml`` beside this
-file; a file of one's own looks the same. There is no registry to add to: a profile of one's own is
-an `EnergyModel` or stands in a file, and what a report was priced with is part of it, so that no
-name means one thing here and another there.
+The profiles that ship with syops are in ``profiles.toml`` beside this file, with their sources. A
+user's own profile is an `EnergyModel`, or an entry in a file of the same form. There is no registry
+to add it to: each report holds the profile that it was priced with, so that a name cannot mean one
+thing in one report and another thing in the next.
 """
 
 from __future__ import annotations

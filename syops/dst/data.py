@@ -1,4 +1,4 @@
-"""The data sets of the paper, and scikit-learn's digits as images and as event streams."""
+"""Load the data sets of the paper, and scikit-learn's digits as images and as event streams."""
 
 from __future__ import annotations
 

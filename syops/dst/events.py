@@ -1,4 +1,4 @@
-"""Event streams: made from images by saccades, cut into frames, thinned in time.
+"""Make event streams from images by saccades, cut them into frames, thin them in time.
 
 An event camera's pixel sends an event whenever the logarithm of its intensity has changed by a
 threshold: of polarity 1 where it grew, 0 where it shrank. CIFAR10-DVS and N-MNIST were recorded

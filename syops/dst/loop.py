@@ -1,4 +1,4 @@
-"""Train a network by dual-stream training, go on after a kill to the last bit, and test it."""
+"""Train a network by dual-stream training, resume bit for bit after a kill, and test it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loss of dual-stream training."""
+"""Define the loss of dual-stream training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens in a network block by block: firing rates, and how large the gradient is."""
+"""Record block by block what happens in a network: firing rates and sizes of gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hyper-parameters by name: those of Table 5, and those of the digits."""
+"""List hyper-parameters by name: those of Table 5, and those of the digits."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Exact integer counts per layer: they add up over calls and batches, and merge.
+"""Keep exact integer counts per layer, which add up over calls and batches, and merge.
 
-Plain Python. A row keeps what was counted and what was derived or seen of its operands; which
-of it is an AC or a MAC is decided once, by `Row.verdict`, when the report is made.
+A row keeps what was counted, and what was derived or seen of its operands. `Row.verdict` decides
+which of the operations are ACs and which are MACs, once, when the report is made.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Between DSNN and FSNN, and the identity-mapping initialisation.
+"""Turn a DSNN into an FSNN and back, and initialise blocks to identity mappings.
 
-These work on every network that is built from `ResidualBlock`.
+These functions work on every network that is built from `ResidualBlock`.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""What `check_full_spike` returns: a proof, with ways to show it."""
+"""Define `Audit`, which `check_full_spike` returns: a proof, with ways to show it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks side by side, in the layout of the paper's Table 2. Reads only reports; no torch."""
+"""Put networks side by side, in the layout of the paper's Table 2. Reads only reports."""
 
 from __future__ import annotations
 

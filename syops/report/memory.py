@@ -1,4 +1,4 @@
-"""What a network reads and writes, with ways to show it."""
+"""Show what a network reads and writes."""
 
 from __future__ import annotations
 

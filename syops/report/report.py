@@ -1,4 +1,4 @@
-"""What a user holds: the figures of a network, with ways to show and to keep them."""
+"""Define `Report`: the figures of a network, with ways to show and to keep them."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class Measurements:
                 self._declared.append(Declared(neuron, signal, self.gauge.look(tensor, {})))
 
     def padding(self, source: Tensor) -> Padding | None:
-        """What is to be remembered of a tensor that is being padded."""
+        """Return what is to be remembered of a tensor that is being padded."""
         operand = self._operand(source, FanOut(0), channel=1)
         if operand.spikes is None:
             return None
@@ -154,7 +154,7 @@ class Measurements:
         )
 
     def _is_blurred(self, signal: Signal, evidence: Evidence, dtype: torch.dtype) -> bool:
-        """Whether magnitudes cannot be told from values: rounded too far, or in unknown units."""
+        """Return whether values do not tell magnitudes: rounded too far, or in unknown units."""
         if not isinstance(signal, Table) or not signal.scale or evidence.largest <= 1:
             return False
         rounded = evidence.largest * torch.finfo(dtype).eps > 0.25
@@ -162,7 +162,7 @@ class Measurements:
         return rounded or bool(name and self._tensors.factor(name) is None)
 
     def _may_drive(self, signal: Signal, evidence: Evidence) -> bool:
-        """Whether the row may come out as AC, so that its spikes have to be counted."""
+        """Return whether the row may come out as AC, so that its spikes have to be counted."""
         wanted = (*SPIKES, "graded") if self._graded == "ac" else SPIKES
         return signal is UNKNOWN or evidence.signal in wanted
 
@@ -174,6 +174,6 @@ class Measurements:
         unaccounted: tuple[str, ...],
         unseen: tuple[str, ...],
     ) -> Account:
-        """What the pass comes to, but for its readings; see `Account`."""
+        """Return what the pass comes to, but for its readings; see `Account`."""
         pending, declared = tuple(self._pending), tuple(self._declared)
         return Account(pending, declared, has_states, folding, updates, unaccounted, unseen)

@@ -29,7 +29,7 @@ class Outside:
         self._read_in.setdefault(identity(tensor), path)
 
     def unseen(self, besides: Sequence[Tensor]) -> tuple[str, ...]:
-        """The modules that read tensors which the model does not keep.
+        """Return the modules that read tensors which the model does not keep.
 
         ``besides``: tensors that are no such ones either.
         """
