@@ -1,4 +1,4 @@
-"""Attributes that are worked out when they are first read."""
+"""Compute attributes when they are first read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Once(Generic[T]):
-    """Calls a function once, whoever asks for its result, and forgets the function.
+    """Call a function once, whoever asks for its result first, then forget the function.
 
     A function that raised is called again.
     """

@@ -1,9 +1,9 @@
-"""What a network reads and writes, and what that costs: a model beside the arithmetic one.
+"""Model what a network reads and writes and what that costs, beside the arithmetic.
 
-After E. Lemaire et al., An analytical estimation of spiking neural networks energy efficiency,
-ICONIP 2022, doi:10.1007/978-3-031-30105-6_48, arXiv:2210.13107, Eqs. (3) to (15). Every layer has
-a buffer each for its weights, its inputs, its outputs and the states of its neurons, and nothing
-is kept in between: each operation fetches what it needs.
+The model is that of E. Lemaire et al., An analytical estimation of spiking neural networks energy
+efficiency, ICONIP 2022, doi:10.1007/978-3-031-30105-6_48, arXiv:2210.13107, Eqs. (3) to (15). Every
+layer has one buffer each for its weights, its inputs, its outputs and the states of its neurons.
+There are no caches: each operation fetches what it needs.
 
 ========  ============================  ===================  ==========================
 accesses  a layer driven by spikes      any other layer      a neuron
@@ -15,13 +15,13 @@ states    fan-out of each spike: read                        each update: read, 
 outputs                                 each written once
 ========  ============================  ===================  ==========================
 
-The energy is the sum of accesses · bytes · e(size of the buffer) over all buffers, e being a
-straight line between the points of a `MemoryModel`.
+The energy is the sum of accesses · bytes · e(size of the buffer) over all buffers, where e is
+linear between the points of a `MemoryModel`.
 
-Fan-outs are exact: a spike beside the border reaches fewer synapses, where the paper takes the
-whole kernel. A product of two spike tensors looks up the fan-out of its first operand's spikes and
-updates at coincidences. Every layer that a spike goes to has it in a queue of its own. Biases are
-not read, as they are not added. A normalisation that is not folded reads two parameters for each
+Fan-outs are exact: a spike beside the border reaches fewer synapses. (The paper counts the whole
+kernel.) A product of two spike tensors reads the fan-out of its first operand's spikes, and updates
+where spikes coincide. Each layer that a spike goes to has the spike in a queue of its own. Biases
+are not read, as adding them is not counted. A norm that is not folded reads two parameters for each
 value. Pooling, residual adds, activations and neurons written in plain torch are left out: their
 values need not leave the register in which they are made.
 """
@@ -50,7 +50,7 @@ MIB = 1024 * KIB
 
 @dataclass(frozen=True)
 class MemoryModel:
-    """What an access costs, by the size of the memory.
+    """Price an access by the size of the memory.
 
     Attributes:
         points: (bytes, pJ per byte), the smallest first; a straight line in between, and the cost
@@ -104,7 +104,7 @@ class MemoryModel:
         object.__setattr__(self, "points", points)
 
     def pj_per_byte(self, size: int) -> Fraction:
-        """Cost of one byte from a memory of ``size`` bytes, exactly."""
+        """Return the exact cost of one byte from a memory of ``size`` bytes."""
         points = [(Fraction(repr(at)), Fraction(repr(cost))) for at, cost in self.points]
         if size <= points[0][0]:
             return points[0][1]
@@ -116,7 +116,7 @@ class MemoryModel:
 
 @dataclass(frozen=True)
 class Access:
-    """Accesses to one buffer of a layer, per sample; None without data.
+    """Hold the accesses to one buffer of a layer, per sample; None without data.
 
     Attributes:
         reads, writes: how often.
@@ -142,7 +142,7 @@ class Access:
 
 @dataclass(frozen=True)
 class MemoryRow:
-    """What one row of a report accesses, per sample.
+    """Hold what one row of a report accesses, per sample.
 
     Attributes:
         name, path, kind, signal: as in the report.
@@ -174,7 +174,7 @@ class MemoryRow:
 
 @dataclass(frozen=True, repr=False)
 class MemoryFigures:
-    """Accesses of a network to memory, and what they cost.
+    """Hold the accesses of a network to memory, and what they cost.
 
     Attributes:
         report: the report that it was made of.
@@ -190,7 +190,7 @@ class MemoryFigures:
 
     @classmethod
     def of(cls, report: Figures, model: MemoryModel) -> Self:
-        """What a network accesses; see `syops.report.report.Report.memory`."""
+        """Return what a network accesses; see `syops.report.report.Report.memory`."""
         if not isinstance(model, MemoryModel):
             raise SyopsTypeError(f"memory: expected a MemoryModel, got {type(model).__name__}")
         buffers = Buffers(report)
@@ -275,7 +275,7 @@ def _price(part: Part, level: int, model: MemoryModel) -> Fraction:
 
 
 def _access(ways: Sequence[Part], report: Figures) -> Access:
-    """Per sample; what no spikes decide on is known without data, too."""
+    """Return accesses per sample; those that do not depend on spikes are known without data."""
     part = ways[0]
     reads, writes = (
         levels[0] / report.samples if report.measured or levels[1] == levels[2] else None

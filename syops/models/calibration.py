@@ -1,4 +1,4 @@
-"""Batch statistics for untrained networks, without which their deep layers stay silent."""
+"""Give untrained networks batch statistics, without which their deep layers stay silent."""
 
 import torch
 from torch import Tensor, nn

@@ -1,9 +1,10 @@
-"""Spikformer, the transformer of spikes (Zhou et al. 2023), with or without an AAP.
+"""Build Spikformer, the transformer of spikes (Zhou et al. 2023), with or without an AAP.
 
-Convolutions make tokens of an image's patches, one more tells where they lie, and encoder blocks
-follow: spiking self-attention and an MLP. What each of these fires joins its input by g. With ADD,
-as published, spikes pile up from block to block (Figure 1(c)); a logical g keeps the tokens
-spikes, and the AAP may accumulate beside them (Figure 1(d)). The names in the state dict::
+Convolutions turn the patches of an image into tokens, and one more convolution encodes where each
+token lies. Encoder blocks of spiking self-attention and an MLP follow. The function g joins the
+spikes of each of the two with its input. With ADD, as published, values grow from block to block
+(Figure 1(c)). A logical g keeps the tokens spikes, and an AAP may accumulate beside them
+(Figure 1(d)). The names in the state dict::
 
     conv1, bn1                                   stem
     patches.{0-2}.{conv,bn}                      from the stem's spikes to tokens, one a patch
@@ -12,8 +13,8 @@ spikes, and the AAP may accumulate beside them (Figure 1(d)). The names in the s
     blocks.{i}.mlp.{hidden,out}.{linear,bn}
     fc                                           classifier, shared by both streams
 
-The neurons are called ``sn``, the stem's ``sn1``, and have no entries but for the `w` of PLIF. The
-AAP has no weights: nothing in it changes a shape.
+The neurons are called ``sn``, and that of the stem ``sn1``. They have no entries, except for the
+`w` of PLIF. The AAP has no weights, since nothing in it changes a shape.
 """
 
 from abc import abstractmethod
@@ -37,7 +38,7 @@ POOLED = {4: (2, 3), 16: (0, 1, 2, 3)}
 
 @dataclass(frozen=True)
 class Kit:
-    """What the blocks are made of: their neurons, the connection function, with an AAP or not."""
+    """Say what the blocks are made of: neurons, connection function, with or without an AAP."""
 
     neuron: Neurons
     g: Connection
@@ -45,7 +46,7 @@ class Kit:
 
 
 def halve(pool: bool) -> nn.Module:
-    """Max-pooling to half the size, if ``pool``."""
+    """Pool to half the size, if ``pool``."""
     return layer.MaxPool2d(3, stride=2, padding=1) if pool else nn.Identity()
 
 
@@ -147,7 +148,7 @@ class Attention(Residual):
         return self.proj(self.sn(mixed.transpose(2, 3).flatten(3)))
 
     def split(self, x: Tensor) -> Tensor:
-        """[T, N, L, C] -> [T, N, heads, L, C / heads]."""
+        """Split heads: [T, N, L, C] -> [T, N, heads, L, C / heads]."""
         return x.unflatten(-1, (self.heads, -1)).transpose(2, 3)
 
     def last_norms(self) -> tuple[nn.Module, ...]:
@@ -173,7 +174,7 @@ class MLP(Residual):
 
 
 def encoder_block(width: int, heads: int, kit: Kit) -> nn.Sequential:
-    """Attention, then MLP: Figure 1(c) and (d)."""
+    """Apply attention, then MLP: Figure 1(c) and (d)."""
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     parts["attention"] = Attention(width, heads, kit)
     parts["mlp"] = MLP(width, kit)
@@ -244,12 +245,12 @@ class Spikformer(Network):
         return self.position, self.tokens, self.blocks
 
     def classify(self, features: Tensor) -> Tensor:
-        """[T, N, L, C] -> [N, num_classes]."""
+        """Classify: [T, N, L, C] -> [N, num_classes]."""
         return self.fc(features.mean((0, 2)))
 
 
 def spikformer_kit(neurons: Neurons, g: str, aap: bool) -> Kit:
-    """What the blocks are made of, checked."""
+    """Return what the blocks are made of, checked."""
     if not isinstance(aap, bool):
         raise SyopsValueError(f"aap={aap!r}: expected True or False")
     return Kit(neurons, connection(g), aap)

@@ -1,4 +1,4 @@
-"""What `check_full_spike` returns: a proof, with ways to show it."""
+"""Define `Audit`, which `check_full_spike` returns: a proof, with ways to show it."""
 
 from __future__ import annotations
 
@@ -33,5 +33,5 @@ class Audit(Proof):
         return render_proof(self)
 
     def __repr__(self) -> str:
-        """A prompt shows it in words."""
+        """Show the audit in words at a prompt."""
         return str(self)

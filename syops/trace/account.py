@@ -58,25 +58,25 @@ class Readings:
         self._looks = [_merged(p, each) for p, each in enumerate(zip(*looked, strict=True))]
 
     def total(self, place: int) -> int:
-        """The sum of a count."""
+        """Return the sum of a count."""
         return self._totals[place]
 
     def product(self, place: int, other: int) -> int:
-        """The sum of the products of two counts, each of one pass."""
+        """Return the sum of the products of two counts, each of one pass."""
         return sum(counts[place] * counts[other] for counts in self._counts)
 
     def largest(self, places: Sequence[int]) -> int:
-        """The sum of the largest of several counts, each of one pass."""
+        """Return the sum of the largest of several counts, each of one pass."""
         return sum(max(counts[place] for place in places) for counts in self._counts)
 
     def look(self, place: int) -> tuple[float, float, bool]:
-        """The least and the largest value that was seen, and whether all are integers."""
+        """Return the least and the largest value that was seen, and whether all are integers."""
         low, high, whole = self._looks[place : place + 3]
         return low, high, bool(whole)
 
 
 def _merged(place: int, values: tuple[float, ...]) -> float:
-    """One of three: the least and the largest of what was seen, and whether all are integers."""
+    """Merge one of three: the least, the largest, or whether all are integers."""
     if any(map(math.isnan, values)):
         return math.nan
     return max(values) if place % 3 == 1 else min(values)
@@ -88,7 +88,7 @@ def _in_parts(values: list[T], number: int) -> list[list[T]]:
 
 
 def _read(readings: Sequence[Tensor], dtype: torch.dtype) -> list[float]:
-    """All values, in one transfer for each device they lie on."""
+    """Return all values, in one transfer for each device they lie on."""
     values = [0.0] * len(readings)
     for device in {tensor.device for tensor in readings}:
         places = [i for i, tensor in enumerate(readings) if tensor.device == device]
@@ -123,8 +123,7 @@ class Repeated:
     counts: tuple[int, ...]
 
     def of(self, dense: int, readings: Readings) -> tuple[int, int]:
-        """The operations on the values of the step before, and those on others, later than the
-        first step."""
+        """Return the operations after the first step: on repeated values, and on others."""
         same = readings.largest(self.counts) if self.counts else self.known.same * readings.passes
         share = Fraction(dense, self.known.parts)
         return int(share * same), int(share * (self.known.later * readings.passes - same))
@@ -257,7 +256,7 @@ def _as_run(arriving: tuple[Arrival, ...]) -> tuple[Arrival, ...]:
 
 
 def _settled(item: Synaptic | Norm | Known, folding: Folding, readings: Readings) -> Row:
-    """The row that one cost comes to."""
+    """Return the row that one cost comes to."""
     match item:
         case Synaptic():
             layer = item.result.layer if item.result else None
@@ -299,7 +298,7 @@ def _settled_product(call: Synaptic, folded: Operand | None, readings: Readings)
 
 
 def _of_passes(row: Row, passes: int) -> Row:
-    """The row of so many passes, of which one is given with the drives of all of them."""
+    """Return the row of so many passes, of which one is given with the drives of all of them."""
     if passes == 1:
         return row
     return replace(
@@ -313,7 +312,7 @@ def _of_passes(row: Row, passes: int) -> Row:
 
 
 def _unpadded(operand: Operand) -> tuple[int, int]:
-    """The size of an operand and the place of its spikes: those of what was padded, if it was."""
+    """Return an operand's size and the place of its spikes; before padding, if it was padded."""
     source = operand.padding.source() if operand.padding else None
     spikes = operand.spikes if source is None else source.spikes
     assert spikes is not None
@@ -428,6 +427,6 @@ class Accounts:
 
 
 def _rows(group: Sequence[Pass]) -> list[Row]:
-    """The rows of passes that came to the same."""
+    """Return the rows of passes that came to the same."""
     account, _, _ = group[0]
     return account.rows(Readings([gauge for _, gauge, _ in group]))

@@ -1,4 +1,4 @@
-"""Scales and shifts for each channel, and what they make of the weights beside them."""
+"""Compute scales and shifts for each channel, and the weights that take them up."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from syops._torch import PRE_HOOKS, BatchNorm, hooks_of
+from syops._torch import PRE_HOOKS, BatchNorm, TransposedConvolution, hooks_of
 from syops.trace.lineage import Slots, View
 
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """``scale * x + shift`` for each channel, in float64."""
+    """Compute ``scale * x + shift`` for each channel, in float64."""
 
     scale: Tensor
     shift: Tensor
 
     def then(self, after: Affine) -> Affine:
-        """This one and another one after it."""
+        """Return this scale and shift followed by another one."""
         return Affine(after.scale * self.scale, after.scale * self.shift + after.shift)
 
     def plus(self, added: Tensor | float) -> Affine:
-        """This one, and something added after it."""
+        """Return this scale and shift followed by an addition."""
         return Affine(self.scale, self.shift + added)
 
     def at(self, positions: int, view: View) -> Affine:
-        """For each position along the dimension of a view that its channels lie along."""
+        """Repeat the channels for each position along the channel dimension of a view."""
         place = torch.arange(positions, device=self.scale.device)
         channel = place // view.inner % view.channels
         return Affine(self.scale[channel], self.shift[channel])
 
 
 def affine_of(norm: BatchNorm) -> Affine:
-    """What a BatchNorm does with its running statistics."""
+    """Return what a BatchNorm does with its running statistics."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = (norm.running_var.double() + norm.eps).rsqrt()
@@ -47,8 +47,8 @@ def affine_of(norm: BatchNorm) -> Affine:
 
 
 def slots_of(module: nn.Module) -> Slots:
-    """How channels lie in the weights of a convolution, linear layer or BatchNorm."""
-    if isinstance(module, nn.modules.conv._ConvTransposeNd):
+    """Return how channels lie in the weights of a convolution, linear layer or BatchNorm."""
+    if isinstance(module, TransposedConvolution):
         return Slots(1, 0, module.groups, transposed=True)
     return Slots(0, 1, getattr(module, "groups", 1))
 
@@ -60,7 +60,7 @@ def changed(
     before: Affine | None,
     after: Affine | None,
 ) -> tuple[Tensor, Tensor]:
-    """Weights and bias that do what these do with a scale and shift before or after them.
+    """Return weights and bias that take up a scale and shift before or after the layer.
 
     Args:
         weight, bias: any dtype.
@@ -85,7 +85,7 @@ def changed(
 
 
 def _scaled(weight: Tensor, scale: Tensor, dim: int, groups: int) -> Tensor:
-    """Weights times a number for each channel along a dimension.
+    """Multiply weights by a number for each channel along a dimension.
 
     Dimension 0 has the channels of all groups, dimension 1 those of one.
     """
@@ -97,7 +97,7 @@ def _scaled(weight: Tensor, scale: Tensor, dim: int, groups: int) -> Tensor:
 
 
 def weight_hooks(module: nn.Module) -> dict[int, Any]:
-    """The hooks of torch's that make weights of a module, before each call (``prune``, ...)."""
+    """Return torch's hooks that make weights of a module before each call (``prune``, ...)."""
     return {
         key: hook
         for key, hook in hooks_of(module, PRE_HOOKS).items()

@@ -1,4 +1,4 @@
-"""The same network as an ANN, for Eq. (6): one time-step, every synaptic operation a MAC."""
+"""Count the same network as an ANN, for Eq. (6): one time-step, every synaptic operation a MAC."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Shapes = tuple[tuple[Any, ...], dict[str, Any]]
 
 @dataclass(slots=True)
 class _Batches:
-    """Batches of the same shapes.
+    """Hold batches of the same shapes.
 
     Attributes:
         shapes: what the model was called with, on ``meta``.
@@ -49,14 +49,14 @@ class _Batches:
 
 
 class Ann(NamedTuple):
-    """The rows of the ANN; None where they cannot be known, and ``note`` says why."""
+    """Hold the rows of the ANN; None where they cannot be known, with the reason in ``note``."""
 
     rows: tuple[Row, ...] | None
     note: str = ""
 
 
 class AnnCounts:
-    """Notes what batches are counted, and gives the rows of the ANN when they are asked for.
+    """Note which batches are counted, and make the rows of the ANN when they are asked for.
 
     Args:
         steps: T, None where it is not known.
@@ -82,7 +82,7 @@ class AnnCounts:
         self._macs = 0
 
     def knows(self, shapes: Shapes) -> bool:
-        """Whether a batch of these shapes was noted, or need not be."""
+        """Return whether a batch of these shapes was noted, or need not be."""
         return self._steps is None or _key(shapes) in self._batches
 
     def prepare(self, model: nn.Module, shapes: Shapes, ledger: Ledger) -> None:
@@ -171,7 +171,7 @@ def _key(shapes: Shapes) -> tuple[Any, ...]:
 
 
 def _folded(rows: tuple[Row, ...]) -> dict[str, str]:
-    """The modules whose normalisation was folded, and the layers that it was folded into."""
+    """Return the modules whose normalisation was folded, and the layers that it was folded into."""
     norms = [row for row in rows if row.kind == "norm"]
     unfolded = {row.path for row in norms if row.mac}
     return {row.path: row.folded or "" for row in norms if row.path not in unfolded}
@@ -187,7 +187,7 @@ def one_step(
     find: Find = find,
     states: frozenset[str] = frozenset(),
 ) -> tuple[Counted, str]:
-    """The rows of one time-step on inputs of the given shapes, every synaptic operation a MAC.
+    """Return the rows of one time-step on inputs of the given shapes, with MACs alone.
 
     T is set to 1 where it is: the model's attribute ``T``, or the first dimension of the input
     (with ``batch_dim=1``). Normalisations cost what they did in the SNN: nothing if folded.
@@ -235,7 +235,7 @@ def one_step(
 
 
 def _of_ann(row: Row, folded: Mapping[str, str]) -> Row:
-    """A row of one time-step, as the ANN has it; ``folded`` is as `one_step` takes it."""
+    """Return a row of one time-step, as the ANN has it; ``folded`` is as `one_step` takes it."""
     if row.kind == "norm":
         row = replace(row, mac=row.dense, folded=None, note="")
         return row.folded_into(folded[row.path], "") if row.path in folded else row

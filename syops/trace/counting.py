@@ -1,6 +1,6 @@
-"""Exact counts of spikes and of what they reach, on the tensor's own device.
+"""Count spikes and the synapses that they reach, exactly, on the tensor's own device.
 
-Nothing here waits for the device: results are zero-dimensional int64 tensors, read later.
+No function here waits for the device: results are zero-dimensional int64 tensors, read later.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ EXACT_IN_FLOAT32 = 2**24
 
 
 def nonzero_per_position(x: Tensor, spatial: int, binary: bool) -> Tensor:
-    """How many entries of ``x`` are not zero, for each position of its last dimensions.
+    """Return how many entries of ``x`` are not zero, for each position of its last dimensions.
 
     Args:
         x: any shape.
@@ -34,7 +34,7 @@ def nonzero_per_position(x: Tensor, spatial: int, binary: bool) -> Tensor:
 def magnitude_per_position(
     x: Tensor, spatial: int, unit: Fraction = Fraction(1), factor: Tensor | None = None
 ) -> Tensor:
-    """Like `nonzero_per_position`, each entry weighted with its magnitude: a whole number of units.
+    """Count as `nonzero_per_position`, with each entry weighted by its magnitude in units.
 
     ``factor``: one element that the unit is multiplied by. An entry is a multiple of the unit up
     to rounding, so that the nearest multiple is the one.
@@ -66,7 +66,7 @@ def _summed(x: Tensor, spatial: int, largest: int | None) -> Tensor:
 
 
 def fan_out_map(fan_out: FanOut, device: torch.device) -> Tensor:
-    """The fan-out of every position as an int64 tensor of shape [*spatial]."""
+    """Return the fan-out of every position as an int64 tensor of shape [*spatial]."""
     result = torch.tensor(fan_out.factor, dtype=torch.int64, device=device)
     for counts in fan_out.spatial:
         row = torch.tensor(counts, dtype=torch.int64, device=device)
@@ -75,7 +75,7 @@ def fan_out_map(fan_out: FanOut, device: torch.device) -> Tensor:
 
 
 def coincidences(left: Tensor, right: Tensor) -> Tensor:
-    """Products of [..., m, k] @ [..., k, n] in which both factors are not zero."""
+    """Count the products of [..., m, k] @ [..., k, n] in which both factors are not zero."""
     left, right = strided(left), strided(right)
     per_column = (left != 0).sum(-2, dtype=torch.int64)
     per_row = (right != 0).sum(-1, dtype=torch.int64)
@@ -83,7 +83,7 @@ def coincidences(left: Tensor, right: Tensor) -> Tensor:
 
 
 def look(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Lowest value, highest value (NaN if there is one), and whether all are integers."""
+    """Return the lowest and highest value (NaN if there is one), and whether all are integers."""
     low, high = torch.aminmax(x)
     if x.dtype.is_floating_point:
         return low, high, (x == x.round()).all()
@@ -91,5 +91,5 @@ def look(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def strided(x: Tensor) -> Tensor:
-    """The tensor itself, or a dense copy of a sparse one."""
+    """Return the tensor itself, or a dense copy of a sparse one."""
     return x if x.layout == torch.strided else x.to_dense()

@@ -1,4 +1,4 @@
-"""What is done in a forward pass: every operator is seen where it is executed, and counted."""
+"""Count each operator of a forward pass where it is executed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from syops.ops.traits import Traits, traits_of
 from syops.ops.values import ANALOG, EMPTY, LEARNED, UNKNOWN, Signal, constant
 from syops.trace.aliasing import overlap
 from syops.trace.attention import attend, in_attention, scale
+from syops.trace.filling import Filling
 from syops.trace.folds import Folds, Made
 from syops.trace.gauge import Gauge
 from syops.trace.history import arriving, remember, step_of
@@ -39,8 +40,13 @@ from syops.trace.writes import fill, overwrite, taken_out
 _ALIAS = torch.ops.aten.alias.default
 
 
+def _learned(call: Call) -> list[Tensor]:
+    """The operands that were weights."""
+    return [tensor for tensor in call.tensors if call.signals[id(tensor)] is LEARNED]
+
+
 class Dispatch:
-    """Counts the operators of one forward pass.
+    """Count the operators of one forward pass.
 
     Args:
         model: any module.
@@ -97,11 +103,11 @@ class Dispatch:
         self._told: set[int] = set()
 
     def told(self, tensor: Tensor) -> None:
-        """Values of a tensor are about to become numbers of Python's."""
+        """Note that values of a tensor are about to become Python numbers."""
         self._data.read_out(tensor)
 
     def params(self, own: Iterable[Tensor | None]) -> int:
-        """Number of parameters of the innermost module, told by its first row."""
+        """Return the number of parameters of the innermost module, told by its first row."""
         _, module = self._where[-1]
         if id(module) in self._told:
             return 0
@@ -115,9 +121,10 @@ class Dispatch:
         traits, is_literal = traits_of(func), rule is not None and rule.lifts
         read = {name: value for name, value in kwargs.items() if name not in traits.outs}
         operands = tensors_in((*args, *read.values()) if read else args)
-        known = [self.tensors.known(tensor) for tensor in operands]
-        records, signals, unseen = [], {}, []
-        for tensor, (record, signal) in zip(operands, known, strict=True):
+        records, signals, known, unseen = [], {}, [], []
+        for tensor in operands:
+            record, signal = self.tensors.known(tensor)
+            known.append((record, signal))
             records.append((tensor, record))
             signals[id(tensor)] = signal
             if record is None:
@@ -176,19 +183,19 @@ class Dispatch:
         return out
 
     def _mark_fixed(self, call: Call) -> None:
-        """No data and no chance had a part in the results: say of which parameters they are."""
+        """Mark results that are made without data and chance, and note of which parameters."""
         parts = frozenset[str]().union(*map(self.tensors.parts, call.tensors))
-        for tensor in tensors_in((call.out,)):
+        for tensor in call.outputs:
             record = self.tensors.latest(tensor)
             record.fixed, record.parts = True, parts
 
     def _unknown(self, call: Call, before: Before) -> None:
-        """No rule: the operator is named, and its result looked at in the data.
+        """Name an operator without a rule, and have its results looked at in the data.
 
         What it makes of weights alone are weights, prepared once.
         """
         if before.fixed and reads_learned(call):
-            for tensor in tensors_in((call.out,)):
+            for tensor in call.outputs:
                 self.tensors.put(tensor, LEARNED)
             return
         place = f"{call.func.name()} in {self._where[-1][0] or 'the model'}"
@@ -209,35 +216,37 @@ class Dispatch:
             self.tensors.written(target, UNKNOWN, aliases)
 
     def _moved(self, rule: Rule, traits: Traits, call: Call, before: Before) -> None:
-        """The operator hands values on without reading them."""
-        outputs = tensors_in((call.out,))
+        """Follow an operator that moves values without reading them."""
+        outputs = call.outputs
         signals = signals_of(rule, call, before.fixed, outputs)
         if not before.fixed:
-            self.folds.read_weights(call.tensors)
+            self.folds.read_weights(_learned(call))
         if before.writes and not rule.geometry:
             self._copied(traits.name, call, before, signals[0])
             return
         handed = [record.view if record else None for _, record in before.records]
         operands = list(zip(call.tensors, handed, strict=True))
-        views = views_after(rule, traits.name, call.args, operands, outputs)
-        views = taken_out(before.records, outputs, traits.name) or views
+        moved = views_after(rule, traits.name, call.args, operands, outputs)
+        held = taken_out(before.records, outputs, traits.name) or moved
         padding = self._padding(rule, call, before, outputs)
         base, first = before.records[0] if before.records else (None, None)
-        for place, (tensor, signal, view) in enumerate(zip(outputs, signals, views, strict=True)):
+        for place, (tensor, signal, holds) in enumerate(zip(outputs, signals, held, strict=True)):
             written = bool(before.writes)
+            view = holds if isinstance(holds, View) else None
             record = self.tensors.put(tensor, signal, view, padding, base, written)
+            record.filling = holds if isinstance(holds, Filling) else None
             if first is not None:
                 record.scores, record.softened = first.scores, first.softened
                 record.scaled = first.scaled if rule.whole else None
             if signal is LEARNED and not written:
                 record.recipe = recipe_of(rule, call, tensor, place)
-        if self.folds.unnormalised and not before.writes and any(views):
+        if self.folds.unnormalised and not before.writes and any(held):
             self.folds.move_unnormalised(rule, call, outputs, watched=self._watch)
 
     def _padding(
         self, rule: Rule, call: Call, before: Before, outputs: Sequence[Tensor]
     ) -> Padding | None:
-        """Whether the results are a padded tensor, and of what."""
+        """Return whether the results are a padded tensor, and of what."""
         if not before.records:
             return None
         source, record = before.records[0]
@@ -252,7 +261,7 @@ class Dispatch:
         return padding
 
     def _copied(self, what: str, call: Call, before: Before, signal: Signal) -> None:
-        """``copy_``: also how circular padding and preallocated results are written."""
+        """Follow ``copy_``, by which circular padding and preallocated results are written."""
         source, record = before.records[-1]
         ((target, aliases),) = before.writes
         known = [alias for _, alias in aliases]
@@ -273,12 +282,12 @@ class Dispatch:
             self.tensors.hold(key, view, filling)
 
     def _computed(self, rule: Rule, traits: Traits, call: Call, before: Before) -> None:
-        """The operator reads values and makes new ones."""
+        """Count an operator that reads values and makes new ones."""
         for key, signal in call.signals.items():
             if signal == EMPTY:
                 call.signals[key] = UNKNOWN
         view = self.folds.bias_added(call, before.records) if rule.adds else None
-        outputs = tensors_in((call.out,))
+        outputs = call.outputs
         signals = signals_of(rule, call, before.fixed, outputs)
         own = None
         if view is None:
@@ -315,7 +324,7 @@ class Dispatch:
         results: Sequence[tuple[Tensor, Signal]],
         view: View | None,
     ) -> None:
-        """Results were written into tensors that were there before; ``view``: of the first one."""
+        """Note results that were written into given tensors; ``view``: what the first holds."""
         for target, aliases in before.writes:
             overwrite((a for a in aliases if not view or a[0] != identity(target)), what)
             known = next((signal for tensor, signal in results if tensor is target), ANALOG)
@@ -342,7 +351,7 @@ class Dispatch:
                 by = readers.get(id(tensor))
                 record.use(traits.name, by if by and by.reads else None)
         if not before.fixed and not any(each and each.result.layer for each in made):
-            self.folds.read_weights(call.tensors)
+            self.folds.read_weights(_learned(call))
         view = next((each.view for each in made if each and each.view), None)
         return view, next((each.result for each in made if each and each.read is None), None)
 
@@ -390,5 +399,5 @@ class Dispatch:
 
 
 def executed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The result of an operator."""
+    """Return the result of an operator."""
     return func(*args, **kwargs)

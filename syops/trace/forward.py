@@ -1,4 +1,4 @@
-"""One forward pass: what the hooks on modules tell of it, and what is settled at its end."""
+"""Follow one forward pass: take what module hooks report, and settle the counts at its end."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class ForwardPass:
         time_axis: int | None = None,
         differ: bool | None = None,
     ) -> None:
-        """The model is called.
+        """Begin the pass: the model is called.
 
         Args:
             given: the tensors that it is called with.
@@ -123,13 +123,13 @@ class ForwardPass:
             self.dispatch.execute = execute
 
     def told(self, tensor: Tensor) -> None:
-        """Values of a tensor are about to become numbers of Python's."""
+        """Note that values of a tensor are about to become Python numbers."""
         if self._recorder is not None:
             self._recorder.told(tensor)
         self.dispatch.told(tensor)
 
     def give(self, tensor: Tensor, signal: NeuronSignal | Shown) -> Record:
-        """Say which values a tensor carries that the model did not make."""
+        """Record the values of a tensor that the model did not make."""
         for inner in inside(tensor):
             self.give(inner, signal)
         known = self.tensors.atoms.fresh(signal) if isinstance(signal, tuple) else signal
@@ -139,7 +139,7 @@ class ForwardPass:
         return record
 
     def finish(self, output: Any, accounts: Accounts, samples: int) -> frozenset[str]:
-        """The pass is over: what is returned is used, and all counts are settled.
+        """Finish the pass: what the model returns is used, and all counts are settled.
 
         Args:
             output: what the model returned.
@@ -177,7 +177,7 @@ class ForwardPass:
         return frozenset()
 
     def hooked(self, tensors: Sequence[Tensor]) -> None:
-        """A hook of the innermost module, which does not run here, might read these."""
+        """Note that a hook of the innermost module, which does not run here, might read these."""
         if self._recorder is not None:
             self._recorder.give_up()
         for tensor in tensors:
@@ -186,7 +186,7 @@ class ForwardPass:
                 record.use(f"a hook of {self._where[-1][0] or 'the model'}")
 
     def update(self, steps: int, samples: int, states: Sequence[Tensor]) -> None:
-        """A neuron is called, whether it is looked into or not.
+        """Note how far a neuron's call brings its states, whether it is watched inside or not.
 
         Args:
             steps: the time-steps that the call goes through.
@@ -201,16 +201,16 @@ class ForwardPass:
         self._updates.append(updates)
 
     def updated(self, updates: Updates) -> None:
-        """A neuron was called, and this is what it did."""
+        """Enter what a neuron's call did to its states."""
         self._updates.append(updates)
 
     def _is_as_reset(self, state: Tensor) -> bool:
-        """Whether a state is a literal, or has not been written into in this pass."""
+        """Return whether a state is a literal, or has not been written into in this pass."""
         signal = self.tensors.signal(state)
         return signal is LEARNED or (isinstance(signal, Table) and not signal.atoms)
 
     def enter_neuron(self, tensors: Sequence[Tensor]) -> None:
-        """The ``forward`` of a neuron is called with these tensors. It is not looked into."""
+        """Note that a neuron, which is not watched inside, is called with these tensors."""
         if self._recorder is not None:
             self._recorder.entered(self._where[-1], tensors)
         for tensor in tensors:
@@ -227,7 +227,7 @@ class ForwardPass:
         kept: int,
         is_declared: bool,
     ) -> None:
-        """The ``forward`` of a neuron returned.
+        """Record what a neuron sends when its ``forward`` returns.
 
         Args:
             signal: the values of its first output.
@@ -260,7 +260,7 @@ class ForwardPass:
             self._recorder.analysed()
 
     def enter_recurrent(self, states: Sequence[Tensor]) -> None:
-        """The hidden state of RNN, LSTM and GRU is analog from the first step on."""
+        """Record the hidden state of RNN, LSTM and GRU as analog from the first step on."""
         if self._recorder is not None:
             self._recorder.give_up()
         self._hidden.append([(tensor, self.tensors.find(tensor)) for tensor in states])
@@ -268,6 +268,6 @@ class ForwardPass:
             self.tensors.put(tensor, ANALOG)
 
     def leave_recurrent(self) -> None:
-        """Outside the cell they are what they were."""
+        """Restore the records of the hidden state, which the cell's caller may know better."""
         for tensor, record in self._hidden.pop():
             self.tensors.put_back(tensor, record)

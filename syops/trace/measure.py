@@ -38,7 +38,7 @@ from syops.trace.repeats import Repeats
 
 
 class Measurements:
-    """Everything collected in one forward pass, in its order.
+    """Collect the measurements of one forward pass, in its order.
 
     Args:
         tensors: what is known of the live tensors.
@@ -69,7 +69,7 @@ class Measurements:
         before: Unnormalised | None,
         arriving: tuple[Arrival, ...],
     ) -> None:
-        """A synaptic operation was executed.
+        """Measure a synaptic operation that was executed.
 
         Args:
             row, site: of the ledger.
@@ -101,18 +101,18 @@ class Measurements:
         return Repeated(known, self.gauge.same(x, known.copies) if known.copies else ())
 
     def normalisation(self, row: Row, site: Hashable, result: Result | None) -> None:
-        """A normalisation was executed: 2 MACs per element, unless it turns out foldable.
+        """Count a norm that was executed: 2 MACs per element, unless it turns out foldable.
 
         ``result``: what it gave, if it is a scale and a shift for each channel.
         """
         self._pending.append(Norm(row, site, result))
 
     def tally(self, row: Row, site: Hashable, prepared: bool = False) -> None:
-        """Work whose cost is known from shapes; ``prepared``: as of a product."""
+        """Count work whose cost is known from shapes; ``prepared``: as of a product."""
         self._pending.append(Known(row, site, prepared))
 
     def declared(self, neuron: str, signal: NeuronSignal, sent: Iterable[Tensor]) -> None:
-        """A neuron sent what the user says of it; this is checked when the pass is over."""
+        """Measure what a declared neuron sent; it is checked when the pass is over."""
         if not self._values or signal is ANALOG:
             return
         for tensor in sent:
@@ -120,7 +120,7 @@ class Measurements:
                 self._declared.append(Declared(neuron, signal, self.gauge.look(tensor, {})))
 
     def padding(self, source: Tensor) -> Padding | None:
-        """What is to be remembered of a tensor that is being padded."""
+        """Return what is to be remembered of a tensor that is being padded."""
         operand = self._operand(source, FanOut(0), channel=1)
         if operand.spikes is None:
             return None
@@ -154,7 +154,7 @@ class Measurements:
         )
 
     def _is_blurred(self, signal: Signal, evidence: Evidence, dtype: torch.dtype) -> bool:
-        """Whether magnitudes cannot be told from values: rounded too far, or in unknown units."""
+        """Return whether values do not tell magnitudes: rounded too far, or in unknown units."""
         if not isinstance(signal, Table) or not signal.scale or evidence.largest <= 1:
             return False
         rounded = evidence.largest * torch.finfo(dtype).eps > 0.25
@@ -162,7 +162,7 @@ class Measurements:
         return rounded or bool(name and self._tensors.factor(name) is None)
 
     def _may_drive(self, signal: Signal, evidence: Evidence) -> bool:
-        """Whether the row may come out as AC, so that its spikes have to be counted."""
+        """Return whether the row may come out as AC, so that its spikes have to be counted."""
         wanted = (*SPIKES, "graded") if self._graded == "ac" else SPIKES
         return signal is UNKNOWN or evidence.signal in wanted
 
@@ -174,6 +174,6 @@ class Measurements:
         unaccounted: tuple[str, ...],
         unseen: tuple[str, ...],
     ) -> Account:
-        """What the pass comes to, but for its readings; see `Account`."""
+        """Return what the pass comes to, but for its readings; see `Account`."""
         pending, declared = tuple(self._pending), tuple(self._declared)
         return Account(pending, declared, has_states, folding, updates, unaccounted, unseen)

@@ -1,4 +1,4 @@
-"""Watches forward passes: module hooks say where we are, a dispatch mode what is done."""
+"""Watch forward passes: module hooks tell where they are, a dispatch mode what they do."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 
 class StatesFound(Exception):
-    """A pass took buffers for weights that turned out to be states. It is to be run again.
+    """Report that a pass took states for weights; the pass has to be run again.
 
     Attributes:
         states: the names of all buffers that are known to be states by now.
@@ -64,7 +64,7 @@ class StatesFound(Exception):
 
 
 def until_known(work: Callable[[], T], anew: Callable[[], object]) -> T:
-    """Do ``work`` with an observer, again after ``anew`` where it finds buffers to be states."""
+    """Do ``work`` with an observer; do it again, after ``anew``, if it finds more states."""
     while True:
         try:
             return work()
@@ -73,7 +73,7 @@ def until_known(work: Callable[[], T], anew: Callable[[], object]) -> T:
 
 
 class Observer:
-    """Counts every forward pass of ``model`` that is run through it, in one ledger.
+    """Count each forward pass of ``model`` that is run through the observer, in one ledger.
 
     Args:
         model: any module; nothing is written onto it but hooks.
@@ -152,7 +152,7 @@ class Observer:
                 )
 
     def put_back(self) -> None:
-        """Take the hooks off the model: all that are there, whoever holds a handle of them."""
+        """Remove all hooks of this observer from the model, also those without a handle."""
         without_forward_hook(self._returned)
         for _, module in self._watched:
             for key in [key for key, hooks in _hooked(module) if hooks.observer is self]:
@@ -242,7 +242,7 @@ class Observer:
         self._accounts.settle()
 
     def _new_pass(self, watch: Watch) -> ForwardPass | Replay:
-        """What is told of the next forward pass."""
+        """Return what is told of the next forward pass."""
         tensors = Tensors(self._model, self.states)
         plans = self._plans if not self.states else None
         if plans is None or not plans.is_worth_it:
@@ -319,7 +319,7 @@ class Observer:
             self._watch.start()
 
     def _returned(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        """The ``forward`` of any module returned, or failed; no other hook has run yet."""
+        """Record what a neuron sends, before any other hook of its module runs."""
         hooks = self._hooks.get(id(module))
         if hooks is None or hooks.neuron is None or not self._is_inside(module):
             return
@@ -356,13 +356,13 @@ class Observer:
             self._failed_in = f"{path} ({type(module).__name__})" if path else type(module).__name__
 
     def _is_inside(self, module: nn.Module) -> bool:
-        """Whether the module is the innermost one that is being run."""
+        """Return whether the module is the innermost one that is being run."""
         inside = self._pass is not None and threading.get_ident() == self._thread
         return inside and self._where[-1][1] is module
 
 
 class _Hooks:
-    """The two hooks of one module; whose they are can be told from the hooks themselves."""
+    """Hold the two hooks of one module; each of them refers to its observer."""
 
     def __init__(
         self,
@@ -384,7 +384,7 @@ class _Hooks:
 
 
 def _hooked(module: nn.Module) -> Iterator[tuple[int, _Hooks]]:
-    """The hooks of observers that a module has, with their keys."""
+    """Yield the hooks of observers that a module has, with their keys."""
     for table in (PRE_HOOKS, HOOKS):
         for key, hook in list(hooks_of(module, table).items()):  # another thread may add one
             owner = getattr(hook, "__self__", None)

@@ -242,17 +242,17 @@ class Node:
         """What a pass that ends here comes to."""
 
     def after(self, event: Event) -> Node | None:
-        """The node of an event, if an equal one has come next before."""
+        """Return the node of an event, if an equal one has come next before."""
         return next((node for node in self.next if node.event == event), None)
 
     def add(self, event: Event) -> Node:
-        """The node of an event that has not come next before."""
+        """Return the node of an event that has not come next before."""
         node = Node(event, self)
         self.next.append(node)
         return node
 
     def path(self) -> list[Event]:
-        """The events up to this one, from the first one on."""
+        """Return the events up to this one, from the first one on."""
         events, node = [], self
         while node.event is not None and node.parent is not None:
             events.append(node.event)
@@ -298,7 +298,7 @@ class Register:
         self._storages: set[int] = set()
 
     def entry(self, tensor: Tensor) -> Entry | None:
-        """What is known of a tensor, if it was met or is a parameter or buffer."""
+        """Return what is known of a tensor, if it was met or is a parameter or buffer."""
         entry = self.entries.get(identity(tensor))
         if entry is None:
             named = self.tensors.named(tensor)
@@ -324,7 +324,7 @@ class Register:
         return New(layout_of(tensor), shares, told)
 
     def _sharing(self, storage: int) -> tuple[str, ...]:
-        """The tensors that lie on a storage."""
+        """Return the tensors that lie on a storage."""
         if storage not in self._storages and storage not in self.tensors.storages:
             return ()
         on_it = (e for e in self.entries.values() if e.storage == storage)
@@ -363,7 +363,7 @@ class Register:
         return states
 
     def kept(self, besides: Iterable[Tensor], model: nn.Module) -> tuple[Id, ...]:
-        """Those of the tensors that the model keeps, but for the states of neurons.
+        """Return those of the tensors that the model keeps, but for the states of neurons.
 
         ``besides``: others that are not asked for.
         """
@@ -386,7 +386,7 @@ _MOVED = Ref("", -1)
 
 
 def layout_of(tensor: Tensor) -> Layout:
-    """How the values of a tensor lie in memory."""
+    """Return how the values of a tensor lie in memory."""
     return Layout(
         tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.dtype, tensor.device
     )
@@ -398,7 +398,7 @@ def _bytes(tensor: Tensor) -> bytes:
 
 
 def is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor can be told from others by its address, version and layout."""
+    """Return whether a tensor can be told from others by its address, version and layout."""
     return (
         tensor.layout == torch.strided
         and not tensor.is_nested
@@ -501,7 +501,7 @@ class Recorder:
                 self.node.end = account
 
     def _can_tell(self, tensors: Iterable[Tensor]) -> bool:
-        """Whether an event with these tensors can be part of the plan."""
+        """Return whether an event with these tensors can be part of the plan."""
         if self.node is not None and not all(map(is_plain, tensors)):
             self.give_up()
         return self.node is not None
@@ -544,7 +544,7 @@ class Recorder:
         self._tensors = [*operands, *results]
 
     def _writes_outside(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether an operator writes into a parameter, a buffer or an input of the model."""
+        """Return whether an operator writes into a parameter, a buffer or an input of the model."""
         targets = (
             kwargs.get(n, args[p] if p < len(args) else None) for p, n in traits_of(func).targets
         )
@@ -613,31 +613,31 @@ def ended(
     has_states: bool,
     unseen: tuple[str, ...],
 ) -> Ended:
-    """The end of a pass."""
+    """Return the end of a pass."""
     kept = register.kept((*given, *outputs), model)
     return Ended(tuple(map(register.meet, outputs)), kept, has_states, unseen)
 
 
 def operands_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
-    """The tensors that an operator is called with."""
+    """Return the tensors that an operator is called with."""
     return tensors_in((*args, *kwargs.values()) if kwargs else args)
 
 
 def _retyped(out: Any, operands: Sequence[Tensor]) -> bool:
-    """Whether a result is a view of an operand that reads its memory as another dtype."""
+    """Return whether a result is a view of an operand that reads its memory as another dtype."""
     if isinstance(out, Result):
         return out.of is not None and operands[out.of].dtype != out.layout.dtype
     return isinstance(out, (list, tuple)) and any(_retyped(item, operands) for item in out)
 
 
 def base_of(tensor: Tensor, others: Sequence[Tensor]) -> int | None:
-    """The place of the first tensor that shares its memory with ``tensor``."""
+    """Return the place of the first tensor that shares its memory with ``tensor``."""
     storage = storage_of(tensor)
     return next((i for i, other in enumerate(others) if storage_of(other) == storage), None)
 
 
 def _told(value: Any, told: Callable[[Tensor], Any]) -> Any:
-    """A value with each tensor in it replaced."""
+    """Return a value with each tensor in it replaced."""
     if isinstance(value, Tensor):
         return told(value)
     if isinstance(value, dict):

@@ -143,7 +143,7 @@ class _Cast:
         self._versions: list[int] = []
 
     def tensor(self, met: Met) -> Tensor:
-        """The stand-in for a tensor, written into as often."""
+        """Return the stand-in for a tensor, written into as often."""
         if isinstance(met, New):
             return self._enter(_stand_in(met.layout, met.literal))
         if isinstance(met.id, str):
@@ -154,11 +154,11 @@ class _Cast:
         return tensor
 
     def all(self, met: Sequence[Met]) -> list[Tensor]:
-        """The stand-ins for several tensors."""
+        """Return the stand-ins for several tensors."""
         return list(map(self.tensor, met))
 
     def arguments(self, told: Any) -> Any:
-        """The arguments of an operator."""
+        """Return the arguments of an operator."""
         if isinstance(told, (Ref, New)):
             return self.tensor(told)
         if isinstance(told, dict):
@@ -168,7 +168,7 @@ class _Cast:
         return told
 
     def results(self, told: Any, operands: Sequence[Tensor]) -> Any:
-        """The result of an operator."""
+        """Return the result of an operator."""
         if isinstance(told, Ref):
             return (
                 self._tensors.of_name(told.id)
@@ -186,7 +186,7 @@ class _Cast:
         return told
 
     def played(self, register: Register) -> dict[int, Played]:
-        """The tensor that each stand-in stood for."""
+        """Return the tensor that each stand-in stood for."""
         played = {}
         for key, entry in register.entries.items():
             if isinstance(entry.id, int):
@@ -201,7 +201,7 @@ class _Cast:
         return tensor
 
     def _version(self, base: Tensor) -> int:
-        """The version of a stand-in when it was met."""
+        """Return the version of a stand-in when it was met."""
         named = self._tensors.named(base)
         if named is not None:
             return named[1]
@@ -210,7 +210,7 @@ class _Cast:
 
 
 def _stand_in(layout: Layout, literal: bytes | None = None) -> Tensor:
-    """A tensor that lies as another one does: without values, unless it is a literal."""
+    """Return a tensor that lies as another one does: without values, unless it is a literal."""
     if literal is not None:
         size = torch.empty(0, dtype=layout.dtype).element_size()
         values = torch.tensor(list(literal), dtype=torch.uint8)
@@ -255,7 +255,7 @@ class _Taken(Gauge):
         return super().look(x, cache)
 
     def resumed(self, recorder: Recorder) -> Recorded:
-        """What takes the readings from here on."""
+        """Return what takes the readings from here on."""
         gauge = Recorded(self.factor, recorder)
         gauge.counts, gauge.looks = self._gauge.counts, self._gauge.looks
         return gauge

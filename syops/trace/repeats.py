@@ -1,8 +1,9 @@
-"""Finds layers that get the same values at every time-step: an image that is repeated for them.
+"""Find layers that get the same values at every time-step, such as those of a repeated image.
 
-What inputs, weights and literals alone make, without a known neuron or chance, is numbered: the
-same operator on the same values gives the same number again, in whatever iteration of a loop. What
-was repeated along a dimension holds copies; once it was computed with, they are compared.
+Each tensor that is made of inputs, weights and literals alone, without neurons or chance, gets a
+number. The same operator on the same numbers gives the same number again, in any iteration of a
+loop. A tensor that was repeated along a dimension holds copies; after an operator has computed with
+it, the copies are compared.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from syops.ops.rule import Call, Rule, tensors_in
+from syops.ops.rule import Call, Rule
 from syops.ops.traits import Traits
 from syops.ops.values import LEARNED, Signal, Table
 from syops.trace.live import Record, Tensors
 
 
 class Value(NamedTuple):
-    """What a tensor holds.
+    """Identify what a tensor holds.
 
     Attributes:
         number: the same for the same values.
@@ -46,7 +47,7 @@ _NO_COPIES = Value(0)
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """How much of a product was done on the values of the time-step before.
+    """Say how much of a product was done on the values of the time-step before.
 
     Attributes:
         parts: the parts of the product, of equal cost.
@@ -62,7 +63,7 @@ class Again:
 
 
 class Repeats:
-    """The numbers of values in one forward pass.
+    """Number the values in one forward pass.
 
     Args:
         tensors: what is known of the live tensors.
@@ -78,7 +79,7 @@ class Repeats:
     def give(
         self, place: int, x: Tensor, axis: int | None = None, differ: bool | None = None
     ) -> None:
-        """The model is called with ``x``.
+        """Note that the model is called with ``x``.
 
         Args:
             place: of ``x`` among the tensors that it is called with.
@@ -99,7 +100,7 @@ class Repeats:
         operands: Sequence[Tensor],
         known: Sequence[tuple[Record | None, Signal]],
     ) -> list[Read] | None:
-        """What an operator is about to read; None if anything else has a part in it."""
+        """Return what an operator is about to read; None if anything else has a part in it."""
         read: list[Read] = []
         is_learned = bool(operands)
         for tensor, (record, signal) in zip(operands, known, strict=True):
@@ -121,7 +122,7 @@ class Repeats:
         source, value = None, None
         if not rule.joins or len(set(numbers)) == 1:
             source, value = _holding_copies(rule, call.tensors, read)
-        for place, out in enumerate(tensors_in((call.out,))):
+        for place, out in enumerate(call.outputs):
             record = self._tensors.latest(out)
             if source is None or value is None:
                 record.value = Value(self._number((key, place)))
@@ -134,7 +135,7 @@ class Repeats:
                 record.value = found._replace(number=self._number((key, place)))
 
     def arrive(self, layer: Hashable, x: Tensor) -> Again | None:
-        """What is known of a product of weights with ``x``; ``layer`` tells layers apart."""
+        """Return what is known of a product of weights with ``x``; ``layer`` tells layers apart."""
         record = self._tensors.find(x)
         value = record.value if record is not None else None
         if value is None or not x.numel() or x.layout != torch.strided:
@@ -154,7 +155,7 @@ class Repeats:
 
 
 def _plain(arguments: Iterable[Any]) -> tuple[Any, ...]:
-    """The arguments of an operator but for its tensors."""
+    """Return the arguments of an operator but for its tensors."""
     plain: list[Any] = []
     for each in arguments:
         if isinstance(each, (list, tuple)):
@@ -167,7 +168,7 @@ def _plain(arguments: Iterable[Any]) -> tuple[Any, ...]:
 def _holding_copies(
     rule: Rule, tensors: Sequence[Tensor], read: Sequence[Read]
 ) -> tuple[Tensor, Value] | tuple[None, None]:
-    """The operand that has copies, or that an operator may make copies of."""
+    """Return the operand that has copies, or that an operator may make copies of."""
     for tensor, value in zip(tensors, read, strict=True):
         if isinstance(value, Value) and (value.copies > 1 or rule.repeats):
             return tensor, value
@@ -175,7 +176,7 @@ def _holding_copies(
 
 
 def differ(x: Tensor, axis: int | None) -> bool | None:
-    """Whether the time-steps of an input differ. Most do, and are told apart by the first two.
+    """Return whether the time-steps of an input differ; the first two mostly tell.
 
     None where ``axis``, the dimension that is time, is None, or the values cannot be looked at.
     """
@@ -186,7 +187,7 @@ def differ(x: Tensor, axis: int | None) -> bool | None:
 
 
 def _is_step(rule: Rule, call: Call, out: Tensor, value: Value) -> bool:
-    """Whether an operator takes a single step out of what is known to be copies."""
+    """Return whether an operator takes a single step out of what is known to be copies."""
     if rule.piece is None or value.axis is None or value.differ or not value.is_sure:
         return False
     source = call.args[0]
@@ -195,7 +196,7 @@ def _is_step(rule: Rule, call: Call, out: Tensor, value: Value) -> bool:
 
 
 def _copies(rule: Rule, source: Tensor, out: Tensor, value: Value) -> Value:
-    """The copies that a result holds, if its operand holds those of ``value``."""
+    """Return the copies that a result holds, if its operand holds those of ``value``."""
     axis = _grown(source, out) if rule.repeats else None
     if axis is not None:
         copies = out.numel() // source.numel()
@@ -208,7 +209,7 @@ def _copies(rule: Rule, source: Tensor, out: Tensor, value: Value) -> Value:
 
 
 def _grown(source: Tensor, out: Tensor) -> int | None:
-    """The dimension along which a tensor was repeated, if it may be time: one of the first two.
+    """Return the dimension along which a tensor was repeated, if it is one of the first two.
 
     A grey image has no copies where it is made one of three colours.
     """
@@ -223,7 +224,7 @@ def _grown(source: Tensor, out: Tensor) -> int | None:
 
 
 def _kept(source: Tensor, out: Tensor, value: Value) -> tuple[int | None, bool]:
-    """Along which dimension the copies lie now; and whether they do for sure, or else in the first.
+    """Return the dimension of the copies, and whether that is certain (else it is the first).
 
     Time and samples may be made one dimension, and two again.
     """

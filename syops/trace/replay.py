@@ -184,7 +184,7 @@ class Replay:
         self._departed().hooked(tensors)
 
     def finish(self, output: Any, accounts: Accounts, samples: int) -> frozenset[str]:
-        """The pass is over; see `ForwardPass.finish`."""
+        """Finish the pass; see `ForwardPass.finish`."""
         if self._analysis is None:
             outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
             has_states = self._tensors.has_changed_weights()
@@ -219,7 +219,7 @@ class Replay:
         return self._departed().operator(rule, func, args, kwargs)
 
     def _fits(self, event: Executed, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether an operator that is about to be executed is this one of the plan."""
+        """Return whether an operator that is about to be executed is this one of the plan."""
         if event.path != self._where[-1][0] or len(event.args) != len(args):
             return False
         for told, value in zip(event.args, args, strict=True):
@@ -233,7 +233,7 @@ class Replay:
         )
 
     def _is(self, told: Any, value: Any) -> bool:
-        """Whether an argument is the one that is told in the plan."""
+        """Return whether an argument is the one that is told in the plan."""
         kind = type(told)
         if kind is Ref:
             if not isinstance(value, Tensor):
@@ -287,7 +287,7 @@ class Replay:
         return out
 
     def _made(self, told: Any, out: Any, operands: Sequence[Tensor]) -> bool:
-        """Whether the result of an operator is what is told in the plan."""
+        """Return whether the result of an operator is what is told in the plan."""
         kind = type(told)
         if kind is Result:
             layout = told.layout
@@ -341,7 +341,7 @@ class Replay:
         return True
 
     def _departed(self) -> ForwardPass:
-        """The analysis of the pass, which knows of all events so far."""
+        """Return the analysis of the pass, which knows of all events so far."""
         if self._analysis is None:
             self._plans.followed(to_its_end=False)
             self._analysis = rehearse(

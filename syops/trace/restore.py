@@ -1,4 +1,4 @@
-"""The model and torch left as they were found, at whatever instant a run is stopped."""
+"""Leave the model and torch as they were found, at whatever instant a run is stopped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Found(Protocol):
-    """Something as it was found, before anything was changed."""
+    """Remember something as it was found, before anything was changed."""
 
     def put_back(self) -> None:
         """Make it what it was. Does no harm twice, nor where nothing has been changed."""
@@ -81,7 +81,7 @@ def plainly(work: Callable[[], T]) -> T:
 
 @dataclass(frozen=True)
 class Random:
-    """The states of all global random generators, as they were found."""
+    """Remember the states of all global random generators, and put them back."""
 
     python: Any
     numpy: Any
@@ -109,7 +109,7 @@ class Random:
 
 
 class Place:
-    """The device that a model is found on; it can run on another one for a while."""
+    """Run a model on another device for a while, and move it back."""
 
     def __init__(self, model: nn.Module, device: torch.device | None) -> None:
         self._model = model
@@ -130,6 +130,6 @@ class Place:
 
 
 def device_of(model: nn.Module) -> torch.device | None:
-    """The device of a model's first parameter or buffer; None if it has none."""
+    """Return the device of a model's first parameter or buffer; None if it has none."""
     first = next(chain(model.parameters(), model.buffers()), None)
     return None if first is None else first.device
