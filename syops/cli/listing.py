@@ -1,4 +1,4 @@
-"""``syops models``, ``syops energy`` and ``syops table2``: what comes with syops."""
+"""Run ``syops models``, ``syops energy`` and ``syops table2``: list what comes with syops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from syops.cli.options import FILE
 from syops.cli.output import emit, show
-from syops.cost.energy import list_energy_models, load_energy_models
+from syops.cost.profiles import list_energy_models, load_energy_models
 from syops.models import list_models
 from syops.show.formats import to_markdown, to_text
 from syops.show.latex import to_latex

@@ -1,4 +1,4 @@
-"""Event streams: made from images by saccades, cut into frames, thinned in time.
+"""Make event streams from images by saccades, cut them into frames, thin them in time.
 
 An event camera's pixel sends an event whenever the logarithm of its intensity has changed by a
 threshold: of polarity 1 where it grew, 0 where it shrank. CIFAR10-DVS and N-MNIST were recorded
@@ -8,13 +8,16 @@ from static images that moved before such a camera (Li et al. 2017; Orchard et a
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from syops.errors import SyopsValueError
+
+Slicing: TypeAlias = Literal["number", "time"]
+"""Whether frames are of equally many events, or equally long."""
 
 
 class Events(NamedTuple):
@@ -53,6 +56,11 @@ def saccade_events(
 
     Raises:
         SyopsValueError: another shape, intensities outside of [0, 1], or a number below its least.
+
+    Example:
+        >>> events = saccade_events(torch.eye(4), steps=3)
+        >>> int(events.t.min()) >= 1 and int(events.t.max()) <= 3
+        True
     """
     if image.dim() != 2 or not image.numel():
         raise SyopsValueError(f"image: expected the shape [H, W], got {tuple(image.shape)}")
@@ -82,7 +90,7 @@ def _moved(image: Tensor, path: Tensor) -> Tensor:
     return F.grid_sample(images, torch.stack([x, y], -1), align_corners=False)[:, 0]
 
 
-def integrate(events: Events, T: int, size: tuple[int, int], by: str = "number") -> Tensor:
+def integrate(events: Events, T: int, size: tuple[int, int], by: Slicing = "number") -> Tensor:
     """Count events in T frames.
 
     Args:
@@ -97,6 +105,12 @@ def integrate(events: Events, T: int, size: tuple[int, int], by: str = "number")
 
     Raises:
         SyopsValueError: T below 1, another ``by``, or an event outside of the frame.
+
+    Example:
+        >>> events = saccade_events(torch.eye(4))
+        >>> frames = integrate(events, T=2, size=(4, 4))
+        >>> frames.shape, int(frames.sum()) == len(events.t)
+        (torch.Size([2, 2, 4, 4]), True)
     """
     if T < 1:
         raise SyopsValueError(f"T={T}: expected at least 1")
@@ -128,6 +142,12 @@ def random_temporal_delete(
 
     Raises:
         SyopsValueError: ``T_train`` is not between 1 and T.
+
+    Example:
+        >>> frames = torch.arange(8)
+        >>> kept = random_temporal_delete(frames, T_train=3)
+        >>> len(kept), bool((kept.diff() > 0).all())
+        (3, True)
     """
     T = len(frames)
     if not 1 <= T_train <= T:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from syops._torch import schema_of
 from syops.ops.rule import canonical, tensors_in
 
 Arguments = tuple[tuple[int, str], ...]
@@ -73,7 +74,7 @@ def _numbers(value: Any) -> Iterator[complex]:
 @cache
 def traits_of(func: Any) -> Traits:
     """Return the traits of an operator overload."""
-    name, arguments = canonical(func), func._schema.arguments
+    name, arguments = canonical(func), schema_of(func).arguments
     targets, numbers, dropout = [], [], None
     for place, argument in enumerate(arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:

@@ -63,7 +63,7 @@ def fill(
 
 def taken_out(
     records: Sequence[tuple[Tensor, Record | None]], outputs: Sequence[Tensor], what: str
-) -> list[View | None] | None:
+) -> list[View | Filling | None] | None:
     """Return what parts hold that are taken out of a tensor that results were written into.
 
     None if it is no such tensor.
