@@ -1,4 +1,4 @@
-"""The names of the bundled networks, and what each stands for. Needs no torch."""
+"""List the bundled networks, and what the name of each stands for. Needs no torch."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def move(call: Call, along: ChannelRule, is_whole: bool) -> Sequence[Signal]:
         is_whole: whether none of the values is left out.
     """
     known = call.signal(call.args[0])
-    outputs = tensors_in((call.out,))
+    outputs = call.outputs
     if isinstance(known, Shown) and not is_whole:
         known = part_of(known)
     if not isinstance(known, Table):
@@ -158,7 +158,7 @@ def window_max(call: Call, rank: int) -> Sequence[Signal]:
     ``rank``: how many dimensions a window has.
     """
     known = call.signal(call.args[0])
-    outputs = tensors_in((call.out,))
+    outputs = call.outputs
     is_random = len(call.tensors) > 1  # fractional pooling: samples say where the windows lie
     geometry = None if is_random else call.geometry
     largest = part_of(known)

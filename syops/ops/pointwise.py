@@ -17,7 +17,7 @@ from torch import Tensor
 from syops.ops import factors, ranges
 from syops.ops.factors import FactorRule, factors_of, shortened
 from syops.ops.ranges import EndsRule, bounded
-from syops.ops.rule import COMPARES, Call, Cost, Free, Rule, tallied, tensors_in
+from syops.ops.rule import COMPARES, Call, Cost, Free, Rule, tallied
 from syops.ops.tables import evaluated, template_of
 from syops.ops.values import (
     ANALOG,
@@ -259,7 +259,7 @@ def pointwise_cost(call: Call) -> Sequence[Cost]:
 
 def _per_element(call: Call, kind: str, is_sum: bool = False) -> Sequence[Cost]:
     """Count one operation for each element of a result, and none for truth values."""
-    result = next(iter(tensors_in((call.out,))), None)
+    result = next(iter(call.outputs), None)
     if result is None or result.dtype == torch.bool:
         return ()
     elements = result.numel()

@@ -9,7 +9,7 @@ import torch
 from syops.ops.constants import integers
 from syops.ops.pooling import averaged, mean
 from syops.ops.ranges import MAX_VALUES
-from syops.ops.rule import COMPARES, Call, Cost, Free, Rule, analog, tallied, tensors_in
+from syops.ops.rule import COMPARES, Call, Cost, Free, Rule, analog, tallied
 from syops.ops.values import (
     ANALOG,
     EMPTY,
@@ -110,7 +110,7 @@ def _integers_between(low: int, high: int, call: Call) -> Signal:
 
 def extremum(call: Call) -> Sequence[Signal]:
     """Return the signals of one of the values of the operand, and perhaps of its position."""
-    return [_one_of(call), *[INTEGER] * (len(tensors_in((call.out,))) - 1)]
+    return [_one_of(call), *[INTEGER] * (len(call.outputs) - 1)]
 
 
 def extremes(call: Call) -> Sequence[Signal]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
 from typing import Any
@@ -50,6 +50,11 @@ class Call:
     name: Callable[[Tensor], str]
     numbers_from_data: bool = False
     recipe: Callable[[Tensor], Recipe | None] = lambda tensor: None
+    outputs: list[Tensor] = field(init=False)
+    """All tensors among the results, in order."""
+
+    def __post_init__(self) -> None:
+        self.outputs = tensors_in((self.out,))
 
     def signal(self, tensor: Tensor) -> Signal:
         return self.signals[id(tensor)]
@@ -58,12 +63,13 @@ class Call:
         """Return the argument called ``name`` in the operator's schema."""
         if name in self.kwargs:
             return self.kwargs[name]
-        for position, argument in enumerate(schema_of(self.func).arguments):
-            if argument.name == name:
-                if position < len(self.args):
-                    return self.args[position]
-                return argument.default_value if argument.has_default_value() else default
-        return default
+        found = _argument(self.func, name)
+        if found is None:
+            return default
+        position, argument = found
+        if position < len(self.args):
+            return self.args[position]
+        return argument.default_value if argument.has_default_value() else default
 
     def constant(self, value: Any) -> Signal:
         """Return the signal of a Python number as it is found in the result's dtype.
@@ -84,6 +90,13 @@ class Call:
         return (self.func.name(), _freeze(self.args), _freeze(tuple(self.kwargs.items())))
 
 
+@cache
+def _argument(func: Any, name: str) -> tuple[int, Any] | None:
+    """The argument of that name in an operator's schema, and its place; None if there is none."""
+    arguments = enumerate(schema_of(func).arguments)
+    return next((found for found in arguments if found[1].name == name), None)
+
+
 class Number(tuple[str, Any]):
     """Hold a number in the key of a cache, with how it is written.
 
@@ -102,11 +115,16 @@ def tensors_in(values: Iterable[Any]) -> list[Tensor]:
     """Return the tensors among the values and in lists and tuples among them, in order."""
     found: list[Tensor] = []
     for value in values:
+        if type(value) in _PLAIN:  # most arguments, and quicker told than a tensor
+            continue
         if isinstance(value, Tensor):
             found.append(value)
         elif isinstance(value, (list, tuple)):
             found += tensors_in(value)
     return found
+
+
+_PLAIN = {int, float, bool, type(None)}
 
 
 def input_tensors(args: Iterable[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:

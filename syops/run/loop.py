@@ -1,4 +1,4 @@
-"""The loop over batches, and what a report is made of after it."""
+"""Count batch after batch, and keep what a report is made of."""
 
 from __future__ import annotations
 

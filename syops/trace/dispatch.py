@@ -40,6 +40,11 @@ from syops.trace.writes import fill, overwrite, taken_out
 _ALIAS = torch.ops.aten.alias.default
 
 
+def _learned(call: Call) -> list[Tensor]:
+    """The operands that were weights."""
+    return [tensor for tensor in call.tensors if call.signals[id(tensor)] is LEARNED]
+
+
 class Dispatch:
     """Count the operators of one forward pass.
 
@@ -116,9 +121,10 @@ class Dispatch:
         traits, is_literal = traits_of(func), rule is not None and rule.lifts
         read = {name: value for name, value in kwargs.items() if name not in traits.outs}
         operands = tensors_in((*args, *read.values()) if read else args)
-        known = [self.tensors.known(tensor) for tensor in operands]
-        records, signals, unseen = [], {}, []
-        for tensor, (record, signal) in zip(operands, known, strict=True):
+        records, signals, known, unseen = [], {}, [], []
+        for tensor in operands:
+            record, signal = self.tensors.known(tensor)
+            known.append((record, signal))
             records.append((tensor, record))
             signals[id(tensor)] = signal
             if record is None:
@@ -179,7 +185,7 @@ class Dispatch:
     def _mark_fixed(self, call: Call) -> None:
         """Mark results that are made without data and chance, and note of which parameters."""
         parts = frozenset[str]().union(*map(self.tensors.parts, call.tensors))
-        for tensor in tensors_in((call.out,)):
+        for tensor in call.outputs:
             record = self.tensors.latest(tensor)
             record.fixed, record.parts = True, parts
 
@@ -189,7 +195,7 @@ class Dispatch:
         What it makes of weights alone are weights, prepared once.
         """
         if before.fixed and reads_learned(call):
-            for tensor in tensors_in((call.out,)):
+            for tensor in call.outputs:
                 self.tensors.put(tensor, LEARNED)
             return
         place = f"{call.func.name()} in {self._where[-1][0] or 'the model'}"
@@ -211,10 +217,10 @@ class Dispatch:
 
     def _moved(self, rule: Rule, traits: Traits, call: Call, before: Before) -> None:
         """Follow an operator that moves values without reading them."""
-        outputs = tensors_in((call.out,))
+        outputs = call.outputs
         signals = signals_of(rule, call, before.fixed, outputs)
         if not before.fixed:
-            self.folds.read_weights(call.tensors)
+            self.folds.read_weights(_learned(call))
         if before.writes and not rule.geometry:
             self._copied(traits.name, call, before, signals[0])
             return
@@ -281,7 +287,7 @@ class Dispatch:
             if signal == EMPTY:
                 call.signals[key] = UNKNOWN
         view = self.folds.bias_added(call, before.records) if rule.adds else None
-        outputs = tensors_in((call.out,))
+        outputs = call.outputs
         signals = signals_of(rule, call, before.fixed, outputs)
         own = None
         if view is None:
@@ -345,7 +351,7 @@ class Dispatch:
                 by = readers.get(id(tensor))
                 record.use(traits.name, by if by and by.reads else None)
         if not before.fixed and not any(each and each.result.layer for each in made):
-            self.folds.read_weights(call.tensors)
+            self.folds.read_weights(_learned(call))
         view = next((each.view for each in made if each and each.view), None)
         return view, next((each.result for each in made if each and each.read is None), None)
 

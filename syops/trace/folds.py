@@ -139,7 +139,7 @@ class Folds:
             and all(call.signal(tensor) is LEARNED for tensor in learned)
         ):
             return None
-        x, (out, *_) = cost.input, tensors_in((call.out,))
+        x, (out, *_) = cost.input, call.outputs
         record = self._tensors.find(x)
         view = record.view if record else None
         fits = view is not None and (view.dim, view.inner, view.channels) == (1, 1, x.shape[1])

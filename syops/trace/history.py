@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from syops.ledger.steps import PARAMETER, WRITE, Arrival, History, Step, told_of
-from syops.ops.rule import Call, Free, Product, Rule, canonical, tensors_in, unknown
+from syops.ops.rule import Call, Free, Product, Rule, canonical, unknown
 from syops.ops.values import ANALOG, INTEGER, LEARNED, UNKNOWN, Signal, kind_of
 from syops.trace.lineage import Unnormalised
 from syops.trace.live import Before, Record, Tensors
@@ -41,7 +41,7 @@ def remember(
                 parts = (old.step, own.step) if old.step else (own.step,)
                 now.step = told_of(Step(WRITE, path, now.signal, parts))
     written = {id(target) for target, _ in before.writes}
-    for tensor in tensors_in((call.out,)):
+    for tensor in call.outputs:
         if id(tensor) not in written:
             record = tensors.latest(tensor)
             record.step = made(record.signal, inputs)

@@ -77,7 +77,7 @@ def signals_of(rule: Rule, call: Call, is_fixed: bool, outputs: Sequence[Tensor]
     is no weight.
     """
     known = rule.signal(call)
-    signals = list(known) if isinstance(known, Sequence) else [known] * len(outputs)
+    signals = [known] * len(outputs) if isinstance(known, Signal) else list(known)
     if not is_fixed:
         return [ANALOG if signal is LEARNED else signal for signal in signals]
     if rule.counted or not reads_learned(call):
@@ -87,7 +87,7 @@ def signals_of(rule: Rule, call: Call, is_fixed: bool, outputs: Sequence[Tensor]
 
 def reads_learned(call: Call) -> bool:
     """Return whether an operator reads a weight."""
-    return any(signal is LEARNED for signal in call.signals.values())
+    return LEARNED in call.signals.values()
 
 
 def _is_real(signal: Signal) -> bool:

@@ -244,8 +244,9 @@ def _reshaped(source: Tensor, out: Tensor, view: View) -> View | None:
         return None
     inner = view.inner * math.prod(source.shape[view.dim + 1 :])
     found: View | None = None
+    inside = out.numel()
     for dim, size in enumerate(out.shape):
-        inside = math.prod(out.shape[dim + 1 :])
+        inside //= size
         if inner % inside or size * inside % (inner * view.channels):
             continue
         if inner == inside and size == view.channels:

@@ -235,12 +235,13 @@ class Tensors:
     def known(self, tensor: Tensor) -> tuple[Record | None, Signal]:
         """Return the record of a tensor, if there is one, and its signal in any case."""
         record = self.find(tensor)
-        if record is None and tensor.dtype == torch.bool and identity(tensor) not in self._names:
-            record = self.put(tensor, self.atoms.fresh((False, True)))
         if record is not None:
             return record, record.signal
         if identity(tensor) in self._names:
             return None, LEARNED if self._is_unwritten(tensor) else UNKNOWN
+        if tensor.dtype == torch.bool:
+            record = self.put(tensor, self.atoms.fresh((False, True)))
+            return record, record.signal
         return None, ANALOG if tensor.is_complex() else UNKNOWN
 
     def name(self, tensor: Tensor) -> str:

@@ -222,15 +222,8 @@ class _Shadowing:
         memo = self.memo
         if id(value) in memo:
             return memo[id(value)]
-        if isinstance(value, IMMUTABLE):
-            return value
         if kind in _EMPTY and not value:
             memo[id(value)] = kind()
-        elif isinstance(value, Tensor):
-            memo[id(value)] = _on_meta(value)
-        elif isinstance(value, nn.Module):  # one that the model does not register
-            memo[id(value)] = object.__new__(type(value))
-            self._fill(value, memo[id(value)])
         elif kind in (dict, OrderedDict):
             copied = memo[id(value)] = kind()
             for key, item in value.items():
@@ -239,7 +232,16 @@ class _Shadowing:
             memo[id(value)] = []
             memo[id(value)].extend(self.of(item, share) for item in value)
         elif kind is tuple:
+            if _PLAIN.issuperset(map(type, value)):
+                return value
             memo[id(value)] = tuple(self.of(item, share) for item in value)
+        elif isinstance(value, IMMUTABLE):
+            return value
+        elif isinstance(value, Tensor):
+            memo[id(value)] = _on_meta(value)
+        elif isinstance(value, nn.Module):  # one that the model does not register
+            memo[id(value)] = object.__new__(type(value))
+            self._fill(value, memo[id(value)])
         elif isinstance(value, weakref.ref):
             return value if value() is None else weakref.ref(self.of(value()))
         elif isinstance(value, weakref.WeakSet):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from syops.ops.rule import Call, Rule, tensors_in
+from syops.ops.rule import Call, Rule
 from syops.ops.traits import Traits
 from syops.ops.values import LEARNED, Signal, Table
 from syops.trace.live import Record, Tensors
@@ -122,7 +122,7 @@ class Repeats:
         source, value = None, None
         if not rule.joins or len(set(numbers)) == 1:
             source, value = _holding_copies(rule, call.tensors, read)
-        for place, out in enumerate(tensors_in((call.out,))):
+        for place, out in enumerate(call.outputs):
             record = self._tensors.latest(out)
             if source is None or value is None:
                 record.value = Value(self._number((key, place)))

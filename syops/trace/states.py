@@ -147,7 +147,7 @@ def _reached(value: Any) -> Iterator[object]:
         case "mapping":
             for item in value.values():
                 yield from _reached(item)
-        case "sequence":
+        case "sequence" if not _PLAIN.issuperset(map(type, value)):
             for item in value:
                 yield from _reached(item)
         case "module":
@@ -212,7 +212,7 @@ def _is_changeable(value: Any) -> bool:
     if isinstance(value, Tensor):
         return not isinstance(value, nn.Parameter)
     if isinstance(value, tuple):
-        return any(_is_changeable(item) for item in value)
+        return not _PLAIN.issuperset(map(type, value)) and any(map(_is_changeable, value))
     return type(value) in (*_MAPPINGS, list, deque, set)
 
 

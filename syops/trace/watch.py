@@ -12,6 +12,7 @@ from syops._torch import (
     DETACH,
     DispatchMode,
     HigherOrderOperator,
+    OpOverload,
     identity,
     is_innermost_dispatch,
     is_innermost_function,
@@ -96,7 +97,7 @@ class Watch(DispatchMode):
         detached, self._detached = self._detached, None
         if types and any(map(is_wrapper, types)):
             return NotImplemented  # what it does with the tensors inside of it is seen
-        if isinstance(func, HigherOrderOperator):
+        if type(func) is not OpOverload and isinstance(func, HigherOrderOperator):
             return self._by_parts(func, args, kwargs)
         rule = self._find(func)
         if rule is None or rule is PARTS:

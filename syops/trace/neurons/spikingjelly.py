@@ -87,8 +87,9 @@ class SpikingJelly(Library):
             method()
 
     def is_neuron(self, module: nn.Module) -> bool:
-        known = _is_from(type(module), "neuron") or hasattr(module, "step_mode")
-        return known and self.owns(module)
+        return self.owns(module) and (
+            _is_from(type(module), "neuron") or hasattr(module, "step_mode")
+        )
 
     def takes_a_sequence(self, module: nn.Module) -> bool:
         if getattr(module, "step_mode", "s") == "m":
