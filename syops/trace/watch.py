@@ -34,7 +34,7 @@ class Listener(Protocol):
         """Execute an operator, and return its result; ``rule``: what is known of it."""
 
     def told(self, tensor: Tensor) -> None:
-        """Values of a tensor are about to become numbers of Python's."""
+        """Note that values of a tensor are about to become Python numbers."""
 
 
 class Watch(DispatchMode):
