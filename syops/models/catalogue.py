@@ -26,7 +26,7 @@ _STREAMS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """What the name of a bundled network stands for.
+    """Say what the name of a bundled network stands for.
 
     Attributes:
         topology: of `syops.models.create.TOPOLOGIES`.
