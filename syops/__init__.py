@@ -1,4 +1,4 @@
-"""Exact counts of the synaptic operations of spiking networks, and the energy that follows.
+"""Count the synaptic operations of spiking networks exactly, and price them in joules.
 
     from syops import get_model_syops
     print(get_model_syops(model, inputs))

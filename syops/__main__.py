@@ -1,4 +1,4 @@
-"""``python -m syops`` is the ``syops`` command."""
+"""Run the ``syops`` command for ``python -m syops``."""
 
 from syops.cli import main
 

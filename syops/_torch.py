@@ -7,32 +7,36 @@ torch 2.13.0.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor, nn, overrides
+from torch import Tensor, _ops, nn, overrides
 from torch._library.custom_ops import CustomOpDef as CustomOpDef
 from torch._ops import HigherOrderOperator as HigherOrderOperator
 from torch._ops import OpOverload as OpOverload
 from torch._ops import OpOverloadPacket as OpOverloadPacket
 from torch.nn.modules import module as modules
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.utils import _python_dispatch as dispatch
 from torch.utils._pytree import tree_leaves as tree_leaves
 from torch.utils._pytree import tree_map as tree_map
 
 # What torch documents, or returns to its users, and has no public place to import from: operators,
-# what `torch.library.custom_op` returns, walks through containers, and these two base classes.
+# what `torch.library.custom_op` returns, walks through containers, and base classes.
 BatchNorm = _BatchNorm
 """The base class of `nn.BatchNorm1d`, `nn.BatchNorm2d`, `nn.BatchNorm3d` and `nn.SyncBatchNorm`."""
 Convolution = _ConvNd
 """The base class of `nn.Conv1d`, `nn.Conv2d`, `nn.Conv3d` and their transposed forms."""
+TransposedConvolution = _ConvTransposeNd
+"""The base class of `nn.ConvTranspose1d`, `nn.ConvTranspose2d` and `nn.ConvTranspose3d`."""
 
 # Tensors
 
@@ -99,6 +103,8 @@ def children_of(module: nn.Module) -> dict[str, nn.Module | None]:
     return module._modules
 
 
+FORWARDS = frozenset({"forward", "_conv_forward"})
+"""Methods in which torch's layers apply their weights; a subclass may override either."""
 PARAMETERS, CHILDREN = "_parameters", "_modules"
 """Attributes of a module that are its structure."""
 PRE_HOOKS, HOOKS = "_forward_pre_hooks", "_forward_hooks"
@@ -130,12 +136,34 @@ MODULE_CALL = nn.Module._call_impl.__code__
 
 
 class DispatchMode(dispatch.TorchDispatchMode):
-    """See every operator that is executed while this mode is entered."""
+    """See every operator that is executed while this mode is entered, those on functions too."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        _offer_operators_on_functions(type(self))
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """Answer False: torch must not load its compiler only to keep it away from a mode."""
         return False
+
+
+def _offer_operators_on_functions(kind: type[DispatchMode]) -> None:
+    """Register a kind of mode with each operator on functions, where modes cannot ask to see them.
+
+    From torch 2.7 on they can: the attribute `supports_higher_order_operators` says so. Torch 2.6
+    looks for a handler in a table that each operator has.
+    """
+    if hasattr(dispatch.TorchDispatchMode, "supports_higher_order_operators"):
+        return
+    for operator in _ops._higher_order_ops.values():
+        operator.python_key_table.setdefault(kind, partial(_handed_to_a_mode, operator))
+
+
+def _handed_to_a_mode(operator: Any, mode: DispatchMode, *args: Any, **kwargs: Any) -> Any:
+    return mode.__torch_dispatch__(operator, (), args, kwargs)
 
 
 def is_innermost_dispatch(mode: DispatchMode) -> bool:
@@ -146,6 +174,13 @@ def is_innermost_dispatch(mode: DispatchMode) -> bool:
 def is_innermost_function(mode: overrides.TorchFunctionMode) -> bool:
     """Return whether a mode is the one that sees a function first: only that one can be left."""
     return overrides._get_current_function_mode() is mode
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Execute operators for oneself: neither modes nor subclasses of tensors see them."""
+    with dispatch._disable_current_modes(), torch._C.DisableTorchFunction():
+        yield
 
 
 # What a dispatch mode keeps in globals besides the stack that it stands on.
@@ -179,7 +214,8 @@ class Awaiting(MetaPathFinder, Loader):
     def exec_module(self, module: ModuleType) -> None:
         if module.__spec__ is not None:
             module.__spec__.loader = module.__loader__ = self._loader
-        self._loader.exec_module(module)
+        with dispatch._disable_current_modes():  # what is computed meanwhile is not the model's
+            self._loader.exec_module(module)
         self._then()
 
     @staticmethod
@@ -236,13 +272,6 @@ class Modes:
         compiler: Any = sys.modules.get(_COMPILER)
         if compiler is not None:
             compiler._stance = self.stance or compiler.DynamoStance()
-
-
-without_function_modes = torch._C.DisableTorchFunction
-"""A context in which calls and attributes of tensors skip every function mode.
-
-Modes are entered for what the model does. Own work in its hooks need not be told to them.
-"""
 
 
 def before_all_forward_hooks(hook: Callable[..., Any]) -> None:

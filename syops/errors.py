@@ -1,8 +1,8 @@
-"""Every exception that syops raises on purpose.
+"""Define every exception that syops raises on purpose.
 
-Each derives from `SyopsError` and from the builtin that fits, so that both
-``except SyopsError`` and ``except ValueError`` work. The message names the layer or
-argument, says what was wrong and what to do.
+Each exception derives from `SyopsError` and from the fitting builtin: ``except SyopsError`` catches
+it, and so does ``except ValueError``, for instance. Its message names the layer or argument, and
+says what was wrong and what to do.
 """
 
 from __future__ import annotations

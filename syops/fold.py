@@ -1,13 +1,13 @@
-"""Folds batch norms into the layers around them (Appendix A).
+"""Fold batch norms into the layers around them (Appendix A).
 
     W' = gamma / sigma * W,   B' = (B - mu) * gamma / sigma + beta,   sigma = sqrt(var + eps)
 
-(Eq. 16 and 17, with the bias B of the layer where it has one) folds a norm into the layer before
-it. With scale s = gamma / sigma and shift t = beta - mu * s, a norm is folded into a layer after
-it by W' = W * s along the input channels and B' = B + W t.
+These weights (Eq. 16 and 17; B is the bias of the layer, or 0) fold a norm into the layer before
+it. A norm is folded into a layer after it by W' = W * s along the input channels and B' = B + W t,
+where s = gamma / sigma is the norm's scale and t = beta - mu * s its shift.
 
-Which norms can be folded is decided once, by `syops.trace.foldable`, on the forward pass that is
-also counted: what a report calls folded is folded here.
+`syops.trace.foldable` decides which norms can be folded, on the forward pass that is also counted:
+the norms that a report calls folded are those that are folded here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from syops.trace.bounds import without_values
 from syops.trace.foldable import Folding, decide
 from syops.trace.lineage import Layer, Provenance
 from syops.trace.meta import left_behind
-from syops.trace.neurons.spikingjelly import takes_a_sequence
+from syops.trace.neurons import takes_a_sequence
 from syops.trace.observer import Observer, until_known
 from syops.trace.restore import Random, device_of, left_as_found, plainly
 from syops.trace.settings import Settings

@@ -1139,6 +1139,8 @@ def test_inputs_that_the_model_rejects():
     [
         ((3, 2, 4, 6, 6), lambda y, t: y[t]),
         ((2, 3, 4, 6, 6), lambda y, t: y[:, t]),
+        ((2, 3, 4, 6, 6), lambda y, t: y[:].select(1, t)),
+        ((2, 3, 4, 6, 6), lambda y, t: y.detach()[:, t]),
         ((2, 6, 6, 3, 4), lambda y, t: y[..., t, :].movedim(-1, 1)),
         ((6, 4, 6, 6), lambda y, t: y[2 * t : 2 * t + 2]),
     ],

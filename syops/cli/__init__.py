@@ -1,6 +1,6 @@
-"""The ``syops`` command. Loads torch only when a command needs it.
+"""Define the ``syops`` command, which loads torch only when a subcommand needs it.
 
-One file here for each group of commands; `cli` is made of them.
+Each group of commands has a file here; `cli` is made of them.
 """
 
 from __future__ import annotations

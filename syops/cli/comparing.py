@@ -1,4 +1,4 @@
-"""``syops compare`` and ``syops check``: networks side by side, and against a budget."""
+"""Run ``syops compare`` and ``syops check``: networks side by side, and against a budget."""
 
 from __future__ import annotations
 

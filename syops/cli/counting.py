@@ -1,4 +1,4 @@
-"""``syops run``: a network on an input."""
+"""Run ``syops run``: count a network on an input."""
 
 from __future__ import annotations
 

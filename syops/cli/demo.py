@@ -1,4 +1,4 @@
-"""``syops demo``: trained networks on real data."""
+"""Run ``syops demo``: trained networks on real data."""
 
 from __future__ import annotations
 

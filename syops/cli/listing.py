@@ -1,4 +1,4 @@
-"""``syops models``, ``syops energy`` and ``syops table2``: what comes with syops."""
+"""Run ``syops models``, ``syops energy`` and ``syops table2``: list what comes with syops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line names, turned into objects: a model, an input."""
+"""Load what the command line names: a model, an input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MODEL, as several commands take it."""
+"""Resolve the argument MODEL, as several commands take it."""
 
 from __future__ import annotations
 

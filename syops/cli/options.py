@@ -1,4 +1,4 @@
-"""Options that commands of ``syops`` share, and how their values are read."""
+"""Define the options that commands share, and read their values."""
 
 from __future__ import annotations
 

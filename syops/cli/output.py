@@ -1,4 +1,4 @@
-"""What commands print and write."""
+"""Print and write what commands give out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``syops bounds`` and ``syops audit``: what the architecture alone determines."""
+"""Run ``syops bounds`` and ``syops audit``: what the architecture alone determines."""
 
 from __future__ import annotations
 

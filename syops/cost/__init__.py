@@ -1,1 +1,1 @@
-"""Turns rows into numbers: classes, prices, energies, warnings, proofs. Without torch."""
+"""Turn rows into numbers: classes, prices, energies, warnings, proofs. Needs no torch."""

@@ -1,9 +1,9 @@
-"""What the operations of a network cost: an energy model for all layers, or one for each.
+"""Price the operations of a network by an energy model for all layers, or one for each.
 
-The profiles that ship with syops, with their sources, are in ``energy_profiles.toml`` beside this
-file; a file of one's own looks the same. There is no registry to add to: a profile of one's own is
-an `EnergyModel` or stands in a file, and what a report was priced with is part of it, so that no
-name means one thing here and another there.
+The profiles that ship with syops are in ``profiles.toml`` beside this file, with their sources. A
+user's own profile is an `EnergyModel`, or an entry in a file of the same form. There is no registry
+to add it to: each report holds the profile that it was priced with, so that a name cannot mean one
+thing in one report and another thing in the next.
 """
 
 from __future__ import annotations
@@ -61,6 +61,10 @@ class EnergyModel:
     Raises:
         SyopsTypeError: a cost that is neither a number nor text, or another field of a wrong type.
         SyopsValueError: a cost that is negative, infinite or NaN, or whose unit is no energy.
+
+    Example:
+        >>> EnergyModel("mine", e_ac_pj="30 fJ", e_mac_pj=0.23).e_ac_pj
+        0.03
     """
 
     name: str
@@ -239,6 +243,12 @@ def get_energy_model(energy: object) -> Energy:
         SyopsFileError: a file that cannot be read.
         SyopsValueError: a file that holds no profiles, or one with an impossible cost.
         SyopsTypeError: none of the above.
+
+    Example:
+        >>> get_energy_model("horowitz45-fp32").e_mac_pj
+        4.6
+        >>> get_energy_model({"conv1": "horowitz45-int8", "*": "horowitz45-fp32"}).name
+        'conv1: horowitz45-int8, *: horowitz45-fp32'
     """
     if isinstance(energy, EnergyModel | EnergyMap):
         return energy
@@ -258,7 +268,12 @@ def get_energy_model(energy: object) -> Energy:
 
 
 def list_energy_models() -> tuple[EnergyModel, ...]:
-    """Return the profiles that ship with syops, the default first."""
+    """Return the profiles that ship with syops, the default first.
+
+    Example:
+        >>> list_energy_models()[0].name
+        'horowitz45-fp32'
+    """
     return tuple(_profiles().values())
 
 
@@ -269,6 +284,15 @@ def load_energy_models(path: str | os.PathLike[str]) -> dict[str, EnergyModel]:
         SyopsFileError: the file cannot be read.
         SyopsTypeError, SyopsValueError: it is no TOML, holds no profile, or one that lacks a cost,
             has an impossible one, or a key that means nothing.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     file = Path(folder, "chips.toml")
+        ...     _ = file.write_text("[mine]\\ne_ac_pj = 0.03\\ne_mac_pj = 'none'")
+        ...     load_energy_models(file)["mine"].e_ac_pj
+        0.03
     """
     return _parsed(read_text(Path(path)), str(path))
 

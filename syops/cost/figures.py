@@ -1,4 +1,4 @@
-"""The figures of a network: exact counts per layer, and the energy that follows."""
+"""Hold the figures of a network: exact counts per layer, and the energy that follows."""
 
 from __future__ import annotations
 

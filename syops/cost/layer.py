@@ -1,4 +1,4 @@
-"""What a report says of one row, and of all of them together."""
+"""Define what a report says of one row, and of all rows together."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What a network reads and writes, and what that costs: a model beside the arithmetic one.
+"""Model what a network reads and writes and what that costs, beside the arithmetic.
 
-After E. Lemaire et al., An analytical estimation of spiking neural networks energy efficiency,
-ICONIP 2022, doi:10.1007/978-3-031-30105-6_48, arXiv:2210.13107, Eqs. (3) to (15). Every layer has
-a buffer each for its weights, its inputs, its outputs and the states of its neurons, and nothing
-is kept in between: each operation fetches what it needs.
+The model is that of E. Lemaire et al., An analytical estimation of spiking neural networks energy
+efficiency, ICONIP 2022, doi:10.1007/978-3-031-30105-6_48, arXiv:2210.13107, Eqs. (3) to (15). Every
+layer has one buffer each for its weights, its inputs, its outputs and the states of its neurons.
+There are no caches: each operation fetches what it needs.
 
 ========  ============================  ===================  ==========================
 accesses  a layer driven by spikes      any other layer      a neuron
@@ -15,13 +15,13 @@ states    fan-out of each spike: read                        each update: read, 
 outputs                                 each written once
 ========  ============================  ===================  ==========================
 
-The energy is the sum of accesses · bytes · e(size of the buffer) over all buffers, e being a
-straight line between the points of a `MemoryModel`.
+The energy is the sum of accesses · bytes · e(size of the buffer) over all buffers, where e is
+linear between the points of a `MemoryModel`.
 
-Fan-outs are exact: a spike beside the border reaches fewer synapses, where the paper takes the
-whole kernel. A product of two spike tensors looks up the fan-out of its first operand's spikes and
-updates at coincidences. Every layer that a spike goes to has it in a queue of its own. Biases are
-not read, as they are not added. A normalisation that is not folded reads two parameters for each
+Fan-outs are exact: a spike beside the border reaches fewer synapses. (The paper counts the whole
+kernel.) A product of two spike tensors reads the fan-out of its first operand's spikes, and updates
+where spikes coincide. Each layer that a spike goes to has the spike in a queue of its own. Biases
+are not read, as adding them is not counted. A norm that is not folded reads two parameters for each
 value. Pooling, residual adds, activations and neurons written in plain torch are left out: their
 values need not leave the register in which they are made.
 """
@@ -63,6 +63,11 @@ class MemoryModel:
     Raises:
         SyopsTypeError, SyopsValueError: points that are no rising sizes with costs of at least 0,
             or a size below 1.
+
+    Example:
+        >>> dram = MemoryModel(points=((0, 162.5),))  # 1.3 nJ for 8 bytes, whatever the size
+        >>> float(dram.pj_per_byte(MIB))
+        162.5
     """
 
     points: tuple[tuple[float, float], ...] = (

@@ -1,4 +1,4 @@
-"""The figures of networks side by side."""
+"""Put the figures of networks side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the rows of a report cost, exactly. Plain Python."""
+"""Price the rows of a report exactly."""
 
 from __future__ import annotations
 

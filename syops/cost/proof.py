@@ -1,4 +1,4 @@
-"""Is it spike-only, and if not, why: the full-spike proof of a network, as plain data."""
+"""Prove that a network is full-spike, or find the operators that let non-spikes in; plain data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often a row reads and writes its buffers, and how large they are; see `syops.cost.memory`."""
+"""Count how often a row reads and writes its buffers, and how large these are."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What may mislead in a report, to be said before its figures. Reads only the report; no torch.
+"""Derive what may mislead in a report, to be said before its figures.
 
-The report stores facts. Cautions are derived from them when they are asked for, so that they do
-not depend on how the data was split into batches or merged.
+The report stores facts. Warnings are derived from these facts when they are asked for. Therefore
+they do not depend on how the data was split into batches or merged.
 """
 
 from __future__ import annotations

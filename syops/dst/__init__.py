@@ -1,4 +1,4 @@
-"""Dual-stream training (DST), the method of the paper. The counter does not depend on it."""
+"""Train networks by dual-stream training (DST), the paper's method. The counter does without it."""
 
 from syops.dst.data import EVENT_SETS, digit_events, digits, get_data
 from syops.dst.events import (

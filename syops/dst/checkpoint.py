@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, and refused by any other training."""
+"""Write checkpoints whole or not at all, and refuse those of another training."""
 
 from __future__ import annotations
 

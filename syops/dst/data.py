@@ -1,4 +1,4 @@
-"""The data sets of the paper, and scikit-learn's digits as images and as event streams."""
+"""Load the data sets of the paper, and scikit-learn's digits as images and as event streams."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ def digits() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     Returns:
         images [N, 1, 8, 8] between 0 and 1 and labels [N], for training and for test; the split is
         a fixed one, with as many of each digit in both.
+
+    Example:
+        >>> (images, labels), test = digits()
+        >>> images.shape, len(test[1])
+        (torch.Size([1347, 1, 8, 8]), 450)
     """
     load_digits = _needed("sklearn.datasets", "the digits", "scikit-learn").load_digits
     split = _needed("sklearn.model_selection", "the digits", "scikit-learn").train_test_split
@@ -74,6 +79,11 @@ def get_data(name: str, T: int, root: Path | None = None) -> Pair:
         SyopsLookupError: an unknown name.
         SyopsImportError: the library that reads this data set is not installed.
         SyopsFileError: the folder does not exist, is not given, or does not hold this data set.
+
+    Example:
+        >>> train, test = get_data("digits", T=4)
+        >>> len(train), len(test)
+        (1347, 450)
     """
     if name not in _LOADERS:
         raise SyopsLookupError(f"unknown data set: {name!r}; known: {', '.join(_LOADERS)}")

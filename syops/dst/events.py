@@ -1,4 +1,4 @@
-"""Event streams: made from images by saccades, cut into frames, thinned in time.
+"""Make event streams from images by saccades, cut them into frames, thin them in time.
 
 An event camera's pixel sends an event whenever the logarithm of its intensity has changed by a
 threshold: of polarity 1 where it grew, 0 where it shrank. CIFAR10-DVS and N-MNIST were recorded
@@ -53,6 +53,11 @@ def saccade_events(
 
     Raises:
         SyopsValueError: another shape, intensities outside of [0, 1], or a number below its least.
+
+    Example:
+        >>> events = saccade_events(torch.eye(4), steps=3)
+        >>> int(events.t.min()) >= 1 and int(events.t.max()) <= 3
+        True
     """
     if image.dim() != 2 or not image.numel():
         raise SyopsValueError(f"image: expected the shape [H, W], got {tuple(image.shape)}")
@@ -97,6 +102,12 @@ def integrate(events: Events, T: int, size: tuple[int, int], by: str = "number")
 
     Raises:
         SyopsValueError: T below 1, another ``by``, or an event outside of the frame.
+
+    Example:
+        >>> events = saccade_events(torch.eye(4))
+        >>> frames = integrate(events, T=2, size=(4, 4))
+        >>> frames.shape, int(frames.sum()) == len(events.t)
+        (torch.Size([2, 2, 4, 4]), True)
     """
     if T < 1:
         raise SyopsValueError(f"T={T}: expected at least 1")
@@ -128,6 +139,12 @@ def random_temporal_delete(
 
     Raises:
         SyopsValueError: ``T_train`` is not between 1 and T.
+
+    Example:
+        >>> frames = torch.arange(8)
+        >>> kept = random_temporal_delete(frames, T_train=3)
+        >>> len(kept), bool((kept.diff() > 0).all())
+        (3, True)
     """
     T = len(frames)
     if not 1 <= T_train <= T:

@@ -1,4 +1,4 @@
-"""Train a network by dual-stream training, go on after a kill to the last bit, and test it."""
+"""Train a network by dual-stream training, resume bit for bit after a kill, and test it."""
 
 from __future__ import annotations
 
@@ -109,6 +109,15 @@ def fit(
         SyopsValueError: an empty data set, labels that are no classes, T_train above the frames
             of a sample or without any, a checkpoint of another network, recipe or seed.
         DivergedError: the loss or a weight became NaN or infinite.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from torch.utils.data import TensorDataset
+        >>> from syops.dst import get_recipe
+        >>> data = TensorDataset(torch.rand(8, 4), torch.arange(8) % 2)
+        >>> recipe = replace(get_recipe("digits"), epochs=2)
+        >>> [epoch.loss > 0 for epoch in fit(nn.Linear(4, 2), data, data, recipe, name="mine")]
+        [True, True]
     """
     for what, data in (("training", train), ("test", test)):
         if not len(data):  # type: ignore[arg-type]
@@ -171,6 +180,11 @@ def evaluate(
     """The share of correct answers on ``test``, by stream; see `Epoch`. In eval mode.
 
     Raises `SyopsValueError` for labels that are no classes.
+
+    Example:
+        >>> from torch.utils.data import TensorDataset
+        >>> evaluate(nn.Identity(), TensorDataset(torch.eye(3), torch.tensor([0, 1, 1])))
+        {'spike': 0.6666666666666666}
     """
     device = torch.device(device)
     mine: Dataset[Any] = test

@@ -1,4 +1,4 @@
-"""The loss of dual-stream training."""
+"""Define the loss of dual-stream training."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ def dst_loss(
     Raises:
         SyopsTypeError: outputs of another kind.
         SyopsValueError: labels that are no classes.
+
+    Example:
+        >>> import torch
+        >>> logits, labels = torch.zeros(4, 10), torch.arange(4)
+        >>> both = dst_loss(Streams(logits, logits), labels)
+        >>> bool(both == 2 * dst_loss(logits, labels))
+        True
     """
     streams = outputs if isinstance(outputs, tuple) else (outputs,)
     logits = [stream for stream in streams if stream is not None]

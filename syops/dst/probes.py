@@ -1,4 +1,4 @@
-"""What happens in a network block by block: firing rates, and how large the gradient is."""
+"""Record block by block what happens in a network: firing rates and sizes of gradients."""
 
 from __future__ import annotations
 
@@ -49,6 +49,13 @@ def probe_blocks(
     Raises:
         SyopsTypeError: the model has no residual blocks of `syops.models.blocks`.
         SyopsValueError: labels that are no classes.
+
+    Example:
+        >>> import torch
+        >>> from syops.models import create_model
+        >>> network = create_model("dsnn_digits", blocks=2)
+        >>> [block.path for block in probe_blocks(network, torch.rand(2, 1, 8, 8), torch.arange(2))]
+        ['layer1.0', 'layer2.0']
     """
     blocks = {path: part for path, part in model.named_modules() if isinstance(part, Block)}
     if not blocks:

@@ -1,4 +1,4 @@
-"""Hyper-parameters by name: those of Table 5, and those of the digits."""
+"""List hyper-parameters by name: those of Table 5, and those of the digits."""
 
 from __future__ import annotations
 
@@ -109,6 +109,10 @@ def get_recipe(name: str) -> Recipe:
 
     Raises:
         SyopsLookupError: an unknown name.
+
+    Example:
+        >>> get_recipe("digits").T
+        4
     """
     if name not in RECIPES:
         hint = did_you_mean(name, RECIPES)

@@ -1,1 +1,1 @@
-"""What a run leaves behind: plain integers, without torch."""
+"""Keep what a run leaves behind: plain integers, without torch."""

@@ -1,7 +1,7 @@
-"""Exact integer counts per layer: they add up over calls and batches, and merge.
+"""Keep exact integer counts per layer, which add up over calls and batches, and merge.
 
-Plain Python. A row keeps what was counted and what was derived or seen of its operands; which
-of it is an AC or a MAC is decided once, by `Row.verdict`, when the report is made.
+A row keeps what was counted, and what was derived or seen of its operands. `Row.verdict` decides
+which of the operations are ACs and which are MACs, once, when the report is made.
 """
 
 from __future__ import annotations
@@ -334,6 +334,11 @@ class Updates:
             self.samples + other.samples,
         )
 
+    def times(self, number: int) -> Updates:
+        """The sum of so many that are like this one."""
+        counts = self.calls, self.starts, self.steps, self.samples
+        return Updates(self.path, *(count * number for count in counts))
+
 
 def merge_updates(*parts: Updates) -> tuple[Updates, ...]:
     """One entry for each neuron."""
@@ -365,9 +370,9 @@ class Ledger:
         """Add one call on weights alone, which needs to be done only once for all samples."""
         _add(self._prepared, row, site)
 
-    def skip(self, operator: str) -> None:
-        """Note an operator that has no rule."""
-        self.unaccounted[operator] = self.unaccounted.get(operator, 0) + 1
+    def skip(self, operator: str, calls: int = 1) -> None:
+        """Note calls of an operator that has no rule."""
+        self.unaccounted[operator] = self.unaccounted.get(operator, 0) + calls
 
     @property
     def keys(self) -> tuple[Hashable, ...]:

@@ -1,4 +1,4 @@
-"""How every tensor of a forward pass was made, and of what: the audit asks for it."""
+"""Keep how each tensor of a forward pass was made, and from what; the audit reads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The residual blocks of Figures 1 and 2, and the network that is a stem, blocks, a classifier."""
+"""Build the residual blocks of Figures 1 and 2, and a network of stem, blocks and classifier."""
 
 from abc import abstractmethod
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""Batch statistics for untrained networks, without which their deep layers stay silent."""
+"""Give untrained networks batch statistics, without which their deep layers stay silent."""
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,12 @@ def calibrate(model: nn.Module, inputs: Tensor) -> None:
     training flags and momenta are left as found, neurons are reset. Raises
     `SyopsValueError` for NaN or Inf in ``inputs`` and `ForwardError` if the model rejects them (the
     statistics of the layers before the failing one are then set already).
+
+    Example:
+        >>> network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+        >>> calibrate(network, torch.tensor([[0.0, 0.0], [1.0, 1.0]]))
+        >>> torch.allclose(network[1].running_mean, network[0](torch.full((1, 2), 0.5)))
+        True
     """
     if not isinstance(inputs, Tensor):
         raise SyopsTypeError(f"calibrate: inputs is a {type(inputs).__name__}: expected a tensor")

@@ -1,9 +1,9 @@
-"""Table 1: the element-wise connection functions g(s, x) of a residual block.
+"""Define the element-wise connection functions g(s, x) of a residual block (Table 1).
 
 ``s`` is the spike output of the block's residual mapping, s = SN(f(x)), and ``x`` its shortcut.
-For spikes in {0, 1} each function but ADD is the logical operation of its name, so that its
-result is a spike again; ADD gives {0, 1, 2}. They are plain arithmetic: they stay differentiable
-and take tensors of any (equal) shape, or numbers.
+For spikes in {0, 1}, each function except ADD is the logical operation of its name: its result is a
+spike again. ADD gives {0, 1, 2}. The functions are written as arithmetic, so that they are
+differentiable. They take two tensors of one shape, or numbers.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,8 @@
-"""Small networks for scikit-learn's handwritten digits, of any number of blocks.
+"""Build small networks for scikit-learn's handwritten digits, of any number of blocks.
 
-The blocks are those of the big networks: the first half of them keep the 8x8 pixels of an image,
-the first of the second half strides and doubles the channels. The names in the state dict::
+The blocks are those of the big networks. The first half of them keep the 8x8 pixels of an image.
+The first block of the second half has stride 2 and doubles the channels. The names in the state
+dict::
 
     conv1, bn1, sn1              stem
     layer1.{i}, layer2.{i}       blocks, as in `syops.models.resnet`

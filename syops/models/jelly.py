@@ -1,4 +1,4 @@
-"""The parts of spikingjelly that the bundled networks are built from, where there are any."""
+"""Import the parts of spikingjelly that the bundled networks are built from, if it is installed."""
 
 from importlib.metadata import PackageNotFoundError, version
 

@@ -1,4 +1,4 @@
-"""What the model families share: neurons, the streams, checks of what the user passes in."""
+"""Provide what the model families share: neurons, streams, checks of arguments."""
 
 import copy
 import math

@@ -1,9 +1,9 @@
-"""PreAct-ResNet-18 (He et al. 2016b; as an SNN, Meng et al. 2022): BN and neuron come first.
+"""Build PreAct-ResNet-18 (He et al. 2016b; as an SNN, Meng et al. 2022): BN and neuron come first.
 
-The first BN of a block stands behind a sum and cannot be folded. Spikes alone reach the
-convolutions, but what goes from block to block is a sum. As in the authors' network the stem is
-average-pooled, and the shortcut starts behind the first neuron; the neurons that they have after
-the last pooling and after the classifier are left out here. The names in the state dict::
+The first BN of a block follows a sum and cannot be folded. Only spikes reach the convolutions, but
+each block hands a sum to the next. As in the authors' network, the stem is average-pooled, and the
+shortcut starts after the first neuron. The authors' neurons after the last pooling and after the
+classifier are left out. The names in the state dict::
 
     conv1, bn1, sn1                                      stem
     layer{1-4}.{i}.bn1, sn1, conv1, bn2, sn2, conv2      a block

@@ -1,7 +1,7 @@
-"""Residual networks for ImageNet, of 18, 34, 50, 101 and 152 layers.
+"""Build residual networks for ImageNet, of 18, 34, 50, 101 and 152 layers.
 
-DSNN, FSNN, SEW ResNet, Spiking ResNet (with td-BN, too) and the ANN are one topology, and differ in
-the `Kit` of their blocks. The names in the state dict are torchvision's, plus `aap`::
+DSNN, FSNN, SEW ResNet, Spiking ResNet (with td-BN, too) and the ANN have one topology. They differ
+in the `Kit` of their blocks. The names in the state dict are torchvision's, plus `aap`::
 
     conv1, bn1, sn1                              stem
     layer{1-4}.{i}.conv1, bn1, sn1, conv2, ...   f and SN of a block
@@ -10,7 +10,7 @@ the `Kit` of their blocks. The names in the state dict are torchvision's, plus `
     layer{1-4}.0.aap.{depthwise,pointwise,bn}    the AAP's down-sampling, in a DSNN only
     fc                                           classifier, shared by both streams
 
-Neurons have no entries, but for the `w` of a PLIF neuron.
+Neurons have no entries, except for the `w` of a PLIF neuron.
 """
 
 from dataclasses import replace

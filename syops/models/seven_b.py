@@ -1,15 +1,16 @@
-"""7B-Net and Wide-7B-Net (Fang et al. 2021), for DVS Gesture and CIFAR10-DVS.
+"""Build 7B-Net and Wide-7B-Net (Fang et al. 2021), for DVS Gesture and CIFAR10-DVS.
 
-Seven times a block and a 2x2 max-pooling, of 32 channels, or wide: 64 in the first four, then 128.
-Where the width changes, at the start too, comes a 1x1 convolution with BN and neuron. In a DSNN the
-AAP is pooled as the spikes are. The names in the state dict::
+The network has seven blocks, each followed by a 2x2 max-pooling. All have 32 channels; in the wide
+network, the first four have 64 and the others 128. Where the width changes, and at the start, there
+is a 1x1 convolution with BN and neuron. In a DSNN the AAP is pooled as the spikes are. The names in
+the state dict::
 
     conv1, bn1, sn1                                     stem
     layer5.widen.{conv,bn,sn}, .aap.{pointwise,bn}      wide only; the latter in a DSNN only
     layer{1-7}.block.conv1, bn1, sn1, conv2, bn2, sn    f and SN of a block
     fc                                                  classifier, shared by both streams
 
-Of the neurons only PLIF ones, the default, have an entry, `w`.
+Only PLIF neurons, the default, have an entry: `w`.
 """
 
 from collections import OrderedDict

@@ -1,9 +1,10 @@
-"""Spikformer, the transformer of spikes (Zhou et al. 2023), with or without an AAP.
+"""Build Spikformer, the transformer of spikes (Zhou et al. 2023), with or without an AAP.
 
-Convolutions make tokens of an image's patches, one more tells where they lie, and encoder blocks
-follow: spiking self-attention and an MLP. What each of these fires joins its input by g. With ADD,
-as published, spikes pile up from block to block (Figure 1(c)); a logical g keeps the tokens
-spikes, and the AAP may accumulate beside them (Figure 1(d)). The names in the state dict::
+Convolutions turn the patches of an image into tokens, and one more convolution encodes where each
+token lies. Encoder blocks of spiking self-attention and an MLP follow. The function g joins the
+spikes of each of the two with its input. With ADD, as published, values grow from block to block
+(Figure 1(c)). A logical g keeps the tokens spikes, and an AAP may accumulate beside them
+(Figure 1(d)). The names in the state dict::
 
     conv1, bn1                                   stem
     patches.{0-2}.{conv,bn}                      from the stem's spikes to tokens, one a patch
@@ -12,8 +13,8 @@ spikes, and the AAP may accumulate beside them (Figure 1(d)). The names in the s
     blocks.{i}.mlp.{hidden,out}.{linear,bn}
     fc                                           classifier, shared by both streams
 
-The neurons are called ``sn``, the stem's ``sn1``, and have no entries but for the `w` of PLIF. The
-AAP has no weights: nothing in it changes a shape.
+The neurons are called ``sn``, and that of the stem ``sn1``. They have no entries, except for the
+`w` of PLIF. The AAP has no weights, since nothing in it changes a shape.
 """
 
 from abc import abstractmethod

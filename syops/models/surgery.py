@@ -1,6 +1,6 @@
-"""Between DSNN and FSNN, and the identity-mapping initialisation.
+"""Turn a DSNN into an FSNN and back, and initialise blocks to identity mappings.
 
-These work on every network that is built from `ResidualBlock`.
+These functions work on every network that is built from `ResidualBlock`.
 """
 
 import copy
@@ -21,6 +21,11 @@ def detach_aap(model: nn.Module, *, copy_weights: bool = False) -> nn.Module:
     It shares the parameters and buffers of ``model``, which is left as it is, unless
     ``copy_weights``; copy them to move one of both to another device or dtype. Raises
     `SyopsValueError` if ``model`` has no AAP.
+
+    Example:
+        >>> from syops.models import create_model
+        >>> detach_aap(create_model("dsnn_digits", blocks=2))(torch.zeros(1, 1, 8, 8)).shape
+        torch.Size([1, 10])
     """
     fsnn = _twin(model, copy_weights)
     blocks = [block for block in _blocks(fsnn) if block.aap is not None]
@@ -40,6 +45,12 @@ def attach_aap(model: nn.Module, *, copy_weights: bool = False) -> nn.Module:
     All else it shares with ``model``, which is left as it is, unless ``copy_weights``. Neurons stay
     what they are, also where ``dsnn*`` would refuse them (behind a sum, a threshold above 1).
     Raises `SyopsValueError` if ``model`` has an AAP already, or its blocks cannot have one.
+
+    Example:
+        >>> from syops.models import create_model
+        >>> dsnn = attach_aap(create_model("fsnn_digits", blocks=2))
+        >>> dsnn(torch.zeros(1, 1, 8, 8))._fields
+        ('spike', 'accumulated')
     """
     dsnn = _twin(model, copy_weights)
     blocks = _blocks(dsnn)
@@ -67,6 +78,13 @@ def zero_init_residual(model: nn.Module) -> None:
     if it is an IF neuron with a threshold of at most 1; the blocks of ``preact_resnet18``, which
     normalise spikes first, and of ``plain_7b``, which have no shortcut, cannot be the identity.
     Raises `SyopsValueError` if ``model`` has no residual blocks.
+
+    Example:
+        >>> from syops.models import create_model
+        >>> network = create_model("fsnn_digits", blocks=2)
+        >>> zero_init_residual(network)
+        >>> network.layer1[0].bn2.weight.abs().max().item()
+        0.0
     """
     _check(model)
     blocks = _blocks(model)

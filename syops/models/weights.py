@@ -1,4 +1,4 @@
-"""Weights from a file into a model that they fit exactly."""
+"""Load weights from a file into a model that they fit exactly."""
 
 import os
 from collections.abc import Collection, Mapping

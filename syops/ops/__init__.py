@@ -33,6 +33,9 @@ a list of these, or `Free`:
 >>> report.totals.ac_events
 320
 
+An operator that hands values on unread is one with ``moves=True``; `Rule` has more to say of those,
+such as where a dimension with channels goes.
+
 The rules of one call of `get_model_syops`, `get_model_bounds` or `check_full_spike` hold for that
 call alone.
 """

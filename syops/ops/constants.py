@@ -1,4 +1,4 @@
-"""Constants and random numbers: operators that make tensors of no values, or of shapes alone."""
+"""Describe operators that make constants and random numbers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from syops.ops.values import ANALOG, EMPTY, INTEGER, Opaque, Signal, between, co
 
 
 def zeros(call: Call) -> Signal:
+    """Return the signal of zeros."""
     return constant(0)
 
 
 def ones(call: Call) -> Signal:
+    """Return the signal of ones."""
     return constant(1)
 
 
 def full(call: Call) -> Signal:
+    """Return the signal of one value everywhere."""
     value = call.arg("fill_value", call.arg("value", call.arg("s")))
     if isinstance(value, torch.Tensor):
         return converted(value, call.signal(value), call.out, call.atoms)
@@ -28,33 +31,35 @@ def full(call: Call) -> Signal:
 
 
 def empty(call: Call) -> Signal:
-    """Memory without values yet: what is written into it later is all that it carries."""
+    """Return the signal of memory without values, which carries what is written into it later."""
     return EMPTY
 
 
 def integers(call: Call) -> Signal:
-    """Positions, counts and the like."""
+    """Return the signal of positions, counts and the like."""
     return INTEGER
 
 
 def arange(call: Call) -> Signal:
+    """Return the signal of a range of numbers."""
     steps = call.arg("start", 0), call.arg("step", 1)
     is_whole = all(float(value).is_integer() for value in steps)
     return INTEGER if is_whole or not call.out.dtype.is_floating_point else ANALOG
 
 
 def shares(call: Call) -> Signal:
-    """Shares of 1: a softmax, or random numbers of [0, 1)."""
+    """Return the signal of shares of 1: of a softmax, or random numbers of [0, 1)."""
     known = analog(call)
     return between(0, 1, known) if isinstance(known, Opaque) else known
 
 
 def binary(call: Call) -> Signal:
-    """Spikes, independent of all others."""
+    """Return the signal of spikes, independent of all others."""
     return call.atoms.fresh((0, 1))
 
 
 def randint(call: Call) -> Signal:
+    """Return the signal of random whole numbers."""
     low, high = call.arg("low", 0), call.arg("high")
     return call.atoms.fresh(tuple(range(low, high))) if high - low <= MAX_VALUES else INTEGER
 

@@ -1,7 +1,20 @@
-"""Factors that are never looked at: one number, or one for each channel.
+"""Follow factors that are never looked at: one number, or one for each channel.
 
 Entry c of a table with factor u stands for c · u, rounded once. What is rounded more often gets a
 factor of its own, so that no difference is taken for 0 that is not.
+
+Take spikes s and a learned amplitude a. ``s * a`` holds 0 and a: the table {0, 1} with the factor
+a. ``3 * (s * a)`` holds 0 and 3a, rounded once: {0, 3} with the same factor. ``3 * (3 * (s * a))``
+holds 0 and a number that was rounded twice, which need not be what ``9 * (s * a)`` holds:
+
+>>> import torch
+>>> a = torch.tensor(1.7)
+>>> bool(3 * (3 * a) == 9 * a)
+False
+
+So it is {0, 9} with another factor, named "a of (0, 3), (3,)" after how it was made. Its difference
+to ``9 * (s * a)`` has no common factor: it is real values, not zeros. Powers of two round nothing,
+so that factors survive them.
 """
 
 from __future__ import annotations
@@ -21,13 +34,13 @@ LONGEST_NAME = 120
 
 
 def shortened(name: str) -> str:
-    """A name of bounded length."""
+    """Return a name of bounded length."""
     return name if len(name) <= LONGEST_NAME else sha256(name.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """A factor of a product: entries of a table, times its scale."""
+    """Describe a factor of a product: entries of a table, times a scale."""
 
     scale: Scale = UNSCALED
     values: tuple[int | float, ...] = (1,)
@@ -39,7 +52,7 @@ FactorRule = Callable[[Call, Sequence[Factor]], Scale | None]
 
 
 def factors_of(call: Call, signals: Sequence[Signal]) -> list[Factor] | None:
-    """What the operands of a call are multiples of; None where one of them is no factor."""
+    """Return what the operands of a call are multiples of; None where one is no factor."""
     if not any(isinstance(known, Table) for known in signals):
         return None
     factors = []
@@ -54,7 +67,7 @@ def factors_of(call: Call, signals: Sequence[Signal]) -> list[Factor] | None:
 def factor_of(
     call: Call, tensor: Tensor, known: Signal, among: Sequence[Tensor] | None = None
 ) -> Factor | None:
-    """What an operand of a product is a multiple of; None where it is no factor.
+    """Return what an operand of a product is a multiple of; None where it is no factor.
 
     ``among``: the other operands, which must have the shape of the result for the scale to lie
     along dimensions of it.
@@ -72,11 +85,12 @@ def factor_of(
 
 
 def negated(call: Call, factors: Sequence[Factor]) -> Scale | None:
+    """Return the factor of the negated operand, which is the same."""
     return factors[0].scale
 
 
 def added(call: Call, factors: Sequence[Factor]) -> Scale | None:
-    """Sums of multiples of one factor are multiples of it, if nothing more is rounded."""
+    """Return the common factor of two terms, if their sum is rounded no more than they are."""
     if not _are_two(factors):
         return None
     left, right = factors
@@ -87,6 +101,7 @@ def added(call: Call, factors: Sequence[Factor]) -> Scale | None:
 
 
 def multiplied(call: Call, factors: Sequence[Factor]) -> Scale | None:
+    """Return the factor of a product."""
     if not _are_two(factors):
         return None
     left, right = factors
@@ -99,6 +114,7 @@ def multiplied(call: Call, factors: Sequence[Factor]) -> Scale | None:
 
 
 def divided(call: Call, factors: Sequence[Factor]) -> Scale | None:
+    """Return the factor of a quotient."""
     if not _are_two(factors) or call.tensors[0] is not call.args[0]:
         return None
     left, right = factors
@@ -116,7 +132,7 @@ def _are_two(factors: Sequence[Factor]) -> bool:
 
 
 def _made(name: str, left: Factor, right: Factor, once: bool) -> Scale | None:
-    """A scale of that name, or of another one where more was rounded than the scale itself."""
+    """Return a scale of that name, or of another one where more than the scale was rounded."""
     dims = {factor.scale.dims for factor in (left, right) if factor.scale.dims}
     if len(dims) > 1:
         return None
@@ -125,11 +141,11 @@ def _made(name: str, left: Factor, right: Factor, once: bool) -> Scale | None:
 
 
 def _powers_of_two(values: Sequence[float]) -> bool:
-    """Whether all of them but 0 are powers of two, by which nothing is rounded."""
+    """Return whether all of them but 0 are powers of two, by which nothing is rounded."""
     return all(abs(math.frexp(value)[0]) == 0.5 for value in values if value)
 
 
 def scale_broadcast(scale: Scale, tensor: Tensor, out: Tensor) -> Scale:
-    """A scale after its tensor was broadcast: dimensions were put before those that there were."""
+    """Return a scale after its tensor was broadcast: dimensions were put before the others."""
     more = out.dim() - tensor.dim()
     return Scale(scale.name, tuple(dim + more for dim in scale.dims)) if scale.dims else scale

@@ -1,4 +1,4 @@
-"""Operators that only move, repeat or drop values. They cost nothing.
+"""Describe operators that only move, repeat or drop values, which costs nothing.
 
 What keeps the order of elements keeps the signal; what moves positions keeps the value set
 on an atom of its own, the same one for the same geometry of the same tensor.
@@ -48,7 +48,7 @@ Arguments = Sequence[Any]
 
 
 def keep(call: Call) -> Signal:
-    """The same values, unless the bits are read as another type."""
+    """Return the signal of the same values, unless the bits are read as another type."""
     source = call.args[0]
     if source.dtype != call.out.dtype:
         return UNKNOWN
@@ -62,7 +62,7 @@ def keep(call: Call) -> Signal:
 
 
 def lifted(call: Call) -> Signal:
-    """``torch.tensor(...)``: a single number is a constant, as if it had been a Python number."""
+    """Return the signal of ``torch.tensor(...)``: a single number is a constant."""
     literal = call.args[0]
     if literal.numel() != 1 or literal.device.type != "cpu" or literal.is_complex():
         return keep(call)
@@ -70,7 +70,7 @@ def lifted(call: Call) -> Signal:
 
 
 def move(call: Call, along: ChannelRule, is_whole: bool) -> Sequence[Signal]:
-    """The set of values of what is moved.
+    """Return the signals of what is moved.
 
     Args:
         call: the call.
@@ -78,7 +78,7 @@ def move(call: Call, along: ChannelRule, is_whole: bool) -> Sequence[Signal]:
         is_whole: whether none of the values is left out.
     """
     known = call.signal(call.args[0])
-    outputs = tensors_in((call.out,))
+    outputs = call.outputs
     if isinstance(known, Shown) and not is_whole:
         known = part_of(known)
     if not isinstance(known, Table):
@@ -93,22 +93,22 @@ def move(call: Call, along: ChannelRule, is_whole: bool) -> Sequence[Signal]:
 
 
 def zero(call: Call) -> Signal:
-    """What is put where there was nothing."""
+    """Return the signal of zeros, which are put where there was nothing."""
     return constant(0)
 
 
 def border(call: Call) -> Signal:
-    """What ``constant_pad_nd`` puts around its operand."""
+    """Return the signal of what ``constant_pad_nd`` puts around its operand."""
     return call.constant(call.args[2] if len(call.args) > 2 else 0)
 
 
 def _rescaled(signal: Signal, scale: Scale | None) -> Signal:
-    """With the scale that is left of it; None: it is lost, and the values may be any."""
+    """Return a signal with the scale that is left; None: it is lost, and values may be any."""
     return ANALOG if scale is None else rescaled(signal, scale)
 
 
 def _joined(call: Call, parts: Sequence[Signal]) -> Signal:
-    """Parts of one tensor, which keep a scale that they have in common along its dimensions."""
+    """Return the signal of parts of one tensor, which keep a scale that they have in common."""
     shown = put_together(parts)
     if shown is not None:
         return shown
@@ -121,18 +121,18 @@ def _joined(call: Call, parts: Sequence[Signal]) -> Signal:
 
 
 def gather(call: Call) -> Signal:
-    """Which positions are taken depends on values: nothing else agrees with the result."""
+    """Return the signal of values at positions that other values tell: nothing else agrees."""
     known = call.signal(call.args[0])
     return call.atoms.joined((known,)) if isinstance(known, Table) else part_of(known)
 
 
 def repeated(call: Call) -> Signal:
-    """Values repeated so many times each; or, of how many times alone, positions."""
+    """Return the signal of values that are repeated; of positions, if only numbers are given."""
     return gather(call) if isinstance(call.arg("self"), Tensor) else INTEGER
 
 
 def overwritten(call: Call) -> Signal:
-    """Some positions get new values. (Adding or reducing forms give analog values.)"""
+    """Return the signal of a tensor that got new values at some positions."""
     if any(call.arg(name) for name in ("accumulate", "reduce")):
         return ANALOG
     values = call.arg("value") if not isinstance(call.arg("value"), Tensor) else None
@@ -141,7 +141,7 @@ def overwritten(call: Call) -> Signal:
 
 
 def join(call: Call, along: ChannelRule) -> Signal:
-    """The values of all operands; ``along``: where a dimension goes that a scale lies along."""
+    """Return the signal of all operands side by side; ``along``: where a scale goes."""
     parts: list[Signal] = []
     for tensor in tensors_in(call.args[:1]):
         known = call.signal(tensor)
@@ -152,13 +152,13 @@ def join(call: Call, along: ChannelRule) -> Signal:
 
 
 def window_max(call: Call, rank: int) -> Sequence[Signal]:
-    """The largest value of each window is one of its values; indices are never synaptic.
+    """Return the signals of the largest value of each window, and of where it was.
 
     Not a move: the largest of ``1 - x`` is taken elsewhere than the largest of ``x``.
     ``rank``: how many dimensions a window has.
     """
     known = call.signal(call.args[0])
-    outputs = tensors_in((call.out,))
+    outputs = call.outputs
     is_random = len(call.tensors) > 1  # fractional pooling: samples say where the windows lie
     geometry = None if is_random else call.geometry
     largest = part_of(known)
@@ -189,7 +189,7 @@ def sum_cost(call: Call) -> Sequence[Cost]:
 
 
 def _indexed(call: Call, indices: Sequence[Tensor | None]) -> int:
-    """Elements of ``x[indices]``; where a mask chooses them, those that are given for them."""
+    """Return the number of elements of ``x[indices]``; with a mask, of those given for them."""
     x, values = call.args[0], call.tensors[-1]
     given = [index for index in indices if index is not None]
     if any(index.dtype in (torch.bool, torch.uint8) for index in given):
@@ -203,38 +203,41 @@ def _indexed(call: Call, indices: Sequence[Tensor | None]) -> int:
 
 
 def permuted(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
+    """Return where ``permute`` puts a dimension."""
     return [int(d) % source.dim() for d in args[1]].index(dim)
 
 
 def turned(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
+    """Return where ``t`` puts a dimension."""
     return source.dim() - 1 - dim
 
 
 def swapped(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
+    """Return where ``transpose`` puts a dimension."""
     first, second = (int(d) % source.dim() for d in args[1:3])
     return {first: second, second: first}.get(dim, dim)
 
 
 def repeated_before(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
-    """Dimensions are put before those that there were; what is longer was repeated."""
+    """Return where a dimension is once others were put before it, unless it was repeated."""
     moved = dim + out.dim() - source.dim()
     return moved if out.shape[moved] == source.shape[dim] else None
 
 
 def taken_away(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
-    """One position is taken along a dimension, which goes."""
+    """Return where a dimension is once another one is gone, of which one position is taken."""
     cut = int(args[1]) % source.dim() if len(args) > 1 else 0
     return None if cut == dim else dim - (cut < dim)
 
 
 def stacked(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
-    """A dimension is put in."""
+    """Return where a dimension is once another one was put in."""
     new = int(args[1]) % out.dim() if len(args) > 1 else 0
     return dim + (new <= dim)
 
 
 def of_same_size(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
-    """Dimensions stay where they are; one is cut, or made longer."""
+    """Return the same dimension, unless it is the one that was cut or made longer."""
     return dim if out.shape[dim] == source.shape[dim] else None
 
 
@@ -242,26 +245,29 @@ def of_same_size(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int 
 
 
 def nowhere(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
+    """Return None: no dimension stays."""
     return None
 
 
 def not_flipped(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
+    """Return the same dimension, unless it was flipped."""
     return None if dim in {int(d) % source.dim() for d in args[1]} else dim
 
 
 def unpadded(args: Arguments, source: Tensor, out: Tensor, dim: int) -> int | None:
+    """Return the same dimension, unless it may have got a border."""
     return dim if dim < source.dim() - len(args[1]) // 2 else None
 
 
 def _before_last(number: int) -> ChannelRule:
-    """All but so many dimensions, the last ones, stay."""
+    """Return the rule of operators that leave all but the last dimensions as they are."""
     return lambda args, source, out, dim: dim if dim < source.dim() - number else None
 
 
 def _scale_after(
     along: ChannelRule, call: Call, source: Tensor, scale: Scale, out: Tensor
 ) -> Scale | None:
-    """The scale of what a moving operator hands on of ``source``; None where it is lost.
+    """Return the scale of what a moving operator hands on of ``source``; None where it is lost.
 
     A scale that is one number stays what it is. One that differs along dimensions stays where
     positions along these keep their order.
@@ -276,7 +282,7 @@ def _scale_after(
 
 
 def _scale_reshaped(scale: Scale, before: tuple[int, ...], after: tuple[int, ...]) -> Scale | None:
-    """Dimensions that are split or merged: it is a function of all that they become."""
+    """Return a scale whose dimensions were split or merged: a function of all they become."""
     blocks = [b for b in _blocks(before, after) if any(dim in b[0] for dim in scale.dims)]
     if all(len(old) == len(new) == 1 for old, new in blocks):
         place = {old[0]: new[0] for old, new in blocks}
@@ -288,7 +294,7 @@ def _scale_reshaped(scale: Scale, before: tuple[int, ...], after: tuple[int, ...
 
 
 def _blocks(before: tuple[int, ...], after: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
-    """The least groups of dimensions that a reshape turns into one another; without sizes of 1."""
+    """Return the least groups of dimensions that a reshape turns into one another."""
     left = [dim for dim, size in enumerate(before) if size != 1]
     right = [dim for dim, size in enumerate(after) if size != 1]
     blocks = []
@@ -307,17 +313,20 @@ def _blocks(before: tuple[int, ...], after: tuple[int, ...]) -> list[tuple[list[
 
 
 def selected(args: Arguments, source: Tensor, out: Tensor, place: int) -> Piece:
+    """Return the part that ``select`` takes."""
     dim = args[1] % source.dim()
     start = args[2] % source.shape[dim]
     return dim, start, start + 1
 
 
 def unbound(args: Arguments, source: Tensor, out: Tensor, place: int) -> Piece:
+    """Return the part that is a result of ``unbind``."""
     dim = (args[1] if len(args) > 1 else 0) % source.dim()
     return dim, place, place + 1
 
 
 def sliced(args: Arguments, source: Tensor, out: Tensor, place: int) -> Piece:
+    """Return the part that ``slice`` takes, if it leaves out no steps."""
     if len(args) > 4 and args[4] != 1:
         return None
     dim = (args[1] if len(args) > 1 else 0) % source.dim()
@@ -327,7 +336,7 @@ def sliced(args: Arguments, source: Tensor, out: Tensor, place: int) -> Piece:
 
 
 def split(args: Arguments, source: Tensor, out: Tensor, place: int) -> Piece:
-    """Into parts of one size, or of a size each."""
+    """Return the part that is a result of a split, into one size or into a size each."""
     dim = (args[2] if len(args) > 2 else 0) % source.dim()
     sizes = args[1]
     start = place * sizes if isinstance(sizes, int) else sum(sizes[:place])
@@ -349,7 +358,7 @@ def _move(
     piece: PieceRule | None = None,
     fill: Callable[[Call], Signal] | None = None,
 ) -> Rule:
-    """The rule of an operator that moves positions.
+    """Return the rule of an operator that moves positions.
 
     Args:
         whole, pads, repeats, channel, piece: see `Rule`.
@@ -377,11 +386,13 @@ def _move(
 
 
 def _join(channel: ChannelRule) -> Rule:
+    """Return the rule of an operator that puts tensors side by side."""
     signal = partial(join, along=channel)
     return Rule(signal, MOVES, moves=True, joins=True, repeats=True, channel=channel)
 
 
 def _largest(rank: int) -> Rule:
+    """Return the rule of a pooling of the largest values."""
     return Rule(partial(window_max, rank=rank), window_max_cost)
 
 

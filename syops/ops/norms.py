@@ -1,4 +1,4 @@
-"""Normalisations, softmax, and the gates of recurrent cells."""
+"""Describe normalisations, softmax, and the gates of recurrent cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of the user's own: validated, and with errors that name the operator."""
+"""Validate the user's own rules, and let their errors name the operator."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from torch._ops import OpOverload, OpOverloadPacket
-
-from syops._torch import overload_of
+from syops._torch import OpOverload, OpOverloadPacket, overload_of
 from syops.errors import (
     SyopsError,
     SyopsRuntimeError,

@@ -1,4 +1,4 @@
-"""Pointwise operators: one record for each, of how its values are worked out and what they cost.
+"""Describe pointwise operators: for each, how values are worked out and what it costs.
 
 What is given by truth tables is evaluated by the operator itself; see `syops.ops.tables`. Of other
 values it is told between which ends they lie, and whether they are whole numbers.
@@ -17,7 +17,7 @@ from torch import Tensor
 from syops.ops import factors, ranges
 from syops.ops.factors import FactorRule, factors_of, shortened
 from syops.ops.ranges import EndsRule, bounded
-from syops.ops.rule import COMPARES, Call, Cost, Free, Rule, tallied, tensors_in
+from syops.ops.rule import COMPARES, Call, Cost, Free, Rule, tallied
 from syops.ops.tables import evaluated, template_of
 from syops.ops.values import (
     ANALOG,
@@ -40,7 +40,7 @@ ExactRule = Callable[[Call, Sequence[Signal]], bool]
 
 @dataclass(frozen=True, slots=True)
 class Pointwise:
-    """How the values of a pointwise operator are worked out.
+    """Work out the values of a pointwise operator.
 
     Attributes:
         exact: whether a result is rounded once, if at all, and so is the same number wherever it is
@@ -65,7 +65,7 @@ class Pointwise:
     is_step: bool = False
 
     def signal(self, call: Call) -> Signal:
-        """The signal of a result."""
+        """Return the signal of a result."""
         signals = _with_masks(call, [call.signal(tensor) for tensor in call.tensors])
         if not isinstance(call.out, Tensor):
             return ANALOG
@@ -81,13 +81,13 @@ class Pointwise:
         return evaluated(call, signals, lambda kinds: self._opaque(call, kinds))
 
     def _is_exact(self, call: Call, signals: Sequence[Signal]) -> bool:
-        """Whether a result on tables is the same number on every path through a kernel."""
+        """Return whether a result on tables is the same on every path through a kernel."""
         if self.exact is None:
             return False
         return not call.out.dtype.is_floating_point or self.exact(call, signals)
 
     def _scaled(self, call: Call, signals: Sequence[Signal]) -> Signal:
-        """Spikes times factors that are not looked at: one number, or one for each channel."""
+        """Return the signal of spikes times factors that are not looked at."""
         scale = None
         if self.factor and call.out.dtype.is_floating_point and not _is_rounded(call):
             known = factors_of(call, signals)
@@ -103,7 +103,7 @@ class Pointwise:
         )
 
     def _opaque(self, call: Call, signals: Sequence[Signal]) -> Signal:
-        """Nothing finite is known of at least one operand, or a result is not exact."""
+        """Return the signal of a result of which no table can be made."""
         if LEARNED in signals and all(
             known is LEARNED or (isinstance(known, Table) and not known.atoms) for known in signals
         ):
@@ -122,7 +122,7 @@ class Pointwise:
         return kind if rule is None else bounded(call, rule, kind, signals)
 
     def _kind(self, call: Call, kinds: Sequence[Table | Opaque]) -> Opaque:
-        """What a result is about whose values nothing finite is known."""
+        """Return what is known of a result of which nothing finite is known."""
         if self.rounds is not None and self.rounds(call):
             return INTEGER
         if ANALOG in kinds or LEARNED in kinds:
@@ -136,7 +136,7 @@ class Pointwise:
 
 
 def _with_masks(call: Call, signals: list[Signal]) -> list[Signal]:
-    """Learned masks as sets of few values, where they meet what depends on data."""
+    """Replace learned masks by sets of few values, where they meet what depends on data."""
     if LEARNED not in signals or not any(isinstance(s, Table) and s.atoms for s in signals):
         return signals
     found = []
@@ -149,7 +149,7 @@ def _with_masks(call: Call, signals: list[Signal]) -> list[Signal]:
 
 
 def _one_number(call: Call, signals: Sequence[Signal]) -> Signal | None:
-    """One number made of constants by what is not exact: a factor that is known by its name."""
+    """Return one number, made of constants by what is not exact, as a factor with a name."""
     if call.out.numel() != 1 or not call.out.dtype.is_floating_point:
         return None
     if any(not isinstance(known, Table) or known.atoms for known in signals):
@@ -161,13 +161,13 @@ def _one_number(call: Call, signals: Sequence[Signal]) -> Signal | None:
 
 
 def _has_real_number(call: Call) -> bool:
-    """A number among the arguments that is not whole. (Whole ones are taken for constants.)"""
+    """Return whether a number among the arguments is not whole."""
     numbers = (*call.args, *call.kwargs.values())
     return any(isinstance(value, float) and not value.is_integer() for value in numbers)
 
 
 def _is_rounded(call: Call) -> bool:
-    """Whether a quotient is made a whole number."""
+    """Return whether a quotient is made a whole number."""
     return bool(call.kwargs.get("rounding_mode"))
 
 
@@ -175,37 +175,44 @@ def _is_rounded(call: Call) -> bool:
 
 
 def always(call: Call, signals: Sequence[Signal]) -> bool:
+    """Return True: the result is rounded once, if at all."""
     return True
 
 
 def _exact_sum(call: Call, signals: Sequence[Signal]) -> bool:
+    """Return whether a sum is exact: its ``alpha`` may be rounded apart."""
     return _fits(call, signals, (1, call.arg("alpha", 1)))
 
 
 def _exact_quotient(call: Call, signals: Sequence[Signal]) -> bool:
+    """Return whether a quotient is exact."""
     return call.kwargs.get("rounding_mode") != "trunc"
 
 
 def _exact_power(call: Call, signals: Sequence[Signal]) -> bool:
+    """Return whether a power is exact: a small number of multiplications."""
     exponent = call.arg("exponent")
     return not isinstance(exponent, Tensor) and exponent in (0, 1, 2, 3)
 
 
 def _exact_product_added(call: Call, signals: Sequence[Signal]) -> bool:
+    """Return whether ``addcmul`` is exact."""
     return _fits(call, signals, (3, call.arg("value", 1)))
 
 
 def _exact_mixture(call: Call, signals: Sequence[Signal]) -> bool:
+    """Return whether ``lerp`` is exact."""
     weight = call.arg("weight")
     return _fits(call, signals, (3, 1 if isinstance(weight, Tensor) else weight))
 
 
 def _rounds_to_whole(call: Call, signals: Sequence[Signal] = ()) -> bool:
+    """Return whether a result is a whole number."""
     return not call.kwargs.get("decimals")
 
 
 def _fits(call: Call, signals: Sequence[Signal], product: tuple[int, float]) -> bool:
-    """Whether a product inside of an operator needs no rounding, so that fusing changes nothing.
+    """Return whether a product inside of an operator needs no rounding: fusing changes nothing.
 
     ``product``: how many factors are elements of operands, and the number that is one, too.
     """
@@ -220,7 +227,7 @@ def _fits(call: Call, signals: Sequence[Signal], product: tuple[int, float]) -> 
 
 
 def _lowest_bit(value: float) -> float:
-    """The largest power of two, 1 at most, that a number is a multiple of."""
+    """Return the largest power of two, 1 at most, that a number is a multiple of."""
     numerator, denominator = float(value).as_integer_ratio()
     return 1 / denominator
 
@@ -251,8 +258,8 @@ def pointwise_cost(call: Call) -> Sequence[Cost]:
 
 
 def _per_element(call: Call, kind: str, is_sum: bool = False) -> Sequence[Cost]:
-    """One operation for each element of a result; none for truth values."""
-    result = next(iter(tensors_in((call.out,))), None)
+    """Count one operation for each element of a result, and none for truth values."""
+    result = next(iter(call.outputs), None)
     if result is None or result.dtype == torch.bool:
         return ()
     elements = result.numel()
@@ -265,25 +272,28 @@ SIGNS, BITS = Free("changes signs"), Free("works on bits")
 
 
 def _rule(cost: Any, how: Pointwise = Pointwise(), **known: Any) -> Rule:
-    """A rule; ``known``: what else is known of the operator."""
+    """Return a rule; ``known``: what else is known of the operator."""
     return Rule(how.signal, cost, values=how.values, **known)
 
 
 def _function(low: float, high: float) -> Rule:
-    """The rule of a function whose results lie between two ends."""
+    """Return the rule of a function whose results lie between two ends."""
     return _rule(activation_cost, Pointwise(limits=ranges.fixed(low, high)))
 
 
 def _rounding(rounding: Callable[[float], int]) -> Rule:
+    """Return the rule of an operator that rounds."""
     how = Pointwise(exact=_rounds_to_whole, rounds=_rounds_to_whole, ends=ranges.whole(rounding))
     return _rule(Free("rounds"), how)
 
 
 def _clamp(lowest: str, highest: str) -> Pointwise:
+    """Describe an operator that cuts off where the arguments of these names say."""
     return Pointwise(exact=always, is_closed=True, limits=ranges.clamped(lowest, highest))
 
 
 def _extreme(combine: Callable[[ranges.Ends, ranges.Ends], ranges.Ends], closed: bool) -> Rule:
+    """Return the rule of the larger or smaller one of two operands."""
     limits = ranges.combined(combine)
     return _rule(COMPARES, Pointwise(exact=always, is_closed=closed, limits=limits))
 

@@ -1,4 +1,4 @@
-"""Averages: means, and pooling by windows."""
+"""Describe averages: means, and pooling by windows."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from syops.ops.values import (
 
 
 def mean(call: Call) -> Signal:
-    """The sum over n entries, divided by n."""
+    """Return the signal of the sum over n entries, divided by n."""
     terms = call.args[0].numel() // max(1, call.out.numel())
     return averaged(call, {(terms, terms)})
 
 
 def average_pool(call: Call, rank: int) -> Signal:
-    """The sum of the entries of a window, divided by what the window's place asks for."""
+    """Return the signal of the sum over a window, divided by what the window's place asks for."""
     known = call.signal(call.args[0])
     windows = average_windows(call, rank) if isinstance(known, Table) else set()
     return averaged(call, windows)
 
 
 def averaged(call: Call, windows: set[tuple[int, int]]) -> Signal:
-    """Sums of some terms, divided by a divisor: one constant times integers.
+    """Return the signal of sums of some terms, divided: one constant times integers.
 
     Divided by a power of two, such values are exact. Others are rounded, once or twice as the
     kernel likes, so that only a multiple of the constant is known of them, not the last bit.
@@ -86,7 +86,7 @@ def averaged(call: Call, windows: set[tuple[int, int]]) -> Signal:
 
 
 def average_windows(call: Call, rank: int) -> set[tuple[int, int]]:
-    """How many entries the windows of an average pooling have, with the divisor of each."""
+    """Return how many entries the windows of a pooling have, with the divisor of each."""
     inputs, outputs = call.args[0].shape[-rank:], call.out.shape[-rank:]
     if call.arg("kernel_size") is None:
         along = [_adaptive_windows(*sizes) for sizes in zip(inputs, outputs, strict=True)]
@@ -106,19 +106,20 @@ def average_windows(call: Call, rank: int) -> set[tuple[int, int]]:
 
 
 def _each(value: int | Sequence[int], rank: int) -> list[int]:
-    """One number a dimension."""
+    """Return one number for each dimension."""
     values = [value] if isinstance(value, int) else list(value)
     return values * rank if len(values) == 1 else values
 
 
 def _adaptive_windows(size: int, outputs: int) -> set[int]:
+    """Return the sizes of adaptive windows along one dimension."""
     return {-(-(i + 1) * size // outputs) - i * size // outputs for i in range(outputs)}
 
 
 def _padded_windows(
     size: int, outputs: int, kernel: int, stride: int, padding: int
 ) -> set[tuple[int, int]]:
-    """Entries of each window along one dimension, and its places with those of the padding."""
+    """Return the entries of each window along one dimension, and its places with the padding."""
     windows = set()
     for i in range(outputs):
         start = i * stride - padding
@@ -128,6 +129,8 @@ def _padded_windows(
 
 
 def _cost(rank: int) -> CostRule:
+    """Return the cost rule of such a pooling."""
+
     def average_pool_cost(call: Call) -> Sequence[Cost]:
         """1 AC per entry of a window; adaptive windows cover their input once."""
         kernel, entries = call.arg("kernel_size"), call.args[0].numel()
@@ -139,7 +142,7 @@ def _cost(rank: int) -> CostRule:
 
 
 def _windows(rank: int) -> Rule:
-    """The rule of a pooling by windows of so many dimensions."""
+    """Return the rule of a pooling by windows of so many dimensions."""
     return Rule(partial(average_pool, rank=rank), _cost(rank))
 
 

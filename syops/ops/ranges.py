@@ -1,4 +1,4 @@
-"""The ends that pointwise results lie between: interval arithmetic, rounded outward.
+"""Work out the ends that pointwise results lie between: interval arithmetic, rounded outward.
 
 An end that the dtype can hold is exact, since rounding is monotone. Any other end is moved outward
 by a few units in the last place, which is more than what kernels differ by. Values are taken to be
@@ -27,7 +27,7 @@ WIDENING = 4
 
 
 class Hulls:
-    """What the operands of a call lie between.
+    """Find the ends that the operands of a call lie between.
 
     Args:
         call: the call.
@@ -45,7 +45,7 @@ class Hulls:
         }
 
     def of(self, value: object) -> Ends:
-        """What an argument lies between."""
+        """Return the ends that an argument lies between."""
         if isinstance(value, Tensor):
             hull = hull_of(self._known[id(value)]) if id(value) in self._known else None
             return outward((hull.low, hull.high), self.dtype) if hull else EVERYTHING
@@ -54,7 +54,7 @@ class Hulls:
         return EVERYTHING
 
     def at(self, place: int) -> Ends:
-        """What the argument at a place lies between."""
+        """Return the ends that the argument at a place lies between."""
         return self.of(self._args[place]) if len(self._args) > place else EVERYTHING
 
 
@@ -63,7 +63,7 @@ EndsRule = Callable[[Call, Hulls], Ends]
 
 
 def bounded(call: Call, rule: EndsRule, kind: Opaque, operands: Sequence[Signal]) -> Signal:
-    """The signal of a pointwise result of the given kind, with the ends that a rule tells.
+    """Return the signal of a result of the given kind, with the ends that a rule tells.
 
     ``operands`` are the signals of ``call.tensors``.
     """
@@ -74,7 +74,7 @@ def bounded(call: Call, rule: EndsRule, kind: Opaque, operands: Sequence[Signal]
 
 
 def ended(ends: Ends, kind: Opaque, dtype: torch.dtype, atoms: Atoms) -> Signal:
-    """Values of a kind between two ends: few whole numbers are a set of their own."""
+    """Return the signal of values between two ends: few whole numbers are a set of their own."""
     low, high = ends
     if not dtype.is_floating_point:
         limits = torch.iinfo(dtype)
@@ -87,12 +87,13 @@ def ended(ends: Ends, kind: Opaque, dtype: torch.dtype, atoms: Atoms) -> Signal:
 
 
 def outward(ends: Ends, dtype: torch.dtype) -> Ends:
-    """Ends that hold after rounding to a dtype."""
+    """Return ends that hold after rounding to a dtype."""
     return _moved(ends[0], dtype, -1), _moved(ends[1], dtype, 1)
 
 
 @lru_cache(maxsize=4096)
 def _moved(end: float, dtype: torch.dtype, direction: int) -> float:
+    """Return an end, moved outward if the dtype cannot hold it."""
     if not math.isfinite(end) or not dtype.is_floating_point:
         return end
     if dtype == torch.float64:
@@ -108,7 +109,7 @@ def _moved(end: float, dtype: torch.dtype, direction: int) -> float:
 
 
 def _rounded_in(call: Call) -> torch.dtype:
-    """The coarsest dtype that takes part: ``out=`` may get what was rounded in another one."""
+    """Return the coarsest dtype that takes part: ``out=`` may get what was rounded in another."""
     if not call.out.dtype.is_floating_point:
         return call.out.dtype
     floating = [t.dtype for t in call.tensors if t.dtype.is_floating_point]
@@ -117,7 +118,7 @@ def _rounded_in(call: Call) -> torch.dtype:
 
 
 def _is_kept(number: float, dtype: torch.dtype) -> bool:
-    """Whether a number is one in a dtype, too: -9 is 247 in uint8."""
+    """Return whether a number is the same in a dtype: -9 is 247 in uint8."""
     if dtype.is_floating_point or dtype == torch.bool:
         return not math.isnan(number)
     limits = torch.iinfo(dtype)
@@ -125,12 +126,13 @@ def _is_kept(number: float, dtype: torch.dtype) -> bool:
 
 
 def _divides_exactly(divisor: Ends) -> bool:
-    """Whether dividing is the same as multiplying with the inverse, which devices may prefer."""
+    """Return whether dividing is multiplying with the inverse, which devices may prefer."""
     low, high = divisor
     return low == high and math.isfinite(low) and abs(math.frexp(low)[0]) == 0.5
 
 
 def _wider(ends: Ends, dtype: torch.dtype) -> Ends:
+    """Return ends that hold where a quotient is rounded twice."""
     eps = torch.finfo(dtype).eps if dtype.is_floating_point else 0.0
     low, high = ends
     more = [WIDENING * eps * abs(end) if math.isfinite(end) else 0.0 for end in ends]
@@ -138,6 +140,7 @@ def _wider(ends: Ends, dtype: torch.dtype) -> Ends:
 
 
 def _whole(ends: Ends, rounding: Callable[[float], int]) -> Ends:
+    """Return ends, rounded to whole numbers."""
     low, high = (rounding(end) if math.isfinite(end) else end for end in ends)
     return low, high
 
@@ -195,12 +198,12 @@ def _quotient(x: Ends, y: Ends) -> Ends:
 
 
 def fixed(low: float, high: float) -> EndsRule:
-    """Between these, whatever the operands are."""
+    """Return the rule of results that lie between two ends, whatever the operands are."""
     return lambda call, hulls: (low, high)
 
 
 def clamped(lowest: str, highest: str) -> EndsRule:
-    """Cut off at the ends that the arguments of these names give; "" for none."""
+    """Return the rule of results that are cut off where arguments say; "" names none."""
 
     def rule(call: Call, hulls: Hulls) -> Ends:
         ends = hulls.at(0)
@@ -213,12 +216,12 @@ def clamped(lowest: str, highest: str) -> EndsRule:
 
 
 def changed(change: Callable[[Ends], Ends]) -> EndsRule:
-    """A function of one operand that rounds nothing."""
+    """Return the rule of a function of one operand that rounds nothing."""
     return lambda call, hulls: change(hulls.at(0))
 
 
 def whole(rounding: Callable[[float], int]) -> EndsRule:
-    """Rounded to whole numbers."""
+    """Return the rule of results that are rounded to whole numbers."""
 
     def rule(call: Call, hulls: Hulls) -> Ends:
         return EVERYTHING if call.kwargs.get("decimals") else _whole(hulls.at(0), rounding)
@@ -229,7 +232,7 @@ def whole(rounding: Callable[[float], int]) -> EndsRule:
 def combined(
     combine: Callable[[Ends, Ends], Ends], *, scaled: bool = False, turned: bool = False
 ) -> EndsRule:
-    """Two operands, combined.
+    """Return the rule of results that two operands are combined to.
 
     Args:
         combine: how.
@@ -249,7 +252,7 @@ def combined(
 
 
 def divided(call: Call, hulls: Hulls) -> Ends:
-    """Divided, perhaps rounded to whole numbers."""
+    """Return the ends of a quotient, which may be rounded to a whole number."""
     if len(call.args) < 2:
         return EVERYTHING
     first, second = hulls.at(0), hulls.at(1)
@@ -263,11 +266,12 @@ def divided(call: Call, hulls: Hulls) -> Ends:
 
 
 def floor_divided(call: Call, hulls: Hulls) -> Ends:
+    """Return the ends of a quotient that is rounded down."""
     if len(call.args) < 2:
         return EVERYTHING
     return _whole(_wider(_quotient(hulls.at(0), hulls.at(1)), hulls.dtype), math.floor)
 
 
 def _checked(ends: Ends) -> Ends:
-    """Infinite ends may cancel out."""
+    """Return the ends, or none where infinite ones cancelled out."""
     return EVERYTHING if any(map(math.isnan, ends)) else ends

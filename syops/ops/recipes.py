@@ -1,4 +1,4 @@
-"""How learned tensors were computed, told by names: equal names are equal tensors."""
+"""Tell how learned tensors were computed, by names: equal names are equal tensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from syops.ops.values import LEARNED, Table
 
 
 def recipe_of(rule: Rule, call: Call, out: Tensor, place: int) -> Recipe | None:
-    """The recipe of the ``place``-th result of an operator that read what is learned.
+    """Return the recipe of the ``place``-th result of an operator that read what is learned.
 
     None where not all that it read is known by name, or chance is involved.
     """
@@ -45,7 +45,7 @@ def _named(call: Call, tensor: Tensor) -> str:
 
 
 def _is_unmoved(rule: Rule, source: Tensor, out: Tensor) -> bool:
-    """Whether a result has the same elements in the same order, but for dimensions of size 1."""
+    """Return whether a result has the same elements in the same order, but for sizes of 1."""
     if source.dtype != out.dtype or source is out:
         return False
     sizes = [[size for size in tensor.shape if size != 1] for tensor in (source, out)]

@@ -1,4 +1,4 @@
-"""Reductions: sums, products, extremes, positions, and comparisons of whole tensors."""
+"""Describe reductions: sums, products, extremes, positions, and truth of whole tensors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from syops.ops.constants import integers
 from syops.ops.pooling import averaged, mean
 from syops.ops.ranges import MAX_VALUES
-from syops.ops.rule import COMPARES, Call, Cost, Free, Rule, analog, tallied, tensors_in
+from syops.ops.rule import COMPARES, Call, Cost, Free, Rule, analog, tallied
 from syops.ops.values import (
     ANALOG,
     EMPTY,
@@ -24,12 +24,12 @@ from syops.ops.values import (
 
 
 def counts(call: Call) -> Signal:
-    """How many there are; sums of weights, where these are given."""
+    """Return the signal of numbers of values; of sums of weights, where these are given."""
     return ANALOG if call.arg("weights") is not None else INTEGER
 
 
 def total(call: Call) -> Signal:
-    """A sum of n integers of [a, b] is an integer of [n·a, n·b]."""
+    """Return the signal of a sum: n integers of [a, b] make one of [n·a, n·b]."""
     known = call.signal(call.args[0])
     if not isinstance(known, Table):
         return known if known in (LEARNED, INTEGER) else ANALOG
@@ -41,6 +41,7 @@ def total(call: Call) -> Signal:
 
 
 def running_total(call: Call) -> Signal:
+    """Return the signal of the sums of the first values."""
     known = call.signal(call.args[0])
     if not isinstance(known, Table) or not is_integer(known) or known == EMPTY:
         return analog(call)
@@ -53,12 +54,12 @@ def running_total(call: Call) -> Signal:
 
 
 def product(call: Call) -> Signal:
-    """A product of n whole numbers is one of their products: an AND, where they are 0 or 1."""
+    """Return the signal of a product of n whole numbers: an AND, where they are 0 or 1."""
     return _products(call, call.args[0].numel() // max(1, call.out.numel()), running=False)
 
 
 def running_product(call: Call) -> Signal:
-    """The products of the first values, for all numbers of them."""
+    """Return the signal of the products of the first values."""
     x = call.args[0]
     return _products(call, x.shape[call.args[1]] if x.dim() else 1, running=True)
 
@@ -85,14 +86,14 @@ def _products(call: Call, terms: int, running: bool) -> Signal:
 
 
 def _holds(dtype: torch.dtype, largest: int) -> bool:
-    """Whether a dtype has all whole numbers up to one."""
+    """Return whether a dtype has all whole numbers up to one."""
     if dtype.is_floating_point:
         return largest <= 2 / torch.finfo(dtype).eps
     return dtype != torch.bool and not dtype.is_complex and largest <= torch.iinfo(dtype).max
 
 
 def _integers_between(low: int, high: int, call: Call) -> Signal:
-    """Sums of integers. Half precision rounds one of 3003 to 3004: whole, but without an end."""
+    """Return the signal of sums of integers, which half precision may round."""
     dtype = call.out.dtype
     if dtype.is_complex:
         return ANALOG
@@ -108,12 +109,12 @@ def _integers_between(low: int, high: int, call: Call) -> Signal:
 
 
 def extremum(call: Call) -> Sequence[Signal]:
-    """One of the values of the operand, and perhaps where it was."""
-    return [_one_of(call), *[INTEGER] * (len(tensors_in((call.out,))) - 1)]
+    """Return the signals of one of the values of the operand, and perhaps of its position."""
+    return [_one_of(call), *[INTEGER] * (len(call.outputs) - 1)]
 
 
 def extremes(call: Call) -> Sequence[Signal]:
-    """The least and the largest of the values of the operand."""
+    """Return the signals of the least and the largest of the values of the operand."""
     return [_one_of(call), _one_of(call)]
 
 
@@ -123,6 +124,7 @@ def _one_of(call: Call) -> Signal:
 
 
 def predicate(call: Call) -> Signal:
+    """Return the signal of truth values."""
     return call.atoms.fresh((False, True))
 
 

@@ -55,14 +55,14 @@ OPAQUE = {
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The state of an operator that has a cost; ``what`` says which."""
+    """Mark an operator that has a cost; ``what`` says which."""
 
     what: str
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """The state of an operator without a rule: the report names it."""
+    """Mark an operator without a rule: the report names it."""
 
 
 State = Counted | Free | Named
@@ -91,7 +91,7 @@ def finder(own: Mapping[Any, Rule]) -> Find:
 
 @cache
 def find(func: Any) -> Rule | None:
-    """The rule of an operator overload, or None.
+    """Return the rule of an operator overload; None if there is none.
 
     What an operator calls is counted in place of it wherever torch does so by itself. Inside of
     inference mode torch hands such an operator over whole.
@@ -111,18 +111,18 @@ def find(func: Any) -> Rule | None:
 
 
 def is_composite(func: Any) -> bool:
-    """Whether an operator does nothing but call others."""
+    """Return whether an operator does nothing but call others."""
     return is_made_of_others(func) and canonical(func) not in OPAQUE
 
 
 def _is_tagged(func: Any, tag: torch.Tag) -> bool:
-    """Whether any form of an operator has a tag. Torch does not tag every ``out=`` form."""
+    """Return whether any form of an operator has a tag: torch does not tag every ``out=`` form."""
     packet = func.overloadpacket
     return any(tag in getattr(packet, name).tags for name in packet.overloads())
 
 
 def _by_schema(func: Any) -> Rule | None:
-    """The rule of an operator that cannot compute with values, by what it takes and returns."""
+    """Return the rule of an operator whose arguments and results rule out that it computes."""
     schema = schema_of(func)
     if reads_only_numbers(schema):
         return Rule(unknown, Free("reads no tensor"))

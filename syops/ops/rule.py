@@ -1,25 +1,25 @@
-"""What a rule sees of an operator call, what it may answer, and how a rule is found."""
+"""Define what a rule sees of an operator call, and what it may answer."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
+from syops._torch import schema_of, tree_leaves
 from syops.ops.fanout import FanOut
 from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal, constant
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a learned tensor was computed: equal names are equal tensors.
+    """Say how a learned tensor was computed: equal names are equal tensors.
 
     ``values`` are all that it can hold, where they are few: a mask.
     """
@@ -30,7 +30,7 @@ class Recipe:
 
 @dataclass(slots=True)
 class Call:
-    """One operator call: its arguments, its result, and the signals of its tensors.
+    """Hold one operator call: its arguments, its result, and the signals of its tensors.
 
     ``tensors`` are all tensors among the arguments, in order;
     ``signals`` maps ``id(tensor)`` to the signal that the tensor had *before* the call;
@@ -50,23 +50,29 @@ class Call:
     name: Callable[[Tensor], str]
     numbers_from_data: bool = False
     recipe: Callable[[Tensor], Recipe | None] = lambda tensor: None
+    outputs: list[Tensor] = field(init=False)
+    """All tensors among the results, in order."""
+
+    def __post_init__(self) -> None:
+        self.outputs = tensors_in((self.out,))
 
     def signal(self, tensor: Tensor) -> Signal:
         return self.signals[id(tensor)]
 
     def arg(self, name: str, default: Any = None) -> Any:
-        """The argument called ``name`` in the operator's schema."""
+        """Return the argument called ``name`` in the operator's schema."""
         if name in self.kwargs:
             return self.kwargs[name]
-        for position, argument in enumerate(self.func._schema.arguments):
-            if argument.name == name:
-                if position < len(self.args):
-                    return self.args[position]
-                return argument.default_value if argument.has_default_value() else default
-        return default
+        found = _argument(self.func, name)
+        if found is None:
+            return default
+        position, argument = found
+        if position < len(self.args):
+            return self.args[position]
+        return argument.default_value if argument.has_default_value() else default
 
     def constant(self, value: Any) -> Signal:
-        """The signal of a Python number as it is found in the result's dtype.
+        """Return the signal of a Python number as it is found in the result's dtype.
 
         A number that is not whole need not be a constant where the model reads its data; whole
         ones are taken for constants.
@@ -80,12 +86,19 @@ class Call:
 
     @property
     def geometry(self) -> Hashable:
-        """The operator and all its arguments that are not tensors' values."""
+        """Return the operator and all its arguments that are not tensors' values."""
         return (self.func.name(), _freeze(self.args), _freeze(tuple(self.kwargs.items())))
 
 
+@cache
+def _argument(func: Any, name: str) -> tuple[int, Any] | None:
+    """The argument of that name in an operator's schema, and its place; None if there is none."""
+    arguments = enumerate(schema_of(func).arguments)
+    return next((found for found in arguments if found[1].name == name), None)
+
+
 class Number(tuple[str, Any]):
-    """A number in the key of a cache, with how it is written.
+    """Hold a number in the key of a cache, with how it is written.
 
     1, 1.0 and True are equal, as are 0.0 and -0.0, but operators tell them apart.
     """
@@ -99,9 +112,11 @@ class Number(tuple[str, Any]):
 
 
 def tensors_in(values: Iterable[Any]) -> list[Tensor]:
-    """The tensors among the values and in lists and tuples among them, in order."""
+    """Return the tensors among the values and in lists and tuples among them, in order."""
     found: list[Tensor] = []
     for value in values:
+        if type(value) in _PLAIN:  # most arguments, and quicker told than a tensor
+            continue
         if isinstance(value, Tensor):
             found.append(value)
         elif isinstance(value, (list, tuple)):
@@ -109,8 +124,11 @@ def tensors_in(values: Iterable[Any]) -> list[Tensor]:
     return found
 
 
+_PLAIN = {int, float, bool, type(None)}
+
+
 def input_tensors(args: Iterable[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
-    """The tensors that a model is called with, also in dicts and the like, in order."""
+    """Return the tensors that a model is called with, also in dicts and the like, in order."""
     leaves = tree_leaves((tuple(args), dict(kwargs)))
     return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
@@ -125,7 +143,7 @@ def _freeze(value: Any) -> Hashable:
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A tensor whose spikes drive a product, and how many synapses each of them reaches.
+    """Hold a tensor whose spikes drive a product, and how many synapses each spike reaches.
 
     ``channel`` is the dimension along which the input channels of weights lie; None: it meets
     no weights. ``signal`` says what a tensor holds that the rule itself made.
@@ -139,7 +157,7 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """How channels lie in weights: what one needs to know to change these.
+    """Say how channels lie in weights: what one needs to know to change these.
 
     Attributes:
         outputs, inputs: the dimensions along which they lie.
@@ -160,7 +178,7 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A synaptic operation: weights (or a second activation) applied to inputs.
+    """Describe a synaptic operation: weights (or a second activation) applied to inputs.
 
     ``dense`` is the number of operations a dense engine does. One operand: the other side are
     weights. Two operands: a product of two activations, ``pairs`` giving its coincidences as
@@ -187,13 +205,13 @@ class Product:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is one product of matrices, and no part of anything that has a name."""
+        """Return whether it is one product of matrices, and no part of anything that has a name."""
         return self.operator == self.kind
 
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """A normalisation of ``elements`` values along channel dimension 1 of ``input``.
+    """Describe a normalisation of ``elements`` values along channel dimension 1 of ``input``.
 
     ``affine`` says that it is a fixed scale and shift per channel, which can be folded.
     """
@@ -206,7 +224,7 @@ class Normalisation:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Work outside the synapses, known from shapes alone; ``prepared``: as of a `Product`."""
+    """Describe work outside the synapses, known from shapes; ``prepared``: as of a `Product`."""
 
     kind: str
     operator: str
@@ -222,7 +240,7 @@ CostRule = Callable[[Call], Sequence[Cost]]
 
 @dataclass(frozen=True, slots=True)
 class Free:
-    """The cost of an operator that costs nothing, and why it does not."""
+    """Say that an operator costs nothing, and why."""
 
     reason: str
 
@@ -243,7 +261,7 @@ PieceRule = Callable[[Sequence[Any], Tensor, Tensor, int], Piece]
 
 
 class Softmax(Enum):
-    """What is known of a softmax: whether nothing but an attention takes it."""
+    """Say whether a softmax is one that nothing but an attention takes."""
 
     ANY = "any"
     OF_ATTENTION = "of attention"
@@ -251,7 +269,7 @@ class Softmax(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """All that is known of one operator.
+    """Hold all that is known of one operator.
 
     Attributes:
         signal: the values that its results can hold: one signal for all of them, or one each.
@@ -313,14 +331,14 @@ class Rule:
 
 
 def analog(call: Call) -> Signal:
-    """Real values; weights, where all that was read are weights."""
+    """Return the signal of real values; of weights, where all that was read are weights."""
     if call.tensors and all(call.signal(tensor) is LEARNED for tensor in call.tensors):
         return LEARNED
     return ANALOG
 
 
 def unknown(call: Call) -> Signal:
-    """Values to look at in the data; weights, where all that was read are weights."""
+    """Return the signal of values to look at; of weights, where all that was read are weights."""
     return LEARNED if analog(call) is LEARNED else UNKNOWN
 
 
@@ -330,18 +348,19 @@ COPY, VIEW, COMPARES = Free("a copy"), Free("a view"), Free("compares")
 def tallied(
     call: Call, kind: str, operator: str = "", *, ac: int = 0, mac: int = 0
 ) -> Sequence[Tally]:
-    """Work outside the synapses, by the operator's own name if no other is given."""
+    """Describe work outside the synapses, by the operator's own name if no other is given."""
     return (Tally(kind, operator or canonical(call.func), ac, mac),)
 
 
 @cache
 def canonical(func: Any) -> str:
-    """``aten.add_.Tensor`` -> ``add``: in-place and ``out=`` forms share the rule.
+    """Return the name by which rules are found: ``aten.add_.Tensor`` -> ``add``.
 
     Operators of other libraries keep their whole name, such as ``my::add``.
     """
-    namespace, _, name = func._schema.name.partition("::")
+    whole = schema_of(func).name
+    namespace, _, name = whole.partition("::")
     if namespace not in ("aten", "prims"):
-        return func._schema.name
+        return whole
     is_dunder = name.startswith("__")
     return name if is_dunder else name.rstrip("_")

@@ -1,4 +1,4 @@
-"""Operators that copy values, cast them, look them up, or choose some of them by a mask."""
+"""Describe operators that copy, cast or look up values, or choose some by a mask."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from syops.ops.values import (
 
 
 def cast(call: Call) -> Signal:
-    """``_to_copy``: the values in the result's dtype."""
+    """Return the signal of ``_to_copy``: the values in another dtype."""
     source = call.args[0]
     return converted(source, call.signal(source), call.out, call.atoms)
 
 
 def copied(call: Call) -> Signal:
-    """``copy_``: the source's values in the target's dtype and shape."""
+    """Return the signal of ``copy_``: the values in the target's dtype and shape."""
     source = call.args[1]
     return converted(source, call.signal(source), call.out, call.atoms)
 
 
 def converted(source: Tensor, known: Signal, out: Tensor, atoms: Atoms) -> Signal:
-    """The signal of ``source`` after a cast and broadcast to ``out``."""
+    """Return the signal of ``source`` after a cast and broadcast to ``out``."""
     if known == EMPTY:
         return EMPTY
     if out.dtype == torch.bool and not isinstance(known, Table):
@@ -68,7 +68,7 @@ def converted(source: Tensor, known: Signal, out: Tensor, atoms: Atoms) -> Signa
 
 
 def _interval_converted(known: Interval, out: Tensor, atoms: Atoms) -> Signal:
-    """A cast to integers cuts off what follows the point."""
+    """Return the signal of an interval after a cast: one to integers cuts off fractions."""
     ends, kind = (known.low, known.high), known.kind
     if out.dtype.is_complex:
         return kind
@@ -80,7 +80,7 @@ def _interval_converted(known: Interval, out: Tensor, atoms: Atoms) -> Signal:
 
 
 def _keeps_class(known: Shown, before: torch.dtype, after: torch.dtype) -> bool:
-    """Whether values of a class are still of it after a cast."""
+    """Return whether values of a class are still of that class after a cast."""
     if before == after or known.name == "binary":
         return True
     if not after.is_floating_point:
@@ -91,6 +91,7 @@ def _keeps_class(known: Shown, before: torch.dtype, after: torch.dtype) -> bool:
 
 
 def masked_fill(call: Call) -> Signal:
+    """Return the signal of a tensor that was filled where a mask says."""
     x, mask, value = call.args[:3]
     filler = call.signal(value) if isinstance(value, Tensor) else call.constant(value)
     known = call.signal(x), call.signal(mask), filler
@@ -101,6 +102,7 @@ def masked_fill(call: Call) -> Signal:
 
 
 def where(call: Call) -> Signal:
+    """Return the signal of what a mask chooses of two operands."""
     known = [call.signal(tensor) for tensor in call.tensors]
     if all(isinstance(part, Table) and not part.scale for part in known):
         return evaluated(call, known)
@@ -108,7 +110,7 @@ def where(call: Call) -> Signal:
 
 
 def _amplitude(call: Call, mask: Tensor, chosen: Sequence[Any]) -> Signal | None:
-    """What a mask chooses where all is 0 or a multiple of one scale: spikes with an amplitude."""
+    """Return the signal of what is 0 or a multiple of one scale: spikes with an amplitude."""
     if not chosen or not call.out.dtype.is_floating_point:
         return None
     plain, scales = {id(mask): call.signal(mask)}, set()

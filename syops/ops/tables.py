@@ -38,7 +38,7 @@ def evaluated(
     signals: Sequence[Signal],
     otherwise: Callable[[Sequence[Signal]], Signal] | None = None,
 ) -> Signal:
-    """The operator applied to its operands' tables.
+    """Apply an operator to the tables of its operands.
 
     Args:
         call: the call.
@@ -74,12 +74,12 @@ def evaluated(
 
 
 def _anything(call: Call) -> Signal:
-    """Truth values, or values of which nothing is known."""
+    """Return the signal of truth values, or of values of which nothing is known."""
     return call.atoms.fresh((False, True)) if call.out.dtype == torch.bool else ANALOG
 
 
 def cast_values(known: Table, before: torch.dtype, after: torch.dtype) -> Signal:
-    """The table of values in another dtype."""
+    """Return the table of values in another dtype."""
     operand = (known.values, tuple(range(len(known.atoms))), before, False)
     sizes = tuple(atom.size for atom in known.atoms)
     template = ((_SLOT,), (("dtype", after),))
@@ -88,7 +88,7 @@ def cast_values(known: Table, before: torch.dtype, after: torch.dtype) -> Signal
 
 
 def broadcast(table: Table, tensor: Tensor, out: Tensor, atoms: Atoms) -> Signal:
-    """The signal of a tensor after it was broadcast."""
+    """Return the signal of a tensor after it was broadcast."""
     plain = rescaled(table, UNSCALED)
     assert isinstance(plain, Table)
     moved = atoms.rebased(plain, ("expand", tuple(tensor.shape), tuple(out.shape)))
@@ -114,7 +114,7 @@ def _entries(tables: Sequence[Table]) -> int:
 
 
 class _Slot:
-    """Marks where a tensor stood in an argument list."""
+    """Mark where a tensor stood in an argument list."""
 
     def __repr__(self) -> str:  # a part of names, which other processes must give as well
         return "_"
@@ -124,7 +124,7 @@ _SLOT = _Slot()
 
 
 def template_of(call: Call) -> tuple[Any, Any]:
-    """The arguments of a call, with a mark in place of each tensor."""
+    """Return the arguments of a call, with a mark in place of each tensor."""
     return _template(call.args), tuple((k, _template(v)) for k, v in call.kwargs.items())
 
 
@@ -142,7 +142,7 @@ Operand = tuple[Values, tuple[int, ...], torch.dtype, bool]
 
 @cache
 def _returning(func: Any) -> Any:
-    """The form of an operator that returns its result, for one that writes it to ``out=``."""
+    """Return the form of an operator that returns its result, for one that writes to ``out=``."""
     has_out = any(argument.is_out for argument in schema_of(func).arguments)
     return func.overloadpacket if has_out else func
 
@@ -155,7 +155,7 @@ def _apply(
     sizes: tuple[int, ...],
     out: torch.dtype,
 ) -> Values | None:
-    """Values of ``func`` for all assignments, or None where one of them is not finite.
+    """Return the values of ``func`` for all assignments; None where one of them is not finite.
 
     ``operands``: values, the positions of its atoms among all, dtype, and whether the tensor
     is zero-dimensional (those take part in type promotion differently). ``out``: dtype of the
@@ -181,7 +181,17 @@ def _apply(
 
 
 def _tables(operands: tuple[Operand, ...], sizes: tuple[int, ...]) -> list[Tensor]:
-    """Each operand's values as a tensor with one dimension for each atom of all."""
+    """Return each operand's values as a tensor with one dimension for each atom of all.
+
+    A tensor without dimensions hardly takes part in type promotion, but its table has dimensions:
+
+    >>> half, tenth = torch.ones(3, dtype=torch.float16), torch.tensor(0.1, dtype=torch.float64)
+    >>> (half + tenth).dtype, (half + tenth.reshape(1)).dtype
+    (torch.float16, torch.float64)
+
+    The sum on tables would be worked out in float64, where 1 + 0.1 is another number. So the table
+    of ``tenth`` is cast beforehand to what torch makes of it beside the others: float16.
+    """
     dtypes = [dtype for _, _, dtype, is_scalar in operands if not is_scalar]
     tables = []
     for values, positions, dtype, is_scalar in operands:
@@ -189,7 +199,7 @@ def _tables(operands: tuple[Operand, ...], sizes: tuple[int, ...]) -> list[Tenso
         if is_scalar and not positions:
             tables.append(table.reshape(()))
             continue
-        if is_scalar and dtypes:  # here it has dimensions, and must promote as if it had none
+        if is_scalar and dtypes:
             common = reduce(torch.promote_types, dtypes)
             promoted = torch.result_type(table.new_empty(1, dtype=common), table.new_empty(()))
             if promoted != torch.promote_types(common, dtype):
@@ -212,7 +222,7 @@ def _filled(template: Any, tensors: Any) -> Any:
 
 
 def _unbroadcast(func: Any, args: tuple[Any, ...], sizes: tuple[int, ...]) -> tuple[Any, ...]:
-    """In-place forms write into their first operand, which must have the full shape."""
+    """Give in-place forms a first operand of the full shape, since they write into it."""
     if (
         isinstance(func, OpOverload)
         and schema_of(func).is_mutable

@@ -1,4 +1,4 @@
-"""What the schema of an operator says of it, whatever it computes."""
+"""Read what the schema of an operator says of it, whatever it computes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from syops._torch import schema_of
 from syops.ops.rule import canonical, tensors_in
 
 Arguments = tuple[tuple[int, str], ...]
@@ -25,7 +26,7 @@ SIZES = {
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What an operator's schema says.
+    """Hold what the schema of an operator says.
 
     Attributes:
         name: its canonical name.
@@ -43,18 +44,18 @@ class Traits:
     """The place of a probability without which it is not random."""
 
     def written(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
-        """The tensors that the operator writes into."""
+        """Return the tensors that the operator writes into."""
         return tensors_in(_given(self.targets, args, kwargs)) if self.targets else []
 
     def draws(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-        """Whether the result of a random operator is a matter of chance."""
+        """Return whether the result of a random operator is a matter of chance."""
         if self.dropout is None:
             return True
         default = args[self.dropout] if self.dropout < len(args) else 0.0
         return bool(kwargs.get("dropout_p", default) != 0)
 
     def numbers_in(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[complex]:
-        """The numbers among its arguments on which the values of its result depend."""
+        """Return the numbers among the arguments on which the values of the result depend."""
         return _numbers(_given(self.numbers, args, kwargs))
 
 
@@ -72,8 +73,8 @@ def _numbers(value: Any) -> Iterator[complex]:
 
 @cache
 def traits_of(func: Any) -> Traits:
-    """The traits of an operator overload."""
-    name, arguments = canonical(func), func._schema.arguments
+    """Return the traits of an operator overload."""
+    name, arguments = canonical(func), schema_of(func).arguments
     targets, numbers, dropout = [], [], None
     for place, argument in enumerate(arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:

@@ -374,20 +374,7 @@ class Evidence:
 
         Zeros alone are a binary signal at rate 0.
         """
-        if self.analog or (self.seen and not self.seen.integer):
-            return "analog"
-        if self.unknown:
-            return "unknown"
-        nonzero = self._nonzero
-        if not self.integer:
-            magnitudes = {(scale, abs(value)) for scale, value in nonzero}
-            if magnitudes <= {("", 1)}:
-                return "ternary" if ("", -1) in nonzero else "binary"
-            if len(magnitudes) == 1:
-                return "scaled"
-            if self.shown:
-                return "unknown"  # without those that were shown it may be spikes
-        return "analog" if self.unit is None else "graded"
+        return _class_of(self)
 
     @property
     def unit(self) -> Unit | None:
@@ -396,16 +383,7 @@ class Evidence:
         Only derived values have one. Integers that were seen in data, or that have no bound,
         are multiples of 1 and of nothing greater.
         """
-        nonzero = self._nonzero
-        if self.integer:
-            nonzero |= {("", 1)}
-        scales = {scale for scale, _ in nonzero}
-        if len(scales) > 1 or self.analog:
-            return None
-        if not nonzero:
-            return Unit()
-        size = common_unit(frozenset(abs(value) for _, value in nonzero))
-        return None if size is None else Unit(scales.pop(), size)
+        return _unit_of(self)
 
     @property
     def largest(self) -> float:
@@ -422,6 +400,38 @@ class Evidence:
         ends = {self.seen.low, self.seen.high} - {0} if self.seen else set()
         nonzero |= {("", value) for value in ends}
         return nonzero | {("", 1)} if any(abs(value) != 1 for value in ends) else nonzero
+
+
+@lru_cache(maxsize=4096)
+def _class_of(evidence: Evidence) -> str:
+    if evidence.analog or (evidence.seen and not evidence.seen.integer):
+        return "analog"
+    if evidence.unknown:
+        return "unknown"
+    nonzero = evidence._nonzero
+    if not evidence.integer:
+        magnitudes = {(scale, abs(value)) for scale, value in nonzero}
+        if magnitudes <= {("", 1)}:
+            return "ternary" if ("", -1) in nonzero else "binary"
+        if len(magnitudes) == 1:
+            return "scaled"
+        if evidence.shown:
+            return "unknown"  # without those that were shown it may be spikes
+    return "analog" if evidence.unit is None else "graded"
+
+
+@lru_cache(maxsize=4096)
+def _unit_of(evidence: Evidence) -> Unit | None:
+    nonzero = evidence._nonzero
+    if evidence.integer:
+        nonzero |= {("", 1)}
+    scales = {scale for scale, _ in nonzero}
+    if len(scales) > 1 or evidence.analog:
+        return None
+    if not nonzero:
+        return Unit()
+    size = common_unit(frozenset(abs(value) for _, value in nonzero))
+    return None if size is None else Unit(scales.pop(), size)
 
 
 def evidence_of(signal: Signal, seen: Seen | None = None) -> Evidence:

@@ -1,1 +1,1 @@
-"""What a user holds: the numbers, with ways to show them."""
+"""Define what a user holds: the numbers, with ways to show them."""

@@ -1,4 +1,4 @@
-"""What `check_full_spike` returns: a proof, with ways to show it."""
+"""Define `Audit`, which `check_full_spike` returns: a proof, with ways to show it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from syops.show.proof import render_proof
 
 @dataclass(frozen=True, repr=False)
 class Audit(Proof):
-    """What `check_full_spike` returns: a `Proof`, with ways to show it."""
+    """What `check_full_spike` returns: a `Proof`, with ways to show it.
+
+    Example:
+        >>> from torch import nn
+        >>> from syops import check_full_spike
+        >>> print(check_full_spike(nn.Linear(4, 2), (1, 4), input_signal="binary"))
+        Linear: spike-only
+        <BLANKLINE>
+        Input: binary, as input_signal says
+    """
 
     def to_json(self) -> str:
         content = {"full_spike": self.full_spike, **asdict(self)}

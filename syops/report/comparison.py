@@ -1,4 +1,4 @@
-"""Networks side by side, in the layout of the paper's Table 2. Reads only reports; no torch."""
+"""Put networks side by side, in the layout of the paper's Table 2. Reads only reports."""
 
 from __future__ import annotations
 
@@ -67,6 +67,13 @@ class Comparison(Tabular):
         names: of the networks.
         reports: one for each name.
         to: what energies are compared with, "ann" or "first".
+
+    Example:
+        >>> from torch import nn
+        >>> from syops import get_model_bounds
+        >>> networks = compare([get_model_bounds(nn.Linear(4, 2), (1, 4), input_signal="binary")])
+        >>> networks.rows[0].network_type, networks.table(columns="network,dense AC").rows
+        ('FSNN', (('Linear', 8.0),))
     """
 
     names: tuple[str, ...]
@@ -207,6 +214,18 @@ def compare(reports: Mapping[str, Report] | Iterable[Report], to: Reference = "a
     Raises:
         SyopsTypeError: something that is no report.
         SyopsValueError: no reports, or another ``to``.
+
+    Example:
+        >>> from torch import nn
+        >>> from syops import get_model_bounds
+        >>> small, large = (get_model_bounds(nn.Linear(4, n), (1, 4)) for n in (2, 4))
+        >>> networks = compare({"small": small, "large": large})
+        >>> print(networks.to_csv(columns="network,O_mac"), end="")
+        name,mac
+        small,8.0
+        large,16.0
+        >>> networks.layers().rows[0].second.mac
+        16.0
     """
     if isinstance(reports, Report) or not isinstance(reports, Iterable):
         got = "one" if isinstance(reports, Report) else type(reports).__name__

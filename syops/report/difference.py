@@ -1,4 +1,4 @@
-"""Two networks layer by layer, and what must be alike for networks to be compared."""
+"""Compare two networks layer by layer; say what must be alike for networks to be compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a network keep to its budget: limits for a CI job. Reads only reports; no torch."""
+"""Check a network against its budget, for a CI job. Reads only reports; needs no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network reads and writes, with ways to show it."""
+"""Show what a network reads and writes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,16 @@ _POSSIBLE = ("name", "kind", "signal", "ec_min_mj", "ec_max_mj")
 
 @dataclass(frozen=True, repr=False)
 class Memory(MemoryFigures, Tabular):
-    """What `syops.report.report.Report.memory` returns: `MemoryFigures`, with ways to show them."""
+    """What `syops.report.report.Report.memory` returns: `MemoryFigures`, with ways to show them.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from syops import get_model_syops
+        >>> memory = get_model_syops(nn.Linear(4, 3), torch.eye(4)).memory()
+        >>> memory.rows[0].weights.reads  # one for each AC
+        3.0
+    """
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a user holds: the figures of a network, with ways to show and to keep them."""
+"""Define `Report`: the figures of a network, with ways to show and to keep them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Report(Figures, Tabular):
-    """What `get_model_syops` and `get_model_bounds` return: `Figures`, with ways to show them."""
+    """What `get_model_syops` and `get_model_bounds` return: `Figures`, with ways to show them.
+
+    Example:
+        >>> from torch import nn
+        >>> from syops import get_model_bounds
+        >>> network = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2))
+        >>> report = get_model_bounds(network, (1, 4), input_signal="analog")
+        >>> report.table(columns="layer,O_mac", sort="O_mac").rows
+        (('0', 32.0), ('1', 16.0))
+        >>> report.mac, report.select(["linear", "neuron"]).mac
+        (48.0, 48.0)
+        >>> report.priced("horowitz45-int8").ec_mj < report.ec_mj
+        True
+        >>> Report.from_json(report.to_json()) == report
+        True
+    """
 
     @cached_property
     def warnings(self) -> tuple[Caution, ...]:
@@ -209,7 +224,17 @@ class Report(Figures, Tabular):
 
 
 class MeasuredReport(Report):
-    """What `get_model_syops` returns: a `Report` of a run on data, whose ACs and DC are known."""
+    """What `get_model_syops` returns: a `Report` of a run on data, whose ACs and DC are known.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from syops import get_model_syops
+        >>> first, second = (get_model_syops(nn.Linear(4, 3), x) for x in torch.eye(4).split(2))
+        >>> both = first.merge(second)
+        >>> both.samples, both.dc_mj == first.dc_mj
+        (4, True)
+    """
 
     if TYPE_CHECKING:
         # Figures are None without data. Here there is some, which a type checker is to know.

@@ -107,8 +107,11 @@ def count_batches(batches: Batches, observer: Observer, tally: Tally) -> None:
         lending.begin()
         each = batches.arguments(given.weight_dtype(tally.model))
         tally.at_batch = not batches.is_single
-        for batch in each:
-            _count(batch, batches, observer, tally, lending)
+        try:
+            for batch in each:
+                _count(batch, batches, observer, tally, lending)
+        finally:
+            observer.settle()
         tally.at_batch = False
 
     plainly(lambda: observer.watching(watched))
@@ -127,16 +130,16 @@ def _count(
     shapes = tree_map(given.on_meta, (args, kwargs))
     lending.renew()
     tally.notes.update(dict.fromkeys(lending.not_reset))
-    tally.ann.prepare(tally.model, shapes, tally.ledger)
+    if not tally.ann.knows(shapes):
+        observer.settle()
+        tally.ann.prepare(tally.model, shapes, tally.ledger)
     known = [None if name == "auto" else given.SIGNALS[name] for name in names]
     axis = given.time_axis(tensors[0], batches.batch_dim, batches.steps)
-    run = partial(observer.run, args, kwargs, known, axis)
+    run = partial(observer.run, args, kwargs, known, axis, samples)
     try:
         until_known(run, partial(_again, lending, Random.now()))
     except ForwardError as error:
         raise given.explained(error, tally.model, (args, kwargs)) from error.__cause__
-    tally.ledger.samples += samples
-    tally.ledger.passes += 1
     tally.first = tally.first or shapes
     tally.ann.add(shapes, tally.ledger, observer.states)
 

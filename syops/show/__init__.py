@@ -1,1 +1,1 @@
-"""Turns numbers into text and pictures. Without torch."""
+"""Turn numbers into text and pictures, without torch."""

@@ -1,4 +1,4 @@
-"""Any `TableData` as text for a terminal, Markdown, CSV or HTML; LaTeX has a file of its own."""
+"""Write any `TableData` as text for a terminal, Markdown, CSV or HTML; LaTeX has its own file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layers of a report as a pandas table."""
+"""Give the layers of a report as a pandas table."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Figures -> HTML: what a notebook shows, and a page that needs nothing beside itself.
+"""Write a network's figures as HTML: for a notebook, or as a page that needs no other file.
 
-What users have named (models, layers, profiles, commands) is escaped by jinja2, and in pictures
-by matplotlib. The templates lie in ``templates/``.
+Names that users choose (of models, layers, profiles, commands) are escaped by jinja2, and in
+pictures by matplotlib. The templates are in ``templates/``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Report -> JSON and back. Needs no torch.
+"""Write a report as JSON, and read it back.
 
-Everything that a file says is checked: it may have been cut off, or written by somebody else.
+Each value in a file is checked, since the file may be cut off or written by another program.
 """
 
 from __future__ import annotations

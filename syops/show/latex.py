@@ -1,4 +1,4 @@
-r"""Any `TableData` in LaTeX with booktabs: compiles as it is, whatever its names are made of."""
+"""Write any `TableData` as LaTeX with booktabs that compiles, whatever its names contain."""
 
 from __future__ import annotations
 

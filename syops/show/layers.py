@@ -1,4 +1,4 @@
-"""Figures -> `Table`: the layers, and what the totals mean. Reads only the report; no torch."""
+"""Build the layer table of a network's figures, and the sentences about its totals."""
 
 from __future__ import annotations
 

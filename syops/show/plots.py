@@ -1,7 +1,7 @@
-"""Figures -> figures. Reads only the report; leaves pyplot and the user's rcParams alone.
+"""Draw plots of a network's figures, without a change to pyplot or the user's rcParams.
 
-Blue and vermilion are those of Okabe and Ito, which colour-blind readers can tell apart; printed
-in grey, blue is the darker one.
+Blue and vermilion are from the palette of Okabe and Ito, which colour-blind readers can tell apart.
+In grey print, blue is the darker one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The proof whether a network is spike-only, in words."""
+"""Put into words the proof of whether a network is full-spike."""
 
 from __future__ import annotations
 

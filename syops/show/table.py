@@ -1,6 +1,6 @@
-"""A table as plain data: columns with units, raw values, what is said above and below it.
+"""Define a table as plain data: columns with units, raw values, caption and notes.
 
-What turns one into text is `syops.show.formats`.
+`syops.show.formats` turns tables into text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tables that show themselves, and what can be shown as one."""
+"""Define tables that show themselves, and what can be shown as one."""
 
 from __future__ import annotations
 

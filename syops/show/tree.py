@@ -1,4 +1,4 @@
-"""The layers of a report as a tree of modules. Reads only the layers; needs no torch."""
+"""Give the layers of a report as a tree of modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures -> what an HTML page shows of it, as plain data. Reads only the report; no torch."""
+"""Give what an HTML page shows of a network's figures, as plain data."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Runs a model, and fills the ledger."""
+"""Run a model, and fill the ledger."""

@@ -1,4 +1,4 @@
-"""Scales and shifts for each channel, and what they make of the weights beside them."""
+"""Compute scales and shifts for each channel, and the weights that take them up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from syops._torch import PRE_HOOKS, BatchNorm, hooks_of
+from syops._torch import PRE_HOOKS, BatchNorm, TransposedConvolution, hooks_of
 from syops.trace.lineage import Slots, View
 
 
@@ -36,7 +36,7 @@ class Affine:
 
 
 def affine_of(norm: BatchNorm) -> Affine:
-    """What a BatchNorm does with its running statistics."""
+    """Return what a BatchNorm does with its running statistics."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = (norm.running_var.double() + norm.eps).rsqrt()
@@ -47,8 +47,8 @@ def affine_of(norm: BatchNorm) -> Affine:
 
 
 def slots_of(module: nn.Module) -> Slots:
-    """How channels lie in the weights of a convolution, linear layer or BatchNorm."""
-    if isinstance(module, nn.modules.conv._ConvTransposeNd):
+    """Return how channels lie in the weights of a convolution, linear layer or BatchNorm."""
+    if isinstance(module, TransposedConvolution):
         return Slots(1, 0, module.groups, transposed=True)
     return Slots(0, 1, getattr(module, "groups", 1))
 
@@ -97,7 +97,7 @@ def _scaled(weight: Tensor, scale: Tensor, dim: int, groups: int) -> Tensor:
 
 
 def weight_hooks(module: nn.Module) -> dict[int, Any]:
-    """The hooks of torch's that make weights of a module, before each call (``prune``, ...)."""
+    """Return torch's hooks that make weights of a module before each call (``prune``, ...)."""
     return {
         key: hook
         for key, hook in hooks_of(module, PRE_HOOKS).items()

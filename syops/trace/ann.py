@@ -1,4 +1,4 @@
-"""The same network as an ANN, for Eq. (6): one time-step, every synaptic operation a MAC."""
+"""Count the same network as an ANN, for Eq. (6): one time-step, every synaptic operation a MAC."""
 
 from __future__ import annotations
 
@@ -81,6 +81,10 @@ class AnnCounts:
         self._why_not = ""
         self._macs = 0
 
+    def knows(self, shapes: Shapes) -> bool:
+        """Return whether a batch of these shapes was noted, or need not be."""
+        return self._steps is None or _key(shapes) in self._batches
+
     def prepare(self, model: nn.Module, shapes: Shapes, ledger: Ledger) -> None:
         """Copy the model before it first runs: it may be another one when the rows are asked for.
 
@@ -89,7 +93,7 @@ class AnnCounts:
             shapes: what it will be called with, on ``meta``.
             ledger: all that was counted so far.
         """
-        if self._steps is None or _key(shapes) in self._batches:
+        if self.knows(shapes):
             return
         self._macs = _macs(ledger.rows)
         if self._shadow is None and not self._why_not:
@@ -167,7 +171,7 @@ def _key(shapes: Shapes) -> tuple[Any, ...]:
 
 
 def _folded(rows: tuple[Row, ...]) -> dict[str, str]:
-    """The modules whose normalisation was folded, and the layers that it was folded into."""
+    """Return the modules whose normalisation was folded, and the layers that it was folded into."""
     norms = [row for row in rows if row.kind == "norm"]
     unfolded = {row.path for row in norms if row.mac}
     return {row.path: row.folded or "" for row in norms if row.path not in unfolded}
@@ -183,7 +187,7 @@ def one_step(
     find: Find = find,
     states: frozenset[str] = frozenset(),
 ) -> tuple[Counted, str]:
-    """The rows of one time-step on inputs of the given shapes, every synaptic operation a MAC.
+    """Return the rows of one time-step on inputs of the given shapes, with MACs alone.
 
     T is set to 1 where it is: the model's attribute ``T``, or the first dimension of the input
     (with ``batch_dim=1``). Normalisations cost what they did in the SNN: nothing if folded.
@@ -231,7 +235,7 @@ def one_step(
 
 
 def _of_ann(row: Row, folded: Mapping[str, str]) -> Row:
-    """A row of one time-step, as the ANN has it; ``folded`` is as `one_step` takes it."""
+    """Return a row of one time-step, as the ANN has it; ``folded`` is as `one_step` takes it."""
     if row.kind == "norm":
         row = replace(row, mac=row.dense, folded=None, note="")
         return row.folded_into(folded[row.path], "") if row.path in folded else row

@@ -1,4 +1,4 @@
-"""Finds the two products of an attention that is done by its parts.
+"""Find the two products of an attention that is done by its parts.
 
 Where no fused kernel takes its operands, q and k are scaled, perhaps, and multiplied, a softmax is
 taken and multiplied with v. The two products are the rows that they are in a fused kernel.
@@ -19,7 +19,7 @@ from syops.trace.live import Record, Tensors
 
 
 def in_attention(tensors: Tensors, product: Product) -> Product:
-    """A product as it is in a fused attention, if it is done by one; else as it is."""
+    """Return a product as a fused attention has it, if it is part of one; else as it is."""
     factors = [operand.tensor for operand in product.operands]
     if product.pairs is None and product.applied is not None:
         factors.append(product.applied)
@@ -42,7 +42,7 @@ def in_attention(tensors: Tensors, product: Product) -> Product:
 
 
 def _unscaled(tensors: Tensors, operand: Operand) -> Operand:
-    """What an attention had before it scaled it: a factor folds into what is scaled after."""
+    """Return what an attention had before it scaled it: a factor folds into what comes after."""
     tensor = operand.tensor
     record = tensors.find(tensor)
     factor, source = record.scaled if record is not None and record.scaled else (1.0, None)
@@ -102,7 +102,7 @@ def scale(tensors: Tensors, call: Call, record: Record | None) -> None:
 
 
 def _attending(name: str, product: Product, operands: tuple[Operand, ...]) -> Product:
-    """A product of an attention. What is learned in it is no layer's weights."""
+    """Return a product as one of an attention: what is learned in it is no weight of a layer."""
     return replace(
         product,
         kind="matmul",

@@ -1,4 +1,4 @@
-"""Follows a forward pass without values, on ``meta``: dense counts and derived signals."""
+"""Follow a forward pass without values, on ``meta``: dense counts and derived signals."""
 
 from __future__ import annotations
 

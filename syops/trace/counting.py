@@ -1,6 +1,6 @@
-"""Exact counts of spikes and of what they reach, on the tensor's own device.
+"""Count spikes and the synapses that they reach, exactly, on the tensor's own device.
 
-Nothing here waits for the device: results are zero-dimensional int64 tensors, read later.
+No function here waits for the device: results are zero-dimensional int64 tensors, read later.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ EXACT_IN_FLOAT32 = 2**24
 
 
 def nonzero_per_position(x: Tensor, spatial: int, binary: bool) -> Tensor:
-    """How many entries of ``x`` are not zero, for each position of its last dimensions.
+    """Return how many entries of ``x`` are not zero, for each position of its last dimensions.
 
     Args:
         x: any shape.
@@ -66,7 +66,7 @@ def _summed(x: Tensor, spatial: int, largest: int | None) -> Tensor:
 
 
 def fan_out_map(fan_out: FanOut, device: torch.device) -> Tensor:
-    """The fan-out of every position as an int64 tensor of shape [*spatial]."""
+    """Return the fan-out of every position as an int64 tensor of shape [*spatial]."""
     result = torch.tensor(fan_out.factor, dtype=torch.int64, device=device)
     for counts in fan_out.spatial:
         row = torch.tensor(counts, dtype=torch.int64, device=device)
@@ -91,5 +91,5 @@ def look(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def strided(x: Tensor) -> Tensor:
-    """The tensor itself, or a dense copy of a sparse one."""
+    """Return the tensor itself, or a dense copy of a sparse one."""
     return x if x.layout == torch.strided else x.to_dense()

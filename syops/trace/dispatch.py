@@ -1,4 +1,4 @@
-"""What is done in a forward pass: every operator is seen where it is executed, and counted."""
+"""Count each operator of a forward pass where it is executed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ from syops.ops.traits import Traits, traits_of
 from syops.ops.values import ANALOG, EMPTY, LEARNED, UNKNOWN, Signal, constant
 from syops.trace.aliasing import overlap
 from syops.trace.attention import attend, in_attention, scale
+from syops.trace.filling import Filling
 from syops.trace.folds import Folds, Made
+from syops.trace.gauge import Gauge
 from syops.trace.history import arriving, remember, step_of
 from syops.trace.learned import DataReads, reads_learned, signals_of
 from syops.trace.lineage import Padding, Result, View, views_after
 from syops.trace.live import Before, Tensors
 from syops.trace.measure import Measurements
 from syops.trace.meta import call as without_values
+from syops.trace.outside import Outside
 from syops.trace.paths import Paths
+from syops.trace.plan import Recorder
 from syops.trace.repeats import Repeats
 from syops.trace.rows import call_site, row_of
 from syops.trace.settings import Settings
-from syops.trace.states import tensors_of
 from syops.trace.watch import Watch
 from syops.trace.weights import RECURRENT
 from syops.trace.writes import fill, overwrite, taken_out
@@ -37,8 +40,13 @@ from syops.trace.writes import fill, overwrite, taken_out
 _ALIAS = torch.ops.aten.alias.default
 
 
+def _learned(call: Call) -> list[Tensor]:
+    """The operands that were weights."""
+    return [tensor for tensor in call.tensors if call.signals[id(tensor)] is LEARNED]
+
+
 class Dispatch:
-    """Counts the operators of one forward pass.
+    """Count the operators of one forward pass.
 
     Args:
         model: any module.
@@ -46,10 +54,17 @@ class Dispatch:
         paths: of all modules.
         settings: how it is counted.
         watch: what sees the operators.
+        tensors: the parameters and buffers of the model.
+        gauge: takes the readings.
         history: where it goes by which operators each tensor was made; None not to ask.
+        recorder: what later passes are told of this one; None where there are none.
 
     Attributes:
         tensors: what is known of the live tensors.
+        outside: the tensors that nobody saw being made.
+        execute: executes an operator.
+        call_site: says where in the code the operator is called.
+        checks: says whether torch reads values to check them, and lets none out.
         repeats: which of them hold the same values.
         measurements: what was counted.
         folds: the results of layers, and what reads them.
@@ -63,48 +78,41 @@ class Dispatch:
         paths: Paths,
         settings: Settings,
         watch: Watch,
+        tensors: Tensors,
+        gauge: Gauge,
         history: History | None,
+        recorder: Recorder | None,
     ) -> None:
-        self.tensors = Tensors(model, settings.states)
-        self.repeats = Repeats(self.tensors, has_values=settings.values)
+        self.tensors = tensors
+        self.repeats = Repeats(tensors, has_values=settings.values)
         self.measurements = Measurements(
-            self.tensors, self.repeats, graded=settings.graded, values=settings.values
+            tensors, self.repeats, gauge, graded=settings.graded, values=settings.values
         )
+        self.outside = Outside(model)
+        self.call_site = call_site
+        self._recorder = recorder
         self.folds = Folds(self.tensors, where, paths)
         self._data = DataReads(self.tensors)
         self._watch = watch
+        self.checks = lambda: watch.checks
         self.unaccounted: list[str] = []
-        self._model = model
         self._where = where
         self._strict = settings.strict
-        self._values = settings.values
+        self.execute = executed if settings.values else without_values
         self._history = history
         self._told: set[int] = set()
-        self._unseen: dict[int, str] = {}
-        self._held: tuple[Tensor, ...] = ()
 
     def told(self, tensor: Tensor) -> None:
-        """Values of a tensor are about to become numbers of Python's."""
+        """Note that values of a tensor are about to become Python numbers."""
         self._data.read_out(tensor)
 
     def params(self, own: Iterable[Tensor | None]) -> int:
-        """Number of parameters of the innermost module, told by its first row."""
+        """Return the number of parameters of the innermost module, told by its first row."""
         _, module = self._where[-1]
         if id(module) in self._told:
             return 0
         self._told.add(id(module))
         return sum(parameter.numel() for parameter in own if parameter is not None)
-
-    def unseen(self, besides: Sequence[Tensor]) -> list[str]:
-        """The modules that read tensors which were made where nobody could see it.
-
-        ``besides``: tensors that are no such ones, beside those of the model.
-        """
-        if not self._unseen:
-            return []
-        held = (*besides, *self._held, *tensors_of(self._model))
-        known = {identity(tensor) for tensor in held}
-        return [path for key, path in self._unseen.items() if key not in known]
 
     def operator(
         self, rule: Rule | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -113,16 +121,21 @@ class Dispatch:
         traits, is_literal = traits_of(func), rule is not None and rule.lifts
         read = {name: value for name, value in kwargs.items() if name not in traits.outs}
         operands = tensors_in((*args, *read.values()) if read else args)
-        known = [self.tensors.known(tensor) for tensor in operands]
-        records, signals = [], {}
-        for tensor, (record, signal) in zip(operands, known, strict=True):
+        records, signals, known, unseen = [], {}, [], []
+        for tensor in operands:
+            record, signal = self.tensors.known(tensor)
+            known.append((record, signal))
             records.append((tensor, record))
             signals[id(tensor)] = signal
             if record is None:
                 if signal is LEARNED:
                     self.tensors.read.add(identity(tensor))
                 else:
-                    self._not_seen(tensor, traits.name, is_literal)
+                    if self._data.may_be_in(tensor, is_literal):
+                        unseen.append(tensor)
+                        self.outside.note(tensor, self._where[-1][0])
+                    # It may share memory with results.
+                    overwrite(self.tensors.aliases(tensor), traits.name)
         before = Before(
             records,
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
@@ -131,11 +144,16 @@ class Dispatch:
         numbered = self.repeats.before(traits, operands, known)
         seen = args
         if traits.targets and rule is not None and rule.geometry:
+            if self._recorder is not None:
+                self._recorder.give_up()
             # Rules ask for the shape that the tensor had.
             before_it, operands[0] = operands[0], _ALIAS(operands[0])
             signals[id(operands[0])] = signals[id(before_it)]
             seen = (operands[0], *args[1:])
-        out = func(*args, **kwargs) if self._values else without_values(func, args, kwargs)
+        out = self.execute(func, args, kwargs)
+        if self._recorder is not None:
+            where, checks = self._where[-1], self.checks()
+            self._recorder.executed(func, (args, kwargs), out, where, checks, unseen, is_literal)
         call = Call(
             func,
             seen,
@@ -160,30 +178,24 @@ class Dispatch:
             self.repeats.after(rule, traits, call, numbered)
         if self._history is not None:
             remember(self._history, self.tensors, self._where[-1][0], rule, call, before)
+        if self._recorder is not None:
+            self._recorder.analysed()
         return out
 
-    def _not_seen(self, tensor: Tensor, name: str, is_literal: bool) -> None:
-        """What was made where nobody could see it may share memory with results."""
-        if self._data.may_be_in(tensor, is_literal):
-            if not self._unseen:  # its states, most of which it will have replaced in the end
-                self._held = tuple(tensors_of(self._model))
-            self._unseen.setdefault(identity(tensor), self._where[-1][0])
-        overwrite(self.tensors.aliases(tensor), name)
-
     def _mark_fixed(self, call: Call) -> None:
-        """No data and no chance had a part in the results: say of which parameters they are."""
+        """Mark results that are made without data and chance, and note of which parameters."""
         parts = frozenset[str]().union(*map(self.tensors.parts, call.tensors))
-        for tensor in tensors_in((call.out,)):
+        for tensor in call.outputs:
             record = self.tensors.latest(tensor)
             record.fixed, record.parts = True, parts
 
     def _unknown(self, call: Call, before: Before) -> None:
-        """No rule: the operator is named, and its result looked at in the data.
+        """Name an operator without a rule, and have its results looked at in the data.
 
         What it makes of weights alone are weights, prepared once.
         """
         if before.fixed and reads_learned(call):
-            for tensor in tensors_in((call.out,)):
+            for tensor in call.outputs:
                 self.tensors.put(tensor, LEARNED)
             return
         place = f"{call.func.name()} in {self._where[-1][0] or 'the model'}"
@@ -204,35 +216,37 @@ class Dispatch:
             self.tensors.written(target, UNKNOWN, aliases)
 
     def _moved(self, rule: Rule, traits: Traits, call: Call, before: Before) -> None:
-        """The operator hands values on without reading them."""
-        outputs = tensors_in((call.out,))
+        """Follow an operator that moves values without reading them."""
+        outputs = call.outputs
         signals = signals_of(rule, call, before.fixed, outputs)
         if not before.fixed:
-            self.folds.read_weights(call.tensors)
+            self.folds.read_weights(_learned(call))
         if before.writes and not rule.geometry:
             self._copied(traits.name, call, before, signals[0])
             return
         handed = [record.view if record else None for _, record in before.records]
         operands = list(zip(call.tensors, handed, strict=True))
-        views = views_after(rule, traits.name, call.args, operands, outputs)
-        views = taken_out(before.records, outputs, traits.name) or views
+        moved = views_after(rule, traits.name, call.args, operands, outputs)
+        held = taken_out(before.records, outputs, traits.name) or moved
         padding = self._padding(rule, call, before, outputs)
         base, first = before.records[0] if before.records else (None, None)
-        for place, (tensor, signal, view) in enumerate(zip(outputs, signals, views, strict=True)):
+        for place, (tensor, signal, holds) in enumerate(zip(outputs, signals, held, strict=True)):
             written = bool(before.writes)
+            view = holds if isinstance(holds, View) else None
             record = self.tensors.put(tensor, signal, view, padding, base, written)
+            record.filling = holds if isinstance(holds, Filling) else None
             if first is not None:
                 record.scores, record.softened = first.scores, first.softened
                 record.scaled = first.scaled if rule.whole else None
             if signal is LEARNED and not written:
                 record.recipe = recipe_of(rule, call, tensor, place)
-        if self.folds.unnormalised and not before.writes and any(views):
+        if self.folds.unnormalised and not before.writes and any(held):
             self.folds.move_unnormalised(rule, call, outputs, watched=self._watch)
 
     def _padding(
         self, rule: Rule, call: Call, before: Before, outputs: Sequence[Tensor]
     ) -> Padding | None:
-        """Whether the results are a padded tensor, and of what."""
+        """Return whether the results are a padded tensor, and of what."""
         if not before.records:
             return None
         source, record = before.records[0]
@@ -247,7 +261,7 @@ class Dispatch:
         return padding
 
     def _copied(self, what: str, call: Call, before: Before, signal: Signal) -> None:
-        """``copy_``: also how circular padding and preallocated results are written."""
+        """Follow ``copy_``, by which circular padding and preallocated results are written."""
         source, record = before.records[-1]
         ((target, aliases),) = before.writes
         known = [alias for _, alias in aliases]
@@ -268,12 +282,12 @@ class Dispatch:
             self.tensors.hold(key, view, filling)
 
     def _computed(self, rule: Rule, traits: Traits, call: Call, before: Before) -> None:
-        """The operator reads values and makes new ones."""
+        """Count an operator that reads values and makes new ones."""
         for key, signal in call.signals.items():
             if signal == EMPTY:
                 call.signals[key] = UNKNOWN
         view = self.folds.bias_added(call, before.records) if rule.adds else None
-        outputs = tensors_in((call.out,))
+        outputs = call.outputs
         signals = signals_of(rule, call, before.fixed, outputs)
         own = None
         if view is None:
@@ -281,7 +295,7 @@ class Dispatch:
             view, own = self._charged(rule, traits, call, before, prepared)
         if not before.records and isinstance(self._where[-1][1], RECURRENT):
             signals = [ANALOG] * len(outputs)  # the hidden state, analog from step 0 on
-        if rule.tells and not self._watch.checks:
+        if rule.tells and not self.checks():
             for tensor in call.tensors:
                 self._data.read_out(tensor, isinstance(call.out, bool))
         if before.writes:
@@ -310,7 +324,7 @@ class Dispatch:
         results: Sequence[tuple[Tensor, Signal]],
         view: View | None,
     ) -> None:
-        """Results were written into tensors that were there before; ``view``: of the first one."""
+        """Note results that were written into given tensors; ``view``: what the first holds."""
         for target, aliases in before.writes:
             overwrite((a for a in aliases if not view or a[0] != identity(target)), what)
             known = next((signal for tensor, signal in results if tensor is target), ANALOG)
@@ -337,7 +351,7 @@ class Dispatch:
                 by = readers.get(id(tensor))
                 record.use(traits.name, by if by and by.reads else None)
         if not before.fixed and not any(each and each.result.layer for each in made):
-            self.folds.read_weights(call.tensors)
+            self.folds.read_weights(_learned(call))
         view = next((each.view for each in made if each and each.view), None)
         return view, next((each.result for each in made if each and each.read is None), None)
 
@@ -349,7 +363,9 @@ class Dispatch:
         path, module = self._where[-1]
         counted = not isinstance(cost, Tally)
         params = self.params(parameters_of(module).values()) if counted else 0
-        site = call_site()
+        site = self.call_site()
+        if self._recorder is not None:
+            self._recorder.called_at(site)
         of_two = False
         if isinstance(cost, Product) and cost.is_plain:
             cost = in_attention(self.tensors, cost)
@@ -373,8 +389,15 @@ class Dispatch:
                 self.measurements.tally(row, site, prepared)
             case Normalisation():
                 made = self.folds.normalised(cost, call)
+                if self._recorder is not None and self.folds.unnormalised:
+                    self._recorder.give_up()
                 self.measurements.normalisation(row, site, made.result if made else None)
                 return made
             case Tally():
                 self.measurements.tally(row, site, prepared or cost.prepared)
         return None
+
+
+def executed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return the result of an operator."""
+    return func(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Follows results that are written into a tensor piece by piece: time-steps into a buffer."""
+"""Follow results that are written into a tensor piece by piece, as time-steps into a buffer."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ class Filling:
     pieces: tuple[Piece, ...]
 
     def met_by(self, box: Box | None) -> Iterator[Piece]:
-        """What may lie in a part of the tensor; None for one that is not known."""
+        """Yield what may lie in a part of the tensor; None for one that is not known."""
         for piece in self.pieces:
             is_apart = box and (piece.stop <= box.start or box.stop <= piece.start)
             if box is None or box.dim != self.dim or not is_apart:
                 yield piece
 
     def whole(self, shape: tuple[int, ...]) -> View | None:
-        """The results that a tensor of this shape is made of, where nothing else is in it."""
+        """Return the results that fill a tensor of this shape; None if anything else is in it."""
         if sum(piece.stop - piece.start for piece in self.pieces) < shape[self.dim]:
             return None
         return together([piece.view for piece in self.pieces])
 
 
 def written_into(before: Filling | None, box: Box, view: View | None, what: str) -> Filling | None:
-    """What a tensor holds after something was written into a part of it; what was there is used.
+    """Return what a tensor holds after a write into a part of it; what was there is used.
 
     Args:
         before: what it held.
@@ -64,8 +64,14 @@ def written_into(before: Filling | None, box: Box, view: View | None, what: str)
     return Filling(box.dim, kept) if kept else None
 
 
-def moved_out(filling: Filling, outer: Layout, inner: Layout, what: str) -> View | None:
-    """What a view of a tensor holds that is not filled with one thing; use what it may hold."""
+def moved_out(filling: Filling, outer: Layout, inner: Layout, what: str) -> View | Filling | None:
+    """Return what a view holds of a tensor that is not filled with one thing.
+
+    A view of the whole, such as `x[:]`, holds all that the tensor holds; torch 2.6 makes one to
+    execute `x[:, 0]`. What a view may hold, and is not known to, is used.
+    """
+    if inner == outer:
+        return filling
     box = box_in(outer, inner)
     met = list(filling.met_by(box))
     if box is not None and box.dim == filling.dim and len(met) == 1:

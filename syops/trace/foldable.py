@@ -1,14 +1,16 @@
-"""Decides which normalisations can be folded into layers, from what forward passes did.
+"""Decide which norms can be folded into layers, from what forward passes did.
 
-A BatchNorm in eval mode is a scale and a shift for each channel. Changed weights do the same:
+A BatchNorm in eval mode is a scale and a shift for each channel. Changed weights can take them up:
 
-* those of the layer before it, if that layer's results go into the norm and nowhere else;
-* those of the layers after it, if its own results go nowhere else, each of these reads nothing
-  else, and every output of theirs sees every input channel: linear layers, and convolutions
-  without padding, which they would pad with zeros after the norm, but not after the fold.
+* the weights of the layer before the norm, if that layer's results go into the norm and nowhere
+  else;
+* the weights of the layers after the norm, if the norm's results go into these layers and nowhere
+  else, and these layers read nothing else. They must be linear layers or convolutions without
+  padding: a convolution pads with zeros, which the norm would have shifted.
 
-A norm is itself a layer that the next norm can be folded into, so that a chain becomes one. The
-layer before goes first. Pure functions: the count and `syops.fold` read one decision.
+The layer before takes precedence. A norm is itself a layer that the next norm can be folded into,
+so that a chain of norms becomes one. The functions are pure: the count and `syops.fold` follow the
+same decision.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ class Folding:
         return frozenset(self.absorbed.values())
 
     def into(self, norm: Result) -> tuple[Result, ...]:
-        """The calls of layers that this call of a norm is folded into; none where it is not."""
+        """Return the calls of layers that this call of a norm is folded into, if any."""
         if norm.layer in self.backward or norm.layer in self.copied:
             return tuple(_bases([norm], self.backward))
         if norm.layer in self.forward:
@@ -55,11 +57,11 @@ class Folding:
         return ()
 
     def after(self, layer: Layer) -> tuple[Layer, ...]:
-        """The norms that are folded into a layer, one after the other."""
+        """Return the norms that are folded into a layer, one after the other."""
         return tuple(_norms_after(self.calls[layer], self.backward) or ())
 
     def added(self, layer: Layer) -> tuple[str, ...]:
-        """The parameters that are added to each result of a layer before a norm reads it."""
+        """Return the parameters that are added to each result of a layer before a norm reads it."""
         return next((use.biases for use in _direct_uses(self.calls[layer])), ())
 
 
@@ -87,7 +89,7 @@ def decide(passes: Iterable[Provenance]) -> Folding:
 
 
 def _fixed(calls: Calls, read: AbstractSet[str]) -> dict[Layer, str]:
-    """The layers whose weights cannot be changed, each with the reason."""
+    """Return the layers whose weights cannot be changed, each with the reason."""
     parts = {layer: frozenset().union(*(c.parts for c in known)) for layer, known in calls.items()}
     owners: dict[str, list[Layer]] = {}
     for layer, names in parts.items():
@@ -105,7 +107,7 @@ def _fixed(calls: Calls, read: AbstractSet[str]) -> dict[Layer, str]:
 
 
 def _backward(calls: Calls, fixed: Mapping[Layer, str]) -> frozenset[Layer]:
-    """The norms that can be folded into what is before them.
+    """Return the norms that can be folded into what is before them.
 
     One after the other: what a norm is folded into has other results then, so that the next one
     may follow.
@@ -153,7 +155,7 @@ def _why_not_backward(
 
 
 def _norms_after(calls: Sequence[Result], folded: AbstractSet[Layer]) -> list[Layer] | None:
-    """The folded norms that results run through; None if not all run through all of them."""
+    """Return the folded norms that results run through; None if not all run through all of them."""
     norms: list[Layer] = []
     while True:
         uses = list(_direct_uses(calls))
@@ -167,7 +169,7 @@ def _norms_after(calls: Sequence[Result], folded: AbstractSet[Layer]) -> list[La
 
 
 def _needs_copies(norm: Layer, calls: Calls, fixed: Mapping[Layer, str]) -> bool:
-    """Whether a norm could be folded into a layer if that had other weights for other norms."""
+    """Return whether a norm could be folded into a layer that had weights for each norm."""
     if norm in fixed or any(call.reads is None for call in calls[norm]):
         return False
     bases = {result.layer for result in _read(calls[norm])}
@@ -175,14 +177,14 @@ def _needs_copies(norm: Layer, calls: Calls, fixed: Mapping[Layer, str]) -> bool
 
 
 def _is_split(layer: Layer, calls: Sequence[Result]) -> bool:
-    """Whether several norms read results of a layer, each of them others or other pieces."""
+    """Return whether several norms read results of a layer, each of them others or other pieces."""
     norms = {use.by.layer if use.by else None for use in _direct_uses(calls)}
     several = not layer.is_norm and all(norm and norm.is_norm for norm in norms) and len(norms) > 1
     return several and all(map(_is_apart, calls))
 
 
 def _is_apart(result: Result) -> bool:
-    """Whether one norm reads a result, or each of several a piece of its own."""
+    """Return whether one norm reads a result, or each of several a piece of its own."""
     if len({use.by.layer for use in result.uses if use.by}) < 2:
         return True
     pieces = sorted(use.piece for use in result.uses if use.piece is not None)
@@ -197,7 +199,7 @@ def _is_apart(result: Result) -> bool:
 def _absorbing(
     norm: Layer, calls: Calls, fixed: Mapping[Layer, str], backward: AbstractSet[Layer]
 ) -> tuple[set[Layer], str]:
-    """The layers that a norm before them can be folded into; if there are none, why."""
+    """Return the layers that a norm before them can be folded into; if there are none, why."""
     uses = list(_uses(calls[norm], backward))
     layers = {use.by.layer for use in uses if use.by and use.by.layer}
     unfit = {
@@ -214,14 +216,14 @@ def _absorbing(
 
 
 def _reads_only(calls: Sequence[Result], norm: Layer, backward: AbstractSet[Layer]) -> bool:
-    """Whether all calls of a layer read results of a norm, in the same order of channels."""
+    """Return whether all calls of a layer read results of a norm, in the same order of channels."""
     orders = {(call.reads.channels, call.reads.inner) if call.reads else None for call in calls}
     bases = {base.layer for base in _bases(calls, backward)}
     return None not in orders and len(orders) == 1 and bases == {norm}
 
 
 def _bases(calls: Iterable[Result], folded: AbstractSet[Layer]) -> Iterator[Result]:
-    """The results that these read, once norms are folded into what is before them."""
+    """Yield the results that these read, once norms are folded into what is before them."""
     for result in _read(calls):
         if result.layer in folded:
             yield from _bases([result], folded)
@@ -230,7 +232,7 @@ def _bases(calls: Iterable[Result], folded: AbstractSet[Layer]) -> Iterator[Resu
 
 
 def _uses(calls: Iterable[Result], folded: AbstractSet[Layer]) -> Iterator[Use]:
-    """The uses of results, once norms are folded into what is before them."""
+    """Yield the uses of results, once norms are folded into what is before them."""
     for use in _direct_uses(calls):
         if use.by is not None and use.by.layer in folded:
             yield from _uses([use.by], folded)

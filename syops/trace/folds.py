@@ -1,4 +1,4 @@
-"""Notes which results of layers there are, and what reads them.
+"""Note which results of layers there are, and what reads them.
 
 What can be folded is decided when the pass is over; see `syops.trace.foldable`.
 """
@@ -24,7 +24,7 @@ from syops.trace.weights import RECURRENT, applies_its_weights
 
 
 class Folds:
-    """Notes results of layers in one forward pass.
+    """Note results of layers in one forward pass, and what reads them.
 
     Args:
         tensors: what is known of the live tensors.
@@ -46,7 +46,7 @@ class Folds:
         self._paths = paths
 
     def result_of(self, cost: Product, call: Call) -> Made | None:
-        """What a product with weights gives."""
+        """Return what a product with weights gives."""
         if len(cost.operands) != 1:
             return None
         path, module = self._where[-1]
@@ -71,13 +71,13 @@ class Folds:
         return Made(result, operand.tensor, View((result,), cost.channel, channels))
 
     def before(self, made: Made | None) -> Unnormalised | None:
-        """What a layer would read with the norm before it folded into it, if that may differ."""
+        """Return what a layer reads with the norm before it folded into it, if that may differ."""
         if made is None or made.result.reads is None:
             return None
         return self.unnormalised.get(made.read)
 
     def _layer_of(self, cost: Product, call: Call) -> tuple[Layer | None, Slots | None]:
-        """The layer whose weights a product applies, if they can be changed."""
+        """Return the layer whose weights a product applies, if they can be changed."""
         kernel, applied = cost.kernel, cost.applied
         if kernel is None or applied is None or call.signal(applied) is not LEARNED:
             return None, None
@@ -93,7 +93,7 @@ class Folds:
         return (Layer(path, cost.weight) if slots else None), slots
 
     def _is_own(self, module: nn.Module, name: str, tensor: Tensor | None) -> bool:
-        """Whether a tensor is the parameter of that name of a module, or what is made of it."""
+        """Return whether a tensor is a module's parameter of that name, or what is made of it."""
         parameters = parameters_of(module)
         if name not in parameters:
             return tensor is not None
@@ -103,7 +103,7 @@ class Folds:
         return self._tensors.name(tensor) == self._tensors.name(own) != ""
 
     def _slots_of(self, name: str, applied: Tensor, kernel: Kernel) -> Slots | None:
-        """Where weights lie that a function applies; None where they are no whole parameter."""
+        """Return where weights lie that a function applies; None if they are no whole parameter."""
         weight = self._tensors.weight(name) if name else None
         if weight is None or storage_of(weight) != storage_of(applied):
             return None
@@ -118,7 +118,7 @@ class Folds:
         return Slots(outputs, inputs, kernel.groups, kernel.transposed, bias)
 
     def _read_by(self, operand: Operand) -> View | None:
-        """The results that a product reads, where these can be folded into its weights."""
+        """Return the results that a product reads, where these can be folded into its weights."""
         record = self._tensors.find(operand.tensor)
         view = record.view if record else None
         if view is None or operand.channel != view.dim or view.biases:
@@ -130,7 +130,7 @@ class Folds:
         return view
 
     def normalised(self, cost: Normalisation, call: Call) -> Made | None:
-        """What a BatchNorm gives that is a scale and a shift for each channel."""
+        """Return what a BatchNorm gives that is a scale and a shift for each channel."""
         path, module = self._where[-1]
         learned = (tensor for tensor in call.tensors if tensor is not cost.input)
         if not (
@@ -139,7 +139,7 @@ class Folds:
             and all(call.signal(tensor) is LEARNED for tensor in learned)
         ):
             return None
-        x, (out, *_) = cost.input, tensors_in((call.out,))
+        x, (out, *_) = cost.input, call.outputs
         record = self._tensors.find(x)
         view = record.view if record else None
         fits = view is not None and (view.dim, view.inner, view.channels) == (1, 1, x.shape[1])
@@ -187,7 +187,10 @@ class Folds:
     def bias_added(
         self, call: Call, records: Sequence[tuple[Tensor, Record | None]]
     ) -> View | None:
-        """A learned value per channel, added to a synaptic result: free, and no use of it."""
+        """Return the view of a result that a learned value for each channel was added to.
+
+        The addition costs nothing once it is folded, and is no use of the result.
+        """
         if len(records) != 2 or call.kwargs:
             return None
         (result, record), (bias, _) = records
@@ -208,14 +211,14 @@ class Folds:
         return replace(view, biases=(*view.biases, self._tensors.name(bias)))
 
     def take(self, tensor: Tensor, what: str) -> None:
-        """Something that is no layer takes a tensor."""
+        """Note that something that is no layer takes a tensor."""
         record = self._tensors.find(tensor)
         if record is not None:
             record.use(what)
         self.read_weights([tensor])
 
     def read_weights(self, tensors: Iterable[Tensor]) -> None:
-        """Something else than the layer that they belong to reads weights among these tensors."""
+        """Note that something else than their layer reads weights among these tensors."""
         for tensor in tensors:
             if self._tensors.signal(tensor) is LEARNED:
                 self.provenance.read |= self._tensors.parts(tensor)
@@ -223,7 +226,7 @@ class Folds:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a cost gave: its result, what that read, and what the operator's result hands on.
+    """Say what a cost gave: its result, what that read, and what is handed on of it.
 
     A product of two activations reads nothing that could be folded into it.
     """
@@ -234,12 +237,12 @@ class Made:
 
 
 def _adds_bias_apart(module: nn.Module, kernel: Kernel) -> bool:
-    """Whether a linear layer applies its weights first: to what does not lie as it is read."""
+    """Return whether a linear layer applies its weights first, as to transposed inputs."""
     return isinstance(module, nn.Linear) and kernel.bias is None
 
 
 def _place(weight: Tensor, applied: Tensor, dim: int) -> int | None:
-    """The dimension of a parameter that is a dimension of a view of it."""
+    """Return the dimension of a parameter that is a dimension of a view of it."""
     if (weight.shape, weight.stride()) == (applied.shape, applied.stride()):
         return dim
     shape = applied.shape[dim], applied.stride(dim)

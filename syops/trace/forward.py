@@ -1,31 +1,34 @@
-"""One forward pass: what the hooks on modules tell of it, and what is settled at its end."""
+"""Follow one forward pass: take what module hooks report, and settle the counts at its end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from syops._torch import tree_leaves
-from syops.ledger.rows import Ledger, Updates, merge_updates
+from syops.ledger.rows import Updates, merge_updates
 from syops.ledger.steps import INPUT, History, Step
-from syops.ops.rule import Rule, tensors_in
+from syops.ops.rule import Rule
 from syops.ops.values import ANALOG, LEARNED, Shown, Table
+from syops.trace.account import Accounts
 from syops.trace.dispatch import Dispatch
 from syops.trace.foldable import decide
+from syops.trace.gauge import Gauge
 from syops.trace.history import step_of
 from syops.trace.lineage import Provenance
-from syops.trace.live import Record
-from syops.trace.neurons import Library, NeuronSignal, kept, state_tensors
+from syops.trace.live import Record, Tensors
+from syops.trace.neurons import NeuronSignal
 from syops.trace.paths import Paths
+from syops.trace.plan import Recorder
 from syops.trace.rows import neuron_row
 from syops.trace.settings import Settings
 from syops.trace.watch import Watch, inside
 
 
 class ForwardPass:
-    """One forward pass of a model.
+    """One forward pass of a model, that is analysed while it runs.
 
     Args:
         model: any module.
@@ -33,11 +36,16 @@ class ForwardPass:
         paths: of all modules.
         settings: how it is counted.
         watch: what sees the operators.
+        tensors: the parameters and buffers of the model.
+        gauge: takes the readings.
         history: where it goes by which operators each tensor was made; None not to ask.
+        recorder: what later passes are told of this one; None where there are none.
 
     Attributes:
         tensors: what is known of the live tensors.
         repeats: which of them hold the same values.
+        dispatch: what counts the operators.
+        given: the tensors that the model was called with.
     """
 
     def __init__(
@@ -47,17 +55,23 @@ class ForwardPass:
         paths: Paths,
         settings: Settings,
         watch: Watch,
+        tensors: Tensors,
+        gauge: Gauge,
         history: History | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
-        self._dispatch = Dispatch(model, where, paths, settings, watch, history)
-        self._folds = self._dispatch.folds
-        self._measurements = self._dispatch.measurements
-        self.tensors = self._dispatch.tensors
-        self.repeats = self._dispatch.repeats
+        self.tensors = tensors
+        self.dispatch = Dispatch(
+            model, where, paths, settings, watch, tensors, gauge, history, recorder
+        )
+        self._folds = self.dispatch.folds
+        self._measurements = self.dispatch.measurements
+        self.repeats = self.dispatch.repeats
+        self._model = model
         self._where = where
-        self._watch = watch
-        self._given: Sequence[Tensor] = ()
+        self.given: Sequence[Tensor] = ()
         self._history = history
+        self._recorder = recorder
         self._into_neuron: tuple[Step, ...] = ()
         self._inside_neurons = 0
         self._updates: list[Updates] = []
@@ -72,34 +86,50 @@ class ForwardPass:
         self,
         given: Sequence[Tensor],
         signals: Sequence[NeuronSignal | Shown | None],
-        time_axis: int | None,
+        time_axis: int | None = None,
+        differ: bool | None = None,
     ) -> None:
-        """The model is called.
+        """Begin the pass: the model is called.
 
         Args:
             given: the tensors that it is called with.
             signals: their values, or opaque ones; None to look one up in the data.
             time_axis: the dimension of the first tensor that counts time-steps, if one does.
+            differ: whether these time-steps differ, if that is known.
         """
-        self._given = given
+        if self._recorder is not None:
+            self._recorder.begun(given, signals, time_axis, differ)
+        self.given = given
         for tensor, signal in zip(given, signals, strict=True):
             if signal is not None:
                 self.give(tensor, signal)
         for place, tensor in enumerate(given):
-            self.repeats.give(place, tensor, None if place else time_axis)
+            self.repeats.give(place, tensor, *(() if place else (time_axis, differ)))
 
     def operator(
         self, rule: Rule | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Execute an operator, and count what it does; ``rule``: what is known of it."""
-        return self._dispatch.operator(rule, func, args, kwargs)
+        return self.dispatch.operator(rule, func, args, kwargs)
+
+    def executed(
+        self, rule: Rule | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+    ) -> Any:
+        """Count an operator that was executed, with this result."""
+        execute, self.dispatch.execute = self.dispatch.execute, lambda *_: out
+        try:
+            return self.dispatch.operator(rule, func, args, kwargs)
+        finally:
+            self.dispatch.execute = execute
 
     def told(self, tensor: Tensor) -> None:
-        """Values of a tensor are about to become numbers of Python's."""
-        self._dispatch.told(tensor)
+        """Note that values of a tensor are about to become Python numbers."""
+        if self._recorder is not None:
+            self._recorder.told(tensor)
+        self.dispatch.told(tensor)
 
     def give(self, tensor: Tensor, signal: NeuronSignal | Shown) -> Record:
-        """Say which values a tensor carries that the model did not make."""
+        """Record the values of a tensor that the model did not make."""
         for inner in inside(tensor):
             self.give(inner, signal)
         known = self.tensors.atoms.fresh(signal) if isinstance(signal, tuple) else signal
@@ -108,8 +138,13 @@ class ForwardPass:
             record.step = Step(INPUT, "", known)
         return record
 
-    def finish(self, output: Any, ledger: Ledger) -> frozenset[str]:
-        """The pass is over: what is returned is used, and all counts are settled.
+    def finish(self, output: Any, accounts: Accounts, samples: int) -> frozenset[str]:
+        """Finish the pass: what the model returns is used, and all counts are settled.
+
+        Args:
+            output: what the model returned.
+            accounts: where the counts go.
+            samples: in the batch.
 
         Returns:
             buffers that operators took for weights and that are states. If there are any, nothing
@@ -117,91 +152,122 @@ class ForwardPass:
         """
         has_changed = self.tensors.has_changed_weights()
         # Run again on what it has overwritten, the model would do something else.
-        if has_changed and not any(map(self.tensors.was_written, self._given)):
+        if has_changed and not any(map(self.tensors.was_written, self.given)):
             states = self.tensors.states()
             if states:
+                if self._recorder is not None:
+                    self._recorder.give_up()
                 return states
         returned = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
         for tensor in returned:
             self._folds.take(tensor, "what the model returns")
         for record in self.tensors.kept(besides=returned):
             record.use("what the model keeps")
-        self._measurements.settle(
-            ledger, has_changed, decide([self._folds.provenance]), self._history
+        unseen = self.dispatch.outside.unseen(besides=self.given)
+        account = self._measurements.account(
+            has_changed,
+            decide([self._folds.provenance]),
+            merge_updates(*self._updates),
+            tuple(self.dispatch.unaccounted),
+            unseen,
         )
-        ledger.updates = merge_updates(*ledger.updates, *self._updates)
-        for operator in self._dispatch.unaccounted:
-            ledger.skip(operator)
-        for path in self._dispatch.unseen(besides=self._given):
-            ledger.unseen[path] = None
+        if self._recorder is not None:
+            self._recorder.ended(self._model, self.given, returned, has_changed, unseen, account)
+        accounts.add(account, self._measurements.gauge, samples)
         return frozenset()
 
-    def hooked(self, values: Iterable[Any]) -> None:
-        """A hook of the innermost module, which does not run here, might read these."""
-        for tensor in tensors_in(values):
+    def hooked(self, tensors: Sequence[Tensor]) -> None:
+        """Note that a hook of the innermost module, which does not run here, might read these."""
+        if self._recorder is not None:
+            self._recorder.give_up()
+        for tensor in tensors:
             record = self.tensors.find(tensor)
             if record is not None:
                 record.use(f"a hook of {self._where[-1][0] or 'the model'}")
 
-    def update(self, library: Library, inputs: Iterable[Any]) -> None:
-        """A neuron is called, whether it is looked into or not."""
-        path, neuron = self._where[-1]
-        x, *states = tensors_in(inputs) or (None,)
-        if x is None or x.is_nested:
-            return
-        steps, samples = library.layout(neuron, x)
-        kept = states or tensors_in(library.states(neuron).values())
-        starts = all(map(self._is_as_reset, kept))
-        self._updates.append(Updates(path, 1, int(starts), steps, samples * steps))
+    def update(self, steps: int, samples: int, states: Sequence[Tensor]) -> None:
+        """A neuron is called, whether it is looked into or not.
+
+        Args:
+            steps: the time-steps that the call goes through.
+            samples: those that it brings forward.
+            states: its states.
+        """
+        path, _ = self._where[-1]
+        starts = all(map(self._is_as_reset, states))
+        updates = Updates(path, 1, int(starts), steps, samples * steps)
+        if self._recorder is not None:
+            self._recorder.brought(updates, steps, samples, states)
+        self._updates.append(updates)
+
+    def updated(self, updates: Updates) -> None:
+        """A neuron was called, and this is what it did."""
+        self._updates.append(updates)
 
     def _is_as_reset(self, state: Tensor) -> bool:
-        """Whether a state is a literal, or has not been written into in this pass."""
+        """Return whether a state is a literal, or has not been written into in this pass."""
         signal = self.tensors.signal(state)
         return signal is LEARNED or (isinstance(signal, Table) and not signal.atoms)
 
-    def enter_neuron(self, inputs: Iterable[Any]) -> None:
-        tensors = tensors_in(inputs)
+    def enter_neuron(self, tensors: Sequence[Tensor]) -> None:
+        """The ``forward`` of a neuron is called with these tensors. It is not looked into."""
+        if self._recorder is not None:
+            self._recorder.entered(self._where[-1], tensors)
         for tensor in tensors:
             self._folds.take(tensor, self._where[-1][0])
         if self._history is not None and not self._inside_neurons:
             self._into_neuron = tuple(step_of(self.tensors, tensor) for tensor in tensors)
         self._inside_neurons += 1
-        if self._inside_neurons == 1 and self._watch.is_innermost:
-            self._watch.stop()
 
-    def leave_neuron(self, signal: NeuronSignal, output: Any, is_declared: bool) -> None:
-        """The neuron's ``forward`` returned; ``is_declared``: its signal is taken on trust."""
+    def leave_neuron(
+        self,
+        signal: NeuronSignal,
+        outputs: Sequence[Tensor],
+        states: Sequence[Tensor],
+        kept: int,
+        is_declared: bool,
+    ) -> None:
+        """The ``forward`` of a neuron returned.
+
+        Args:
+            signal: the values of its first output.
+            outputs: what it returned.
+            states: the tensors that it keeps. The model may read a membrane potential; a neuron
+                may return it beside its spikes.
+            kept: the number of variables that these are.
+            is_declared: its signal is taken on trust.
+        """
+        path, neuron = self._where[-1]
+        name = type(neuron).__name__
+        if self._recorder is not None:
+            self._recorder.left(self._where[-1], outputs, states, kept, signal, is_declared)
         self._inside_neurons -= 1
         if self._inside_neurons:
             return
-        outputs = tensors_in((output,))
-        path, neuron = self._where[-1]
-        name = type(neuron).__name__
         if is_declared and outputs:
             sent = inside(outputs[0]) or outputs[:1]
             self._measurements.declared(f"{path or 'the model'} ({name})", signal, sent)
-        if not self._watch.is_on:
-            self._watch.start()
-        # The model may read a membrane potential; a neuron may return it beside its spikes.
-        states = [t for t in state_tensors(neuron) if self.tensors.find(t) is None]
-        given = [(t, ANALOG) for t in (*states, *outputs[1:])] + [(t, signal) for t in outputs[:1]]
+        unknown = [tensor for tensor in states if self.tensors.find(tensor) is None]
+        given = [(t, ANALOG) for t in (*unknown, *outputs[1:])] + [(t, signal) for t in outputs[:1]]
         for tensor, known in given:
             record = self.give(tensor, known)
             if self._history is not None:
                 record.step = Step(name, path, record.signal, self._into_neuron)
         if outputs:
-            params = self._dispatch.params(neuron.parameters())
-            row = neuron_row(path, name, params, outputs[0], kept(neuron))
-            self._measurements.tally(row, None)
+            params = self.dispatch.params(neuron.parameters())
+            self._measurements.tally(neuron_row(path, name, params, outputs[0], kept), None)
+        if self._recorder is not None:
+            self._recorder.analysed()
 
-    def enter_recurrent(self, inputs: Iterable[Any]) -> None:
-        """The hidden state of RNN, LSTM and GRU is analog from the first step on."""
-        states = tensors_in(inputs)[1:]
+    def enter_recurrent(self, states: Sequence[Tensor]) -> None:
+        """Record the hidden state of RNN, LSTM and GRU as analog from the first step on."""
+        if self._recorder is not None:
+            self._recorder.give_up()
         self._hidden.append([(tensor, self.tensors.find(tensor)) for tensor in states])
         for tensor in states:
             self.tensors.put(tensor, ANALOG)
 
     def leave_recurrent(self) -> None:
-        """Outside the cell they are what they were."""
+        """Restore the records of the hidden state, which the cell's caller may know better."""
         for tensor, record in self._hidden.pop():
             self.tensors.put_back(tensor, record)

@@ -27,12 +27,13 @@ class Gauge:
     Attributes:
         counts: the readings that are integers.
         looks: those that are real numbers.
+        factor: see above.
     """
 
     def __init__(self, factor: Callable[[str], Tensor | None]) -> None:
         self.counts: list[Tensor] = []
         self.looks: list[Tensor] = []
-        self._factor = factor
+        self.factor = factor
         self._maps: dict[tuple[FanOut, torch.device], Tensor] = {}
 
     def spikes(
@@ -91,7 +92,7 @@ class Gauge:
         x = counting.strided(x)
         if not isinstance(weighting, Unit):
             return counting.nonzero_per_position(x, spatial, weighting)
-        factor = self._factor(weighting.scale) if weighting.scale else None
+        factor = self.factor(weighting.scale) if weighting.scale else None
         return counting.magnitude_per_position(x, spatial, weighting.size, factor)
 
     def _map(self, fan_out: FanOut, x: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
-"""Notes by which operators each tensor was made, where the proof asks for it."""
+"""Note by which operators each tensor was made, where the proof asks for it."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from syops.ledger.steps import PARAMETER, WRITE, Arrival, History, Step, told_of
-from syops.ops.rule import Call, Free, Product, Rule, canonical, tensors_in, unknown
+from syops.ops.rule import Call, Free, Product, Rule, canonical, unknown
 from syops.ops.values import ANALOG, INTEGER, LEARNED, UNKNOWN, Signal, kind_of
 from syops.trace.lineage import Unnormalised
 from syops.trace.live import Before, Record, Tensors
@@ -41,19 +41,19 @@ def remember(
                 parts = (old.step, own.step) if old.step else (own.step,)
                 now.step = told_of(Step(WRITE, path, now.signal, parts))
     written = {id(target) for target, _ in before.writes}
-    for tensor in tensors_in((call.out,)):
+    for tensor in call.outputs:
         if id(tensor) not in written:
             record = tensors.latest(tensor)
             record.step = made(record.signal, inputs)
 
 
 def _is_endless(signal: Signal) -> bool:
-    """Whether nothing finite is known of values, as of a membrane potential."""
+    """Return whether nothing finite is known of values, as of a membrane potential."""
     return kind_of(signal) in (ANALOG, INTEGER, UNKNOWN)
 
 
 def step_of(tensors: Tensors, tensor: Tensor, record: Record | None = None) -> Step:
-    """How a tensor was made; ``record``: what was known of it, if that was known."""
+    """Return how a tensor was made; ``record``: what was known of it, if that was known."""
     record = record or tensors.find(tensor)
     if record is not None and record.step is not None:
         return record.step
@@ -62,7 +62,7 @@ def step_of(tensors: Tensors, tensor: Tensor, record: Record | None = None) -> S
 
 
 def arriving(tensors: Tensors, cost: Product, before: Unnormalised | None) -> tuple[Arrival, ...]:
-    """How what arrives at a product was made; ``before``: what a norm before it read."""
+    """Return how what arrives at a product was made; ``before``: what a norm before it read."""
     steps = (step_of(tensors, operand.tensor) for operand in cost.operands)
     folded = step_of(tensors, before.tensor) if before is not None else None
     return tuple(Arrival(step, folded or step) for step in steps)

@@ -1,4 +1,4 @@
-"""What the user gave, checked and brought into one form."""
+"""Validate and normalise the arguments of the entry points."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def check_model(model: object) -> None:
 
 
 def _instead_of_model(model: object) -> str:
-    """What somebody gave instead of a model, and what to do."""
+    """Return what somebody gave instead of a model, and what to do."""
     name = type(model).__name__
     if isinstance(model, type) and issubclass(model, nn.Module):
         return f"the class {model.__name__}; give an instance of it, such as {model.__name__}()"
@@ -120,7 +120,7 @@ def _holding_nan(weights: Mapping[str, Tensor]) -> str:
 
 
 def weight_dtype(model: nn.Module) -> torch.dtype:
-    """The floating-point type of a model's weights."""
+    """Return the floating-point type of a model's weights."""
     for tensor in model.parameters():
         if tensor.is_floating_point():
             return tensor.dtype
@@ -138,7 +138,7 @@ def time_steps(model: nn.Module, given: int | None) -> int | None:
 
 
 def registered(neurons: Mapping[type[nn.Module], Signal] | None) -> dict[type, NeuronSignal]:
-    """The signals of neuron modules that the user names."""
+    """Return the signals of neuron modules that the user names."""
     found: dict[type, NeuronSignal] = {}
     for module, signal in dict(neurons or {}).items():
         if not (isinstance(module, type) and issubclass(module, nn.Module)):
@@ -152,7 +152,7 @@ def registered(neurons: Mapping[type[nn.Module], Signal] | None) -> dict[type, N
 
 
 def device(name: torch.device | str) -> torch.device:
-    """A device that tensors can be made on."""
+    """Return a device that tensors can be made on."""
     try:
         found = torch.device(name)
         torch.empty(0, device=found)
@@ -163,7 +163,7 @@ def device(name: torch.device | str) -> torch.device:
 
 
 def is_single(inputs: object) -> bool:
-    """Whether it is one batch, rather than an iterable of several."""
+    """Return whether it is one batch, rather than an iterable of several."""
     return isinstance(inputs, (Tensor, np.ndarray, tuple, dict))
 
 
@@ -197,7 +197,7 @@ def check_inputs(inputs: object, prepare: object) -> None:
 
 
 def is_shape(value: object) -> bool:
-    """Whether it is a sequence of sizes: of integers alone."""
+    """Return whether it is a sequence of sizes: of integers alone."""
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         return False
     return len(value) > 0 and all(type(size) is int for size in value)
@@ -206,7 +206,7 @@ def is_shape(value: object) -> bool:
 def batches(
     inputs: Any, prepare: Callable[[Any], Any] | None, dtype: torch.dtype
 ) -> Iterator[Arguments]:
-    """What the model is to be called with, batch by batch; ``dtype``: see `with_tensors`."""
+    """Return what the model is to be called with, batch by batch; ``dtype``: see `with_tensors`."""
     single = is_single(inputs)
 
     def prepared(batch: Any) -> Any:
@@ -221,7 +221,7 @@ def batches(
 
 
 def with_tensors(value: Any, dtype: torch.dtype) -> Any:
-    """The same with tensors for NumPy arrays, those of float64, NumPy's default, in ``dtype``."""
+    """Return a batch with tensors for NumPy arrays; float64, NumPy's default, becomes ``dtype``."""
 
     def converted(leaf: Any) -> Any:
         if not isinstance(leaf, np.ndarray):
@@ -251,7 +251,7 @@ def called_with(value: Any) -> Arguments:
 
 
 def example(inputs: Any, dtype: torch.dtype) -> Arguments:
-    """What the model is called with: an example, or of a shape a tensor on ``meta``."""
+    """Return what the model is called with: an example, or of a shape a tensor on ``meta``."""
     inputs = with_tensors(inputs, dtype)
     if is_shape(inputs):
         if min(inputs) < 1:
@@ -270,7 +270,7 @@ def example(inputs: Any, dtype: torch.dtype) -> Arguments:
 
 
 def _short(value: Any) -> str:
-    """What the user gave, in a line: whole, if it is short."""
+    """Return what the user gave, in a line: whole, if it is short."""
     text = repr(value)
     return text if len(text) <= 60 and "\n" not in text else f"a {type(value).__name__}"
 
@@ -314,12 +314,12 @@ def first_tensor(arguments: Arguments) -> Tensor:
 
 
 def tensors_of(arguments: Arguments) -> list[Tensor]:
-    """All tensors of a call, in order."""
+    """Return all tensors of a call, in order."""
     return input_tensors(*arguments)
 
 
 def samples(arguments: Arguments, batch_dim: int) -> int:
-    """How many samples a call holds."""
+    """Return how many samples a call holds."""
     first = first_tensor(arguments)
     if isinstance(batch_dim, bool) or not isinstance(batch_dim, int):
         raise SyopsTypeError(f"batch_dim must be an integer, got {batch_dim!r}")
@@ -343,7 +343,7 @@ def samples(arguments: Arguments, batch_dim: int) -> int:
 
 
 def time_axis(first: Tensor, batch_dim: int, steps: int | None) -> int | None:
-    """The dimension of an input that counts time-steps: [T, N, ...]; or [N, T, ...], if T fits."""
+    """Return the dimension of an input that counts time-steps: 0 or 1; None if neither does."""
     if first.dim() > 1 and batch_dim % first.dim() == 1:
         return 0
     has_time = batch_dim == 0 and first.dim() in (3, 5, 6) and first.shape[1] == steps
@@ -351,13 +351,13 @@ def time_axis(first: Tensor, batch_dim: int, steps: int | None) -> int | None:
 
 
 def explained(error: ForwardError, model: nn.Module, arguments: Arguments) -> ForwardError:
-    """The error with what is wrong with the arguments, where that is known."""
+    """Return the error with what is wrong with the arguments, where that is known."""
     why = why_it_failed(model, arguments)
     return ForwardError(f"{error}; {why}") if why else error
 
 
 def why_it_failed(model: nn.Module, arguments: Arguments) -> str:
-    """What is wrong with what a model was called with, and what to do; "" if nothing is known."""
+    """Return what is wrong with a model's arguments, and what to do; "" if nothing is known."""
     args, kwargs = arguments
     with suppress(TypeError, ValueError):
         signature = inspect.signature(model.forward)
@@ -393,7 +393,7 @@ def _dtypes(dtypes: Iterable[torch.dtype]) -> str:
 
 
 def signal_names(given: InputSignal | Sequence[InputSignal]) -> tuple[InputSignal, ...]:
-    """What the user says of the inputs: one name for all, or one each."""
+    """Return what the user says of the inputs: one name for all, or one each."""
     names = (given,) if isinstance(given, str) else given
     if not isinstance(names, (tuple, list)) or not names:
         raise SyopsTypeError(
@@ -405,7 +405,7 @@ def signal_names(given: InputSignal | Sequence[InputSignal]) -> tuple[InputSigna
 def signal_of_each(
     names: Sequence[InputSignal], tensors: Sequence[Tensor]
 ) -> tuple[InputSignal, ...]:
-    """One name for each input tensor."""
+    """Return one name for each input tensor."""
     if len(names) == 1:
         return (names[0],) * len(tensors)
     if len(names) != len(tensors):
@@ -417,7 +417,7 @@ def signal_of_each(
 
 
 def bounded_by(name: InputSignal, tensor: Tensor) -> NeuronSignal | Shown:
-    """What inputs may hold that are like ``tensor``, an example, or of its shape."""
+    """Return what inputs may hold that are like ``tensor``, an example, or of its shape."""
     if name != "auto":
         return SIGNALS[name]
     if tensor.is_complex():
@@ -426,7 +426,7 @@ def bounded_by(name: InputSignal, tensor: Tensor) -> NeuronSignal | Shown:
 
 
 def _class_of(tensor: Tensor) -> Shown | None:
-    """What an example shows. Without values, or with nothing but 0, 1 or -1, it shows nothing."""
+    """Return what an example shows: nothing without values, or with 0, 1 and -1 alone."""
     if tensor.is_meta or not tensor.numel():
         return None
     values = strided(tensor.values() if tensor.is_nested else tensor.detach())
@@ -441,7 +441,7 @@ def _class_of(tensor: Tensor) -> Shown | None:
 
 
 def told(name: str, signal: NeuronSignal | Shown) -> str:
-    """What is said of an input, with what an example showed of it: "auto: binary"."""
+    """Return what is said of an input, with what an example showed of it: "auto: binary"."""
     return f"{name}: {signal.name}" if isinstance(signal, Shown) else name
 
 

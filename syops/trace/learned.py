@@ -1,4 +1,4 @@
-"""Tells weights from data: a weight is what depends on weights and constants alone."""
+"""Tell weights from data: a weight is what depends on weights and constants alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from syops.trace.live import Record, Tensors
 
 
 class DataReads:
-    """Knows which numbers of Python's may come from the data of the model.
+    """Tell which numbers of Python may come from the data of the model.
 
     Attributes:
         has_numbers: whether real numbers were read out of data, so that a number is no constant.
@@ -28,7 +28,7 @@ class DataReads:
         self._has_asked = False
 
     def read_out(self, tensor: Tensor, is_truth: bool = False) -> None:
-        """Values of a tensor become a number of Python's.
+        """Note that values of a tensor become a number of Python.
 
         ``is_truth``: it is only true or false.
         """
@@ -42,7 +42,7 @@ class DataReads:
             self.has_numbers |= kind_of(signal) in (ANALOG, UNKNOWN)
 
     def may_be_in(self, tensor: Tensor, is_literal: bool) -> bool:
-        """Whether a tensor that nobody saw being made may hold more than values of Python's."""
+        """Return whether a tensor that nobody saw being made may hold more than literals."""
         return not is_literal or (self._has_read and tensor.numel() > 1)
 
     def is_fixed(
@@ -53,7 +53,7 @@ class DataReads:
         kwargs: dict[str, Any],
         known: Sequence[tuple[Record | None, Signal]],
     ) -> bool:
-        """Whether all that an operator reads is learned or constant, and it draws no lots.
+        """Return whether all that an operator reads is learned or constant, and nothing is drawn.
 
         ``is_literal``: it makes a tensor of a value of Python's.
         """
@@ -71,13 +71,13 @@ class DataReads:
 
 
 def signals_of(rule: Rule, call: Call, is_fixed: bool, outputs: Sequence[Tensor]) -> list[Signal]:
-    """The signals of the results of an operator.
+    """Return the signals of the results of an operator.
 
     An index, a mask, a condition or a draw makes a selection of weights data: what is not fixed
     is no weight.
     """
     known = rule.signal(call)
-    signals = list(known) if isinstance(known, Sequence) else [known] * len(outputs)
+    signals = [known] * len(outputs) if isinstance(known, Signal) else list(known)
     if not is_fixed:
         return [ANALOG if signal is LEARNED else signal for signal in signals]
     if rule.counted or not reads_learned(call):
@@ -86,12 +86,12 @@ def signals_of(rule: Rule, call: Call, is_fixed: bool, outputs: Sequence[Tensor]
 
 
 def reads_learned(call: Call) -> bool:
-    """Whether an operator reads a weight."""
-    return any(signal is LEARNED for signal in call.signals.values())
+    """Return whether an operator reads a weight."""
+    return LEARNED in call.signals.values()
 
 
 def _is_real(signal: Signal) -> bool:
-    """Whether it may hold real numbers; a state of zeros under a learned factor holds none."""
+    """Return whether it may hold real numbers; zeros under a learned factor are none."""
     if isinstance(signal, Table):
         return bool(signal.scale) and signal.support != {0}
     return kind_of(signal) is ANALOG

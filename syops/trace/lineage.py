@@ -1,7 +1,7 @@
-"""Follows results of synaptic operations and normalisations, and padded tensors, through moves.
+"""Follow the results of layers and norms, and padded tensors, through operators that move them.
 
-Needed for questions that only the rest of a forward pass answers: which results a normalisation
-reads and what reads its own, and does a padded tensor feed only one operator.
+Two questions are answered only by the rest of a forward pass: what reads the results of a layer or
+a norm, and whether a padded tensor is read by one operator alone.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Result:
     uses: list[Use] = field(default_factory=list)
 
     def named(self, row: Row) -> Row:
-        """The row of the operation, by the name that it has now."""
+        """Return the row of the operation, by the name that it has now."""
         return replace(row, operator=self.operator) if self.operator else row
 
 
@@ -179,7 +179,7 @@ class Padding:
     uses: int = 0
 
     def source(self) -> Padding | None:
-        """What the firing rate is taken of: the tensor before all padding for one use alone."""
+        """Return what the rate is taken of: the tensor before all padding for a single use."""
         if self.uses != 1:
             return None
         return (self.of and self.of.source()) or self
@@ -192,7 +192,7 @@ def views_after(
     views: Sequence[tuple[Tensor, View | None]],
     outputs: Sequence[Tensor],
 ) -> list[View | None]:
-    """What the outputs of a moving operator hand on of its operands.
+    """Return what the outputs of a moving operator hand on of its operands.
 
     Args:
         rule: the operator's.
@@ -231,7 +231,7 @@ def _moved(
 def _placed(
     rule: Rule, args: Sequence[Any], source: Tensor, out: Tensor, view: View
 ) -> View | None:
-    """A view with its channels where a move puts them; None where it puts them anywhere."""
+    """Return a view with its channels where a move puts them; None where it puts them anywhere."""
     if rule.in_order:
         return _reshaped(source, out, view)
     dim = rule.channel(args, source, out, view.dim) if rule.channel else None
@@ -239,13 +239,14 @@ def _placed(
 
 
 def _reshaped(source: Tensor, out: Tensor, view: View) -> View | None:
-    """A view after a reshape that leaves all of a channel in positions along one dimension."""
+    """Return a view after a reshape that keeps the channels along one dimension; else None."""
     if source.dtype != out.dtype or not out.numel():
         return None
     inner = view.inner * math.prod(source.shape[view.dim + 1 :])
     found: View | None = None
+    inside = out.numel()
     for dim, size in enumerate(out.shape):
-        inside = math.prod(out.shape[dim + 1 :])
+        inside //= size
         if inner % inside or size * inside % (inner * view.channels):
             continue
         if inner == inside and size == view.channels:

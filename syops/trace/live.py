@@ -23,9 +23,10 @@ are shown, these records would be void at the next operator.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +93,7 @@ class Record:
     def after_write(
         self, signal: Signal, version: int, padding: Padding | None = None, fixed: bool = False
     ) -> Record:
-        """What is known once its tensor may hold other values: where it lies, and what is given."""
+        """Return the record after a write: its place in memory, and what is given."""
         return Record(
             self.ref,
             version,
@@ -116,21 +117,21 @@ class Record:
 
     @property
     def holds(self) -> Iterator[View]:
-        """The results that are in it."""
+        """The results that the tensor is made of."""
         if self.view is not None:
             yield self.view
         elif self.filling is not None:
             yield from (piece.view for piece in self.filling.pieces)
 
     def use(self, what: str, by: Result | None = None) -> None:
-        """Its values are read by an operator that does not just move them."""
+        """Note that an operator reads the values of the tensor and does not only move them."""
         for view in self.holds:
             view.use(what, by)
         if self.padding is not None:
             self.padding.uses += 1
 
     def is_padded_by(self, inner: Tensor) -> bool:
-        """Whether its tensor is ``inner``, a part of it, and a border. A batch is not needed."""
+        """Return whether the tensor is ``inner``, a part of it, with a border around it."""
         return (
             len(self.shape) == inner.dim() > 1
             and self.shape[0] == inner.shape[0]
@@ -139,9 +140,18 @@ class Record:
         )
 
 
+class Played(NamedTuple):
+    """A tensor that a stand-in stood for: what tells it, and by how much its version is ahead."""
+
+    key: int
+    ref: Any
+    storage: int
+    shift: int
+
+
 @dataclass(slots=True)
 class Before:
-    """What was known of an operator's tensors before it ran."""
+    """Hold what was known of an operator's tensors before it ran."""
 
     records: list[tuple[Tensor, Record | None]]
     writes: list[tuple[Tensor, list[tuple[int, Record]]]]
@@ -150,11 +160,11 @@ class Before:
 
 
 class Tensors:
-    """Records of live tensors, by identity.
+    """Keep the records of live tensors, by identity.
 
     Args:
         model: whose parameters and buffers are weights as long as nothing is written into them.
-        states: names of buffers that are none: they hold what an earlier time-step left there.
+        states: names of buffers that are states: they hold what an earlier time-step left there.
     """
 
     def __init__(self, model: nn.Module, states: Set[str] = frozenset()) -> None:
@@ -175,7 +185,7 @@ class Tensors:
             self.put(tensor, UNKNOWN)
 
     def has_changed_weights(self) -> bool:
-        """Whether parameters or buffers were written into or replaced: they are states, then."""
+        """Return whether parameters or buffers were written into or replaced, as states are."""
         now = weights_of(self._model)
         return now.keys() - self._states.keys() != self._learned.keys() or any(
             now[name] is not tensor or not self._is_unwritten(tensor)
@@ -183,7 +193,7 @@ class Tensors:
         )
 
     def states(self) -> frozenset[str]:
-        """Buffers that were read as weights, and that data was written into: they are states."""
+        """Return the buffers that were read as weights although data was written into them."""
         read = {n: t for n, t in self._learned.items() if identity(t) in self.read}
         now = weights_of(self._model)
         return frozenset(
@@ -197,7 +207,7 @@ class Tensors:
         )
 
     def was_written(self, tensor: Tensor) -> bool:
-        """Whether an operator wrote into a tensor, or into one that shares its memory."""
+        """Return whether an operator wrote into a tensor, or into one that shares its memory."""
         return storage_of(tensor) in self._written
 
     def _is_fixed(self, tensor: Tensor) -> bool:
@@ -205,36 +215,37 @@ class Tensors:
         return signal is LEARNED if record is None else record.fixed
 
     def find(self, tensor: Tensor) -> Record | None:
-        """The record of a tensor, if it still describes the tensor's values."""
+        """Return the record of a tensor, if it still describes the tensor's values."""
         record = self._records.get(identity(tensor))
         if record is None or not _is_current(record, tensor):
             return None
         return record
 
     def latest(self, tensor: Tensor) -> Record:
-        """The record of a tensor that an operator has just made or written."""
+        """Return the record of a tensor that an operator has just made or written."""
         record = self._records.get(identity(tensor))
         if record is None or record.ref.expired():
             record = self.put(tensor, self.signal(tensor))
         return record
 
     def signal(self, tensor: Tensor) -> Signal:
-        """The signal of a tensor, also of one without a record."""
+        """Return the signal of a tensor, also of one without a record."""
         return self.known(tensor)[1]
 
     def known(self, tensor: Tensor) -> tuple[Record | None, Signal]:
-        """The record of a tensor, if there is one, and its signal in any case."""
+        """Return the record of a tensor, if there is one, and its signal in any case."""
         record = self.find(tensor)
-        if record is None and tensor.dtype == torch.bool and identity(tensor) not in self._names:
-            record = self.put(tensor, self.atoms.fresh((False, True)))
         if record is not None:
             return record, record.signal
         if identity(tensor) in self._names:
             return None, LEARNED if self._is_unwritten(tensor) else UNKNOWN
+        if tensor.dtype == torch.bool:
+            record = self.put(tensor, self.atoms.fresh((False, True)))
+            return record, record.signal
         return None, ANALOG if tensor.is_complex() else UNKNOWN
 
     def name(self, tensor: Tensor) -> str:
-        """The name of a parameter or buffer that was not written into, also of all of it moved.
+        """Return the name of a weight that was not written into, also when all of it was moved.
 
         Any other tensor has the name "".
         """
@@ -244,21 +255,38 @@ class Tensors:
         name, _ = self._names.get(identity(tensor), ("", 0))
         return name if name and self._is_unwritten(tensor) else ""
 
+    def named(self, tensor: Tensor) -> tuple[str, int] | None:
+        """Return the name of a parameter or buffer, and its version at the start of the pass."""
+        return self._names.get(identity(tensor))
+
+    @cached_property
+    def storages(self) -> frozenset[int]:
+        """The storages of all parameters and buffers."""
+        return frozenset(map(storage_of, self._learned.values()))
+
+    def names_on(self, storage: int) -> set[str]:
+        """Return the names of the parameters and buffers on a storage."""
+        return {name for name, tensor in self._learned.items() if storage_of(tensor) == storage}
+
+    def of_name(self, name: str) -> Tensor:
+        """Return the parameter or buffer of a name."""
+        return self._learned[name]
+
     def parts(self, tensor: Tensor) -> frozenset[str]:
-        """The parameters that a learned tensor is made of; a parameter is made of itself."""
+        """Return the parameters that a learned tensor is made of; a parameter is made of itself."""
         record = self.find(tensor)
         name, _ = self._names.get(identity(tensor), ("", 0))
         return record.parts if record else frozenset([name] if name else [])
 
     def weight(self, name: str) -> Tensor | None:
-        """The parameter or buffer of that name, if it has no other name."""
+        """Return the parameter or buffer of that name, if it has no other name."""
         found = self._learned[name]
         if self._tied and sum(tensor is found for tensor in self._learned.values()) > 1:
             return None
         return found
 
     def kept(self, besides: Iterable[Tensor]) -> Iterator[Record]:
-        """What is known of the other tensors with results in them that the model keeps."""
+        """Yield what is known of the other tensors with results in them that the model keeps."""
         known = {identity(tensor) for tensor in besides}
         alive = [
             record
@@ -271,7 +299,7 @@ class Tensors:
         yield from (record for record in alive if record.storage in storages)
 
     def factor(self, name: str) -> Tensor | None:
-        """The value of a scale that is a one-element parameter or divides by one, else None."""
+        """Return the value of a scale that a one-element parameter is or divides; else None."""
         name, _, _ = name.partition(" of ")  # what follows says how it was rounded
         divides = name.startswith("(/") and name.endswith(")")
         weight = self._learned.get(name[2:-1] if divides else name)
@@ -281,7 +309,7 @@ class Tensors:
         return 1 / value if divides else value
 
     def recipe(self, tensor: Tensor) -> Recipe | None:
-        """How a learned tensor was computed; a parameter is its own recipe."""
+        """Return how a learned tensor was computed; a parameter is its own recipe."""
         record = self.find(tensor)
         if record is not None:
             return record.recipe
@@ -290,12 +318,12 @@ class Tensors:
         return Recipe(name, values) if name else None
 
     def _is_unwritten(self, learned: Tensor) -> bool:
-        """Whether a parameter or buffer still holds what it held before the pass."""
+        """Return whether a parameter or buffer still holds what it held before the pass."""
         _, version = self._names[identity(learned)]
         return version == version_of(learned) and storage_of(learned) not in self._written
 
     def _name_after(self, base: Tensor | None, tensor: Tensor) -> str:
-        """A weight keeps its name while it is whole."""
+        """Return the name of the weight that a tensor is; "" where it is only a part of one."""
         whole = base is not None and base.numel() == tensor.numel()
         return self.name(base) if base is not None and whole else ""
 
@@ -338,7 +366,7 @@ class Tensors:
         return record
 
     def aliases(self, tensor: Tensor) -> list[tuple[int, Record]]:
-        """Live records of all tensors on the same storage, that one included, with their keys."""
+        """Return the live records of all tensors on the same storage, with their keys."""
         storage = storage_of(tensor)
         found = []
         for key in self._on_storage.get(storage, ()):
@@ -355,14 +383,18 @@ class Tensors:
         padding: Padding | None = None,
         fixed: bool = False,
     ) -> None:
-        """A write into ``tensor`` has happened; ``aliases`` were on its storage before it.
+        """Join a write into ``tensor`` into the records of all tensors on its storage.
 
-        ``fixed``: no data and no chance had a part in what was written, nor where.
+        An alias may hold old values, new ones, or both. It is unknown from now on if it has another
+        version counter (as ``x.data`` has) or another dtype, or if it was written into unseen. A
+        tensor that overlaps itself is unknown too, since a place may have been written twice.
 
-        An alias may hold old values, new ones, or both. ``padding`` describes the aliases
-        that now hold a padded tensor. An alias with another version counter (``x.data``), of
-        another dtype, or that was written unseen, is unknown from now on; and so is all that a
-        tensor that overlaps itself was written with, since it may have been written twice.
+        Args:
+            tensor: what was written into.
+            signal: the values that were written.
+            aliases: the records on its storage before the write.
+            padding: describes the aliases that now hold a padded tensor.
+            fixed: whether neither data nor chance had a part in what was written, and where.
         """
         self._written.add(storage_of(tensor))
         if not fixed:
@@ -384,14 +416,14 @@ class Tensors:
         self.put(tensor, signal, written=True)
 
     def rewritten(self, aliases: Sequence[tuple[int, Record]]) -> Iterator[tuple[Record, Record]]:
-        """What was known of each alias before a write, and what is known after it."""
+        """Yield what was known of each alias before a write, and what is known after it."""
         for key, old in aliases:
             now = self._records.get(key)
             if now is not None:
                 yield old, now
 
     def hold(self, key: int, view: View | None, filling: Filling | None) -> None:
-        """Say which results are in a tensor that was written into."""
+        """Note which results a tensor holds after a write."""
         record = self._records.get(key)
         if record is not None:
             record.view, record.filling = view, filling
@@ -402,6 +434,28 @@ class Tensors:
             self._records[identity(tensor)] = record
         else:
             self._records.pop(identity(tensor), None)
+
+    def recast(self, played: Mapping[int, Played]) -> None:
+        """Bind what is known of stand-ins to the tensors that they stood for.
+
+        ``played``: these, by the identity of the stand-in.
+        """
+        storages: dict[int, int] = {}
+        records: dict[int, Record] = {}
+        for key, record in self._records.items():
+            real = played.get(key)
+            if real is not None:
+                storages[record.storage] = real.storage
+                key = real.key
+                record.ref, record.storage = real.ref, real.storage
+                record.version += real.shift
+            records[key] = record
+        self._records = records
+        self._on_storage = {}
+        for key, record in records.items():
+            self._on_storage.setdefault(record.storage, set()).add(key)
+        self._written = {storages.get(each, each) for each in self._written}
+        self._written_by_data = {storages.get(each, each) for each in self._written_by_data}
 
     def _sweep(self) -> None:
         """Forget the tensors that are gone."""

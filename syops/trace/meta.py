@@ -1,4 +1,4 @@
-"""A model without values: its structure on ``meta``, where only shapes are worked out."""
+"""Copy a model to ``meta``, where only shapes are worked out and no values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class SilentNeuron(nn.Module):
-    """Mixed into a known neuron's class where there are no values: same shape, same dtype.
+    """Stand for a known neuron where there are no values: return the same shape and dtype.
 
     All else is as in that class: parameters, thresholds, states that can be read and reset.
     """
@@ -51,7 +51,7 @@ class SilentNeuron(nn.Module):
 
 
 class Shadow:
-    """A copy of a model on ``meta``: its structure, with no values and no memory.
+    """Hold a copy of a model on ``meta``: its structure, without values and memory.
 
     Neurons stand still: those that are known, and ``neurons``. Hooks are left behind, but for
     those by which torch itself prunes weights and normalises them.
@@ -86,7 +86,7 @@ class Shadow:
         return made
 
     def run(self, work: Callable[[], T]) -> T:
-        """Do something with the copy: in eval mode, its neurons reset.
+        """Do some work with the copy, in eval mode and with its neurons reset.
 
         Nothing of the user's is touched. What classes keep of modules, such as snnTorch's list of
         all neurons, is a copy meanwhile; what else may lead to the model, while that lives, finds
@@ -109,7 +109,7 @@ class Shadow:
 
 
 class _Classes:
-    """The attributes of a model's classes, as they were found."""
+    """Remember the attributes of a model's classes, and put them back."""
 
     def __init__(self, classes: Sequence[type]) -> None:
         self._found = [(kind, dict(vars(kind))) for kind in classes]
@@ -124,7 +124,7 @@ class _Classes:
 
 
 def _classes(model: nn.Module) -> list[type]:
-    """The classes of a model's modules and their bases, but those of torch and of Python."""
+    """Return the classes of a model's modules and their bases, but those of torch and of Python."""
     types = dict.fromkeys(map(type, paths_of(model)))
     kinds = dict.fromkeys(cls for kind in types for cls in kind.__mro__)
     return [cls for cls in kinds if not any(map(partial(is_from, cls), _WITHOUT_STATES))]
@@ -134,7 +134,7 @@ _WITHOUT_STATES = ("torch", "builtins", "typing", "abc", "collections")
 
 
 def _kept_by_classes(classes: Sequence[type]) -> Iterator[tuple[type, str, Any]]:
-    """What a run may change of the attributes of a model's classes, or reach through them."""
+    """Yield what a run may change of the attributes of a model's classes, or reach through them."""
     for kind in classes:
         for name, value in vars(kind).items():
             if not _is_special(name) and (
@@ -148,7 +148,7 @@ def _is_special(name: str) -> bool:
 
 
 def _is_numpys(value: Any) -> bool:
-    """Whether a value is a random generator of numpy."""
+    """Return whether a value is a random generator of numpy."""
     return is_from(type(value), "numpy.random")
 
 
@@ -160,7 +160,7 @@ _GENERATORS = (random.Random, torch.Generator)
 
 
 class _Shadowing:
-    """A deep copy in which tensors lie on ``meta``, neurons stand still and hooks are gone.
+    """Make a deep copy in which tensors lie on ``meta``, neurons stand still and hooks are gone.
 
     ``memo`` is that of `copy.deepcopy`, which copies what is neither a module, a tensor nor a
     plain container: most of a model's attributes need no copy. Inside neurons, which do not run,
@@ -215,22 +215,15 @@ class _Shadowing:
                 attributes[name] = self.of(attribute, share=is_silent)
 
     def of(self, value: Any, share: bool = False) -> Any:
-        """The copy of anything; ``share`` what is neither a tensor nor a plain container."""
+        """Return the copy of anything; ``share`` what is neither a tensor nor a plain container."""
         kind = type(value)
         if kind in _PLAIN:
             return value
         memo = self.memo
         if id(value) in memo:
             return memo[id(value)]
-        if isinstance(value, IMMUTABLE):
-            return value
         if kind in _EMPTY and not value:
             memo[id(value)] = kind()
-        elif isinstance(value, Tensor):
-            memo[id(value)] = _on_meta(value)
-        elif isinstance(value, nn.Module):  # one that the model does not register
-            memo[id(value)] = object.__new__(type(value))
-            self._fill(value, memo[id(value)])
         elif kind in (dict, OrderedDict):
             copied = memo[id(value)] = kind()
             for key, item in value.items():
@@ -239,7 +232,16 @@ class _Shadowing:
             memo[id(value)] = []
             memo[id(value)].extend(self.of(item, share) for item in value)
         elif kind is tuple:
+            if _PLAIN.issuperset(map(type, value)):
+                return value
             memo[id(value)] = tuple(self.of(item, share) for item in value)
+        elif isinstance(value, IMMUTABLE):
+            return value
+        elif isinstance(value, Tensor):
+            memo[id(value)] = _on_meta(value)
+        elif isinstance(value, nn.Module):  # one that the model does not register
+            memo[id(value)] = object.__new__(type(value))
+            self._fill(value, memo[id(value)])
         elif isinstance(value, weakref.ref):
             return value if value() is None else weakref.ref(self.of(value()))
         elif isinstance(value, weakref.WeakSet):
@@ -263,7 +265,7 @@ class _Shadowing:
         return memo[id(value)]
 
     def _function(self, function: FunctionType) -> FunctionType:
-        """The function itself, or one that refers to copies where it refers to modules."""
+        """Return the function itself, or one that refers to copies where it refers to modules."""
         cells = function.__closure__ or ()
         filled = {place: cell.cell_contents for place, cell in enumerate(cells) if _is_filled(cell)}
         defaults = *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()
@@ -293,7 +295,7 @@ def _is_filled(cell: CellType) -> bool:
 
 
 def _refers_to_modules(value: Any) -> bool:
-    """Whether a value is a module, or plainly leads to one."""
+    """Return whether a value is a module, or plainly leads to one."""
     if isinstance(value, MethodType):
         value = value.__self__
     if isinstance(value, dict):
@@ -306,11 +308,11 @@ def _refers_to_modules(value: Any) -> bool:
 IMMUTABLE = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, type, CustomOpDef)
 _PLAIN = {type(None), *IMMUTABLE}
 _EMPTY = {dict, list, set, OrderedDict}
-"""Types of containers that are empty mostly, and then quickly copied."""
+"""Types of containers that are mostly empty, and then quick to copy."""
 
 
 def left_behind(model: nn.Module) -> frozenset[tuple[str, str]]:
-    """The paths of modules with hooks that a shadow does not have, and which these are."""
+    """Return the paths of modules with hooks that a shadow does not have, and which these are."""
     return frozenset(
         (path, name)
         for path, module in model.named_modules()
@@ -320,12 +322,12 @@ def left_behind(model: nn.Module) -> frozenset[tuple[str, str]]:
 
 
 def _is_torchs(hook: Any) -> bool:
-    """Whether a hook makes a weight of parameters (``prune``, ``weight_norm``, ...)."""
+    """Return whether a hook makes a weight of parameters (``prune``, ``weight_norm``, ...)."""
     return type(hook).__module__.startswith("torch.nn.utils.")
 
 
 class _OnMeta(TorchFunctionMode):
-    """Deep copies of tensors, wherever `copy.deepcopy` finds them, lie on ``meta``."""
+    """Put the copies of tensors on ``meta``, wherever `copy.deepcopy` finds the tensors."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -341,7 +343,7 @@ class _OnMeta(TorchFunctionMode):
 
 
 def _on_meta(tensor: Tensor) -> Tensor:
-    """A tensor without values; of a single number that is no parameter, it knows which it is."""
+    """Return a tensor without values; a single number that is not a parameter is remembered."""
     empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
     if isinstance(tensor, nn.Parameter):
         return nn.Parameter(empty, requires_grad=tensor.requires_grad)
@@ -360,7 +362,7 @@ _Meta = tuple[torch.Size, tuple[int, ...], torch.dtype]
 
 
 def call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What an operator returns on ``meta``.
+    """Return what an operator returns on ``meta``.
 
     Networks repeat themselves, so what was worked out once for given shapes is remembered.
     Operators whose results share memory with their operands are always executed. Whatever device
@@ -400,7 +402,7 @@ def _executed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _all_on_meta(value: Any) -> Any:
-    """Tensors of literals beside tensors without values: torch wants them on one device."""
+    """Return arguments with all tensors on ``meta``, literals too: torch wants one device."""
     if isinstance(value, Tensor):
         return value if value.is_meta or not value.dim() else _on_meta(value)
     if isinstance(value, dict):
@@ -427,7 +429,7 @@ def _signature(value: Any) -> Any:
 
 
 class _Shape(tuple[Any, ...]):
-    """A tensor argument in a signature."""
+    """Stand for a tensor argument in a signature."""
 
 
 @lru_cache(maxsize=4096)

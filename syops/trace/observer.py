@@ -1,4 +1,4 @@
-"""Watches forward passes: module hooks say where we are, a dispatch mode what is done."""
+"""Watch forward passes: module hooks tell where they are, a dispatch mode what they do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -18,18 +19,30 @@ from syops._torch import (
     hooks_of,
     tree_map,
     without_forward_hook,
-    without_function_modes,
 )
 from syops.errors import ForwardError, SyopsError, SyopsRuntimeError, first_line
 from syops.ledger.rows import Ledger
 from syops.ledger.steps import History
-from syops.ops.rule import input_tensors
+from syops.ops.rule import input_tensors, tensors_in
 from syops.ops.values import Shown
+from syops.trace.account import Accounts
 from syops.trace.forward import ForwardPass
+from syops.trace.gauge import Gauge
 from syops.trace.lineage import Provenance
+from syops.trace.live import Tensors
 from syops.trace.meta import SilentNeuron
-from syops.trace.neurons import Library, NeuronSignal, neuron_signal, updating
+from syops.trace.neurons import (
+    Library,
+    NeuronSignal,
+    kept,
+    neuron_signal,
+    state_tensors,
+    updating,
+)
 from syops.trace.paths import Paths, paths_of
+from syops.trace.plan import Recorded, Recorder, Register
+from syops.trace.repeats import differ
+from syops.trace.replay import Plans, Replay
 from syops.trace.restore import left_as_found
 from syops.trace.settings import Settings
 from syops.trace.watch import Watch
@@ -39,7 +52,7 @@ T = TypeVar("T")
 
 
 class StatesFound(Exception):
-    """A pass took buffers for weights that turned out to be states. It is to be run again.
+    """Report that a pass took states for weights; the pass has to be run again.
 
     Attributes:
         states: the names of all buffers that are known to be states by now.
@@ -51,7 +64,7 @@ class StatesFound(Exception):
 
 
 def until_known(work: Callable[[], T], anew: Callable[[], object]) -> T:
-    """Do ``work`` with an observer, again after ``anew`` where it finds buffers to be states."""
+    """Do ``work`` with an observer; do it again, after ``anew``, if it finds more states."""
     while True:
         try:
             return work()
@@ -60,13 +73,14 @@ def until_known(work: Callable[[], T], anew: Callable[[], object]) -> T:
 
 
 class Observer:
-    """Counts every forward pass of ``model`` that is run through it, in one ledger.
+    """Count each forward pass of ``model`` that is run through the observer, in one ledger.
 
     Args:
         model: any module; nothing is written onto it but hooks.
         ledger: where the counts go.
         settings: how passes are counted.
         history: where it goes by which operators each tensor was made; None not to ask.
+        plans: what the passes teach for later ones; None where there are none.
 
     Attributes:
         provenance: of the results of layers in the last pass.
@@ -78,16 +92,20 @@ class Observer:
         ledger: Ledger,
         settings: Settings,
         history: History | None = None,
+        plans: Plans | None = None,
     ) -> None:
         self._model = model
-        self._ledger = ledger
+        self._plans = plans
+        self._accounts = Accounts(ledger, history)
         self._settings = settings
         self._history = history
         self._watched: list[tuple[str, nn.Module]] = []
         self._hooks: dict[int, _Hooks] = {}
         self._paths = Paths(model)
         self._where: list[tuple[str, nn.Module]] = []
-        self._pass: ForwardPass | None = None
+        self._pass: ForwardPass | Replay | None = None
+        self._watch: Watch | None = None
+        self._inside_neurons = 0
         self._failed_in = ""
         self.provenance = Provenance()
         self._thread = 0
@@ -134,7 +152,7 @@ class Observer:
                 )
 
     def put_back(self) -> None:
-        """Take the hooks off the model: all that are there, whoever holds a handle of them."""
+        """Remove all hooks of this observer from the model, also those without a handle."""
         without_forward_hook(self._returned)
         for _, module in self._watched:
             for key in [key for key, hooks in _hooked(module) if hooks.observer is self]:
@@ -147,14 +165,18 @@ class Observer:
         kwargs: dict[str, Any],
         inputs: Sequence[NeuronSignal | Shown | None],
         time_axis: int | None = None,
+        samples: int = 0,
     ) -> Any:
         """Call the model once and add what it did to the ledger.
+
+        A pass that did the same as one before it is added with others, at the latest by `settle`.
 
         Args:
             args, kwargs: what the model is called with.
             inputs: the signals of the tensors among them (their values, or an opaque one);
                 None to look one up in the data.
             time_axis: the dimension of the first tensor that counts time-steps, if one does.
+            samples: in the batch.
 
         Returns:
             the model's output.
@@ -171,13 +193,13 @@ class Observer:
         self._thread = threading.get_ident()
         self._elsewhere.clear()
         self._failed_in = ""
+        self._inside_neurons = 0
+        self._watch = watch = Watch(self._where, self._settings.find, reads=self._settings.values)
+        self._pass = watch.listener = self._new_pass(watch)
         given = input_tensors(args, kwargs)
-        watch = Watch(self._where, self._settings.find, reads=self._settings.values)
-        self._pass = ForwardPass(
-            self._model, self._where, self._paths, self._settings, watch, self._history
-        )
-        watch.listener = self._pass
-        self._pass.begin(given, inputs, time_axis)
+        first = given[0] if given else None
+        differs = None if first is None else differ(first, time_axis)
+        self._pass.begin(given, inputs, time_axis, differs)
         try:
             watch.start()
             output = self._model(*args, **kwargs)
@@ -202,12 +224,44 @@ class Observer:
                 f"{', '.join(self._elsewhere)} ran in another thread, where operators cannot be "
                 "watched; run the branches of the model one after another to count it"
             )
-        found = finished.finish(output, self._ledger)
+        found = finished.finish(output, self._accounts, samples)
         if found:
             self._settings = replace(self._settings, states=self.states | found)
             raise StatesFound(self.states)
-        self.provenance = finished.provenance
+        if isinstance(finished, ForwardPass):
+            self.provenance = finished.provenance
         return output
+
+    def settle(self) -> None:
+        """Add to the ledger what is not there yet.
+
+        Raises:
+            SyopsValueError: see `run`; the passes before that one are in the ledger.
+        """
+        self._accounts.settle()
+
+    def _new_pass(self, watch: Watch) -> ForwardPass | Replay:
+        """Return what is told of the next forward pass."""
+        tensors = Tensors(self._model, self.states)
+        plans = self._plans if not self.states else None
+        if plans is None or not plans.is_worth_it:
+            return self._analysis(watch, tensors, Gauge(tensors.factor))
+        if not plans.root.next:
+            recorder = Recorder(plans.root, Register(tensors))
+            return self._analysis(watch, tensors, Recorded(tensors.factor, recorder), recorder)
+        begin = partial(self._analysis, watch, tensors)
+        find = self._settings.find
+        return Replay(plans, begin, tensors, self._where, self._model, find, watch)
+
+    def _analysis(
+        self, watch: Watch, tensors: Tensors, gauge: Gauge, recorder: Recorder | None = None
+    ) -> ForwardPass:
+        settings = self._settings
+        return ForwardPass(
+            *(self._model, self._where, self._paths, settings, watch, tensors, gauge),
+            self._history,
+            recorder,
+        )
 
     def run_twice(
         self, args: Sequence[Any], kwargs: dict[str, Any], inputs: Sequence[NeuronSignal | None]
@@ -235,30 +289,51 @@ class Observer:
         return neuron_signal(module, self._settings.neurons)
 
     def _entered(self, hooks: _Hooks, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if self._pass is None:
+        if self._pass is None or self._watch is None:
             return
         if threading.get_ident() != self._thread:
             self._elsewhere[hooks.path or type(module).__name__] = None
             return
         self._where.append((self._paths.of(module, *self._where[-1]), module))
-        with without_function_modes():
-            if (hooks.path, PRE_HOOKS) in self._settings.hooked:
-                self._pass.hooked(inputs)
-            if hooks.library is not None:
-                self._pass.update(hooks.library, inputs)
-            if hooks.neuron is not None:
-                self._pass.enter_neuron(inputs)
-            elif isinstance(module, RECURRENT):
-                self._pass.enter_recurrent(inputs)
+        if (hooks.path, PRE_HOOKS) in self._settings.hooked:
+            self._pass.hooked(tensors_in(inputs))
+        is_neuron, is_recurrent = hooks.neuron is not None, isinstance(module, RECURRENT)
+        if not (is_neuron or is_recurrent or hooks.library is not None):
+            return
+        # A neuron is not looked into, nor is what is asked of it here.
+        is_seen = self._watch.is_on and self._watch.is_innermost
+        if is_seen:
+            self._watch.stop()
+        tensors = tensors_in(inputs)
+        if hooks.library is not None and tensors and not tensors[0].is_nested:
+            steps, samples = hooks.library.layout(module, tensors[0])
+            states = tensors[1:] or tensors_in(hooks.library.states(module).values())
+            self._pass.update(steps, samples, states)
+        if is_neuron:
+            self._pass.enter_neuron(tensors)
+            self._inside_neurons += 1
+        elif is_recurrent:
+            self._pass.enter_recurrent(tensors[1:])
+        if is_seen and not is_neuron:
+            self._watch.start()
 
     def _returned(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        """The ``forward`` of any module returned, or failed; no other hook has run yet."""
+        """Record what a neuron sends, before any other hook of its module runs."""
         hooks = self._hooks.get(id(module))
         if hooks is None or hooks.neuron is None or not self._is_inside(module):
             return
         assert self._pass is not None
-        with without_function_modes():
-            self._pass.leave_neuron(hooks.neuron, output, type(module) in self._settings.neurons)
+        assert self._watch is not None
+        self._inside_neurons -= 1
+        self._pass.leave_neuron(
+            hooks.neuron,
+            tensors_in((output,)),
+            state_tensors(module),
+            kept(module),
+            type(module) in self._settings.neurons,
+        )
+        if not self._inside_neurons and not self._watch.is_on:
+            self._watch.start()
 
     def _left(self, hooks: _Hooks, module: nn.Module, output: Any) -> None:
         if self._pass is None or threading.get_ident() != self._thread:
@@ -268,7 +343,7 @@ class Observer:
         if not self._is_inside(module):  # a hook before one's own failed
             return
         if (hooks.path, HOOKS) in self._settings.hooked:
-            self._pass.hooked((output,))
+            self._pass.hooked(tensors_in((output,)))
         if isinstance(module, RECURRENT) and hooks.neuron is None:
             self._pass.leave_recurrent()
         self._where.pop()
@@ -280,13 +355,13 @@ class Observer:
             self._failed_in = f"{path} ({type(module).__name__})" if path else type(module).__name__
 
     def _is_inside(self, module: nn.Module) -> bool:
-        """Whether the module is the innermost one that is being run."""
+        """Return whether the module is the innermost one that is being run."""
         inside = self._pass is not None and threading.get_ident() == self._thread
         return inside and self._where[-1][1] is module
 
 
 class _Hooks:
-    """The two hooks of one module; whose they are can be told from the hooks themselves."""
+    """Hold the two hooks of one module; each of them refers to its observer."""
 
     def __init__(
         self,
@@ -308,7 +383,7 @@ class _Hooks:
 
 
 def _hooked(module: nn.Module) -> Iterator[tuple[int, _Hooks]]:
-    """The hooks of observers that a module has, with their keys."""
+    """Yield the hooks of observers that a module has, with their keys."""
     for table in (PRE_HOOKS, HOOKS):
         for key, hook in list(hooks_of(module, table).items()):  # another thread may add one
             owner = getattr(hook, "__self__", None)

@@ -1,4 +1,4 @@
-"""Paths of modules: one that is registered several times is named as its caller has it."""
+"""Name modules by their paths: one that has several, by the path through its caller."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST = 10_000
 
 
 def paths_of(model: nn.Module) -> dict[nn.Module, str]:
-    """The modules of a model with the first path of each, in the order of `nn.Module.modules`.
+    """Return the modules of a model, each with its first path, in the order of `modules`.
 
     A pass needs them so often that torch's own recursive generators would be felt.
     """
@@ -36,7 +36,7 @@ def paths_of(model: nn.Module) -> dict[nn.Module, str]:
 
 
 def all_paths(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """All paths below a module with what they lead to, in the order of registration."""
+    """Return all paths below a module with what they lead to, in the order of registration."""
     return islice(module.named_modules(remove_duplicate=False), _MOST)
 
 
@@ -59,7 +59,7 @@ class Paths:
         self._last: dict[str, int] = {}
 
     def first(self, module: nn.Module) -> str:
-        """The first path by which a module is registered."""
+        """Return the first path by which a module is registered."""
         return self._first[id(module)]
 
     def begin(self) -> None:
@@ -67,7 +67,7 @@ class Paths:
         self._last.clear()
 
     def of(self, module: nn.Module, caller_path: str, caller: nn.Module) -> str:
-        """The path of a module that is called now, in the module around it."""
+        """Return the path of a module that is called now, in the module around it."""
         path = self._first[id(module)]
         if not self._shared:
             return path
@@ -85,7 +85,7 @@ class Paths:
         return path
 
     def _parts(self, module: nn.Module) -> tuple[list[str], dict[int, list[int]]]:
-        """The names of all that is below a module, and at which places each part is."""
+        """Return the names of all that is below a module, and at which places each part is."""
         if id(module) not in self._below:
             names, places = list[str](), dict[int, list[int]]()
             for name, part in islice(all_paths(module), 1, None):

@@ -1,7 +1,7 @@
-"""Sees values leave the tensors of a model for Python or NumPy, which no operator does.
+"""Notice that values leave the tensors of a model for Python or NumPy, which no operator does.
 
-``x.tolist()``, ``x.numpy()`` and ``torch.tensor([x[0], x[1]])`` reach no dispatch mode. What is
-made of their numbers looks like a literal, and is data.
+A dispatch mode does not see ``x.tolist()``, ``x.numpy()`` and ``torch.tensor([x[0], x[1]])``. A
+tensor that the model makes of such numbers looks like a literal, but is data.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ class Reads(TorchFunctionMode):
 
 
 def _has_classes(tensor: Tensor, num_classes: int = -1) -> bool:
-    """Whether `one_hot` is told how many classes there are, and need not look for the largest."""
+    """Return whether `one_hot` is told the number of classes, and need not look for it."""
     return num_classes >= 0
 
 
 def _leaving(func: Any, values: tuple[Any, ...]) -> Iterator[Tensor]:
-    """The tensors whose values a function reads without an operator."""
+    """Yield the tensors whose values a function reads without an operator."""
     if func in _READING:
         yield values[0]
     elif func in _MAKING:
@@ -68,7 +68,7 @@ def _leaving(func: Any, values: tuple[Any, ...]) -> Iterator[Tensor]:
 
 
 def _listed(index: Any) -> Iterator[Tensor]:
-    """The tensors in lists of an index. (Others are operands of an operator.)"""
+    """Yield the tensors in lists of an index. (Others are operands of an operator.)"""
     if isinstance(index, list):
         yield from tensors_in(index)
     elif isinstance(index, tuple):

@@ -1,8 +1,9 @@
-"""Finds layers that get the same values at every time-step: an image that is repeated for them.
+"""Find layers that get the same values at every time-step, such as those of a repeated image.
 
-What inputs, weights and literals alone make, without a known neuron or chance, is numbered: the
-same operator on the same values gives the same number again, in whatever iteration of a loop. What
-was repeated along a dimension holds copies; once it was computed with, they are compared.
+Each tensor that is made of inputs, weights and literals alone, without neurons or chance, gets a
+number. The same operator on the same numbers gives the same number again, in any iteration of a
+loop. A tensor that was repeated along a dimension holds copies; after an operator has computed with
+it, the copies are compared.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from syops.ops.rule import Call, Rule, tensors_in
+from syops.ops.rule import Call, Rule
 from syops.ops.traits import Traits
 from syops.ops.values import LEARNED, Signal, Table
 from syops.trace.live import Record, Tensors
@@ -75,13 +76,21 @@ class Repeats:
         self._numbers: dict[Hashable, int] = {}
         self._arrived: dict[Hashable, int] = {}
 
-    def give(self, place: int, x: Tensor, axis: int | None = None) -> None:
-        """The model is called with ``x``, whose dimension ``axis`` is time."""
+    def give(
+        self, place: int, x: Tensor, axis: int | None = None, differ: bool | None = None
+    ) -> None:
+        """The model is called with ``x``.
+
+        Args:
+            place: of ``x`` among the tensors that it is called with.
+            x: any tensor.
+            axis: the dimension that is time, if one is.
+            differ: whether the time-steps differ, if that is known.
+        """
         if x.is_nested or x.layout != torch.strided or self._tensors.signal(x) is LEARNED:
             return
         value = Value(self._number(("input", place)))
-        if axis is not None and self._has_values:
-            differ = not _is_still(x, axis)
+        if axis is not None and differ is not None:
             value = value._replace(copies=x.shape[axis], axis=axis, differ=differ)
         self._tensors.latest(x).value = value
 
@@ -91,7 +100,7 @@ class Repeats:
         operands: Sequence[Tensor],
         known: Sequence[tuple[Record | None, Signal]],
     ) -> list[Read] | None:
-        """What an operator is about to read; None if anything else has a part in it."""
+        """Return what an operator is about to read; None if anything else has a part in it."""
         read: list[Read] = []
         is_learned = bool(operands)
         for tensor, (record, signal) in zip(operands, known, strict=True):
@@ -113,7 +122,7 @@ class Repeats:
         source, value = None, None
         if not rule.joins or len(set(numbers)) == 1:
             source, value = _holding_copies(rule, call.tensors, read)
-        for place, out in enumerate(tensors_in((call.out,))):
+        for place, out in enumerate(call.outputs):
             record = self._tensors.latest(out)
             if source is None or value is None:
                 record.value = Value(self._number((key, place)))
@@ -126,7 +135,7 @@ class Repeats:
                 record.value = found._replace(number=self._number((key, place)))
 
     def arrive(self, layer: Hashable, x: Tensor) -> Again | None:
-        """What is known of a product of weights with ``x``; ``layer`` tells layers apart."""
+        """Return what is known of a product of weights with ``x``; ``layer`` tells layers apart."""
         record = self._tensors.find(x)
         value = record.value if record is not None else None
         if value is None or not x.numel() or x.layout != torch.strided:
@@ -146,7 +155,7 @@ class Repeats:
 
 
 def _plain(arguments: Iterable[Any]) -> tuple[Any, ...]:
-    """The arguments of an operator but for its tensors."""
+    """Return the arguments of an operator but for its tensors."""
     plain: list[Any] = []
     for each in arguments:
         if isinstance(each, (list, tuple)):
@@ -159,21 +168,26 @@ def _plain(arguments: Iterable[Any]) -> tuple[Any, ...]:
 def _holding_copies(
     rule: Rule, tensors: Sequence[Tensor], read: Sequence[Read]
 ) -> tuple[Tensor, Value] | tuple[None, None]:
-    """The operand that has copies, or that an operator may make copies of."""
+    """Return the operand that has copies, or that an operator may make copies of."""
     for tensor, value in zip(tensors, read, strict=True):
         if isinstance(value, Value) and (value.copies > 1 or rule.repeats):
             return tensor, value
     return None, None
 
 
-def _is_still(x: Tensor, axis: int) -> bool:
-    """Whether all steps along a dimension are equal. Most are told apart by the first two."""
+def differ(x: Tensor, axis: int | None) -> bool | None:
+    """Whether the time-steps of an input differ. Most do, and are told apart by the first two.
+
+    None where ``axis``, the dimension that is time, is None, or the values cannot be looked at.
+    """
+    if axis is None or x.is_nested or x.layout != torch.strided or x.is_meta:
+        return None
     first, *later = x.unbind(axis)
-    return all(torch.equal(first, step) for step in later)
+    return not all(torch.equal(first, step) for step in later)
 
 
 def _is_step(rule: Rule, call: Call, out: Tensor, value: Value) -> bool:
-    """Whether an operator takes a single step out of what is known to be copies."""
+    """Return whether an operator takes a single step out of what is known to be copies."""
     if rule.piece is None or value.axis is None or value.differ or not value.is_sure:
         return False
     source = call.args[0]
@@ -182,7 +196,7 @@ def _is_step(rule: Rule, call: Call, out: Tensor, value: Value) -> bool:
 
 
 def _copies(rule: Rule, source: Tensor, out: Tensor, value: Value) -> Value:
-    """The copies that a result holds, if its operand holds those of ``value``."""
+    """Return the copies that a result holds, if its operand holds those of ``value``."""
     axis = _grown(source, out) if rule.repeats else None
     if axis is not None:
         copies = out.numel() // source.numel()
@@ -195,7 +209,7 @@ def _copies(rule: Rule, source: Tensor, out: Tensor, value: Value) -> Value:
 
 
 def _grown(source: Tensor, out: Tensor) -> int | None:
-    """The dimension along which a tensor was repeated, if it may be time: one of the first two.
+    """Return the dimension along which a tensor was repeated, if it is one of the first two.
 
     A grey image has no copies where it is made one of three colours.
     """

@@ -1,4 +1,4 @@
-"""The model and torch left as they were found, at whatever instant a run is stopped."""
+"""Leave the model and torch as they were found, at whatever instant a run is stopped."""
 
 from __future__ import annotations
 
@@ -130,6 +130,6 @@ class Place:
 
 
 def device_of(model: nn.Module) -> torch.device | None:
-    """The device of a model's first parameter or buffer; None if it has none."""
+    """Return the device of a model's first parameter or buffer; None if it has none."""
     first = next(chain(model.parameters(), model.buffers()), None)
     return None if first is None else first.device

@@ -1,4 +1,4 @@
-"""How forward passes are counted: what the user chose, and what was found out of the model."""
+"""Hold how forward passes are counted: the user's choices, and facts about the model."""
 
 from __future__ import annotations
 

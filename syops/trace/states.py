@@ -1,4 +1,4 @@
-"""The states of a model: lent as copies, reset before each batch, and put back."""
+"""Lend a model copies of its states, reset before each batch, and put its own states back."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class _Found:
 
 
 def _holders(model: nn.Module) -> Iterator[object]:
-    """What has states: the modules first, then what can be reached from their attributes."""
+    """Yield what has states: the modules first, then what can be reached from their attributes."""
     todo: deque[object] = deque(paths_of(model))
     met = set(map(id, todo))
     while todo:
@@ -142,12 +142,12 @@ def _holders(model: nn.Module) -> Iterator[object]:
 
 
 def _reached(value: Any) -> Iterator[object]:
-    """The modules, and the objects with tensors of their own, in a state."""
+    """Yield the modules, and the objects with tensors of their own, in a state."""
     match _sort(value):
         case "mapping":
             for item in value.values():
                 yield from _reached(item)
-        case "sequence":
+        case "sequence" if not _PLAIN.issuperset(map(type, value)):
             for item in value:
                 yield from _reached(item)
         case "module":
@@ -157,7 +157,7 @@ def _reached(value: Any) -> Iterator[object]:
 
 
 def _holds_tensors(value: Any) -> bool:
-    """Whether an object of the user's own has tensors, or containers of them."""
+    """Return whether an object of the user's own has tensors, or containers of them."""
     held = getattr(value, "__dict__", None)
     return isinstance(held, dict) and any(
         next(_tensors(item), None) is not None for item in held.values() if _is_changeable(item)
@@ -165,7 +165,7 @@ def _holds_tensors(value: Any) -> bool:
 
 
 def _sort(value: Any) -> str:
-    """What a value is to a state: "tensor", "module", "mapping", "sequence", or "object".
+    """Return what a value is to a state: "tensor", "module", "mapping", "sequence", or "object".
 
     "" if no tensor can be found in it.
     """
@@ -201,18 +201,18 @@ def _has_own_train(module: nn.Module) -> bool:
 
 @lru_cache(maxsize=4096)
 def _is_state(name: str) -> bool:
-    """Whether an attribute of that name is neither structure nor a hook."""
+    """Return whether an attribute of that name is neither structure nor a hook."""
     return name not in (PARAMETERS, CHILDREN) and not name.endswith(
         ("_hooks", "_with_kwargs", "_always_called")
     )
 
 
 def _is_changeable(value: Any) -> bool:
-    """Whether a forward pass could change the value in place."""
+    """Return whether a forward pass could change the value in place."""
     if isinstance(value, Tensor):
         return not isinstance(value, nn.Parameter)
     if isinstance(value, tuple):
-        return any(_is_changeable(item) for item in value)
+        return not _PLAIN.issuperset(map(type, value)) and any(map(_is_changeable, value))
     return type(value) in (*_MAPPINGS, list, deque, set)
 
 
@@ -242,12 +242,12 @@ def _copied(value: Any, copies: dict[Any, Any]) -> Any:
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors with a storage of their own in a state."""
+    """Return the tensors with a storage of their own in a state."""
     return filter(_has_storage, _held(value))
 
 
 def tensors_of(model: nn.Module) -> Iterator[Tensor]:
-    """The tensors that the modules of a model hold in their attributes, also inside containers."""
+    """Yield the tensors that the modules of a model hold in attributes and in containers."""
     for module in paths_of(model):
         for value in vars(module).values():
             if type(value) not in _PLAIN:
@@ -255,7 +255,7 @@ def tensors_of(model: nn.Module) -> Iterator[Tensor]:
 
 
 def _held(value: Any) -> Iterator[Tensor]:
-    """A tensor, or those in a container."""
+    """Yield a tensor, or those in a container."""
     match _sort(value):
         case "tensor":
             yield value
@@ -272,7 +272,7 @@ def _has_storage(value: Any) -> bool:
 
 
 def _copied_tensor(tensor: Tensor, copies: dict[Any, Any]) -> Tensor:
-    """A copy in which states that share memory still do."""
+    """Return a copy in which states that share memory still do."""
     if not _has_storage(tensor) or ("shared", storage_identity(tensor)) not in copies:
         return tensor.detach().clone()
     key = "storage", storage_identity(tensor)

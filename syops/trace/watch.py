@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from syops._torch import (
     DispatchMode,
     HigherOrderOperator,
+    OpOverload,
+    identity,
     is_innermost_dispatch,
     is_innermost_function,
     parts_of,
@@ -18,7 +21,7 @@ from syops._torch import (
 from syops.errors import SyopsRuntimeError
 from syops.ops.registry import PARTS, Find
 from syops.ops.rule import Rule, tensors_in
-from syops.trace.neurons.spikingjelly import decomposed
+from syops.trace.neurons import by_parts
 from syops.trace.reads import Reads
 
 
@@ -34,6 +37,9 @@ class Listener(Protocol):
         """Values of a tensor are about to become numbers of Python's."""
 
 
+_DETACH = torch.ops.aten.detach.default
+
+
 class Watch(DispatchMode):
     """Watch one thread.
 
@@ -45,8 +51,6 @@ class Watch(DispatchMode):
         reads: whether tensors have values that can be read.
     """
 
-    supports_higher_order_operators = True
-
     def __init__(self, where: Sequence[tuple[str, nn.Module]], find: Find, reads: bool) -> None:
         super().__init__()
         self.listener: Listener | None = None
@@ -54,6 +58,7 @@ class Watch(DispatchMode):
         self._where = where
         self._find = find
         self._reads = Reads(self._told) if reads else None
+        self._detached: tuple[int, Tensor] | None = None
 
     @property
     def checks(self) -> bool:
@@ -92,18 +97,26 @@ class Watch(DispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        detached, self._detached = self._detached, None
         if types and any(map(is_wrapper, types)):
             return NotImplemented  # what it does with the tensors inside of it is seen
-        if isinstance(func, HigherOrderOperator):
+        if type(func) is not OpOverload and isinstance(func, HigherOrderOperator):
             return self._by_parts(func, args, kwargs)
         rule = self._find(func)
         if rule is None or rule is PARTS:
             with self:
-                out = decomposed(func, args, kwargs)
+                out = by_parts(func, args, kwargs)
             if out is not NotImplemented:
                 return out
         assert self.listener is not None
-        return self.listener.operator(rule, func, args, kwargs)
+        if func is not _DETACH:
+            return self.listener.operator(rule, func, args, kwargs)
+        # Torch 2.6 detaches what it has just detached once more, before that has a version.
+        if detached is not None and identity(args[0]) == detached[0]:
+            args = (detached[1],)
+        out = self.listener.operator(rule, func, args, kwargs)
+        self._detached = identity(out), args[0]
+        return out
 
     def _by_parts(
         self, func: HigherOrderOperator, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -125,12 +138,12 @@ class Watch(DispatchMode):
 
 @cache
 def is_wrapper(kind: type) -> bool:
-    """Whether a class of tensors does its work with tensors inside of it: jagged ones, say."""
+    """Return whether tensors of a class wrap others that they work with, as jagged ones do."""
     return hasattr(kind, "__tensor_flatten__")
 
 
 def inside(tensor: Tensor) -> list[Tensor]:
-    """The tensors that hold the values of a wrapper; none of any other tensor."""
+    """Return the tensors that hold the values of a wrapper; none of any other tensor."""
     if not is_wrapper(type(tensor)):
         return []
     names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]

@@ -1,34 +1,26 @@
-"""Tells which modules apply their weights as the layers of torch do."""
+"""Recognise modules that apply their weights as the layers of torch do."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 from torch import nn
 
-from syops._torch import BatchNorm, Convolution
+from syops._torch import FORWARDS, BatchNorm, Convolution
+from syops.trace.neurons import LIBRARIES
+from syops.trace.neurons.library import TORCH_LAYERS, is_from
 
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 """Layers whose hidden state is analog from the first step on."""
 _FOLDABLE = (Convolution, nn.Linear, BatchNorm)
-_LIBRARIES = (
-    "torch.nn.modules.",
-    "spikingjelly.activation_based.layer",
-    "spikingjelly.clock_driven.layer",
-)
-_PLAIN = {
-    *("Linear", "Conv1d", "Conv2d", "Conv3d", "_ConvNd"),
-    *("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"),
-    *("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "_BatchNorm", "SyncBatchNorm"),
-    *("_ThresholdDependentBatchNormBase", "_MultiStepThresholdDependentBatchNormBase"),
-}
-"""Classes of these libraries whose methods apply the weights that a module has, and no others."""
-_APPLYING = {"forward", "_conv_forward", "super_forward"}
-"""The methods that do so."""
+_APPLYING = FORWARDS.union(*(library.forwards for library in LIBRARIES))
+"""Methods that apply a layer's weights."""
 
 
 def applies_its_weights(module: nn.Module) -> bool:
-    """Whether a convolution, linear layer or BatchNorm computes as torch's own does.
+    """Return whether a convolution, linear layer or BatchNorm computes as torch's own does.
 
     A subclass does, unless it has a forward of its own.
     """
@@ -39,7 +31,11 @@ def applies_its_weights(module: nn.Module) -> bool:
 @cache
 def _is_plain(kind: type) -> bool:
     methods = [getattr(kind, name) for name in _APPLYING if hasattr(kind, name)]
-    return issubclass(kind, _FOLDABLE) and all(
-        method.__module__.startswith(_LIBRARIES) and method.__qualname__.split(".")[0] in _PLAIN
-        for method in methods
-    )
+    return issubclass(kind, _FOLDABLE) and all(map(_computes_as_torch, methods))
+
+
+def _computes_as_torch(method: Callable[..., Any]) -> bool:
+    """Return whether a method of a layer is torch's own, or that of a library's equal layer."""
+    if is_from(method, "torch.nn.modules"):
+        return method.__qualname__.partition(".")[0] in TORCH_LAYERS
+    return any(library.computes_as_torch(method) for library in LIBRARIES)

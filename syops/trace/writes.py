@@ -1,4 +1,4 @@
-"""What tensors hold of results once they were written into, or taken apart again."""
+"""Follow results into tensors that they are written into, and out of these again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Aliases = Iterable[tuple[int, Record]]
 
 
 def overwrite(aliases: Aliases, what: str) -> None:
-    """Results are written into."""
+    """Note that results are written into."""
     for _, alias in aliases:
         for view in alias.holds:
             view.use(what)
@@ -27,7 +27,7 @@ def overwrite(aliases: Aliases, what: str) -> None:
 def fill(
     source: Tensor, record: Record | None, target: Tensor, aliases: Aliases, what: str
 ) -> dict[int, tuple[View | None, Filling | None]]:
-    """What each tensor on the memory of ``target`` holds once ``source`` is copied there.
+    """Return what each tensor on the memory of ``target`` holds once ``source`` is copied there.
 
     ``what``: the operator that does so.
     """
@@ -63,8 +63,8 @@ def fill(
 
 def taken_out(
     records: Sequence[tuple[Tensor, Record | None]], outputs: Sequence[Tensor], what: str
-) -> list[View | None] | None:
-    """What parts hold that are taken out of a tensor that results were written into.
+) -> list[View | Filling | None] | None:
+    """Return what parts hold that are taken out of a tensor that results were written into.
 
     None if it is no such tensor.
     """

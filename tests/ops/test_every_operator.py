@@ -65,11 +65,15 @@ def test_every_operator_of_torch_is_in_one_state():
             assert find(func) is None, func
 
 
-def test_rules_are_for_operators_that_exist_each_in_one_place():
+@pytest.mark.skipif(torch.__version__ < "2.13", reason="some operators are newer")
+def test_rules_are_for_operators_that_exist():
     known = {canonical(func) for func in [*ATEN, *operators_of("prims")] if not is_composite(func)}
     on_other_devices = {"_fused_rms_norm"}  # one kernel there, and made of others on the CPU
     names = {key.partition(".")[0] for key in RULES}  # what follows is one overload of several
     assert not names - known - on_other_devices
+
+
+def test_rules_stand_in_one_place_each():
     for one, another in combinations(HOMES, 2):
         assert not one.RULES.keys() & another.RULES.keys()
 

@@ -1,13 +1,10 @@
 """Rules for operators of one's own are scoped, and make rows like those of torch's operators."""
 
-import doctest
-
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-import syops.ops
 from syops import SyopsError, check_full_spike, get_model_bounds, get_model_syops
 from syops.errors import SyopsRuntimeError, SyopsTypeError, SyopsValueError
 from syops.ops import (
@@ -58,6 +55,17 @@ def fire(x: torch.Tensor) -> torch.Tensor:
 @fire.register_fake
 def _(x):
     return torch.empty_like(x)
+
+
+@torch.library.custom_op("own_operators::swap", mutates_args=())
+def swap(x: torch.Tensor) -> torch.Tensor:
+    """Samples and channels change places."""
+    return x.transpose(0, 1).clone()
+
+
+@swap.register_fake
+def _(x):
+    return x.new_empty(x.shape[1], x.shape[0], *x.shape[2:])
 
 
 DEFINED = torch.library.Library("own_parts", "DEF")
@@ -228,10 +236,6 @@ def test_wrong_rules_are_refused_in_our_words(rules, error, says):
         get_model_bounds(Does(project), X, rules=rules)
 
 
-def test_documented_example_runs():
-    assert not doctest.testmod(syops.ops).failed
-
-
 def test_example_of_the_readme_runs():
     class Net(nn.Module):
         def __init__(self):
@@ -253,3 +257,23 @@ def test_example_of_the_readme_runs():
     assert [(row.kind, row.mac) for row in report.rows] == [
         ("linear", 0), ("neuron", 4 * 5), ("linear", 0)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("is_followed", [True, False])
+def test_results_are_followed_through_an_operator_that_says_where_channels_go(is_followed):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3)
+
+        def forward(self, x):
+            return self.norm(swap(swap(self.conv(x))))
+
+    def channel(args, source, out, dim):
+        return {0: 1, 1: 0}.get(dim, dim)
+
+    moves = Rule(analog, Free("moves"), moves=True, channel=channel if is_followed else None)
+    report = get_model_syops(Net(), torch.randn(4, 2, 5, 5), rules={swap: moves})
+    (norm,) = (row for row in report.rows if row.kind == "norm")
+    assert norm.folded == ("conv" if is_followed else None)
+    assert norm.mac == (0 if is_followed else 2 * 4 * 3 * 5 * 5)

@@ -117,6 +117,7 @@ def test_operator_that_cannot_be_watched_is_named_with_its_layer():
         ("torch.compile(self.a)(x)", 256),
     ],
 )
+@pytest.mark.skipif(torch.__version__ < "2.7", reason="flex_attention loads the compiler there")
 def test_compiler_loaded_during_a_count_is_disabled(run, dense):
     """In a process of its own: these load the compiler when they are first called."""
     code = f"""
@@ -145,6 +146,29 @@ assert torch._dynamo.__loader__.get_source("torch._dynamo")
 assert sum(row.dense for row in first.rows if row.kind in ("linear", "matmul")) == {dense}
 assert first.rows == get_model_syops(model, x).rows
 assert torch.compile(lambda x: x + 1, backend="eager")(x).sum() == 64
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_what_the_compiler_computes_while_it_is_loaded_is_not_counted():
+    """In a process of its own: torch 2.6 computes something then."""
+    code = """
+import sys, torch
+from torch import nn
+from syops import get_model_syops
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x):
+        return torch.cond(x.sum() > 0, self.fc, self.fc, (x,))
+
+assert "torch._dynamo" not in sys.modules
+first = get_model_syops(Net(), torch.ones(4, 8))
+assert "torch._dynamo" in sys.modules
+assert [row.operator for row in first.rows] == ["sum", "linear"], first.rows
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 

@@ -1,7 +1,8 @@
-"""Tables 2, 3 and 4 of *Training Full Spike Neural Networks via Auxiliary Accumulation Pathway*.
+"""Reproduce Tables 2 to 4 of the paper.
 
-What the paper prints lies beside this file as CSV. What its architectures determine, O_mac and the
-interval EC of Eq. (15), is counted here on ``meta``: without data, weights or arithmetic.
+The paper is *Training Full Spike Neural Networks via Auxiliary Accumulation Pathway*. The values
+that it prints are in the CSV files beside this one. O_mac and the interval EC of Eq. (15) depend on
+the architecture alone; they are counted here on ``meta``, without data, weights or arithmetic.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The paper's tables beside ours."""
+"""Put the paper's tables beside ours."""
 
 from collections.abc import Sequence
 from dataclasses import replace

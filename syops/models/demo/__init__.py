@@ -1,4 +1,4 @@
-"""Trained networks and real data that come with syops: see MODEL_CARD.md beside this file."""
+"""Provide the trained networks and real data of the demo; see MODEL_CARD.md beside this file."""
 
 from __future__ import annotations
 

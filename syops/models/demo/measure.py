@@ -1,4 +1,4 @@
-"""One row of a small Table 2: what a trained network answers, and what the answers cost."""
+"""Measure one row of a small Table 2: a trained network's accuracy, and what it costs."""
 
 from __future__ import annotations
 

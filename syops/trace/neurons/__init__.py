@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 from types import MappingProxyType
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -17,8 +18,8 @@ from syops.trace.neurons import own
 from syops.trace.neurons.library import Library, NeuronSignal
 
 __all__ = [
-    *("LIBRARIES", "Library", "NeuronSignal", "kept", "library_of", "neuron_signal"),
-    *("reset", "stand_still", "state_tensors", "updating"),
+    *("LIBRARIES", "Library", "NeuronSignal", "by_parts", "kept", "library_of"),
+    *("neuron_signal", "reset", "stand_still", "state_tensors", "takes_a_sequence", "updating"),
 ]
 
 
@@ -78,6 +79,20 @@ def stand_still(neuron: nn.Module, x: Tensor) -> None:
     library = library_of(neuron)
     if library is not None:
         library.stand_still(neuron, x)
+
+
+def takes_a_sequence(module: nn.Module) -> bool:
+    """Return whether a neuron or layer is called with [T, N, ...] rather than with [N, ...]."""
+    return any(library.takes_a_sequence(module) for library in LIBRARIES)
+
+
+def by_parts(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Execute the parts of an operator one by one; return NotImplemented if it has none."""
+    out = func.decompose(*args, **kwargs)
+    for library in LIBRARIES:
+        if out is NotImplemented:
+            out = library.by_parts(func, args, kwargs)
+    return out
 
 
 def reset(modules: Iterable[tuple[str, nn.Module]]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +24,14 @@ SIGNALS: dict[Signal, NeuronSignal] = {
 """What a user can declare of an input or a neuron."""
 
 
+TORCH_LAYERS = {
+    *("Linear", "Conv1d", "Conv2d", "Conv3d", "_ConvNd"),
+    *("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"),
+    *("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "_BatchNorm", "SyncBatchNorm"),
+}
+"""Classes of torch that apply the weights that they have, and no others."""
+
+
 class Library:
     """Answer what the counter has to know of the modules of one SNN library.
 
@@ -32,9 +41,11 @@ class Library:
 
     Attributes:
         packages: the names by which the library is imported.
+        forwards: methods besides ``forward`` in which its layers apply their weights.
     """
 
     packages: tuple[str, ...] = ()
+    forwards: frozenset[str] = frozenset()
 
     # Which classes
 
@@ -85,12 +96,28 @@ class Library:
     # Time-steps
 
     def takes_a_sequence(self, module: nn.Module) -> bool:
-        """Return whether a neuron is called with [T, N, ...] rather than with [N, ...]."""
+        """Return whether a neuron or layer is called with [T, N, ...] rather than [N, ...]."""
         return False
 
     def layout(self, module: nn.Module, x: Tensor) -> tuple[int, int]:
         """Return the time-steps and the samples of a call of a neuron with ``x``."""
         return steps_and_samples(x, self.takes_a_sequence(module))
+
+    # Layers and operators
+
+    def computes_as_torch(self, method: Callable[..., Any]) -> bool:
+        """Return whether a layer's method does with its weights what torch's layer does.
+
+        A norm can be folded only into such layers.
+        """
+        return False
+
+    def by_parts(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Execute the parts of an operator of the library one by one, which are then counted.
+
+        NotImplemented for every other operator.
+        """
+        return NotImplemented
 
 
 def steps_and_samples(x: Tensor, has_time: bool) -> tuple[int, int]:

@@ -5,6 +5,7 @@ States are "memories": every `MemoryModule` registers them with the value that t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from syops._torch import has_kernel, run_on_cpu
 from syops.ops.values import ANALOG
-from syops.trace.neurons.library import Library, NeuronSignal, is_from
+from syops.trace.neurons.library import TORCH_LAYERS, Library, NeuronSignal, is_from
 
 _PACKAGES = ("spikingjelly.activation_based", "spikingjelly.clock_driven")
 
@@ -28,6 +29,10 @@ _NEURONS: dict[str, tuple[int, ...] | None] = {
     "ILIFNode": None,
 }
 _ANALOG_NEURONS = {"LIAFNode", "NonSpikingIFNode", "NonSpikingLIFNode"}
+_LAYERS = {
+    *TORCH_LAYERS,
+    *("_ThresholdDependentBatchNormBase", "_MultiStepThresholdDependentBatchNormBase"),
+}
 _DYNAMICS = (
     *("forward", "single_step_forward", "multi_step_forward", "functional_forward"),
     *("neuronal_charge", "neuronal_fire", "neuronal_reset"),
@@ -43,6 +48,7 @@ class SpikingJelly(Library):
     """
 
     packages = ("spikingjelly",)
+    forwards = frozenset({"super_forward"})
 
     def owns(self, module: nn.Module) -> bool:
         return isinstance(vars(module).get("_memories"), dict)
@@ -81,11 +87,15 @@ class SpikingJelly(Library):
             method()
 
     def is_neuron(self, module: nn.Module) -> bool:
-        known = _is_from(type(module), "neuron") or hasattr(module, "step_mode")
-        return known and self.owns(module)
+        return self.owns(module) and (
+            _is_from(type(module), "neuron") or hasattr(module, "step_mode")
+        )
 
     def takes_a_sequence(self, module: nn.Module) -> bool:
-        return takes_a_sequence(module)
+        if getattr(module, "step_mode", "s") == "m":
+            return True
+        kinds = type(module).__mro__
+        return any(kind.__name__.startswith("MultiStep") and _is_from(kind) for kind in kinds)
 
     def stand_still(self, module: nn.Module, x: Tensor) -> None:
         own: Any = module
@@ -99,26 +109,17 @@ class SpikingJelly(Library):
             more = [seen, steps] if isinstance(seen, Tensor) and not several else [steps]
             own.v_seq = torch.cat([torch.empty_like(part) for part in more])
 
+    def computes_as_torch(self, method: Callable[..., Any]) -> bool:
+        return _is_from(method, "layer") and method.__qualname__.partition(".")[0] in _LAYERS
 
-def takes_a_sequence(module: nn.Module) -> bool:
-    """Return whether a layer or neuron is called with [T, N, ...]."""
-    if getattr(module, "step_mode", "s") == "m":
-        return True
-    return any(
-        kind.__name__.startswith("MultiStep") and _is_from(kind) for kind in type(module).__mro__
-    )
+    def by_parts(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Execute what spikingjelly 2 makes one operator of: all that a neuron does.
 
-
-def decomposed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Execute the parts of an operator one by one; return NotImplemented if it has none.
-
-    spikingjelly 2 makes one operator of all that a neuron does. Its kernels for the CPU are written
-    in Python, so that on ``meta`` they can stand for the operator's parts.
-    """
-    out = func.decompose(*args, **kwargs)
-    if out is not NotImplemented or not func.namespace.startswith("sj_") or not args[0].is_meta:
-        return out
-    return run_on_cpu(func, args, kwargs) if has_kernel(func, "CPU") else NotImplemented
+        Its kernels for the CPU are written in Python. On ``meta`` they stand for the operator's
+        parts, which elsewhere are hidden.
+        """
+        is_one = func.namespace.startswith("sj_") and args[0].is_meta and has_kernel(func, "CPU")
+        return run_on_cpu(func, args, kwargs) if is_one else NotImplemented
 
 
 def _has_other_dynamics(module: nn.Module) -> bool:

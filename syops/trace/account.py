@@ -1,0 +1,433 @@
+"""What forward passes come to: the rows of each, settled once its readings are known.
+
+During a pass only readings on the device are taken. Afterwards what depended on the rest of the
+pass is decided: whether a normalisation could be folded, and whether a padded tensor fed only one
+operator. Passes that did the same are settled together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from syops.errors import SyopsValueError
+from syops.ledger.rows import (
+    Drive,
+    Ledger,
+    Magnitudes,
+    Row,
+    Updates,
+    joined_magnitudes,
+    merge_updates,
+)
+from syops.ledger.steps import Arrival, History
+from syops.ops.fanout import FanOut
+from syops.ops.values import Evidence, Seen, Unit
+from syops.trace.foldable import Folding
+from syops.trace.gauge import Gauge
+from syops.trace.lineage import Layer, Padding, Result
+from syops.trace.neurons.library import SIGNALS, NeuronSignal
+from syops.trace.repeats import Again
+
+T = TypeVar("T")
+
+
+class Readings:
+    """The readings of passes that did the same.
+
+    Args:
+        gauges: that took them, one for each pass.
+
+    Attributes:
+        passes: how many there are.
+    """
+
+    def __init__(self, gauges: Sequence[Gauge]) -> None:
+        self.passes = len(gauges)
+        counts = _read([each for gauge in gauges for each in gauge.counts], torch.int64)
+        looks = _read([each for gauge in gauges for each in gauge.looks], torch.float64)
+        self._counts = _in_parts([int(count) for count in counts], self.passes)
+        looked = _in_parts(looks, self.passes)
+        self._totals = [sum(each) for each in zip(*self._counts, strict=True)]
+        self._looks = [_merged(p, each) for p, each in enumerate(zip(*looked, strict=True))]
+
+    def total(self, place: int) -> int:
+        """Return the sum of a count."""
+        return self._totals[place]
+
+    def product(self, place: int, other: int) -> int:
+        """Return the sum of the products of two counts, each of one pass."""
+        return sum(counts[place] * counts[other] for counts in self._counts)
+
+    def largest(self, places: Sequence[int]) -> int:
+        """Return the sum of the largest of several counts, each of one pass."""
+        return sum(max(counts[place] for place in places) for counts in self._counts)
+
+    def look(self, place: int) -> tuple[float, float, bool]:
+        """Return the least and the largest value that was seen, and whether all are integers."""
+        low, high, whole = self._looks[place : place + 3]
+        return low, high, bool(whole)
+
+
+def _merged(place: int, values: tuple[float, ...]) -> float:
+    """One of three: the least and the largest of what was seen, and whether all are integers."""
+    if any(map(math.isnan, values)):
+        return math.nan
+    return max(values) if place % 3 == 1 else min(values)
+
+
+def _in_parts(values: list[T], number: int) -> list[list[T]]:
+    size = len(values) // number
+    return [values[part * size : (part + 1) * size] for part in range(number)]
+
+
+def _read(readings: Sequence[Tensor], dtype: torch.dtype) -> list[float]:
+    """Return all values, in one transfer for each device they lie on."""
+    values = [0.0] * len(readings)
+    for device in {tensor.device for tensor in readings}:
+        places = [i for i, tensor in enumerate(readings) if tensor.device == device]
+        kept = torch.float32 if device.type == "mps" and dtype == torch.float64 else dtype
+        stacked = torch.stack([readings[place].to(kept) for place in places])
+        for place, value in zip(places, stacked.tolist(), strict=True):
+            values[place] = value
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One operand of one call; the counts are places in the readings."""
+
+    evidence: Evidence
+    numel: int
+    fan_out: FanOut
+    spikes: int | None = None
+    events: int | None = None
+    magnitude: int | None = None
+    graded_events: int | None = None
+    look: int | None = None
+    padding: Padding | None = None
+    unit: Unit = Unit()
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """How much of a product repeats the step before; ``counts`` are places in the readings."""
+
+    known: Again
+    counts: tuple[int, ...]
+
+    def of(self, dense: int, readings: Readings) -> tuple[int, int]:
+        """The operations on the values of the step before, and those on others, later than the
+        first step."""
+        same = readings.largest(self.counts) if self.counts else self.known.same * readings.passes
+        share = Fraction(dense, self.known.parts)
+        return int(share * same), int(share * (self.known.later * readings.passes - same))
+
+
+@dataclass(frozen=True, slots=True)
+class Synaptic:
+    """A synaptic operation; ``folded`` is its operand with the norm ``norm`` folded into it."""
+
+    row: Row
+    site: Hashable
+    operands: tuple[Operand, ...]
+    pairs: int | None
+    prepared: bool
+    arriving: tuple[Arrival, ...]
+    result: Result | None
+    norm: Layer | None
+    folded: Operand | None
+    again: Repeated | None
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    row: Row
+    site: Hashable
+    result: Result | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    row: Row
+    site: Hashable
+    prepared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a neuron sent whose signal the user told; ``look`` is a place in the readings."""
+
+    neuron: str
+    signal: NeuronSignal
+    look: int
+
+    def check(self, readings: Readings) -> None:
+        """Raise SyopsValueError if it sent anything else."""
+        low, high, whole = readings.look(self.look)
+        name = next(name for name, signal in SIGNALS.items() if signal == self.signal)
+        if not (math.isfinite(low) and math.isfinite(high)):
+            sent, instead = "NaN or infinite values", "check the data and the weights"
+        elif not whole:
+            sent, instead = f"values from {low:.4g} to {high:.4g} that are not all whole", "analog"
+        elif isinstance(self.signal, tuple) and not (
+            self.signal[0] <= low and high <= self.signal[-1]
+        ):
+            sent = f"values from {low:g} to {high:g}"
+            instead = "ternary" if low >= -1 and high <= 1 else "graded"
+        else:
+            return
+        if instead in SIGNALS:
+            instead = f"declare {instead!r}, or leave it out to have it watched from inside"
+        raise SyopsValueError(
+            f"{self.neuron}: neurons= declares it {name!r}, but it sent {sent}; {instead}"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Account:
+    """What a forward pass comes to, but for its readings.
+
+    Attributes:
+        pending: the costs, in order.
+        declared: the neurons whose signals are to be checked.
+        has_states: buffers have changed, so what looked like weights may have been a state.
+        folding: which normalisations can be folded.
+        updates: of the states of neurons.
+        unaccounted: the operators without a rule.
+        unseen: the modules that read tensors which nobody saw being made.
+    """
+
+    pending: tuple[Synaptic | Norm | Known, ...]
+    declared: tuple[Declared, ...]
+    has_states: bool
+    folding: Folding
+    updates: tuple[Updates, ...]
+    unaccounted: tuple[str, ...]
+    unseen: tuple[str, ...]
+
+    def rows(self, readings: Readings) -> list[Row]:
+        """Work out the row of each cost.
+
+        Args:
+            readings: of one pass, or of several that came to this.
+
+        Raises:
+            SyopsValueError: a tensor that was looked at holds NaN or an infinite value; a neuron
+                sent values that it was not declared to send.
+        """
+        for declared in self.declared:
+            declared.check(readings)
+        return [_settled(item, self.folding, readings) for item in self.pending]
+
+    def enter(
+        self, rows: Sequence[Row], passes: int, ledger: Ledger, history: History | None
+    ) -> None:
+        """Add everything to the ledger.
+
+        Args:
+            rows: of the costs.
+            passes: how many these are of.
+            ledger: where they go.
+            history: where what arrived at each product goes, if anybody asks.
+        """
+        for item, row in zip(self.pending, rows, strict=True):
+            if not isinstance(item, Norm) and item.prepared and not self.has_states:
+                ledger.prepare(_of_passes(item.row, passes), item.site)
+                continue
+            ledger.add(row, item.site)
+            if history is not None and isinstance(item, Synaptic):
+                arriving = item.arriving if row.unnormalised else _as_run(item.arriving)
+                history.arrive((*row.family, item.site), arriving)
+        ledger.updates = merge_updates(*ledger.updates, *(e.times(passes) for e in self.updates))
+        for operator in self.unaccounted:
+            ledger.skip(operator, passes)
+        for path in self.unseen:
+            ledger.unseen[path] = None
+
+
+def _as_run(arriving: tuple[Arrival, ...]) -> tuple[Arrival, ...]:
+    return tuple(Arrival(arrival.step, arrival.step) for arrival in arriving)
+
+
+def _settled(item: Synaptic | Norm | Known, folding: Folding, readings: Readings) -> Row:
+    """Return the row that one cost comes to."""
+    match item:
+        case Synaptic():
+            layer = item.result.layer if item.result else None
+            norm = folding.absorbed.get(layer) if layer else None
+            folded = item.folded if norm == item.norm else None
+            return _settled_product(item, folded, readings)
+        case Norm():
+            return _of_passes(_settled_norm(item, folding), readings.passes)
+        case Known():
+            return _of_passes(item.row, readings.passes)
+
+
+def _settled_norm(call: Norm, folding: Folding) -> Row:
+    layers = folding.into(call.result) if call.result else ()
+    paths = sorted({each.path or each.layer.weight for each in layers if each.layer})
+    if call.result is None or not paths:
+        return call.row
+    note = "one weight copy for each normalisation" if call.result.layer in folding.copied else ""
+    return call.row.folded_into(", ".join(paths), note)
+
+
+def _settled_product(call: Synaptic, folded: Operand | None, readings: Readings) -> Row:
+    dense = call.row.dense
+    drives = tuple(_drive(call.row, operand, readings) for operand in call.operands)
+    joint_ac, joint_events = Fraction(0), 0
+    if call.pairs is not None:
+        (numel, spikes), (other_numel, other_spikes) = map(_unpadded, call.operands)
+        joint = readings.product(spikes, other_spikes)
+        joint_ac = Fraction(joint * dense, numel * other_numel)
+        joint_events = readings.total(call.pairs)
+    unnormalised = (_drive(call.row, folded, readings),) if folded else ()
+    row = call.result.named(call.row) if call.result else call.row
+    row = row.driven_by(drives, joint_ac, joint_events, unnormalised)
+    row = _of_passes(row, readings.passes)
+    if call.again is None:
+        return row
+    repeated, changed = call.again.of(dense, readings)
+    return replace(row, repeated=repeated, changed=changed)
+
+
+def _of_passes(row: Row, passes: int) -> Row:
+    """Return the row of so many passes, of which one is given with the drives of all of them."""
+    if passes == 1:
+        return row
+    return replace(
+        row,
+        calls=row.calls * passes,
+        dense=row.dense * passes,
+        ac=row.ac * passes,
+        mac=row.mac * passes,
+        written=row.written * passes,
+    )
+
+
+def _unpadded(operand: Operand) -> tuple[int, int]:
+    """The size of an operand and the place of its spikes: those of what was padded, if it was."""
+    source = operand.padding.source() if operand.padding else None
+    spikes = operand.spikes if source is None else source.spikes
+    assert spikes is not None
+    return operand.numel if source is None else source.numel, spikes
+
+
+def _drive(row: Row, operand: Operand, readings: Readings) -> Drive:
+    evidence = operand.evidence
+    if operand.look is not None:
+        low, high, whole = readings.look(operand.look)
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise SyopsValueError(
+                f"{row.path or 'the model'} ({row.operator}): its input holds NaN or infinite "
+                "values; check the data, the weights and the layers before it"
+            )
+        evidence = replace(evidence, seen=Seen(low, high, whole), unknown=False)
+    if not operand.numel:  # nobody looks at nothing
+        evidence = replace(evidence, unknown=False)
+    if operand.spikes is None:
+        return Drive(evidence, operand.numel * readings.passes)
+    numel, spikes, magnitude = operand.numel, operand.spikes, operand.magnitude
+    unit = operand.unit
+    unpadded = operand.padding.source() if operand.padding else None
+    if unpadded is not None:
+        numel, spikes, magnitude = unpadded.numel, unpadded.spikes, unpadded.magnitude
+        unit = unpadded.unit
+
+    def events(place: int | None, total: int) -> int:
+        if place is not None:
+            return readings.total(place)
+        return readings.total(total) * (operand.fan_out.uniform or 0)
+
+    magnitudes: tuple[Magnitudes, ...] = ()
+    if operand.magnitude is not None and magnitude is not None:
+        reached = events(operand.graded_events, operand.magnitude)
+        magnitudes = joined_magnitudes(
+            Magnitudes(unit, Fraction(readings.total(magnitude) * row.dense, numel)),
+            Magnitudes(operand.unit, events=reached),
+        )
+    return Drive(
+        evidence,
+        numel * readings.passes,
+        readings.total(spikes),
+        Fraction(readings.total(spikes) * row.dense, numel),
+        events(operand.events, operand.spikes),
+        magnitudes,
+    )
+
+
+_MOST = 64
+"""Passes whose readings are kept until they are settled."""
+
+Pass = tuple[Account, Gauge, int]
+"""What a pass comes to, its readings, and the samples in it."""
+
+
+class Accounts:
+    """Settle passes, those that came to the same together.
+
+    Args:
+        ledger: where they go.
+        history: where what arrived at each product goes, if anybody asks.
+    """
+
+    def __init__(self, ledger: Ledger, history: History | None = None) -> None:
+        self._ledger = ledger
+        self._history = history
+        self._open: list[Pass] = []
+
+    def add(self, account: Account, gauge: Gauge, samples: int, wait: bool = False) -> None:
+        """Note a pass.
+
+        Args:
+            account: what it comes to.
+            gauge: its readings.
+            samples: in it.
+            wait: it can be settled later, with others.
+
+        Raises:
+            SyopsValueError: see `settle`.
+        """
+        self._open.append((account, gauge, samples))
+        if not wait or len(self._open) == _MOST:
+            self.settle()
+
+    def settle(self) -> None:
+        """Settle all passes that were noted.
+
+        Raises:
+            SyopsValueError: see `Account.rows`. The passes before that one are settled.
+        """
+        passes, self._open = self._open, []
+        alike: dict[int, list[Pass]] = {}
+        for each in passes:
+            alike.setdefault(id(each[0]), []).append(each)
+        try:
+            settled = [(group, _rows(group)) for group in alike.values()]
+        except SyopsValueError:
+            if len(passes) == 1:
+                raise
+            for each in passes:  # in their order: the first one that is wrong says so
+                self._enter([each], _rows([each]))
+            return
+        for group, rows in settled:
+            self._enter(group, rows)
+
+    def _enter(self, group: Sequence[Pass], rows: Sequence[Row]) -> None:
+        account, _, _ = group[0]
+        account.enter(rows, len(group), self._ledger, self._history)
+        self._ledger.samples += sum(samples for _, _, samples in group)
+        self._ledger.passes += len(group)
+
+
+def _rows(group: Sequence[Pass]) -> list[Row]:
+    """Return the rows of passes that came to the same."""
+    account, _, _ = group[0]
+    return account.rows(Readings([gauge for _, gauge, _ in group]))

@@ -1,0 +1,40 @@
+"""Note the tensors that a pass reads and that were made where nobody could see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from syops._torch import identity
+from syops.trace.states import tensors_of
+
+
+class Outside:
+    """The tensors of one pass that come from outside of it.
+
+    Args:
+        model: the network, which keeps some of them.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._read_in: dict[int, str] = {}
+        self._held: tuple[Tensor, ...] = ()
+
+    def note(self, tensor: Tensor, path: str) -> None:
+        """The module of that path reads a tensor that comes from outside."""
+        if not self._read_in:  # its states, most of which it will have replaced in the end
+            self._held = tuple(tensors_of(self._model))
+        self._read_in.setdefault(identity(tensor), path)
+
+    def unseen(self, besides: Sequence[Tensor]) -> tuple[str, ...]:
+        """Return the modules that read tensors which the model does not keep.
+
+        ``besides``: tensors that are no such ones either.
+        """
+        if not self._read_in:
+            return ()
+        held = (*besides, *self._held, *tensors_of(self._model))
+        known = {identity(tensor) for tensor in held}
+        return tuple(path for key, path in self._read_in.items() if key not in known)

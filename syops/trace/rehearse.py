@@ -1,0 +1,278 @@
+"""Tell an analysis of the events that led up to here, with stand-ins for the tensors.
+
+A pass that has kept to a plan was not analysed. Where it departs, its analysis has to know all
+that went before. It goes through the events once more: nothing of the model is run, operators
+return stand-ins without values, and readings are those that were taken. At the end what is known
+of the stand-ins is known of the tensors that they stood for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import increment_version
+
+from syops._torch import identity, unwatched, version_of
+from syops.ops.fanout import FanOut
+from syops.ops.registry import Find
+from syops.ops.traits import traits_of
+from syops.ops.values import Unit
+from syops.trace.forward import ForwardPass
+from syops.trace.gauge import Cache, Gauge
+from syops.trace.live import Played, Tensors
+from syops.trace.outside import Outside
+from syops.trace.plan import (
+    Brought,
+    Entered,
+    Event,
+    Executed,
+    Given,
+    Layout,
+    Left,
+    Met,
+    New,
+    Node,
+    Recorded,
+    Recorder,
+    Ref,
+    Register,
+    Result,
+    Told,
+    operands_of,
+)
+from syops.trace.rows import call_site
+
+
+def rehearse(
+    node: Node,
+    begin: Callable[[Gauge, Recorder], ForwardPass],
+    register: Register,
+    gauge: Gauge,
+    caches: Mapping[int, Cache],
+    where: list[tuple[str, nn.Module]],
+    find: Find,
+    outside: Outside,
+    given: Sequence[Tensor],
+    checks: Callable[[], bool],
+) -> ForwardPass:
+    """Begin an analysis in the middle of a pass.
+
+    Args:
+        node: the last event of the plan that has happened.
+        begin: makes the analysis.
+        register: the tensors that were met.
+        gauge: the readings that were taken.
+        caches: what was kept for these, by number.
+        where: the modules that are being run, with their paths.
+        find: gives the rule of an operator.
+        outside: the tensors that nobody saw being made.
+        given: what the model was called with.
+        checks: tells whether torch reads values to check them, and lets none out.
+
+    Returns:
+        the analysis, which goes on from here.
+    """
+    here = list(where)
+    cast = _Cast(register.tensors)
+    taken = _Taken(gauge, caches)
+    recorder = Recorder(node, register, taken.numbers)
+    recorder.node = None  # these events are recorded
+    with unwatched():
+        analysis = begin(taken, recorder)
+        dispatch = analysis.dispatch
+        try:
+            for event in node.path():
+                _perform(event, analysis, cast, where, find)
+        finally:
+            where[:] = here
+        analysis.tensors.recast(cast.played(register))
+    recorder.node = node
+    dispatch.outside, dispatch.call_site, dispatch.checks = outside, call_site, checks
+    dispatch.measurements.gauge = taken.resumed(recorder)
+    analysis.given = given
+    return analysis
+
+
+def _perform(
+    event: Event,
+    analysis: ForwardPass,
+    cast: _Cast,
+    where: list[tuple[str, nn.Module]],
+    find: Find,
+) -> None:
+    """Tell the analysis of an event of the plan."""
+    match event:
+        case Given():
+            given = cast.all(event.tensors)
+            analysis.begin(given, event.signals, event.time_axis, event.differ)
+        case Told():
+            analysis.told(cast.tensor(event.tensor))
+        case Brought():
+            analysis.updated(event.updates)
+        case Entered():
+            where[:] = [(event.path, event.module)]
+            analysis.enter_neuron(cast.all(event.tensors))
+        case Left():
+            where[:] = [(event.path, event.module)]
+            outputs, states = cast.all(event.outputs), cast.all(event.states)
+            analysis.leave_neuron(event.signal, outputs, states, event.kept, event.is_declared)
+        case Executed():
+            where[:] = [(event.path, event.module)]
+            analysis.dispatch.call_site = lambda: event.site
+            analysis.dispatch.checks = lambda: event.checks
+            args, kwargs = cast.arguments((event.args, event.kwargs))
+            out = cast.results(event.out, operands_of(args, kwargs))
+            analysis.executed(find(event.func), event.func, args, kwargs, out)
+            for target in traits_of(event.func).written(args, kwargs):
+                increment_version(target)
+
+
+class _Cast:
+    """The stand-ins for the tensors that a pass has met. Parameters play themselves.
+
+    Args:
+        tensors: the parameters and buffers.
+    """
+
+    def __init__(self, tensors: Tensors) -> None:
+        self._tensors = tensors
+        self._by_id: list[Tensor] = []
+        self._versions: list[int] = []
+
+    def tensor(self, met: Met) -> Tensor:
+        """Return the stand-in for a tensor, written into as often."""
+        if isinstance(met, New):
+            return self._enter(_stand_in(met.layout, met.literal))
+        if isinstance(met.id, str):
+            return self._tensors.of_name(met.id)
+        tensor = self._by_id[met.id - 1]
+        while version_of(tensor) - self._versions[met.id - 1] < met.writes:
+            increment_version(tensor)  # by a neuron, or where nobody saw it
+        return tensor
+
+    def all(self, met: Sequence[Met]) -> list[Tensor]:
+        """Return the stand-ins for several tensors."""
+        return list(map(self.tensor, met))
+
+    def arguments(self, told: Any) -> Any:
+        """Return the arguments of an operator."""
+        if isinstance(told, (Ref, New)):
+            return self.tensor(told)
+        if isinstance(told, dict):
+            return {name: self.arguments(item) for name, item in told.items()}
+        if isinstance(told, (list, tuple)):
+            return type(told)(map(self.arguments, told))
+        return told
+
+    def results(self, told: Any, operands: Sequence[Tensor]) -> Any:
+        """Return the result of an operator."""
+        if isinstance(told, Ref):
+            return (
+                self._tensors.of_name(told.id)
+                if isinstance(told.id, str)
+                else self._by_id[told.id - 1]
+            )
+        if isinstance(told, Result):
+            if told.of is None:
+                return self._enter(_stand_in(told.layout))
+            layout, base = told.layout, operands[told.of]
+            view = base.as_strided(layout.shape, layout.stride, layout.offset)
+            return self._enter(view, self._version(base))
+        if isinstance(told, (list, tuple)):
+            return type(told)(self.results(item, operands) for item in told)
+        return told
+
+    def played(self, register: Register) -> dict[int, Played]:
+        """Return the tensor that each stand-in stood for."""
+        played = {}
+        for key, entry in register.entries.items():
+            if isinstance(entry.id, int):
+                shift = entry.version - self._versions[entry.id - 1]
+                stand_in = self._by_id[entry.id - 1]
+                played[identity(stand_in)] = Played(key, entry.ref, entry.storage, shift)
+        return played
+
+    def _enter(self, tensor: Tensor, version: int | None = None) -> Tensor:
+        self._by_id.append(tensor)
+        self._versions.append(version_of(tensor) if version is None else version)
+        return tensor
+
+    def _version(self, base: Tensor) -> int:
+        """Return the version of a stand-in when it was met."""
+        named = self._tensors.named(base)
+        if named is not None:
+            return named[1]
+        place = next(place for place, each in enumerate(self._by_id) if each is base)
+        return self._versions[place]
+
+
+def _stand_in(layout: Layout, literal: bytes | None = None) -> Tensor:
+    """Return a tensor that lies as another one does: without values, unless it is a literal."""
+    if literal is not None:
+        size = torch.empty(0, dtype=layout.dtype).element_size()
+        values = torch.tensor(list(literal), dtype=torch.uint8)
+        flat = values.view(layout.dtype) if size and literal else values.to(layout.dtype)
+        return flat.reshape(layout.shape)
+    reach = (
+        layout.offset
+        + 1
+        + sum(stride * (size - 1) for size, stride in zip(layout.shape, layout.stride, strict=True))
+    )
+    memory = torch.empty(max(reach, 0), dtype=layout.dtype, device="meta")
+    return memory.as_strided(layout.shape, layout.stride, layout.offset)
+
+
+class _Taken(Gauge):
+    """Hand out the places of readings that were taken.
+
+    Args:
+        gauge: that took them.
+        caches: what it kept, by number.
+
+    Attributes:
+        numbers: of the caches that were used, by their addresses.
+    """
+
+    def __init__(self, gauge: Gauge, caches: Mapping[int, Cache]) -> None:
+        super().__init__(gauge.factor)
+        self.numbers: dict[int, tuple[int, Cache]] = {}
+        self._gauge = gauge
+        self._caches = caches
+        self._counted = 0
+        self._looked = 0
+
+    def spikes(
+        self, x: Tensor, cache: Cache, fan_out: FanOut, weighting: bool | Unit
+    ) -> tuple[int, int | None]:
+        self._number(cache)
+        return super().spikes(x, cache, fan_out, weighting)
+
+    def look(self, x: Tensor, cache: Cache) -> int:
+        self._number(cache)
+        return super().look(x, cache)
+
+    def resumed(self, recorder: Recorder) -> Recorded:
+        """Return what takes the readings from here on."""
+        gauge = Recorded(self.factor, recorder)
+        gauge.counts, gauge.looks = self._gauge.counts, self._gauge.looks
+        return gauge
+
+    def _number(self, cache: Cache) -> int:
+        return self.numbers.setdefault(id(cache), (len(self.numbers), cache))[0]
+
+    def _per_position(
+        self, x: Tensor, cache: Cache, spatial: int, weighting: bool | Unit
+    ) -> Tensor:
+        found: Tensor = self._caches[self._number(cache)][weighting, spatial]
+        return found
+
+    def _count(self, read: Callable[[], Tensor]) -> int:
+        self._counted += 1
+        return self._counted - 1
+
+    def _look(self, read: Callable[[], tuple[Tensor, Tensor, Tensor]]) -> int:
+        self._looked += 3
+        return self._looked - 3

@@ -1,0 +1,333 @@
+"""Later batches follow what the first one taught: equal to analysing every batch anew.
+
+Control flow that changes from batch to batch departs from the plan in the middle of a pass. The
+networks here do so in every way that was thought of; random programs do the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+
+import pytest
+import torch
+import torch.nn.functional as F
+from spikingjelly.activation_based import functional, layer, neuron, surrogate
+from torch import nn
+
+import syops.api
+from syops import SyopsError, get_model_syops
+from syops.errors import SyopsValueError
+from syops.models import create_model, list_models
+from syops.trace.forward import ForwardPass
+from syops.trace.replay import Plans
+
+from ..properties import test_no_layer_disappears as programs
+
+
+@dataclass
+class Counted:
+    """A report as data, and how its passes went."""
+
+    report: dict
+    passes: int
+    analysed: int
+
+
+def counted(monkeypatch, model, batches, *, replay=True, **options):
+    """Count batches; ``replay``: with a plan."""
+    analysed = []
+    begin = ForwardPass.__init__
+
+    def noted(self, *args, **kwargs):
+        analysed.append(self)
+        begin(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ForwardPass, "__init__", noted)
+        if not replay:
+            patch.setattr(syops.api, "Plans", lambda: None)
+        torch.manual_seed(0)
+        report = get_model_syops(model, batches, progress=False, **options)
+        passes = len(analysed)
+    return Counted(json.loads(report.to_json()), report.passes, passes)
+
+
+def same_by_replay(monkeypatch, model, batches, **options):
+    """Count with and without a plan; the share of passes that followed it."""
+    anew = counted(monkeypatch, model, batches, replay=False, **options)
+    replayed = counted(monkeypatch, model, batches, **options)
+    assert anew.analysed >= anew.passes == len(batches)
+    for known in (anew.report, replayed.report):
+        known.pop("versions")
+    assert replayed.report == anew.report
+    return 1 - replayed.analysed / replayed.passes
+
+
+# Bundled networks
+
+REPEATING = ("34", "101", "152")
+"""Depths with the blocks of others, more often."""
+
+
+def inputs_of(name, batches=3):
+    if "7b" in name:
+        return [(torch.rand(2, 1, 2, 128, 128) > 0.9).float() for _ in range(batches)]
+    frame = (1, 8, 8) if "digits" in name else (3, 32, 32)
+    return [torch.rand(1, *frame) for _ in range(batches)]
+
+
+@pytest.mark.parametrize("name", [n for n in list_models() if not n.endswith(REPEATING)])
+def test_bundled_networks_are_replayed(name, monkeypatch):
+    torch.manual_seed(0)
+    steps = {} if name.startswith("resnet") else {"T": 2}
+    model = create_model(name, num_classes=4, **steps).eval()
+    followed = same_by_replay(monkeypatch, model, inputs_of(name), batch_dim=int("7b" in name))
+    assert followed == pytest.approx(0 if name == "preact_resnet18" else 2 / 3)
+
+
+# Networks whose control flow changes
+
+
+class Spiking(nn.Module):
+    """Two layers with a threshold between them, and what a test does in the middle."""
+
+    def __init__(self, between):
+        super().__init__()
+        self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.norm = nn.BatchNorm1d(8)
+        self.kept = []
+        self.calls = 0
+        self.between = between
+
+    def forward(self, x):
+        self.calls += 1
+        return self.second(self.between(self, x, (self.norm(self.first(x)) > 0).float()))
+
+
+def is_high(x):
+    return bool(x[0, 0] > 0)
+
+
+def depth(net, x, s):
+    for _ in range(int(x[0, 0].abs() * 10) % 4):
+        s = (net.second(s) > 0).float()
+    return s
+
+
+def literals(net, x, s):
+    return torch.clamp(torch.round(s + s), 0, 2 if is_high(x) else 1)
+
+
+def negative_zero(net, x, s):
+    return s * (-0.0 if is_high(x) else 0.0)
+
+
+def number_or_bool(net, x, s):
+    return s + (True if is_high(x) else 1)
+
+
+def written(net, x, s):
+    if is_high(x):
+        s.mul_(2)
+    part = s.view(-1, 2, 4)
+    if x[0, 1] > 0:
+        part[:, 0] = 0
+    return part.transpose(1, 2).reshape(-1, 8)
+
+
+def kept(net, x, s):
+    net.kept = [net.first(x)] if is_high(x) else []
+    return s
+
+
+def list_of_numbers(net, x, s):
+    mask = torch.tensor([1.0, 0.0] * 4)
+    if is_high(x):
+        mask = torch.tensor([float(value > 0) for value in x[0].tolist()])
+    return s * mask
+
+
+def other_memory(net, x, s):
+    if is_high(x):
+        s.data = torch.rand_like(s)
+    return s
+
+
+def unseen_write(net, x, s):
+    if is_high(x):
+        s.numpy()[:] = 0.5
+    return s
+
+
+def other_weights(net, x, s):
+    return F.linear(s, net.first.weight * 2 if is_high(x) else net.first.weight)
+
+
+def other_place(net, x, s):
+    if is_high(x):
+        return net.first(s)
+    return net.first(s)
+
+
+def other_shape(net, x, s):
+    return s[s.sum(1) > 3]
+
+
+def outside(net, x, s):
+    made = torch.from_numpy(x.numpy().copy()) if is_high(x) else x
+    return s * (made > 0).float()
+
+
+def own_state(net, x, s):
+    if not net.kept or net.kept[0].shape != s.shape:
+        net.kept = [torch.zeros_like(s)]
+    net.kept[0] = net.kept[0] * 0.5 + s
+    return (net.kept[0] > 0.6).float()
+
+
+def in_place_state(net, x, s):
+    if not net.kept or net.kept[0].shape != s.shape:
+        net.kept = [torch.zeros_like(s)]
+    net.kept[0].mul_(0.5).add_(s)
+    return (net.kept[0] > 0.6).float()
+
+
+def padded(net, x, s):
+    s = F.pad(s.view(-1, 1, 8), (1, 1))
+    if is_high(x):
+        s = s * 2
+    return F.conv1d(s, net.first.weight[:1, None, :3]).flatten(1)
+
+
+def attention(net, x, s):
+    q = s.view(-1, 4, 2)
+    if is_high(x):
+        return F.scaled_dot_product_attention(q, q, q).flatten(1)
+    return (q @ q.transpose(1, 2) @ q).flatten(1)
+
+
+def chance(net, x, s):
+    return F.dropout(s, training=True) if is_high(x) else s * torch.rand(8)
+
+
+def number_read(net, x, s):
+    return s * (0.5 if is_high(x) else float(x.max()))
+
+
+def every_other(net, x, s):
+    return s + s if net.calls % 2 else s
+
+
+CHANGING = (
+    *(depth, literals, negative_zero, number_or_bool, written, kept, list_of_numbers),
+    *(other_memory, unseen_write, other_weights, other_place, other_shape, outside, own_state),
+    *(in_place_state, padded, attention, chance, number_read, every_other),
+)
+
+
+@pytest.mark.parametrize("between", CHANGING, ids=lambda between: between.__name__)
+@pytest.mark.parametrize("graded", ["mac", "ac"])
+def test_control_flow_that_changes(between, graded, monkeypatch):
+    for seed in range(3):
+        torch.manual_seed(seed)
+        model = Spiking(between).eval()
+        batches = [torch.randn(4, 8) for _ in range(12)]
+        same_by_replay(monkeypatch, model, batches, graded=graded)
+
+
+def test_spiking_neurons_in_a_loop(monkeypatch):
+    class Loop(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = layer.Conv2d(1, 4, 3, padding=1, bias=False)
+            self.norm = layer.BatchNorm2d(4)
+            self.fire = neuron.LIFNode(surrogate_function=surrogate.ATan())
+            self.out = layer.Linear(4 * 36, 3)
+
+        def forward(self, x):
+            total = 0.0
+            for _ in range(1 + int(x.mean() * 100) % 3):
+                total = total + self.out(self.fire(self.norm(self.conv(x))).flatten(1))
+            return total
+
+    model = Loop().eval()
+    functional.reset_net(model)
+    batches = [torch.rand(2, 1, 6, 6) for _ in range(16)]
+    assert same_by_replay(monkeypatch, model, batches, time_steps=1) > 0.5
+
+
+def test_last_batch_is_smaller(monkeypatch):
+    model = Spiking(literals).eval()
+    batches = [torch.randn(n, 8) for n in (4, 4, 4, 4, 3)]
+    same_by_replay(monkeypatch, model, batches)
+
+
+def test_inputs_that_stand_still_or_not(monkeypatch):
+    model = nn.Sequential(nn.Linear(8, 8), neuron.IFNode(), nn.Linear(8, 2)).eval()
+    moving = [torch.randn(3, 2, 8) for _ in range(3)]
+    still = [x[:1].expand(3, 2, 8) for x in moving]
+    batches = [*moving[:2], *still[:2], moving[2], still[2]]
+    same_by_replay(monkeypatch, model, batches, batch_dim=1, time_steps=3)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_programs(seed, monkeypatch):
+    rng = random.Random(seed)
+    steps = programs.possible(programs.drawn(rng))
+    batches = [programs.data(number) for number in (0, 1, 0, 2, 3, 3)]
+    model = programs.Program(steps)
+    same_by_replay(monkeypatch, model, batches, prepare=lambda batch: batch)
+
+
+# What a run leaves behind
+
+
+def test_bad_batch_among_replayed_ones_is_named():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+    batches = [torch.rand(2, 4) for _ in range(9)]
+    batches[5] = torch.full((2, 4), torch.nan)
+    with pytest.raises(SyopsValueError, match=r"batch 5 .*after 10 samples.*NaN") as caught:
+        get_model_syops(model, batches, input_signal="auto", progress=False)
+    before = get_model_syops(model, batches[:5], progress=False)
+    assert caught.value.report.totals == before.totals
+    assert caught.value.report.samples == 10
+
+
+def test_model_that_fails_after_replayed_batches():
+    class Fails(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 2)
+
+        def forward(self, x):
+            if x.sum() < 0:
+                raise ValueError("negative")
+            return self.layer(x)
+
+    batches = [torch.rand(2, 4) for _ in range(6)]
+    batches[4] = -batches[4]
+    with pytest.raises(SyopsError, match=r"batch 4 .*negative") as caught:
+        get_model_syops(Fails().eval(), batches, progress=False)
+    assert caught.value.report.samples == 8
+
+
+def test_more_passes_than_are_settled_at_once(monkeypatch):
+    model = nn.Sequential(nn.Linear(4, 4), neuron.IFNode(), nn.Linear(4, 2)).eval()
+    batches = [torch.rand(1, 4) for _ in range(150)]
+    assert same_by_replay(monkeypatch, model, batches) == pytest.approx(149 / 150)
+
+
+def test_plan_is_given_up_where_no_pass_follows_it(monkeypatch):
+    model = Spiking(number_read).eval()
+    torch.manual_seed(0)
+    plans = []
+
+    def noted():
+        plans.append(Plans())
+        return plans[-1]
+
+    monkeypatch.setattr(syops.api, "Plans", noted)
+    get_model_syops(model, [torch.randn(4, 8).abs() * -1 for _ in range(40)], progress=False)
+    assert not plans[0].is_worth_it
