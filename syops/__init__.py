@@ -13,14 +13,10 @@ from syops.errors import SyopsImportError
 
 if TYPE_CHECKING:
     from syops.api import check_full_spike, get_model_bounds, get_model_syops
-    from syops.cost.energy import (
-        EnergyModel,
-        get_energy_model,
-        list_energy_models,
-        load_energy_models,
-    )
+    from syops.cost.energy import EnergyModel
     from syops.cost.layer import Layer
     from syops.cost.memory import MemoryModel
+    from syops.cost.profiles import get_energy_model, list_energy_models, load_energy_models
     from syops.errors import SyopsError
     from syops.fold import fold_bn
     from syops.models import create_model, list_models
@@ -65,12 +61,12 @@ _HOME = {
     "compare": "report.comparison",
     "create_model": "models",
     "fold_bn": "fold",
-    "get_energy_model": "cost.energy",
+    "get_energy_model": "cost.profiles",
     "get_model_bounds": "api",
     "get_model_syops": "api",
-    "list_energy_models": "cost.energy",
+    "list_energy_models": "cost.profiles",
     "list_models": "models",
-    "load_energy_models": "cost.energy",
+    "load_energy_models": "cost.profiles",
 }
 
 

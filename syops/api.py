@@ -15,9 +15,10 @@ from torch import nn
 
 from syops._torch import tree_map
 from syops.choices import AC_COUNTS, ENDS, GRADED, AcCount, End, Graded, InputSignal, Signal, choice
-from syops.cost.energy import Energy, EnergyMap, Profile, get_energy_model
+from syops.cost.energy import Energy, EnergyMap
 from syops.cost.later import later
 from syops.cost.pricing import check_energy
+from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import ForwardError, SyopsError, SyopsValueError
 from syops.ledger.rows import Ledger
 from syops.ledger.steps import History

@@ -1,4 +1,4 @@
-"""The words that arguments take, as types, and the check that an argument is one of them."""
+"""Name the words that arguments take, as types, and check that a value is one of them."""
 
 from __future__ import annotations
 

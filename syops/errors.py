@@ -13,7 +13,7 @@ from typing import Any
 
 
 class SyopsError(Exception):
-    """Base of all errors raised by syops.
+    """Report an error; every exception of syops derives from this class.
 
     Attributes:
         report: of a count that failed at one batch of many, a `syops.Report` of the batches before
@@ -24,31 +24,31 @@ class SyopsError(Exception):
 
 
 class SyopsValueError(SyopsError, ValueError):
-    """An argument or a tensor has a value that cannot be used."""
+    """Report a value of an argument or tensor that cannot be used."""
 
 
 class SyopsTypeError(SyopsError, TypeError):
-    """An argument has a type that cannot be used."""
+    """Report an argument of a type that cannot be used."""
 
 
 class SyopsLookupError(SyopsError, LookupError):
-    """A model, profile or keyword that does not exist."""
+    """Report a model, profile or keyword that does not exist."""
 
 
 class SyopsFileError(SyopsError, OSError):
-    """A file that is missing, corrupt or cannot be written."""
+    """Report a file that is missing or corrupt, or that cannot be written."""
 
 
 class SyopsImportError(SyopsError, ImportError):
-    """A library that is not installed, or does not fit the others."""
+    """Report a library that is not installed, or that does not fit the others."""
 
 
 class SyopsRuntimeError(SyopsError, RuntimeError):
-    """Something that cannot be watched, or not at this time."""
+    """Report something that cannot be watched, or not at this time."""
 
 
 class ForwardError(SyopsError, RuntimeError):
-    """The model itself failed on its input; the original error is the ``__cause__``."""
+    """Report that the model failed on its input; the original error is the ``__cause__``."""
 
 
 def shown(value: object, room: int = 60) -> str:
@@ -71,5 +71,5 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of somebody else's says, in one line."""
+    """Return what an error of somebody else's says, in one line."""
     return next(iter(str(error).splitlines()), "")

@@ -49,7 +49,7 @@ _WHAT_TO_TYPE = (
 
 @dataclass(frozen=True)
 class FoldPlan:
-    """Which norms `fold_bn` folds into which layers, and why not the others; all by module path.
+    """Say by module path which norms `fold_bn` folds into which layers, and why not the others.
 
     Attributes:
         folded: pairs of a layer and a norm that is folded into it.
@@ -187,7 +187,7 @@ def _why_not(norm: BatchNorm, why: str | None) -> str:
 
 @torch.no_grad()
 def _folded(model: nn.Module, folding: Folding) -> nn.Module:
-    """A copy in which all is folded that needs no second copy of weights."""
+    """Return a copy in which all is folded that needs no second copy of weights."""
     norms: dict[Layer, Any] = {
         layer: model.get_submodule(layer.path)
         for layer in folding.calls
@@ -220,7 +220,7 @@ def _folded(model: nn.Module, folding: Folding) -> nn.Module:
 
 
 def _plain(norm: Any) -> Any:
-    """A norm with its weights as hooks make them now: what it has may be of an earlier pass."""
+    """Return a norm with weights as hooks make them now; it may have those of an earlier pass."""
     if not weight_hooks(norm):
         return norm
     copied = copied_with(norm, {})
@@ -229,7 +229,7 @@ def _plain(norm: Any) -> Any:
 
 
 def _sum(tensors: Mapping[str, Tensor], names: Sequence[str]) -> Tensor | float:
-    """The sum of parameters with one value for each channel."""
+    """Return the sum of parameters with one value for each channel."""
     return sum(tensors[name].double().reshape(-1) for name in names)
 
 
@@ -239,7 +239,7 @@ def _in_a_row(
     affine: Mapping[Layer, Affine],
     tensors: Mapping[str, Tensor],
 ) -> Affine | None:
-    """What the norms folded into a layer do, one after the other.
+    """Return what the norms folded into a layer do, one after the other.
 
     What the model itself adds to what each of them reads, it goes on adding.
     """
@@ -292,7 +292,7 @@ def _change(
 
 
 def copied_with(model: nn.Module, replaced: Mapping[nn.Module, nn.Module]) -> nn.Module:
-    """A deep copy with modules ``replaced`` wherever they are referred to; their hooks stay."""
+    """Return a deep copy with modules ``replaced`` wherever it refers to them; hooks stay."""
     memo: dict[int, Any] = {id(old): new for old, new in replaced.items()}
     for value in tree_leaves([vars(module) for module in model.modules()]):
         # A state left by a forward pass with gradients: deepcopy refuses those.
@@ -317,7 +317,7 @@ _HOOKS = frozenset(name for name in vars(nn.Module()) if "hooks" in name)
 
 
 class _Checked(nn.Identity):
-    """For a norm that takes [N, C] and [N, C, L], folded for only one of them."""
+    """Stand for a folded norm that takes several input shapes and was folded for one of them."""
 
     def __init__(self, dims: frozenset[int]) -> None:
         super().__init__()
@@ -333,7 +333,7 @@ class _Checked(nn.Identity):
 
 
 class _Shift(nn.Module):
-    """For a norm after weights that a function applies without a bias."""
+    """Stand for a norm that was folded into weights applied without a bias: add the shift."""
 
     def __init__(self, norm: Any) -> None:
         super().__init__()
@@ -346,7 +346,7 @@ class _Shift(nn.Module):
 
 
 def _identity(norm: Any, seen: set[int]) -> nn.Module:
-    """``seen``: numbers of dimensions of what the operator inside of the norm got."""
+    """Return what replaces a folded norm; ``seen``: numbers of dimensions that its operator got."""
     axis = _axis_of(norm)
     dims = frozenset(each + axis - 1 for each in seen)
     taken = {n for n in range(2, 8) if _takes(norm, torch.empty((2,) * n, device="meta"))}
@@ -354,12 +354,12 @@ def _identity(norm: Any, seen: set[int]) -> nn.Module:
 
 
 def _axis_of(norm: nn.Module) -> int:
-    """Where the channels are of what a norm is called with: spikingjelly's take [T, N, C, ...]."""
+    """Return the dimension of channels in a norm's input: 2 where it takes [T, N, C, ...]."""
     return 2 if takes_a_sequence(norm) else 1
 
 
 def _takes(norm: Any, x: Tensor) -> bool:
-    """Whether a norm accepts the number of dimensions of ``x``."""
+    """Return whether a norm accepts the number of dimensions of ``x``."""
     axis = _axis_of(norm)
     if x.dim() <= axis:
         return False

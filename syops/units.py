@@ -44,7 +44,7 @@ NO_END = "none"
 
 
 def without_infinity(value: Any) -> Any:
-    """The same, with None for upper ends that do not exist: JSON knows no infinity."""
+    """Return the same, with None for upper ends that do not exist: JSON knows no infinity."""
     if isinstance(value, dict):
         return {key: without_infinity(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -53,7 +53,7 @@ def without_infinity(value: Any) -> Any:
 
 
 def largest_end(*values: float) -> float:
-    """The largest of values, without upper ends that do not exist; 0 where there is none."""
+    """Return the largest of values, without upper ends that do not exist; 0 where there is none."""
     return max(filter(math.isfinite, values), default=0.0)
 
 
@@ -72,12 +72,12 @@ def quantity(value: float, unit: str = "") -> str:
 
 
 def joules(millijoules: float) -> str:
-    """An energy in mJ with the prefix that suits it: ``917 µJ``."""
+    """Return an energy in mJ with the prefix that suits it: ``917 µJ``."""
     return quantity(millijoules / 1e3, "J")
 
 
 def number(value: float, decimals: int | None = None) -> str:
-    """``value``, which is in a unit, without it: three significant digits, or so many decimals."""
+    """Return a value without its unit: three significant digits, or so many decimals."""
     if math.isinf(value):
         return NO_END
     if value == 0 or not math.isfinite(value):
@@ -88,12 +88,12 @@ def number(value: float, decimals: int | None = None) -> str:
 
 
 def factor(value: float) -> str:
-    """How many times something is something else: three significant digits, no zeros behind."""
+    """Return a ratio in words: three significant digits, without trailing zeros."""
     return f"{value:.3g}" if abs(value) < 999.5 else number(value)
 
 
 def common_unit(largest: float, units: Mapping[str, float]) -> str:
-    """The unit of ``units`` in which ``largest`` is at least 1, or the smallest one.
+    """Return the unit of ``units`` in which ``largest`` is at least 1, or the smallest one.
 
     ``largest`` is a count, or an energy in mJ.
     """
@@ -102,7 +102,7 @@ def common_unit(largest: float, units: Mapping[str, float]) -> str:
 
 
 def read_units(units: str | Iterable[str]) -> Units:
-    """The units that a user asks for: "auto", or one for counts, one for energies, or both.
+    """Return the units that a user asks for: "auto", or one for counts, one for energies, or both.
 
     Several are a sequence or separated by commas. Raises `SyopsValueError` for a unit that does
     not exist and for two of a kind.
@@ -210,12 +210,12 @@ def _listed(units: str | Iterable[str]) -> list[str]:
 
 
 def _exponent(value: float) -> int:
-    """Of the value with three significant digits: that of 999.9 is 3."""
+    """Return the power of ten of a value with three significant digits: 3 for 999.9."""
     return int(f"{value:.2e}".partition("e")[2])
 
 
 def _group(value: float, small: bool) -> int:
-    """How often 1000 goes into ``value``; negative only for values with a unit."""
+    """Return how often 1000 goes into ``value``; negative only for values with a unit."""
     return min(max(_exponent(value) // 3, -6 if small else 0), 6)
 
 

@@ -66,7 +66,7 @@ def compare(
 
 
 def _labelled(network: str) -> tuple[str, str]:
-    """What a network is called, "" for its own name, and the network."""
+    """Return what a network is called, "" for its own name, and the network."""
     label, equals, rest = network.partition("=")
     if equals and not Path(network).exists():
         return label, rest
@@ -78,7 +78,7 @@ def _is_saved(network: str) -> bool:
 
 
 def _is_asked(option: str) -> bool:
-    """Whether the user gave it, were it its default."""
+    """Return whether the user gave it, were it its default."""
     source = click.get_current_context().get_parameter_source(option)
     return source is not ParameterSource.DEFAULT
 

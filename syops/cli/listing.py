@@ -9,7 +9,7 @@ import click
 
 from syops.cli.options import FILE
 from syops.cli.output import emit, show
-from syops.cost.energy import list_energy_models, load_energy_models
+from syops.cost.profiles import list_energy_models, load_energy_models
 from syops.models import list_models
 from syops.show.formats import to_markdown, to_text
 from syops.show.latex import to_latex

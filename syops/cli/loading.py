@@ -207,7 +207,7 @@ def read_image(path: Path, channels: int, height: int, width: int) -> Tensor:
 
 
 def photograph() -> Path:
-    """The photograph that matplotlib ships: Grace Hopper in uniform, 512 x 600."""
+    """Return the photograph that matplotlib ships: Grace Hopper in uniform, 512 x 600."""
     from matplotlib.cbook import get_sample_data
 
     return Path(get_sample_data("grace_hopper.jpg", asfileobj=False))
@@ -229,6 +229,6 @@ def _tensor(value: Any, dtype: torch.dtype, path: Path) -> Tensor:
 
 
 def _told(error: Exception) -> str:
-    """The first line of an error of somebody else, and its type."""
+    """Return the first line of an error of somebody else, and its type."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

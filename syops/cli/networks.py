@@ -20,7 +20,7 @@ Result = TypeVar("Result", Report, Audit)
 
 
 def silence_torch() -> None:
-    """spikingjelly registers GPU kernels, and torch misses Triton aloud where there is no GPU."""
+    """Silence torch's warning that Triton is missing, which spikingjelly's GPU kernels cause."""
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
 
 
@@ -30,7 +30,7 @@ def prints_aside() -> AbstractContextManager[object]:
 
 
 def structure(model: str, keywords: tuple[tuple[str, Any], ...]) -> nn.Module:
-    """A network of which no values are wanted."""
+    """Return a network of which no values are wanted."""
     import torch
 
     from syops.cli.loading import load_model
@@ -41,7 +41,7 @@ def structure(model: str, keywords: tuple[tuple[str, Any], ...]) -> nn.Module:
 
 
 def sample_shape(model: str, keywords: tuple[tuple[str, Any], ...]) -> tuple[int, ...]:
-    """Sizes of one sample, unless the user says otherwise."""
+    """Return sizes of one sample, unless the user says otherwise."""
     if model in list_models():
         return input_shape(model, dict(keywords).get("in_channels"))
     return 3, 224, 224
@@ -50,16 +50,16 @@ def sample_shape(model: str, keywords: tuple[tuple[str, Any], ...]) -> tuple[int
 def sizes(
     model: str, keywords: tuple[tuple[str, Any], ...], shape: tuple[int, ...] | None
 ) -> tuple[int, ...]:
-    """Sizes of a batch; of a sample that is alone in it, if that is what the user gave."""
+    """Return sizes of a batch; of a sample that is alone in it, if that is what the user gave."""
     shape = shape or sample_shape(model, keywords)
     return (1, *shape) if len(shape) in (1, 3) else shape
 
 
 def fed(model: str, said: tuple[InputSignal, ...] = ()) -> tuple[InputSignal, ...]:
-    """What the input holds: as the user says, else real numbers if the paper says so."""
+    """Return what the input holds: as the user says, else real numbers if the paper says so."""
     return said or ("analog" if model in list_models() else "auto",)
 
 
 def named(result: Result, model: str) -> Result:
-    """Under the name of the bundled network, since several of them share a class."""
+    """Name the figures after the bundled network, since several networks share a class."""
     return replace(result, model=model) if model in list_models() else result

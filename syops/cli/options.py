@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from syops import choices
-from syops.cost.energy import Energy, get_energy_model
+from syops.cost.energy import Energy
+from syops.cost.profiles import get_energy_model
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import click
 
@@ -31,7 +31,9 @@ from syops.show.tabular import Table
 
 Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
 
-WHOLE = ("json", "html")
+Format: TypeAlias = Literal["table", "markdown", "latex", "csv", "json", "html"]
+
+WHOLE: tuple[Format, ...] = ("json", "html")
 """The formats that hold everything there is."""
 
 
@@ -39,7 +41,7 @@ WHOLE = ("json", "html")
 class Display:
     """How a result is to be shown, and where."""
 
-    style: str
+    style: Format
     output: Path | None
     depth: int | None = None
     columns: str | None = None
@@ -100,7 +102,7 @@ def check_layers(display: Display, memory: bool) -> None:
 
 FORMAT = click.option(
     "--format", "style", default="table",
-    type=click.Choice(["table", "markdown", "latex", "csv", "json", "html"]),
+    type=click.Choice(get_args(Format)),
     help="Of what is printed or written. html is a page with everything, which loads nothing.",
 )  # fmt: skip
 

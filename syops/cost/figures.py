@@ -11,13 +11,14 @@ from functools import cached_property
 from numbers import Real
 from typing import Any, Self
 
-from syops.cost.energy import Energy, Profile, get_energy_model
+from syops.cost.energy import Energy
 from syops.cost.later import late
 from syops.cost.layer import Layer, Totals, layer_of
 from syops.cost.pricing import NOTHING, Price, check_energy, millijoules, price
+from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.rows import Row, Updates, Verdict, ends, merge_rows, merge_updates, row_names
-from syops.ops.kinds import COUNTED, KINDS, SYNAPTIC
+from syops.ops.kinds import COUNTED, KINDS, SYNAPTIC, Kind
 from syops.ops.values import SPIKES
 
 _SAME = ("model", "params", "conventions", "energy", "time_steps", "kinds", "measured")
@@ -286,7 +287,7 @@ class Figures:
             )
         )
 
-    def select(self, kinds: Iterable[str]) -> Self:
+    def select(self, kinds: Kind | Iterable[Kind]) -> Self:
         """The same report with other kinds of rows inside its totals, DC and EC.
 
         Args:
@@ -296,7 +297,7 @@ class Figures:
         Raises:
             SyopsValueError: an unknown kind.
         """
-        chosen = frozenset([kinds] if isinstance(kinds, str) else kinds)
+        chosen: frozenset[str] = frozenset([kinds] if isinstance(kinds, str) else kinds)
         if unknown := chosen - set(KINDS):
             raise SyopsValueError(
                 f"kinds: no such kind: {', '.join(sorted(unknown))}; known: {', '.join(KINDS)}"

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Once(Generic[T]):
-    """Calls a function once, whoever asks for its result, and forgets the function.
+    """Call a function once, whoever asks for its result first, then forget the function.
 
     A function that raised is called again.
     """

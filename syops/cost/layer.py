@@ -11,7 +11,7 @@ from syops.ledger.rows import Row, Verdict
 
 @dataclass(frozen=True)
 class Totals:
-    """Exact sums over all samples; ``ac`` is a fraction.
+    """Hold exact sums over all samples; ``ac`` is a fraction.
 
     ``spikes`` are those that reach synaptic rows, ``max_spikes`` those that would at rate 1;
     ``either`` the operations that may be ACs or MACs, in ``mac`` and in ``dense_ac``.
@@ -28,7 +28,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class Layer:
-    """One row of a report. Counts and energy are per sample.
+    """Hold one row of a report, with counts and energy per sample.
 
     Attributes:
         name: the module's path, with the operator where one module has several rows.
@@ -90,7 +90,7 @@ def layer_of(
     measured: bool,
     whole: Fraction,
 ) -> Layer:
-    """What a report says of a row.
+    """Return what a report says of a row.
 
     Args:
         name: its name in the report.

@@ -50,7 +50,7 @@ MIB = 1024 * KIB
 
 @dataclass(frozen=True)
 class MemoryModel:
-    """What an access costs, by the size of the memory.
+    """Price an access by the size of the memory.
 
     Attributes:
         points: (bytes, pJ per byte), the smallest first; a straight line in between, and the cost
@@ -104,7 +104,7 @@ class MemoryModel:
         object.__setattr__(self, "points", points)
 
     def pj_per_byte(self, size: int) -> Fraction:
-        """Cost of one byte from a memory of ``size`` bytes, exactly."""
+        """Return the exact cost of one byte from a memory of ``size`` bytes."""
         points = [(Fraction(repr(at)), Fraction(repr(cost))) for at, cost in self.points]
         if size <= points[0][0]:
             return points[0][1]
@@ -116,7 +116,7 @@ class MemoryModel:
 
 @dataclass(frozen=True)
 class Access:
-    """Accesses to one buffer of a layer, per sample; None without data.
+    """Hold the accesses to one buffer of a layer, per sample; None without data.
 
     Attributes:
         reads, writes: how often.
@@ -142,7 +142,7 @@ class Access:
 
 @dataclass(frozen=True)
 class MemoryRow:
-    """What one row of a report accesses, per sample.
+    """Hold what one row of a report accesses, per sample.
 
     Attributes:
         name, path, kind, signal: as in the report.
@@ -174,7 +174,7 @@ class MemoryRow:
 
 @dataclass(frozen=True, repr=False)
 class MemoryFigures:
-    """Accesses of a network to memory, and what they cost.
+    """Hold the accesses of a network to memory, and what they cost.
 
     Attributes:
         report: the report that it was made of.
@@ -190,7 +190,7 @@ class MemoryFigures:
 
     @classmethod
     def of(cls, report: Figures, model: MemoryModel) -> Self:
-        """What a network accesses; see `syops.report.report.Report.memory`."""
+        """Return what a network accesses; see `syops.report.report.Report.memory`."""
         if not isinstance(model, MemoryModel):
             raise SyopsTypeError(f"memory: expected a MemoryModel, got {type(model).__name__}")
         buffers = Buffers(report)
@@ -275,7 +275,7 @@ def _price(part: Part, level: int, model: MemoryModel) -> Fraction:
 
 
 def _access(ways: Sequence[Part], report: Figures) -> Access:
-    """Per sample; what no spikes decide on is known without data, too."""
+    """Return accesses per sample; those that do not depend on spikes are known without data."""
     part = ways[0]
     reads, writes = (
         levels[0] / report.samples if report.measured or levels[1] == levels[2] else None

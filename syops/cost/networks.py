@@ -9,7 +9,7 @@ from syops.cost.figures import Figures
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """One network. Figures are per sample, energies in mJ; None is what is not known.
+    """Hold one network's figures per sample, with energies in mJ; None is an unknown one.
 
     Attributes:
         name: of the network.
@@ -74,11 +74,11 @@ def row_of(name: str, figures: Figures, reference: float | None) -> ComparisonRo
 
 
 def dc_mj(figures: Figures) -> float | None:
-    """DC in mJ; without data, where rates do not matter, as in an ANN, the one value of EC."""
+    """Return DC in mJ; without data, the value of EC if it does not depend on firing rates."""
     low, high = figures.ec_mj
     return low if not figures.measured and low == high else figures.dc_mj
 
 
 def o_ac(figures: Figures) -> float | None:
-    """O_ac as it is priced; without data 0 where no synapse gets spikes."""
+    """Return O_ac as it is priced; without data, 0 if no synapse gets spikes."""
     return figures.priced_ac if figures.measured or figures.dense_ac else 0.0

@@ -16,7 +16,7 @@ _PJ_PER_MJ = 10**9
 
 @dataclass(frozen=True)
 class Price:
-    """Energy of one row over all samples in pJ, exactly.
+    """Hold the exact energy of one row over all samples, in pJ.
 
     Attributes:
         dc: at the spikes that were counted.
@@ -44,7 +44,7 @@ NOTHING = Price(Fraction(0), Fraction(0), Fraction(0))
 
 
 def millijoules(picojoules: Fraction | float, samples: int) -> float:
-    """Per sample, rounded once."""
+    """Divide by the number of samples; round once."""
     return float(picojoules / (samples * _PJ_PER_MJ))
 
 
@@ -71,7 +71,7 @@ def price(row: Row, verdict: Verdict, energy: Energy, events: bool) -> Price:
 
 
 def _at_most(model: EnergyModel, kind: str, verdict: Verdict) -> Fraction | float:
-    """The energy at rate 1, what may be ACs or MACs being ACs."""
+    """Return the energy at rate 1, what may be ACs or MACs being ACs."""
     ac = verdict.dense_ac
     if not math.isfinite(ac):
         return math.inf if model.e_ac_pj else model.price_pj(kind, 0, verdict.mac)

@@ -16,7 +16,7 @@ ARROW = "\u2190"
 
 @dataclass(frozen=True)
 class Link:
-    """One operator on the way of values that are no spikes.
+    """Name one operator on the path of values that are not spikes.
 
     Attributes:
         operator: its name, such as "add".
@@ -46,7 +46,7 @@ _SUMS = ("+", "-")
 
 @dataclass(frozen=True)
 class Cause:
-    """Why values that are no spikes reach a layer.
+    """Say why values that are not spikes reach a layer.
 
     Attributes:
         values: the set of them.
@@ -60,7 +60,7 @@ class Cause:
         return f" {ARROW} ".join([self.values, *map(str, self.links)])
 
     def shortened(self, limit: int) -> list[str]:
-        """The links in words, at most ``limit`` of them: some before the last may be left out."""
+        """Return at most ``limit`` links in words; some before the last may be left out."""
         links = [str(link) for link in self.links]
         if len(links) > limit:
             links[limit - 1 : -1] = [f"... {len(links) - limit} more ..."]
@@ -69,7 +69,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class ProofRow:
-    """What can arrive at one synaptic layer.
+    """Say which values can arrive at one synaptic layer.
 
     Attributes:
         layer: the module's path, with the operator where one module has several rows.
@@ -103,7 +103,7 @@ class ProofRow:
 
 @dataclass(frozen=True)
 class Lack:
-    """Operators outside the synapses that spike-only chips lack."""
+    """Name operators outside the synapses that full-spike chips lack."""
 
     what: str
     where: tuple[str, ...]
@@ -111,7 +111,7 @@ class Lack:
 
 @dataclass(frozen=True, repr=False)
 class Proof:
-    """Whether a network is spike-only, and what spoils it.
+    """Say whether a network is full-spike, and which operators keep it from being so.
 
     Attributes:
         model: class name of the model.
@@ -210,14 +210,14 @@ def _audited(
 
 
 class _Telling:
-    """Puts steps into words, each once."""
+    """Put steps into words, each once."""
 
     def __init__(self) -> None:
         self._chains: dict[int, tuple[Step, ...]] = {}
         self._links: dict[int, Link] = {}
 
     def causes(self, steps: Iterable[Step]) -> tuple[Cause, ...]:
-        """Why these are no spikes: once for each way in the code, whatever time-step it was."""
+        """Return why these are not spikes, once for each path in the code, over all time-steps."""
         found: dict[object, tuple[Step, ...]] = {}
         for step in steps:
             if id(step) not in self._chains:
@@ -249,13 +249,13 @@ class _Telling:
 
 
 def _extent(step: Step) -> tuple[bool, bool, int]:
-    """For comparing how many values a step can make."""
+    """Return a key that orders steps by how many values they can make."""
     evidence = step.evidence
     return evidence.analog, evidence.integer, len(evidence.derived)
 
 
 def _is_residual(operands: Sequence[Step]) -> bool:
-    """Whether a tensor is combined with something that was made from it."""
+    """Return whether a tensor is combined with something that was made from it."""
     if len(operands) != 2:
         return False
     left, right = operands
@@ -275,7 +275,7 @@ def _told(step: Step) -> str:
 
 
 def _shares(values: list[float], evidence: Evidence) -> str:
-    """Multiples of 1/n, such as ``{0..9}/9`` or ``{0,1,3}/4``; else nothing."""
+    """Return multiples of 1/n in words, such as ``{0..9}/9`` or ``{0,1,3}/4``; else ""."""
     unit = evidence.unit
     if unit is None or evidence.signal != "graded" or unit.size >= 1:
         return ""

@@ -22,7 +22,7 @@ def _always(count: int) -> Levels:
 
 @dataclass(frozen=True)
 class Part:
-    """Accesses to one buffer, over all samples."""
+    """Hold the accesses to one buffer, over all samples."""
 
     reads: Levels = (0, 0, 0)
     writes: Levels = (0, 0, 0)
@@ -30,7 +30,7 @@ class Part:
     buffer: int = 0
 
     def count(self, level: int) -> int:
-        """Reads and writes together."""
+        """Return the sum of reads and writes."""
         return self.reads[level] + self.writes[level]
 
 
@@ -44,7 +44,7 @@ Parts = tuple[Part, Part, Part, Part]
 def traffic(
     row: Row, verdict: Verdict, buffers: Buffers, message_bytes: int, queue: int
 ) -> list[Parts]:
-    """What a row accesses: nothing, its accesses, or all that they may be without data.
+    """Return what a row accesses: nothing, its accesses, or all that they may be without data.
 
     Args:
         row, verdict: what was counted, and what follows.
@@ -72,7 +72,7 @@ def traffic(
 def _synaptic(
     row: Row, driving: Sequence[int], buffers: Buffers, message_bytes: int, queue: int
 ) -> Parts:
-    """Accesses of a layer: for each event of the operands that drive it, or dense."""
+    """Return the accesses of a layer: for each event of the operands that drive it, or dense."""
     each = itemsize(row.dtype)
     size = each * buffers.results(row)
     if not driving:
@@ -98,7 +98,7 @@ def _synaptic(
 
 
 def _driving(row: Row, verdict: Verdict) -> Iterator[Sequence[int]]:
-    """Which operands drive a row event by event; none where it is dense. Without data, several."""
+    """Yield the operands that may drive a row event by event; none where it is dense."""
     signals = [drive.evidence.signal for drive in row.drives]
     spikes = [i for i, signal in enumerate(signals) if signal in SPIKES]
     if verdict.either:
@@ -113,7 +113,7 @@ def _driving(row: Row, verdict: Verdict) -> Iterator[Sequence[int]]:
 
 
 class Buffers:
-    """How many elements a layer keeps for one sample and one time-step.
+    """Hold how many elements a layer keeps for one sample and one time-step.
 
     One time-step is what the ANN does. Where that is not known, it is an equal share of all.
     """
@@ -128,7 +128,7 @@ class Buffers:
         return self._share(row.written, step.written if step else None)
 
     def inputs(self, row: Row, place: int) -> int:
-        """Of the operand in that place."""
+        """Return the size of the operand in that place."""
         if place >= len(row.drives):
             return row.weights
         step = self._ann.get(row.key)
@@ -136,7 +136,7 @@ class Buffers:
         return self._share(row.drives[place].numel, known)
 
     def weights(self, row: Row, driven: int) -> int:
-        """What is applied: of two activations, the other one."""
+        """Return the size of what is applied: of two activations, the other one."""
         return self.inputs(row, 1 - driven) if len(row.drives) == 2 else row.weights
 
     def states(self, row: Row) -> int:
@@ -145,13 +145,13 @@ class Buffers:
         return neurons * row.written // row.dense if row.dense else 0
 
     def _share(self, all_steps: int, one_step: int | None) -> int:
-        """Rounded up: where batches differ in size, so may their samples."""
+        """Divide and round up: where batches differ in size, so may their samples."""
         if one_step is None:
             return -(-all_steps // (self._samples * self._steps))
         return -(-one_step // self._samples)
 
 
 def itemsize(dtype: str) -> int:
-    """Bytes of one element: 4 of ``float32``, 1 of ``bool``, and where several are mixed 4."""
+    """Return the bytes of one element: 4 of ``float32``, 1 of ``bool``; 4 if several are mixed."""
     bits = re.search(r"\d+", dtype)
     return max(1, int(bits[0]) // 8) if bits else 1 if dtype == "bool" else 4

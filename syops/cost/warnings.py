@@ -30,7 +30,7 @@ _CHIP = ("offending", "ends", "unpriced")
 
 @dataclass(frozen=True)
 class Caution:
-    """One thing that may mislead.
+    """State one fact that may mislead a reader.
 
     Attributes:
         kind: a name for programs, such as "incomplete" or "graded".
@@ -76,7 +76,7 @@ Named = tuple[str, Row, Verdict]
 
 
 def _some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
+    """Return the first names, and how many more there are."""
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
@@ -95,14 +95,14 @@ def _incomplete(report: Figures) -> Iterator[Caution]:
 
 
 def _neurons(report: Figures, kind: Callable[[Updates], bool]) -> tuple[str, ...]:
-    """The neurons of a kind, by name."""
+    """Return the neurons of a kind, by name."""
     if not report.passes:  # a report of an earlier version
         return ()
     return tuple(each.path or report.model for each in report.updates if kind(each))
 
 
 def _steps(report: Figures) -> int | None:
-    """T: as it was told, or as the input has it."""
+    """Return T, as the user gave it or as the input has it."""
     has_time = report.conventions.get("batch_dim") == 1 and len(report.input_shape) > 1
     return report.input_shape[0] if report.time_steps is None and has_time else report.time_steps
 
@@ -138,7 +138,7 @@ def _reset_at_every_step(report: Figures) -> Iterator[Caution]:
 
 
 def _hidden_steps(report: Figures) -> Iterator[Caution]:
-    """As many updates as there are samples, several steps of them: T was counted as samples."""
+    """Warn of neurons with one update per sample over several steps: T counted as samples."""
 
     def hides(neuron: Updates) -> bool:
         return neuron.steps > report.passes and neuron.samples == report.samples
@@ -200,7 +200,7 @@ def _is_repeated(row: Row) -> bool:
 
 
 def _once(row: Row) -> Row:
-    """The row without what repeats the time-step before."""
+    """Return the row without what repeats the time-step before."""
     if not _is_repeated(row):
         return row
     share = 1 - Fraction(row.repeated, row.dense)
@@ -213,7 +213,7 @@ def _once(row: Row) -> Row:
 
 
 def _scaled(counts: Counted, share: Fraction) -> Counted:
-    """A share of what was counted."""
+    """Return a share of what was counted."""
     scaled = replace(counts, ac=counts.ac * share, events=int(counts.events * share))
     if isinstance(scaled, Magnitudes):
         return scaled
@@ -239,7 +239,7 @@ def _constant_input(rows: list[Named]) -> Iterator[Caution]:
 
 
 def _either(report: Figures, rows: list[Named]) -> Iterator[Caution]:
-    """Without data, what an input or an operator without a rule hands on may be spikes or not."""
+    """Warn of layers that may get spikes or not, since an input or operator is not known."""
     layers = tuple(name for name, row, v in rows if v.either and row.kind in report.kinds)
     if not layers:
         return
@@ -311,7 +311,7 @@ def _graded(report: Figures, rows: list[Named]) -> Iterator[Caution]:
 
 
 def _chip(report: Figures, rows: list[Named]) -> Iterator[Caution]:
-    """What the energy model cannot run or price."""
+    """Yield what the energy model cannot run or price."""
     exempt = ends(report.rows)
     groups: dict[tuple[EnergyModel, str], list[str]] = {}
     for name, row, verdict in rows:

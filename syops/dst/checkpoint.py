@@ -42,7 +42,7 @@ def refuse_to_overwrite(folder: Path) -> None:
 
 
 def load(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of the checkpoint in ``folder``.
+    """Return the content of the checkpoint in ``folder``.
 
     Raises:
         SyopsFileError: there is none, or it cannot be read.

@@ -30,7 +30,7 @@ EVENT_SETS = ("dvsgesture", "cifar10dvs", "digit-events")
 
 
 def digits() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Scikit-learn's 1,797 handwritten digits, 8x8, grey: 1,347 to train with, 450 to test.
+    """Load scikit-learn's 1,797 handwritten digits, 8x8, grey: 1,347 to train, 450 to test.
 
     Returns:
         images [N, 1, 8, 8] between 0 and 1 and labels [N], for training and for test; the split is
@@ -53,7 +53,7 @@ def digits() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
 
 
 def digit_events(T: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """The digits as an event camera sees them, 16x16, in T frames of equally many events.
+    """Return the digits as an event camera sees them, 16x16, in T frames of equally many events.
 
     Returns:
         counts of events [N, T, 2, 16, 16] and labels [N], split as `digits`.
@@ -68,7 +68,7 @@ def _recorded(images: Tensor, T: int) -> Tensor:
 
 
 def get_data(name: str, T: int, root: Path | None = None) -> Pair:
-    """A data set by the name of its recipe.
+    """Return a data set by the name of its recipe.
 
     Args:
         name: of a recipe, see `syops.dst.RECIPES`.
@@ -108,7 +108,7 @@ def _digit_events(T: int, root: Path | None) -> Pair:
 
 
 def _imagenet(T: int, root: Path | None) -> Pair:
-    """Random 224x224 crops, flipped at random, to train with; the centre to test (Appendix B)."""
+    """Load ImageNet: random flipped 224x224 crops to train, the centre to test (Appendix B)."""
     folder = _folder("imagenet", root)
     vision = _needed("torchvision", "ImageNet")
     tf = vision.transforms
@@ -133,7 +133,7 @@ def _cifar100(T: int, root: Path | None) -> Pair:
 
 
 def _frames(module: str, class_name: str, T: int, folder: Path, **split: Any) -> Dataset[Any]:
-    """A data set of spikingjelly, in T frames of equally many events."""
+    """Return a data set of spikingjelly, in T frames of equally many events."""
     needed = f"{module}, which needs torchvision and torchaudio,"
     dataset = getattr(_needed(module, class_name, needed), class_name)
     to_tensor = partial(torch.as_tensor, dtype=torch.float32)
@@ -150,7 +150,7 @@ def _dvsgesture(T: int, root: Path | None) -> Pair:
 
 
 def _cifar10dvs(T: int, root: Path | None) -> Pair:
-    """The first 900 of each class to train with, the last 100 to test, as in Fang et al. (2021)."""
+    """Load CIFAR10-DVS; the last tenth of each class is for tests, as in Fang et al. (2021)."""
     folder = _folder("cifar10dvs", root)
     whole: Any = _frames("spikingjelly.datasets.cifar10_dvs", "CIFAR10DVS", T, folder)
     labels = np.asarray(whole.targets)
@@ -182,7 +182,7 @@ def _folder(name: str, root: Path | None) -> Path:
 
 
 def _needed(module: str, what: str, package: str = "") -> Any:
-    """A module that reads a data set."""
+    """Return a module that reads a data set."""
     try:
         return import_module(module)
     except Exception as error:  # torchvision raises RuntimeError beside another torch

@@ -8,13 +8,16 @@ from static images that moved before such a camera (Li et al. 2017; Orchard et a
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from syops.errors import SyopsValueError
+
+Slicing: TypeAlias = Literal["number", "time"]
+"""Whether frames are of equally many events, or equally long."""
 
 
 class Events(NamedTuple):
@@ -87,7 +90,7 @@ def _moved(image: Tensor, path: Tensor) -> Tensor:
     return F.grid_sample(images, torch.stack([x, y], -1), align_corners=False)[:, 0]
 
 
-def integrate(events: Events, T: int, size: tuple[int, int], by: str = "number") -> Tensor:
+def integrate(events: Events, T: int, size: tuple[int, int], by: Slicing = "number") -> Tensor:
     """Count events in T frames.
 
     Args:

@@ -29,12 +29,12 @@ from syops.models.parts import Streams
 
 
 class DivergedError(SyopsError, ArithmeticError):
-    """The loss is no finite number any more; the last checkpoint is left as it is."""
+    """Report that the loss is no longer finite; the last checkpoint is left as it is."""
 
 
 @dataclass
 class Epoch:
-    """What one epoch came to.
+    """Hold the results of one epoch.
 
     Attributes:
         epoch: from 0.
@@ -55,7 +55,7 @@ class Epoch:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed all generators; torch uses deterministic algorithms from then on."""
+    """Seed all generators, and make torch use deterministic algorithms."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
@@ -177,7 +177,7 @@ def evaluate(
     device: torch.device | str = "cpu",
     events: bool = False,
 ) -> dict[str, float]:
-    """The share of correct answers on ``test``, by stream; see `Epoch`. In eval mode.
+    """Return the share of correct answers on ``test``, by stream; see `Epoch`. In eval mode.
 
     Raises `SyopsValueError` for labels that are no classes.
 
@@ -213,7 +213,7 @@ def evaluate(
 def _begin(
     folder: Path | None, resume: bool, identity: dict[str, Any], parts: dict[str, Any]
 ) -> list[Epoch]:
-    """The epochs that are done already, with everything as it was after them."""
+    """Return the epochs that are done already, with everything as it was after them."""
     if folder is None:
         return []
     if not resume:
@@ -237,7 +237,7 @@ def _save(folder: Path, identity: dict[str, Any], parts: dict[str, Any], done: l
 def _batches(
     train: Dataset[Any], recipe: Recipe, generator: torch.Generator, epoch: int, workers: int
 ) -> Iterable[tuple[Tensor, Tensor]]:
-    """The batches of an epoch, in an order that depends on the seed and the epoch alone."""
+    """Return the batches of an epoch, in an order that depends on the seed and the epoch alone."""
     if not is_initialized():
         return DataLoader(
             train, recipe.batch_size, shuffle=True, generator=generator, num_workers=workers
@@ -250,7 +250,7 @@ def _batches(
 
 
 def _on_device(x: Tensor, y: Tensor, device: torch.device, events: bool) -> tuple[Tensor, Tensor]:
-    """Where the network is; frames of events with the time first."""
+    """Return where the network is; frames of events with the time first."""
     x = x.transpose(0, 1) if events else x
     return x.to(device, non_blocking=True), y.to(device, non_blocking=True)
 
@@ -266,7 +266,7 @@ def _finite(loss: Tensor, epoch: Epoch) -> float:
 
 
 def _check_weights(model: nn.Module, epoch: Epoch) -> None:
-    """What the last step of an epoch did shows in no loss before the checkpoint is written."""
+    """Check the weights after the last step of an epoch, whose effect no loss shows yet."""
     for path, parameter in model.named_parameters():
         if not bool(parameter.isfinite().all()):
             raise DivergedError(

@@ -16,7 +16,7 @@ def dst_loss(
     target: Tensor,
     criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
 ) -> Tensor:
-    """L = L_c(O_s, y) + L_c(O_a, y), Eq. (12); L_c(O, y) of a network with one stream.
+    """Return L_c(O_s, y) + L_c(O_a, y), Eq. (12); L_c(O, y) of a network with one stream.
 
     Args:
         outputs: what a bundled network returns: logits [N, classes], or both `Streams` of them.

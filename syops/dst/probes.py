@@ -17,7 +17,7 @@ from syops.models.jelly import base
 
 @dataclass(frozen=True)
 class BlockProbe:
-    """One residual block.
+    """Hold what was recorded of one residual block.
 
     Attributes:
         path: of the block in its network.
@@ -35,7 +35,7 @@ class BlockProbe:
 def probe_blocks(
     model: nn.Module, x: Tensor, y: Tensor, *, training: bool = True
 ) -> list[BlockProbe]:
-    """Firing rates and gradient amplitudes of all blocks, from the first to the last.
+    """Return firing rates and gradient amplitudes of all blocks, from the first to the last.
 
     Of one batch, with the loss of Eq. (12); Figures 5 to 8 of the paper are made of these. The
     model's modes, buffers and gradients are left as they were.
@@ -97,7 +97,7 @@ def _rate(spikes: Tensor) -> float:
 
 @contextmanager
 def _in_mode(model: nn.Module, training: bool) -> Iterator[None]:
-    """In train or eval mode, with modes and buffers put back.
+    """Enter train or eval mode; put modes and buffers back afterwards.
 
     Neurons stay in train mode: they send the same spikes in both, but before spikingjelly 2 they
     let gradients through in that one only.

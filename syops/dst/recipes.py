@@ -13,7 +13,7 @@ from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError, did_
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained.
+    """Say how a network is trained.
 
     Attributes:
         epochs: passes through the training set.
@@ -74,13 +74,13 @@ class Recipe:
                 raise SyopsTypeError(f"{name}={value!r}: expected {wanted}")
 
     def make_optimizer(self, model: nn.Module) -> Optimizer:
-        """An optimiser for all parameters of ``model``."""
+        """Return an optimiser for all parameters of ``model``."""
         if self.optimizer == "sgd":
             return SGD(model.parameters(), self.lr, momentum=0.9, weight_decay=self.weight_decay)
         return AdamW(model.parameters(), self.lr, weight_decay=self.weight_decay)
 
     def make_schedule(self, optimizer: Optimizer) -> LRScheduler:
-        """A schedule that is advanced once an epoch."""
+        """Return a schedule that is advanced once an epoch."""
         period = self.period or self.epochs
         if self.schedule == "cosine":
             return CosineAnnealingLR(optimizer, period)
@@ -105,7 +105,7 @@ RECIPES: dict[str, Recipe] = {
 
 
 def get_recipe(name: str) -> Recipe:
-    """A recipe of Table 5, or of the digits.
+    """Return a recipe of Table 5, or of the digits.
 
     Raises:
         SyopsLookupError: an unknown name.

@@ -18,7 +18,7 @@ from syops.ops.values import LARGEST, SPIKES, Evidence, Unit
 
 @dataclass(frozen=True, slots=True)
 class Magnitudes:
-    """What `Drive.ac` and `Drive.events` are with every entry weighted with its magnitude.
+    """Hold the counts of a `Drive` with each entry weighted by its magnitude.
 
     The magnitude is counted in the ``unit`` of the calls that were measured.
     """
@@ -28,14 +28,14 @@ class Magnitudes:
     events: int = 0
 
     def under(self, unit: Unit) -> Magnitudes:
-        """The same, counted in another unit."""
+        """Return the same, counted in another unit."""
         ratio = (self.unit.size / unit.size).limit_denominator(LARGEST)
         return Magnitudes(unit, self.ac * ratio, int(self.events * ratio))
 
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """What one operand of a synaptic row did, summed over calls.
+    """Hold what one operand of a synaptic row did, summed over calls.
 
     ``ac`` is Σ spikes · dense / numel, ``events`` the synapses that its spikes reached.
     ``magnitudes`` has one entry for each unit that was met.
@@ -49,7 +49,7 @@ class Drive:
     magnitudes: tuple[Magnitudes, ...] = ()
 
     def in_units(self) -> Magnitudes:
-        """Everything counted in the unit of all that was derived or seen."""
+        """Return everything counted in the unit of all that was derived or seen."""
         unit = self.evidence.unit or Unit()
         parts = [part.under(unit) for part in self.magnitudes]
         ac = sum((part.ac for part in parts), Fraction(0))
@@ -67,7 +67,7 @@ class Drive:
 
 
 def joined_magnitudes(*parts: Magnitudes) -> tuple[Magnitudes, ...]:
-    """One entry a unit, those without counts left out."""
+    """Return one entry a unit, those without counts left out."""
     by_unit: dict[Unit, Magnitudes] = {}
     for part in parts:
         known = by_unit.get(part.unit, Magnitudes(part.unit))
@@ -79,7 +79,7 @@ def joined_magnitudes(*parts: Magnitudes) -> tuple[Magnitudes, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A row's class and what follows from it.
+    """Hold a row's class and what follows from it.
 
     ``dense_ac`` is what ``ac`` would be at rate 1, infinite where no bound is known;
     ``max_spikes`` what ``spikes``, the spikes that reach it, would be. ``either`` are operations
@@ -100,7 +100,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the ledger: (module path, operator, call site within the module).
+    """Hold the counts of one (module path, operator, call site within the module).
 
     Attributes:
         path: the module's path in the model, "" for the model itself.
@@ -174,7 +174,7 @@ class Row:
         joint_events: int,
         unnormalised: tuple[Drive, ...] = (),
     ) -> Row:
-        """One call of a synaptic row, with what drove it."""
+        """Return one call of a synaptic row, with what drove it."""
         return Row(
             self.path,
             self.kind,
@@ -194,11 +194,11 @@ class Row:
         )
 
     def folded_into(self, path: str, note: str) -> Row:
-        """One call of a normalisation that costs nothing."""
+        """Return one call of a normalisation that costs nothing."""
         return replace(self, mac=0, folded=path, note=note)
 
     def under(self, fold_bn: bool) -> Row:
-        """The row with norms folded where they can be, or with all of them counted."""
+        """Return the row with norms folded where they can be, or with all of them counted."""
         if fold_bn:
             return replace(self, drives=self.unnormalised) if self.unnormalised else self
         if self.kind != "norm":
@@ -206,7 +206,7 @@ class Row:
         return replace(self, mac=self.dense, folded=None, note="")
 
     def __add__(self, other: Row) -> Row:
-        """The same row of two ledgers."""
+        """Return the same row of two ledgers."""
         unnormalised: tuple[Drive, ...] = ()
         if self.unnormalised or other.unnormalised:
             unnormalised = _added(self.under(True).drives, other.under(True).drives)
@@ -231,7 +231,7 @@ class Row:
         )
 
     def times(self, number: int) -> Row:
-        """The sum of so many rows like this one, at least one."""
+        """Return the sum of so many rows like this one, at least one."""
         if number == 1:
             return self
         half = self.times(number // 2)
@@ -280,7 +280,7 @@ class Row:
 
 
 def _times(dense: int, largest: float) -> int | float:
-    """Operations at the largest magnitude; infinite where that has no bound."""
+    """Return the operations at the largest magnitude; infinite where that has no bound."""
     return dense * int(largest) if math.isfinite(largest) else largest if dense else 0
 
 
@@ -291,7 +291,7 @@ def _added(left: tuple[Drive, ...], right: tuple[Drive, ...]) -> tuple[Drive, ..
 
 
 def _both(left: str | None, right: str | None) -> str | None:
-    """The layers that a norm was folded into in two counts; None if one of them counted it."""
+    """Return the layers that a norm was folded into in two counts; None if one counted it."""
     if left is None or right is None or left == right:
         return left if left == right else None
     return ", ".join(sorted({*left.split(", "), *right.split(", ")}))
@@ -302,14 +302,14 @@ def _rate(drive: Drive) -> Fraction:
 
 
 def _spikes(drives: Iterable[Drive]) -> tuple[int, int]:
-    """Spikes that arrived, and those that would at rate 1."""
+    """Return the spikes that arrived, and those that would at rate 1."""
     drives = list(drives)
     return sum(drive.spikes for drive in drives), sum(drive.numel for drive in drives)
 
 
 @dataclass(frozen=True, slots=True)
 class Updates:
-    """How far the states of one neuron were brought forward in time, summed over its calls.
+    """Say how far one neuron's states were brought forward in time, summed over its calls.
 
     Attributes:
         path: the neuron's.
@@ -335,13 +335,13 @@ class Updates:
         )
 
     def times(self, number: int) -> Updates:
-        """The sum of so many that are like this one."""
+        """Return the sum of so many that are like this one."""
         counts = self.calls, self.starts, self.steps, self.samples
         return Updates(self.path, *(count * number for count in counts))
 
 
 def merge_updates(*parts: Updates) -> tuple[Updates, ...]:
-    """One entry for each neuron."""
+    """Return one entry for each neuron."""
     by_path: dict[str, Updates] = {}
     for part in parts:
         known = by_path.get(part.path)
@@ -350,7 +350,7 @@ def merge_updates(*parts: Updates) -> tuple[Updates, ...]:
 
 
 class Ledger:
-    """Rows by call site, in the order in which they were first met."""
+    """Collect rows by call site, in the order in which they were first met."""
 
     def __init__(self) -> None:
         self._rows: dict[Hashable, Row] = {}
@@ -407,7 +407,7 @@ def _numbered(rows: Iterable[Row]) -> tuple[Row, ...]:
 
 
 def merge_rows(left: Iterable[Row], right: Iterable[Row]) -> tuple[Row, ...]:
-    """The rows of two ledgers of the same network, added up exactly."""
+    """Return the rows of two ledgers of the same network, added up exactly."""
     merged = {row.key: row for row in left}
     for row in right:
         merged[row.key] = merged[row.key] + row if row.key in merged else row
@@ -415,7 +415,7 @@ def merge_rows(left: Iterable[Row], right: Iterable[Row]) -> tuple[Row, ...]:
 
 
 def ends(rows: Iterable[Row]) -> dict[Hashable, str]:
-    """The first and the last synaptic layer in the order of execution: "first" and "last"."""
+    """Return which synaptic layers are executed "first" and "last"."""
     layers = [
         row.layer
         for row in rows
@@ -425,7 +425,7 @@ def ends(rows: Iterable[Row]) -> dict[Hashable, str]:
 
 
 def row_names(rows: Iterable[Row], model: str) -> list[str]:
-    """One name a row: the module's path; with operator and number where it has several rows."""
+    """Return a name for each row: its module's path, with the operator where that has several."""
     rows = list(rows)
     by_path: dict[str, set[str]] = {}
     by_operator: dict[tuple[str, str], int] = {}

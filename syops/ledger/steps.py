@@ -15,7 +15,7 @@ INPUT, PARAMETER, WRITE = "input", "parameter", "write"
 
 @dataclass(eq=False, slots=True)
 class Step:
-    """One operator, at the place in the model where it made a tensor.
+    """Describe one operator, at the place in the model where it made a tensor.
 
     Attributes:
         operator: its name, or that of a neuron's class.
@@ -60,7 +60,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How something that arrived at a product was made.
+    """Say how an operand that arrived at a product was made.
 
     Attributes:
         step: as the model was run.
@@ -72,7 +72,7 @@ class Arrival:
 
 
 class History:
-    """What the audit asks for beside the ledger.
+    """Collect what the audit asks for beside the ledger.
 
     Attributes:
         arrivals: what arrived at each row of it.
@@ -86,18 +86,18 @@ class History:
         self.unknown: dict[str, None] = {}
 
     def arrive(self, key: Hashable, operands: tuple[Arrival, ...]) -> None:
-        """A product was executed."""
+        """Note that a product was executed."""
         self.arrivals.setdefault(key, []).append(operands)
 
 
 def told_of(step: Step) -> Step:
-    """The step to tell of: what only hands the values of one tensor on is none of its own."""
+    """Return the step to tell of: an earlier one if this one only hands values on."""
     inputs = step.inputs
     return inputs[0] if len(inputs) == 1 and inputs[0].evidence == step.evidence else step
 
 
 def chain(step: Step) -> tuple[Step, ...]:
-    """From values that are no spikes back to the operator that made them, nearest first.
+    """Return the steps from non-spikes back to the operator that made them, nearest first.
 
     It ends where weights were applied, or where all that was read are spikes. Of several ways it
     is a shortest, and of the rounds of a loop it has the first and the last, so that it does not
@@ -117,7 +117,7 @@ def chain(step: Step) -> tuple[Step, ...]:
 
 
 def _without_rounds(way: tuple[Step, ...]) -> tuple[Step, ...]:
-    """Of steps at the same place in the code the first and the last, and nothing between them."""
+    """Return steps with only the first and last of those at one place in the code."""
     last = {step.place: number for number, step in enumerate(way)}
     kept, number = [], 0
     while number < len(way):
@@ -128,7 +128,7 @@ def _without_rounds(way: tuple[Step, ...]) -> tuple[Step, ...]:
 
 
 def _spoiling(step: Step) -> list[Step]:
-    """What a step read that made its result no spike: of the same class, if there is any."""
+    """Return what a step read that made its result no spike: of the same class, if there is any."""
     if step.synaptic or step.spikes:
         return []
     read = [source for source in step.inputs if source.spoils]
@@ -137,7 +137,7 @@ def _spoiling(step: Step) -> list[Step]:
 
 
 def leads_to(before: Step, after: Step) -> bool:
-    """Whether ``before`` had a part in the making of ``after``."""
+    """Return whether ``before`` had a part in the making of ``after``."""
     met, todo = {id(after)}, [after]
     while todo:
         step = todo.pop()

@@ -20,13 +20,13 @@ from syops.models.parts import (
 
 
 def batch_norm(channels: int, summed: bool = False) -> nn.Module:
-    """The usual BN, which does not depend on whether its result will be ``summed``."""
+    """Return the usual BN, which does not depend on whether its result will be ``summed``."""
     return layer.BatchNorm2d(channels)
 
 
 @dataclass(frozen=True)
 class Kit:
-    """What the blocks of a network are made of.
+    """Say what the blocks of a network are made of.
 
     Args:
         neuron: makes a neuron, or in an ANN a ReLU.
@@ -45,12 +45,12 @@ class Kit:
 
 
 def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """A convolution that keeps the size at stride 1; its bias would be the BN's."""
+    """Return a convolution that keeps the size at stride 1; its bias would be the BN's."""
     return layer.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
 
 
 def downsample(in_channels: int, out_channels: int, stride: int, kit: Kit) -> nn.Sequential:
-    """The shortcut of a block that changes the shape: convolution, BN.
+    """Return the shortcut of a block that changes the shape: convolution, BN.
 
     For a g it ends in a neuron, so that it stays a spike; else the neuron comes after the sum.
     """
@@ -59,7 +59,7 @@ def downsample(in_channels: int, out_channels: int, stride: int, kit: Kit) -> nn
 
 
 def accumulating_downsample(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    """The down-sampling of the AAP: depthwise 3x3 (only where it strides), pointwise, BN, ReLU."""
+    """Return the down-sampling of the AAP: depthwise 3x3 if it strides, pointwise, BN, ReLU."""
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     if stride != 1:
         parts["depthwise"] = layer.Conv2d(
@@ -205,11 +205,11 @@ class Network(nn.Module):
 
     @abstractmethod
     def pool(self, spikes: Tensor) -> Tensor:
-        """What comes between the stem's neuron and the first block."""
+        """Apply what comes between the stem's neuron and the first block."""
 
     @abstractmethod
     def stages(self) -> Iterable[nn.Module]:
-        """From streams to streams, in order."""
+        """Return the modules that the streams go through, in order."""
 
     def forward(self, x: Tensor) -> Tensor | Streams:
         # A call is a whole sequence, so whatever an earlier one (or one that failed half-way)
@@ -229,5 +229,5 @@ class Network(nn.Module):
         return Streams(spike, self.classify(streams.accumulated))
 
     def classify(self, features: Tensor) -> Tensor:
-        """[T, N, C, H, W] -> [N, num_classes]."""
+        """Classify: [T, N, C, H, W] -> [N, num_classes]."""
         return self.fc(self.avgpool(features).flatten(2).mean(0))

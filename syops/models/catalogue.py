@@ -1,4 +1,4 @@
-"""The names of the bundled networks, and what each stands for. Needs no torch."""
+"""List the bundled networks, and what the name of each stands for. Needs no torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STREAMS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """What the name of a bundled network stands for.
+    """Say what the name of a bundled network stands for.
 
     Attributes:
         topology: of `syops.models.create.TOPOLOGIES`.

@@ -15,27 +15,27 @@ Connection = Callable[[Any, Any], Any]
 
 
 def add(s: Any, x: Any) -> Any:
-    """s + x, Eq. (9): the connection of SEW ResNet, not a spike."""
+    """Return s + x, Eq. (9): the connection of SEW ResNet, not a spike."""
     return s + x
 
 
 def and_(s: Any, x: Any) -> Any:
-    """s and x."""
+    """Return s and x."""
     return s * x
 
 
 def iand(s: Any, x: Any) -> Any:
-    """(not s) and x."""
+    """Return (not s) and x."""
     return (1 - s) * x
 
 
 def or_(s: Any, x: Any) -> Any:
-    """s or x."""
+    """Return s or x."""
     return s + x - s * x
 
 
 def xor(s: Any, x: Any) -> Any:
-    """Either s or x, not both."""
+    """Return either s or x, not both."""
     return s * (1 - x) + x * (1 - s)
 
 
@@ -46,7 +46,7 @@ LOGICAL = ("AND", "IAND", "OR", "XOR")
 
 
 def connection(g: str, allowed: Sequence[str] = tuple(CONNECTIONS)) -> Connection:
-    """The function named ``g``; `SyopsValueError` if it is not one of ``allowed``."""
+    """Return the function named ``g``; `SyopsValueError` if it is not one of ``allowed``."""
     if g not in allowed:
         only = ""
         if g in tuple(CONNECTIONS):

@@ -1,4 +1,4 @@
-"""Makes bundled networks: a topology, and a kit of what its blocks are made of."""
+"""Create bundled networks from a topology and a kit for its blocks."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from syops.models.jelly import base, neuron, surrogate
 
 
 class Streams(NamedTuple):
-    """Both streams of a dual-stream network, between its blocks and as its result.
+    """Hold both streams of a dual-stream network, between its blocks and as its result.
 
     ``spike`` is o_l of Eq. (10), ``accumulated`` a_l of Eq. (11); None in a network without an AAP.
     """
@@ -24,18 +24,18 @@ class Streams(NamedTuple):
 
 
 class ResidualBlock(nn.Module):
-    """What `syops.models.surgery` needs of a residual block, whatever its family."""
+    """Define what `syops.models.surgery` needs of a residual block of any family."""
 
     aap: nn.Module | None
     """What happens to a_{l-1} here, Eq. (11); None without an AAP."""
 
     @abstractmethod
     def make_aap(self) -> nn.Module:
-        """A new ``aap`` for this block; `SyopsValueError` if it cannot have one."""
+        """Return a new ``aap`` for this block; `SyopsValueError` if it cannot have one."""
 
     @abstractmethod
     def last_norms(self) -> tuple[nn.Module, ...]:
-        """The BN that its residual mappings end in: set to zero, they make it the identity."""
+        """Return the BNs that the residual mappings end in; at zero, blocks are the identity."""
 
 
 _NEURONS: dict[str, Callable[..., nn.Module]] = {
@@ -47,7 +47,7 @@ _NEURONS: dict[str, Callable[..., nn.Module]] = {
 
 @dataclass(frozen=True)
 class Neurons:
-    """Makes the neurons of a network: the keywords that all spiking families have.
+    """Make the neurons of a network from the keywords that all spiking families have.
 
     Args:
         neuron: IF, LIF or PLIF.
@@ -77,7 +77,7 @@ class Neurons:
             )
 
     def __call__(self) -> nn.Module:
-        """A new neuron."""
+        """Return a new neuron."""
         return _NEURONS[self.neuron](
             v_threshold=float(self.v_threshold),
             surrogate_function=copy.deepcopy(self.surrogate) or surrogate.ATan(alpha=2.0),
@@ -97,21 +97,21 @@ def reset_neurons(model: nn.Module) -> None:
 
 
 def one_of(name: str, value: Any, known: tuple[str, ...]) -> str:
-    """``value``, or a `SyopsValueError` if it is not one of ``known``."""
+    """Return ``value``; raise `SyopsValueError` if it is not one of ``known``."""
     if value not in known:
         raise SyopsValueError(f"{name}={value!r} is not one of {', '.join(known)}")
     return value
 
 
 def positive_int(name: str, value: Any) -> int:
-    """``value``, or a `SyopsValueError` if it is not an integer of at least 1."""
+    """Return ``value``; raise `SyopsValueError` if it is not an integer of at least 1."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise SyopsValueError(f"{name}={value!r}: expected an integer of at least 1")
     return value
 
 
 def as_sequence(x: Any, weight: Tensor, smallest: int = 1) -> Tensor:
-    """Images [N, C, H, W] as a sequence of one step, [1, N, C, H, W]; event data unchanged.
+    """Return images [N, C, H, W] as a sequence of one step; return event data unchanged.
 
     C and the dtype are those that ``weight``, the first convolution's, needs; ``smallest`` is the
     least height and width. Raises `SyopsTypeError` if ``x`` is no tensor, `SyopsValueError` if it

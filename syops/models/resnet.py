@@ -36,7 +36,7 @@ DEPTHS: dict[int, tuple[type[Block], tuple[int, int, int, int]]] = {
 def make_stage(
     block: type[Block], n: int, in_channels: int, channels: int, stride: int, kit: Kit
 ) -> nn.Sequential:
-    """``n`` blocks, of which the first may change the shape."""
+    """Return ``n`` blocks, of which the first may change the shape."""
     first = block(in_channels, channels, stride, kit)
     width = channels * block.expansion
     return nn.Sequential(first, *(block(width, channels, 1, kit) for _ in range(n - 1)))
@@ -71,7 +71,7 @@ class ResNet(Network):
 
 
 def dual_stream_kit(neurons: Neurons, g: str, residual: str, aap: bool) -> Kit:
-    """Both streams of Eq. (10): ``residual="sew"``, g(SN(f(x)), x), and "spiking", SN(f(x) + x).
+    """Return the kit for ``residual="sew"``, g(SN(f(x)), x), or "spiking", SN(f(x) + x), Eq. (10).
 
     The neurons after the sums of the latter are IF neurons with 0 < V_th <= 1, whatever the others
     are, so that a block can be the identity (§4.2). Raises `SyopsValueError` for anything else.
@@ -88,7 +88,7 @@ def dual_stream_kit(neurons: Neurons, g: str, residual: str, aap: bool) -> Kit:
 
 
 def tdbn_kit(neurons: Neurons) -> Kit:
-    """Threshold-dependent BN (Zheng et al. 2021).
+    """Return the kit with threshold-dependent BN (Zheng et al. 2021).
 
     BN to the standard deviation alpha V_th over time, batch and space, where alpha = 1, and
     1/sqrt(2) for two BN whose results are added. The learned scale of a BN starts at alpha V_th.

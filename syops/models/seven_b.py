@@ -31,7 +31,7 @@ from syops.models.parts import ResidualBlock, Streams
 
 
 def plain(s: Any, x: Any) -> Any:
-    """s: no connection at all."""
+    """Return s: there is no connection."""
     return s
 
 
@@ -69,7 +69,7 @@ class Pooling(nn.Module):
 
 
 def make_stage(in_channels: int, channels: int, kit: Kit) -> nn.Sequential:
-    """A widening, if one is needed, a block and a pooling."""
+    """Return a widening, if one is needed, a block and a pooling."""
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     if in_channels != channels:
         parts["widen"] = Widening(in_channels, channels, kit)

@@ -38,7 +38,7 @@ POOLED = {4: (2, 3), 16: (0, 1, 2, 3)}
 
 @dataclass(frozen=True)
 class Kit:
-    """What the blocks are made of: their neurons, the connection function, with an AAP or not."""
+    """Say what the blocks are made of: neurons, connection function, with or without an AAP."""
 
     neuron: Neurons
     g: Connection
@@ -46,7 +46,7 @@ class Kit:
 
 
 def halve(pool: bool) -> nn.Module:
-    """Max-pooling to half the size, if ``pool``."""
+    """Pool to half the size, if ``pool``."""
     return layer.MaxPool2d(3, stride=2, padding=1) if pool else nn.Identity()
 
 
@@ -148,7 +148,7 @@ class Attention(Residual):
         return self.proj(self.sn(mixed.transpose(2, 3).flatten(3)))
 
     def split(self, x: Tensor) -> Tensor:
-        """[T, N, L, C] -> [T, N, heads, L, C / heads]."""
+        """Split heads: [T, N, L, C] -> [T, N, heads, L, C / heads]."""
         return x.unflatten(-1, (self.heads, -1)).transpose(2, 3)
 
     def last_norms(self) -> tuple[nn.Module, ...]:
@@ -174,7 +174,7 @@ class MLP(Residual):
 
 
 def encoder_block(width: int, heads: int, kit: Kit) -> nn.Sequential:
-    """Attention, then MLP: Figure 1(c) and (d)."""
+    """Apply attention, then MLP: Figure 1(c) and (d)."""
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     parts["attention"] = Attention(width, heads, kit)
     parts["mlp"] = MLP(width, kit)
@@ -245,12 +245,12 @@ class Spikformer(Network):
         return self.position, self.tokens, self.blocks
 
     def classify(self, features: Tensor) -> Tensor:
-        """[T, N, L, C] -> [N, num_classes]."""
+        """Classify: [T, N, L, C] -> [N, num_classes]."""
         return self.fc(features.mean((0, 2)))
 
 
 def spikformer_kit(neurons: Neurons, g: str, aap: bool) -> Kit:
-    """What the blocks are made of, checked."""
+    """Return what the blocks are made of, checked."""
     if not isinstance(aap, bool):
         raise SyopsValueError(f"aap={aap!r}: expected True or False")
     return Kit(neurons, connection(g), aap)

@@ -16,7 +16,7 @@ from syops.models.parts import ResidualBlock, reset_neurons
 
 
 def detach_aap(model: nn.Module, *, copy_weights: bool = False) -> nn.Module:
-    """The FSNN inside a DSNN: a new network without the AAP, whose output is ``spike``.
+    """Return the FSNN inside a DSNN: a new network without the AAP, whose output is ``spike``.
 
     It shares the parameters and buffers of ``model``, which is left as it is, unless
     ``copy_weights``; copy them to move one of both to another device or dtype. Raises
@@ -40,7 +40,7 @@ def detach_aap(model: nn.Module, *, copy_weights: bool = False) -> nn.Module:
 
 
 def attach_aap(model: nn.Module, *, copy_weights: bool = False) -> nn.Module:
-    """The DSNN around an FSNN: a new network with a fresh AAP, whose output are `Streams`.
+    """Return the DSNN around an FSNN: a new network with a fresh AAP, whose output are `Streams`.
 
     All else it shares with ``model``, which is left as it is, unless ``copy_weights``. Neurons stay
     what they are, also where ``dsnn*`` would refuse them (behind a sum, a threshold above 1).
@@ -106,7 +106,7 @@ def _check(model: object) -> None:
 
 
 def _twin(model: nn.Module, copy_weights: bool) -> nn.Module:
-    """A model of its own modules and neuron states, on the same parameters and buffers."""
+    """Return a model of its own modules and neuron states, on the same parameters and buffers."""
     _check(model)
     memo: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())}
     for module in model.modules():

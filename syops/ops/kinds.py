@@ -1,5 +1,21 @@
 """The kinds of rows that a count has."""
 
+from typing import Literal, TypeAlias, get_args
+
+Kind: TypeAlias = Literal[
+    "conv",
+    "linear",
+    "matmul",
+    "recurrent",
+    "norm",
+    "neuron",
+    "add",
+    "pool",
+    "activation",
+    "elementwise",
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
 SYNAPTIC = ("conv", "linear", "matmul", "recurrent")
 """The kinds of rows that make up O_ac and O_mac, together with "norm"."""
 
@@ -11,5 +27,3 @@ RESAMPLING = ("upsample_", "grid_sampler_", "affine_grid")
 
 COUNTED = frozenset({*SYNAPTIC, "norm"})
 """The kinds that the headline figures are made of unless the user asks for more."""
-
-KINDS = (*SYNAPTIC, "norm", "neuron", "add", "pool", "activation", "elementwise")

@@ -33,5 +33,5 @@ class Audit(Proof):
         return render_proof(self)
 
     def __repr__(self) -> str:
-        """A prompt shows it in words."""
+        """Show the audit in words at a prompt."""
         return str(self)

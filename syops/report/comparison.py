@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from syops.show.plots import ComparisonPlot
+    from syops.show.plots.networks import ComparisonPlot
 
 Reference: TypeAlias = Literal["ann", "first"]
 """What energies can be compared with: the same network as an ANN, or the first network."""
@@ -119,7 +119,7 @@ class Comparison(Tabular):
     def plot(self, kind: ComparisonPlot | None = None, ax: Axes | None = None) -> Figure:
         """A figure of what the networks consume: EC, and DC where it is known.
 
-        See `syops.show.plots.plot_comparison`.
+        See `syops.show.plots.networks.plot_comparison`.
 
         Args:
             kind: "accuracy" against energy, or "energy" alone; by default the first where any
@@ -131,7 +131,7 @@ class Comparison(Tabular):
             SyopsTypeError: ``ax`` is no matplotlib Axes.
             SyopsValueError: "accuracy" where none is known.
         """
-        from syops.show.plots import plot_comparison  # with matplotlib
+        from syops.show.plots.networks import plot_comparison  # with matplotlib
 
         return plot_comparison(self.rows, kind, ax)
 

@@ -30,7 +30,7 @@ POSSIBLE = (
 
 @dataclass(frozen=True)
 class LayerPair:
-    """A layer of two networks; None in the one that does not have it."""
+    """Pair a layer of two networks; None stands for one that does not have it."""
 
     first: Layer | None
     second: Layer | None
@@ -77,7 +77,7 @@ class LayerComparison(Tabular):
         return tuple(pair for pair in pairs if _is_inside(pair.first) or _is_inside(pair.second))
 
     def to_json(self) -> str:
-        """The layers of both as JSON."""
+        """Return the layers of both as JSON."""
         content = {
             "names": self.names,
             "warnings": warnings_on(self.names, self.reports),
@@ -155,7 +155,7 @@ _FIGURES: tuple[tuple[str, str, Kind, Callable[[Any], float | None]], ...] = (
 def _with_difference(
     both: Sequence[Layer | Figures | None], read: Callable[[Any], float | None]
 ) -> list[float | None]:
-    """A figure of both, and the difference: one that is not there has 0, not one not known.
+    """Return a figure of both, and the difference: one that is not there has 0, not one not known.
 
     There is none where an upper end does not exist.
     """
@@ -181,12 +181,12 @@ _NAMED = 3
 
 
 def notes_on(names: Sequence[str], reports: Sequence[Figures]) -> tuple[str, ...]:
-    """In which ways reports are unlike, and what each has to say of itself."""
+    """Return how reports are unlike, and the warnings of each."""
     return (*unlike(names, reports), *_reported(names, reports))
 
 
 def warnings_on(names: Sequence[str], reports: Sequence[Figures]) -> tuple[str, ...]:
-    """What may mislead in the figures of each network."""
+    """Return what may mislead in the figures of each network."""
     pairs = zip(names, reports, strict=True)
     return tuple(text for name, report in pairs for text in warnings_in_words(report, name))
 
@@ -199,7 +199,7 @@ def _reported(names: Sequence[str], reports: Sequence[Figures]) -> Iterator[str]
 
 
 def unlike(names: Sequence[str], reports: Sequence[Figures]) -> tuple[str, ...]:
-    """In which ways reports were not made alike, so that their figures mean different things."""
+    """Return how reports were made unlike, so that their figures mean different things."""
     return tuple(_unlike(names, reports))
 
 
@@ -224,13 +224,13 @@ def _convention(name: str) -> Callable[[Figures], Hashable]:
 
 
 def _input_signal(report: Figures) -> Hashable:
-    """What the user said of the input; None where it was looked at."""
+    """Return what the user said of the input; None where it was looked at."""
     signal = report.conventions.get("input_signal")
     return None if signal is None or "auto" in signal else signal
 
 
 def _sample(report: Figures) -> tuple[int, ...]:
-    """The shape of the input without its batch."""
+    """Return the shape of the input without its batch."""
     shape = list(report.input_shape)
     if shape:
         del shape[report.conventions.get("batch_dim", 0)]
@@ -250,7 +250,7 @@ _ALIKE: tuple[tuple[str, Callable[[Figures], Hashable], Callable[[Any], str]], .
 
 
 def _kinds(kinds: frozenset[str]) -> str:
-    """In words, by what makes them another choice than the usual one."""
+    """Return kinds of rows in words, by what differs from the default."""
     more, less = sorted(kinds - COUNTED), sorted(COUNTED - kinds)
     told = [f"{' and '.join(more)} too"] if more else []
     told += [f"no {' or '.join(less)}"] if less else []

@@ -18,7 +18,7 @@ _MAX_NAMES = 6
 
 @dataclass(frozen=True)
 class Limits:
-    """What a network may cost a sample; None is no limit.
+    """Set what a network may cost per sample; None is no limit.
 
     Attributes:
         dc_mj: DC in mJ.
@@ -39,7 +39,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one limit came to, in a sentence."""
+    """Say in a sentence whether one limit was kept."""
 
     ok: bool
     text: str
@@ -137,7 +137,7 @@ def _within(what: str, value: float, limit: float, told: Callable[[float], str])
 
 
 def _within_either(what: str, report: Report, limit: float) -> Finding:
-    """MACs, of which some may turn out to be ACs."""
+    """Return the MACs, some of which may turn out to be ACs."""
     least = (report.totals.mac - report.totals.either) / report.samples
     if least <= limit < report.mac:
         between = f"{quantity(least)} to {quantity(report.mac)}"
@@ -149,7 +149,7 @@ def _within_either(what: str, report: Report, limit: float) -> Finding:
 
 
 def _open(report: Report) -> str:
-    """Which layers may get spikes or not, and what to do about it."""
+    """Return which layers may get spikes or not, and what to do about it."""
     caution = next(warning for warning in report.warnings if warning.kind == "either")
     return str(caution)
 

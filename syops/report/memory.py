@@ -83,7 +83,7 @@ class Memory(MemoryFigures, Tabular):
         )
 
     def to_json(self) -> str:
-        """Everything as JSON, for other programs; figures are per sample."""
+        """Return everything as JSON, for other programs; figures are per sample."""
         names = ("bytes", "energy_mj", "ec_mj", "total_mj", "energy_ratio", "break_even_rate")
         content = {
             "model": self.report.model,

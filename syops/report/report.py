@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from syops.show.plots import Plot
+    from syops.show.plots.layers import Plot
 
 
 @dataclass(frozen=True, repr=False)
@@ -190,7 +190,7 @@ class Report(Figures, Tabular):
     def plot(self, kind: Plot = "energy", ax: Axes | None = None) -> Figure:
         """A figure of the layers in the order in which they are executed, energies per sample.
 
-        ``report.plot().savefig("energy.pdf")``. See `syops.show.plots.plot_report`.
+        ``report.plot().savefig("energy.pdf")``. See `syops.show.plots.layers.plot_report`.
 
         Args:
             kind: "energy" of each layer, "rates" (of firing), or "cumulative" energy.
@@ -201,7 +201,7 @@ class Report(Figures, Tabular):
             SyopsTypeError: ``ax`` is no matplotlib Axes.
             SyopsValueError: firing rates without data, or no layer inside the totals.
         """
-        from syops.show.plots import plot_report  # with matplotlib
+        from syops.show.plots.layers import plot_report  # with matplotlib
 
         return plot_report(self, kind, ax)
 

@@ -1,1 +1,1 @@
-"""Many batches: the loop over them, and what it keeps."""
+"""Run a model on many batches."""

@@ -1,4 +1,4 @@
-"""The loop over batches, and what a report is made of after it."""
+"""Count batch after batch, and keep what a report is made of."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from syops.trace.states import Lending
 
 @dataclass(frozen=True)
 class Batches:
-    """What a model is to be called with, one batch after the other.
+    """Hold what a model is called with, one batch after the other.
 
     Attributes:
         inputs, prepare, batch_dim, progress: as of `syops.get_model_syops`.
@@ -69,7 +69,7 @@ class Batches:
 
 @dataclass
 class Tally:
-    """What has been counted so far: a report can be made of it after every batch.
+    """Hold what has been counted so far; a report can be made of it after every batch.
 
     Attributes:
         model: the network.

@@ -49,7 +49,7 @@ _COMPACT = TableFormat(
 
 
 def to_text(table: TableData, width: int | None = WIDTH, color: bool = False) -> str:
-    """The table for a terminal of ``width`` columns, between its caption, what
+    """Return the table for a terminal of ``width`` columns, between its caption, what
     may mislead in it, and what it says.
 
     Where it would be too wide, headings are broken in two and names in the first column folded in
@@ -79,7 +79,7 @@ def to_text(table: TableData, width: int | None = WIDTH, color: bool = False) ->
 
 
 def to_markdown(table: TableData) -> str:
-    """The table in the Markdown of GitHub, between its caption and what it says."""
+    """Return the table in the Markdown of GitHub, between its caption and what it says."""
     cells = in_words(table).map(_in_markdown)
     rows = [*cells.rows]
     if cells.total:
@@ -97,7 +97,7 @@ def to_markdown(table: TableData) -> str:
 
 
 def to_csv(table: TableData) -> str:
-    """The rows of the table as CSV, numbers in full, with the keys of the columns as headings.
+    """Return the rows of the table as CSV, with numbers in full and the columns' keys on top.
 
     What has a unit says so in its heading: energies are in mJ (``dc_mj``) unless the column has
     another unit (``ac_g``: operations in G). A text that a spreadsheet would take for a formula
@@ -112,13 +112,13 @@ def to_csv(table: TableData) -> str:
 
 
 def _inert(value: Value) -> Value:
-    """A text that a spreadsheet would take for a formula, behind an apostrophe; else as it is."""
+    """Return a text behind an apostrophe if a spreadsheet would take it for a formula."""
     formula = isinstance(value, str) and value.lstrip(" ")[:1] in tuple("=+-@\t\r\n＝＋－＠")
     return f"'{value}" if formula and value else value
 
 
 def to_html(table: TableData) -> str:
-    """The table as a ``<table>`` to paste into a page, with what it says in its foot."""
+    """Return the table as a ``<table>`` to paste into a page, with what it says in its foot."""
 
     def line(cells: Sequence[str], tag: str) -> str:
         drawn = (
@@ -154,14 +154,14 @@ def to_html(table: TableData) -> str:
 
 
 class Cells(NamedTuple):
-    """The cells of a table in words."""
+    """Hold the cells of a table in words."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     total: Sequence[str] | None
 
     def map(self, change: Callable[[str], str]) -> Cells:
-        """With every cell changed."""
+        """Return the cells with a function applied to each."""
         return self.map_rows(lambda row: [change(cell) for cell in row])
 
     def map_rows(self, change: Callable[[Sequence[str]], Sequence[str]]) -> Cells:
@@ -170,11 +170,11 @@ class Cells(NamedTuple):
 
 
 def in_words(table: TableData, missing: str = "-") -> Cells:
-    """Headings and values as a reader wants them, ``missing`` for what is not known."""
+    """Return headings and values in words, with ``missing`` for unknown ones."""
 
     def line(row: Sequence[Value]) -> Sequence[str]:
         pairs = list(zip(row, table.columns, strict=True))
-        # What did operations of one kind need not say that it did none of the other.
+        # A row with ACs shows '-' rather than 0 for MACs, and the other way round.
         busy = any(value for value, column in pairs if column.kind == "operations")
         return [
             missing
@@ -189,7 +189,7 @@ def in_words(table: TableData, missing: str = "-") -> Cells:
 
 
 def shown(value: Value, column: Column, missing: str = "-") -> str:
-    """One value as a reader wants it: ``1.70 G``, ``[0.545, 6.65] mJ``, ``yes``."""
+    """Return one value as a reader wants it: ``1.70 G``, ``[0.545, 6.65] mJ``, ``yes``."""
     if value is None:
         return missing
     if isinstance(value, str):
@@ -219,7 +219,7 @@ def _amount(value: float, column: Column) -> str:
 
 
 def _interval(ends: tuple[float, float], column: Column) -> str:
-    """Both ends in one unit."""
+    """Return both ends of an interval in one unit."""
     unit = column.unit
     if column.kind == "energy" and not unit:
         unit = common_unit(largest_end(*map(abs, ends)), ENERGIES)
@@ -229,23 +229,23 @@ def _interval(ends: tuple[float, float], column: Column) -> str:
 
 
 def sentences(table: TableData) -> Iterator[str]:
-    """What the table says and what to know about it, each in one line."""
+    """Yield what the table says and what to know about it, each in one line."""
     yield from one_line((*table.summary, *table.notes))
 
 
 def one_line(texts: Iterable[str]) -> Iterator[str]:
-    """Each text in one line."""
+    """Yield each text in one line."""
     for text in texts:
         yield printable(" ".join(text.split()))
 
 
 def printable(text: str) -> str:
-    """With what a terminal or a page would obey shown instead."""
+    """Escape control characters, so that text cannot affect the terminal or page."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def subscripted(heading: str, form: str) -> str:
-    """A heading with what follows "_" in it put into ``form``: O_ac with ``<sub>{}</sub>``."""
+    """Return a heading with what follows "_" put into ``form``: O_ac with ``<sub>{}</sub>``."""
     return re.sub(r"(?<=\w)_(\w+)", lambda found: form.format(found[1]), heading)
 
 
@@ -263,20 +263,20 @@ def _wide(cells: Cells) -> int:
 
 
 def _broken(cells: Cells) -> tuple[Sequence[str], Cells]:
-    """The first lines of headings, where they have two, and the cells below them."""
+    """Return the first lines of headings, where they have two, and the cells below them."""
     parts = [heading.rpartition(" ") for heading in cells.headings]
     return [first for first, *_ in parts], cells._replace(headings=[last for *_, last in parts])
 
 
 def _folded(cells: Cells, width: int) -> Cells:
-    """With names so short that the lines fit into ``width``."""
+    """Shorten names until the lines fit into ``width``."""
     first, *others = _widths(cells)
     room = max(width - sum(others) - len(_GAP) * len(others), _NARROWEST)
     return cells.map_rows(lambda row: [folded(row[0], room), *row[1:]])
 
 
 def folded(name: str, room: int) -> str:
-    """A long name with dots for what is in its middle, as its end tells more than its start."""
+    """Return a long name with dots for its middle, as its end tells more than its start."""
     if len(name) <= room:
         return name
     head = (room - 2) // 3
@@ -306,7 +306,7 @@ def _wrapped(texts: Iterable[str], width: int) -> str:
 
 
 def wrap(line: str, width: int = WIDTH) -> str:
-    """A line that is too long goes on in the next one, two columns further in."""
+    """Return a text whose long lines are continued in the next ones, indented by two columns."""
     indent = " " * (len(line) - len(line.lstrip()) + 2)
     return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False)
 
@@ -315,12 +315,12 @@ def wrap(line: str, width: int = WIDTH) -> str:
 
 
 def _in_markdown(text: str) -> str:
-    """Underscores within words mean nothing in GitHub's Markdown; dollars enclose formulas."""
+    """Escape what GitHub's Markdown would read as markup, dollars too, which enclose formulas."""
     return re.sub(r"([\\`*|~<>$]|\[(?=[^]]*\][\[(])|&(?=#?\w+;)|(?<!\w)_|_(?!\w))", r"\\\1", text)
 
 
 def csv_rows(table: TableData) -> Iterator[list[Value]]:
-    """The headings and the rows of `to_csv`."""
+    """Yield the headings and the rows of `to_csv`."""
     yield [name for column in table.columns for name in _csv_names(column)]
     for row in table.rows:
         pairs = zip(row, table.columns, strict=True)

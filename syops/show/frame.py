@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def frame_of(report: Figures, totals: bool) -> pd.DataFrame:
-    """See `syops.report.report.Report.to_frame`."""
+    """Return the layers as a pandas table; see `syops.report.report.Report.to_frame`."""
     frame = layer_table(report, every=True).to_frame()
     if totals:
         for name in ("dc_mj", "ec_min_mj", "ec_max_mj"):

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 def to_notebook(report: Figures) -> str:
-    """The report as a fragment that a notebook shows: no script, and styles for itself alone."""
+    """Return the report as a fragment for a notebook: without script, with styles of its own."""
     return _render("notebook.html", view=View(report))
 
 
 def to_page(report: Figures, command: str | None = None) -> str:
-    """The report as a page that loads nothing.
+    """Return the report as a page that loads nothing.
 
     Args:
         command: the command line that made it, to be shown.
@@ -48,7 +48,7 @@ def to_comparison_page(
     table: str,
     command: str | None = None,
 ) -> str:
-    """Networks side by side as a page that loads nothing; see `to_page`.
+    """Return networks side by side as a page that loads nothing; see `to_page`.
 
     Args:
         names, reports, rows: one for each network.
@@ -68,7 +68,7 @@ def to_comparison_page(
 
 
 def to_table_page(title: str, table: str, command: str | None = None) -> str:
-    """A ``<table>`` as a page that loads nothing; what it says is escaped already."""
+    """Return a ``<table>`` as a page that loads nothing; what it says is escaped already."""
     return _render_page("table.html", title, command, table=Markup(table))
 
 
@@ -108,7 +108,7 @@ def _templates() -> Environment:
 
 
 def _shown(value: object) -> object:
-    """Text with what a page would obey, such as a change of direction, shown instead."""
+    """Escape control characters that would affect a page, such as a change of direction."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return "\n".join(map(printable, value.split("\n")))
@@ -120,5 +120,5 @@ def _subscripted(heading: str) -> Markup:
 
 @cache
 def _text(name: str) -> str:
-    """A style sheet or a script of ours."""
+    """Return a style sheet or a script of ours."""
     return resources.files("syops.show").joinpath("templates", name).read_text("utf-8")

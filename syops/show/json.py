@@ -6,11 +6,9 @@ Each value in a file is checked, since the file may be cut off or written by ano
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Collection
 from dataclasses import asdict, fields
 from fractions import Fraction
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
 from syops.cost.energy import Energy, EnergyMap, EnergyModel
 from syops.cost.figures import Figures
@@ -20,13 +18,8 @@ from syops.errors import SyopsError, SyopsValueError, shown
 from syops.ledger.rows import Drive, Magnitudes, Row, Updates, joined_magnitudes
 from syops.ops.kinds import KINDS
 from syops.ops.values import Evidence, Seen, Unit
+from syops.show.fields import LARGEST_COUNT, LARGEST_NUMBER, MOST, Fields, parsed
 from syops.units import without_infinity
-
-T = TypeVar("T")
-
-LARGEST_COUNT = 10**30
-LARGEST_NUMBER = 1e200
-"""What a file may say at most, so that no figure that follows from it overflows."""
 
 SCHEMA = 2
 """Version of the JSON layout.
@@ -91,8 +84,7 @@ def figures_from_json(text: str, where: str = "") -> Figures:
     """
     name = where or "this"
     try:
-        content = json.loads(text, parse_constant=_no_number, object_pairs_hook=_once_each)
-        json.dumps(content, ensure_ascii=False).encode()  # no halves of surrogate pairs
+        content = parsed(text)
     except (ValueError, RecursionError) as error:
         raise SyopsValueError(f"{name} is not a syops report, or was cut off: {error}") from error
     schema = content.get("schema") if isinstance(content, dict) else None
@@ -104,15 +96,15 @@ def figures_from_json(text: str, where: str = "") -> Figures:
             f"{SCHEMA}; use the version of syops that wrote it"
         )
     try:
-        report = _report(_Fields(content))
+        report = _report(Fields(content))
         check_energy(report.energy, report.rows)
         return report
     except SyopsError as error:
         raise SyopsValueError(f"{name} is a damaged report: {error}") from error
 
 
-def _report(content: _Fields) -> Figures:
-    accuracy = content.optional("accuracy", _Fields.number)
+def _report(content: Fields) -> Figures:
+    accuracy = content.optional("accuracy", Fields.number)
     ann_rows = content.optional("ann_rows", _rows)
     rows = _rows(content, "rows")
     if not rows:
@@ -139,7 +131,7 @@ def _report(content: _Fields) -> Figures:
     )
 
 
-def _rows(content: _Fields, key: str) -> tuple[Row, ...]:
+def _rows(content: Fields, key: str) -> tuple[Row, ...]:
     """Rows, none of them twice."""
     rows = content.each(key, _row_from_json)
     met: dict[Any, int] = {}
@@ -152,14 +144,14 @@ def _rows(content: _Fields, key: str) -> tuple[Row, ...]:
     return rows
 
 
-def _shape(content: _Fields) -> tuple[int, ...]:
+def _shape(content: Fields) -> tuple[int, ...]:
     sizes = content.values("input_shape", int)
     if not all(0 <= size <= LARGEST_COUNT for size in sizes):
-        content.refuse("input_shape", f"a list of integers from 0 to {_MOST}")
+        content.refuse("input_shape", f"a list of integers from 0 to {MOST}")
     return tuple(sizes)
 
 
-def _conventions(content: _Fields) -> dict[str, Any]:
+def _conventions(content: Fields) -> dict[str, Any]:
     found = content.mapping("conventions", (str, int, bool))
     inner = content.inner("conventions")
     for name, known in (("graded", ("mac", "ac")), ("ac", ("rate", "events"))):
@@ -175,129 +167,10 @@ def _conventions(content: _Fields) -> dict[str, Any]:
     return found
 
 
-def _unaccounted(content: _Fields) -> dict[str, int]:
+def _unaccounted(content: Fields) -> dict[str, int]:
     found = content.mapping("unaccounted", (int,))
     inner = content.inner("unaccounted")
     return {name: inner.count(name) for name in found}
-
-
-class _Fields:
-    """The fields of a JSON object, each checked when it is asked for.
-
-    Args:
-        content: the object.
-        place: where it stands in the report.
-
-    Raises:
-        SyopsValueError: from every method: the field is missing or of a wrong type or range.
-    """
-
-    def __init__(self, content: Any, place: str = "") -> None:
-        self._content: dict[str, Any] = content
-        self._place = place
-        if not isinstance(content, dict):
-            raise SyopsValueError(f"{place or 'it'} must be an object, got {shown(content)}")
-
-    def get(self, key: str) -> Any:
-        if key not in self._content:
-            raise SyopsValueError(f"{self._named(key)} is missing")
-        return self._content[key]
-
-    def has(self, key: str) -> bool:
-        return key in self._content
-
-    def text(self, key: str, known: Collection[str] = ()) -> str:
-        value = self.get(key)
-        if not isinstance(value, str):
-            self.refuse(key, "text")
-        if known and value not in known:
-            self.refuse(key, f"one of {', '.join(known)}")
-        return value
-
-    def truth(self, key: str) -> bool:
-        value = self.get(key)
-        return value if isinstance(value, bool) else self.refuse(key, "true or false")
-
-    def count(self, key: str, least: int = 0) -> int:
-        value = self.get(key)
-        known = isinstance(value, int) and not isinstance(value, bool)
-        if not known or value < least:
-            self.refuse(key, f"an integer, at least {least}")
-        if value > LARGEST_COUNT:
-            self.refuse(key, f"at most {_MOST}")
-        return value
-
-    def number(self, key: str) -> float:
-        value = self.get(key)
-        known = isinstance(value, int | float) and not isinstance(value, bool)
-        if not known or not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
-            self.refuse(key, "a finite number")
-        return value
-
-    def fraction(self, key: str) -> Fraction:
-        value = self.get(key)
-        if not isinstance(value, str) or not _FRACTION.fullmatch(value):
-            self.refuse(key, "a fraction such as '3/8'")
-        found = Fraction(value)
-        if found > LARGEST_COUNT:
-            self.refuse(key, f"a fraction, at most {_MOST}")
-        return found
-
-    def optional(self, key: str, read: Callable[[_Fields, str], T]) -> T | None:
-        """None where it is null."""
-        return None if self.get(key) is None else read(self, key)
-
-    def inner(self, key: str) -> _Fields:
-        return _Fields(self.get(key), self._named(key))
-
-    def each(self, key: str, read: Callable[[_Fields], T]) -> tuple[T, ...]:
-        """A list of objects."""
-        place = self._named(key)
-        items = self._items(key)
-        return tuple(read(_Fields(item, f"{place}[{i}]")) for i, item in enumerate(items))
-
-    def values(self, key: str, kind: type[T], known: Collection[str] = ()) -> list[T]:
-        items = self._items(key)
-        if not all(type(item) is kind and (not known or item in known) for item in items):
-            self.refuse(key, f"a list of {' or '.join(known) or kind.__name__}")
-        return items
-
-    def mapping(self, key: str, kinds: tuple[type, ...]) -> dict[str, Any]:
-        content = self.inner(key)._content
-        if not all(type(value) in kinds for value in content.values()):
-            self.refuse(key, f"an object of {' or '.join(kind.__name__ for kind in kinds)}")
-        return content
-
-    def plain(self) -> dict[str, Any]:
-        return self._content
-
-    def _items(self, key: str) -> list[Any]:
-        value = self.get(key)
-        return value if isinstance(value, list) else self.refuse(key, "a list")
-
-    def _named(self, key: str) -> str:
-        return f"{self._place}.{key}" if self._place else key
-
-    def refuse(self, key: str, wanted: str) -> NoReturn:
-        raise SyopsValueError(f"{self._named(key)} must be {wanted}, got {shown(self.get(key))}")
-
-
-_MOST = f"{LARGEST_COUNT:.0e}".replace("+", "")
-_FRACTION = re.compile(r"[0-9]{1,4000}(/0{0,4000}[1-9][0-9]{0,3999})?")
-"""Python reads no integers of more than 4300 digits."""
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{shown(twice)} stands twice in one object")
-    return content
-
-
-def _no_number(constant: str) -> NoReturn:
-    raise ValueError(f"it holds {constant}, which is no number")
 
 
 def _plain(value: Any) -> Any:
@@ -313,14 +186,14 @@ def _energy_to_json(energy: Energy) -> dict[str, Any]:
     return {"rules": [{"pattern": pattern, **asdict(model)} for pattern, model in energy.rules]}
 
 
-def _energy_from_json(content: _Fields) -> Energy:
+def _energy_from_json(content: Fields) -> Energy:
     if "rules" not in content.plain():
         return _energy_model(content)
     rules = content.each("rules", lambda rule: (rule.text("pattern"), _energy_model(rule)))
     return EnergyMap(rules)
 
 
-def _energy_model(content: _Fields) -> EnergyModel:
+def _energy_model(content: Fields) -> EnergyModel:
     known = {field.name for field in fields(EnergyModel)}
     given = {name: value for name, value in content.plain().items() if name in known}
     for name in ("name", "e_ac_pj", "e_mac_pj"):
@@ -338,7 +211,7 @@ def _row_to_json(row: Row) -> dict[str, Any]:
     return content
 
 
-def _row_from_json(content: _Fields) -> Row:
+def _row_from_json(content: Fields) -> Row:
     drives = content.each("drives", _drive_from_json)
     unnormalised: tuple[Drive, ...] = ()
     if content.has("unnormalised"):
@@ -358,7 +231,7 @@ def _row_from_json(content: _Fields) -> Row:
         joint_events=content.count("joint_events"),
         ac=content.count("ac"),
         mac=content.count("mac"),
-        folded=content.optional("folded", _Fields.text),
+        folded=content.optional("folded", Fields.text),
         note=content.text("note"),
         weight=content.text("weight"),
         dtype=content.text("dtype"),
@@ -380,7 +253,7 @@ def _row_from_json(content: _Fields) -> Row:
     return row
 
 
-def _updates(content: _Fields) -> Updates:
+def _updates(content: Fields) -> Updates:
     counts = (content.count(name) for name in ("calls", "starts", "steps", "samples"))
     updates = Updates(content.text("path"), *counts)
     if updates.starts > updates.calls:
@@ -411,7 +284,7 @@ def _drive_to_json(drive: Drive) -> dict[str, Any]:
     return content
 
 
-def _drive_from_json(content: _Fields) -> Drive:
+def _drive_from_json(content: Fields) -> Drive:
     numel, spikes = content.count("numel"), content.count("spikes")
     if spikes > numel:
         content.refuse("spikes", f"at most the elements, numel, {numel}")
@@ -425,14 +298,14 @@ def _drive_from_json(content: _Fields) -> Drive:
     )
 
 
-def _magnitudes_from_json(content: _Fields) -> tuple[Magnitudes, ...]:
+def _magnitudes_from_json(content: Fields) -> tuple[Magnitudes, ...]:
     if "graded_ac" in content.plain():  # syops 0.1.0 counted in ones
         ac, events = content.fraction("graded_ac"), content.count("graded_events")
         return (Magnitudes(Unit(), ac, events),)
     return content.each("magnitudes", _magnitude_from_json)
 
 
-def _magnitude_from_json(content: _Fields) -> Magnitudes:
+def _magnitude_from_json(content: Fields) -> Magnitudes:
     size = content.fraction("unit")
     if not size:
         content.refuse("unit", "greater than 0")
@@ -440,7 +313,7 @@ def _magnitude_from_json(content: _Fields) -> Magnitudes:
     return Magnitudes(unit, content.fraction("ac"), content.count("events"))
 
 
-def _evidence_from_json(content: _Fields) -> Evidence:
+def _evidence_from_json(content: Fields) -> Evidence:
     return Evidence(
         content.truth("analog"),
         content.truth("integer"),
@@ -451,14 +324,14 @@ def _evidence_from_json(content: _Fields) -> Evidence:
     )
 
 
-def _derived(content: _Fields, part: list[Any]) -> tuple[str, float]:
+def _derived(content: Fields, part: list[Any]) -> tuple[str, float]:
     fits = len(part) == 2 and type(part[0]) is str and type(part[1]) in (int, float, bool)
     if not fits or not -LARGEST_NUMBER <= part[1] <= LARGEST_NUMBER:
         content.refuse("derived", "pairs of a scale and a finite value")
     return part[0], part[1]
 
 
-def _seen(content: _Fields) -> Seen:
+def _seen(content: Fields) -> Seen:
     low, high = content.number("low"), content.number("high")
     if low > high:
         content.refuse("low", f"at most high, {high}")

@@ -37,7 +37,7 @@ _ESCAPED = {
 
 
 def to_latex(table: TableData) -> str:
-    r"""The table in LaTeX, to ``\input`` or to paste.
+    r"""Return the table in LaTeX, to ``\input`` or to paste.
 
     It is shrunk where it is wider than a line. Needs booktabs and graphicx, and where it has more
     than 45 rows longtable, in which it goes on on the next page. A character that LaTeX has no
@@ -75,7 +75,7 @@ def to_latex(table: TableData) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that LaTeX prints as it is: two hyphens are no dash."""
+    """Escape text so that LaTeX prints it as it is: two hyphens do not become a dash."""
     return "{}".join("".join(map(_escaped, part)) for part in re.split("(?<=-)(?=-)", text))
 
 
@@ -88,7 +88,7 @@ def _escaped(character: str) -> str:
 
 
 def _heading(text: str) -> str:
-    """What follows "_" is a subscript."""
+    """Return a heading with what follows "_" as a subscript."""
     parts = re.split(r"(\w)_(\w+)", text)
     for i in range(0, len(parts), 3):
         parts[i] = escaped(parts[i])
@@ -103,7 +103,7 @@ def _sentence(text: str) -> str:
 
 
 def _number(text: str) -> str:
-    """With a minus instead of a hyphen, and a power of ten instead of "e-07"."""
+    """Write a number with a minus instead of a hyphen and a power of ten instead of "e-07"."""
     text = re.sub(r"(?<=\d)e([-+]\d+)", lambda e: rf"$\times10^{{{int(e[1])}}}$", text)
     return re.sub(r"(?<![-{\w])-(?=\d)", "$-$", text)
 

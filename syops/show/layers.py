@@ -68,7 +68,7 @@ def layer_table(report: Figures, depth: int | None = None, every: bool = False) 
 
 
 def shown_columns(report: Figures) -> Sequence[str]:
-    """The columns that are shown of the layers of a report unless the user says otherwise."""
+    """Return the columns that a layer table has unless the user says otherwise."""
     if not report.measured:
         return POSSIBLE
     events = report.conventions.get("ac") == "events"
@@ -76,12 +76,12 @@ def shown_columns(report: Figures) -> Sequence[str]:
 
 
 def dearest_column(report: Figures) -> str:
-    """The column that tells which layers of a report cost most."""
+    """Return the column that tells which layers of a report cost most."""
     return "dc_mj" if report.measured else "ec_max_mj"
 
 
 def values_of(layer: Layer) -> tuple[Value, ...]:
-    """One value for each of `COLUMNS`."""
+    """Return one value for each of `COLUMNS`."""
     low, high = (priced_part(layer, end) for end in layer.ec_mj)
     ends = {"ec_min_mj": low, "ec_max_mj": high}
     return tuple(
@@ -90,7 +90,7 @@ def values_of(layer: Layer) -> tuple[Value, ...]:
 
 
 def priced_part(of: Layer | Figures | ComparisonRow, energy: T) -> T | None:
-    """An energy of EC or DC; None where nothing has a price of what it is made of."""
+    """Return an energy of EC or DC; None where nothing has a price of what it is made of."""
     return None if of.unpriced and not of.ec_mj[1] else energy
 
 
@@ -197,7 +197,7 @@ def _findings(report: Figures) -> Iterator[str]:
 
 
 def _priced(report: Figures, ac: str, spikes: int) -> str:
-    """The sum that the energy is, where all rows have the same prices."""
+    """Return the sum that the energy is, where all rows have the same prices."""
     energy, macs = report.energy, f"{quantity(report.mac)} MAC"
     if not isinstance(energy, EnergyModel) or (energy.e_neuron_pj and "neuron" in report.kinds):
         return f"{ac} AC + {macs}, each at the price of its layer"
@@ -228,7 +228,7 @@ def _against_ann(report: Figures) -> str:
 
 
 def break_even_in_words(rate: float) -> str:
-    """The mean firing rate below which the SNN needs less than the ANN."""
+    """Return the mean firing rate below which the SNN needs less than the ANN."""
     if rate <= 0:
         return "none, it needs more at any rate"
     return f"{rate:.3f}" if rate <= 1 else "none, it needs less at any rate"
@@ -268,7 +268,7 @@ def _input_in_words(said: str) -> str:
 
 
 def _prepared(report: Figures) -> Iterator[str]:
-    """The layers whose weights are made of others, by the operators that make them."""
+    """Yield the layers whose weights are made of others, by the operators that make them."""
     operators: dict[str, dict[str, None]] = {}
     for row in report.prepared:
         operators.setdefault(row.path or report.model, {})[row.operator] = None
@@ -280,30 +280,30 @@ def _prepared(report: Figures) -> Iterator[str]:
 
 
 def warnings_in_words(report: Figures, of: str = "") -> tuple[str, ...]:
-    """What may mislead, a sentence each; ``of`` names the network where there are several."""
+    """Return sentences on what may mislead; ``of`` names the network if there are several."""
     name = f"{of}: " if of else ""
     return tuple(f"Warning: {name}{warning}" for warning in find_cautions(report))
 
 
 def incomplete(report: Figures) -> str:
-    """The word that stands beside figures in which something is missing; "" where nothing is."""
+    """Return the word beside figures in which something is missing; "" if nothing is."""
     return "" if report.complete else " (incomplete)"
 
 
 def not_counted(report: Figures) -> Iterator[str]:
-    """The operators without a rule."""
+    """Yield the operators without a rule."""
     for where, calls in report.unaccounted.items():
         times = "once" if calls == 1 else f"{calls} times"
         yield f"Not counted, as syops has no rule for it: {where}, called {times}"
 
 
 def constant_part(report: Figures) -> str:
-    """What that part of the energy is made of which does not depend on firing rates."""
+    """Return what that part of the energy is made of which does not depend on firing rates."""
     return "MAC" if report.kinds <= COUNTED else "MAC, and AC outside synapses"
 
 
 def _by_kind(layers: Sequence[Layer]) -> Iterator[str]:
-    """The operations of each kind of row: ``neuron 3.21 M AC``."""
+    """Yield the operations of each kind of row: ``neuron 3.21 M AC``."""
     for kind in dict.fromkeys(layer.kind for layer in layers):
         ac = sum(layer.dense_ac for layer in layers if layer.kind == kind)
         mac = sum(layer.mac for layer in layers if layer.kind == kind)

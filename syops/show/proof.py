@@ -44,7 +44,7 @@ def render_proof(audit: Proof) -> str:
 
 
 def _explained(rows: Iterable[tuple[ProofRow, str]]) -> Iterator[list[str]]:
-    """Layers that are spoilt by the same, and by what: one line for each operator on the way."""
+    """Return the layers that the same operators let non-spikes into, a line for each operator."""
     groups: dict[tuple[str, tuple[Cause, ...], str], list[str]] = {}
     for row, remark in rows:
         groups.setdefault((row.values, row.causes, remark), []).append(row.layer)

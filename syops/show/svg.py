@@ -1,4 +1,4 @@
-"""Plots as SVG inside of a page, whose text can be searched and whose colours follow its theme."""
+"""Draw plots as SVG inside of a page: with text to search, and colours of the page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 
 from syops.cost.figures import Figures
 from syops.cost.networks import ComparisonRow
-from syops.show.plots import AC, BAND, EDGE, MAC, ComparisonPlot, Plot, plot_comparison, plot_report
+from syops.show.plots.axes import AC, BAND, EDGE, MAC
+from syops.show.plots.layers import Plot, plot_report
+from syops.show.plots.networks import ComparisonPlot, plot_comparison
 
 _PLOTS: dict[Plot, str] = {
     "energy": "Energy by layer, in the order of execution",

@@ -55,7 +55,7 @@ def check_count(name: str, value: object) -> None:
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
+    """Describe one column.
 
     Attributes:
         key: its name in data: that of the attribute, the heading in CSV and of a data frame. An
@@ -85,14 +85,14 @@ class Column:
         return "left" if self.kind in TEXT else "right"
 
     def in_unit(self, value: float) -> float:
-        """A count, or an energy in mJ, in the column's unit."""
+        """Return a count, or an energy in mJ, in the column's unit."""
         size = {**COUNTS, **ENERGIES}[self.unit] if self.unit else 1.0
         return value / size if size >= 1 else value * round(1 / size)  # 0.69 mJ is 690 µJ
 
 
 @dataclass(frozen=True, repr=False)
 class TableData:
-    """Columns, and rows of raw values.
+    """Hold columns, and rows of raw values.
 
     Attributes:
         columns: one or more.
@@ -119,7 +119,7 @@ class TableData:
         top: int | None = None,
         units: Unit | Iterable[Unit] | Units = "auto",
     ) -> Self:
-        """The same table with some of its columns and rows, in another order.
+        """Return the same table with some of its columns and rows, in another order.
 
         Args:
             columns: keys or headings, in any case; several in a string are separated by commas.
@@ -143,7 +143,7 @@ class TableData:
         return found if columns in (None, ALL) else found._selected(columns)
 
     def index(self, name: str) -> int:
-        """The position of a column, by key or heading, in any case: ``ec_max_mj``, ``EC_max``.
+        """Return where a column is, by key or heading in any case: ``ec_max_mj``, ``EC_max``.
 
         Raises `SyopsLookupError`, and `SyopsTypeError` for what is no text.
         """
@@ -211,5 +211,5 @@ class TableData:
 
 
 def _plain(name: str) -> str:
-    """The name of a column without what is spelled in several ways."""
+    """Return the name of a column without what is spelled in several ways."""
     return name.strip().lower().replace(" ", "_")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Table(TableData):
-    """A `TableData` that a prompt, a notebook and pandas show."""
+    """Show a `TableData` at a prompt, in a notebook and as pandas."""
 
     def to_frame(self) -> pd.DataFrame:
         """Return the rows as a pandas table, without the total, with the headings of `to_csv`."""
@@ -29,7 +29,7 @@ class Table(TableData):
         return to_text(self)
 
     def __repr__(self) -> str:
-        """A prompt shows the table."""
+        """Show the table at a prompt."""
         return str(self)
 
     def _repr_html_(self) -> str:
@@ -37,7 +37,7 @@ class Table(TableData):
 
 
 class Arrangement(TypedDict, total=False):
-    """The arguments of `Tabular.table`, which explains them."""
+    """Hold the arguments of `Tabular.table`, which explains them."""
 
     columns: str | Sequence[str] | None
     sort: str | None
@@ -46,7 +46,7 @@ class Arrangement(TypedDict, total=False):
 
 
 class Tabular(ABC):
-    """What can be shown as a `Table`, in every format.
+    """Give a class the methods to be shown as a `Table`, in every format.
 
     The arguments of each ``to_...`` are those of `table`.
     """
@@ -104,7 +104,7 @@ class Tabular(ABC):
         return str(self.table())
 
     def __repr__(self) -> str:
-        """A prompt shows the table."""
+        """Show the table at a prompt."""
         return str(self)
 
     def _repr_html_(self) -> str:

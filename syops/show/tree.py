@@ -11,7 +11,7 @@ from syops.show.layers import blocks
 
 @dataclass(frozen=True)
 class Node:
-    """One layer, or a module with several.
+    """Hold one layer, or a module with several.
 
     Attributes:
         label: what its name adds to that of the module above.
@@ -24,14 +24,14 @@ class Node:
     children: tuple[Node, ...] = ()
 
     def walk(self, level: int = 1) -> Iterator[tuple[int, Node]]:
-        """The node and all below, each before its children, with their levels."""
+        """Yield the node and all below, each before its children, with their levels."""
         yield level, self
         for child in self.children:
             yield from child.walk(level + 1)
 
 
 def layer_tree(layers: Iterable[Layer]) -> tuple[Node, ...]:
-    """The modules of ``layers`` by path, in the order in which they are first met.
+    """Return the modules of ``layers`` by path, in the order in which they are first met.
 
     A module that holds nothing but one other is joined with it: ``attention.q``. All layers are
     inside the totals, or all are outside.
@@ -43,7 +43,7 @@ _Member = tuple[Sequence[str], "Layer"]
 
 
 def _parts(layer: Layer) -> list[str]:
-    """The components of the path; then the operator after a dot, where the name tells it."""
+    """Return the components of the path; then the operator after a dot, where the name tells it."""
     path = layer.path.split(".") if layer.path else []
     at = layer.name.rfind(f":{layer.operator}")
     return [*path, f".{layer.name[at + 1 :]}"] if at >= len(layer.path) else path

@@ -33,7 +33,7 @@ FOLDED = 40
 
 
 class Figure(NamedTuple):
-    """A headline figure; what follows "_" in its name is a subscript."""
+    """Hold a headline figure; what follows "_" in its name is a subscript."""
 
     name: str
     value: str
@@ -47,7 +47,7 @@ what firing rates of 1 would add. Those without length are left out."""
 
 @dataclass(frozen=True)
 class Line:
-    """A layer, or a module with several, as one line of a tree.
+    """Hold one line of a tree: a layer, or a module with several.
 
     Attributes:
         level: 1 for top-level modules.
@@ -79,7 +79,7 @@ class Line:
 
 @dataclass(frozen=True)
 class View:
-    """What is shown of a report."""
+    """Hold what is shown of a report."""
 
     report: Figures
 
@@ -226,7 +226,7 @@ class View:
         return total[1:] if total else []
 
     def _energy(self, layer: Layer) -> float:
-        """How long its bar is; beyond what is known where there is no upper end."""
+        """Return how long its bar is; beyond what is known where there is no upper end."""
         if self.report.measured:
             return layer.dc_mj or 0
         low, high = layer.ec_mj

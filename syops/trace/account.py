@@ -76,7 +76,7 @@ class Readings:
 
 
 def _merged(place: int, values: tuple[float, ...]) -> float:
-    """One of three: the least and the largest of what was seen, and whether all are integers."""
+    """Merge one of three: the least, the largest, or whether all are integers."""
     if any(map(math.isnan, values)):
         return math.nan
     return max(values) if place % 3 == 1 else min(values)
@@ -123,8 +123,7 @@ class Repeated:
     counts: tuple[int, ...]
 
     def of(self, dense: int, readings: Readings) -> tuple[int, int]:
-        """The operations on the values of the step before, and those on others, later than the
-        first step."""
+        """Return the operations after the first step: on repeated values, and on others."""
         same = readings.largest(self.counts) if self.counts else self.known.same * readings.passes
         share = Fraction(dense, self.known.parts)
         return int(share * same), int(share * (self.known.later * readings.passes - same))
@@ -313,7 +312,7 @@ def _of_passes(row: Row, passes: int) -> Row:
 
 
 def _unpadded(operand: Operand) -> tuple[int, int]:
-    """The size of an operand and the place of its spikes: those of what was padded, if it was."""
+    """Return an operand's size and the place of its spikes; before padding, if it was padded."""
     source = operand.padding.source() if operand.padding else None
     spikes = operand.spikes if source is None else source.spikes
     assert spikes is not None

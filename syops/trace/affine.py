@@ -15,21 +15,21 @@ from syops.trace.lineage import Slots, View
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """``scale * x + shift`` for each channel, in float64."""
+    """Compute ``scale * x + shift`` for each channel, in float64."""
 
     scale: Tensor
     shift: Tensor
 
     def then(self, after: Affine) -> Affine:
-        """This one and another one after it."""
+        """Return this scale and shift followed by another one."""
         return Affine(after.scale * self.scale, after.scale * self.shift + after.shift)
 
     def plus(self, added: Tensor | float) -> Affine:
-        """This one, and something added after it."""
+        """Return this scale and shift followed by an addition."""
         return Affine(self.scale, self.shift + added)
 
     def at(self, positions: int, view: View) -> Affine:
-        """For each position along the dimension of a view that its channels lie along."""
+        """Repeat the channels for each position along the channel dimension of a view."""
         place = torch.arange(positions, device=self.scale.device)
         channel = place // view.inner % view.channels
         return Affine(self.scale[channel], self.shift[channel])
@@ -60,7 +60,7 @@ def changed(
     before: Affine | None,
     after: Affine | None,
 ) -> tuple[Tensor, Tensor]:
-    """Weights and bias that do what these do with a scale and shift before or after them.
+    """Return weights and bias that take up a scale and shift before or after the layer.
 
     Args:
         weight, bias: any dtype.
@@ -85,7 +85,7 @@ def changed(
 
 
 def _scaled(weight: Tensor, scale: Tensor, dim: int, groups: int) -> Tensor:
-    """Weights times a number for each channel along a dimension.
+    """Multiply weights by a number for each channel along a dimension.
 
     Dimension 0 has the channels of all groups, dimension 1 those of one.
     """

@@ -119,7 +119,7 @@ def covers_storage(tensor: Tensor) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the elements of a tensor lie in its storage."""
+    """Say where the elements of a tensor lie in its storage."""
 
     offset: int
     shape: tuple[int, ...]
@@ -148,7 +148,7 @@ def layout_of(tensor: Tensor) -> Layout:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A part of a tensor that is whole along all dimensions but one: a time-step of a buffer, say.
+    """Describe a part of a tensor that is whole along all dimensions except one.
 
     Attributes:
         dim: the dimension along which the part goes from ``start`` to ``stop``.

@@ -31,7 +31,7 @@ Shapes = tuple[tuple[Any, ...], dict[str, Any]]
 
 @dataclass(slots=True)
 class _Batches:
-    """Batches of the same shapes.
+    """Hold batches of the same shapes.
 
     Attributes:
         shapes: what the model was called with, on ``meta``.
@@ -49,14 +49,14 @@ class _Batches:
 
 
 class Ann(NamedTuple):
-    """The rows of the ANN; None where they cannot be known, and ``note`` says why."""
+    """Hold the rows of the ANN; None where they cannot be known, with the reason in ``note``."""
 
     rows: tuple[Row, ...] | None
     note: str = ""
 
 
 class AnnCounts:
-    """Notes what batches are counted, and gives the rows of the ANN when they are asked for.
+    """Note which batches are counted, and make the rows of the ANN when they are asked for.
 
     Args:
         steps: T, None where it is not known.

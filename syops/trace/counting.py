@@ -34,7 +34,7 @@ def nonzero_per_position(x: Tensor, spatial: int, binary: bool) -> Tensor:
 def magnitude_per_position(
     x: Tensor, spatial: int, unit: Fraction = Fraction(1), factor: Tensor | None = None
 ) -> Tensor:
-    """Like `nonzero_per_position`, each entry weighted with its magnitude: a whole number of units.
+    """Count as `nonzero_per_position`, with each entry weighted by its magnitude in units.
 
     ``factor``: one element that the unit is multiplied by. An entry is a multiple of the unit up
     to rounding, so that the nearest multiple is the one.
@@ -75,7 +75,7 @@ def fan_out_map(fan_out: FanOut, device: torch.device) -> Tensor:
 
 
 def coincidences(left: Tensor, right: Tensor) -> Tensor:
-    """Products of [..., m, k] @ [..., k, n] in which both factors are not zero."""
+    """Count the products of [..., m, k] @ [..., k, n] in which both factors are not zero."""
     left, right = strided(left), strided(right)
     per_column = (left != 0).sum(-2, dtype=torch.int64)
     per_row = (right != 0).sum(-1, dtype=torch.int64)
@@ -83,7 +83,7 @@ def coincidences(left: Tensor, right: Tensor) -> Tensor:
 
 
 def look(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Lowest value, highest value (NaN if there is one), and whether all are integers."""
+    """Return the lowest and highest value (NaN if there is one), and whether all are integers."""
     low, high = torch.aminmax(x)
     if x.dtype.is_floating_point:
         return low, high, (x == x.round()).all()

@@ -11,7 +11,7 @@ from syops.trace.lineage import View, together
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What lies from ``start`` to ``stop``; its channels lie where those of the tensor do."""
+    """Say what lies from ``start`` to ``stop``, with channels along the tensor's dimension."""
 
     start: int
     stop: int
@@ -20,7 +20,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Filling:
-    """Results that were written into a tensor along one dimension, piece by piece."""
+    """Hold the results that were written into a tensor along one dimension, piece by piece."""
 
     dim: int
     pieces: tuple[Piece, ...]

@@ -27,7 +27,7 @@ Calls = Mapping[Layer, Sequence[Result]]
 
 @dataclass(frozen=True, slots=True)
 class Folding:
-    """Which norms can be folded, and into what.
+    """Say which norms can be folded, and into what.
 
     Attributes:
         calls: of each layer.
@@ -129,7 +129,7 @@ def _backward(calls: Calls, fixed: Mapping[Layer, str]) -> frozenset[Layer]:
 def _why_not_backward(
     norm: Layer, calls: Calls, fixed: Mapping[Layer, str], folded: AbstractSet[Layer]
 ) -> str:
-    """Why a norm cannot be folded into what is before it, beside all others; "" if it can.
+    """Return why a norm cannot be folded into what is before it; "" if it can.
 
     ``folded``: these others, and the norm itself.
     """

@@ -186,7 +186,7 @@ class ForwardPass:
                 record.use(f"a hook of {self._where[-1][0] or 'the model'}")
 
     def update(self, steps: int, samples: int, states: Sequence[Tensor]) -> None:
-        """A neuron is called, whether it is looked into or not.
+        """Note how far a neuron's call brings its states, whether it is watched inside or not.
 
         Args:
             steps: the time-steps that the call goes through.
@@ -201,7 +201,7 @@ class ForwardPass:
         self._updates.append(updates)
 
     def updated(self, updates: Updates) -> None:
-        """A neuron was called, and this is what it did."""
+        """Enter what a neuron's call did to its states."""
         self._updates.append(updates)
 
     def _is_as_reset(self, state: Tensor) -> bool:
@@ -210,7 +210,7 @@ class ForwardPass:
         return signal is LEARNED or (isinstance(signal, Table) and not signal.atoms)
 
     def enter_neuron(self, tensors: Sequence[Tensor]) -> None:
-        """The ``forward`` of a neuron is called with these tensors. It is not looked into."""
+        """Note that a neuron, which is not watched inside, is called with these tensors."""
         if self._recorder is not None:
             self._recorder.entered(self._where[-1], tensors)
         for tensor in tensors:
@@ -227,7 +227,7 @@ class ForwardPass:
         kept: int,
         is_declared: bool,
     ) -> None:
-        """The ``forward`` of a neuron returned.
+        """Record what a neuron sends when its ``forward`` returns.
 
         Args:
             signal: the values of its first output.

@@ -128,7 +128,7 @@ def weight_dtype(model: nn.Module) -> torch.dtype:
 
 
 def time_steps(model: nn.Module, given: int | None) -> int | None:
-    """T: as given, or the attribute ``T`` of the model, if there is a usable one."""
+    """Return T as given, or the attribute ``T`` of the model, if there is a usable one."""
     steps = getattr(model, "T", None) if given is None else given
     if given is None and (not isinstance(steps, int) or isinstance(steps, bool) or steps < 1):
         return None
@@ -238,7 +238,7 @@ def with_tensors(value: Any, dtype: torch.dtype) -> Any:
 
 
 def called_with(value: Any) -> Arguments:
-    """Positional and keyword arguments of one call."""
+    """Return the positional and keyword arguments of one call."""
     if isinstance(value, dict):
         return (), dict(value)
     args = value if isinstance(value, tuple) else (value,)
@@ -446,7 +446,7 @@ def told(name: str, signal: NeuronSignal | Shown) -> str:
 
 
 def check_signal(name: InputSignal, tensor: Tensor) -> None:
-    """What the user says of an input must be true of it."""
+    """Check what the user says of an input against its values."""
     if name in (AUTO, "analog"):
         return
     tensor = tensor.values() if tensor.is_nested else tensor

@@ -24,7 +24,7 @@ PART: Piece = (-1, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Weights that can be changed to do what a scale and shift of their results does.
+    """Name weights that can take up a scale and a shift of their results.
 
     Attributes:
         path: the module that applies them, by the first name that the model has for it.
@@ -40,7 +40,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """Where the weights that a function applies lie.
+    """Say where the channels lie of weights that a function applies.
 
     Attributes:
         outputs, inputs: dimensions of the parameter along which its channels lie.
@@ -58,7 +58,7 @@ class Slots:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """Something read a result.
+    """Describe one read of a result.
 
     Attributes:
         what: the operator.
@@ -75,7 +75,7 @@ class Use:
 
 @dataclass(eq=False, slots=True)
 class Result:
-    """What one call of a synaptic operation or a normalisation gave, and every use of it.
+    """Follow the result of one call of a synaptic operation or a norm, with every use of it.
 
     Attributes:
         layer: its weights; None if they cannot be changed.
@@ -105,7 +105,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A tensor made of results, with their channels along one of its dimensions.
+    """Describe a tensor made of results, with their channels along one of its dimensions.
 
     Attributes:
         results: what it is made of.
@@ -124,13 +124,13 @@ class View:
     biases: tuple[str, ...] = ()
 
     def use(self, what: str, by: Result | None = None) -> None:
-        """Its values are read."""
+        """Note that the values are read."""
         for result in self.results:
             result.uses.append(Use(what, by, self.piece, self.biases))
 
 
 class Provenance:
-    """What a forward pass tells of its layers.
+    """Collect what a forward pass tells of its layers.
 
     Attributes:
         results: of all calls, in their order.
@@ -147,7 +147,7 @@ class Provenance:
 
 
 class Unnormalised:
-    """What a norm read, or that moved as its result was."""
+    """Hold what a norm read, moved as the norm's result was moved."""
 
     __slots__ = ("norm", "read", "tensor")
 
@@ -166,7 +166,7 @@ class Unnormalised:
 
 @dataclass(slots=True)
 class Padding:
-    """A padded tensor: size and counts of what was padded, and how often the result is used.
+    """Hold size and counts of what was padded, and how often the padded tensor is used.
 
     ``unit``: what its magnitudes are counted in.
     """
@@ -258,7 +258,7 @@ def _reshaped(source: Tensor, out: Tensor, view: View) -> View | None:
 def _joined(
     rule: Rule, args: Sequence[Any], views: Sequence[tuple[Tensor, View | None]], out: Tensor
 ) -> View | None:
-    """Results put together along another dimension than their channels: time, mostly."""
+    """Join results along another dimension than their channels, mostly time."""
     placed = [view and _placed(rule, args, tensor, out, view) for tensor, view in views]
     known = [view for view in placed if view is not None]
     if len(known) < len(placed):
@@ -267,7 +267,7 @@ def _joined(
 
 
 def together(views: Sequence[View]) -> View | None:
-    """Results side by side, if their channels lie in the same way."""
+    """Join results whose channels lie in the same way; None for others."""
     if len({(view.dim, view.channels, view.inner, view.biases) for view in views}) != 1:
         return None
     results = dict.fromkeys(result for view in views for result in view.results)

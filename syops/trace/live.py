@@ -466,7 +466,7 @@ class Tensors:
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name."""
+    """Return parameters and buffers by name."""
     found = {}
     for module, path in paths_of(model).items():
         for tensors in (parameters_of(module), buffers_of(module)):

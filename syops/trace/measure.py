@@ -38,7 +38,7 @@ from syops.trace.repeats import Repeats
 
 
 class Measurements:
-    """Everything collected in one forward pass, in its order.
+    """Collect the measurements of one forward pass, in its order.
 
     Args:
         tensors: what is known of the live tensors.
@@ -69,7 +69,7 @@ class Measurements:
         before: Unnormalised | None,
         arriving: tuple[Arrival, ...],
     ) -> None:
-        """A synaptic operation was executed.
+        """Measure a synaptic operation that was executed.
 
         Args:
             row, site: of the ledger.
@@ -101,18 +101,18 @@ class Measurements:
         return Repeated(known, self.gauge.same(x, known.copies) if known.copies else ())
 
     def normalisation(self, row: Row, site: Hashable, result: Result | None) -> None:
-        """A normalisation was executed: 2 MACs per element, unless it turns out foldable.
+        """Count a norm that was executed: 2 MACs per element, unless it turns out foldable.
 
         ``result``: what it gave, if it is a scale and a shift for each channel.
         """
         self._pending.append(Norm(row, site, result))
 
     def tally(self, row: Row, site: Hashable, prepared: bool = False) -> None:
-        """Work whose cost is known from shapes; ``prepared``: as of a product."""
+        """Count work whose cost is known from shapes; ``prepared``: as of a product."""
         self._pending.append(Known(row, site, prepared))
 
     def declared(self, neuron: str, signal: NeuronSignal, sent: Iterable[Tensor]) -> None:
-        """A neuron sent what the user says of it; this is checked when the pass is over."""
+        """Measure what a declared neuron sent; it is checked when the pass is over."""
         if not self._values or signal is ANALOG:
             return
         for tensor in sent:

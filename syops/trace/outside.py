@@ -23,7 +23,7 @@ class Outside:
         self._held: tuple[Tensor, ...] = ()
 
     def note(self, tensor: Tensor, path: str) -> None:
-        """The module of that path reads a tensor that comes from outside."""
+        """Note that the module of that path reads a tensor that comes from outside."""
         if not self._read_in:  # its states, most of which it will have replaced in the end
             self._held = tuple(tensors_of(self._model))
         self._read_in.setdefault(identity(tensor), path)

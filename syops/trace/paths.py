@@ -41,7 +41,7 @@ def all_paths(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 class Paths:
-    """Tells by which path each module of a model is called.
+    """Tell by which path each module of a model is called.
 
     That is the path of the module around it and the name by which that one has it. Of several
     names it is the first one after that of the part that was called last.
@@ -63,7 +63,7 @@ class Paths:
         return self._first[id(module)]
 
     def begin(self) -> None:
-        """A forward pass begins."""
+        """Begin a forward pass."""
         self._last.clear()
 
     def of(self, module: nn.Module, caller_path: str, caller: nn.Module) -> str:

@@ -25,7 +25,7 @@ _WATCHED = {*_READING, *_MAKING, Tensor.__getitem__, Tensor.__setitem__}
 
 
 class Reads(TorchFunctionMode):
-    """Calls ``told`` with every tensor whose values leave it, before they do."""
+    """Call ``told`` with each tensor whose values are about to leave it."""
 
     def __init__(self, told: Callable[[Tensor], None]) -> None:
         super().__init__()

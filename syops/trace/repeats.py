@@ -22,7 +22,7 @@ from syops.trace.live import Record, Tensors
 
 
 class Value(NamedTuple):
-    """What a tensor holds.
+    """Identify what a tensor holds.
 
     Attributes:
         number: the same for the same values.
@@ -47,7 +47,7 @@ _NO_COPIES = Value(0)
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """How much of a product was done on the values of the time-step before.
+    """Say how much of a product was done on the values of the time-step before.
 
     Attributes:
         parts: the parts of the product, of equal cost.
@@ -63,7 +63,7 @@ class Again:
 
 
 class Repeats:
-    """The numbers of values in one forward pass.
+    """Number the values in one forward pass.
 
     Args:
         tensors: what is known of the live tensors.
@@ -79,7 +79,7 @@ class Repeats:
     def give(
         self, place: int, x: Tensor, axis: int | None = None, differ: bool | None = None
     ) -> None:
-        """The model is called with ``x``.
+        """Note that the model is called with ``x``.
 
         Args:
             place: of ``x`` among the tensors that it is called with.
@@ -176,7 +176,7 @@ def _holding_copies(
 
 
 def differ(x: Tensor, axis: int | None) -> bool | None:
-    """Whether the time-steps of an input differ. Most do, and are told apart by the first two.
+    """Return whether the time-steps of an input differ; the first two mostly tell.
 
     None where ``axis``, the dimension that is time, is None, or the values cannot be looked at.
     """
@@ -224,7 +224,7 @@ def _grown(source: Tensor, out: Tensor) -> int | None:
 
 
 def _kept(source: Tensor, out: Tensor, value: Value) -> tuple[int | None, bool]:
-    """Along which dimension the copies lie now; and whether they do for sure, or else in the first.
+    """Return the dimension of the copies, and whether that is certain (else it is the first).
 
     Time and samples may be made one dimension, and two again.
     """

@@ -184,7 +184,7 @@ class Replay:
         self._departed().hooked(tensors)
 
     def finish(self, output: Any, accounts: Accounts, samples: int) -> frozenset[str]:
-        """Return the pass is over; see `ForwardPass.finish`."""
+        """Finish the pass; see `ForwardPass.finish`."""
         if self._analysis is None:
             outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
             has_states = self._tensors.has_changed_weights()

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Found(Protocol):
-    """Something as it was found, before anything was changed."""
+    """Remember something as it was found, before anything was changed."""
 
     def put_back(self) -> None:
         """Make it what it was. Does no harm twice, nor where nothing has been changed."""
@@ -81,7 +81,7 @@ def plainly(work: Callable[[], T]) -> T:
 
 @dataclass(frozen=True)
 class Random:
-    """The states of all global random generators, as they were found."""
+    """Remember the states of all global random generators, and put them back."""
 
     python: Any
     numpy: Any
@@ -109,7 +109,7 @@ class Random:
 
 
 class Place:
-    """The device that a model is found on; it can run on another one for a while."""
+    """Run a model on another device for a while, and move it back."""
 
     def __init__(self, model: nn.Module, device: torch.device | None) -> None:
         self._model = model

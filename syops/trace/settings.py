@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from syops.choices import Graded
 from syops.ops.registry import Find, find
 from syops.trace.neurons.library import NeuronSignal
 
@@ -24,7 +25,7 @@ class Settings:
             which do not run here: they may do anything with what goes in or comes out.
     """
 
-    graded: str = "mac"
+    graded: Graded = "mac"
     strict: bool = False
     values: bool = True
     neurons: Mapping[type, NeuronSignal] = field(default_factory=dict)

@@ -22,7 +22,7 @@ from syops.trace.paths import paths_of
 
 
 class Lending:
-    """Keeps a model as found while forward passes run on copies of its states.
+    """Keep a model as found while forward passes run on copies of its states.
 
     A state is any attribute of a module but its parameters: buffers, membrane potentials,
     counters, lists of spikes; also of a module that the model does not register, and of an object
@@ -96,7 +96,7 @@ class Lending:
 
 
 class _Found:
-    """One module, or an object that holds tensors, as it was found."""
+    """Remember one module, or an object that holds tensors, as it was found."""
 
     def __init__(self, holder: object) -> None:
         self._holder = holder
@@ -220,7 +220,7 @@ _MAPPINGS = (dict, OrderedDict, defaultdict)
 
 
 def _copied(value: Any, copies: dict[Any, Any]) -> Any:
-    """Tensors and plain containers are copied, the same one once; other things are not."""
+    """Copy tensors and plain containers, each of them once; return other things as they are."""
     if isinstance(value, nn.Parameter):
         return value
     if id(value) in copies:

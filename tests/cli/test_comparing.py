@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from syops import compare
-from syops.cost.energy import get_energy_model
+from syops.cost.profiles import get_energy_model
 from syops.show.html import to_table_page
 from tests.support.reports import BLIND, FIXED, SMALL
 

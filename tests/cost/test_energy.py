@@ -14,13 +14,8 @@ from spikingjelly.activation_based import neuron
 from torch import nn
 
 from syops import Report, get_model_bounds, get_model_syops
-from syops.cost.energy import (
-    EnergyMap,
-    EnergyModel,
-    get_energy_model,
-    list_energy_models,
-    load_energy_models,
-)
+from syops.cost.energy import EnergyMap, EnergyModel
+from syops.cost.profiles import get_energy_model, list_energy_models, load_energy_models
 from syops.errors import SyopsFileError, SyopsLookupError, SyopsTypeError, SyopsValueError
 from tests import ROOT
 

@@ -7,7 +7,8 @@ from fractions import Fraction
 
 import pytest
 
-from syops.cost.energy import EnergyModel, get_energy_model
+from syops.cost.energy import EnergyModel
+from syops.cost.profiles import get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.rows import Drive, Row
 from syops.ops.values import Evidence

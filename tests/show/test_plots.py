@@ -16,7 +16,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from syops import compare
 from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
-from syops.show.plots import AC, BAND, MAC, spread
+from syops.show.plots.axes import AC, BAND, MAC, spread
 from tests import ROOT
 from tests.support.plotted_reports import BOUNDS, NET, RUDE, deep
 from tests.support.reports import FIXED, analog, spiking

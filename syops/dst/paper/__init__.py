@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from syops.api import get_model_bounds
-from syops.cost.energy import get_energy_model
+from syops.cost.profiles import get_energy_model
 from syops.models import create_model
 
 ENERGY = "horowitz45-fp32"

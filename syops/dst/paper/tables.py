@@ -14,7 +14,7 @@ EC = Column("ec_mj", "EC", "energy", "mJ", decimals=2, interval=True)
 
 
 def tables() -> tuple[Table, ...]:
-    """Tables 2, 3 and 4 of the paper beside what the architectures determine."""
+    """Return Tables 2, 3 and 4 of the paper beside what the architectures determine."""
     lines = table2()
     own = [line for line in lines if line.workload.model.startswith(("fsnn", "dsnn"))]
     return (

@@ -18,12 +18,12 @@ BATCH = 150
 
 
 def weights(network: str) -> Path:
-    """The file with the weights of one of `NETWORKS`."""
+    """Return the file with the weights of one of `NETWORKS`."""
     return FOLDER / f"{network}.safetensors"
 
 
 def digits() -> tuple[Tensor, Tensor]:
-    """The 450 digits on which the networks were not trained.
+    """Return the 450 digits on which the networks were not trained.
 
     Returns:
         images [450, 1, 8, 8] between 0 and 1, and labels [450], as `syops.dst.digits` splits.
@@ -34,7 +34,7 @@ def digits() -> tuple[Tensor, Tensor]:
 
 
 def rows() -> list[Row]:
-    """The networks, tested and counted on the same digits: a small Table 2, measured now."""
+    """Return the networks, tested and counted on the same digits: a small Table 2, measured now."""
     images, labels = digits()
     batches = list(zip(images.split(BATCH), labels.split(BATCH), strict=True))
     return [measure(name, create_model(name, weights=weights(name)), batches) for name in NETWORKS]

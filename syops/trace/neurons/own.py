@@ -65,7 +65,7 @@ def _method(kind: Any, packages: tuple[str, ...]) -> str:
 
 
 class _Written(Exception):
-    """A method was about to write into weights."""
+    """Report that a method was about to write into weights."""
 
 
 class _Weights(DispatchMode):

@@ -1,0 +1,1 @@
+"""Draw the figures of a network, layer by layer, and of several networks side by side."""

@@ -1,0 +1,143 @@
+"""Draw what all plots share: axes, labels, and intervals that may have no upper end.
+
+pyplot and the user's rcParams stay as they are. Blue and vermilion are from the palette of Okabe
+and Ito, which colour-blind readers can tell apart. In grey print, blue is the darker one.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from syops.cost.figures import Figures
+from syops.cost.layer import Layer
+from syops.cost.networks import ComparisonRow
+from syops.errors import SyopsTypeError
+from syops.show.formats import folded, printable
+from syops.units import ENERGIES, common_unit, largest_end
+
+AC = "#0072B2"
+MAC = "#E69F00"
+BAND = "#DADADA"
+EDGE = "#9A9A9A"
+EC_LABEL = "EC, firing rates 0 to 1"
+OPEN_LABEL = "EC without an upper end"
+BEYOND = 1.25
+"""How far beyond all that is known an interval without an upper end is drawn."""
+
+WIDTH = 7.2
+"""Of a figure in inches: that of a page's text, so that fonts keep their size in print."""
+
+PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}
+"""Names are no formulas."""
+
+HEIGHT = 2.9
+TEXT = 9
+SMALL = 7.5
+NAME_WIDTH = 28
+
+
+class Picture(Figure):
+    """A figure that a notebook shows, also where pyplot is not used."""
+
+    def _repr_png_(self) -> bytes:
+        out = io.BytesIO()
+        self.savefig(out, format="png", dpi=120)
+        return out.getvalue()
+
+
+def new_axes(height: float) -> Axes:
+    return Picture(figsize=(WIDTH, height), layout="constrained").add_subplot()
+
+
+def check_axes(ax: object) -> None:
+    if not isinstance(ax, Axes):
+        raise SyopsTypeError(f"ax must be matplotlib Axes, got {type(ax).__name__}")
+
+
+def finish(ax: Axes, title: str) -> None:
+    """What all pictures share."""
+    ax.set_title(title, loc="left", fontsize=TEXT, pad=18, **PLAIN)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=SMALL)
+    ax.xaxis.label.set_fontsize(TEXT)
+    ax.yaxis.label.set_fontsize(TEXT)
+    ax.set_axisbelow(True)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(
+            loc="lower left", bbox_to_anchor=(0, 1), ncols=5, frameon=False, fontsize=SMALL,
+            borderpad=0, borderaxespad=0.4, handlelength=1.4, columnspacing=1.2,
+        )  # fmt: skip
+
+
+def label_right(ax: Axes, labels: Iterable[tuple[float, float, str]]) -> None:
+    """Write texts to the right of the axes, each with a line to its (x, y).
+
+    They are at the height of y, or where there is room.
+    """
+    figure = figure_of(ax)
+    figure.draw_without_rendering()  # the layout of the axes
+    transform = ax.transScale + ax.transLimits
+    placed = sorted((float(transform.transform((x, y))[1]), x, y, text) for x, y, text in labels)
+    gap = 1.25 * SMALL / (72 * ax.get_window_extent().height / figure.dpi)
+    places = spread([place for place, *_ in placed], gap)
+    for place, (_, x, y, text) in zip(places, placed, strict=True):
+        ax.annotate(
+            text, (x, y), (1.02, place), "data", "axes fraction",
+            fontsize=SMALL, va="center", **PLAIN,
+            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": EDGE, "shrinkA": 1, "shrinkB": 2},
+        )  # fmt: skip
+
+
+def figure_of(ax: Axes) -> Figure:
+    figure = ax.get_figure(root=True)
+    assert figure is not None  # only a removed Axes has none
+    return figure
+
+
+def spread(places: Sequence[float], gap: float) -> list[float]:
+    """Ascending places moved apart to at least ``gap``, with the least squared movement.
+
+    That is isotonic regression of ``places[i] - i · gap``, by pooling adjacent violators.
+    """
+    pools: list[tuple[float, int]] = []  # mean and size
+    for i, place in enumerate(places):
+        mean, size = place - i * gap, 1
+        while pools and pools[-1][0] > mean:
+            other, count = pools.pop()
+            mean, size = (mean * size + other * count) / (size + count), size + count
+        pools.append((mean, size))
+    means = [mean for mean, size in pools for _ in range(size)]
+    return [mean + i * gap for i, mean in enumerate(means)]
+
+
+def short(name: str) -> str:
+    return folded(printable(name), NAME_WIDTH)
+
+
+def unit_of(them: Iterable[Layer | ComparisonRow | Figures]) -> str:
+    """The unit in which the largest energy is shown."""
+    return common_unit(largest_end(*(end for it in them for end in it.ec_mj)), ENERGIES)
+
+
+def intervals(
+    them: Iterable[Layer | ComparisonRow], size: float
+) -> tuple[list[float], list[float], list[int]]:
+    """The ends of EC in units of ``size`` mJ, and the places of those without an upper one.
+
+    They are drawn beyond all that is known.
+    """
+    low, high = zip(*(it.ec_mj for it in them), strict=True)
+    beyond = open_end(largest_end(*low, *high))
+    open_ones = [i for i, end in enumerate(high) if math.isinf(end)]
+    return [end / size for end in low], [min(end, beyond) / size for end in high], open_ones
+
+
+def open_end(known: float) -> float:
+    """Return where an interval without an upper end is drawn to, beyond all that is known."""
+    return BEYOND * known or ENERGIES["pJ"]

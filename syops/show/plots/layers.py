@@ -1,0 +1,264 @@
+"""Draw the layers of one report, in the order in which they are executed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, groupby
+from typing import Literal, TypeAlias
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from syops.cost.figures import Figures
+from syops.cost.layer import Layer
+from syops.errors import SyopsLookupError, SyopsValueError
+from syops.show.layers import constant_part
+from syops.show.plots.axes import (
+    AC,
+    BAND,
+    EC_LABEL,
+    EDGE,
+    HEIGHT,
+    MAC,
+    OPEN_LABEL,
+    PLAIN,
+    check_axes,
+    figure_of,
+    finish,
+    intervals,
+    label_right,
+    new_axes,
+    open_end,
+    short,
+    spread,
+    unit_of,
+)
+from syops.units import ENERGIES, joules, largest_end
+
+Plot: TypeAlias = Literal["energy", "rates", "cumulative"]
+"""What can be drawn of a report."""
+
+MAX_LABELS = 48
+"""So many labels fit side by side."""
+
+
+def plot_report(report: Figures, kind: Plot = "energy", ax: Axes | None = None) -> Figure:
+    """Draw the layers inside the totals in the order in which they are executed.
+
+    Args:
+        report: measured or bounds.
+        kind: "energy": of each layer, in joules per sample: its MACs, upon them its ACs, and
+            behind both the interval EC for firing rates from 0 to 1; of a bounds report, MACs and
+            EC. "rates": the firing rate of each layer's input, in spikes per neuron and time-step.
+            "cumulative": the energy up to each layer.
+        ax: where to draw; by default in a new figure as wide as a page.
+
+    Returns:
+        The figure, to show or to save.
+
+    Raises:
+        SyopsLookupError: an unknown kind.
+        SyopsTypeError: ``ax`` is no matplotlib Axes.
+        SyopsValueError: firing rates of a report without data, or a report without layers.
+    """
+    if kind not in _KINDS:
+        raise SyopsLookupError(f"kind: no such plot: {kind!r}; known: {', '.join(_KINDS)}")
+    layers = [layer for layer in report.layers if layer.counted and layer.folded is None]
+    if not layers:
+        raise SyopsValueError(f"{report.model}: nothing to plot, as no layer is inside the totals")
+    if kind == "rates" and not report.measured:
+        raise SyopsValueError(
+            f"{report.model}: firing rates are not known without data; get_model_syops measures "
+            "them"
+        )
+    depth = _Depth.of(layers)
+    if ax is None:
+        longest = max(len(label) for _, label in depth.labels)
+        ax = new_axes(HEIGHT + 0.055 * longest)
+    check_axes(ax)
+    depth.draw(ax)
+    what = _KINDS[kind](report, layers, ax)
+    finish(ax, f"{short(report.model)}: {what}" + ("" if report.measured else ", without data"))
+    if kind == "cumulative":
+        label_right(ax, _totals(report, len(layers) - 0.5))
+    return figure_of(ax)
+
+
+def _energy(report: Figures, layers: Sequence[Layer], ax: Axes) -> str:
+    x = range(len(layers))
+    unit = unit_of(layers)
+    low, high, open_ones = intervals(layers, ENERGIES[unit])
+    _ec_bars(ax, low, high)
+    _arrows(ax, open_ones, [high[i] for i in open_ones])
+    if any(low):
+        ax.bar(x, low, 0.62, color=MAC, label=constant_part(report))
+    if report.measured:
+        energy = _energies_of(layers, unit)
+        ax.bar(x, _minus(energy, low), 0.62, low, color=AC, label="AC, as measured")
+    _crosses(ax, [i for i in x if layers[i].unpriced], "MACs without a price")
+    _energy_axis(ax, unit)
+    return f"energy by layer ({short(report.energy.name)})"
+
+
+def _rates(report: Figures, layers: Sequence[Layer], ax: Axes) -> str:
+    driven = [(x, layer.rate) for x, layer in enumerate(layers) if layer.rate is not None]
+    others = [x for x, layer in enumerate(layers) if layer.rate is None]
+    if driven:
+        x, rates = zip(*driven, strict=True)
+        ax.bar(x, rates, 0.62, color=AC, label="spikes")
+    _crosses(ax, others, "no spikes: MAC")
+    mean = report.mean_rate
+    if mean is not None:
+        told = f"mean of spike-driven synapses {mean:.3f}"
+        ax.axhline(mean, color="black", lw=0.9, ls="--", label=told)
+    ax.set_ylabel("firing rate of the input\n(spikes per neuron and time-step)")
+    ax.set_ylim(0, 1.06 * max((rate for _, rate in driven), default=0) or 1)
+    return "firing rates by layer"
+
+
+def _cumulative(report: Figures, layers: Sequence[Layer], ax: Axes) -> str:
+    edges = [x - 0.5 for x in range(len(layers) + 1)]
+    unit = unit_of([report])
+    low, high, open_ones = intervals(layers, ENERGIES[unit])
+    low, high = _sums(low), _sums(high)
+    top = _top(report) / ENERGIES[unit]
+    for i in range(min(open_ones, default=len(layers)), len(layers)):
+        high[i] = top
+    if high != low:
+        ax.stairs(high, edges, baseline=low, fill=True, color=BAND, label=EC_LABEL)
+    _arrows(ax, open_ones, [top] * len(open_ones))
+    if low[-1]:
+        ax.stairs(low, edges, fill=True, color=MAC, label=constant_part(report))
+    if report.measured:
+        energy = _sums(_energies_of(layers, unit))
+        ax.stairs(energy, edges, baseline=low, fill=True, color=AC, label="AC, as measured")
+    _energy_axis(ax, unit)
+    return f"energy up to each layer ({short(report.energy.name)})"
+
+
+def _totals(report: Figures, x: float) -> list[tuple[float, float, str]]:
+    low, high = report.ec_mj
+    size = ENERGIES[unit_of([report])]
+    named = [("EC max", high), ("EC min", low)] if high > low else []
+    if report.dc_mj is not None:
+        named.append(("DC", report.dc_mj))
+    top = _top(report)
+    return [(x, min(value, top) / size, f"{name} {joules(value)}") for name, value in named]
+
+
+def _top(report: Figures) -> float:
+    """Where the energy of a report ends that has no upper end."""
+    finite = (end for layer in report.layers if layer.counted for end in layer.ec_mj[1:])
+    return open_end(
+        largest_end(*report.ec_mj, report.dc_mj or 0, sum(filter(math.isfinite, finite)))
+    )
+
+
+_KINDS: dict[Plot, Callable[[Figures, Sequence[Layer], Axes], str]] = {
+    "energy": _energy,
+    "rates": _rates,
+    "cumulative": _cumulative,
+}
+
+
+def _ec_bars(ax: Axes, low: Sequence[float], high: Sequence[float]) -> None:
+    spans = [(x, a, b - a) for x, (a, b) in enumerate(zip(low, high, strict=True)) if b > a]
+    if spans:
+        x, bottoms, heights = zip(*spans, strict=True)
+        outline = 0.4 if len(low) <= MAX_LABELS else 0
+        ax.bar(
+            x, heights, 0.9, bottoms,
+            color=BAND, edgecolor=EDGE, linewidth=outline, label=EC_LABEL,
+        )  # fmt: skip
+
+
+def _crosses(ax: Axes, places: Sequence[int], label: str) -> None:
+    """Mark layers that have no bar for a reason."""
+    if places:
+        zeros = [0] * len(places)
+        ax.plot(places, zeros, "x", color=MAC, ms=4, clip_on=False, zorder=3, label=label)
+
+
+def _energies_of(layers: Iterable[Layer], unit: str) -> list[float]:
+    """What layers consume; those without a price the part that EC has of them."""
+    energies = (layer.ec_mj[0] if layer.dc_mj is None else layer.dc_mj for layer in layers)
+    return [energy / ENERGIES[unit] for energy in energies]
+
+
+def _energy_axis(ax: Axes, unit: str) -> None:
+    ax.set_ylabel(f"energy per sample ({unit})")
+    ax.set_ylim(0, 1.04 * ax.dataLim.y1 or 1)
+
+
+def _arrows(ax: Axes, places: Sequence[int], ends: Sequence[float]) -> None:
+    """Mark intervals without an upper end."""
+    if places:
+        ax.plot(places, ends, "^", color=EDGE, ms=5, clip_on=False, zorder=3, label=OPEN_LABEL)
+
+
+def _minus(left: Sequence[float], right: Sequence[float]) -> list[float]:
+    return [a - b for a, b in zip(left, right, strict=True)]
+
+
+def _sums(values: Iterable[float]) -> list[float]:
+    return list(accumulate(values))
+
+
+@dataclass(frozen=True)
+class _Depth:
+    """The axis along the layers: labels where they have room, lines between top-level modules.
+
+    ``labels`` are positions with names: of every layer, of blocks, or of some blocks.
+    """
+
+    size: int
+    labels: tuple[tuple[float, str], ...]
+    borders: tuple[float, ...]
+
+    @classmethod
+    def of(cls, layers: Sequence[Layer]) -> _Depth:
+        labels = _labels(layers)
+        places = spread([x for x, _ in labels], len(layers) / MAX_LABELS)
+        borders = [first - 0.5 for _, first, _ in _runs(layers, 1)[1:]]
+        return cls(
+            len(layers),
+            tuple((x, short(name)) for x, (_, name) in zip(places, labels, strict=True)),
+            tuple(borders) if len(borders) < MAX_LABELS else (),
+        )
+
+    def draw(self, ax: Axes) -> None:
+        for x in self.borders:
+            ax.axvline(x, color="black", alpha=0.3, lw=0.5, ls=":", zorder=0)
+        ax.set_xlim(-0.7, self.size - 0.3)
+        ax.set_xticks(
+            [x for x, _ in self.labels], [name for _, name in self.labels], rotation=90, **PLAIN
+        )
+        ax.set_xlabel(f"layer, in order of execution ({self.size})")
+        ax.grid(axis="y", lw=0.4, color="black", alpha=0.15)
+
+
+def _labels(layers: Sequence[Layer]) -> list[tuple[float, str]]:
+    """Places and names: of every layer, or of blocks of them, or of some, as there is room for."""
+    found = [(float(x), layer.name) for x, layer in enumerate(layers)]
+    deepest = max(layer.path.count(".") for layer in layers) + 1
+    for level in range(deepest, 0, -1):
+        if len(found) <= MAX_LABELS:
+            break
+        blocks = [((first + last) / 2, name) for name, first, last in _runs(layers, level)]
+        if len(blocks) < MAX_LABELS / 4:  # they would tell too little
+            break
+        found = blocks
+    return found[:: -(-len(found) // MAX_LABELS)]
+
+
+def _runs(layers: Sequence[Layer], level: int) -> list[tuple[str, int, int]]:
+    """Neighbours that share the first ``level`` components of their path: name, first, last."""
+
+    def prefix(x: int) -> str:
+        layer = layers[x]
+        return ".".join(layer.path.split(".")[:level]) or layer.name
+
+    groups = ((name, list(run)) for name, run in groupby(range(len(layers)), prefix))
+    return [(name, run[0], run[-1]) for name, run in groups]
