@@ -1,4 +1,4 @@
-"""Counts and energies in words: three significant digits, a prefix, and back again.
+"""Write counts and energies in words, with three digits and a prefix, and read them back.
 
 Counts have no unit, energies are in mJ, as everywhere in a report.
 """

@@ -217,8 +217,9 @@ class Observer:
                 f"{type(error).__name__}: {first_line(error)}"
             ) from error
         finally:
-            finished, self._pass = self._pass, None
+            finished, self._pass, self._watch = self._pass, None, None
             watch.stop()
+            watch.listener = None  # the two hold each other, and the pass the inputs
         if self._elsewhere:
             raise SyopsRuntimeError(
                 f"{', '.join(self._elsewhere)} ran in another thread, where operators cannot be "
