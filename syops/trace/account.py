@@ -1,4 +1,4 @@
-"""What forward passes come to: the rows of each, settled once its readings are known.
+"""Compute what forward passes come to: rows, settled once the readings are known.
 
 During a pass only readings on the device are taken. Afterwards what depended on the rest of the
 pass is decided: whether a normalisation could be folded, and whether a padded tensor fed only one

@@ -41,7 +41,7 @@ _ALIAS = torch.ops.aten.alias.default
 
 
 def _learned(call: Call) -> list[Tensor]:
-    """The operands that were weights."""
+    """Return the operands that were weights."""
     return [tensor for tensor in call.tensors if call.signals[id(tensor)] is LEARNED]
 
 

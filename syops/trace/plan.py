@@ -1,4 +1,4 @@
-"""What forward passes taught: their events in order, and what is to be measured at each.
+"""Keep what forward passes taught: their events in order, and what to measure at each.
 
 The passes over many batches are mostly the same: the same operators on tensors of the same origin,
 shape and layout. The first one is analysed, and each of its events becomes a node of a tree. A
@@ -457,7 +457,7 @@ class Recorder:
         self._known = len(node.next)
 
     def give_up(self) -> None:
-        """The pass does what no plan can tell: later ones like it are analysed again."""
+        """Note that no plan can describe the pass; later ones like it are analysed again."""
         self.node = None
         del self._trunk.next[self._known :]
         self._tensors = []
@@ -470,7 +470,7 @@ class Recorder:
         time_axis: int | None,
         differ: bool | None,
     ) -> None:
-        """The model is called; see `ForwardPass.begin`."""
+        """Record the call of the model; see `ForwardPass.begin`."""
         if self._can_tell(given):
             met = tuple(map(self.register.meet, given))
             self.register.given = self.register.met
@@ -478,18 +478,18 @@ class Recorder:
             self._add(Given(met, tuple(signals), time_axis, differ, weights))
 
     def told(self, tensor: Tensor) -> None:
-        """Values of a tensor are about to become numbers of Python's."""
+        """Record that values of a tensor are about to become Python numbers."""
         if self._can_tell([tensor]):
             self._add(Told(self.register.meet(tensor)))
 
     def brought(self, updates: Updates, steps: int, samples: int, states: Sequence[Tensor]) -> None:
-        """A neuron is called; ``updates``: what it comes to. See `ForwardPass.update`."""
+        """Record a neuron's call; ``updates``: what it comes to. See `ForwardPass.update`."""
         if self._can_tell(states):
             met = self.register.meet_states(states)
             self._add(Brought(updates.path, steps, samples, met, updates))
 
     def entered(self, where: tuple[str, nn.Module], tensors: Sequence[Tensor]) -> None:
-        """The ``forward`` of a neuron is called."""
+        """Record the start of a neuron's ``forward``."""
         if self._can_tell(tensors):
             path, module = where
             self._add(Entered(path, tuple(map(self.register.meet, tensors)), module))
@@ -503,7 +503,7 @@ class Recorder:
         signal: Any,
         is_declared: bool,
     ) -> None:
-        """The ``forward`` of a neuron returned; see `ForwardPass.leave_neuron`."""
+        """Record the end of a neuron's ``forward``; see `ForwardPass.leave_neuron`."""
         if self._can_tell((*outputs, *states)):
             path, module = where
             returned = tuple(map(self.register.meet, outputs))
@@ -520,7 +520,7 @@ class Recorder:
         unseen: tuple[str, ...],
         account: Account,
     ) -> None:
-        """The model returned, and the pass comes to this."""
+        """Record the end of the pass, with what it comes to."""
         if self._can_tell(outputs):
             event = ended(self.register, model, given, outputs, has_states, unseen)
             self._add(event)
@@ -590,7 +590,7 @@ class Recorder:
         return Result(layout_of(tensor), of)
 
     def analysed(self) -> None:
-        """The operator that was executed last is analysed: its tensors are of no more use."""
+        """Drop the tensors of the last operator, which is analysed."""
         self._tensors = []
 
     @property
@@ -600,7 +600,7 @@ class Recorder:
         return event if isinstance(event, (Executed, Left)) else None
 
     def called_at(self, site: Hashable) -> None:
-        """The operator has a row, of this call site."""
+        """Record that the operator has a row, of this call site."""
         event = self._event
         if isinstance(event, Executed):
             event.site = site
@@ -608,7 +608,7 @@ class Recorder:
     def read(
         self, method: str, tensors: Sequence[Tensor], cache: Cache | None, args: tuple[Any, ...]
     ) -> None:
-        """A reading is taken."""
+        """Record a reading."""
         event = self._event
         if event is None:
             self.give_up()

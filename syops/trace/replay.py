@@ -62,7 +62,7 @@ class Plans:
         return self._departed < 8 or self._departed < self._kept
 
     def followed(self, to_its_end: bool) -> None:
-        """A pass kept to the tree, or departed from it."""
+        """Note whether a pass kept to the tree or departed from it."""
         self._kept += to_its_end
         self._departed += not to_its_end
 
@@ -116,7 +116,7 @@ class Replay:
         time_axis: int | None,
         differ: bool | None,
     ) -> None:
-        """The model is called; see `ForwardPass.begin`."""
+        """Check the call of the model; see `ForwardPass.begin`."""
         self._given = given
         met = self._register.meet
         if not self._follows(
@@ -130,12 +130,12 @@ class Replay:
             self._register.given = self._register.met
 
     def told(self, tensor: Tensor) -> None:
-        """Values of a tensor are about to become numbers of Python's."""
+        """Check that values of a tensor become Python numbers here."""
         if not self._follows(lambda: Told(self._register.meet(tensor)), [tensor]):
             self._departed().told(tensor)
 
     def update(self, steps: int, samples: int, states: Sequence[Tensor]) -> None:
-        """A neuron is called, which brings its states forward; see `ForwardPass.update`."""
+        """Check a neuron's call, which brings its states forward; see `ForwardPass.update`."""
         path, _ = self._where[-1]
         met = self._register.meet_states
         none = Updates(path, 0, 0, 0, 0)  # what it comes to is in the plan
@@ -143,7 +143,7 @@ class Replay:
             self._departed().update(steps, samples, states)
 
     def enter_neuron(self, tensors: Sequence[Tensor]) -> None:
-        """The ``forward`` of a neuron is called with these tensors."""
+        """Check the start of a neuron's ``forward`` with these tensors."""
         where, met = self._where[-1], self._register.meet
         if not self._follows(
             lambda: Entered(where[0], tuple(map(met, tensors)), where[1]), tensors
@@ -158,7 +158,7 @@ class Replay:
         kept: int,
         is_declared: bool,
     ) -> None:
-        """The ``forward`` of a neuron returned; see `ForwardPass.leave_neuron`."""
+        """Check the end of a neuron's ``forward``; see `ForwardPass.leave_neuron`."""
         path, neuron = self._where[-1]
 
         def event() -> Event:
@@ -174,15 +174,15 @@ class Replay:
             self._read(read, outputs)
 
     def enter_recurrent(self, states: Sequence[Tensor]) -> None:
-        """A recurrent layer of torch's is called."""
+        """Go on in full analysis: a recurrent layer of torch is called."""
         self._departed().enter_recurrent(states)
 
     def leave_recurrent(self) -> None:
-        """A recurrent layer of torch's returned."""
+        """Tell the full analysis that a recurrent layer of torch has returned."""
         self._departed().leave_recurrent()
 
     def hooked(self, tensors: Sequence[Tensor]) -> None:
-        """A hook of the innermost module, which does not run here, might read these."""
+        """Go on in full analysis: a hook that does not run here might read these."""
         self._departed().hooked(tensors)
 
     def finish(self, output: Any, accounts: Accounts, samples: int) -> frozenset[str]:
@@ -282,7 +282,7 @@ class Replay:
         operands: Sequence[Tensor],
         out: Any,
     ) -> None:
-        """An operator of the plan was executed: take the readings."""
+        """Go on to an operator of the plan that was executed, and take its readings."""
         self._node = node
         for place in event.unseen:
             self._outside.note(operands[place], event.path)
