@@ -210,7 +210,8 @@ class Replay:
         if self._analysis is not None:
             return self._analysis.operator(rule, func, args, kwargs)
         register, met = self._register, self._register.met
-        operands, results = operands_of(args, kwargs), []
+        operands = operands_of(args, kwargs)
+        results: list[Any] = []
         for node in self._node.next:
             event = node.event
             if not isinstance(event, Executed) or event.func is not func:
