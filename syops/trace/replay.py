@@ -355,6 +355,5 @@ class Replay:
                 self._find,
                 self._outside,
                 self._given,
-                lambda: self._watch.checks,
             )
         return self._analysis

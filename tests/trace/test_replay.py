@@ -6,8 +6,10 @@ networks here do so in every way that was thought of; random programs do the res
 
 from __future__ import annotations
 
+import gc
 import json
 import random
+import weakref
 from dataclasses import dataclass
 
 import pytest
@@ -419,3 +421,23 @@ def test_plan_is_given_up_where_no_pass_follows_it(monkeypatch):
     monkeypatch.setattr(syops.api, "Plans", noted)
     get_model_syops(model, [torch.randn(4, 8).abs() * -1 for _ in range(40)], progress=False)
     assert not plans[0].is_worth_it
+
+
+@pytest.mark.parametrize("between", [literals, number_read], ids=lambda between: between.__name__)
+def test_no_batch_is_kept_in_memory(between):
+    def batches():
+        for _ in range(6):
+            batch = torch.randn(4, 8)
+            alive.append(weakref.ref(batch))
+            yield batch
+            del batch
+
+    alive = []
+    torch.manual_seed(0)
+    gc.collect()
+    gc.disable()
+    try:
+        get_model_syops(Spiking(between).eval(), batches(), progress=False)
+        assert not any(batch() is not None for batch in alive)
+    finally:
+        gc.enable()
