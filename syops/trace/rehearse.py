@@ -80,7 +80,8 @@ def rehearse(
     taken = _Taken(gauge, caches)
     recorder = Recorder(node, register, taken.numbers)
     recorder.node = None  # these events are recorded
-    with unwatched():
+    # The model may be in inference mode here: that is none of what the stand-ins went through.
+    with unwatched(), torch.inference_mode(False):
         analysis = begin(taken, recorder)
         dispatch = analysis.dispatch
         try:
