@@ -55,6 +55,7 @@ def rehearse(
     find: Find,
     outside: Outside,
     given: Sequence[Tensor],
+    is_taught: bool,
 ) -> ForwardPass:
     """Begin an analysis in the middle of a pass.
 
@@ -68,6 +69,7 @@ def rehearse(
         find: gives the rule of an operator.
         outside: the tensors that nobody saw being made.
         given: what the model was called with.
+        is_taught: what comes from here on is added to the plan.
 
     Returns:
         the analysis, which goes on from here.
@@ -88,7 +90,7 @@ def rehearse(
         finally:
             where[:] = here
         analysis.tensors.recast(cast.played(register))
-    recorder.node = node
+    recorder.node = node if is_taught else None
     dispatch.outside, dispatch.call_site, dispatch.checks = outside, call_site, checks
     dispatch.measurements.gauge = taken.resumed(recorder)
     analysis.given = given

@@ -43,6 +43,9 @@ from syops.trace.rehearse import rehearse
 from syops.trace.rows import call_site
 from syops.trace.watch import Watch
 
+_MOST = 64
+"""Passes that departed from the tree and were added to it, each with as much as it did."""
+
 
 class Plans:
     """What the passes of one count taught.
@@ -60,6 +63,11 @@ class Plans:
     def is_worth_it(self) -> bool:
         """Whether passes keep to the tree often enough to look there."""
         return self._departed < 8 or self._departed < self._kept
+
+    @property
+    def has_room(self) -> bool:
+        """Whether passes that depart from the tree are added to it."""
+        return self._departed <= _MOST
 
     def followed(self, to_its_end: bool) -> None:
         """Note whether a pass kept to the tree or departed from it."""
@@ -355,5 +363,6 @@ class Replay:
                 self._find,
                 self._outside,
                 self._given,
+                self._plans.has_room,
             )
         return self._analysis

@@ -22,6 +22,7 @@ import syops.api
 from syops import SyopsError, get_model_syops
 from syops.errors import SyopsValueError
 from syops.models import create_model, list_models
+from syops.ops import Rule, Tally, analog
 from syops.trace.forward import ForwardPass
 from syops.trace.replay import Plans
 
@@ -441,3 +442,41 @@ def test_no_batch_is_kept_in_memory(between):
         assert not any(batch() is not None for batch in alive)
     finally:
         gc.enable()
+
+
+def test_plan_does_not_grow_without_end(monkeypatch):
+    def sometimes(net, x, s):
+        return s * (0.5 if is_high(x) else float(x.max()))
+
+    plans = []
+    monkeypatch.setattr(syops.api, "Plans", lambda: plans.append(Plans()) or plans[-1])
+    batches = [torch.rand(1, 8) + (number % 3 > 0) - 1 for number in range(240)]
+    get_model_syops(Spiking(sometimes).eval(), batches, progress=False)
+    assert not plans[0].has_room
+    assert plans[0].is_worth_it
+    todo, ends = [plans[0].root], 0
+    while todo:
+        node = todo.pop()
+        ends += node.end is not None
+        todo += node.next
+    assert ends <= 66
+
+
+# Rules of the user's own
+
+
+@torch.library.custom_op("replay::spikes", mutates_args=())
+def sparse(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return x @ weight.T
+
+
+def test_rule_that_looks_at_values(monkeypatch):
+    def between(net, x, s):
+        return sparse(s, net.first.weight)
+
+    def cost(call):
+        return [Tally("add", "gather", ac=sum(map(sum, call.arg("x").tolist())))]
+
+    batches = [torch.randn(4, 8) for _ in range(5)]
+    model = Spiking(between).eval()
+    same_by_replay(monkeypatch, model, batches, rules={sparse: Rule(analog, cost)})
