@@ -43,6 +43,17 @@ class Layout:
     dtype: torch.dtype
     device: torch.device
 
+    def fits(self, tensor: Tensor) -> bool:
+        """Return whether the values of a plain tensor lie so, on any device."""
+        return (
+            tensor.layout == torch.strided
+            and tensor.shape == self.shape
+            and tensor.dtype == self.dtype
+            and tensor.stride() == self.stride
+            and tensor.storage_offset() == self.offset
+            and not tensor.is_inference()
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Ref:
@@ -86,12 +97,14 @@ class Given:
         tensors: that it is called with.
         signals: what is known of their values.
         time_axis, differ: see `ForwardPass.begin`.
+        weights: the parameters and buffers that the model has; see `Tensors.layouts`.
     """
 
     tensors: tuple[Met, ...]
     signals: tuple[Any, ...]
     time_axis: int | None
     differ: bool | None
+    weights: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +173,14 @@ class Ended:
         outputs: what it returns.
         kept: other tensors of the pass that the model keeps.
         has_states: whether parameters or buffers were written into or replaced.
+        replaced: the tensors that have taken the places of some; None for one of a special kind.
         unseen: the modules that read tensors which nobody saw being made.
     """
 
     outputs: tuple[Met, ...]
     kept: tuple[Id, ...]
     has_states: bool
+    replaced: tuple[tuple[str, Met | None], ...]
     unseen: tuple[str, ...]
 
 
@@ -268,12 +283,14 @@ class Entry(NamedTuple):
         id: which one it is.
         storage: the identity of its memory.
         version: when it was met.
+        layout: of its values.
     """
 
     ref: Any
     id: Id
     storage: int
     version: int
+    layout: Layout
 
 
 class Register:
@@ -309,19 +326,25 @@ class Register:
     def meet(self, tensor: Tensor, literal: bool = False) -> Met:
         """Say which tensor this is; or note it, and say what it is like, if it was not met.
 
-        One that was given other memory behind the back of the dispatcher equals none that was met.
+        One that was given other memory, or lies there in another way, behind the back of the
+        dispatcher equals none that was met.
 
         ``literal``: its values are to be told.
         """
         entry = self.entry(tensor)
         if entry is not None:
-            if entry.storage != storage_identity(tensor):
+            if entry.storage != storage_identity(tensor) or not entry.layout.fits(tensor):
                 return _MOVED
             return Ref(entry.id, version_of(tensor) - entry.version)
         shares = self._sharing(storage_identity(tensor))
         told = _bytes(tensor) if literal else None
         self.add(tensor)
         return New(layout_of(tensor), shares, told)
+
+    @property
+    def weights(self) -> tuple[Any, ...]:
+        """The parameters and buffers; None in place of the layout of one of a special kind."""
+        return self.tensors.layouts(lambda x: layout_of(x) if is_plain(x) else None)
 
     def _sharing(self, storage: int) -> tuple[str, ...]:
         """Return the tensors that lie on a storage."""
@@ -345,11 +368,14 @@ class Register:
     def _enter(self, tensor: Tensor, id: Id, version: int) -> Entry:
         storage = storage_identity(tensor)
         self._storages.add(storage)
-        entry = self.entries[identity(tensor)] = Entry(weak_reference(tensor), id, storage, version)
+        entry = Entry(weak_reference(tensor), id, storage, version, layout_of(tensor))
+        self.entries[identity(tensor)] = entry
         return entry
 
     def forget(self, met: int) -> None:
         """Forget the tensors that were noted after so many."""
+        if met == self.met:
+            return
         for key, entry in reversed(list(self.entries.items())):
             if isinstance(entry.id, int) and entry.id > met:
                 del self.entries[key]
@@ -448,7 +474,8 @@ class Recorder:
         if self._can_tell(given):
             met = tuple(map(self.register.meet, given))
             self.register.given = self.register.met
-            self._add(Given(met, tuple(signals), time_axis, differ))
+            weights = self.register.weights
+            self._add(Given(met, tuple(signals), time_axis, differ, weights))
 
     def told(self, tensor: Tensor) -> None:
         """Record that values of a tensor are about to become Python numbers."""
@@ -615,7 +642,10 @@ def ended(
 ) -> Ended:
     """Return the end of a pass."""
     kept = register.kept((*given, *outputs), model)
-    return Ended(tuple(map(register.meet, outputs)), kept, has_states, unseen)
+    returned = tuple(map(register.meet, outputs))
+    now = register.tensors.replaced() if has_states else {}
+    replaced = tuple((name, register.meet(x) if is_plain(x) else None) for name, x in now.items())
+    return Ended(returned, kept, has_states, replaced, unseen)
 
 
 def operands_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:

@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from syops._torch import identity, storage_identity, tree_leaves, version_of
@@ -121,7 +120,10 @@ class Replay:
         self._given = given
         met = self._register.meet
         if not self._follows(
-            lambda: Given(tuple(map(met, given)), tuple(signals), time_axis, differ), given
+            lambda: Given(
+                tuple(map(met, given)), tuple(signals), time_axis, differ, self._register.weights
+            ),
+            given,
         ):
             self._departed().begin(given, signals, time_axis, differ)
         else:
@@ -208,14 +210,24 @@ class Replay:
         if self._analysis is not None:
             return self._analysis.operator(rule, func, args, kwargs)
         register, met = self._register, self._register.met
+        operands = operands_of(args, kwargs)
+        results: list[Any] = []
         for node in self._node.next:
             event = node.event
             if not isinstance(event, Executed) or event.func is not func:
                 continue
             if self._fits(event, args, kwargs):
-                out = func(*args, **kwargs)
-                return self._executed(node, event, rule, func, args, kwargs, out)
+                try:
+                    results = results or [func(*args, **kwargs)]
+                except Exception:  # the model may go on: the analysis has to see it fail
+                    register.forget(met)
+                    break
+                if self._made(event.out, results[0], operands):
+                    self._executed(node, event, operands, results[0])
+                    return results[0]
             register.forget(met)
+        if results:
+            return self._departed().executed(rule, func, args, kwargs, results[0])
         return self._departed().operator(rule, func, args, kwargs)
 
     def _fits(self, event: Executed, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -244,6 +256,7 @@ class Replay:
                 and entry.id == told.id
                 and version_of(value) - entry.version == told.writes
                 and storage_identity(value) == entry.storage
+                and entry.layout.fits(value)
             )
         if kind is New:
             if not (isinstance(value, Tensor) and is_plain(value)):
@@ -260,23 +273,17 @@ class Replay:
                 self._is(item, value[name]) for name, item in told.items()
             )
         if kind is float:
-            return told == value and (told != 0 or str(told) == str(value))
+            return bool(told.hex() == value.hex())  # 0.0 and -0.0 differ, NaN is NaN
         return bool(told == value)
 
     def _executed(
         self,
         node: Node,
         event: Executed,
-        rule: Rule | None,
-        func: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        operands: Sequence[Tensor],
         out: Any,
-    ) -> Any:
-        """Check an executed operator; go on in full analysis if its result differs."""
-        operands = operands_of(args, kwargs)
-        if not self._made(event.out, out, operands):
-            return self._departed().executed(rule, func, args, kwargs, out)
+    ) -> None:
+        """Go on to an operator of the plan that was executed, and take its readings."""
         self._node = node
         for place in event.unseen:
             self._outside.note(operands[place], event.path)
@@ -284,20 +291,14 @@ class Replay:
             tensors = [*operands, *tensors_in((out,))]
             for read in event.reads:
                 self._read(read, tensors)
-        return out
 
     def _made(self, told: Any, out: Any, operands: Sequence[Tensor]) -> bool:
         """Return whether the result of an operator is what is told in the plan."""
         kind = type(told)
         if kind is Result:
-            layout = told.layout
             if (
                 not isinstance(out, Tensor)
-                or out.shape != layout.shape
-                or out.dtype != layout.dtype
-                or out.layout != torch.strided
-                or out.stride() != layout.stride
-                or out.storage_offset() != layout.offset
+                or not told.layout.fits(out)
                 or identity(out) in self._register.entries
             ):
                 return False
@@ -354,6 +355,5 @@ class Replay:
                 self._find,
                 self._outside,
                 self._given,
-                lambda: self._watch.checks,
             )
         return self._analysis
