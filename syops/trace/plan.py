@@ -428,6 +428,7 @@ def is_plain(tensor: Tensor) -> bool:
     return (
         tensor.layout == torch.strided
         and not tensor.is_nested
+        and not tensor.is_quantized
         and not tensor.is_inference()
         and not tensor.is_meta
         and not hasattr(type(tensor), "__tensor_flatten__")

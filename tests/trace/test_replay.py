@@ -236,6 +236,11 @@ def inference(net, x, s):
     return s * 1.0
 
 
+def quantized(net, x, s):
+    whole = torch.quantize_per_tensor(s, 0.5, 0, torch.quint8).dequantize()
+    return whole * (1 if is_high(x) else 2)
+
+
 MASKS = torch.tensor([True] * 4), torch.tensor([True, False] * 2)
 PLACES = torch.tensor([0, 1, 2, 3]), torch.tensor([0, 1, 2, 9])
 
@@ -256,7 +261,7 @@ CHANGING = (
     *(depth, literals, negative_zero, number_or_bool, written, kept, list_of_numbers),
     *(other_memory, unseen_write, other_weights, other_place, other_shape, outside, own_state),
     *(in_place_state, padded, attention, chance, number_read, every_other, narrower, inference),
-    *(masked, caught),
+    *(masked, caught, quantized),
 )
 
 
