@@ -320,7 +320,7 @@ class Register:
         if entry is None:
             named = self.tensors.named(tensor)
             if named is not None:
-                entry = self._enter(tensor, *named)
+                entry = self._enter(tensor, layout_of(tensor), *named)
         return entry
 
     def meet(self, tensor: Tensor, literal: bool = False) -> Met:
@@ -338,8 +338,9 @@ class Register:
             return Ref(entry.id, version_of(tensor) - entry.version)
         shares = self._sharing(storage_identity(tensor))
         told = _bytes(tensor) if literal else None
-        self.add(tensor)
-        return New(layout_of(tensor), shares, told)
+        layout = layout_of(tensor)
+        self.add(tensor, layout)
+        return New(layout, shares, told)
 
     @property
     def weights(self) -> tuple[Any, ...]:
@@ -354,21 +355,24 @@ class Register:
         shares = {str(entry.id) for entry in on_it if not entry.ref.expired()}
         return tuple(sorted(shares | self.tensors.names_on(storage)))
 
-    def add(self, tensor: Tensor, base: Tensor | None = None) -> None:
+    def add(self, tensor: Tensor, layout: Layout, base: Tensor | None = None) -> None:
         """Note a tensor that was not met.
 
-        ``base``: a tensor that it is a view of. A view takes over the version counter of its base
-        once its operator has returned.
+        Args:
+            tensor: any plain tensor.
+            layout: of its values.
+            base: a tensor that it is a view of. A view takes over the version counter of its base
+                once its operator has returned.
         """
         self.met += 1
         entry = None if base is None else self.entry(base)
         version = version_of(tensor) if entry is None else entry.version
-        self._enter(tensor, self.met, version)
+        self._enter(tensor, layout, self.met, version)
 
-    def _enter(self, tensor: Tensor, id: Id, version: int) -> Entry:
+    def _enter(self, tensor: Tensor, layout: Layout, id: Id, version: int) -> Entry:
         storage = storage_identity(tensor)
         self._storages.add(storage)
-        entry = Entry(weak_reference(tensor), id, storage, version, layout_of(tensor))
+        entry = Entry(weak_reference(tensor), id, storage, version, layout)
         self.entries[identity(tensor)] = entry
         return entry
 
@@ -587,8 +591,9 @@ class Recorder:
         if entry is not None:
             return Ref(entry.id, 0)
         of = base_of(tensor, operands)
-        self.register.add(tensor, None if of is None else operands[of])
-        return Result(layout_of(tensor), of)
+        layout = layout_of(tensor)
+        self.register.add(tensor, layout, None if of is None else operands[of])
+        return Result(layout, of)
 
     def analysed(self) -> None:
         """Drop the tensors of the last operator, which is analysed."""

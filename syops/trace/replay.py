@@ -313,7 +313,7 @@ class Replay:
             base = None if told.of is None else operands[told.of]
             if base is not None and storage_identity(base) != storage_identity(out):
                 return False
-            self._register.add(out, base)
+            self._register.add(out, told.layout, base)
             return True
         if kind is Ref:
             entry = self._register.entry(out) if isinstance(out, Tensor) else None

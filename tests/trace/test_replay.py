@@ -449,6 +449,28 @@ def test_no_batch_is_kept_in_memory(between):
         gc.enable()
 
 
+def test_no_copy_of_a_state_is_kept_in_memory():
+    class Buffered(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(8, 8)
+            self.register_buffer("mask", torch.ones(8))
+
+        def forward(self, x):
+            lent.append(weakref.ref(self.mask))
+            return self.layer(x * self.mask)
+
+    def batches():
+        for _ in range(6):
+            yield torch.rand(4, 8)
+        gc.collect()
+        alive.append(sum(mask() is not None for mask in lent))
+
+    lent, alive = [], []
+    get_model_syops(Buffered().eval(), batches(), progress=False)
+    assert alive == [1]  # the model's, until its own is put back
+
+
 def test_plan_does_not_grow_without_end(monkeypatch):
     def sometimes(net, x, s):
         return s * (0.5 if is_high(x) else float(x.max()))
