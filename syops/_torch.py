@@ -1,7 +1,7 @@
 """Hold every private name of torch that syops uses, each with the reason for it.
 
 A private name may change its meaning in any release of torch. All names below were checked with
-torch 2.13.0.
+torch 2.6.0, 2.13.0 and 2.14.1: `tests/other_versions.sh` runs the counting tests on other versions.
 """
 
 from __future__ import annotations
@@ -305,6 +305,10 @@ def schema_of(operator: Any) -> Any:
 def has_kernel(operator: Any, key: str) -> bool:
     """Return whether an operator has a kernel of its own for a dispatch key ("CPU", say)."""
     return torch._C._dispatch_has_kernel_for_dispatch_key(operator.name(), key)
+
+
+DETACH = torch.ops.aten.detach.default
+"""The operator that torch 2.6 executes twice, the second time on the result of the first."""
 
 
 def is_made_of_others(operator: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The entry points: check the arguments, trace the model, build what is handed back."""
+"""Define the entry points: check the arguments, trace the model, build the result."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def get_model_bounds(
     rules: Mapping[Any, Rule] | None = None,
     energy: Profile | Mapping[str, Profile] = "horowitz45-fp32",
 ) -> Report:
-    """What a spiking network can cost at all: without data, weights or arithmetic.
+    """Return what a spiking network can cost at all: without data, weights or arithmetic.
 
     A copy of the model without values runs once on the ``meta`` device, where only shapes are
     worked out. The model itself is not run, and may lie on ``meta``.
@@ -306,12 +306,12 @@ class _Subject:
         return Settings(neurons=self.neurons, find=finder(self.rules))
 
     def ann_counts(self) -> AnnCounts:
-        """An empty count of the same network as an ANN."""
+        """Return an empty count of the same network as an ANN."""
         told = self.settings
         return AnnCounts(self.steps, self.batch_dim, told.neurons, told.find)
 
     def conventions(self, signals: Sequence[str], **chosen: bool | str) -> dict[str, Any]:
-        """What the counts depend on, as a report keeps it."""
+        """Return what the counts depend on, as a report keeps it."""
         own = {"rules": ", ".join(sorted(map(str, self.rules)))} if self.rules else {}
         shared = {"batch_dim": self.batch_dim, "input_signal": ", ".join(signals)}
         return {**chosen, **shared, **own}

@@ -1,4 +1,4 @@
-"""Counts and energies in words: three significant digits, a prefix, and back again.
+"""Write counts and energies in words, with three digits and a prefix, and read them back.
 
 Counts have no unit, energies are in mJ, as everywhere in a report.
 """
@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
@@ -186,10 +186,16 @@ def amount(text: str, powers: Mapping[str, int]) -> Fraction:
     found = _AMOUNT.fullmatch(text.strip())
     if found is None:
         raise SyopsValueError("expected a number, finite and at least 0, with a unit behind it")
-    number, unit = Decimal(found[1]), found[2]
+    unit = found[2]
     if unit not in powers:
         known = dict.fromkeys(_SPELLINGS.get(unit, unit) for unit in powers if unit)
         raise SyopsValueError(f"known units: {', '.join(known)}")
+    try:
+        number = Decimal(found[1])
+    except InvalidOperation:  # an exponent of more than 18 digits
+        raise SyopsValueError("it is too large or too small") from None
+    if not number:
+        return Fraction(0)
     if abs(number.adjusted()) > _MOST_DIGITS or len(found[1]) > _MOST_DIGITS:
         raise SyopsValueError("it is too large or too small")
     return Fraction(number) * Fraction(10) ** powers[unit]

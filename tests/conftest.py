@@ -7,8 +7,12 @@ import sys
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from hypothesis import settings
 
 from syops.cli import main
+
+settings.register_profile("patient", deadline=None)  # another process may have the processor
+settings.load_profile("patient")
 
 
 @pytest.fixture

@@ -68,6 +68,7 @@ def with_what_it_needs(code: str) -> str:
     return "\n".join([*(GIVEN[name] for name in needed), code])
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_readme_examples_pass_mypy_strict(tmp_path):
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)

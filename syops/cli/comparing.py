@@ -92,23 +92,22 @@ def _report(
     energy: Any,
     **counting: Any,
 ) -> Report:
-    if _is_saved(network):
-        report = Report.load(network)
-        report = report.priced(energy) if _is_asked("energy") else report
-    else:
-        from syops.api import get_model_bounds
+    with prints_aside():  # the ANN is traced where it is first asked for, here in `replace`
+        if _is_saved(network):
+            report = Report.load(network)
+            report = report.priced(energy) if _is_asked("energy") else report
+        else:
+            from syops.api import get_model_bounds
 
-        with prints_aside():
-            model = structure(network, keywords)
             found = get_model_bounds(
-                model,
+                structure(network, keywords),
                 sizes(network, keywords, shape),
                 input_signal=fed(network),
                 energy=energy,
                 **counting,
             )
-        report = named(found, network)
-    return replace(report, model=label or report.model)
+            report = named(found, network)
+        return replace(report, model=label or report.model)
 
 
 class Amount(click.ParamType):

@@ -16,6 +16,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
+from syops import models
 from syops.cli.output import note
 from syops.errors import (
     SyopsError,
@@ -24,7 +25,6 @@ from syops.errors import (
     SyopsTypeError,
     SyopsValueError,
 )
-from syops.models import create_model, list_models
 from syops.trace.inputs import weight_dtype
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
@@ -55,9 +55,9 @@ def load_model(name: str, keywords: Mapping[str, Any]) -> nn.Module:
     """
     if ":" not in name:
         try:
-            return _built(name, lambda: create_model(name, **keywords))
+            return _built(name, lambda: models.create_model(name, **keywords))
         except SyopsLookupError as error:
-            if name in list_models():
+            if name in models.list_models():
                 raise
             raise SyopsLookupError(f"{error}; {_YOUR_OWN}") from None
     module, _, attribute = name.partition(":")

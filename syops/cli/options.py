@@ -63,7 +63,7 @@ FOLD_BN = click.option(
 
 
 def _energy(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> Energy:
-    """One profile for all layers; or one for each pattern, and one for the rest."""
+    """Return one profile for all layers, or one for each pattern and one for the rest."""
     rules = [value.rpartition("=") for value in values]
     patterns = {pattern: profile for pattern, equals, profile in rules if equals}
     rest = [profile for _, equals, profile in rules if not equals]

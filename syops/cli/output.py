@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import click
 
+from syops.cli.networks import prints_aside
 from syops.cli.options import COLUMNS, OUTPUT, SORT, TOP, UNITS
 from syops.cost.figures import Figures
 from syops.cost.warnings import find_cautions
@@ -75,22 +76,30 @@ class Display:
 
     def show(self, result: Report | Memory | Comparison | LayerComparison) -> None:
         """Print or write it, and say what may mislead where the output is not read at once."""
-        if self.output is not None or not sys.stdout.isatty():
-            for of, report in _reports(result):
-                warn(report, of)
+        quiet = self.output is None and sys.stdout.isatty()
+        with prints_aside():  # the ANN is traced here, where it is first asked for
+            if not quiet:
+                for of, report in _reports(result):
+                    warn(report, of)
+            made = self._made(result)
+        if isinstance(made, Table):
+            show(made, self.output)
+        else:
+            emit(made, self.output)
+
+    def _made(self, result: Report | Memory | Comparison | LayerComparison) -> Table | str:
+        if self.style == "table":
+            return result.table(**self.arrangement)
+        if self.style == "json":
+            return f"{result.to_json()}\n"
+        if self.style == "html":
+            return _page(result)
         write = {
             "markdown": result.to_markdown,
             "latex": result.to_latex,
             "csv": result.to_csv,
         }
-        if self.style == "json":
-            emit(f"{result.to_json()}\n", self.output)
-        elif self.style == "html":
-            emit(_page(result), self.output)
-        elif self.style == "table":
-            show(result.table(**self.arrangement), self.output)
-        else:
-            emit(write[self.style](**self.arrangement), self.output)
+        return write[self.style](**self.arrangement)
 
 
 def check_layers(display: Display, memory: bool) -> None:

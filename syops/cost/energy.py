@@ -105,18 +105,18 @@ class EnergyModel:
         return (self,)
 
     def model_for(self, path: str, dtype: str) -> EnergyModel:
-        """Itself, for every layer."""
+        """Return this model, for every layer."""
         return self
 
     def mac_price(self, kind: str) -> float | None:
-        """What a MAC of a row of this kind costs, in pJ; None where it has no price."""
+        """Return what a MAC of a row of this kind costs, in pJ; None where it has no price."""
         own = self.e_neuron_pj if kind == "neuron" else None
         return self.e_mac_pj if own is None else own
 
     def price_pj(
         self, kind: str, ac: SupportsFloat, mac: SupportsFloat, spikes: int = 0
     ) -> Fraction:
-        """The one place where operations are priced, exactly: costs are decimal numbers.
+        """Price operations exactly, as costs are decimal numbers; no other place does so.
 
         E_ac · ac + E_mac · mac + E_spike · spikes in pJ, with E_neuron for E_mac in a row of kind
         "neuron". MACs without a price add nothing.
@@ -149,7 +149,7 @@ class EnergyMap:
         return tuple(dict.fromkeys(model for _, model in self.rules))
 
     def model_for(self, path: str, dtype: str) -> EnergyModel:
-        """The model of a row.
+        """Return the model of a row.
 
         Raises:
             SyopsValueError: no pattern matches it.
@@ -215,7 +215,7 @@ _DTYPE = re.compile(r"(q?u?int|b?float|complex)\d+\w*|bool")
 
 
 def _picojoules(cost: Any, what: str) -> float:
-    """A cost as a number of pJ."""
+    """Return a cost as a number of pJ."""
     number = _with_unit(cost, what) if isinstance(cost, str) else cost
     if not isinstance(number, Real) or isinstance(number, bool):
         raise SyopsTypeError(

@@ -85,7 +85,7 @@ class Figures:
         object.__setattr__(self, "accuracy", float(accuracy))
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is pickled or copied: all is worked out."""
+        """Return the state to pickle or copy, with all that is computed late computed."""
         return {**vars(self), "ann_rows": self.ann_rows, "notes": self.notes}
 
     # Headline figures, per sample
@@ -240,7 +240,7 @@ class Figures:
         return types.pop() if len(types) == 1 else "unknown"
 
     def _type(self, spikes: Sequence[str]) -> str:
-        """The type of the network, if these signals are spikes."""
+        """Return the type of the network, if these signals are spikes."""
         if not any(layer.signal in spikes for layer in self.layers if layer.kind in SYNAPTIC):
             return "ANN"
         return "MPSNN" if any(layer.signal not in spikes for layer in self.offending) else "FSNN"
@@ -288,7 +288,7 @@ class Figures:
         )
 
     def select(self, kinds: Kind | Iterable[Kind]) -> Self:
-        """The same report with other kinds of rows inside its totals, DC and EC.
+        """Return the same report with other kinds of rows inside its totals, DC and EC.
 
         Args:
             kinds: any of "conv", "linear", "matmul", "recurrent", "norm", "neuron", "add",
@@ -305,7 +305,7 @@ class Figures:
         return replace(self, kinds=chosen)
 
     def priced(self, energy: Profile | Mapping[str, Profile]) -> Self:
-        """The same counts at other costs.
+        """Return the same counts at other costs.
 
         Args:
             energy: as for `get_model_syops`.
@@ -320,7 +320,7 @@ class Figures:
         return replace(self, energy=model)
 
     def merge(self, other: Self) -> Self:
-        """The report of both data sets together. Exact, and independent of the order.
+        """Return the report of both data sets together, exact and independent of the order.
 
         Raises:
             SyopsValueError: the reports are of different models, conventions or energy models.
@@ -377,7 +377,7 @@ class Figures:
 
 
 def _check_operands(one: Figures, two: Figures) -> None:
-    """A row of both must have as many operands in one as in the other."""
+    """Check that each row of both reports has as many operands in one as in the other."""
     known = {row.key: len(row.drives) for row in one.rows}
     for row in two.rows:
         operands = {known.get(row.key, 0), len(row.drives)} - {0}
@@ -389,7 +389,7 @@ def _check_operands(one: Figures, two: Figures) -> None:
 
 
 def _accuracy(one: Figures, two: Figures) -> float | None:
-    """Of all samples, where it is known of both."""
+    """Return the accuracy on all samples; None where that of one report is unknown."""
     if one.accuracy is None or two.accuracy is None or one.accuracy == two.accuracy:
         return one.accuracy if one.accuracy == two.accuracy else None
     right = one.accuracy * one.samples + two.accuracy * two.samples

@@ -30,7 +30,7 @@ class Events(NamedTuple):
 
 
 def saccade_path(steps: int, reach: float) -> Tensor:
-    """Three equal moves around a triangle and back to the start, as for N-MNIST.
+    """Return three equal moves around a triangle and back to the start, as for N-MNIST.
 
     Returns:
         displacements (dx, dy) in pixels, [steps + 1, 2].
@@ -46,7 +46,7 @@ def saccade_path(steps: int, reach: float) -> Tensor:
 def saccade_events(
     image: Tensor, *, steps: int = 48, reach: float = 2.0, threshold: float = 0.4
 ) -> Events:
-    """What an event camera sends while ``image`` moves before it by three saccades.
+    """Return what an event camera sends while ``image`` moves before it by three saccades.
 
     Args:
         image: intensities [H, W], between 0 and 1.
@@ -80,7 +80,7 @@ def saccade_events(
 
 
 def _moved(image: Tensor, path: Tensor) -> Tensor:
-    """The image at each displacement, dark beyond its border: [len(path), H, W]."""
+    """Return the image at each displacement, dark beyond its border: [len(path), H, W]."""
     height, width = image.shape
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     # In the coordinates of grid_sample a pixel is 2 / size wide.

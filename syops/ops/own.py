@@ -94,7 +94,8 @@ def _checked(name: str, rule: Rule) -> Rule:
                     raise SyopsTypeError(f"rules: {_expected(name)}, got {one!r}")
         return tuple(costs)
 
-    return replace(rule, signal=signal, cost=rule.cost if isinstance(rule.cost, Free) else cost)
+    asked = rule.cost if isinstance(rule.cost, Free) else cost
+    return replace(rule, signal=signal, cost=asked, own=True)
 
 
 def _asked(name: str, ask: Callable[[Call], T], call: Call) -> T:

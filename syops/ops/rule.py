@@ -303,6 +303,9 @@ class Rule:
         adds: it adds one operand to another one; a learned one is a bias.
         scales: it multiplies with a number, as an attention does.
         softens: it is a softmax.
+
+    Attributes:
+        own: it is the user's, and may look at values.
     """
 
     signal: SignalRule
@@ -328,6 +331,7 @@ class Rule:
     adds: bool = False
     scales: bool = False
     softens: Softmax | None = None
+    own: bool = False
 
 
 def analog(call: Call) -> Signal:

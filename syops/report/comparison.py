@@ -95,7 +95,7 @@ class Comparison(Tabular):
         return (*self._unknown(), *notes_on(self.names, self.reports))
 
     def layers(self) -> LayerComparison:
-        """The difference of two reports, layer by layer.
+        """Return the difference of two reports, layer by layer.
 
         Raises:
             SyopsValueError: there are not two.
@@ -107,7 +107,7 @@ class Comparison(Tabular):
         return LayerComparison(self.names, self.reports)
 
     def to_json(self) -> str:
-        """The rows and the notes as JSON; reports are saved one by one."""
+        """Return the rows and the notes as JSON; reports are saved one by one."""
         content = {
             "ratio_to": self.to,
             "warnings": warnings_on(self.names, self.reports),
@@ -117,7 +117,7 @@ class Comparison(Tabular):
         return json.dumps(without_infinity(content), indent=1, ensure_ascii=False)
 
     def plot(self, kind: ComparisonPlot | None = None, ax: Axes | None = None) -> Figure:
-        """A figure of what the networks consume: EC, and DC where it is known.
+        """Draw what the networks consume: EC, and DC where it is known.
 
         See `syops.show.plots.networks.plot_comparison`.
 
@@ -144,7 +144,7 @@ class Comparison(Tabular):
         write_text(Path(path), self.to_page(command))
 
     def to_page(self, command: str | None = None) -> str:
-        """What `save_html` writes."""
+        """Return what `save_html` writes."""
         return to_comparison_page(self.names, self.reports, self.rows, self.to_html(), command)
 
     @property
@@ -244,7 +244,7 @@ def compare(reports: Mapping[str, Report] | Iterable[Report], to: Reference = "a
 
 
 def _values(row: ComparisonRow) -> tuple[Value, ...]:
-    """One value for each of `COLUMNS`."""
+    """Return one value for each of `COLUMNS`."""
     priced: dict[str, Value] = {
         name: priced_part(row, getattr(row, name)) for name in ("ec_mj", "dc_mj")
     }

@@ -61,7 +61,7 @@ class Report(Figures, Tabular):
         return tuple(find_cautions(self))
 
     def memory(self, model: MemoryModel | None = None) -> Memory:
-        """What the network reads and writes, and what that costs beside its arithmetic.
+        """Return what the network reads and writes, and what that costs beside its arithmetic.
 
         Weights, inputs and states, event by event where spikes drive a layer and for every
         operation elsewhere; no part of the DC or the EC. See `syops.cost.memory` for the formula
@@ -120,7 +120,7 @@ class Report(Figures, Tabular):
         return dearest_column(self)
 
     def to_frame(self, totals: bool = False) -> pd.DataFrame:
-        """The layers as a pandas table, one line a row.
+        """Return the layers as a pandas table, one line a row.
 
         Args:
             totals: exact sums over all samples (integers; ``ac`` as a fraction) instead of
@@ -129,12 +129,12 @@ class Report(Figures, Tabular):
         return frame_of(self, totals)
 
     def to_json(self) -> str:
-        """The report as JSON; `from_json` gives an equal one back."""
+        """Return the report as JSON; `from_json` gives an equal one back."""
         return to_json(self)
 
     @staticmethod
     def from_json(text: str) -> Report:
-        """A report from what `to_json` gave.
+        """Return a report from what `to_json` gave.
 
         Raises:
             SyopsValueError: the text is no report, a damaged one, or one of another schema
@@ -188,7 +188,7 @@ class Report(Figures, Tabular):
             raise
 
     def plot(self, kind: Plot = "energy", ax: Axes | None = None) -> Figure:
-        """A figure of the layers in the order in which they are executed, energies per sample.
+        """Draw the layers in the order in which they are executed, with energies per sample.
 
         ``report.plot().savefig("energy.pdf")``. See `syops.show.plots.layers.plot_report`.
 
@@ -252,6 +252,6 @@ class MeasuredReport(Report):
 
 
 def _holding(figures: Figures) -> Report:
-    """The report of figures that were read, a `MeasuredReport` where they were measured."""
+    """Return the report of figures that were read, a `MeasuredReport` where they were measured."""
     kind = MeasuredReport if figures.measured else Report
     return kind(**{field.name: getattr(figures, field.name) for field in fields(figures)})

@@ -82,14 +82,14 @@ class Fields:
         return found
 
     def optional(self, key: str, read: Callable[[Fields, str], T]) -> T | None:
-        """None where it is null."""
+        """Return a field, or None if it is null."""
         return None if self.get(key) is None else read(self, key)
 
     def inner(self, key: str) -> Fields:
         return Fields(self.get(key), self._named(key))
 
     def each(self, key: str, read: Callable[[Fields], T]) -> tuple[T, ...]:
-        """A list of objects."""
+        """Return a list of objects."""
         place = self._named(key)
         items = self._items(key)
         return tuple(read(Fields(item, f"{place}[{i}]")) for i, item in enumerate(items))

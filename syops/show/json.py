@@ -36,7 +36,7 @@ _HEADLINE = (
 
 
 def to_json(report: Figures) -> str:
-    """The report as JSON: what it is made of, and beside it what follows from that."""
+    """Return the report as JSON: what it is made of, and beside it what follows from that."""
     totals = {name: _plain(value) for name, value in asdict(report.totals).items()}
     if not report.measured:
         totals |= {"ac": None, "ac_events": None, "spikes": None}
@@ -73,7 +73,7 @@ def to_json(report: Figures) -> str:
 
 
 def figures_from_json(text: str, where: str = "") -> Figures:
-    """The figures from what `to_json` gave.
+    """Return the figures from what `to_json` gave.
 
     Args:
         text: the JSON.
@@ -132,7 +132,7 @@ def _report(content: Fields) -> Figures:
 
 
 def _rows(content: Fields, key: str) -> tuple[Row, ...]:
-    """Rows, none of them twice."""
+    """Return rows, none of them twice."""
     rows = content.each(key, _row_from_json)
     met: dict[Any, int] = {}
     for i, row in enumerate(rows):

@@ -32,7 +32,7 @@ _STYLE = {
 
 
 def report_pictures(report: Figures) -> Mapping[str, Markup]:
-    """The plots of a report as inline SVG, by what they show."""
+    """Return the plots of a report as inline SVG, by what they show."""
     kinds = [kind for kind in _PLOTS if kind != "rates" or report.mean_rate is not None]
     if not any(layer.counted and layer.folded is None for layer in report.layers):
         kinds = []
@@ -53,7 +53,7 @@ def comparison_pictures(rows: Sequence[ComparisonRow]) -> Mapping[str, Markup]:
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """matplotlib's own style, whatever the user's, while a page is made."""
+    """Use matplotlib's default style, whatever the user's, while a page is made."""
     with style.context(["default", _STYLE]), warnings.catch_warnings():
         # Text stays text: its letters are those of the browser.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
@@ -61,7 +61,7 @@ def _style() -> Iterator[None]:
 
 
 def _inline_svg(figure: Figure, name: str, told: str) -> Markup:
-    """A figure as an ``<svg>`` element whose colours follow the page's theme."""
+    """Return a figure as an ``<svg>`` element whose colours follow the page's theme."""
     out = io.StringIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(out, format="svg", transparent=True, metadata=metadata)
@@ -75,7 +75,7 @@ def _inline_svg(figure: Figure, name: str, told: str) -> Markup:
 
 
 def _at_home(tag: str, name: str, colors: Mapping[str, str]) -> str:
-    """A tag of matplotlib's with ids of its own among other pictures, in colours of the page."""
+    """Return a tag with ids that are unique among pictures, in colours of the page."""
     if tag.startswith("<svg"):
         tag = re.sub(r' (width|height)="[^"]*"', "", tag)
     tag = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", tag)

@@ -1,4 +1,4 @@
-"""What forward passes come to: the rows of each, settled once its readings are known.
+"""Compute what forward passes come to: rows, settled once the readings are known.
 
 During a pass only readings on the device are taken. Afterwards what depended on the rest of the
 pass is decided: whether a normalisation could be folded, and whether a padded tensor fed only one
@@ -37,21 +37,24 @@ from syops.trace.repeats import Again
 
 T = TypeVar("T")
 
+Taken = tuple[Sequence[Tensor], Sequence[Tensor]]
+"""The counts and the looks of a `Gauge`, which itself would keep the states of its pass alive."""
+
 
 class Readings:
     """The readings of passes that did the same.
 
     Args:
-        gauges: that took them, one for each pass.
+        taken: what was taken in each pass.
 
     Attributes:
         passes: how many there are.
     """
 
-    def __init__(self, gauges: Sequence[Gauge]) -> None:
-        self.passes = len(gauges)
-        counts = _read([each for gauge in gauges for each in gauge.counts], torch.int64)
-        looks = _read([each for gauge in gauges for each in gauge.looks], torch.float64)
+    def __init__(self, taken: Sequence[Taken]) -> None:
+        self.passes = len(taken)
+        counts = _read([each for counts, _ in taken for each in counts], torch.int64)
+        looks = _read([each for _, looks in taken for each in looks], torch.float64)
         self._counts = _in_parts([int(count) for count in counts], self.passes)
         looked = _in_parts(looks, self.passes)
         self._totals = [sum(each) for each in zip(*self._counts, strict=True)]
@@ -365,7 +368,7 @@ def _drive(row: Row, operand: Operand, readings: Readings) -> Drive:
 _MOST = 64
 """Passes whose readings are kept until they are settled."""
 
-Pass = tuple[Account, Gauge, int]
+Pass = tuple[Account, Taken, int]
 """What a pass comes to, its readings, and the samples in it."""
 
 
@@ -394,7 +397,7 @@ class Accounts:
         Raises:
             SyopsValueError: see `settle`.
         """
-        self._open.append((account, gauge, samples))
+        self._open.append((account, (gauge.counts, gauge.looks), samples))
         if not wait or len(self._open) == _MOST:
             self.settle()
 
@@ -429,4 +432,4 @@ class Accounts:
 def _rows(group: Sequence[Pass]) -> list[Row]:
     """Return the rows of passes that came to the same."""
     account, _, _ = group[0]
-    return account.rows(Readings([gauge for _, gauge, _ in group]))
+    return account.rows(Readings([taken for _, taken, _ in group]))

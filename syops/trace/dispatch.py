@@ -41,7 +41,7 @@ _ALIAS = torch.ops.aten.alias.default
 
 
 def _learned(call: Call) -> list[Tensor]:
-    """The operands that were weights."""
+    """Return the operands that were weights."""
     return [tensor for tensor in call.tensors if call.signals[id(tensor)] is LEARNED]
 
 
@@ -151,7 +151,9 @@ class Dispatch:
             signals[id(operands[0])] = signals[id(before_it)]
             seen = (operands[0], *args[1:])
         out = self.execute(func, args, kwargs)
-        if self._recorder is not None:
+        if self._recorder is not None and rule is not None and rule.own:
+            self._recorder.give_up()
+        elif self._recorder is not None:
             where, checks = self._where[-1], self.checks()
             self._recorder.executed(func, (args, kwargs), out, where, checks, unseen, is_literal)
         call = Call(

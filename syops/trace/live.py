@@ -23,10 +23,10 @@ are shown, these records would be void at the next operator.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,8 @@ from syops.trace.filling import Filling
 from syops.trace.lineage import Padding, Result, View
 from syops.trace.paths import paths_of
 from syops.trace.states import tensors_of
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -263,6 +265,31 @@ class Tensors:
     def storages(self) -> frozenset[int]:
         """The storages of all parameters and buffers."""
         return frozenset(map(storage_of, self._learned.values()))
+
+    def layouts(self, layout: Callable[[Tensor], T]) -> tuple[tuple[str, T, str, str], ...]:
+        """Return the parameters and buffers: what a pass depends on, but for their values.
+
+        Args:
+            layout: tells how a tensor lies in memory.
+
+        Returns:
+            of each its name, its layout, and the first names of this tensor and of its memory.
+        """
+        first: dict[tuple[str, int], str] = {}
+        return tuple(
+            (
+                f"{type(tensor).__name__} {name}",
+                layout(tensor),
+                first.setdefault(("tensor", identity(tensor)), name),
+                first.setdefault(("memory", storage_of(tensor)), name),
+            )
+            for name, tensor in self._learned.items()
+        )
+
+    def replaced(self) -> dict[str, Tensor]:
+        """Return the parameters and buffers that others were in place of before the pass."""
+        now = weights_of(self._model)
+        return {name: t for name, t in now.items() if self._learned.get(name) is not t}
 
     def names_on(self, storage: int) -> set[str]:
         """Return the names of the parameters and buffers on a storage."""

@@ -1,4 +1,4 @@
-"""What forward passes taught: their events in order, and what is to be measured at each.
+"""Keep what forward passes taught: their events in order, and what to measure at each.
 
 The passes over many batches are mostly the same: the same operators on tensors of the same origin,
 shape and layout. The first one is analysed, and each of its events becomes a node of a tree. A
@@ -43,6 +43,17 @@ class Layout:
     dtype: torch.dtype
     device: torch.device
 
+    def fits(self, tensor: Tensor) -> bool:
+        """Return whether the values of a plain tensor lie so, on any device."""
+        return (
+            tensor.layout == torch.strided
+            and tensor.shape == self.shape
+            and tensor.dtype == self.dtype
+            and tensor.stride() == self.stride
+            and tensor.storage_offset() == self.offset
+            and not tensor.is_inference()
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Ref:
@@ -86,12 +97,14 @@ class Given:
         tensors: that it is called with.
         signals: what is known of their values.
         time_axis, differ: see `ForwardPass.begin`.
+        weights: the parameters and buffers that the model has; see `Tensors.layouts`.
     """
 
     tensors: tuple[Met, ...]
     signals: tuple[Any, ...]
     time_axis: int | None
     differ: bool | None
+    weights: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +173,14 @@ class Ended:
         outputs: what it returns.
         kept: other tensors of the pass that the model keeps.
         has_states: whether parameters or buffers were written into or replaced.
+        replaced: the tensors that have taken the places of some; None for one of a special kind.
         unseen: the modules that read tensors which nobody saw being made.
     """
 
     outputs: tuple[Met, ...]
     kept: tuple[Id, ...]
     has_states: bool
+    replaced: tuple[tuple[str, Met | None], ...]
     unseen: tuple[str, ...]
 
 
@@ -268,12 +283,14 @@ class Entry(NamedTuple):
         id: which one it is.
         storage: the identity of its memory.
         version: when it was met.
+        layout: of its values.
     """
 
     ref: Any
     id: Id
     storage: int
     version: int
+    layout: Layout
 
 
 class Register:
@@ -303,25 +320,32 @@ class Register:
         if entry is None:
             named = self.tensors.named(tensor)
             if named is not None:
-                entry = self._enter(tensor, *named)
+                entry = self._enter(tensor, layout_of(tensor), *named)
         return entry
 
     def meet(self, tensor: Tensor, literal: bool = False) -> Met:
         """Say which tensor this is; or note it, and say what it is like, if it was not met.
 
-        One that was given other memory behind the back of the dispatcher equals none that was met.
+        One that was given other memory, or lies there in another way, behind the back of the
+        dispatcher equals none that was met.
 
         ``literal``: its values are to be told.
         """
         entry = self.entry(tensor)
         if entry is not None:
-            if entry.storage != storage_identity(tensor):
+            if entry.storage != storage_identity(tensor) or not entry.layout.fits(tensor):
                 return _MOVED
             return Ref(entry.id, version_of(tensor) - entry.version)
         shares = self._sharing(storage_identity(tensor))
         told = _bytes(tensor) if literal else None
-        self.add(tensor)
-        return New(layout_of(tensor), shares, told)
+        layout = layout_of(tensor)
+        self.add(tensor, layout)
+        return New(layout, shares, told)
+
+    @property
+    def weights(self) -> tuple[Any, ...]:
+        """The parameters and buffers; None in place of the layout of one of a special kind."""
+        return self.tensors.layouts(lambda x: layout_of(x) if is_plain(x) else None)
 
     def _sharing(self, storage: int) -> tuple[str, ...]:
         """Return the tensors that lie on a storage."""
@@ -331,25 +355,31 @@ class Register:
         shares = {str(entry.id) for entry in on_it if not entry.ref.expired()}
         return tuple(sorted(shares | self.tensors.names_on(storage)))
 
-    def add(self, tensor: Tensor, base: Tensor | None = None) -> None:
+    def add(self, tensor: Tensor, layout: Layout, base: Tensor | None = None) -> None:
         """Note a tensor that was not met.
 
-        ``base``: a tensor that it is a view of. A view takes over the version counter of its base
-        once its operator has returned.
+        Args:
+            tensor: any plain tensor.
+            layout: of its values.
+            base: a tensor that it is a view of. A view takes over the version counter of its base
+                once its operator has returned.
         """
         self.met += 1
         entry = None if base is None else self.entry(base)
         version = version_of(tensor) if entry is None else entry.version
-        self._enter(tensor, self.met, version)
+        self._enter(tensor, layout, self.met, version)
 
-    def _enter(self, tensor: Tensor, id: Id, version: int) -> Entry:
+    def _enter(self, tensor: Tensor, layout: Layout, id: Id, version: int) -> Entry:
         storage = storage_identity(tensor)
         self._storages.add(storage)
-        entry = self.entries[identity(tensor)] = Entry(weak_reference(tensor), id, storage, version)
+        entry = Entry(weak_reference(tensor), id, storage, version, layout)
+        self.entries[identity(tensor)] = entry
         return entry
 
     def forget(self, met: int) -> None:
         """Forget the tensors that were noted after so many."""
+        if met == self.met:
+            return
         for key, entry in reversed(list(self.entries.items())):
             if isinstance(entry.id, int) and entry.id > met:
                 del self.entries[key]
@@ -402,6 +432,7 @@ def is_plain(tensor: Tensor) -> bool:
     return (
         tensor.layout == torch.strided
         and not tensor.is_nested
+        and not tensor.is_quantized
         and not tensor.is_inference()
         and not tensor.is_meta
         and not hasattr(type(tensor), "__tensor_flatten__")
@@ -431,7 +462,7 @@ class Recorder:
         self._known = len(node.next)
 
     def give_up(self) -> None:
-        """The pass does what no plan can tell: later ones like it are analysed again."""
+        """Note that no plan can describe the pass; later ones like it are analysed again."""
         self.node = None
         del self._trunk.next[self._known :]
         self._tensors = []
@@ -444,25 +475,26 @@ class Recorder:
         time_axis: int | None,
         differ: bool | None,
     ) -> None:
-        """The model is called; see `ForwardPass.begin`."""
+        """Record the call of the model; see `ForwardPass.begin`."""
         if self._can_tell(given):
             met = tuple(map(self.register.meet, given))
             self.register.given = self.register.met
-            self._add(Given(met, tuple(signals), time_axis, differ))
+            weights = self.register.weights
+            self._add(Given(met, tuple(signals), time_axis, differ, weights))
 
     def told(self, tensor: Tensor) -> None:
-        """Values of a tensor are about to become numbers of Python's."""
+        """Record that values of a tensor are about to become Python numbers."""
         if self._can_tell([tensor]):
             self._add(Told(self.register.meet(tensor)))
 
     def brought(self, updates: Updates, steps: int, samples: int, states: Sequence[Tensor]) -> None:
-        """A neuron is called; ``updates``: what it comes to. See `ForwardPass.update`."""
+        """Record a neuron's call; ``updates``: what it comes to. See `ForwardPass.update`."""
         if self._can_tell(states):
             met = self.register.meet_states(states)
             self._add(Brought(updates.path, steps, samples, met, updates))
 
     def entered(self, where: tuple[str, nn.Module], tensors: Sequence[Tensor]) -> None:
-        """The ``forward`` of a neuron is called."""
+        """Record the start of a neuron's ``forward``."""
         if self._can_tell(tensors):
             path, module = where
             self._add(Entered(path, tuple(map(self.register.meet, tensors)), module))
@@ -476,7 +508,7 @@ class Recorder:
         signal: Any,
         is_declared: bool,
     ) -> None:
-        """The ``forward`` of a neuron returned; see `ForwardPass.leave_neuron`."""
+        """Record the end of a neuron's ``forward``; see `ForwardPass.leave_neuron`."""
         if self._can_tell((*outputs, *states)):
             path, module = where
             returned = tuple(map(self.register.meet, outputs))
@@ -493,7 +525,7 @@ class Recorder:
         unseen: tuple[str, ...],
         account: Account,
     ) -> None:
-        """The model returned, and the pass comes to this."""
+        """Record the end of the pass, with what it comes to."""
         if self._can_tell(outputs):
             event = ended(self.register, model, given, outputs, has_states, unseen)
             self._add(event)
@@ -559,11 +591,12 @@ class Recorder:
         if entry is not None:
             return Ref(entry.id, 0)
         of = base_of(tensor, operands)
-        self.register.add(tensor, None if of is None else operands[of])
-        return Result(layout_of(tensor), of)
+        layout = layout_of(tensor)
+        self.register.add(tensor, layout, None if of is None else operands[of])
+        return Result(layout, of)
 
     def analysed(self) -> None:
-        """The operator that was executed last is analysed: its tensors are of no more use."""
+        """Drop the tensors of the last operator, which is analysed."""
         self._tensors = []
 
     @property
@@ -573,7 +606,7 @@ class Recorder:
         return event if isinstance(event, (Executed, Left)) else None
 
     def called_at(self, site: Hashable) -> None:
-        """The operator has a row, of this call site."""
+        """Record that the operator has a row, of this call site."""
         event = self._event
         if isinstance(event, Executed):
             event.site = site
@@ -581,7 +614,7 @@ class Recorder:
     def read(
         self, method: str, tensors: Sequence[Tensor], cache: Cache | None, args: tuple[Any, ...]
     ) -> None:
-        """A reading is taken."""
+        """Record a reading."""
         event = self._event
         if event is None:
             self.give_up()
@@ -615,7 +648,10 @@ def ended(
 ) -> Ended:
     """Return the end of a pass."""
     kept = register.kept((*given, *outputs), model)
-    return Ended(tuple(map(register.meet, outputs)), kept, has_states, unseen)
+    returned = tuple(map(register.meet, outputs))
+    now = register.tensors.replaced() if has_states else {}
+    replaced = tuple((name, register.meet(x) if is_plain(x) else None) for name, x in now.items())
+    return Ended(returned, kept, has_states, replaced, unseen)
 
 
 def operands_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:

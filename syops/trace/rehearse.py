@@ -43,7 +43,6 @@ from syops.trace.plan import (
     Told,
     operands_of,
 )
-from syops.trace.rows import call_site
 
 
 def rehearse(
@@ -56,7 +55,7 @@ def rehearse(
     find: Find,
     outside: Outside,
     given: Sequence[Tensor],
-    checks: Callable[[], bool],
+    is_taught: bool,
 ) -> ForwardPass:
     """Begin an analysis in the middle of a pass.
 
@@ -70,7 +69,7 @@ def rehearse(
         find: gives the rule of an operator.
         outside: the tensors that nobody saw being made.
         given: what the model was called with.
-        checks: tells whether torch reads values to check them, and lets none out.
+        is_taught: what comes from here on is added to the plan.
 
     Returns:
         the analysis, which goes on from here.
@@ -80,16 +79,18 @@ def rehearse(
     taken = _Taken(gauge, caches)
     recorder = Recorder(node, register, taken.numbers)
     recorder.node = None  # these events are recorded
-    with unwatched():
+    # The model may be in inference mode here: that is none of what the stand-ins went through.
+    with unwatched(), torch.inference_mode(False):
         analysis = begin(taken, recorder)
         dispatch = analysis.dispatch
+        call_site, checks = dispatch.call_site, dispatch.checks
         try:
             for event in node.path():
                 _perform(event, analysis, cast, where, find)
         finally:
             where[:] = here
         analysis.tensors.recast(cast.played(register))
-    recorder.node = node
+    recorder.node = node if is_taught else None
     dispatch.outside, dispatch.call_site, dispatch.checks = outside, call_site, checks
     dispatch.measurements.gauge = taken.resumed(recorder)
     analysis.given = given

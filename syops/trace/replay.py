@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from syops._torch import identity, storage_identity, tree_leaves, version_of
@@ -44,6 +43,9 @@ from syops.trace.rehearse import rehearse
 from syops.trace.rows import call_site
 from syops.trace.watch import Watch
 
+_MOST = 64
+"""Passes that departed from the tree and were added to it, each with as much as it did."""
+
 
 class Plans:
     """What the passes of one count taught.
@@ -62,8 +64,13 @@ class Plans:
         """Whether passes keep to the tree often enough to look there."""
         return self._departed < 8 or self._departed < self._kept
 
+    @property
+    def has_room(self) -> bool:
+        """Whether passes that depart from the tree are added to it."""
+        return self._departed <= _MOST
+
     def followed(self, to_its_end: bool) -> None:
-        """A pass kept to the tree, or departed from it."""
+        """Note whether a pass kept to the tree or departed from it."""
         self._kept += to_its_end
         self._departed += not to_its_end
 
@@ -117,23 +124,26 @@ class Replay:
         time_axis: int | None,
         differ: bool | None,
     ) -> None:
-        """The model is called; see `ForwardPass.begin`."""
+        """Check the call of the model; see `ForwardPass.begin`."""
         self._given = given
         met = self._register.meet
         if not self._follows(
-            lambda: Given(tuple(map(met, given)), tuple(signals), time_axis, differ), given
+            lambda: Given(
+                tuple(map(met, given)), tuple(signals), time_axis, differ, self._register.weights
+            ),
+            given,
         ):
             self._departed().begin(given, signals, time_axis, differ)
         else:
             self._register.given = self._register.met
 
     def told(self, tensor: Tensor) -> None:
-        """Values of a tensor are about to become numbers of Python's."""
+        """Check that values of a tensor become Python numbers here."""
         if not self._follows(lambda: Told(self._register.meet(tensor)), [tensor]):
             self._departed().told(tensor)
 
     def update(self, steps: int, samples: int, states: Sequence[Tensor]) -> None:
-        """A neuron is called, which brings its states forward; see `ForwardPass.update`."""
+        """Check a neuron's call, which brings its states forward; see `ForwardPass.update`."""
         path, _ = self._where[-1]
         met = self._register.meet_states
         none = Updates(path, 0, 0, 0, 0)  # what it comes to is in the plan
@@ -141,7 +151,7 @@ class Replay:
             self._departed().update(steps, samples, states)
 
     def enter_neuron(self, tensors: Sequence[Tensor]) -> None:
-        """The ``forward`` of a neuron is called with these tensors."""
+        """Check the start of a neuron's ``forward`` with these tensors."""
         where, met = self._where[-1], self._register.meet
         if not self._follows(
             lambda: Entered(where[0], tuple(map(met, tensors)), where[1]), tensors
@@ -156,7 +166,7 @@ class Replay:
         kept: int,
         is_declared: bool,
     ) -> None:
-        """The ``forward`` of a neuron returned; see `ForwardPass.leave_neuron`."""
+        """Check the end of a neuron's ``forward``; see `ForwardPass.leave_neuron`."""
         path, neuron = self._where[-1]
 
         def event() -> Event:
@@ -172,15 +182,15 @@ class Replay:
             self._read(read, outputs)
 
     def enter_recurrent(self, states: Sequence[Tensor]) -> None:
-        """A recurrent layer of torch's is called."""
+        """Go on in full analysis: a recurrent layer of torch is called."""
         self._departed().enter_recurrent(states)
 
     def leave_recurrent(self) -> None:
-        """A recurrent layer of torch's returned."""
+        """Tell the full analysis that a recurrent layer of torch has returned."""
         self._departed().leave_recurrent()
 
     def hooked(self, tensors: Sequence[Tensor]) -> None:
-        """A hook of the innermost module, which does not run here, might read these."""
+        """Go on in full analysis: a hook that does not run here might read these."""
         self._departed().hooked(tensors)
 
     def finish(self, output: Any, accounts: Accounts, samples: int) -> frozenset[str]:
@@ -208,14 +218,24 @@ class Replay:
         if self._analysis is not None:
             return self._analysis.operator(rule, func, args, kwargs)
         register, met = self._register, self._register.met
+        operands = operands_of(args, kwargs)
+        results: list[Any] = []
         for node in self._node.next:
             event = node.event
             if not isinstance(event, Executed) or event.func is not func:
                 continue
             if self._fits(event, args, kwargs):
-                out = func(*args, **kwargs)
-                return self._executed(node, event, rule, func, args, kwargs, out)
+                try:
+                    results = results or [func(*args, **kwargs)]
+                except Exception:  # the model may go on: the analysis has to see it fail
+                    register.forget(met)
+                    break
+                if self._made(event.out, results[0], operands):
+                    self._executed(node, event, operands, results[0])
+                    return results[0]
             register.forget(met)
+        if results:
+            return self._departed().executed(rule, func, args, kwargs, results[0])
         return self._departed().operator(rule, func, args, kwargs)
 
     def _fits(self, event: Executed, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -244,6 +264,7 @@ class Replay:
                 and entry.id == told.id
                 and version_of(value) - entry.version == told.writes
                 and storage_identity(value) == entry.storage
+                and entry.layout.fits(value)
             )
         if kind is New:
             if not (isinstance(value, Tensor) and is_plain(value)):
@@ -260,23 +281,17 @@ class Replay:
                 self._is(item, value[name]) for name, item in told.items()
             )
         if kind is float:
-            return told == value and (told != 0 or str(told) == str(value))
+            return bool(told.hex() == value.hex())  # 0.0 and -0.0 differ, NaN is NaN
         return bool(told == value)
 
     def _executed(
         self,
         node: Node,
         event: Executed,
-        rule: Rule | None,
-        func: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        operands: Sequence[Tensor],
         out: Any,
-    ) -> Any:
-        """An operator of the plan was executed; go on in full analysis if its result differs."""
-        operands = operands_of(args, kwargs)
-        if not self._made(event.out, out, operands):
-            return self._departed().executed(rule, func, args, kwargs, out)
+    ) -> None:
+        """Go on to an operator of the plan that was executed, and take its readings."""
         self._node = node
         for place in event.unseen:
             self._outside.note(operands[place], event.path)
@@ -284,27 +299,21 @@ class Replay:
             tensors = [*operands, *tensors_in((out,))]
             for read in event.reads:
                 self._read(read, tensors)
-        return out
 
     def _made(self, told: Any, out: Any, operands: Sequence[Tensor]) -> bool:
         """Return whether the result of an operator is what is told in the plan."""
         kind = type(told)
         if kind is Result:
-            layout = told.layout
             if (
                 not isinstance(out, Tensor)
-                or out.shape != layout.shape
-                or out.dtype != layout.dtype
-                or out.layout != torch.strided
-                or out.stride() != layout.stride
-                or out.storage_offset() != layout.offset
+                or not told.layout.fits(out)
                 or identity(out) in self._register.entries
             ):
                 return False
             base = None if told.of is None else operands[told.of]
             if base is not None and storage_identity(base) != storage_identity(out):
                 return False
-            self._register.add(out, base)
+            self._register.add(out, told.layout, base)
             return True
         if kind is Ref:
             entry = self._register.entry(out) if isinstance(out, Tensor) else None
@@ -354,6 +363,6 @@ class Replay:
                 self._find,
                 self._outside,
                 self._given,
-                lambda: self._watch.checks,
+                self._plans.has_room,
             )
         return self._analysis

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
 
 from syops._torch import (
+    DETACH,
     DispatchMode,
     HigherOrderOperator,
     OpOverload,
@@ -34,10 +34,7 @@ class Listener(Protocol):
         """Execute an operator, and return its result; ``rule``: what is known of it."""
 
     def told(self, tensor: Tensor) -> None:
-        """Values of a tensor are about to become numbers of Python's."""
-
-
-_DETACH = torch.ops.aten.detach.default
+        """Note that values of a tensor are about to become Python numbers."""
 
 
 class Watch(DispatchMode):
@@ -109,9 +106,9 @@ class Watch(DispatchMode):
             if out is not NotImplemented:
                 return out
         assert self.listener is not None
-        if func is not _DETACH:
+        if func is not DETACH:
             return self.listener.operator(rule, func, args, kwargs)
-        # Torch 2.6 detaches what it has just detached once more, before that has a version.
+        # The second call is on a result that has no version yet: it stands for the first.
         if detached is not None and identity(args[0]) == detached[0]:
             args = (detached[1],)
         out = self.listener.operator(rule, func, args, kwargs)

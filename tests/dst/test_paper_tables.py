@@ -104,7 +104,7 @@ def small(name: str) -> tuple[dict, tuple[int, ...], int]:
     return ({} if name.startswith("resnet") else {"T": 2}), (1, 3, 32, 32), 0
 
 
-@pytest.mark.parametrize("name", bundled())
+@pytest.mark.parametrize("name", bundled(smallest=True))
 def test_a_trace_finds_the_rows_of_a_counted_run(name):
     """Same rows, dense counts, classes and foldings, with no values at all."""
     keywords, shape, batch_dim = small(name)

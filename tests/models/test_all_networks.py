@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from syops import create_model, get_model_bounds
 from syops.models import list_models
-from tests.support.networks import bundled
+from tests.support.networks import bundled, repeats
 from tests.support.versions import differentiable
 
 NAMES = list_models()
@@ -89,16 +89,15 @@ def not_spikes(found: dict[str, str]) -> set[str]:
     return {name.partition(":")[0] for name, signal in found.items() if signal != "binary"}
 
 
-def with_g(names: list[str]) -> list[tuple[str, dict[str, Any]]]:
+def with_g(names: list[str]) -> list[Any]:
     """Each with every connection function it takes, and DSNN and FSNN with both spike streams."""
-    cases: list[tuple[str, dict[str, Any]]] = []
-    for name in names:
-        if re.match("[df]snn", name):
-            cases += [(name, {"g": g}) for g in ("AND", "IAND", "OR", "XOR")]
-            cases += [(name, {"residual": "spiking"})]
-        else:
-            cases += [(name, {})]
-    return cases
+    every: list[dict[str, Any]] = [{"g": g} for g in ("AND", "IAND", "OR", "XOR")]
+    every += [{"residual": "spiking"}]
+    return [
+        pytest.param(name, keywords, marks=pytest.mark.slow) if repeats(name) else (name, keywords)
+        for name in names
+        for keywords in (every if re.match("[df]snn", name) else [{}])
+    ]
 
 
 @pytest.mark.parametrize(("name", "keywords"), with_g(SPIKE_ONLY))
@@ -115,14 +114,14 @@ def test_of_a_dsnn_only_the_down_samplings_of_the_aap_get_no_spikes(name, keywor
     assert not_spikes(found) == {"conv1", "fc"} | aap - in_first_stage
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("sew")])
+@pytest.mark.parametrize("name", bundled(name for name in NAMES if name.startswith("sew")))
 def test_add_brings_graded_spikes_to_the_synapses(name):
     found = signals(name, g="ADD")
     assert "graded" in found.values()
     assert not_spikes(signals(name, g="IAND")) == {"conv1", "fc"}
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("spikformer")])
+@pytest.mark.parametrize("name", bundled(name for name in NAMES if name.startswith("spikformer")))
 @pytest.mark.parametrize("keywords", [{"g": "IAND"}, {"g": "IAND", "aap": True}, {"g": "ADD"}])
 def test_only_logical_g_makes_spikformer_spike_only(name, keywords):
     rest = not_spikes(signals(name, **keywords))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, neuron
 from torch import nn
@@ -18,6 +18,7 @@ from torch import nn
 from syops import get_model_syops
 from tests.support import oracle
 from tests.support.bounds import assert_foretold
+from tests.support.examples import examples
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
 
@@ -27,10 +28,6 @@ BATCH_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 MAX_POOLS = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 MAX_INPUTS = 250
 """Input values of a layer: keeps the oracle's loops short."""
-
-
-def run_settings(examples: int):
-    return settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 # --- neurons and inputs whose class is known by construction ---------------------------------
@@ -259,7 +256,7 @@ def convolutions(draw):
     return draw(convolution(dims, channels, size)), (channels, *size)
 
 
-@run_settings(120)
+@examples(60, derandomize=False)
 @given(
     layer=convolutions(),
     kind=st.sampled_from(sorted(SPIKING_INPUTS)),
@@ -273,7 +270,7 @@ def test_a_random_convolution_is_counted_to_the_last_synapse(layer, kind, batch)
     assert totals(layer, x) == expected
 
 
-@run_settings(80)
+@examples(40, derandomize=False)
 @given(
     network=networks(),
     kind=st.sampled_from(sorted(DECLARED)),
@@ -351,7 +348,7 @@ class Product(nn.Module):
         raise AssertionError
 
 
-@run_settings(80)
+@examples(40, derandomize=False)
 @given(
     seed=st.integers(0, 2**16),
     left=st.sampled_from(["binary", "ternary", "analog", "graded", "looked up"]),
@@ -1191,7 +1188,7 @@ def shares(values: set[float]) -> float:
     return max(fractions) / unit
 
 
-@run_settings(150)
+@examples(50, derandomize=False)
 @given(instructions=PROGRAMS, seed=st.integers(0, 2**16))
 def test_whatever_a_program_does_its_classes_are_never_smaller_than_the_truth(instructions, seed):
     torch.manual_seed(seed)

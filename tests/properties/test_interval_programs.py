@@ -1,9 +1,9 @@
 """Random programs over tensors that lie between two ends: no value outside of the set found.
 
 They run on real tensors, while what is known of each is derived. How many there are, and which,
-say the environment variables SYOPS_PROGRAMS and SYOPS_SEED:
+say the environment variables SYOPS_EXAMPLES and SYOPS_SEED:
 
-    SYOPS_PROGRAMS=20000 SYOPS_SEED=1 pytest tests/properties/test_interval_programs.py
+    SYOPS_EXAMPLES=60 SYOPS_SEED=1 pytest tests/properties/test_interval_programs.py
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from syops.ops.values import INTEGER, UNKNOWN, Interval, Signal, Table, kind_of, split
 from syops.trace import inputs as arguments
 from tests.properties.test_soundness import put
+from tests.support.examples import times
 from tests.support.forward import forward_pass
 
-PROGRAMS = int(os.environ.get("SYOPS_PROGRAMS", "500"))
+PROGRAMS = times(300)
 SEED = os.environ.get("SYOPS_SEED", "0")
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)

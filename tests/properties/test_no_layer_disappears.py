@@ -4,7 +4,7 @@ Random programs over data, parameters, buffers and constants, each held against 
 product that FlopCounterMode sees belongs to a row or was prepared from weights, and what is called
 a weight is the same tensor whatever the data and the dice.
 
-    SYOPS_PROGRAMS=20000 SYOPS_SEED=1 pytest tests/properties/test_no_layer_disappears.py
+    SYOPS_EXAMPLES=200 SYOPS_SEED=1 pytest tests/properties/test_no_layer_disappears.py
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from syops import SyopsError, check_full_spike, get_model_bounds, get_model_syop
 from syops.ops.kinds import SYNAPTIC
 from syops.ops.values import ANALOG, INTEGER, LEARNED, SPIKES, Interval, Table, kind_of
 from syops.trace.repeats import Value
+from tests.support.examples import times
 from tests.support.forward import forward_pass
 
-PROGRAMS = int(os.environ.get("SYOPS_PROGRAMS", "150"))
+PROGRAMS = times(75)
 SEED = int(os.environ.get("SYOPS_SEED", "0"))
 N = 4
 """All tensors are [N, N], or broadcast to it."""

@@ -1,12 +1,11 @@
 """Random layers against an independent truth, one-dimensional inputs included.
 
 Events: the layer itself, every weight a one, on inputs of zeros and ones, summed in float64. Dense
-counts: closed formulas of the shapes. The environment variable SYOPS_LAYERS sets how many.
+counts: closed formulas of the shapes. The environment variable SYOPS_EXAMPLES sets how many.
 """
 
 import copy
 import math
-import os
 import random
 from fractions import Fraction
 
@@ -16,8 +15,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from syops import get_model_bounds, get_model_syops
+from tests.support.examples import times
 
-LAYERS = int(os.environ.get("SYOPS_LAYERS", "240"))
+LAYERS = times(240)
 CONVOLUTIONS = {
     (1, False): nn.Conv1d,
     (2, False): nn.Conv2d,

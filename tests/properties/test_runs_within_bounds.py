@@ -15,8 +15,8 @@ from syops import check_full_spike, create_model, get_model_bounds, get_model_sy
 from syops.cost.energy import EnergyModel
 from syops.models import calibrate
 from tests.models.test_all_networks import small
-from tests.properties.test_soundness import examples
 from tests.support.bounds import assert_foretold, assert_within
+from tests.support.examples import examples
 from tests.support.networks import bundled
 
 
@@ -122,7 +122,7 @@ class Net(nn.Module):
         return torch.stack([out.sum() for out in outs])
 
 
-@examples(60)
+@examples(30)
 @given(
     st.lists(st.sampled_from(sorted(STEPS)), max_size=5),
     st.sampled_from([(what, said) for what, names in SAID.items() for said in names]),
@@ -225,7 +225,7 @@ def of_a_class(what: str, shape: tuple[int, ...]) -> Tensor:
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("name", bundled())
+@pytest.mark.parametrize("name", bundled(smallest=True))
 def test_bundled_networks_run_within_bounds(name):
     """Images, spikes and counted events; bounds of an input's class, and of its shape alone."""
     model, shape, batch_dim = fed(name)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, neuron
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from syops.ops.values import INTEGER, Table
 from syops.trace import inputs as arguments
 from syops.trace.bounds import trace
 from syops.trace.settings import Settings
+from tests.support.examples import examples
 
 # Programs: every step reads earlier tensors and makes one more, or writes into one
 
@@ -333,16 +334,7 @@ def seen_over(program: Program, assignments: Any) -> list[set[float]]:
     return seen
 
 
-def examples(number: int) -> settings:
-    return settings(
-        deadline=None,
-        max_examples=number,
-        suppress_health_check=list(HealthCheck),
-        derandomize=True,
-    )
-
-
-@examples(150)
+@examples(50)
 @given(st.sampled_from([MIXED, PLAIN]), st.lists(STEPS, min_size=1, max_size=10))
 def test_no_value_is_outside_of_the_derived_set(kind, steps):
     first = [torch.zeros(shape) for shape in kind.shapes]
@@ -355,7 +347,7 @@ def test_no_value_is_outside_of_the_derived_set(kind, steps):
 
 
 @pytest.mark.parametrize("name", sorted(OPERATORS))
-@examples(6)
+@examples(3)
 @given(
     st.lists(STEPS, max_size=2),
     st.lists(STEPS, max_size=2),
@@ -381,7 +373,7 @@ SAME_STEPS = st.tuples(
 KINDS = st.lists(st.sampled_from(["binary", "ternary"]), min_size=1, max_size=5)
 
 
-@examples(400)
+@examples(150)
 @given(KINDS, st.lists(SAME_STEPS, min_size=1, max_size=8))
 def test_same_positions_up_to_the_limit_are_exact(kinds, steps):
     """All assignments lie side by side in one tensor, so one run sees every value."""

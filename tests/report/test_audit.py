@@ -284,7 +284,7 @@ def with_random_spikes(model, rate):
     return model
 
 
-@pytest.mark.parametrize("name", bundled())
+@pytest.mark.parametrize("name", bundled(smallest=True))
 def test_the_class_is_the_one_found_by_brute_force(name):
     check_classes(name, {})
 

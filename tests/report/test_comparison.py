@@ -349,6 +349,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_twelve_networks_of_the_papers_table_2():
     text = resources.files("syops.dst.paper").joinpath("table2.csv").read_text("utf-8")

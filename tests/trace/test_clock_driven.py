@@ -9,7 +9,7 @@ from torch import nn
 
 from syops import SyopsError, check_full_spike, get_model_bounds, get_model_syops
 from syops.fold import fold_bn, plan_folding
-from syops.models import create_model, list_models
+from syops.models import list_models
 
 pytest.importorskip("spikingjelly.clock_driven", reason="spikingjelly before 0.0.0.0.14")
 from spikingjelly.clock_driven import functional, layer, neuron, surrogate  # noqa: E402
@@ -223,9 +223,8 @@ def test_states_reset_at_every_step_are_told():
 
 def test_bundled_networks_say_what_they_need():
     assert "fsnn18" in list_models()
-    for name in ("fsnn18", "sew_7b", "spikformer_4_384", "fsnn_digits", "preact_resnet18"):
-        with pytest.raises(SyopsError, match=r"need spikingjelly >= 0\.0\.0\.0\.14, and 0\.0\.0"):
-            create_model(name)
+    with pytest.raises(SyopsError, match=r"need spikingjelly >= 0\.0\.0\.0\.14, and 0\.0\.0"):
+        from syops.models import create_model  # noqa: F401
     with pytest.raises(ImportError, match=r"your own network needs no other version"):
         import syops.dst  # noqa: F401
 

@@ -250,7 +250,7 @@ def test_counter_and_fold_bn_agree_on_random_networks(steps, reparametrised, sig
     check(model, x, input_signal=signal)
 
 
-@pytest.mark.parametrize("name", bundled())
+@pytest.mark.parametrize("name", bundled(smallest=True))
 def test_counter_and_fold_bn_agree_on_bundled_networks(name):
     torch.manual_seed(0)
     steps = {} if name.startswith("resnet") else {"T": 2}

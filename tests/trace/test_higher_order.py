@@ -112,9 +112,17 @@ def test_operator_that_cannot_be_watched_is_named_with_its_layer():
     ("run", "dense"),
     [
         ("torch.cond(x.sum() > 0, self.a, self.b, (x,))", 256),
-        ("torch.while_loop(lambda x: x.sum() > 0, lambda x: (self.a(x) * 0,), (x,))[0]", 256),
-        ("flex_attention(x[None, None], x[None, None], x[None, None])", 256),
-        ("torch.compile(self.a)(x)", 256),
+        pytest.param(
+            "torch.while_loop(lambda x: x.sum() > 0, lambda x: (self.a(x) * 0,), (x,))[0]",
+            256,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "flex_attention(x[None, None], x[None, None], x[None, None])",
+            256,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("torch.compile(self.a)(x)", 256, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.skipif(torch.__version__ < "2.7", reason="flex_attention loads the compiler there")

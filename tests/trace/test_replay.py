@@ -6,8 +6,10 @@ networks here do so in every way that was thought of; random programs do the res
 
 from __future__ import annotations
 
+import gc
 import json
 import random
+import weakref
 from dataclasses import dataclass
 
 import pytest
@@ -20,6 +22,7 @@ import syops.api
 from syops import SyopsError, get_model_syops
 from syops.errors import SyopsValueError
 from syops.models import create_model, list_models
+from syops.ops import Rule, Tally, analog
 from syops.trace.forward import ForwardPass
 from syops.trace.replay import Plans
 
@@ -220,10 +223,45 @@ def every_other(net, x, s):
     return s + s if net.calls % 2 else s
 
 
+def narrower(net, x, s):
+    half = s.data[:2]
+    if is_high(x):
+        s.data = half
+    return s.sum() + x
+
+
+def inference(net, x, s):
+    with torch.inference_mode(is_high(x)):
+        s = (net.first(s) > 0).float()
+    return s * 1.0
+
+
+def quantized(net, x, s):
+    whole = torch.quantize_per_tensor(s, 0.5, 0, torch.quint8).dequantize()
+    return whole * (1 if is_high(x) else 2)
+
+
+MASKS = torch.tensor([True] * 4), torch.tensor([True, False] * 2)
+PLACES = torch.tensor([0, 1, 2, 3]), torch.tensor([0, 1, 2, 9])
+
+
+def masked(net, x, s):
+    return s[MASKS[int(x.numpy()[0, 0] > 0)]]
+
+
+def caught(net, x, s):
+    try:
+        rows = s[PLACES[int(x.numpy()[0, 0] > 0)]] * 2
+    except IndexError:
+        rows = s
+    return rows * MASKS[0][:, None]
+
+
 CHANGING = (
     *(depth, literals, negative_zero, number_or_bool, written, kept, list_of_numbers),
     *(other_memory, unseen_write, other_weights, other_place, other_shape, outside, own_state),
-    *(in_place_state, padded, attention, chance, number_read, every_other),
+    *(in_place_state, padded, attention, chance, number_read, every_other, narrower, inference),
+    *(masked, caught, quantized),
 )
 
 
@@ -256,6 +294,64 @@ def test_spiking_neurons_in_a_loop(monkeypatch):
     functional.reset_net(model)
     batches = [torch.rand(2, 1, 6, 6) for _ in range(16)]
     assert same_by_replay(monkeypatch, model, batches, time_steps=1) > 0.5
+
+
+class Weights(nn.Module):
+    """Layers whose weights a loader changes from batch to batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3, stride=2, padding=1)
+        self.spare, self.used = nn.Parameter(torch.rand(8, 8)), nn.Parameter(torch.rand(8, 8))
+        self.norm = nn.BatchNorm1d(8)
+
+    def forward(self, x):
+        return self.norm(F.linear(self.conv(x).flatten(1)[:, :8], self.used))
+
+
+def other_kernel(model, number):
+    model.conv.weight = nn.Parameter(torch.rand(2, 1, *[3 + number % 2] * 2))
+
+
+def more_parameters(model, number):
+    model.conv.more = nn.Parameter(torch.rand(number % 2))
+
+
+def tied(model, number):
+    model.spare = model.used if number % 2 else nn.Parameter(torch.rand(8, 8))
+
+
+@pytest.mark.parametrize("change", [other_kernel, more_parameters, tied])
+def test_weights_that_change_between_batches(change, monkeypatch):
+    def counted_on():
+        for number in range(6):
+            change(model, number)
+            yield torch.rand(2, 1, 8, 8)
+
+    model = Weights().eval()
+    expected, found = (
+        counted(monkeypatch, model, counted_on(), replay=replay) for replay in (False, True)
+    )
+    assert found.report == expected.report
+    assert found.analysed < found.passes
+
+
+def test_buffer_that_is_replaced_by_data_or_by_weights(monkeypatch):
+    class Replaced(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(8, 8)
+            self.register_buffer("scale", torch.ones(8))
+            self.other = None
+
+        def forward(self, x):
+            both = self.scale * 2, x.mean(0) + 0
+            scaled = self.layer(x * self.scale)
+            self.scale, self.other = both[::-1] if is_high(x) else both
+            return scaled
+
+    batches = [torch.full((4, 8), value) for value in (-1.0, -2.0, 3.0, -4.0)]
+    same_by_replay(monkeypatch, Replaced().eval(), batches)
 
 
 def test_last_batch_is_smaller(monkeypatch):
@@ -331,3 +427,83 @@ def test_plan_is_given_up_where_no_pass_follows_it(monkeypatch):
     monkeypatch.setattr(syops.api, "Plans", noted)
     get_model_syops(model, [torch.randn(4, 8).abs() * -1 for _ in range(40)], progress=False)
     assert not plans[0].is_worth_it
+
+
+@pytest.mark.parametrize("between", [literals, number_read], ids=lambda between: between.__name__)
+def test_no_batch_is_kept_in_memory(between):
+    def batches():
+        for _ in range(6):
+            batch = torch.randn(4, 8)
+            alive.append(weakref.ref(batch))
+            yield batch
+            del batch
+
+    alive = []
+    torch.manual_seed(0)
+    gc.collect()
+    gc.disable()
+    try:
+        get_model_syops(Spiking(between).eval(), batches(), progress=False)
+        assert not any(batch() is not None for batch in alive)
+    finally:
+        gc.enable()
+
+
+def test_no_copy_of_a_state_is_kept_in_memory():
+    class Buffered(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(8, 8)
+            self.register_buffer("mask", torch.ones(8))
+
+        def forward(self, x):
+            lent.append(weakref.ref(self.mask))
+            return self.layer(x * self.mask)
+
+    def batches():
+        for _ in range(6):
+            yield torch.rand(4, 8)
+        gc.collect()
+        alive.append(sum(mask() is not None for mask in lent))
+
+    lent, alive = [], []
+    get_model_syops(Buffered().eval(), batches(), progress=False)
+    assert alive == [1]  # the model's, until its own is put back
+
+
+def test_plan_does_not_grow_without_end(monkeypatch):
+    def sometimes(net, x, s):
+        return s * (0.5 if is_high(x) else float(x.max()))
+
+    plans = []
+    monkeypatch.setattr(syops.api, "Plans", lambda: plans.append(Plans()) or plans[-1])
+    batches = [torch.rand(1, 8) + (number % 3 > 0) - 1 for number in range(240)]
+    get_model_syops(Spiking(sometimes).eval(), batches, progress=False)
+    assert not plans[0].has_room
+    assert plans[0].is_worth_it
+    todo, ends = [plans[0].root], 0
+    while todo:
+        node = todo.pop()
+        ends += node.end is not None
+        todo += node.next
+    assert ends <= 66
+
+
+# Rules of the user's own
+
+
+@torch.library.custom_op("replay::spikes", mutates_args=())
+def sparse(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return x @ weight.T
+
+
+def test_rule_that_looks_at_values(monkeypatch):
+    def between(net, x, s):
+        return sparse(s, net.first.weight)
+
+    def cost(call):
+        return [Tally("add", "gather", ac=sum(map(sum, call.arg("x").tolist())))]
+
+    batches = [torch.randn(4, 8) for _ in range(5)]
+    model = Spiking(between).eval()
+    same_by_replay(monkeypatch, model, batches, rules={sparse: Rule(analog, cost)})

@@ -1,6 +1,6 @@
 """Whatever happens and whenever: the model and torch are left as they were found.
 
-The environment variable SYOPS_SIGNALS sets how many signals are sent at random instants.
+The environment variable SYOPS_EXAMPLES says how many signals are sent at random instants.
 """
 
 import os
@@ -21,8 +21,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import syops
 from syops import SyopsError, check_full_spike, get_model_bounds, get_model_syops
+from tests.support.examples import times
 
-SIGNALS = int(os.environ.get("SYOPS_SIGNALS", "60"))
+SIGNALS = times(60)
 HOME = str(Path(syops.__file__).parent)
 
 

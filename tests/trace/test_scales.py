@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from syops import check_full_spike, get_model_syops
-from tests.properties.test_soundness import examples
+from tests.support.examples import examples
 
 CHANNELS, SIZE, BATCH, STEPS = 4, 4, 3, 2
 
@@ -260,7 +260,7 @@ MOVES: dict[str, Callable[[Layers, Tensor, int], Tensor]] = {
 }  # fmt: skip
 
 
-@examples(400)
+@examples(200)
 @given(
     st.lists(st.tuples(st.sampled_from(sorted(MOVES)), st.integers(0, 4)), min_size=1, max_size=7),
     st.booleans(),

@@ -97,7 +97,7 @@ class Line:
 
 
 def table2() -> tuple[Line, ...]:
-    """The 19 networks of Table 2, for 224x224 images."""
+    """Return the 19 networks of Table 2, for 224x224 images."""
     return tuple(
         _line(row, row["network"], _on_imagenet(row["network"], int(row["T"])))
         for row in _printed("table2.csv")
@@ -105,7 +105,7 @@ def table2() -> tuple[Line, ...]:
 
 
 def table3() -> tuple[Line, ...]:
-    """The 7B-Nets of Table 3, for 128x128 event frames.
+    """Return the 7B-Nets of Table 3, for 128x128 event frames.
 
     Not those of Zheng et al. (td-BN): they are of another topology, and no DC is printed.
     """
@@ -120,7 +120,7 @@ def table3() -> tuple[Line, ...]:
 
 
 def table4() -> tuple[Line, ...]:
-    """The Spikformers of Table 4, for the 32x32 images and 100 classes of CIFAR100."""
+    """Return the Spikformers of Table 4, for the 32x32 images and 100 classes of CIFAR100."""
     lines = []
     for row in _printed("table4.csv"):
         keywords = {
@@ -134,7 +134,7 @@ def table4() -> tuple[Line, ...]:
 
 
 def paired_sew(line: Line, lines: tuple[Line, ...]) -> Line:
-    """The SEW ResNet of the same depth as an FSNN or DSNN."""
+    """Return the SEW ResNet of the same depth as an FSNN or DSNN."""
     depth = line.workload.model.lstrip("dfsn")
     return next(other for other in lines if other.workload.model == f"sew_resnet{depth}")
 
@@ -189,7 +189,7 @@ def _counted(
     keywords: tuple[tuple[str, Any], ...],
     events: bool,
 ) -> tuple[int, int]:
-    """O_mac and the dense count of the ACs, of one sample."""
+    """Return O_mac and the dense count of the ACs, of one sample."""
     with torch.device("meta"):
         network = create_model(name, **dict(keywords))
     whole = (dict(keywords)["T"], 1, *shape) if events else (1, *shape)

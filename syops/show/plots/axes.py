@@ -61,7 +61,7 @@ def check_axes(ax: object) -> None:
 
 
 def finish(ax: Axes, title: str) -> None:
-    """What all pictures share."""
+    """Finish a plot with what all plots share."""
     ax.set_title(title, loc="left", fontsize=TEXT, pad=18, **PLAIN)
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize=SMALL)
@@ -101,7 +101,7 @@ def figure_of(ax: Axes) -> Figure:
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
-    """Ascending places moved apart to at least ``gap``, with the least squared movement.
+    """Move ascending places apart to at least ``gap``, with the least squared movement.
 
     That is isotonic regression of ``places[i] - i · gap``, by pooling adjacent violators.
     """
@@ -121,14 +121,14 @@ def short(name: str) -> str:
 
 
 def unit_of(them: Iterable[Layer | ComparisonRow | Figures]) -> str:
-    """The unit in which the largest energy is shown."""
+    """Return the unit in which the largest energy is shown."""
     return common_unit(largest_end(*(end for it in them for end in it.ec_mj)), ENERGIES)
 
 
 def intervals(
     them: Iterable[Layer | ComparisonRow], size: float
 ) -> tuple[list[float], list[float], list[int]]:
-    """The ends of EC in units of ``size`` mJ, and the places of those without an upper one.
+    """Return the ends of EC in units of ``size`` mJ, and the places of those without an upper one.
 
     They are drawn beyond all that is known.
     """

@@ -149,7 +149,7 @@ def _totals(report: Figures, x: float) -> list[tuple[float, float, str]]:
 
 
 def _top(report: Figures) -> float:
-    """Where the energy of a report ends that has no upper end."""
+    """Return where the energy of a report ends that has no upper end."""
     finite = (end for layer in report.layers if layer.counted for end in layer.ec_mj[1:])
     return open_end(
         largest_end(*report.ec_mj, report.dc_mj or 0, sum(filter(math.isfinite, finite)))
@@ -182,7 +182,7 @@ def _crosses(ax: Axes, places: Sequence[int], label: str) -> None:
 
 
 def _energies_of(layers: Iterable[Layer], unit: str) -> list[float]:
-    """What layers consume; those without a price the part that EC has of them."""
+    """Return what layers consume; those without a price the part that EC has of them."""
     energies = (layer.ec_mj[0] if layer.dc_mj is None else layer.dc_mj for layer in layers)
     return [energy / ENERGIES[unit] for energy in energies]
 
@@ -240,7 +240,7 @@ class _Depth:
 
 
 def _labels(layers: Sequence[Layer]) -> list[tuple[float, str]]:
-    """Places and names: of every layer, or of blocks of them, or of some, as there is room for."""
+    """Return places and names of every layer, of blocks, or of some, as there is room for."""
     found = [(float(x), layer.name) for x, layer in enumerate(layers)]
     deepest = max(layer.path.count(".") for layer in layers) + 1
     for level in range(deepest, 0, -1):
@@ -254,7 +254,7 @@ def _labels(layers: Sequence[Layer]) -> list[tuple[float, str]]:
 
 
 def _runs(layers: Sequence[Layer], level: int) -> list[tuple[str, int, int]]:
-    """Neighbours that share the first ``level`` components of their path: name, first, last."""
+    """Return neighbours that share ``level`` components of their path: name, first, last."""
 
     def prefix(x: int) -> str:
         layer = layers[x]
