@@ -246,7 +246,9 @@ def check_full_spike(
         [('2', 'analog')]
     """
     if isinstance(allow, str) or not isinstance(allow, (tuple, list, set, frozenset)):
-        raise SyopsValueError(f"allow must be a list of 'first' and 'last', got {allow!r}")
+        raise SyopsValueError(
+            f"allow must be a list that may hold 'first' and 'last', got {allow!r}"
+        )
     allowed = {choice("allow", end, ENDS) for end in allow}
     subject = _Subject.of(model, batch_dim, neurons, rules)
     traced = _trace(subject, inputs, given.signal_names(input_signal))

@@ -274,7 +274,7 @@ class Rule:
     Attributes:
         signal: the values that its results can hold: one signal for all of them, or one each.
         cost: what it costs.
-        moves: it hands values on unread, so that it is no use of them.
+        moves: it moves or copies values without computing with them.
         counted: its cost is part of O_ac and O_mac.
 
     Of operators that hand values on:

@@ -1,8 +1,12 @@
-"""Take readings of tensors on their device, and read them together when a pass is over."""
+"""Take readings of tensors on their device, and leave them there.
+
+`account.Readings` reads them, together, when a pass is over. `measure.py` decides which are taken,
+`counting.py` has what they compute.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,14 +19,19 @@ from syops.trace import counting
 Cache = dict[Any, Any]
 """What was worked out for one reading of a tensor and serves the next one."""
 
+Tell = Callable[[str, Sequence[Tensor], Cache | None, tuple[Any, ...]], None]
+"""What is told of a reading: the method, the tensors, the cache, and the other arguments."""
+
 
 class Gauge:
     """Take readings without waiting for the device.
 
-    A reading is known by its place among those of its kind.
+    A reading is known by its place among those of its kind. Each public method takes some, and
+    first tells of it: later passes take the same ones.
 
     Args:
         factor: gives the value of a learned scale by its name.
+        tell: is told of each call; None: nobody asks.
 
     Attributes:
         counts: the readings that are integers.
@@ -30,10 +39,11 @@ class Gauge:
         factor: see above.
     """
 
-    def __init__(self, factor: Callable[[str], Tensor | None]) -> None:
+    def __init__(self, factor: Callable[[str], Tensor | None], tell: Tell | None = None) -> None:
         self.counts: list[Tensor] = []
         self.looks: list[Tensor] = []
         self.factor = factor
+        self._tell = tell
         self._maps: dict[tuple[FanOut, torch.device], Tensor] = {}
 
     def spikes(
@@ -52,6 +62,7 @@ class Gauge:
             the places of Σ entries and of Σ entries · fan-out; None for that where the fan-out is
             the same everywhere.
         """
+        self._told("spikes", [x], cache, fan_out, weighting)
         spatial = len(fan_out.spatial)
         each, whole = (weighting, spatial), (weighting, "total")
         if each not in cache:
@@ -65,12 +76,14 @@ class Gauge:
 
     def look(self, x: Tensor, cache: Cache) -> int:
         """Find the least and the largest value of ``x`` and whether all are integers."""
+        self._told("look", [x], cache)
         if "look" not in cache:
             cache["look"] = self._look(lambda: counting.look(counting.strided(x)))
         return cache["look"]
 
     def coincidences(self, left: Tensor, right: Tensor) -> int:
         """Count the products of two activations in which both factors are not zero."""
+        self._told("coincidences", [left, right], None)
         return self._count(lambda: counting.coincidences(left, right))
 
     def same(self, x: Tensor, copies: int) -> tuple[int, int]:
@@ -79,12 +92,19 @@ class Gauge:
         Returns:
             the places of the counts for a tensor of [T·N, ...] and one of [N·T, ...].
         """
+        self._told("same", [x], None, copies)
         rest = x.shape[0] // copies
         by_step, by_sample = x.reshape(copies, rest, -1), x.reshape(rest, copies, -1)
         return (
             self._count(lambda: (by_step[1:] == by_step[:-1]).all(-1).sum()),
             self._count(lambda: (by_sample[:, 1:] == by_sample[:, :-1]).all(-1).sum()),
         )
+
+    def _told(
+        self, method: str, tensors: Sequence[Tensor], cache: Cache | None, *args: Any
+    ) -> None:
+        if self._tell is not None:
+            self._tell(method, tensors, cache, args)
 
     def _per_position(
         self, x: Tensor, cache: Cache, spatial: int, weighting: bool | Unit

@@ -426,7 +426,10 @@ def bounded_by(name: InputSignal, tensor: Tensor) -> NeuronSignal | Shown:
 
 
 def _class_of(tensor: Tensor) -> Shown | None:
-    """Return what an example shows: nothing without values, or with 0, 1 and -1 alone."""
+    """Return what an example shows.
+
+    None if it has no values, holds NaN or infinity, or is 0, 1 or -1 throughout.
+    """
     if tensor.is_meta or not tensor.numel():
         return None
     values = strided(tensor.values() if tensor.is_nested else tensor.detach())

@@ -40,7 +40,7 @@ from syops.trace.neurons import (
     updating,
 )
 from syops.trace.paths import Paths, paths_of
-from syops.trace.plan import Recorded, Recorder, Register
+from syops.trace.plan import Recorder, Register
 from syops.trace.repeats import differ
 from syops.trace.replay import Plans, Replay
 from syops.trace.restore import left_as_found
@@ -249,7 +249,7 @@ class Observer:
             return self._analysis(watch, tensors, Gauge(tensors.factor))
         if not plans.root.next:
             recorder = Recorder(plans.root, Register(tensors))
-            return self._analysis(watch, tensors, Recorded(tensors.factor, recorder), recorder)
+            return self._analysis(watch, tensors, Gauge(tensors.factor, recorder.read), recorder)
         begin = partial(self._analysis, watch, tensors)
         find = self._settings.find
         return Replay(plans, begin, tensors, self._where, self._model, find, watch)

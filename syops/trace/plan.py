@@ -20,12 +20,10 @@ from torch import Tensor, nn
 
 from syops._torch import identity, storage_identity, unwatched, version_of, weak_reference
 from syops.ledger.rows import Updates
-from syops.ops.fanout import FanOut
 from syops.ops.rule import tensors_in
 from syops.ops.traits import traits_of
-from syops.ops.values import Unit
 from syops.trace.account import Account
-from syops.trace.gauge import Cache, Gauge
+from syops.trace.gauge import Cache
 from syops.trace.live import Tensors, storage_of
 from syops.trace.states import tensors_of
 
@@ -681,29 +679,3 @@ def _told(value: Any, told: Callable[[Tensor], Any]) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_told(item, told) for item in value)
     return value
-
-
-class Recorded(Gauge):
-    """Take readings, and tell a recorder of each."""
-
-    def __init__(self, factor: Callable[[str], Tensor | None], recorder: Recorder) -> None:
-        super().__init__(factor)
-        self._recorder = recorder
-
-    def spikes(
-        self, x: Tensor, cache: Cache, fan_out: FanOut, weighting: bool | Unit
-    ) -> tuple[int, int | None]:
-        self._recorder.read("spikes", [x], cache, (fan_out, weighting))
-        return super().spikes(x, cache, fan_out, weighting)
-
-    def look(self, x: Tensor, cache: Cache) -> int:
-        self._recorder.read("look", [x], cache, ())
-        return super().look(x, cache)
-
-    def coincidences(self, left: Tensor, right: Tensor) -> int:
-        self._recorder.read("coincidences", [left, right], None, ())
-        return super().coincidences(left, right)
-
-    def same(self, x: Tensor, copies: int) -> tuple[int, int]:
-        self._recorder.read("same", [x], None, (copies,))
-        return super().same(x, copies)

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.autograd.graph import increment_version
 
 from syops._torch import identity, unwatched, version_of
-from syops.ops.fanout import FanOut
 from syops.ops.registry import Find
 from syops.ops.traits import traits_of
 from syops.ops.values import Unit
@@ -35,7 +34,6 @@ from syops.trace.plan import (
     Met,
     New,
     Node,
-    Recorded,
     Recorder,
     Ref,
     Register,
@@ -245,21 +243,17 @@ class _Taken(Gauge):
         self._counted = 0
         self._looked = 0
 
-    def spikes(
-        self, x: Tensor, cache: Cache, fan_out: FanOut, weighting: bool | Unit
-    ) -> tuple[int, int | None]:
-        self._number(cache)
-        return super().spikes(x, cache, fan_out, weighting)
-
-    def look(self, x: Tensor, cache: Cache) -> int:
-        self._number(cache)
-        return super().look(x, cache)
-
-    def resumed(self, recorder: Recorder) -> Recorded:
+    def resumed(self, recorder: Recorder) -> Gauge:
         """Return what takes the readings from here on."""
-        gauge = Recorded(self.factor, recorder)
+        gauge = Gauge(self.factor, recorder.read)
         gauge.counts, gauge.looks = self._gauge.counts, self._gauge.looks
         return gauge
+
+    def _told(
+        self, method: str, tensors: Sequence[Tensor], cache: Cache | None, *args: Any
+    ) -> None:
+        if cache is not None:
+            self._number(cache)
 
     def _number(self, cache: Cache) -> int:
         return self.numbers.setdefault(id(cache), (len(self.numbers), cache))[0]
