@@ -301,6 +301,7 @@ class Register:
         entries: by identity.
         met: how many there are, but for parameters and buffers.
         given: how many of these the model was called with.
+        has_met_shared: one shares memory with another one, though no operator made it a view.
         tensors: see above.
     """
 
@@ -308,6 +309,7 @@ class Register:
         self.entries: dict[int, Entry] = {}
         self.met = 0
         self.given = 0
+        self.has_met_shared = False
         self.tensors = tensors
         self._states: set[Id] = set()
         self._storages: set[int] = set()
@@ -335,6 +337,7 @@ class Register:
                 return _MOVED
             return Ref(entry.id, version_of(tensor) - entry.version)
         shares = self._sharing(storage_identity(tensor))
+        self.has_met_shared |= bool(shares)
         told = _bytes(tensor) if literal else None
         layout = layout_of(tensor)
         self.add(tensor, layout)
@@ -352,6 +355,14 @@ class Register:
         on_it = (e for e in self.entries.values() if e.storage == storage)
         shares = {str(entry.id) for entry in on_it if not entry.ref.expired()}
         return tuple(sorted(shares | self.tensors.names_on(storage)))
+
+    def is_outside(self, storage: int) -> bool:
+        """Return whether a parameter, a buffer or an input of the model lies on a storage."""
+        return storage in self.tensors.storages or any(
+            entry.storage == storage
+            for entry in self.entries.values()
+            if isinstance(entry.id, int) and entry.id <= self.given
+        )
 
     def add(self, tensor: Tensor, layout: Layout, base: Tensor | None = None) -> None:
         """Note a tensor that was not met.
@@ -537,6 +548,12 @@ class Recorder:
         return self.node is not None
 
     def _add(self, event: Event) -> None:
+        """Add an event, unless a tensor in it shares memory though no operator made it a view.
+
+        A stand-in for it would not share that memory; see `syops.trace.rehearse`.
+        """
+        if self.register.has_met_shared:
+            self.give_up()
         if self.node is not None:
             self.node = self.node.add(event)
 
@@ -566,23 +583,20 @@ class Recorder:
             return
         args, kwargs = _told(arguments, lambda x: self.register.meet(x, is_literal))
         told = _told(out, lambda x: self._result(x, operands))
-        if _retyped(told, operands) or self._writes_outside(func, args, kwargs):
+        if _retyped(told, operands) or self._writes_outside(func, arguments):
             self.give_up()
             return
         places = [place for place, x in enumerate(operands) if any(x is one for one in unseen)]
         self._add(Executed(func, *where, args, kwargs, checks, told, unseen=places))
         self._tensors = [*operands, *results]
 
-    def _writes_outside(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Return whether an operator writes into a parameter, a buffer or an input of the model."""
-        targets = (
-            kwargs.get(n, args[p] if p < len(args) else None) for p, n in traits_of(func).targets
-        )
-        return any(
-            isinstance(target, Ref)
-            and (isinstance(target.id, str) or target.id <= self.register.given)
-            for target in targets
-        )
+    def _writes_outside(self, func: Any, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> bool:
+        """Return whether an operator writes into memory that is there before and after the pass.
+
+        That is the memory of parameters, buffers and inputs, also through a view of it.
+        """
+        written = map(storage_identity, traits_of(func).written(*arguments))
+        return any(self.register.is_outside(storage) for storage in written)
 
     def _result(self, tensor: Tensor, operands: Sequence[Tensor]) -> Ref | Result:
         entry = self.register.entry(tensor)

@@ -101,11 +101,9 @@ class Spiking(nn.Module):
         self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8)
         self.norm = nn.BatchNorm1d(8)
         self.kept = []
-        self.calls = 0
         self.between = between
 
     def forward(self, x):
-        self.calls += 1
         return self.second(self.between(self, x, (self.norm(self.first(x)) > 0).float()))
 
 
@@ -219,8 +217,24 @@ def number_read(net, x, s):
     return s * (0.5 if is_high(x) else float(x.max()))
 
 
+TURNS: list[None] = []
+"""Grows with each call; what the model itself keeps is put back before each batch."""
+
+
 def every_other(net, x, s):
-    return s + s if net.calls % 2 else s
+    TURNS.append(None)
+    return s + s if len(TURNS) % 2 else s
+
+
+def memory_shared_unseen(net, x, s):
+    s.data.mul_(2)
+    return s * 1.0 if is_high(x) else s
+
+
+def view_of_a_buffer_written(net, x, s):
+    net.norm.running_mean.view(2, 4)[:, :2] = s[0].view(2, 4)[:, :2]
+    mean = net.norm.running_mean * 1
+    return s * mean if is_high(x) else s + mean
 
 
 def narrower(net, x, s):
@@ -261,7 +275,7 @@ CHANGING = (
     *(depth, literals, negative_zero, number_or_bool, written, kept, list_of_numbers),
     *(other_memory, unseen_write, other_weights, other_place, other_shape, outside, own_state),
     *(in_place_state, padded, attention, chance, number_read, every_other, narrower, inference),
-    *(masked, caught, quantized),
+    *(masked, caught, quantized, memory_shared_unseen, view_of_a_buffer_written),
 )
 
 
