@@ -10,7 +10,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from syops.cli.networks import fed, named, prints_aside, sizes, structure
+from syops.cli.aside import prints_aside
+from syops.cli.networks import fed, named, sizes, structure
 from syops.cli.options import ENERGY, FILE, FOLD_BN, GRADED, KEYWORDS, SHAPE
 from syops.cli.output import Display, display_options, warn
 from syops.errors import SyopsValueError

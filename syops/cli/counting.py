@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from syops.choices import AC_COUNTS
-from syops.cli.networks import named, prints_aside, sample_shape, silence_torch
+from syops.cli.aside import prints_aside, silence_torch
+from syops.cli.networks import named, sample_shape
 from syops.cli.options import (
     BATCH_DIM,
     DEPTH,

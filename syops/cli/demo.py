@@ -6,7 +6,7 @@ import json
 
 import click
 
-from syops.cli.networks import silence_torch
+from syops.cli.aside import silence_torch
 from syops.cli.output import emit, show
 from syops.show.table import Column
 from syops.show.tabular import Table

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from syops.choices import InputSignal
+from syops.cli.aside import silence_torch
 from syops.models import input_shape, list_models
 from syops.report.audit import Audit
 from syops.report.report import Report
@@ -17,16 +16,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 Result = TypeVar("Result", Report, Audit)
-
-
-def silence_torch() -> None:
-    """Silence torch's warning that Triton is missing, which spikingjelly's GPU kernels cause."""
-    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
-
-
-def prints_aside() -> AbstractContextManager[object]:
-    """Send what a network prints to standard error: standard output holds the result alone."""
-    return redirect_stdout(sys.stderr)
 
 
 def structure(model: str, keywords: tuple[tuple[str, Any], ...]) -> nn.Module:

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import click
 
-from syops.cli.networks import prints_aside
+from syops.cli.aside import prints_aside
 from syops.cli.options import COLUMNS, OUTPUT, SORT, TOP, UNITS
 from syops.cost.figures import Figures
 from syops.cost.warnings import find_cautions

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from syops.choices import ENDS, InputSignal
-from syops.cli.networks import fed, named, prints_aside, sizes, structure
+from syops.cli.aside import prints_aside
+from syops.cli.networks import fed, named, sizes, structure
 from syops.cli.options import (
     BATCH_DIM,
     DEPTH,

@@ -1,4 +1,4 @@
-"""What is known of each operator: what it costs, and which values come out of it.
+"""Say of each operator what it costs and which values come out of it.
 
 One record (`Rule`) for each operator, found by the operator's name; nobody outside of `ops` asks
 what an operator is called. To add an operator of torch, add an entry to ``RULES`` in the file that

@@ -1,4 +1,4 @@
-"""How many synapses one spike at one position reaches, exactly."""
+"""Count exactly the synapses that one spike at one position reaches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which values a tensor can carry, position by position. Pure Python, no torch.
+"""Describe the values that a tensor can carry, position by position. Pure Python, no torch.
 
 A *signal* is a proof, not a guess: the set it describes is never smaller than the truth.
 It is either opaque (`ANALOG`, `LEARNED`, `INTEGER`, `UNKNOWN`), perhaps with ends (`Interval`), or
