@@ -1,9 +1,11 @@
-"""Define what a report says of one row, and of all rows together."""
+"""Define what a report says of one row, of several added up, and of all rows together."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
+from typing import Any, TypeAlias
 
 from syops.cost.pricing import Price, millijoules
 from syops.ledger.rows import Row, Verdict
@@ -26,9 +28,54 @@ class Totals:
     either: int = 0
 
 
+# --- what a block says of its layers --------------------------------------------------------------
+
+Joined: TypeAlias = Mapping[str, Callable[[Sequence[Any], Sequence["Layer"]], Any]]
+"""How a field of a block follows from the values of that field in its layers, and from these."""
+
+_BLOCK = "of a block"
+
+
+def _known(values: Sequence[Any], members: Sequence[Layer]) -> Any:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _mean(values: Sequence[Any], members: Sequence[Layer]) -> float | None:
+    pairs = zip(values, members, strict=True)
+    rated = [(value, m.dense) for value, m in pairs if value is not None and m.dense]
+    weight = sum(dense for _, dense in rated)
+    return sum(value * dense for value, dense in rated) / weight if rated else None
+
+
+def _common(values: Sequence[str], members: Sequence[Layer]) -> str:
+    different = set(values) - {""}
+    return different.pop() if len(different) == 1 else "mixed" if different else ""
+
+
+FIRST: Joined = {_BLOCK: lambda values, _: values[0]}
+"""The value of the first layer."""
+SUM: Joined = {_BLOCK: lambda values, _: sum(values)}
+"""The sum over all layers."""
+SUM_OF_KNOWN: Joined = {_BLOCK: _known}
+"""The sum over the layers that have a value; None where none has one."""
+SUM_OF_ENDS: Joined = {_BLOCK: lambda values, _: tuple(map(sum, zip(*values, strict=True)))}
+"""The sums of the lower and of the upper ends."""
+MEAN: Joined = {_BLOCK: _mean}
+"""The mean over the layers that have a value, weighted with their dense counts."""
+COMMON: Joined = {_BLOCK: _common}
+"""The text that all layers with one have in common, or "mixed"."""
+SAME: Joined = {_BLOCK: lambda values, _: values[0] if len(set(values)) == 1 else None}
+"""The value, where it is the same for all layers; None elsewhere."""
+ALL: Joined = {_BLOCK: lambda values, _: "; ".join(dict.fromkeys(filter(None, values)))}
+"""Every text, once."""
+
+
 @dataclass(frozen=True)
 class Layer:
-    """Hold one row of a report, with counts and energy per sample.
+    """Hold one row of a report, or a block of several, with counts and energy per sample.
+
+    Each field says how that of a block follows from those of its layers; see `block_of`.
 
     Attributes:
         name: the module's path, with the operator where one module has several rows.
@@ -58,26 +105,45 @@ class Layer:
     no price, dc_mj and share are None, and ec_mj leaves them out.
     """
 
-    name: str
-    path: str
-    kind: str
-    operator: str
-    signal: str
-    calls: int
-    params: int
-    rate: float | None
-    dense: float
-    ac: float | None
-    ac_events: float | None
-    mac: float
-    dc_mj: float | None
-    share: float | None
-    dense_ac: float
-    ec_mj: tuple[float, float]
-    folded: str | None
-    counted: bool
-    note: str = ""
-    unpriced: float = 0.0
+    name: str = field(metadata=FIRST)
+    path: str = field(metadata=FIRST)
+    kind: str = field(metadata=COMMON)
+    operator: str = field(metadata=COMMON)
+    signal: str = field(metadata=COMMON)
+    calls: int = field(metadata=SUM)
+    params: int = field(metadata=SUM)
+    rate: float | None = field(metadata=MEAN)
+    dense: float = field(metadata=SUM)
+    ac: float | None = field(metadata=SUM_OF_KNOWN)
+    ac_events: float | None = field(metadata=SUM_OF_KNOWN)
+    mac: float = field(metadata=SUM)
+    dc_mj: float | None = field(metadata=SUM_OF_KNOWN)
+    share: float | None = field(metadata=SUM_OF_KNOWN)
+    dense_ac: float = field(metadata=SUM)
+    ec_mj: tuple[float, float] = field(metadata=SUM_OF_ENDS)
+    folded: str | None = field(metadata=SAME)
+    counted: bool = field(metadata=SAME)
+    note: str = field(default="", metadata=ALL)
+    unpriced: float = field(default=0.0, metadata=SUM)
+
+
+_JOINED = {each.name: each.metadata[_BLOCK] for each in fields(Layer)}
+
+
+def block_of(name: str, path: str, members: Sequence[Layer]) -> Layer:
+    """Add layers up into one.
+
+    Args:
+        name, path: of the block.
+        members: its layers, all inside the totals or all outside.
+    """
+    if len(members) == 1:
+        return replace(members[0], name=name, path=path)
+    values = {
+        key: joined([getattr(member, key) for member in members], members)
+        for key, joined in _JOINED.items()
+    }
+    return Layer(**values | {"name": name, "path": path})
 
 
 def layer_of(

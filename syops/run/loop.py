@@ -1,24 +1,28 @@
-"""Count batch after batch, and keep what a report is made of."""
+"""Count batch after batch.
+
+`count_batches` owns the loop over batches. What else is to be done with each batch is a function
+that is called after it, an `After`: to compare the output with labels, to write a checkpoint, to
+show how far the count is, to end it early.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from syops._torch import tree_map
-from syops.choices import InputSignal
 from syops.errors import ForwardError
-from syops.ledger.rows import Ledger
+from syops.run.subject import Counting
+from syops.run.tally import Tally
 from syops.trace import inputs as given
-from syops.trace.ann import AnnCounts
 from syops.trace.observer import Observer, until_known
+from syops.trace.replay import Plans
 from syops.trace.restore import Place, Random, left_as_found, plainly
 from syops.trace.states import Lending
 
@@ -28,17 +32,12 @@ class Batches:
     """Hold what a model is called with, one batch after the other.
 
     Attributes:
-        inputs, prepare, batch_dim, progress: as of `syops.get_model_syops`.
-        signals: what the inputs hold: one name for all tensors, or one each.
-        steps: T, or None where it is not known.
+        inputs, prepare, progress: as of `syops.get_model_syops`.
         home: the device to run on; None for a model without tensors.
     """
 
     inputs: Any
     prepare: Callable[[Any], Any] | None
-    batch_dim: int
-    signals: Sequence[InputSignal]
-    steps: int | None
     home: torch.device | None
     progress: bool | None = None
 
@@ -67,35 +66,42 @@ class Batches:
         return len(self.inputs) if isinstance(self.inputs, Sized) else None
 
 
-@dataclass
-class Tally:
-    """Hold what has been counted so far; a report can be made of it after every batch.
+@dataclass(frozen=True)
+class Counted:
+    """One batch that was counted.
 
     Attributes:
-        model: the network.
-        ledger: the rows of all passes.
-        ann: what is to be known of the batches to count the same network as an ANN.
-        first: what the model was called with first, on ``meta``; None before that.
-        notes: sentences that a reader should know, each once and in order.
-        at_batch: whether one of several batches is being read or counted.
+        arguments: what the model was called with, on the device that it runs on.
+        output: what it returned.
+        samples: in the batch.
+        settle: adds to the ledger what waits to be added together with later batches. Without
+            that the ledger may lack up to 64 batches, this one among them.
     """
 
-    model: nn.Module
-    ledger: Ledger
-    ann: AnnCounts
-    first: given.Arguments | None = None
-    notes: dict[str, None] = field(default_factory=dict)
-    at_batch: bool = False
+    arguments: given.Arguments
+    output: Any
+    samples: int
+    settle: Callable[[], None]
 
 
-def count_batches(batches: Batches, observer: Observer, tally: Tally) -> None:
+After = Callable[[Counted], bool]
+"""What is called after a batch; it returns whether the count ends there."""
+
+
+def count_batches(
+    batches: Batches, counting: Counting, tally: Tally, after: Sequence[After] = ()
+) -> None:
     """Count every batch, and leave the model as it was found.
 
     Args:
         batches: what the model is called with.
-        observer: watches the model, and fills the ledger of ``tally``.
+        counting: how it is counted.
         tally: what is counted; after an error, what was counted before it.
+        after: what is called after each batch, in this order. All are called; the count ends
+            early if one of them returns True.
     """
+    plans = None if batches.is_single else Plans()
+    observer = Observer(tally.model, tally.ledger, counting.settings, plans=plans)
 
     def watched() -> None:
         # States are lent when nobody else counts the model any more, which the observer ensures.
@@ -109,7 +115,11 @@ def count_batches(batches: Batches, observer: Observer, tally: Tally) -> None:
         tally.at_batch = not batches.is_single
         try:
             for batch in each:
-                _count(batch, batches, observer, tally, lending)
+                usable = tree_map(lambda leaf: given.usable(leaf, batches.home), batch)
+                found = _count(usable, counting, observer, tally, lending)
+                ends = [follow(found) for follow in after]
+                if any(ends):
+                    break
         finally:
             observer.settle()
         tally.at_batch = False
@@ -118,30 +128,32 @@ def count_batches(batches: Batches, observer: Observer, tally: Tally) -> None:
 
 
 def _count(
-    batch: given.Arguments, batches: Batches, observer: Observer, tally: Tally, lending: Lending
-) -> None:
+    batch: given.Arguments, counting: Counting, observer: Observer, tally: Tally, lending: Lending
+) -> Counted:
     """Check one batch, run the model on it, and add what was counted to ``tally``."""
-    args, kwargs = tree_map(lambda leaf: given.usable(leaf, batches.home), batch)
-    samples = given.samples((args, kwargs), batches.batch_dim)
-    tensors = given.tensors_of((args, kwargs))
-    names = given.signal_of_each(batches.signals, tensors)
+    args, kwargs = batch
+    subject = counting.subject
+    samples = given.samples(batch, subject.batch_dim)
+    tensors = given.tensors_of(batch)
+    names = given.signal_of_each(counting.signals, tensors)
     for name, tensor in zip(names, tensors, strict=True):
         given.check_signal(name, tensor)
-    shapes = tree_map(given.on_meta, (args, kwargs))
+    shapes = tree_map(given.on_meta, batch)
     lending.renew()
     tally.notes.update(dict.fromkeys(lending.not_reset))
     if not tally.ann.knows(shapes):
         observer.settle()
         tally.ann.prepare(tally.model, shapes, tally.ledger)
     known = [None if name == "auto" else given.SIGNALS[name] for name in names]
-    axis = given.time_axis(tensors[0], batches.batch_dim, batches.steps)
+    axis = given.time_axis(tensors[0], subject.batch_dim, subject.steps)
     run = partial(observer.run, args, kwargs, known, axis, samples)
     try:
-        until_known(run, partial(_again, lending, Random.now()))
+        output = until_known(run, partial(_again, lending, Random.now()))
     except ForwardError as error:
-        raise given.explained(error, tally.model, (args, kwargs)) from error.__cause__
+        raise given.explained(error, tally.model, batch) from error.__cause__
     tally.first = tally.first or shapes
     tally.ann.add(shapes, tally.ledger, observer.states)
+    return Counted(batch, output, samples, observer.settle)
 
 
 def _again(lending: Lending, generators: Random) -> None:

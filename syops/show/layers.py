@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from syops.cost.energy import EnergyModel
 from syops.cost.figures import Figures
-from syops.cost.layer import Layer
+from syops.cost.layer import Layer, block_of
 from syops.cost.networks import ComparisonRow
 from syops.cost.warnings import find_cautions
 from syops.ops.kinds import COUNTED
@@ -19,28 +18,56 @@ from syops.units import factor, joules, quantity
 
 T = TypeVar("T")
 
-COLUMNS = (
-    Column("name", "layer"),
-    Column("kind", "kind"),
-    Column("operator", "operator"),
-    Column("signal", "signal", "signal"),
-    Column("calls", "calls", "integer"),
-    Column("params", "params", "count"),
-    Column("rate", "rate", "rate"),
-    Column("dense", "dense", "count"),
-    Column("ac", "O_ac", "operations"),
-    Column("ac_events", "AC events", "operations"),
-    Column("mac", "O_mac", "operations"),
-    Column("dc_mj", "DC", "energy"),
-    Column("share", "share", "share"),
-    Column("dense_ac", "dense AC", "operations"),
-    Column("ec_min_mj", "EC min", "energy"),
-    Column("ec_max_mj", "EC max", "energy"),
-    Column("folded", "folded into"),
-    Column("counted", "counted", "flag"),
-    Column("note", "note"),
+
+def priced_part(of: Layer | Figures | ComparisonRow, energy: T) -> T | None:
+    """Return an energy of EC or DC; None where nothing has a price of what it is made of."""
+    return None if of.unpriced and not of.ec_mj[1] else energy
+
+
+def _end(which: int) -> Callable[[Layer | Figures], Value]:
+    return lambda of: priced_part(of, of.ec_mj[which])
+
+
+class LayerColumn(NamedTuple):
+    """Hold a column of the layer table: what it says of one layer, and of all together.
+
+    A block of layers is a layer; `syops.cost.layer.Layer` says how each of its fields adds up.
+    """
+
+    column: Column
+    total: Callable[[Figures], Value] = lambda report: ""
+    of: Callable[[Layer], Value] | None = None
+
+    def value(self, layer: Layer) -> Value:
+        """Return the value of a layer: by default, that of the field that is named as the key."""
+        found: Value = self.of(layer) if self.of else getattr(layer, self.column.key)
+        return found
+
+
+LAYER_COLUMNS = (
+    LayerColumn(Column("name", "layer"), lambda report: f"total{incomplete(report)}"),
+    LayerColumn(Column("kind", "kind")),
+    LayerColumn(Column("operator", "operator")),
+    LayerColumn(Column("signal", "signal", "signal")),
+    LayerColumn(Column("calls", "calls", "integer")),
+    LayerColumn(Column("params", "params", "count"), lambda report: report.params),
+    LayerColumn(Column("rate", "rate", "rate"), lambda report: report.mean_rate),
+    LayerColumn(Column("dense", "dense", "count")),
+    LayerColumn(Column("ac", "O_ac", "operations"), lambda report: report.ac),
+    LayerColumn(Column("ac_events", "AC events", "operations"), lambda report: report.ac_events),
+    LayerColumn(Column("mac", "O_mac", "operations"), lambda report: report.mac),
+    LayerColumn(Column("dc_mj", "DC", "energy"), lambda report: priced_part(report, report.dc_mj)),
+    LayerColumn(Column("share", "share", "share")),
+    LayerColumn(Column("dense_ac", "dense AC", "operations"), lambda report: report.dense_ac),
+    LayerColumn(Column("ec_min_mj", "EC min", "energy"), _end(0), _end(0)),
+    LayerColumn(Column("ec_max_mj", "EC max", "energy"), _end(1), _end(1)),
+    LayerColumn(Column("folded", "folded into")),
+    LayerColumn(Column("counted", "counted", "flag")),
+    LayerColumn(Column("note", "note")),
 )
 """All that can be told of a layer."""
+
+COLUMNS = tuple(each.column for each in LAYER_COLUMNS)
 
 MEASURED = ("name", "kind", "signal", "rate", "ac", "mac", "dc_mj", "share")
 POSSIBLE = ("name", "kind", "signal", "dense_ac", "mac", "ec_min_mj", "ec_max_mj")
@@ -59,7 +86,7 @@ def layer_table(report: Figures, depth: int | None = None, every: bool = False) 
     return Table(
         COLUMNS,
         tuple(map(values_of, layers)),
-        None if every else _total(report),
+        None if every else tuple(each.total(report) for each in LAYER_COLUMNS),
         _caption(report),
         tuple(_findings(report)),
         tuple(_remarks(report)),
@@ -82,41 +109,15 @@ def dearest_column(report: Figures) -> str:
 
 def values_of(layer: Layer) -> tuple[Value, ...]:
     """Return one value for each of `COLUMNS`."""
-    low, high = (priced_part(layer, end) for end in layer.ec_mj)
-    ends = {"ec_min_mj": low, "ec_max_mj": high}
-    return tuple(
-        ends[column.key] if column.key in ends else getattr(layer, column.key) for column in COLUMNS
-    )
-
-
-def priced_part(of: Layer | Figures | ComparisonRow, energy: T) -> T | None:
-    """Return an energy of EC or DC; None where nothing has a price of what it is made of."""
-    return None if of.unpriced and not of.ec_mj[1] else energy
-
-
-def _total(report: Figures) -> tuple[Value, ...]:
-    low, high = (priced_part(report, end) for end in report.ec_mj)
-    values: dict[str, Value] = {
-        "name": f"total{incomplete(report)}",
-        "params": report.params,
-        "rate": report.mean_rate,
-        "ac": report.ac,
-        "ac_events": report.ac_events,
-        "mac": report.mac,
-        "dc_mj": priced_part(report, report.dc_mj),
-        "dense_ac": report.dense_ac,
-        "ec_min_mj": low,
-        "ec_max_mj": high,
-    }
-    return tuple(values.get(column.key, "") for column in COLUMNS)
+    return tuple(each.value(layer) for each in LAYER_COLUMNS)
 
 
 def blocks(layers: Iterable[Layer], depth: int | None) -> tuple[Layer, ...]:
     """Add up the rows that share the first ``depth`` components of their module path.
 
-    Rows inside and outside the totals stay apart. The rate of a block is the mean over its rows
-    that have one, weighted with their dense counts. Without ``depth`` the rows are returned as
-    they are. Raises `SyopsValueError` for a depth below 1.
+    Rows inside and outside the totals stay apart; `syops.cost.layer.Layer` says how their figures
+    add up. Without ``depth`` the rows are returned as they are. Raises `SyopsValueError` for a
+    depth below 1.
     """
     if depth is None:
         return tuple(layers)
@@ -128,36 +129,9 @@ def blocks(layers: Iterable[Layer], depth: int | None) -> tuple[Layer, ...]:
     return tuple(_block(prefix, members) for (prefix, _), members in groups.items())
 
 
-def _block(prefix: str, members: Sequence[Layer]) -> Layer:
-    if len(members) == 1 and members[0].path == prefix:
-        return members[0]
-    rated = [(m.rate, m.dense) for m in members if m.rate is not None and m.dense]
-    weight = sum(dense for _, dense in rated)
-    values: dict[str, Any] = {
-        column: _common(getattr(m, column) for m in members)
-        for column in ("kind", "operator", "signal")
-    }
-    for column in ("calls", "params", "dense", "mac", "dense_ac", "unpriced"):
-        values[column] = sum(getattr(m, column) for m in members)
-    for column in ("ac", "ac_events", "dc_mj", "share"):
-        known = [value for m in members if (value := getattr(m, column)) is not None]
-        values[column] = sum(known) if known else None
-    low, high = zip(*(m.ec_mj for m in members), strict=True)
-    return replace(
-        members[0],
-        name=prefix or members[0].name,
-        path=prefix,
-        rate=sum(rate * dense for rate, dense in rated) / weight if rated else None,
-        ec_mj=(sum(low), sum(high)),
-        folded=None,
-        note="",
-        **values,
-    )
-
-
-def _common(values: Iterable[str]) -> str:
-    different = set(values) - {""}
-    return different.pop() if len(different) == 1 else "mixed" if different else ""
+def _block(path: str, members: Sequence[Layer]) -> Layer:
+    is_itself = len(members) == 1 and members[0].path == path
+    return block_of(members[0].name if is_itself or not path else path, path, members)
 
 
 def _caption(report: Figures) -> str:

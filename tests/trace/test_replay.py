@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import nn
 
-import syops.api
+import syops.run.loop
 from syops import SyopsError, get_model_syops
 from syops.errors import SyopsValueError
 from syops.models import create_model, list_models
@@ -50,7 +50,7 @@ def counted(monkeypatch, model, batches, *, replay=True, **options):
     with monkeypatch.context() as patch:
         patch.setattr(ForwardPass, "__init__", noted)
         if not replay:
-            patch.setattr(syops.api, "Plans", lambda: None)
+            patch.setattr(syops.run.loop, "Plans", lambda: None)
         torch.manual_seed(0)
         report = get_model_syops(model, batches, progress=False, **options)
         passes = len(analysed)
@@ -438,7 +438,7 @@ def test_plan_is_given_up_where_no_pass_follows_it(monkeypatch):
         plans.append(Plans())
         return plans[-1]
 
-    monkeypatch.setattr(syops.api, "Plans", noted)
+    monkeypatch.setattr(syops.run.loop, "Plans", noted)
     get_model_syops(model, [torch.randn(4, 8).abs() * -1 for _ in range(40)], progress=False)
     assert not plans[0].is_worth_it
 
@@ -490,7 +490,7 @@ def test_plan_does_not_grow_without_end(monkeypatch):
         return s * (0.5 if is_high(x) else float(x.max()))
 
     plans = []
-    monkeypatch.setattr(syops.api, "Plans", lambda: plans.append(Plans()) or plans[-1])
+    monkeypatch.setattr(syops.run.loop, "Plans", lambda: plans.append(Plans()) or plans[-1])
     batches = [torch.rand(1, 8) + (number % 3 > 0) - 1 for number in range(240)]
     get_model_syops(Spiking(sometimes).eval(), batches, progress=False)
     assert not plans[0].has_room

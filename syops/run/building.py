@@ -1,0 +1,101 @@
+"""Build the report of what has been counted, and say at which batch an error came."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, TypeVar
+
+from syops.cost.energy import Energy
+from syops.cost.later import later
+from syops.cost.pricing import check_energy
+from syops.errors import SyopsError, SyopsValueError
+from syops.ledger.rows import Ledger
+from syops.report.report import MeasuredReport, Report
+from syops.run.subject import Subject
+from syops.run.tally import Tally
+from syops.trace import inputs as given
+
+AnyReport = TypeVar("AnyReport", bound=Report)
+
+
+def build_report(
+    kind: type[AnyReport],
+    tally: Tally,
+    subject: Subject,
+    energy: Energy,
+    conventions: Mapping[str, Any],
+) -> AnyReport:
+    """Build the report of what has been counted so far."""
+    if tally.first is None:
+        raise SyopsValueError(
+            "inputs: the loader gave no batch; an iterator that was used up is empty"
+        )
+    ledger, as_ann = tally.ledger, tally.ann.later()
+    notes, unseen = tuple(tally.notes), _unseen(subject.name, tally.ledger)
+    rows = ledger.rows
+    check_energy(energy, rows)
+    return kind(
+        model=subject.name,
+        rows=rows,
+        samples=ledger.samples,
+        energy=energy,
+        time_steps=subject.steps,
+        params=sum(parameter.numel() for parameter in subject.model.parameters()),
+        input_shape=tuple(given.first_tensor(tally.first).shape),
+        ann_rows=later(lambda: as_ann().rows),
+        conventions=conventions,
+        versions=dict(versions()),
+        unaccounted=ledger.unaccounted,
+        prepared=ledger.prepared,
+        updates=ledger.updates,
+        notes=later(lambda: tuple(filter(None, (*notes, as_ann().note, unseen)))),
+        passes=ledger.passes,
+        measured=kind is MeasuredReport,
+    )
+
+
+def _unseen(model: str, ledger: Ledger) -> str:
+    """Return a note on tensors that come from outside of what can be watched; "" without any."""
+    if not ledger.unseen:
+        return ""
+    paths = ", ".join(path or model for path in ledger.unseen)
+    return (
+        f"{paths}: a tensor comes from outside of the run; if it was computed in the meantime (by "
+        "NumPy, in another thread), that is not counted"
+    )
+
+
+def name_batch(error: Exception, tally: Tally, report: Callable[[], Report]) -> None:
+    """Say in an error at which batch it came, and attach the report of those before.
+
+    The error stays the exception that it is, also where it is not one of syops.
+    """
+    ledger = tally.ledger
+    where = f"batch {ledger.passes} (the first is 0), after {ledger.samples} samples"
+    before = None
+    with suppress(SyopsError):
+        before = report()
+    if isinstance(error, SyopsError):
+        error.args = (f"{where}: {error}",)
+        error.report = before
+        return
+    kept = ""
+    with suppress(AttributeError, TypeError):  # of a class that takes no attributes
+        if before is not None and not hasattr(error, "report"):
+            setattr(error, "report", before)  # noqa: B010 (exceptions do not declare it)
+            kept = "; its attribute `report` has what was counted before"
+    error.add_note(f"syops: this was raised at {where}{kept}")
+
+
+@cache
+def versions() -> Mapping[str, str]:
+    """Return the versions of syops and of what it counts with."""
+    found = {"python": platform.python_version()}
+    for package in ("syops", "torch", "spikingjelly", "numpy"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

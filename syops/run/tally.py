@@ -1,0 +1,32 @@
+"""Keep what has been counted so far; a report can be made of it after every batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from syops.ledger.rows import Ledger
+from syops.trace import inputs as given
+from syops.trace.ann import AnnCounts
+
+
+@dataclass
+class Tally:
+    """Hold what has been counted so far.
+
+    Attributes:
+        model: the network.
+        ledger: the rows of all passes.
+        ann: what is to be known of the batches to count the same network as an ANN.
+        first: what the model was called with first, on ``meta``; None before that.
+        notes: sentences that a reader should know, each once and in order.
+        at_batch: whether one of several batches is being read or counted.
+    """
+
+    model: nn.Module
+    ledger: Ledger
+    ann: AnnCounts
+    first: given.Arguments | None = None
+    notes: dict[str, None] = field(default_factory=dict)
+    at_batch: bool = False

@@ -1,0 +1,61 @@
+"""Trace a network without data, for its bounds and for the audit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from syops._torch import tree_map
+from syops.choices import InputSignal
+from syops.errors import ForwardError
+from syops.ledger.rows import Ledger
+from syops.ledger.steps import History
+from syops.run.subject import Subject
+from syops.trace import inputs as given
+from syops.trace.bounds import trace
+from syops.trace.restore import plainly
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One pass without values.
+
+    Attributes:
+        shapes: what the model was called with, on ``meta``.
+        ledger: the dense counts and derived signals.
+        history: how each tensor was made.
+        states: the buffers that are states, not weights.
+        signals: what the inputs hold, in words.
+    """
+
+    shapes: given.Arguments
+    ledger: Ledger
+    history: History
+    states: frozenset[str]
+    signals: tuple[str, ...]
+
+
+def trace_on_meta(subject: Subject, inputs: Any, names: tuple[InputSignal, ...]) -> Trace:
+    """Follow the network on ``meta``.
+
+    Args:
+        subject: the network.
+        inputs: the shape of its input, or an example.
+        names: what the inputs hold: one name for all tensors, or one each.
+    """
+    example = given.example(inputs, given.weight_dtype(subject.model))
+    shapes: given.Arguments = tree_map(given.on_meta, example)
+    ledger, history = Ledger(), History()
+    ledger.samples = given.samples(shapes, subject.batch_dim)
+    tensors = given.tensors_of(example)
+    each = list(zip(given.signal_of_each(names, tensors), tensors, strict=True))
+    signals = [given.bounded_by(name, tensor) for name, tensor in each]
+    told = tuple(given.told(name, s) for (name, _), s in zip(each, signals, strict=True))
+
+    try:
+        states = plainly(
+            lambda: trace(subject.model, shapes, signals, ledger, subject.settings, history)
+        )
+    except ForwardError as error:
+        raise given.explained(error, subject.model, shapes) from error.__cause__
+    return Trace(shapes, ledger, history, states, told if "auto" in names else names)
