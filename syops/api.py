@@ -30,6 +30,7 @@ def get_model_syops(
     *,
     batch_dim: int = 0,
     time_steps: int | None = None,
+    unroll: int | None = None,
     fold_bn: bool = True,
     graded: Graded = "mac",
     ac: AcCount = "rate",
@@ -54,8 +55,12 @@ def get_model_syops(
             tensor, a dict of keyword arguments, or a tuple or list whose first element is the
             input (labels are not fed to the model). NumPy arrays are made tensors; those of
             float64 get the dtype of the model's weights.
-        batch_dim: dimension of the first tensor that counts samples; [T, N, ...] input: 1.
+        batch_dim: dimension of the first tensor that counts samples; [T, N, ...] input: 1. With
+            ``unroll`` it is a dimension of the slice.
         time_steps: T; by default ``model.T`` if there is one.
+        unroll: call the model once for each slice of its first tensor along this dimension, with
+            its states kept, such as 0 for [T, N, ...]; T is the number of slices. A model that
+            takes back the states that it returned needs a loop of your own: see `count_syops`.
         fold_bn: BatchNorms that can be folded into the layers before or after them cost nothing.
         graded: "mac", or "ac" to count an integer input as so many ACs as its magnitude.
         ac: the count that is priced: "rate" (firing rate · dense, the paper's) or "events"
@@ -102,6 +107,7 @@ def get_model_syops(
         model,
         batch_dim=batch_dim,
         time_steps=time_steps,
+        unroll=unroll,
         fold_bn=fold_bn,
         graded=graded,
         ac=ac,
@@ -137,6 +143,7 @@ def get_model_bounds(
     *,
     batch_dim: int = 0,
     time_steps: int | None = None,
+    unroll: int | None = None,
     fold_bn: bool = True,
     graded: Graded = "mac",
     input_signal: InputSignal | Sequence[InputSignal] = "auto",
@@ -154,8 +161,10 @@ def get_model_bounds(
         inputs: the shape of the input, with its batch dimension, such as ``(1, 3, 224, 224)``; or
             an example: a tensor, a tuple of arguments or a dict of keyword arguments, of which only
             shapes, dtypes and what ``input_signal="auto"`` asks for are used.
-        batch_dim: dimension of the first tensor that counts samples; [T, N, ...] input: 1.
+        batch_dim: dimension of the first tensor that counts samples; [T, N, ...] input: 1. With
+            ``unroll`` it is a dimension of the slice.
         time_steps: T; by default ``model.T`` if there is one.
+        unroll: see `get_model_syops`.
         fold_bn: BatchNorms that can be folded into the layers before or after them cost nothing.
         graded: "mac", or "ac" to count an integer input as up to so many ACs as its largest
             magnitude, where that is known.
@@ -190,9 +199,10 @@ def get_model_bounds(
     """
     choice("graded", graded, GRADED)
     energy_model = get_energy_model(energy)
-    subject = Subject.of(model, batch_dim, neurons, rules, time_steps)
+    subject = Subject.of(model, batch_dim, neurons, rules, time_steps, unroll)
     traced = trace_on_meta(subject, inputs, given.signal_names(input_signal))
     tally = Tally(subject.model, traced.ledger, subject.ann_counts(), traced.shapes)
+    tally.steps.add(traced.steps)
     plainly(lambda: tally.ann.prepare(subject.model, traced.shapes, Ledger()))
     tally.ann.add(traced.shapes, traced.ledger, traced.states)
     conventions = subject.conventions(traced.signals, graded=graded, fold_bn=fold_bn)
@@ -205,6 +215,7 @@ def check_full_spike(
     *,
     allow: Sequence[End] = ("first", "last"),
     batch_dim: int = 0,
+    unroll: int | None = None,
     fold_bn: bool = True,
     input_signal: InputSignal | Sequence[InputSignal] = "auto",
     neurons: Mapping[type[nn.Module], Signal] | None = None,
@@ -217,7 +228,8 @@ def check_full_spike(
     Args:
         allow: layers that need not be spike-only: "first" and "last", in the order of execution,
             as in the paper (the stem and the classifier).
-        model, inputs, batch_dim, fold_bn, input_signal, neurons, rules: see `get_model_bounds`.
+        model, inputs, batch_dim, unroll, fold_bn, input_signal, neurons, rules: see
+            `get_model_bounds`.
 
     Returns:
         the verdict; and for each synaptic layer the values that can arrive, with the operators
@@ -237,7 +249,7 @@ def check_full_spike(
             f"allow must be a list that may hold 'first' and 'last', got {allow!r}"
         )
     allowed = {choice("allow", end, ENDS) for end in allow}
-    subject = Subject.of(model, batch_dim, neurons, rules)
+    subject = Subject.of(model, batch_dim, neurons, rules, unroll=unroll)
     traced = trace_on_meta(subject, inputs, given.signal_names(input_signal))
     return Audit.of(
         subject.name,

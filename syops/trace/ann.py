@@ -63,6 +63,7 @@ class AnnCounts:
         batch_dim: of the first tensor.
         neurons: signals of neuron classes beside those that are known.
         find: gives the rule of an operator.
+        by_calls: a call of the model is one time-step, so that there is nothing to set to 1.
     """
 
     def __init__(
@@ -71,9 +72,11 @@ class AnnCounts:
         batch_dim: int,
         neurons: Mapping[type, NeuronSignal],
         find: Find = find,
+        by_calls: bool = False,
     ) -> None:
         self._find = find
-        self._steps = steps
+        self._steps = 1 if by_calls else steps
+        self._by_calls = by_calls
         self._batch_dim = batch_dim
         self._neurons = neurons
         self._batches: dict[tuple[Any, ...], _Batches] = {}
@@ -141,7 +144,7 @@ class AnnCounts:
             work = partial(
                 one_step,
                 *(self._shadow.twin(), *each.shapes, self._steps, self._batch_dim),
-                *(each.folded, self._find, each.states),
+                *(each.folded, self._find, each.states, self._by_calls),
             )
             rows, why = plainly(work)
             if not why and self._steps > 1 and _macs(row for row, _ in rows) >= each.macs:
@@ -186,6 +189,7 @@ def one_step(
     folded: Mapping[str, str],
     find: Find = find,
     states: frozenset[str] = frozenset(),
+    by_calls: bool = False,
 ) -> tuple[Counted, str]:
     """Return the rows of one time-step on inputs of the given shapes, with MACs alone.
 
@@ -200,17 +204,18 @@ def one_step(
         folded: the modules whose normalisation was folded, and the layers it was folded into.
         find: gives the rule of an operator.
         states: names of buffers that are states, not weights.
+        by_calls: the call is one time-step as it is.
 
     Returns:
         the rows of the whole batch; and why there are none, if they cannot be known.
     """
     copy = stand_in.module
     first = input_tensors(args, kwargs)[0]
-    has_time = batch_dim % first.dim() == 1
+    has_time = not by_calls and batch_dim % first.dim() == 1
     if has_time:
         args, kwargs = tree_map(lambda leaf: leaf[:1] if leaf is first else leaf, (args, kwargs))
     try:
-        if isinstance(getattr(copy, "T", None), int):
+        if not by_calls and isinstance(getattr(copy, "T", None), int):
             setattr(copy, "T", 1)  # noqa: B010 (nn.Module types its attributes as tensors)
         elif not has_time and steps > 1:
             return (), (

@@ -45,6 +45,7 @@ from syops.trace.repeats import differ
 from syops.trace.replay import Plans, Replay
 from syops.trace.restore import left_as_found
 from syops.trace.settings import Settings
+from syops.trace.unroll import Call, once
 from syops.trace.watch import Watch
 from syops.trace.weights import RECURRENT
 
@@ -161,13 +162,14 @@ class Observer:
 
     def run(
         self,
-        args: Sequence[Any],
+        args: tuple[Any, ...],
         kwargs: dict[str, Any],
         inputs: Sequence[NeuronSignal | Shown | None],
         time_axis: int | None = None,
         samples: int = 0,
+        call: Call = once,
     ) -> Any:
-        """Call the model once and add what it did to the ledger.
+        """Make one pass of the model and add what it did to the ledger.
 
         A pass that did the same as one before it is added with others, at the latest by `settle`.
 
@@ -177,9 +179,10 @@ class Observer:
                 None to look one up in the data.
             time_axis: the dimension of the first tensor that counts time-steps, if one does.
             samples: in the batch.
+            call: calls the model, once or several times in a pass.
 
         Returns:
-            the model's output.
+            what ``call`` returns: the model's output.
 
         Raises:
             StatesFound: operators took buffers for weights that are known to be states now.
@@ -202,7 +205,7 @@ class Observer:
         self._pass.begin(given, inputs, time_axis, differs)
         try:
             watch.start()
-            output = self._model(*args, **kwargs)
+            output = call(self._model, args, kwargs)
         except SyopsError:
             raise
         except Exception as error:
@@ -265,7 +268,10 @@ class Observer:
         )
 
     def run_twice(
-        self, args: Sequence[Any], kwargs: dict[str, Any], inputs: Sequence[NeuronSignal | None]
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        inputs: Sequence[NeuronSignal | None],
     ) -> tuple[Provenance, ...]:
         """Call the model twice in a row, on copies of its inputs; see `run`.
 
