@@ -10,12 +10,13 @@ from torch import nn
 
 from syops.choices import ENDS, GRADED, AcCount, End, Graded, InputSignal, Signal, choice
 from syops.cost.profiles import Profile, get_energy_model
-from syops.errors import SyopsValueError
+from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.rows import Ledger
 from syops.ops.rule import Rule
 from syops.report.audit import Audit
 from syops.report.report import MeasuredReport, Report
 from syops.run.building import build_report, name_batch, versions
+from syops.run.caller import Count
 from syops.run.loop import Batches, count_batches
 from syops.run.subject import Counting, Subject
 from syops.run.tally import Tally
@@ -135,6 +136,79 @@ def get_model_syops(
             name_batch(error, tally, report)
         raise
     return report()
+
+
+def count_syops(
+    model: nn.Module,
+    *,
+    samples: int | None = None,
+    batch_dim: int = 0,
+    time_steps: int | None = None,
+    fold_bn: bool = True,
+    graded: Graded = "mac",
+    ac: AcCount = "rate",
+    strict: bool = False,
+    input_signal: InputSignal | Sequence[InputSignal] = "auto",
+    neurons: Mapping[type[nn.Module], Signal] | None = None,
+    rules: Mapping[Any, Rule] | None = None,
+    energy: Profile | Mapping[str, Profile] = "horowitz45-fp32",
+) -> Count:
+    """Count the synaptic operations of the calls of a model that are made in a block.
+
+    For a loop over time-steps, or over batches, that is your own. Nothing is run besides, and
+    nothing is changed: the model stays in its mode, with its states and gradients. With
+    ``time_steps`` the calls are counted as if the loop were in the model: T calls are one batch.
+    Parts that are called apart from the model are counted too, and so are products with its
+    weights between the calls. What the block does besides, such as the loss and its gradients, is
+    not; nor is what other threads do, which is an error.
+
+    Args:
+        samples: in the whole block. By default the sizes of ``batch_dim`` at the first of each T
+            calls of the model; needed where only parts of it are called.
+        batch_dim: dimension of the first tensor that the model is called with that counts samples.
+        time_steps: T, if each call is one time-step. By default each call is a batch of its own,
+            and T is ``model.T``, if there is one.
+        input_signal: as of `get_model_syops`, of tensors that come from outside of the block. What
+            an earlier call gave, such as a membrane potential, is known.
+        model, fold_bn, graded, ac, strict, neurons, rules, energy: see `get_model_syops`.
+
+    Returns:
+        a context manager, which ``with`` binds to a name. Its ``report`` has the batches that are
+        complete: during the block, at its end, and after an exception.
+
+    Raises:
+        SyopsTypeError, SyopsValueError, SyopsLookupError, SyopsFileError: see `get_model_syops`.
+        SyopsValueError: T calls with different numbers of samples; at the end of the block, a last
+            batch of fewer than T calls, or ``samples`` missing.
+        SyopsRuntimeError: the model is being counted already; at its call, it is called in
+            inference mode; at the end of the block, a layer ran in another thread.
+
+    Example:
+        >>> net, x = nn.Linear(4, 3), torch.eye(4).repeat(5, 1, 1)  # [T, N, 4]
+        >>> with count_syops(net, time_steps=5) as count:
+        ...     current = sum(net(x[t]) for t in range(5))
+        >>> count.report.ac, count.report.samples, count.report.energy_ratio < 0.25
+        (15.0, 4, True)
+    """
+    if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int)):
+        raise SyopsTypeError(f"samples must be a positive integer, got {samples!r}")
+    if samples is not None and samples < 1:
+        raise SyopsValueError(f"samples must be a positive integer, got {samples!r}")
+    counting = Counting.of(
+        model,
+        batch_dim=batch_dim,
+        time_steps=time_steps,
+        fold_bn=fold_bn,
+        graded=graded,
+        ac=ac,
+        strict=strict,
+        input_signal=input_signal,
+        neurons=neurons,
+        rules=rules,
+        energy=energy,
+        by_calls=time_steps is not None,
+    )
+    return Count(counting, samples)
 
 
 def get_model_bounds(

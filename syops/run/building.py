@@ -41,7 +41,7 @@ def build_report(
     return kind(
         model=subject.name,
         rows=rows,
-        samples=ledger.samples,
+        samples=tally.samples or ledger.samples,
         energy=energy,
         time_steps=tally.time_steps,
         params=sum(parameter.numel() for parameter in subject.model.parameters()),

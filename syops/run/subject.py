@@ -125,7 +125,11 @@ class Subject:
         """Return what the counts depend on, as a report keeps it."""
         own = {"rules": ", ".join(sorted(map(str, self.rules)))} if self.rules else {}
         shared = {"batch_dim": self.batch_dim, "input_signal": ", ".join(signals)}
-        loop = {"unroll": self.unroll.dim} if self.unroll else {}
+        loop: dict[str, Any] = {}
+        if self.unroll is not None:
+            loop = {"unroll": self.unroll.dim}
+        elif self.by_calls:
+            loop = {"time_loop": "caller"}
         return {**chosen, **shared, **loop, **own}
 
 

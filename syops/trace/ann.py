@@ -82,6 +82,7 @@ class AnnCounts:
         self._batches: dict[tuple[Any, ...], _Batches] = {}
         self._shadow: shadow.Shadow | None = None
         self._why_not = ""
+        self._refused = ""
         self._macs = 0
 
     def knows(self, shapes: Shapes) -> bool:
@@ -104,6 +105,10 @@ class AnnCounts:
                 self._shadow = shadow.Shadow(model, self._neurons)
             except Exception as error:  # whatever an attribute raises that cannot be copied
                 self._why_not = f"the model cannot be copied: {first_line(error)}"
+
+    def refuse(self, why: str) -> None:
+        """Note why there are no rows."""
+        self._refused = why
 
     def add(self, shapes: Shapes, ledger: Ledger, states: frozenset[str]) -> None:
         """Note a batch that was counted.
@@ -137,8 +142,8 @@ class AnnCounts:
     def _counted(self, batches: Sequence[_Batches]) -> Ann:
         if self._steps is None:
             return Ann(None)
-        if self._shadow is None:
-            return _without(self._why_not)
+        if self._refused or self._shadow is None:
+            return _without(self._refused or self._why_not)
         ledger = Ledger()
         for each in batches:
             work = partial(
