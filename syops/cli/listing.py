@@ -11,10 +11,20 @@ from syops.cli.options import FILE
 from syops.cli.output import emit, show
 from syops.cost.profiles import list_energy_models, load_energy_models
 from syops.models import list_models
-from syops.show.formats import to_markdown, to_text
-from syops.show.latex import to_latex
+from syops.show.formats import DEFAULT, FORMATS, Format
+from syops.show.formats.text import to_text
 from syops.show.table import Column
 from syops.show.tabular import Table
+
+_TABLES = {
+    **{
+        each.name: each.write
+        for each in FORMATS.values()
+        if isinstance(each, Format) and not each.every
+    },
+    DEFAULT: lambda table: f"{to_text(table, None)}\n",
+}
+"""How to write one of several tables; at a terminal, each as wide as it is."""
 
 
 @click.command()
@@ -40,9 +50,7 @@ def models() -> None:
 
 
 @click.command()
-@click.option(
-    "--format", "style", type=click.Choice(["table", "markdown", "latex"]), default="table"
-)
+@click.option("--format", "style", type=click.Choice(list(_TABLES)), default=DEFAULT)
 def table2(style: str) -> None:
     """Print Tables 2, 3 and 4 of the DST paper beside what the architectures alone determine.
 
@@ -51,9 +59,8 @@ def table2(style: str) -> None:
     """
     from syops.dst.paper.tables import tables
 
-    write = {"markdown": to_markdown, "latex": to_latex}.get(style)
     for i, table in enumerate(tables()):
-        emit("\n" * (i > 0) + (write(table) if write else f"{to_text(table, None)}\n"))
+        emit("\n" * (i > 0) + _TABLES[style](table))
 
 
 @click.command()

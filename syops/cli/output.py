@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 import click
 
@@ -24,25 +24,21 @@ from syops.report.difference import LayerComparison
 from syops.report.memory import COLUMNS as ACCESSES
 from syops.report.memory import Memory
 from syops.report.report import Report
-from syops.show.formats import WIDTH, printable, to_text
-from syops.show.html import to_page, to_table_page
+from syops.show.formats import DEFAULT, FORMATS, WholeFormat
+from syops.show.formats.cells import printable
+from syops.show.formats.text import WIDTH, to_text
 from syops.show.layers import COLUMNS as OPERATIONS
 from syops.show.table import Column
 from syops.show.tabular import Table
 
 Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
 
-Format: TypeAlias = Literal["table", "markdown", "latex", "csv", "json", "html"]
-
-WHOLE: tuple[Format, ...] = ("json", "html")
-"""The formats that hold everything there is."""
-
 
 @dataclass(frozen=True)
 class Display:
     """How a result is to be shown, and where."""
 
-    style: Format
+    style: str
     output: Path | None
     depth: int | None = None
     columns: str | None = None
@@ -63,7 +59,7 @@ class Display:
             columns: all that there are, if that is known.
         """
         arrangement = self.arrangement
-        if arrangement and self.style in WHOLE:
+        if arrangement and isinstance(FORMATS[self.style], WholeFormat):
             raise click.UsageError(
                 f"--{next(iter(arrangement))} does not apply to --format {self.style}, which holds "
                 "everything"
@@ -88,18 +84,11 @@ class Display:
             emit(made, self.output)
 
     def _made(self, result: Report | Memory | Comparison | LayerComparison) -> Table | str:
-        if self.style == "table":
+        if self.style == DEFAULT:
             return result.table(**self.arrangement)
-        if self.style == "json":
-            return f"{result.to_json()}\n"
-        if self.style == "html":
-            return _page(result)
-        write = {
-            "markdown": result.to_markdown,
-            "latex": result.to_latex,
-            "csv": result.to_csv,
-        }
-        return write[self.style](**self.arrangement)
+        args = click.get_current_context().obj
+        command = None if args is None else shlex.join(["syops", *args])
+        return result.to_format(self.style, command=command, **self.arrangement)
 
 
 def check_layers(display: Display, memory: bool) -> None:
@@ -110,8 +99,8 @@ def check_layers(display: Display, memory: bool) -> None:
 
 
 FORMAT = click.option(
-    "--format", "style", default="table",
-    type=click.Choice(get_args(Format)),
+    "--format", "style", default=DEFAULT,
+    type=click.Choice(list(FORMATS)),
     help="Of what is printed or written. html is a page with everything, which loads nothing.",
 )  # fmt: skip
 
@@ -146,17 +135,6 @@ def _reports(
     return [
         (f"{name}: ", report) for name, report in zip(result.names, result.reports, strict=True)
     ]
-
-
-def _page(result: Report | Memory | Comparison | LayerComparison) -> str:
-    args = click.get_current_context().obj
-    command = None if args is None else shlex.join(["syops", *args])
-    if isinstance(result, Report):
-        return to_page(result, command)
-    if isinstance(result, Comparison):
-        return result.to_page(command)
-    names = (result.report.model,) if isinstance(result, Memory) else result.names
-    return to_table_page(" and ".join(names), result.to_html(), command)
 
 
 def note(message: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from syops.cost.figures import Figures
 from syops.cost.layer import Layer
 from syops.ops.kinds import COUNTED
+from syops.show.html import to_table_page
 from syops.show.layers import priced_part, warnings_in_words
 from syops.show.table import Column, Kind, Value
 from syops.show.tabular import Table, Tabular
@@ -85,6 +86,10 @@ class LayerComparison(Tabular):
             "notes": notes_on(self.names, self.reports),
         }
         return json.dumps(without_infinity(content), indent=1, ensure_ascii=False)
+
+    def to_page(self, command: str | None = None) -> str:
+        """Return the table as a page of HTML that loads nothing; see `Report.save_html`."""
+        return to_table_page(" and ".join(self.names), self.to_html(), command)
 
     @property
     def _measured(self) -> bool:

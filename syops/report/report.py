@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from syops.cost.figures import Figures
 from syops.cost.memory import MemoryModel
@@ -15,11 +15,14 @@ from syops.cost.warnings import Caution, find_cautions
 from syops.errors import SyopsValueError
 from syops.files import read_text, write_text
 from syops.report.memory import Memory
-from syops.show.formats import to_csv, to_html, to_markdown
+from syops.show.formats import FORMATS
+from syops.show.formats.csv import to_csv
+from syops.show.formats.html import to_html
+from syops.show.formats.latex import to_latex
+from syops.show.formats.markdown import to_markdown
 from syops.show.frame import frame_of
 from syops.show.html import to_notebook, to_page
 from syops.show.json import figures_from_json, to_json
-from syops.show.latex import to_latex
 from syops.show.layers import dearest_column, layer_table, shown_columns
 from syops.show.table import ALL
 from syops.show.tabular import Arrangement, Table, Tabular
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from syops.show.plots.layers import Plot
+
+
+_SUFFIXES = {each.suffix: name for name, each in FORMATS.items()}
+"""The names of formats, by the suffix of files in them."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -104,8 +111,12 @@ class Report(Figures, Tabular):
         Figures are per sample and in full, energies in mJ. ``counted`` tells which rows are inside
         the totals. The arguments are those of `table`; all columns by default.
         """
-        arrangement.setdefault("columns", ALL)
-        return to_csv(self._arranged(layer_table(self, depth, every=True), **arrangement))
+        return to_csv(self._data(depth=depth, **arrangement))
+
+    def _data(self, *, depth: int | None = None, **arrangement: Any) -> Table:
+        return self._arranged(
+            layer_table(self, depth, every=True), **{"columns": ALL} | arrangement
+        )
 
     @property
     def _whole(self) -> Table:
@@ -153,20 +164,12 @@ class Report(Figures, Tabular):
             SyopsValueError: another suffix.
             SyopsFileError: the file cannot be written.
         """
-        formats: dict[str, Callable[[], str]] = {
-            ".json": lambda: f"{self.to_json()}\n",
-            ".csv": self.to_csv,
-            ".md": self.to_markdown,
-            ".tex": self.to_latex,
-            ".html": lambda: to_page(self, None),
-            ".txt": lambda: f"{self}\n",
-        }
         suffix = Path(path).suffix.lower()
-        if suffix not in formats:
+        if suffix not in _SUFFIXES:
             raise SyopsValueError(
-                f"cannot save a report as {path}: its suffix must be one of {', '.join(formats)}"
+                f"cannot save a report as {path}: its suffix must be one of {', '.join(_SUFFIXES)}"
             )
-        write_text(Path(path), formats[suffix]())
+        write_text(Path(path), self.to_format(_SUFFIXES[suffix]))
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Report:
@@ -180,7 +183,7 @@ class Report(Figures, Tabular):
         try:
             return _holding(figures_from_json(text, str(path)))
         except SyopsValueError as error:
-            if Path(path).suffix.lower() in (".csv", ".md", ".tex", ".html", ".txt"):
+            if _SUFFIXES.get(Path(path).suffix.lower(), "json") != "json":
                 raise SyopsValueError(
                     f"{path} cannot be read back: only JSON holds a whole report; write one with "
                     "report.save('report.json') or 'syops run --format json'"
@@ -217,7 +220,11 @@ class Report(Figures, Tabular):
         Raises:
             SyopsFileError: it cannot be written.
         """
-        write_text(Path(path), to_page(self, command))
+        write_text(Path(path), self.to_page(command))
+
+    def to_page(self, command: str | None = None) -> str:
+        """Return what `save_html` writes."""
+        return to_page(self, command)
 
     def _repr_html_(self) -> str:
         return to_notebook(self)

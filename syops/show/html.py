@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 
 from syops.cost.figures import Figures
 from syops.cost.networks import ComparisonRow
-from syops.show.formats import printable, subscripted
+from syops.show.formats.cells import printable, subscripted
 from syops.show.views import View
 
 if TYPE_CHECKING:

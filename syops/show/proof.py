@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from syops.cost.proof import ARROW, Cause, Proof, ProofRow
-from syops.show.formats import wrap
+from syops.show.formats.text import wrap
 from syops.show.layers import input_in_words
 
 _MAX_LINKS = 4

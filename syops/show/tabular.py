@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from syops.show.formats import csv_rows, to_csv, to_html, to_markdown, to_text
-from syops.show.latex import to_latex
+from syops.choices import choice
+from syops.errors import SyopsTypeError
+from syops.show.formats import FORMATS, WholeFormat
+from syops.show.formats.csv import csv_rows, to_csv
+from syops.show.formats.html import to_html
+from syops.show.formats.latex import to_latex
+from syops.show.formats.markdown import to_markdown
+from syops.show.formats.text import to_text
 from syops.show.table import ALL, TableData
 from syops.units import Unit, Units, read_units
 
@@ -92,9 +98,29 @@ class Tabular(ABC):
         return to_html(self.table(**arrangement))
 
     def to_csv(self, **arrangement: Unpack[Arrangement]) -> str:
-        """Write all columns as CSV, numbers in full; see `syops.show.formats.to_csv`."""
-        arrangement.setdefault("columns", ALL)
-        return to_csv(self._arranged(self._whole, **arrangement))
+        """Write all columns as CSV, numbers in full; see `syops.show.formats.csv.to_csv`."""
+        return to_csv(self._data(**arrangement))
+
+    def to_format(self, name: str, *, command: str | None = None, **arrangement: Any) -> str:
+        """Write the figures in the format that ``--format`` calls so: "markdown", "json".
+
+        Args:
+            name: a key of `syops.show.formats.FORMATS`.
+            command: the command line that the figures were made by, which a page tells.
+            arrangement: columns, sort, top and units, as of `table`; not for "json" and "html",
+                which hold everything.
+
+        Raises:
+            SyopsValueError: a format that does not exist.
+            SyopsLookupError, SyopsValueError: as `table`.
+            SyopsTypeError: an arrangement of a format that holds everything.
+        """
+        form = FORMATS[choice("name", name, FORMATS)]
+        if not isinstance(form, WholeFormat):
+            return form.write((self._data if form.every else self.table)(**arrangement))
+        if arrangement:
+            raise SyopsTypeError(f"{next(iter(arrangement))}: {name} holds everything")
+        return form.write(self, command)
 
     def to_frame(self) -> pd.DataFrame:
         """Return all columns as a pandas table, with the headings of `to_csv`."""
@@ -111,6 +137,18 @@ class Tabular(ABC):
         return self.to_html()
 
     # What a subclass says
+
+    @abstractmethod
+    def to_json(self) -> str:
+        """Return everything as JSON."""
+
+    @abstractmethod
+    def to_page(self, command: str | None = None) -> str:
+        """Return a page of HTML that loads nothing.
+
+        Args:
+            command: the command line that the figures were made by, to be shown.
+        """
 
     @property
     @abstractmethod
@@ -131,6 +169,10 @@ class Tabular(ABC):
     def _units(self) -> Units:
         """The units that suit the table as a whole, where values have none of their own."""
         return Units()
+
+    def _data(self, **arrangement: Any) -> Table:
+        """Return what formats for other programs hold: all columns unless some are chosen."""
+        return self._arranged(self._whole, **{"columns": ALL, **arrangement})
 
     def _arranged(
         self,

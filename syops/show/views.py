@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 from syops.cost.energy import EnergyMap, EnergyModel
 from syops.cost.figures import Figures
 from syops.cost.layer import Layer
-from syops.show.formats import in_words
+from syops.show.formats.cells import in_words
 from syops.show.layers import (
     COLUMNS,
     constant_part,

@@ -13,7 +13,7 @@ from syops.cost.energy import EnergyMap, EnergyModel
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.rows import Row
 from syops.report.report import Report
-from syops.show.formats import to_text
+from syops.show.formats.text import to_text
 from tests.support.reports import ANN, BLIND, FIXED, MIXED, SMALL, analog, spiking
 
 

@@ -14,7 +14,7 @@ from syops.ledger.rows import Drive, Row
 from syops.ops.values import Evidence
 from syops.report.comparison import compare
 from syops.report.report import Report
-from syops.show.formats import to_text
+from syops.show.formats.text import to_text
 
 BINARY = Evidence(derived=frozenset({("", 0), ("", 1)}))
 

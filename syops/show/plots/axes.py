@@ -18,7 +18,8 @@ from syops.cost.figures import Figures
 from syops.cost.layer import Layer
 from syops.cost.networks import ComparisonRow
 from syops.errors import SyopsTypeError
-from syops.show.formats import folded, printable
+from syops.show.formats.cells import printable
+from syops.show.formats.text import shortened
 from syops.units import ENERGIES, common_unit, largest_end
 
 AC = "#0072B2"
@@ -117,7 +118,7 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
 
 
 def short(name: str) -> str:
-    return folded(printable(name), NAME_WIDTH)
+    return shortened(printable(name), NAME_WIDTH)
 
 
 def unit_of(them: Iterable[Layer | ComparisonRow | Figures]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from syops.show.formats import in_words, one_line, printable, sentences
+from syops.show.formats.cells import in_words, one_line, printable, sentences
+from syops.show.formats.format import Format
 from syops.show.table import TableData
 
 _PAGE = 45
@@ -150,3 +151,6 @@ def _longtable(
         yield r"\noindent\footnotesize"
         yield "\\\\\n".join(said)
     yield r"\par\endgroup"
+
+
+FORMAT = Format("latex", ".tex", to_latex)

@@ -1,0 +1,37 @@
+"""Write tables in the Markdown of GitHub."""
+
+from __future__ import annotations
+
+import re
+
+from tabulate import tabulate
+
+from syops.show.formats.cells import in_words, one_line, printable, sentences
+from syops.show.formats.format import Format
+from syops.show.table import TableData
+
+
+def to_markdown(table: TableData) -> str:
+    """Return the table in the Markdown of GitHub, between its caption and what it says."""
+    cells = in_words(table).map(_in_markdown)
+    rows = [*cells.rows]
+    if cells.total:
+        rows.append([f"**{cell}**" if cell else "" for cell in cells.total])
+    drawn = tabulate(
+        rows,
+        cells.headings,
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=[column.align for column in table.columns],
+    )
+    first = (printable(table.caption), *one_line(table.warnings))
+    above, below = ([_in_markdown(text) for text in part] for part in (first, sentences(table)))
+    return "\n\n".join(filter(None, [*above, drawn, *below])) + "\n"
+
+
+def _in_markdown(text: str) -> str:
+    """Escape what GitHub's Markdown would read as markup, dollars too, which enclose formulas."""
+    return re.sub(r"([\\`*|~<>$]|\[(?=[^]]*\][\[(])|&(?=#?\w+;)|(?<!\w)_|_(?!\w))", r"\\\1", text)
+
+
+FORMAT = Format("markdown", ".md", to_markdown)
