@@ -38,25 +38,32 @@ BATCH = 50
 
 @dataclass(frozen=True)
 class Variant:
-    """A network to train: ``dst`` with an AAP around it, which is taken off at the end."""
+    """A network to train: ``dst`` with an AAP around it, which is taken off at the end.
+
+    ``classifier``: of the accumulated stream, as `attach_aap` takes it.
+    """
 
     network: str
     g: str | None = None
     dst: bool = False
+    classifier: str = "shared"
 
     @property
     def label(self) -> str:
         kind = self.network.removesuffix("_digits")
-        return "-".join([kind, *([self.g] if self.g else []), *(["DST"] if self.dst else [])])
+        own = ["separate"] if self.classifier == "separate" else []
+        return "-".join([kind, *([self.g] if self.g else []), *(["DST"] if self.dst else []), *own])
 
 
 SPIKING, SPIKING_DST = Variant("spiking_digits"), Variant("spiking_digits", dst=True)
 FSNN = {"OR": Variant("fsnn_digits", "OR")}
 DST = {g: Variant("fsnn_digits", g, dst=True) for g in ("AND", "OR", "XOR", "IAND")}
 SEW = {g: Variant("sew_digits", g) for g in ("ADD", "IAND")}
+SEPARATE = tuple(replace(dst, classifier="separate") for dst in (*DST.values(), SPIKING_DST))
 VARIANTS = (
     *(DST["IAND"], DST["OR"], SEW["ADD"], SEW["IAND"], FSNN["OR"]),
     *(SPIKING, SPIKING_DST, DST["AND"], DST["XOR"]),
+    *SEPARATE,
 )
 """The rows of Tables 2 and 3. SEW with g = IAND is FSNN without DST: the same blocks."""
 
@@ -73,6 +80,8 @@ class Run:
     seed: int
     identity: bool = False
     """Every block starts as the identity on spikes (§4.2)."""
+    idea: str = ""
+    """What is done differently at depth; see `IDEAS`."""
 
     @property
     def of_events(self) -> bool:
@@ -92,11 +101,20 @@ class Run:
     def key(self) -> str:
         size = f"{self.blocks}x{self.channels}"
         start = "-identity" if self.identity else ""
-        return f"{self.data}-{self.variant.label}-{size}{start}-seed{self.seed}"
+        idea = f"-{self.idea}" if self.idea else ""
+        return f"{self.data}-{self.variant.label}-{size}{start}{idea}-seed{self.seed}"
 
     def files(self, folder: Path) -> tuple[Path, Path]:
         """What came out, and the weights; a run is done when both are there."""
         return folder / "runs" / f"{self.key}.json", folder / "weights" / f"{self.key}.safetensors"
+
+
+IDEAS: dict[str, dict[str, Any]] = {
+    "long": {"epochs": 24},
+    "falling": {"streams": "falling"},
+    "warm-up": {"streams": "warm-up"},
+}
+"""One change of the recipe each, tried on deep networks with a classifier for each stream."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +170,7 @@ def plan(scale: Scale) -> list[Run]:
     for start in scale.starts:
         runs += _of_figure3(scale, start)
     runs += _of_tables("digit-events", scale.events, recorded, scale.seeds)
+    runs += _of_depth(scale)
     return list(dict.fromkeys(runs))
 
 
@@ -170,6 +189,27 @@ def _of_figure3(scale: Scale, identity: bool) -> Iterator[Run]:
                 yield Run("digits", variant, depth, scale.deep.channels, recipe, seed, identity)
 
 
+def _of_depth(scale: Scale) -> Iterator[Run]:
+    """What might let the deployed network gain from DST where it is deep, and what it is held to.
+
+    Blocks start as the identity. ``long`` is done without DST, too, or more epochs would pass for
+    a merit of DST.
+    """
+    recipe = replace(get_recipe("digits"), epochs=scale.deep.epochs)
+    separate = replace(SPIKING_DST, classifier="separate")
+    tried = [(separate, "", recipe)]
+    for idea, change in IDEAS.items():
+        tried.append((separate, idea, replace(recipe, **change)))
+    long = replace(recipe, **IDEAS["long"])
+    tried += [(SPIKING, "long", long), (SPIKING_DST, "long", long)]
+    for seed in range(scale.seeds):
+        for depth in scale.depths[-2:]:
+            for variant, idea, changed in tried:
+                yield Run(
+                    "digits", variant, depth, scale.deep.channels, changed, seed, True, idea
+                )  # fmt: skip
+
+
 @cache
 def data(name: str, T: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Training set and test set. Recording events takes a while, so once a process."""
@@ -182,6 +222,7 @@ def perform(run: Run, folder: Path) -> str:
     train, test = data(run.data, run.recipe.T)
     seed_everything(run.seed)
     network = made(run)
+    before = gradients(run, network, *train)
     start = time.perf_counter()
     epochs = fit(
         network, TensorDataset(*train), TensorDataset(*test), run.recipe,
@@ -195,6 +236,7 @@ def perform(run: Run, folder: Path) -> str:
         "seconds": round(time.perf_counter() - start, 1),
         "epochs": [{"loss": epoch.loss, "accuracy": epoch.accuracy} for epoch in epochs],
         **tested(run, network, *test),
+        "gradients": {"before": before, "after": gradients(run, network, *train)},
     }
     weights = {key: value.contiguous() for key, value in network.state_dict().items()}
     result, state = run.files(folder)
@@ -209,10 +251,17 @@ def made(run: Run) -> nn.Module:
     """The network, before training."""
     network = create_model(run.variant.network, **run.keywords)
     if run.variant.dst:
-        network = attach_aap(network)
+        network = attach_aap(network, classifier=run.variant.classifier)
     if run.identity:
         zero_init_residual(network)
     return network
+
+
+def gradients(run: Run, network: nn.Module, x: Tensor, y: Tensor) -> list[float]:
+    """The norms of dL/ds_l, block by block, of the first samples that it trains on."""
+    x, y = x[:BATCH], y[:BATCH]
+    blocks = probe_blocks(network, x.transpose(0, 1) if run.of_events else x, y)
+    return [block.gradient for block in blocks]
 
 
 STORED = ("network", "accuracy", "T", "ec_mj", "o_ac", "o_mac", "dc_mj")

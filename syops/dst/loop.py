@@ -150,7 +150,7 @@ def fit(
                 x = random_temporal_delete(x, recipe.T_train, generator)
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast(device.type, enabled=amp):
-                loss = dst_loss(network(x), y)
+                loss = dst_loss(network(x), y, weights=recipe.stream_weights(number))
             epoch.losses.append(_finite(loss, epoch))
             scaler.scale(loss).backward()
             if recipe.clip is not None:

@@ -15,13 +15,18 @@ def dst_loss(
     outputs: Streams | Tensor,
     target: Tensor,
     criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+    weights: tuple[float, float] = (1.0, 1.0),
 ) -> Tensor:
     """Return L_c(O_s, y) + L_c(O_a, y), Eq. (12); L_c(O, y) of a network with one stream.
+
+    With ``weights`` (w_s, w_a) it is w_s · L_c(O_s, y) + w_a · L_c(O_a, y), which is not in the
+    paper.
 
     Args:
         outputs: what a bundled network returns: logits [N, classes], or both `Streams` of them.
         target: labels [N].
         criterion: L_c.
+        weights: of the spike and of the accumulated stream; one stream alone has weight 1.
 
     Raises:
         SyopsTypeError: outputs of another kind.
@@ -42,7 +47,10 @@ def dst_loss(
         )
     check_labels(target, classes=logits[0].shape[-1])
     losses = [criterion(stream, target) for stream in logits]
-    return losses[0] if len(losses) == 1 else losses[0] + losses[1]
+    if len(losses) == 1:
+        return losses[0]
+    spike, accumulated = weights
+    return spike * losses[0] + accumulated * losses[1]
 
 
 def check_labels(target: Tensor, classes: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
@@ -27,6 +28,10 @@ class Recipe:
         weight_decay: of the optimiser.
         T_train: frames left of T by random temporal delete; None: all.
         clip: largest norm of the gradient; None: any.
+        streams: the weights of both losses of Eq. (12) in the course of training: "equal", as in
+            the paper; "falling", where that of the accumulated stream falls from 1 to 0 in equal
+            parts; "warm-up", where in the first quarter of the epochs the accumulated stream alone
+            is trained.
     """
 
     epochs: int
@@ -40,6 +45,7 @@ class Recipe:
     weight_decay: float = 0.0
     T_train: int | None = None
     clip: float | None = None
+    streams: Literal["equal", "falling", "warm-up"] = "equal"
 
     def __post_init__(self) -> None:
         self._check_kinds()
@@ -63,6 +69,11 @@ class Recipe:
         if self.clip is not None and not self.clip > 0:
             raise SyopsValueError(f"clip={self.clip}: expected a number above 0")
 
+        if self.streams not in ("equal", "falling", "warm-up"):
+            raise SyopsValueError(
+                f"streams={self.streams!r}: expected 'equal', 'falling' or 'warm-up'"
+            )
+
     def _check_kinds(self) -> None:
         whole = ("epochs", "batch_size", "T", "period", "T_train")
         for name in (*whole, "lr", "gamma", "weight_decay", "clip"):
@@ -78,6 +89,14 @@ class Recipe:
         if self.optimizer == "sgd":
             return SGD(model.parameters(), self.lr, momentum=0.9, weight_decay=self.weight_decay)
         return AdamW(model.parameters(), self.lr, weight_decay=self.weight_decay)
+
+    def stream_weights(self, epoch: int) -> tuple[float, float]:
+        """Return the weights of the losses of the spike and the accumulated stream in an epoch."""
+        if self.streams == "falling":
+            return 1.0, 1 - epoch / max(1, self.epochs - 1)
+        if self.streams == "warm-up" and epoch < self.epochs // 4:
+            return 0.0, 1.0
+        return 1.0, 1.0
 
     def make_schedule(self, optimizer: Optimizer) -> LRScheduler:
         """Return a schedule that is advanced once an epoch."""

@@ -35,6 +35,7 @@ class Kit:
         norm: makes a BN; called with the channels, and ``summed=True`` for the last one before
             a sum of two of them.
         residual_neuron: makes the last neuron of a block; default ``neuron``.
+        separate: the accumulated stream has a classifier of its own.
     """
 
     neuron: Callable[[], nn.Module]
@@ -42,6 +43,7 @@ class Kit:
     aap: bool = False
     norm: Callable[..., nn.Module] = batch_norm
     residual_neuron: Callable[[], nn.Module] | None = None
+    separate: bool = False
 
 
 def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -172,7 +174,8 @@ class Bottleneck(Block):
 
 
 class Network(nn.Module):
-    """A stem (conv1, bn1, sn1), blocks, and a classifier (fc) that both streams share.
+    """A stem (conv1, bn1, sn1), blocks, and a classifier (fc), which both streams share unless the
+    accumulated one has its own (fc_acc).
 
     Input: images [N, C, H, W], which are repeated ``T`` times after the stem's convolution, or
     event data [T, N, C, H, W] with a T of its own. Output: logits [N, num_classes], or with an AAP
@@ -187,9 +190,12 @@ class Network(nn.Module):
     sn1: nn.Module
     avgpool: nn.Module
     fc: nn.Linear
+    fc_acc: nn.Linear | None
+    """The classifier of the accumulated stream; None: `fc` is that of both."""
 
     def __init__(self, T: int, num_classes: int, in_channels: int) -> None:
         super().__init__()
+        self.fc_acc = None
         self.T = T
         positive_int("num_classes", num_classes)
         positive_int("in_channels", in_channels)
@@ -223,11 +229,12 @@ class Network(nn.Module):
         streams = Streams(spikes, spikes)
         for stage in self.stages():
             streams = stage(streams)
-        spike = self.classify(streams.spike)
+        spike = self.fc(self.features(streams.spike))
         if streams.accumulated is None:
             return spike
-        return Streams(spike, self.classify(streams.accumulated))
+        classifier = self.fc if self.fc_acc is None else self.fc_acc
+        return Streams(spike, classifier(self.features(streams.accumulated)))
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Classify: [T, N, C, H, W] -> [N, num_classes]."""
-        return self.fc(self.avgpool(features).flatten(2).mean(0))
+    def features(self, maps: Tensor) -> Tensor:
+        """Return the time mean of the pooled features: [T, N, C, H, W] -> [N, C]."""
+        return self.avgpool(maps).flatten(2).mean(0)

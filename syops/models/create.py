@@ -18,6 +18,7 @@ from syops.models.preact import PreActResNet
 from syops.models.resnet import ResNet, dual_stream_kit, tdbn_kit
 from syops.models.seven_b import SevenBNet, plain
 from syops.models.spikformer import Spikformer, spikformer_kit
+from syops.models.surgery import separate_classifiers
 from syops.models.weights import load_weights
 
 TOPOLOGIES: Mapping[str, Callable[..., Network]] = {
@@ -52,6 +53,7 @@ class Keywords(TypedDict, total=False):
     g: Literal["ADD", "AND", "IAND", "OR", "XOR"]
     residual: Literal["sew", "spiking"]
     aap: bool
+    classifier: Literal["shared", "separate"]
     neuron: Literal["IF", "LIF", "PLIF"]
     v_threshold: float
     detach_reset: bool
@@ -79,10 +81,11 @@ def create_model(
     have ``g``, the connection function: AND, IAND, OR or XOR (default IAND), for ``sew_*`` also ADD
     (the default there); the former two have ``residual``, the spike stream of Eq. (10): "sew" or
     "spiking". ``dsnn*`` returns the named tuple ``(spike, accumulated)``, the others a tensor.
+    It has ``classifier="shared"``, or "separate" for one of each stream, which start equal.
 
     ``spikformer*`` has ``neuron="LIF"``, ``g="ADD"`` and ``aap=False``; with ``aap=True`` (and
-    another g) it returns the named tuple. ``spikformer_4_384`` has ``num_classes=10``, and other
-    sizes by ``depth``, ``width``, ``heads`` and ``patch`` (4 or 16).
+    another g) it returns the named tuple, and has ``classifier`` too. ``spikformer_4_384`` has
+    ``num_classes=10``, and other sizes by ``depth``, ``width``, ``heads`` and ``patch`` (4 or 16).
 
     ``*_digits`` are of any number of ``blocks=8``, of ``channels=16``; they have 10 classes and 1
     channel.
@@ -108,6 +111,8 @@ def create_model(
     neurons = [Neurons(**chosen(entry.neurons))] if entry.neurons else []
     kit = KITS[entry.streams](*neurons, **chosen(entry.choices))
     model = TOPOLOGIES[entry.topology](kit=kit, **entry.fixed, **chosen(entry.sizes))
+    if kit.separate:
+        separate_classifiers(model)
     if weights is not None:
         load_weights(model, weights)
     return model

@@ -6,7 +6,8 @@ dict::
 
     conv1, bn1, sn1              stem
     layer1.{i}, layer2.{i}       blocks, as in `syops.models.resnet`
-    fc                           classifier, shared by both streams
+    fc                           classifier, of both streams without the next one
+    fc_acc                       that of the accumulated stream, if it has its own
 """
 
 from torch import Tensor, nn

@@ -23,6 +23,10 @@ class Streams(NamedTuple):
     accumulated: Tensor | None
 
 
+CLASSIFIERS = ("shared", "separate")
+"""Whether both streams have one classifier, or each its own. Eq. (12) leaves that open."""
+
+
 class ResidualBlock(nn.Module):
     """Define what `syops.models.surgery` needs of a residual block of any family."""
 

@@ -80,5 +80,5 @@ class PreActResNet(Network):
     def stages(self) -> list[nn.Module]:
         return [self.get_submodule(f"layer{i}") for i in (1, 2, 3, 4)]
 
-    def classify(self, features: Tensor) -> Tensor:
-        return super().classify(self.sn(self.bn(features)))
+    def features(self, maps: Tensor) -> Tensor:
+        return super().features(self.sn(self.bn(maps)))

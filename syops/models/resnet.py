@@ -8,7 +8,8 @@ in the `Kit` of their blocks. The names in the state dict are torchvision's, plu
     layer{1-4}.{i}.sn                            the last neuron
     layer{1-4}.0.downsample.{0,1,2}              shortcut: convolution, BN, neuron (if there is a g)
     layer{1-4}.0.aap.{depthwise,pointwise,bn}    the AAP's down-sampling, in a DSNN only
-    fc                                           classifier, shared by both streams
+    fc                                           classifier, of both streams without the next one
+    fc_acc                                       that of the accumulated stream, if it has its own
 
 Neurons have no entries, except for the `w` of a PLIF neuron.
 """
@@ -21,7 +22,7 @@ from syops.errors import SyopsValueError
 from syops.models.blocks import BasicBlock, Block, Bottleneck, Kit, Network, conv, initialise
 from syops.models.connect import LOGICAL, connection
 from syops.models.jelly import layer
-from syops.models.parts import Neurons, one_of
+from syops.models.parts import CLASSIFIERS, Neurons, one_of
 
 # depth: (block, blocks in each of the four stages)
 DEPTHS: dict[int, tuple[type[Block], tuple[int, int, int, int]]] = {
@@ -70,21 +71,25 @@ class ResNet(Network):
         return self.layer1, self.layer2, self.layer3, self.layer4
 
 
-def dual_stream_kit(neurons: Neurons, g: str, residual: str, aap: bool) -> Kit:
+def dual_stream_kit(
+    neurons: Neurons, g: str, residual: str, aap: bool, classifier: str = "shared"
+) -> Kit:
     """Return the kit for ``residual="sew"``, g(SN(f(x)), x), or "spiking", SN(f(x) + x), Eq. (10).
 
     The neurons after the sums of the latter are IF neurons with 0 < V_th <= 1, whatever the others
     are, so that a block can be the identity (§4.2). Raises `SyopsValueError` for anything else.
     """
     chosen = connection(g, LOGICAL)
+    separate = one_of("classifier", classifier, CLASSIFIERS) == "separate"
     if one_of("residual", residual, ("sew", "spiking")) == "sew":
-        return Kit(neurons, chosen, aap)
+        return Kit(neurons, chosen, aap, separate=separate)
     if neurons.v_threshold > 1:
         raise SyopsValueError(
             f"v_threshold={neurons.v_threshold!r}: residual='spiking' needs 0 < v_threshold <= 1, "
             "or else no block could pass a spike on"
         )
-    return Kit(neurons, None, aap, residual_neuron=replace(neurons, neuron="IF"))
+    behind_sums = replace(neurons, neuron="IF")
+    return Kit(neurons, None, aap, residual_neuron=behind_sums, separate=separate)
 
 
 def tdbn_kit(neurons: Neurons) -> Kit:

@@ -8,7 +8,8 @@ the state dict::
     conv1, bn1, sn1                                     stem
     layer5.widen.{conv,bn,sn}, .aap.{pointwise,bn}      wide only; the latter in a DSNN only
     layer{1-7}.block.conv1, bn1, sn1, conv2, bn2, sn    f and SN of a block
-    fc                                                  classifier, shared by both streams
+    fc                                                  classifier, of both streams without ...
+    fc_acc                                              ... that of the accumulated stream
 
 Only PLIF neurons, the default, have an entry: `w`.
 """

@@ -11,7 +11,8 @@ spikes of each of the two with its input. With ADD, as published, values grow fr
     position.{conv,bn}                           tells where a token lies
     blocks.{i}.attention.{q,k,v,proj}.{linear,bn}
     blocks.{i}.mlp.{hidden,out}.{linear,bn}
-    fc                                           classifier, shared by both streams
+    fc                                           classifier, of both streams without the next one
+    fc_acc                                       that of the accumulated stream, if it has its own
 
 The neurons are called ``sn``, and that of the stem ``sn1``. They have no entries, except for the
 `w` of PLIF. The AAP has no weights, since nothing in it changes a shape.
@@ -28,7 +29,14 @@ from syops.errors import SyopsValueError
 from syops.models.blocks import Network, conv
 from syops.models.connect import LOGICAL, Connection, add, connection
 from syops.models.jelly import functional, layer
-from syops.models.parts import Neurons, ResidualBlock, Streams, positive_int
+from syops.models.parts import (
+    CLASSIFIERS,
+    Neurons,
+    ResidualBlock,
+    Streams,
+    one_of,
+    positive_int,
+)
 
 ATTENTION_SCALE = 0.125  # in place of a softmax
 MLP_RATIO = 4
@@ -38,11 +46,15 @@ POOLED = {4: (2, 3), 16: (0, 1, 2, 3)}
 
 @dataclass(frozen=True)
 class Kit:
-    """Say what the blocks are made of: neurons, connection function, with or without an AAP."""
+    """Say what the blocks are made of: neurons, connection function, with or without an AAP.
+
+    ``separate``: the accumulated stream has a classifier of its own.
+    """
 
     neuron: Neurons
     g: Connection
     aap: bool
+    separate: bool = False
 
 
 def halve(pool: bool) -> nn.Module:
@@ -244,13 +256,16 @@ class Spikformer(Network):
     def stages(self) -> Iterable[nn.Module]:
         return self.position, self.tokens, self.blocks
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Classify: [T, N, L, C] -> [N, num_classes]."""
-        return self.fc(features.mean((0, 2)))
+    def features(self, maps: Tensor) -> Tensor:
+        """Return the mean over time and tokens: [T, N, L, C] -> [N, C]."""
+        return maps.mean((0, 2))
 
 
-def spikformer_kit(neurons: Neurons, g: str, aap: bool) -> Kit:
+def spikformer_kit(neurons: Neurons, g: str, aap: bool, classifier: str) -> Kit:
     """Return what the blocks are made of, checked."""
     if not isinstance(aap, bool):
         raise SyopsValueError(f"aap={aap!r}: expected True or False")
-    return Kit(neurons, connection(g), aap)
+    separate = one_of("classifier", classifier, CLASSIFIERS) == "separate"
+    if separate and not aap:
+        raise SyopsValueError("classifier='separate': there is one stream alone without aap=True")
+    return Kit(neurons, connection(g), aap, separate)

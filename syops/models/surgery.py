@@ -4,15 +4,15 @@ These functions work on every network that is built from `ResidualBlock`.
 """
 
 import copy
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from syops.errors import SyopsTypeError, SyopsValueError
-from syops.models.blocks import initialise
+from syops.models.blocks import Network, initialise
 from syops.models.jelly import base
-from syops.models.parts import ResidualBlock, reset_neurons
+from syops.models.parts import CLASSIFIERS, ResidualBlock, one_of, reset_neurons
 
 
 def detach_aap(model: nn.Module, *, copy_weights: bool = False) -> nn.Module:
@@ -36,11 +36,33 @@ def detach_aap(model: nn.Module, *, copy_weights: bool = False) -> nn.Module:
         )
     for block in blocks:
         block.aap = None
+    if isinstance(fsnn, Network):
+        fsnn.fc_acc = None
     return fsnn
 
 
-def attach_aap(model: nn.Module, *, copy_weights: bool = False) -> nn.Module:
+def separate_classifiers(model: nn.Module) -> None:
+    """Give the accumulated stream a classifier of its own, in place; it starts as a copy.
+
+    Raises `SyopsValueError` if ``model`` is not a bundled network.
+    """
+    if not isinstance(model, Network):
+        raise SyopsValueError(
+            f"classifier='separate': {type(model).__name__} is not a bundled network"
+        )
+    model.fc_acc = copy.deepcopy(model.fc)
+
+
+def attach_aap(
+    model: nn.Module,
+    *,
+    copy_weights: bool = False,
+    classifier: Literal["shared", "separate"] = "shared",
+) -> nn.Module:
     """Return the DSNN around an FSNN: a new network with a fresh AAP, whose output are `Streams`.
+
+    The accumulated stream goes through the classifier of ``model``, or with
+    ``classifier="separate"`` through one of its own, which starts as a copy.
 
     All else it shares with ``model``, which is left as it is, unless ``copy_weights``. Neurons stay
     what they are, also where ``dsnn*`` would refuse them (behind a sum, a threshold above 1).
@@ -52,6 +74,7 @@ def attach_aap(model: nn.Module, *, copy_weights: bool = False) -> nn.Module:
         >>> dsnn(torch.zeros(1, 1, 8, 8))._fields
         ('spike', 'accumulated')
     """
+    separate = one_of("classifier", classifier, CLASSIFIERS) == "separate"
     dsnn = _twin(model, copy_weights)
     blocks = _blocks(dsnn)
     if not blocks:
@@ -66,6 +89,8 @@ def attach_aap(model: nn.Module, *, copy_weights: bool = False) -> nn.Module:
             aap = block.make_aap()
         initialise(aap)
         block.aap = aap.to(like.dtype).train(block.training)
+    if separate:
+        separate_classifiers(dsnn)
     return dsnn
 
 
