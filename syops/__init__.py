@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from syops.errors import SyopsImportError
 
 if TYPE_CHECKING:
-    from syops.api import check_full_spike, get_model_bounds, get_model_syops
+    from syops.api import check_full_spike, count_syops, get_model_bounds, get_model_syops
     from syops.cost.energy import EnergyModel
     from syops.cost.layer import Layer
     from syops.cost.memory import MemoryModel
@@ -37,6 +37,7 @@ __all__ = [
     "SyopsError",
     "check_full_spike",
     "compare",
+    "count_syops",
     "create_model",
     "fold_bn",
     "get_energy_model",
@@ -59,6 +60,7 @@ _HOME = {
     "SyopsError": "errors",
     "check_full_spike": "api",
     "compare": "report.comparison",
+    "count_syops": "api",
     "create_model": "models",
     "fold_bn": "fold",
     "get_energy_model": "cost.profiles",

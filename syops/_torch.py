@@ -235,7 +235,8 @@ class Modes:
     dispatch: int
     function: int
     flags: dict[str, Any]
-    grad: bool
+    grad: bool | None
+    """None: not to be put back, as it is the user's."""
     fast_attention: bool
     stance: Any
     awaiting: list[Awaiting]
@@ -264,7 +265,8 @@ class Modes:
         tell = getattr(dispatch, "set_is_in_mode_without_ignore_compile_internals", None)
         if tell is not None:  # the same flag, where torch's compiled part reads it
             tell(self.flags[_FLAGS[2]])
-        torch._C._set_grad_enabled(self.grad)
+        if self.grad is not None:
+            torch._C._set_grad_enabled(self.grad)
         torch.backends.mha.set_fastpath_enabled(self.fast_attention)
         for finder in Awaiting.all():
             if finder not in self.awaiting:
@@ -272,6 +274,15 @@ class Modes:
         compiler: Any = sys.modules.get(_COMPILER)
         if compiler is not None:
             compiler._stance = self.stance or compiler.DynamoStance()
+
+
+def in_backward() -> bool:
+    """Return whether this thread computes gradients now.
+
+    Operators and modules that are run there are no part of a forward pass, also those that a
+    checkpoint runs once more. There is no public way to ask.
+    """
+    return torch._C._current_graph_task_id() != -1
 
 
 def before_all_forward_hooks(hook: Callable[..., Any]) -> None:

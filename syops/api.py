@@ -10,12 +10,13 @@ from torch import nn
 
 from syops.choices import ENDS, GRADED, AcCount, End, Graded, InputSignal, Signal, choice
 from syops.cost.profiles import Profile, get_energy_model
-from syops.errors import SyopsValueError
+from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.rows import Ledger
 from syops.ops.rule import Rule
 from syops.report.audit import Audit
 from syops.report.report import MeasuredReport, Report
 from syops.run.building import build_report, name_batch, versions
+from syops.run.caller import Count
 from syops.run.loop import Batches, count_batches
 from syops.run.subject import Counting, Subject
 from syops.run.tally import Tally
@@ -30,6 +31,7 @@ def get_model_syops(
     *,
     batch_dim: int = 0,
     time_steps: int | None = None,
+    unroll: int | None = None,
     fold_bn: bool = True,
     graded: Graded = "mac",
     ac: AcCount = "rate",
@@ -54,8 +56,12 @@ def get_model_syops(
             tensor, a dict of keyword arguments, or a tuple or list whose first element is the
             input (labels are not fed to the model). NumPy arrays are made tensors; those of
             float64 get the dtype of the model's weights.
-        batch_dim: dimension of the first tensor that counts samples; [T, N, ...] input: 1.
+        batch_dim: dimension of the first tensor that counts samples; [T, N, ...] input: 1. With
+            ``unroll`` it is a dimension of the slice.
         time_steps: T; by default ``model.T`` if there is one.
+        unroll: call the model once for each slice of its first tensor along this dimension, with
+            its states kept, such as 0 for [T, N, ...]; T is the number of slices. A model that
+            takes back the states that it returned needs a loop of your own: see `count_syops`.
         fold_bn: BatchNorms that can be folded into the layers before or after them cost nothing.
         graded: "mac", or "ac" to count an integer input as so many ACs as its magnitude.
         ac: the count that is priced: "rate" (firing rate · dense, the paper's) or "events"
@@ -102,6 +108,7 @@ def get_model_syops(
         model,
         batch_dim=batch_dim,
         time_steps=time_steps,
+        unroll=unroll,
         fold_bn=fold_bn,
         graded=graded,
         ac=ac,
@@ -131,12 +138,86 @@ def get_model_syops(
     return report()
 
 
+def count_syops(
+    model: nn.Module,
+    *,
+    samples: int | None = None,
+    batch_dim: int = 0,
+    time_steps: int | None = None,
+    fold_bn: bool = True,
+    graded: Graded = "mac",
+    ac: AcCount = "rate",
+    strict: bool = False,
+    input_signal: InputSignal | Sequence[InputSignal] = "auto",
+    neurons: Mapping[type[nn.Module], Signal] | None = None,
+    rules: Mapping[Any, Rule] | None = None,
+    energy: Profile | Mapping[str, Profile] = "horowitz45-fp32",
+) -> Count:
+    """Count the synaptic operations of the calls of a model that are made in a block.
+
+    For a loop over time-steps, or over batches, that is your own. Nothing is run besides, and
+    nothing is changed: the model stays in its mode, with its states and gradients. With
+    ``time_steps`` the calls are counted as if the loop were in the model: T calls are one batch.
+    Parts that are called apart from the model are counted too, and so are products with its
+    weights between the calls. What the block does besides, such as the loss and its gradients, is
+    not; nor is what other threads do, which is an error.
+
+    Args:
+        samples: in the whole block. By default the sizes of ``batch_dim`` at the first of each T
+            calls of the model; needed where only parts of it are called.
+        batch_dim: dimension of the first tensor that the model is called with that counts samples.
+        time_steps: T, if each call is one time-step. By default each call is a batch of its own,
+            and T is ``model.T``, if there is one.
+        input_signal: as of `get_model_syops`, of tensors that come from outside of the block. What
+            an earlier call gave, such as a membrane potential, is known.
+        model, fold_bn, graded, ac, strict, neurons, rules, energy: see `get_model_syops`.
+
+    Returns:
+        a context manager, which ``with`` binds to a name. Its ``report`` has the batches that are
+        complete: during the block, at its end, and after an exception.
+
+    Raises:
+        SyopsTypeError, SyopsValueError, SyopsLookupError, SyopsFileError: see `get_model_syops`.
+        SyopsValueError: T calls with different numbers of samples; at the end of the block, a last
+            batch of fewer than T calls, or ``samples`` missing.
+        SyopsRuntimeError: the model is being counted already; at its call, it is called in
+            inference mode; at the end of the block, a layer ran in another thread.
+
+    Example:
+        >>> net, x = nn.Linear(4, 3), torch.eye(4).repeat(5, 1, 1)  # [T, N, 4]
+        >>> with count_syops(net, time_steps=5) as count:
+        ...     current = sum(net(x[t]) for t in range(5))
+        >>> count.report.ac, count.report.samples, count.report.energy_ratio < 0.25
+        (15.0, 4, True)
+    """
+    if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int)):
+        raise SyopsTypeError(f"samples must be a positive integer, got {samples!r}")
+    if samples is not None and samples < 1:
+        raise SyopsValueError(f"samples must be a positive integer, got {samples!r}")
+    counting = Counting.of(
+        model,
+        batch_dim=batch_dim,
+        time_steps=time_steps,
+        fold_bn=fold_bn,
+        graded=graded,
+        ac=ac,
+        strict=strict,
+        input_signal=input_signal,
+        neurons=neurons,
+        rules=rules,
+        energy=energy,
+        by_calls=time_steps is not None,
+    )
+    return Count(counting, samples)
+
+
 def get_model_bounds(
     model: nn.Module,
     inputs: Any,
     *,
     batch_dim: int = 0,
     time_steps: int | None = None,
+    unroll: int | None = None,
     fold_bn: bool = True,
     graded: Graded = "mac",
     input_signal: InputSignal | Sequence[InputSignal] = "auto",
@@ -154,8 +235,10 @@ def get_model_bounds(
         inputs: the shape of the input, with its batch dimension, such as ``(1, 3, 224, 224)``; or
             an example: a tensor, a tuple of arguments or a dict of keyword arguments, of which only
             shapes, dtypes and what ``input_signal="auto"`` asks for are used.
-        batch_dim: dimension of the first tensor that counts samples; [T, N, ...] input: 1.
+        batch_dim: dimension of the first tensor that counts samples; [T, N, ...] input: 1. With
+            ``unroll`` it is a dimension of the slice.
         time_steps: T; by default ``model.T`` if there is one.
+        unroll: see `get_model_syops`.
         fold_bn: BatchNorms that can be folded into the layers before or after them cost nothing.
         graded: "mac", or "ac" to count an integer input as up to so many ACs as its largest
             magnitude, where that is known.
@@ -190,9 +273,10 @@ def get_model_bounds(
     """
     choice("graded", graded, GRADED)
     energy_model = get_energy_model(energy)
-    subject = Subject.of(model, batch_dim, neurons, rules, time_steps)
+    subject = Subject.of(model, batch_dim, neurons, rules, time_steps, unroll)
     traced = trace_on_meta(subject, inputs, given.signal_names(input_signal))
     tally = Tally(subject.model, traced.ledger, subject.ann_counts(), traced.shapes)
+    tally.steps.add(traced.steps)
     plainly(lambda: tally.ann.prepare(subject.model, traced.shapes, Ledger()))
     tally.ann.add(traced.shapes, traced.ledger, traced.states)
     conventions = subject.conventions(traced.signals, graded=graded, fold_bn=fold_bn)
@@ -205,6 +289,7 @@ def check_full_spike(
     *,
     allow: Sequence[End] = ("first", "last"),
     batch_dim: int = 0,
+    unroll: int | None = None,
     fold_bn: bool = True,
     input_signal: InputSignal | Sequence[InputSignal] = "auto",
     neurons: Mapping[type[nn.Module], Signal] | None = None,
@@ -217,7 +302,8 @@ def check_full_spike(
     Args:
         allow: layers that need not be spike-only: "first" and "last", in the order of execution,
             as in the paper (the stem and the classifier).
-        model, inputs, batch_dim, fold_bn, input_signal, neurons, rules: see `get_model_bounds`.
+        model, inputs, batch_dim, unroll, fold_bn, input_signal, neurons, rules: see
+            `get_model_bounds`.
 
     Returns:
         the verdict; and for each synaptic layer the values that can arrive, with the operators
@@ -237,7 +323,7 @@ def check_full_spike(
             f"allow must be a list that may hold 'first' and 'last', got {allow!r}"
         )
     allowed = {choice("allow", end, ENDS) for end in allow}
-    subject = Subject.of(model, batch_dim, neurons, rules)
+    subject = Subject.of(model, batch_dim, neurons, rules, unroll=unroll)
     traced = trace_on_meta(subject, inputs, given.signal_names(input_signal))
     return Audit.of(
         subject.name,

@@ -59,6 +59,7 @@ def find_cautions(report: Figures) -> Iterator[Caution]:
     ]
     yield from _incomplete(report)
     yield from _one_step(report)
+    yield from _steps_inside(report)
     yield from _reset_at_every_step(report)
     yield from _exchanged_axes(report)
     yield from _hidden_steps(report)
@@ -115,9 +116,23 @@ def _one_step(report: Figures) -> Iterator[Caution]:
             "one_step",
             layers,
             f"updated for one time-step in a forward pass, although T = {steps}: {_some(layers)}",
-            "if your code calls the model once a step, wrap that loop in a module, so that one "
-            "call runs all steps; neurons of spikingjelly take all steps at once with "
-            'step_mode="m"; if there is one step, pass time_steps=1',
+            "if your code calls the model once a step, count that loop: with count_syops(model, "
+            f"time_steps={steps}) as count: ..., or give a [T, N, ...] input and unroll=0; neurons "
+            'of spikingjelly take all steps at once with step_mode="m"; if there is one step, pass '
+            "time_steps=1",
+        )
+
+
+def _steps_inside(report: Figures) -> Iterator[Caution]:
+    steps = _steps(report)
+    layers = _neurons(report, lambda neuron: neuron.calls < neuron.steps)
+    if layers and steps is not None and report.conventions.get("time_loop") == "caller":
+        yield Caution(
+            "steps_inside",
+            layers,
+            f"time_steps={steps} says that a call of the model is one time-step, but in each call "
+            f"several were run by {_some(layers)}",
+            "leave time_steps out, so that each call is a batch of its own",
         )
 
 

@@ -41,9 +41,9 @@ def build_report(
     return kind(
         model=subject.name,
         rows=rows,
-        samples=ledger.samples,
+        samples=tally.samples or ledger.samples,
         energy=energy,
-        time_steps=subject.steps,
+        time_steps=tally.time_steps,
         params=sum(parameter.numel() for parameter in subject.model.parameters()),
         input_shape=tuple(given.first_tensor(tally.first).shape),
         ann_rows=later(lambda: as_ann().rows),

@@ -72,7 +72,7 @@ class Counted:
 
     Attributes:
         arguments: what the model was called with, on the device that it runs on.
-        output: what it returned.
+        output: what it returned; with ``unroll`` the list of what it returned at each time-step.
         samples: in the batch.
         settle: adds to the ledger what waits to be added together with later batches. Without
             that the ledger may lack up to 64 batches, this one among them.
@@ -133,25 +133,27 @@ def _count(
     """Check one batch, run the model on it, and add what was counted to ``tally``."""
     args, kwargs = batch
     subject = counting.subject
-    samples = given.samples(batch, subject.batch_dim)
+    steps, called = subject.steps_of(batch), subject.one_call(batch)
+    samples = given.samples(called, subject.batch_dim)
     tensors = given.tensors_of(batch)
     names = given.signal_of_each(counting.signals, tensors)
     for name, tensor in zip(names, tensors, strict=True):
         given.check_signal(name, tensor)
-    shapes = tree_map(given.on_meta, batch)
+    shapes = tree_map(given.on_meta, called)
     lending.renew()
     tally.notes.update(dict.fromkeys(lending.not_reset))
     if not tally.ann.knows(shapes):
         observer.settle()
         tally.ann.prepare(tally.model, shapes, tally.ledger)
     known = [None if name == "auto" else given.SIGNALS[name] for name in names]
-    axis = given.time_axis(tensors[0], subject.batch_dim, subject.steps)
-    run = partial(observer.run, args, kwargs, known, axis, samples)
+    axis = subject.time_axis(batch)
+    run = partial(observer.run, args, kwargs, known, axis, samples, subject.call)
     try:
         output = until_known(run, partial(_again, lending, Random.now()))
     except ForwardError as error:
-        raise given.explained(error, tally.model, batch) from error.__cause__
+        raise subject.explained(error, batch) from error.__cause__
     tally.first = tally.first or shapes
+    tally.steps.add(steps)
     tally.ann.add(shapes, tally.ledger, observer.states)
     return Counted(batch, output, samples, observer.settle)
 

@@ -11,6 +11,7 @@ from torch import nn
 from syops.choices import AC_COUNTS, GRADED, AcCount, Graded, InputSignal, Signal, choice
 from syops.cost.energy import Energy, EnergyMap
 from syops.cost.profiles import Profile, get_energy_model
+from syops.errors import ForwardError, SyopsValueError
 from syops.ops.own import own_rules
 from syops.ops.registry import finder
 from syops.ops.rule import Rule
@@ -19,6 +20,7 @@ from syops.trace.ann import AnnCounts
 from syops.trace.neurons import NeuronSignal
 from syops.trace.paths import all_paths
 from syops.trace.settings import Settings
+from syops.trace.unroll import Call, Unroll, once
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Subject:
         neurons: the signals of neuron classes that the user names.
         rules: the rules of the user's own, by the operator.
         steps: T, or None where it is not known.
+        unroll: calls the network for each time-step of its input; None: it is called once.
+        by_calls: a call of the network is one time-step.
     """
 
     model: nn.Module
@@ -38,6 +42,8 @@ class Subject:
     neurons: Mapping[type, NeuronSignal]
     rules: Mapping[Any, Rule]
     steps: int | None
+    unroll: Unroll | None = None
+    by_calls: bool = False
 
     @classmethod
     def of(
@@ -47,11 +53,17 @@ class Subject:
         neurons: Mapping[type[nn.Module], Signal] | None,
         rules: Mapping[Any, Rule] | None,
         time_steps: int | None = None,
+        unroll: int | None = None,
+        by_calls: bool = False,
     ) -> Self:
         signals, own = given.registered(neurons), own_rules(rules)
         given.check_model(model)
         network = getattr(model, "_orig_mod", model)  # what torch.compile wraps
-        return cls(network, batch_dim, signals, own, given.time_steps(network, time_steps))
+        steps = given.time_steps(network, time_steps)
+        if unroll is None:
+            return cls(network, batch_dim, signals, own, steps, by_calls=by_calls)
+        steps = None if time_steps is None else steps  # a ``model.T`` is not what the input has
+        return cls(network, batch_dim, signals, own, steps, Unroll.of(unroll), by_calls=True)
 
     @property
     def name(self) -> str:
@@ -65,13 +77,60 @@ class Subject:
     def ann_counts(self) -> AnnCounts:
         """Return an empty count of the same network as an ANN."""
         told = self.settings
-        return AnnCounts(self.steps, self.batch_dim, told.neurons, told.find)
+        return AnnCounts(self.steps, self.batch_dim, told.neurons, told.find, self.by_calls)
+
+    @property
+    def call(self) -> Call:
+        """What calls the network on a batch."""
+        return self.unroll or once
+
+    def one_call(self, batch: given.Arguments) -> given.Arguments:
+        """Return what the network is called with first in a batch."""
+        return batch if self.unroll is None else self.unroll.step(batch, 0)
+
+    def time_axis(self, batch: given.Arguments) -> int | None:
+        """Return the dimension of a batch that counts time-steps, if one does."""
+        if self.unroll is not None:
+            return self.unroll.axis(batch)
+        return given.time_axis(given.first_tensor(batch), self.batch_dim, self.steps)
+
+    def steps_of(self, batch: given.Arguments) -> int | None:
+        """Return T of a batch.
+
+        Raises:
+            SyopsValueError: ``time_steps`` is another number than the time-steps of the batch.
+        """
+        if self.unroll is None:
+            return self.steps
+        steps = self.unroll.steps(batch)
+        if self.steps not in (None, steps):
+            raise SyopsValueError(
+                f"time_steps={self.steps}, but dimension {self.unroll.dim} of the input, which "
+                f"unroll names, has {steps}; leave time_steps out"
+            )
+        return steps
+
+    def explained(self, error: ForwardError, batch: given.Arguments) -> ForwardError:
+        """Return the error with what is wrong with a batch, where that is known."""
+        if self.unroll is None:
+            return given.explained(error, self.model, batch)
+        shape = tuple(given.first_tensor(self.one_call(batch)).shape)
+        return ForwardError(
+            f"{error}; unroll={self.unroll.dim} calls the model with one time-step alone, of "
+            f"shape {shape}; a model that takes back the states it returned needs a loop of your "
+            "own, which count_syops counts"
+        )
 
     def conventions(self, signals: Sequence[str], **chosen: bool | str) -> dict[str, Any]:
         """Return what the counts depend on, as a report keeps it."""
         own = {"rules": ", ".join(sorted(map(str, self.rules)))} if self.rules else {}
         shared = {"batch_dim": self.batch_dim, "input_signal": ", ".join(signals)}
-        return {**chosen, **shared, **own}
+        loop: dict[str, Any] = {}
+        if self.unroll is not None:
+            loop = {"unroll": self.unroll.dim}
+        elif self.by_calls:
+            loop = {"time_loop": "caller"}
+        return {**chosen, **shared, **loop, **own}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,13 +166,17 @@ class Counting:
         neurons: Mapping[type[nn.Module], Signal] | None,
         rules: Mapping[Any, Rule] | None,
         energy: Profile | Mapping[str, Profile],
+        unroll: int | None = None,
+        by_calls: bool = False,
     ) -> Self:
         """Check the arguments of `syops.get_model_syops` that do not concern the data."""
         choice("graded", graded, GRADED)
         choice("ac", ac, AC_COUNTS)
         signals = given.signal_names(input_signal)
         energy_model = get_energy_model(energy)
-        subject = Subject.of(model, batch_dim, neurons, rules, time_steps)
+        subject = Subject.of(
+            model, batch_dim, neurons, rules, time_steps, unroll, by_calls=by_calls
+        )
         _check_patterns(energy_model, subject.model)
         given.check_values(subject.model)
         return cls(

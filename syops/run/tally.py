@@ -22,6 +22,8 @@ class Tally:
         first: what the model was called with first, on ``meta``; None before that.
         notes: sentences that a reader should know, each once and in order.
         at_batch: whether one of several batches is being read or counted.
+        samples: in all batches, as the user told; None where the ledger knows.
+        steps: T of the batches; several where they differ, and None where it is not known.
     """
 
     model: nn.Module
@@ -30,3 +32,10 @@ class Tally:
     first: given.Arguments | None = None
     notes: dict[str, None] = field(default_factory=dict)
     at_batch: bool = False
+    samples: int | None = None
+    steps: set[int | None] = field(default_factory=set)
+
+    @property
+    def time_steps(self) -> int | None:
+        """T, where all batches have the same."""
+        return next(iter(self.steps)) if len(self.steps) == 1 else None

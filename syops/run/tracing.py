@@ -21,11 +21,12 @@ class Trace:
     """One pass without values.
 
     Attributes:
-        shapes: what the model was called with, on ``meta``.
+        shapes: what the model was called with first, on ``meta``.
         ledger: the dense counts and derived signals.
         history: how each tensor was made.
         states: the buffers that are states, not weights.
         signals: what the inputs hold, in words.
+        steps: T, or None where it is not known.
     """
 
     shapes: given.Arguments
@@ -33,6 +34,7 @@ class Trace:
     history: History
     states: frozenset[str]
     signals: tuple[str, ...]
+    steps: int | None
 
 
 def trace_on_meta(subject: Subject, inputs: Any, names: tuple[InputSignal, ...]) -> Trace:
@@ -45,17 +47,20 @@ def trace_on_meta(subject: Subject, inputs: Any, names: tuple[InputSignal, ...])
     """
     example = given.example(inputs, given.weight_dtype(subject.model))
     shapes: given.Arguments = tree_map(given.on_meta, example)
+    steps, called = subject.steps_of(shapes), subject.one_call(shapes)
     ledger, history = Ledger(), History()
-    ledger.samples = given.samples(shapes, subject.batch_dim)
+    ledger.samples = given.samples(called, subject.batch_dim)
     tensors = given.tensors_of(example)
     each = list(zip(given.signal_of_each(names, tensors), tensors, strict=True))
     signals = [given.bounded_by(name, tensor) for name, tensor in each]
     told = tuple(given.told(name, s) for (name, _), s in zip(each, signals, strict=True))
 
+    def traced() -> frozenset[str]:
+        told = subject.model, shapes, signals, ledger, subject.settings, history
+        return trace(*told, subject.call)
+
     try:
-        states = plainly(
-            lambda: trace(subject.model, shapes, signals, ledger, subject.settings, history)
-        )
+        states = plainly(traced)
     except ForwardError as error:
-        raise given.explained(error, subject.model, shapes) from error.__cause__
-    return Trace(shapes, ledger, history, states, told if "auto" in names else names)
+        raise subject.explained(error, shapes) from error.__cause__
+    return Trace(called, ledger, history, states, told if "auto" in names else names, steps)

@@ -357,6 +357,8 @@ _MEANING: dict[Any, str] = {
     ("ac", "rate"): "priced are firing rate · dense count",
     ("ac", "events"): "priced is the fan-out of every single spike",
     "batch_dim": "the dimension of the input that counts samples",
+    "time_loop": "each call of the model is one time-step",
+    "unroll": "the dimension of the input along which each slice is one call, and one time-step",
     ("input_signal", "auto"): "the class of the model's input: as the data shows",
     "input_signal": "the class of the model's input",
 }

@@ -63,6 +63,7 @@ class AnnCounts:
         batch_dim: of the first tensor.
         neurons: signals of neuron classes beside those that are known.
         find: gives the rule of an operator.
+        by_calls: a call of the model is one time-step, so that there is nothing to set to 1.
     """
 
     def __init__(
@@ -71,14 +72,17 @@ class AnnCounts:
         batch_dim: int,
         neurons: Mapping[type, NeuronSignal],
         find: Find = find,
+        by_calls: bool = False,
     ) -> None:
         self._find = find
-        self._steps = steps
+        self._steps = 1 if by_calls else steps
+        self._by_calls = by_calls
         self._batch_dim = batch_dim
         self._neurons = neurons
         self._batches: dict[tuple[Any, ...], _Batches] = {}
         self._shadow: shadow.Shadow | None = None
         self._why_not = ""
+        self._refused = ""
         self._macs = 0
 
     def knows(self, shapes: Shapes) -> bool:
@@ -101,6 +105,10 @@ class AnnCounts:
                 self._shadow = shadow.Shadow(model, self._neurons)
             except Exception as error:  # whatever an attribute raises that cannot be copied
                 self._why_not = f"the model cannot be copied: {first_line(error)}"
+
+    def refuse(self, why: str) -> None:
+        """Note why there are no rows."""
+        self._refused = why
 
     def add(self, shapes: Shapes, ledger: Ledger, states: frozenset[str]) -> None:
         """Note a batch that was counted.
@@ -134,14 +142,14 @@ class AnnCounts:
     def _counted(self, batches: Sequence[_Batches]) -> Ann:
         if self._steps is None:
             return Ann(None)
-        if self._shadow is None:
-            return _without(self._why_not)
+        if self._refused or self._shadow is None:
+            return _without(self._refused or self._why_not)
         ledger = Ledger()
         for each in batches:
             work = partial(
                 one_step,
                 *(self._shadow.twin(), *each.shapes, self._steps, self._batch_dim),
-                *(each.folded, self._find, each.states),
+                *(each.folded, self._find, each.states, self._by_calls),
             )
             rows, why = plainly(work)
             if not why and self._steps > 1 and _macs(row for row, _ in rows) >= each.macs:
@@ -186,6 +194,7 @@ def one_step(
     folded: Mapping[str, str],
     find: Find = find,
     states: frozenset[str] = frozenset(),
+    by_calls: bool = False,
 ) -> tuple[Counted, str]:
     """Return the rows of one time-step on inputs of the given shapes, with MACs alone.
 
@@ -200,17 +209,18 @@ def one_step(
         folded: the modules whose normalisation was folded, and the layers it was folded into.
         find: gives the rule of an operator.
         states: names of buffers that are states, not weights.
+        by_calls: the call is one time-step as it is.
 
     Returns:
         the rows of the whole batch; and why there are none, if they cannot be known.
     """
     copy = stand_in.module
     first = input_tensors(args, kwargs)[0]
-    has_time = batch_dim % first.dim() == 1
+    has_time = not by_calls and batch_dim % first.dim() == 1
     if has_time:
         args, kwargs = tree_map(lambda leaf: leaf[:1] if leaf is first else leaf, (args, kwargs))
     try:
-        if isinstance(getattr(copy, "T", None), int):
+        if not by_calls and isinstance(getattr(copy, "T", None), int):
             setattr(copy, "T", 1)  # noqa: B010 (nn.Module types its attributes as tensors)
         elif not has_time and steps > 1:
             return (), (

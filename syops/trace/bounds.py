@@ -16,6 +16,7 @@ from syops.trace.meta import Shadow
 from syops.trace.neurons import NeuronSignal
 from syops.trace.observer import Observer, StatesFound
 from syops.trace.settings import Settings
+from syops.trace.unroll import Call, once
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ def trace(
     ledger: Ledger,
     settings: Settings,
     history: History,
+    call: Call = once,
 ) -> frozenset[str]:
     """Count one forward pass of a shadow of the model; the model itself is not run.
 
@@ -43,6 +45,7 @@ def trace(
         ledger: where dense counts and derived signals go.
         settings: how the pass is counted.
         history: where it goes by which operators each tensor was made.
+        call: calls the model, once or several times in the pass.
 
     Returns:
         the names of buffers that are states, not weights.
@@ -53,7 +56,7 @@ def trace(
     """
 
     def run(observer: Observer) -> frozenset[str]:
-        observer.run(*arguments, signals)
+        observer.run(*arguments, signals, call=call)
         return observer.states
 
     return without_values(model, run, ledger, settings, history)

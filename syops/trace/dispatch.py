@@ -45,6 +45,11 @@ def _learned(call: Call) -> list[Tensor]:
     return [tensor for tensor in call.tensors if call.signals[id(tensor)] is LEARNED]
 
 
+def _applies_weights(cost: Cost, call: Call) -> bool:
+    """Return whether a cost is that of a product with weights."""
+    return isinstance(cost, Product) and bool(_learned(call))
+
+
 class Dispatch:
     """Count the operators of one forward pass.
 
@@ -97,6 +102,7 @@ class Dispatch:
         self.checks = lambda: watch.checks
         self.unaccounted: list[str] = []
         self._where = where
+        self._caller = where[0]
         self._strict = settings.strict
         self.execute = executed if settings.values else without_values
         self._history = history
@@ -104,7 +110,8 @@ class Dispatch:
 
     def told(self, tensor: Tensor) -> None:
         """Note that values of a tensor are about to become Python numbers."""
-        self._data.read_out(tensor)
+        if not self._is_in_caller:
+            self._data.read_out(tensor)
 
     def params(self, own: Iterable[Tensor | None]) -> int:
         """Return the number of parameters of the innermost module, told by its first row."""
@@ -113,6 +120,14 @@ class Dispatch:
             return 0
         self._told.add(id(module))
         return sum(parameter.numel() for parameter in own if parameter is not None)
+
+    @property
+    def _is_in_caller(self) -> bool:
+        """Whether code runs that calls the model, and is no part of it.
+
+        Of what that does only products with weights of the model are counted.
+        """
+        return self._where[-1] is self._caller
 
     def operator(
         self, rule: Rule | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -133,7 +148,8 @@ class Dispatch:
                 else:
                     if self._data.may_be_in(tensor, is_literal):
                         unseen.append(tensor)
-                        self.outside.note(tensor, self._where[-1][0])
+                        if not self._is_in_caller:
+                            self.outside.note(tensor, self._where[-1][0])
                     # It may share memory with results.
                     overwrite(self.tensors.aliases(tensor), traits.name)
         before = Before(
@@ -201,12 +217,13 @@ class Dispatch:
                 self.tensors.put(tensor, LEARNED)
             return
         place = f"{call.func.name()} in {self._where[-1][0] or 'the model'}"
-        if self._strict:
+        if self._strict and not self._is_in_caller:
             raise SyopsValueError(
                 f"{place}: no rule says what this operator costs; "
                 "with strict=False it is listed in report.unaccounted instead"
             )
-        self.unaccounted.append(place)
+        if not self._is_in_caller:
+            self.unaccounted.append(place)
         if self._history is not None and any(
             step_of(self.tensors, tensor, record).spoils for tensor, record in before.records
         ):
@@ -297,7 +314,7 @@ class Dispatch:
             view, own = self._charged(rule, traits, call, before, prepared)
         if not before.records and isinstance(self._where[-1][1], RECURRENT):
             signals = [ANALOG] * len(outputs)  # the hidden state, analog from step 0 on
-        if rule.tells and not self.checks():
+        if rule.tells and not self.checks() and not self._is_in_caller:
             for tensor in call.tensors:
                 self._data.read_out(tensor, isinstance(call.out, bool))
         if before.writes:
@@ -346,7 +363,10 @@ class Dispatch:
         Returns:
             the result of a layer that it gave, and the product of two activations that it is.
         """
-        made = [self._charge(cost, call, prepared) for cost in rule.cost(call)]
+        costs = rule.cost(call)
+        if self._is_in_caller:
+            costs = [cost for cost in costs if not before.fixed and _applies_weights(cost, call)]
+        made = [self._charge(cost, call, prepared) for cost in costs]
         readers = {id(each.read): each.result for each in made if each}
         for tensor, record in before.records:
             if record is not None:

@@ -43,6 +43,7 @@ class Folds:
         self.unnormalised: Any = WeakIdKeyDictionary()  # Tensor: Unnormalised
         self._tensors = tensors
         self._where = where
+        self._caller = where[0]
         self._paths = paths
 
     def result_of(self, cost: Product, call: Call) -> Made | None:
@@ -218,7 +219,12 @@ class Folds:
         self.read_weights([tensor])
 
     def read_weights(self, tensors: Iterable[Tensor]) -> None:
-        """Note that something else than their layer reads weights among these tensors."""
+        """Note that something else than their layer reads weights among these tensors.
+
+        Code that calls the model, such as an optimizer, is no part of what is folded.
+        """
+        if self._where[-1] is self._caller:
+            return
         for tensor in tensors:
             if self._tensors.signal(tensor) is LEARNED:
                 self.provenance.read |= self._tensors.parts(tensor)

@@ -11,7 +11,7 @@ from syops._torch import tree_leaves
 from syops.ledger.rows import Updates, merge_updates
 from syops.ledger.steps import INPUT, History, Step
 from syops.ops.rule import Rule
-from syops.ops.values import ANALOG, LEARNED, Shown, Table
+from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Shown, Table, kind_of
 from syops.trace.account import Accounts
 from syops.trace.dispatch import Dispatch
 from syops.trace.foldable import decide
@@ -76,6 +76,7 @@ class ForwardPass:
         self._inside_neurons = 0
         self._updates: list[Updates] = []
         self._hidden: list[list[tuple[Tensor, Record | None]]] = []
+        self._has_changed: bool | None = None
 
     @property
     def provenance(self) -> Provenance:
@@ -105,6 +106,32 @@ class ForwardPass:
                 self.give(tensor, signal)
         for place, tensor in enumerate(given):
             self.repeats.give(place, tensor, *(() if place else (time_axis, differ)))
+
+    def called(
+        self,
+        given: Sequence[Tensor],
+        signals: Sequence[NeuronSignal | None],
+        call: int,
+        repeats: Tensor | None = None,
+    ) -> None:
+        """Note that the model, or a part of it, is called by code that is not its own.
+
+        Tensors that an earlier call made, or code in between, are known already.
+
+        Args:
+            given: the tensors that it is called with.
+            signals: their values; None to look one up in the data.
+            call: number of the call in the pass.
+            repeats: an input of the call before with the same values as the first tensor.
+        """
+        for place, (tensor, signal) in enumerate(zip(given, signals, strict=True)):
+            record, known = self.tensors.known(tensor)
+            if kind_of(known) is UNKNOWN:
+                if signal is not None:
+                    self.give(tensor, signal)
+                elif record is None:
+                    self.tensors.put(tensor, UNKNOWN)
+            self.repeats.hand(tensor, (call, place), None if place else repeats)
 
     def operator(
         self, rule: Rule | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -139,7 +166,7 @@ class ForwardPass:
         return record
 
     def finish(self, output: Any, accounts: Accounts, samples: int) -> frozenset[str]:
-        """Finish the pass: what the model returns is used, and all counts are settled.
+        """Finish the pass, in which the model was called once; see `returned` and `settle`.
 
         Args:
             output: what the model returned.
@@ -150,7 +177,18 @@ class ForwardPass:
             buffers that operators took for weights and that are states. If there are any, nothing
             is settled: the pass is to be run again.
         """
-        has_changed = self.tensors.has_changed_weights()
+        states = self.returned(output)
+        if not states:
+            self.settle(accounts, samples, output)
+        return states
+
+    def returned(self, output: Any) -> frozenset[str]:
+        """Note what the model returns and keeps, which is used.
+
+        Returns:
+            buffers that operators took for weights and that are states: the pass is spoiled.
+        """
+        self._has_changed = has_changed = self.tensors.has_changed_weights()
         # Run again on what it has overwritten, the model would do something else.
         if has_changed and not any(map(self.tensors.was_written, self.given)):
             states = self.tensors.states()
@@ -158,11 +196,24 @@ class ForwardPass:
                 if self._recorder is not None:
                     self._recorder.give_up()
                 return states
-        returned = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        returned = _tensors(output)
         for tensor in returned:
             self._folds.take(tensor, "what the model returns")
         for record in self.tensors.kept(besides=returned):
             record.use("what the model keeps")
+        return frozenset()
+
+    def settle(self, accounts: Accounts, samples: int, output: Any = None) -> None:
+        """Settle the counts of the pass.
+
+        Args:
+            accounts: where the counts go.
+            samples: in the batch.
+            output: what the model returned, if later passes are told of this one.
+        """
+        has_changed = self._has_changed
+        if has_changed is None:  # parts of the model were called, and not the model
+            has_changed = self.tensors.has_changed_weights()
         unseen = self.dispatch.outside.unseen(besides=self.given)
         account = self._measurements.account(
             has_changed,
@@ -172,9 +223,9 @@ class ForwardPass:
             unseen,
         )
         if self._recorder is not None:
+            returned = _tensors(output)
             self._recorder.ended(self._model, self.given, returned, has_changed, unseen, account)
         accounts.add(account, self._measurements.gauge, samples)
-        return frozenset()
 
     def hooked(self, tensors: Sequence[Tensor]) -> None:
         """Note that a hook of the innermost module, which does not run here, might read these."""
@@ -271,3 +322,8 @@ class ForwardPass:
         """Restore the records of the hidden state, which the cell's caller may know better."""
         for tensor, record in self._hidden.pop():
             self.tensors.put_back(tensor, record)
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    """Return the tensors that a model returned."""
+    return [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]

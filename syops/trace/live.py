@@ -24,7 +24,7 @@ are shown, these records would be void at the next operator.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from syops._torch import (
+    BatchNorm,
     buffers_of,
     identity,
     parameters_of,
@@ -40,7 +41,7 @@ from syops._torch import (
 )
 from syops.ledger.steps import Step
 from syops.ops.rule import Recipe, Softmax
-from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal
+from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal, Table
 from syops.trace.aliasing import Layout, covers_storage, offset_of, overlaps_itself, storage_of
 from syops.trace.filling import Filling
 from syops.trace.lineage import Padding, Result, View
@@ -196,17 +197,52 @@ class Tensors:
 
     def states(self) -> frozenset[str]:
         """Return the buffers that were read as weights although data was written into them."""
-        read = {n: t for n, t in self._learned.items() if identity(t) in self.read}
+        read = {n: t for n, t in self._buffers.items() if identity(t) in self.read}
         now = weights_of(self._model)
         return frozenset(
             name
             for name, tensor in read.items()
-            if not isinstance(tensor, nn.Parameter)
-            and (
-                storage_of(tensor) in self._written_by_data
-                or (name in now and not self._is_fixed(now[name]))
-            )
+            if storage_of(tensor) in self._written_by_data
+            or (name in now and not self._is_fixed(now[name]))
         )
+
+    @property
+    def _buffers(self) -> dict[str, Tensor]:
+        """The buffers that are no states; without statistics, which no result depends on while
+        they are written."""
+        statistics = {
+            path for module, path in paths_of(self._model).items() if isinstance(module, BatchNorm)
+        }
+        return {
+            name: tensor
+            for name, tensor in self._learned.items()
+            if not isinstance(tensor, nn.Parameter) and name.rpartition(".")[0] not in statistics
+        }
+
+    def changed(self) -> frozenset[str]:
+        """Return the buffers that data was written into, or that were replaced by data."""
+        now = weights_of(self._model)
+        return frozenset(
+            name
+            for name in self._buffers
+            if (tensor := now.get(name)) is not None
+            and (storage_of(tensor) in self._written_by_data or not self._is_fixed(tensor))
+        )
+
+    def take_over(self, before: Tensors) -> None:
+        """Take over what an earlier pass knew of the values of tensors that are still alive.
+
+        Not what it knew of parameters and buffers, which are weights again, nor of their memory.
+        """
+        for key, old in before._records.items():
+            if old.ref.expired() or old.made_of_weights or key in self._names:
+                continue
+            signal = old.signal
+            if isinstance(signal, Table) and signal.atoms:
+                fresh = self.atoms.fresh(tuple(signal.support))
+                signal = replace(fresh, scale=signal.scale)
+            record = self._records[key] = old.after_write(signal, old.version, fixed=old.fixed)
+            self._on_storage.setdefault(record.storage, set()).add(key)
 
     def was_written(self, tensor: Tensor) -> bool:
         """Return whether an operator wrote into a tensor, or into one that shares its memory."""

@@ -47,6 +47,7 @@ from syops.trace.repeats import differ
 from syops.trace.replay import Replay
 from syops.trace.restore import left_as_found
 from syops.trace.settings import Settings
+from syops.trace.unroll import Call, once
 from syops.trace.watch import Watch
 from syops.trace.weights import RECURRENT
 
@@ -114,6 +115,11 @@ class Observer:
         self._elsewhere: dict[str, None] = {}
 
     @property
+    def settings(self) -> Settings:
+        """How passes are counted."""
+        return self._settings
+
+    @property
     def states(self) -> frozenset[str]:
         """The names of buffers that are known to be states, or have turned out to be."""
         return self._settings.states
@@ -126,12 +132,13 @@ class Observer:
         """
 
         def installed() -> T:
-            self._install()
+            self.install()
             return work()
 
         return left_as_found(installed, self)
 
-    def _install(self) -> None:
+    def install(self) -> None:
+        """Put hooks on the model, which `put_back` removes; see `watching`."""
         self._watched = [(path, module) for module, path in paths_of(self._model).items()]
         self._hooks = {
             id(module): _Hooks(self, path, self._neuron_signal(module), updating(module))
@@ -163,13 +170,14 @@ class Observer:
 
     def run(
         self,
-        args: Sequence[Any],
+        args: tuple[Any, ...],
         kwargs: dict[str, Any],
         inputs: Sequence[NeuronSignal | Shown | None],
         time_axis: int | None = None,
         samples: int = 0,
+        call: Call = once,
     ) -> Any:
-        """Call the model once and add what it did to the ledger.
+        """Make one pass of the model and add what it did to the ledger.
 
         A pass that did the same as one before it is added with others, at the latest by `settle`.
 
@@ -179,9 +187,10 @@ class Observer:
                 None to look one up in the data.
             time_axis: the dimension of the first tensor that counts time-steps, if one does.
             samples: in the batch.
+            call: calls the model, once or several times in a pass.
 
         Returns:
-            the model's output.
+            what ``call`` returns: the model's output.
 
         Raises:
             StatesFound: operators took buffers for weights that are known to be states now.
@@ -190,13 +199,7 @@ class Observer:
             SyopsRuntimeError: a layer ran in another thread, where nothing can be seen.
             SyopsValueError: a tensor that was looked at holds NaN or infinite values.
         """
-        self._where[:] = [("", self._model)]
-        self._paths.begin()
-        self._thread = threading.get_ident()
-        self._elsewhere.clear()
-        self._failed_in = ""
-        self._inside_neurons = 0
-        self._watch = watch = Watch(self._where, self._settings.find, reads=self._settings.values)
+        watch = self._begin()
         self._pass = watch.listener = self._new_pass(watch)
         given = input_tensors(args, kwargs)
         first = given[0] if given else None
@@ -204,7 +207,7 @@ class Observer:
         self._pass.begin(given, inputs, time_axis, differs)
         try:
             watch.start()
-            output = self._model(*args, **kwargs)
+            output = call(self._model, args, kwargs)
         except SyopsError:
             raise
         except Exception as error:
@@ -222,11 +225,7 @@ class Observer:
             finished, self._pass, self._watch = self._pass, None, None
             watch.stop()
             watch.listener = None  # the two hold each other, and the pass the inputs
-        if self._elsewhere:
-            raise SyopsRuntimeError(
-                f"{', '.join(self._elsewhere)} ran in another thread, where operators cannot be "
-                "watched; run the branches of the model one after another to count it"
-            )
+        self._refuse_threads()
         found = finished.finish(output, self._accounts, samples)
         if found:
             self._settings = replace(self._settings, states=self.states | found)
@@ -234,6 +233,24 @@ class Observer:
         if isinstance(finished, ForwardPass):
             self.provenance = finished.provenance
         return output
+
+    def _begin(self) -> Watch:
+        """Begin at the code that calls the model, in this thread."""
+        self._where[:] = [("", self._model)]
+        self._paths.begin()
+        self._thread = threading.get_ident()
+        self._elsewhere.clear()
+        self._failed_in = ""
+        self._inside_neurons = 0
+        self._watch = Watch(self._where, self._settings.find, reads=self._settings.values)
+        return self._watch
+
+    def _refuse_threads(self) -> None:
+        if self._elsewhere:
+            raise SyopsRuntimeError(
+                f"{', '.join(self._elsewhere)} ran in another thread, where operators cannot be "
+                "watched; run the branches of the model one after another to count it"
+            )
 
     def settle(self) -> None:
         """Add to the ledger what is not there yet.
@@ -267,7 +284,10 @@ class Observer:
         )
 
     def run_twice(
-        self, args: Sequence[Any], kwargs: dict[str, Any], inputs: Sequence[NeuronSignal | None]
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        inputs: Sequence[NeuronSignal | None],
     ) -> tuple[Provenance, ...]:
         """Call the model twice in a row, on copies of its inputs; see `run`.
 
@@ -291,12 +311,15 @@ class Observer:
             return module.silent_signal
         return neuron_signal(module, self._settings.neurons)
 
-    def _entered(self, hooks: _Hooks, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def _entered(
+        self, hooks: _Hooks, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
         if self._pass is None or self._watch is None:
             return
         if threading.get_ident() != self._thread:
             self._elsewhere[hooks.path or type(module).__name__] = None
             return
+        inputs = (*args, *kwargs.values())
         self._where.append((self._paths.of(module, *self._where[-1]), module))
         if (hooks.path, PRE_HOOKS) in self._settings.hooked:
             self._pass.hooked(tensors_in(inputs))
@@ -360,7 +383,7 @@ class Observer:
     def _is_inside(self, module: nn.Module) -> bool:
         """Return whether the module is the innermost one that is being run."""
         inside = self._pass is not None and threading.get_ident() == self._thread
-        return inside and self._where[-1][1] is module
+        return inside and len(self._where) > 1 and self._where[-1][1] is module
 
 
 class _Hooks:
@@ -379,7 +402,7 @@ class _Hooks:
         self.library = library
 
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.observer._entered(self, module, (*args, *kwargs.values()))
+        self.observer._entered(self, module, args, kwargs)
 
     def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         self.observer._left(self, module, output)

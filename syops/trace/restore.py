@@ -61,22 +61,30 @@ def plainly(work: Callable[[], T]) -> T:
     """
 
     def plain() -> T:
-        torch.backends.mha.set_fastpath_enabled(False)
         with ExitStack() as modes:
             if torch.is_inference_mode_enabled():
                 modes.enter_context(torch.inference_mode(False))
             modes.enter_context(torch.no_grad())
-
-            def stand_aside() -> None:
-                modes.enter_context(torch.compiler.set_stance("force_eager"))
-
-            if compiler_is_loaded():
-                stand_aside()
-            else:
-                sys.meta_path.insert(0, Awaiting(stand_aside))
+            take_apart(modes)
             return work()
 
     return left_as_found(plain, Modes.now())
+
+
+def take_apart(modes: ExitStack) -> None:
+    """Have compiled modules and fused layers run by their parts until ``modes`` is closed.
+
+    What else is changed `Modes.put_back` makes what it was.
+    """
+
+    def stand_aside() -> None:
+        modes.enter_context(torch.compiler.set_stance("force_eager"))
+
+    torch.backends.mha.set_fastpath_enabled(False)
+    if compiler_is_loaded():
+        stand_aside()
+    else:
+        sys.meta_path.insert(0, Awaiting(stand_aside))
 
 
 @dataclass(frozen=True)

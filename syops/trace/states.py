@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from syops._torch import CHILDREN, PARAMETERS, storage_identity
+from syops._torch import CHILDREN, PARAMETERS, buffers_of, storage_identity
 from syops.errors import SyopsTypeError, first_line
 from syops.trace import neurons
 from syops.trace.neurons.library import is_from
@@ -252,6 +252,17 @@ def tensors_of(model: nn.Module) -> Iterator[Tensor]:
         for value in vars(module).values():
             if type(value) not in _PLAIN:
                 yield from _held(value)
+
+
+def own_buffers(model: nn.Module) -> frozenset[str]:
+    """Return the names of the buffers of modules that are not torch's: states or weights."""
+    return frozenset(
+        f"{path}.{name}" if path else name
+        for module, path in paths_of(model).items()
+        if not is_from(type(module), "torch.nn")
+        for name, tensor in buffers_of(module).items()
+        if tensor is not None
+    )
 
 
 def _held(value: Any) -> Iterator[Tensor]:

@@ -14,6 +14,7 @@ from syops._torch import (
     HigherOrderOperator,
     OpOverload,
     identity,
+    in_backward,
     is_innermost_dispatch,
     is_innermost_function,
     parts_of,
@@ -41,6 +42,8 @@ class Watch(DispatchMode):
     """Watch one thread.
 
     Operators that only call others are told as those others.
+
+    While nobody listens, and for gradients, operators are executed and not told.
 
     Args:
         where: the modules that are being run, with their paths; the innermost one is the last.
@@ -94,6 +97,8 @@ class Watch(DispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if self.listener is None or in_backward():
+            return func(*args, **kwargs)
         detached, self._detached = self._detached, None
         if types and any(map(is_wrapper, types)):
             return NotImplemented  # what it does with the tensors inside of it is seen
@@ -105,7 +110,6 @@ class Watch(DispatchMode):
                 out = by_parts(func, args, kwargs)
             if out is not NotImplemented:
                 return out
-        assert self.listener is not None
         if func is not DETACH:
             return self.listener.operator(rule, func, args, kwargs)
         # The second call is on a result that has no version yet: it stands for the first.
@@ -129,8 +133,8 @@ class Watch(DispatchMode):
             return kernel(*args, **kwargs)
 
     def _told(self, tensor: Tensor) -> None:
-        assert self.listener is not None
-        self.listener.told(tensor)
+        if self.listener is not None:
+            self.listener.told(tensor)
 
 
 @cache

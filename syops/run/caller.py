@@ -1,0 +1,314 @@
+"""Count the calls of a model in a loop that the user owns.
+
+Several calls are one pass: T of them where each is one time-step, as if the loop over the steps
+were in the model. Nothing is run that the user does not run, and nothing is reset.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from syops._torch import tree_map, unwatched
+from syops.errors import SyopsError, SyopsRuntimeError, SyopsValueError
+from syops.ledger.rows import Ledger
+from syops.ledger.steps import History
+from syops.ops.values import UNKNOWN
+from syops.report.report import MeasuredReport
+from syops.run.building import build_report
+from syops.run.subject import Counting
+from syops.run.tally import Tally
+from syops.trace import inputs as given
+from syops.trace.bounds import trace
+from syops.trace.calls import Calls
+from syops.trace.neurons import NeuronSignal
+from syops.trace.restore import left_as_found, plainly
+from syops.trace.states import own_buffers
+
+
+class Count:
+    """Watch the calls of a model, and report what they cost; see `syops.count_syops`.
+
+    Example:
+        >>> from syops import count_syops
+        >>> layer = nn.Linear(4, 3)
+        >>> with count_syops(layer) as count:
+        ...     _ = layer(torch.eye(4))
+        >>> count.report.ac
+        3.0
+    """
+
+    def __init__(self, counting: Counting, samples: int | None) -> None:
+        self._counting = counting
+        network = counting.subject.model
+        self._tally = Tally(network, Ledger(), counting.subject.ann_counts(), samples=samples)
+        self._loop: Loop | None = None
+
+    def __enter__(self) -> Self:
+        if self._loop is not None:
+            raise SyopsRuntimeError("a count was begun already; call count_syops once for a block")
+        self._loop = Loop(self._counting, self._tally)
+        self._loop.observer.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        assert self._loop is not None
+        observer = Ending(self._loop.observer)
+        left_as_found(self._loop.ended if kind is None else self._loop.broken_off, observer)
+
+    @property
+    def report(self) -> MeasuredReport:
+        """The counts of all batches that are complete: of those so far, inside of the block.
+
+        Raises:
+            SyopsValueError: no batch is complete; the number of samples is not known.
+        """
+        if self._loop is None:
+            raise SyopsValueError("nothing is counted before the block: with count_syops(...): ...")
+        self._loop.settle()
+        counting = self._counting
+        return build_report(
+            MeasuredReport, self._tally, counting.subject, counting.energy, counting.conventions
+        )
+
+
+class Ending:
+    """Stop an observer when everything is put back."""
+
+    def __init__(self, observer: Calls) -> None:
+        self._observer = observer
+
+    def put_back(self) -> None:
+        """Stop it; does no harm twice."""
+        self._observer.stop()
+
+
+class Loop:
+    """Make passes of calls.
+
+    A pass begins with a call of the model, or of a part of it by code that is not the model's. It
+    is complete after T calls of the model; or of that part, if the model itself is not called. It
+    ends with the call that begins the next one, since what follows the last call belongs to it.
+
+    Args:
+        counting: how the model is counted.
+        tally: what is counted.
+
+    Attributes:
+        observer: watches the model.
+    """
+
+    def __init__(self, counting: Counting, tally: Tally) -> None:
+        subject = counting.subject
+        self.observer = Calls(subject.model, tally.ledger, counting.settings, self)
+        self._counting = counting
+        self._tally = tally
+        self._steps = (subject.steps or 1) if subject.by_calls else 1
+        self._first: nn.Module | None = None
+        """What is called first in this pass."""
+        self._calls = {True: 0, False: 0}
+        """In this pass: of the model, and of the part that is called first."""
+        self._shapes: given.Arguments | None = None
+        self._samples = 0
+        self._unknown = False
+        self._last: Tensor | None = None
+        self._spoiled: dict[str, None] = {}
+        self._is_new = True
+        self._has_states = False
+
+    # Called by the observer
+
+    def calls(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note that the model, or a part of it, is about to run."""
+        is_model = module is self._tally.model
+        with unwatched(), torch.no_grad():
+            if self._is_complete and (is_model or module is self._first):
+                self._close()
+            if not self.observer.is_open:
+                self._open(module)
+            if is_model or module is self._first:
+                self._calls[is_model] += 1
+            batch = tree_map(lambda leaf: given.usable(leaf, None), (args, kwargs))
+            if is_model:
+                self._check_samples(batch)
+            elif self._tally.first is None and given.tensors_of(batch):
+                self._tally.first = tree_map(given.on_meta, batch)
+            self._hand_over(batch, is_model)
+
+    def returned(self, module: nn.Module, output: Any) -> None:
+        """Note that it has returned."""
+        if module is self._tally.model:
+            with unwatched(), torch.no_grad():
+                self._spoiled.update(dict.fromkeys(sorted(self.observer.returned(output))))
+
+    def failed(self) -> None:
+        """Forget the pass that a call has failed in."""
+        self.observer.drop()
+        self._tally.notes[
+            "a call of the model failed; the batch that it was part of is left out"
+        ] = None
+
+    # Called by the count
+
+    def settle(self) -> None:
+        """Add a pass that is complete to the counts, and check that a report can be made.
+
+        Raises:
+            SyopsValueError: no pass is complete; the number of samples is not known.
+        """
+        if self._is_complete:
+            self._close()
+        if not self._tally.ledger.passes:
+            raise SyopsValueError(
+                f"nothing is counted yet: no {self._steps} calls of the model, one for each "
+                "time-step, are complete"
+                if self._steps > 1
+                else "nothing is counted: the model was not called in the block"
+            )
+        told, seen = self._tally.samples, self._tally.ledger.samples
+        if told and seen not in (0, told):
+            self._tally.notes[
+                f"figures are divided by samples={told}; the model was called with {seen}, as "
+                f"dimension {self._counting.subject.batch_dim} of its first input says"
+            ] = None
+        if not told and self._unknown:
+            raise SyopsValueError(
+                "samples: parts of the model were called and not the model, so that it is not "
+                "known how many samples there were; say count_syops(..., samples=N)"
+            )
+
+    def ended(self) -> None:
+        """End the last pass, and refuse what cannot be right.
+
+        Raises:
+            SyopsValueError: the last pass is not complete; the number of samples is not known.
+            SyopsRuntimeError: layers ran where nothing can be seen; states were taken for weights.
+        """
+        self.observer.check_threads()
+        if self.observer.is_open and not self._is_complete and self._calls[True]:
+            called = self._calls[True]
+            self.observer.drop()
+            raise SyopsValueError(
+                f"time_steps={self._steps} says that so many calls of the model are one batch, but "
+                f"the last batch had {called}; the report has those before it"
+            )
+        if self.observer.is_open:
+            self._close()
+        if self._spoiled:
+            raise SyopsRuntimeError(
+                f"{', '.join(self._spoiled)}: these buffers are states, but were taken for weights "
+                "in the first batch, which cannot be counted again; hold states in plain "
+                "attributes, or count a second block"
+            )
+        if self._tally.ledger.passes:
+            self.settle()
+
+    def broken_off(self) -> None:
+        """End the last pass after an exception: it counts if it is complete."""
+        if self._is_complete:
+            with suppress(SyopsError):
+                self._close()
+        self.observer.drop()
+
+    # Passes
+
+    @property
+    def _is_complete(self) -> bool:
+        calls = self._calls[True] or self._calls[False]
+        return self.observer.is_open and calls >= self._steps
+
+    def _open(self, module: nn.Module) -> None:
+        self._first = module
+        self._calls = {True: 0, False: 0}
+        self._shapes, self._samples, self._last = None, 0, None
+        if self._is_new:
+            self._is_new = False
+            if any(part.training for part in self._tally.model.modules()):
+                self._tally.notes[
+                    "the model was counted in training mode, as it is: dropout is active, and "
+                    "normalisations by the statistics of the batch cannot be folded"
+                ] = None
+            own = getattr(self._tally.model, "T", None)
+            if self._steps > 1 and own == self._steps:
+                self._tally.notes[
+                    f"the model has T = {own} itself; if each of its calls runs all time-steps, "
+                    "leave time_steps out"
+                ] = None
+        self.observer.open()
+
+    def _close(self) -> None:
+        """Add a pass to the counts."""
+        tally = self._tally
+        if self._spoiled:
+            self.observer.drop()
+            return
+        self.observer.close(self._samples)
+        tally.steps.add(self._counting.subject.steps)
+        if self._shapes is None:
+            self._unknown = True
+            tally.ann.refuse("parts of the model were called apart from it")
+        else:
+            tally.ann.add(self._shapes, tally.ledger, self.observer.states)
+
+    def _check_samples(self, batch: given.Arguments) -> None:
+        """Find out how many samples there are; the first call of a pass is that of the ANN too."""
+        dim, tally = self._counting.subject.batch_dim, self._tally
+        samples = 0
+        with suppress(*((SyopsError,) if tally.samples else ())):
+            samples = given.samples(batch, dim)
+        if self._shapes is not None:
+            if samples != self._samples and not tally.samples:
+                raise SyopsValueError(
+                    f"time_steps={self._steps} says that so many calls of the model are one batch, "
+                    f"but one of them has {self._samples} samples and another one {samples}"
+                )
+            return
+        self._samples = samples
+        shapes = tree_map(given.on_meta, batch)
+        if not self._has_states:
+            self._has_states = True
+            self._find_states(shapes)
+        tally.first = tally.first or shapes
+        self._shapes = shapes
+        tally.ann.prepare(tally.model, shapes, tally.ledger)
+
+    def _find_states(self, shapes: given.Arguments) -> None:
+        """Find out on ``meta`` which buffers are states: no pass of the user's is run again."""
+        model = self._tally.model
+        if not own_buffers(model) - self.observer.states:
+            return
+        signals = [UNKNOWN] * len(given.tensors_of(shapes))
+        told = self.observer.settings
+        with suppress(SyopsError):
+            found = plainly(lambda: trace(model, shapes, signals, Ledger(), told, History()))
+            self.observer.know(found)
+
+    def _hand_over(self, batch: given.Arguments, is_model: bool) -> None:
+        """Tell the observer what the model, or a part of it, is called with."""
+        tensors = given.tensors_of(batch)
+        names = given.signal_of_each(self._counting.signals if is_model else ("auto",), tensors)
+        signals: list[NeuronSignal | None] = []
+        for name, tensor in zip(names, tensors, strict=True):
+            if name == "auto" or self.observer.knows(tensor):
+                signals.append(None)
+            else:
+                given.check_signal(name, tensor)
+                signals.append(given.SIGNALS[name])
+        call = self._calls[True] + self._calls[False]
+        same = self._repeated(tensors[0], call) if tensors else None
+        self.observer.called(tensors, signals, call, same)
+
+    def _repeated(self, x: Tensor, call: int) -> Tensor | None:
+        """Return the input of the call before, if it holds the same; the first two mostly tell."""
+        last, self._last = self._last, None
+        if self._steps == 1 or (last is None and call > 1) or x.layout != torch.strided:
+            return None
+        same = last is None or (
+            (last.shape, last.dtype, last.device) == (x.shape, x.dtype, x.device)
+            and torch.equal(last, x)
+        )
+        self._last = x if same else None
+        return last if same else None
