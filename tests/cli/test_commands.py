@@ -129,27 +129,17 @@ def trained(here):
 # --- starting, help, lists --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [["-c", "import syops"], ["-m", "syops", "--help"]])
-def test_startup_takes_under_300_ms(command):
-    def once():
-        before = os.times()
-        subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
-        after = os.times()
-        # Processor time: what else runs on the machine does not matter.
-        spent = zip(before[2:4], after[2:4], strict=True)
-        return sum(end - start for start, end in spent)
-
-    assert min(once() for _ in range(3)) < 0.3
-
-
-@pytest.mark.parametrize("args", [[], ["--help"], ["run", "--help"], ["energy"], ["--version"]])
-def test_torch_is_not_imported_without_need(args):
+@pytest.mark.parametrize("args", [["--help"], ["run", "--help"], ["energy"], ["--version"]])
+def test_nothing_slow_is_imported_without_need(args):
     program = (
-        "import sys\nfrom syops.cli import main\n"
+        "import sys\nbefore = {*sys.modules}\nfrom syops.cli import main\n"
         f"try:\n    main({args})\nexcept SystemExit:\n    pass\n"
-        "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'pandas')))"
+        "loaded = {name.partition('.')[0] for name in {*sys.modules} - before}\n"
+        "print(*sorted(loaded - sys.stdlib_module_names), file=sys.stderr)"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert {*done.stderr.split()} <= {"click", "markupsafe", "syops", "tabulate", "wcwidth"}
 
 
 def test_help_tells_every_command(syops):

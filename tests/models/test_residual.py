@@ -46,8 +46,8 @@ def on_meta(name, **kwargs):
         *((f"spiking_resnet{d}", d) for d in PUBLISHED),
         *((f"resnet{d}", d) for d in (18, 34, 50, 101)),
         *((f"spiking_resnet{d}_tdbn", d) for d in (34, 50)),
-        ("fsnn152", 152),
-        ("sew_resnet152", 152),
+        pytest.param("fsnn152", 152, marks=pytest.mark.slow),
+        pytest.param("sew_resnet152", 152, marks=pytest.mark.slow),
     ],
 )
 def test_parameter_count_is_the_published_one(name, depth):
@@ -327,8 +327,6 @@ def test_the_ann_has_no_keywords_of_neurons():
 # --- running ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("n", [1, 2])
 @pytest.mark.parametrize(
     ("name", "kwargs"),
     [
@@ -340,13 +338,14 @@ def test_the_ann_has_no_keywords_of_neurons():
         ("dsnn18", {"g": "OR", "neuron": "PLIF"}),
     ],
 )
-def test_forward_and_backward(name, kwargs, n, training):
+def test_forward_and_backward(name, kwargs):
     torch.manual_seed(0)
     kwargs = {} if kwargs is None else {"T": 2, **kwargs}
-    model = create_model(name, num_classes=5, in_channels=2, **kwargs).train(training)
-    events = images(n=2 * n, channels=2).unflatten(0, (2, n))
-    for x in (events[0], events):
-        model.zero_grad()
+    model = create_model(name, num_classes=5, in_channels=2, **kwargs)
+    one, two = (images(n=2 * n, channels=2).unflatten(0, (2, n)) for n in (1, 2))
+    for training, x in ((True, one[0]), (True, two), (False, two[0]), (False, one)):
+        n = x.shape[-4]
+        model.train(training).zero_grad()
         out = model(x)
         outs = out if isinstance(out, tuple) else [out]
         assert [tuple(o.shape) for o in outs] == [(n, 5)] * len(outs)

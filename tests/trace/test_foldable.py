@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from syops import check_full_spike, fold_bn, get_model_bounds, get_model_syops
 from syops.fold import plan_folding
 from syops.models import create_model
-from tests.support.networks import bundled
+from tests.support.networks import SMALLEST, bundled
 
 C = SIZE = 3  # no shape tells a wrong axis
 
@@ -250,7 +250,7 @@ def test_counter_and_fold_bn_agree_on_random_networks(steps, reparametrised, sig
     check(model, x, input_signal=signal)
 
 
-@pytest.mark.parametrize("name", bundled(smallest=True))
+@pytest.mark.parametrize("name", bundled(quick=SMALLEST))
 def test_counter_and_fold_bn_agree_on_bundled_networks(name):
     torch.manual_seed(0)
     steps = {} if name.startswith("resnet") else {"T": 2}
