@@ -22,7 +22,7 @@ from syops.run.subject import Counting
 from syops.run.tally import Tally
 from syops.trace import inputs as given
 from syops.trace.observer import Observer, until_known
-from syops.trace.replay import Plans
+from syops.trace.plan.tree import Plans
 from syops.trace.restore import Place, Random, left_as_found, plainly
 from syops.trace.states import Lending
 

@@ -29,7 +29,7 @@ from syops.trace.measure import Measurements
 from syops.trace.meta import call as without_values
 from syops.trace.outside import Outside
 from syops.trace.paths import Paths
-from syops.trace.plan import Recorder
+from syops.trace.plan.recorder import Recorder
 from syops.trace.repeats import Repeats
 from syops.trace.rows import call_site, row_of
 from syops.trace.settings import Settings

@@ -40,9 +40,11 @@ from syops.trace.neurons import (
     updating,
 )
 from syops.trace.paths import Paths, paths_of
-from syops.trace.plan import Recorder, Register
+from syops.trace.plan.recorder import Recorder
+from syops.trace.plan.register import Register
+from syops.trace.plan.tree import Plans
 from syops.trace.repeats import differ
-from syops.trace.replay import Plans, Replay
+from syops.trace.replay import Replay
 from syops.trace.restore import left_as_found
 from syops.trace.settings import Settings
 from syops.trace.unroll import Call, once

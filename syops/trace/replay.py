@@ -20,7 +20,7 @@ from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Cache, Gauge
 from syops.trace.live import Tensors
 from syops.trace.outside import Outside
-from syops.trace.plan import (
+from syops.trace.plan.events import (
     Brought,
     Entered,
     Event,
@@ -28,51 +28,17 @@ from syops.trace.plan import (
     Given,
     Left,
     New,
-    Node,
+    Output,
     Read,
-    Recorder,
     Ref,
-    Register,
-    Result,
     Told,
-    ended,
-    is_plain,
-    operands_of,
 )
+from syops.trace.plan.recorder import Recorder, ended, operands_of
+from syops.trace.plan.register import Register, is_plain
+from syops.trace.plan.tree import Node, Plans
 from syops.trace.rehearse import rehearse
 from syops.trace.rows import call_site
 from syops.trace.watch import Watch
-
-_MOST = 64
-"""Passes that departed from the tree and were added to it, each with as much as it did."""
-
-
-class Plans:
-    """What the passes of one count taught.
-
-    Attributes:
-        root: the tree of their events.
-    """
-
-    def __init__(self) -> None:
-        self.root = Node()
-        self._kept = 0
-        self._departed = 0
-
-    @property
-    def is_worth_it(self) -> bool:
-        """Whether passes keep to the tree often enough to look there."""
-        return self._departed < 8 or self._departed < self._kept
-
-    @property
-    def has_room(self) -> bool:
-        """Whether passes that depart from the tree are added to it."""
-        return self._departed <= _MOST
-
-    def followed(self, to_its_end: bool) -> None:
-        """Note whether a pass kept to the tree or departed from it."""
-        self._kept += to_its_end
-        self._departed += not to_its_end
 
 
 class Replay:
@@ -264,7 +230,7 @@ class Replay:
                 and entry.id == told.id
                 and version_of(value) - entry.version == told.writes
                 and storage_identity(value) == entry.storage
-                and entry.layout.fits(value)
+                and entry.metadata.fits(value)
             )
         if kind is New:
             if not (isinstance(value, Tensor) and is_plain(value)):
@@ -303,17 +269,17 @@ class Replay:
     def _made(self, told: Any, out: Any, operands: Sequence[Tensor]) -> bool:
         """Return whether the result of an operator is what is told in the plan."""
         kind = type(told)
-        if kind is Result:
+        if kind is Output:
             if (
                 not isinstance(out, Tensor)
-                or not told.layout.fits(out)
+                or not told.metadata.fits(out)
                 or identity(out) in self._register.entries
             ):
                 return False
             base = None if told.of is None else operands[told.of]
             if base is not None and storage_identity(base) != storage_identity(out):
                 return False
-            self._register.add(out, told.layout, base)
+            self._register.add(out, told.metadata, base)
             return True
         if kind is Ref:
             entry = self._register.entry(out) if isinstance(out, Tensor) else None

@@ -24,7 +24,7 @@ from syops.errors import SyopsValueError
 from syops.models import create_model, list_models
 from syops.ops import Rule, Tally, analog
 from syops.trace.forward import ForwardPass
-from syops.trace.replay import Plans
+from syops.trace.plan.tree import Plans
 
 from ..properties import test_no_layer_disappears as programs
 
