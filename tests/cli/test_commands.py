@@ -275,7 +275,7 @@ def test_a_terminal_without_greek_letters():
         "PYTHONIOENCODING": "ascii",
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
-    command = [sys.executable, "-m", "syops", "audit", "sew_resnet18"]
+    command = [sys.executable, "-m", "syops", "audit", "sew_digits"]
     done = subprocess.run(command, capture_output=True, env=environment)
     assert b"  {0,1,2} <- add in layer1.0 (residual" in done.stdout
     assert done.stderr == b""
@@ -450,6 +450,7 @@ def test_image_file_as_input(report):
 # --- bundled networks -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_run_dsnn18_in_its_own_process():
     command = [sys.executable, "-m", "syops", "run", "dsnn18"]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")

@@ -41,7 +41,7 @@ def streams(out: Any) -> tuple[torch.Tensor, ...]:
     return tuple(out) if isinstance(out, tuple) else (out,)
 
 
-@pytest.mark.parametrize("name", bundled())
+@pytest.mark.parametrize("name", bundled(quick=SMALLEST | {"dsnn50"}))
 def test_forward_and_backward(name):
     torch.manual_seed(0)
     model = create_model(name, num_classes=5, **small(name)[0])

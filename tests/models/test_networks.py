@@ -82,7 +82,8 @@ def test_unknown_name_is_told_with_a_close_match():
 @pytest.mark.parametrize("keyword", ["classes", "depth", "aap"])
 def test_unknown_keyword_is_told_with_the_known_ones(keyword):
     with pytest.raises(
-        SyopsLookupError, match=f"{keyword}.*known: g, residual, T, num_classes, in_channels"
+        SyopsLookupError,
+        match=f"{keyword}.*known: g, residual, classifier, T, num_classes, in_channels",
     ):
         create_model("dsnn18", **{keyword: 1})
 

@@ -18,7 +18,7 @@ from syops.models import calibrate
 from tests.models.test_all_networks import small
 from tests.support.bounds import assert_foretold, assert_within
 from tests.support.examples import examples, some
-from tests.support.networks import KINDS, bundled
+from tests.support.networks import BLOCKS, bundled
 
 
 @torch.library.custom_op("invariants::passes", mutates_args=())
@@ -227,7 +227,7 @@ def of_a_class(what: str, shape: tuple[int, ...]) -> Tensor:
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("name", bundled(quick=KINDS))
+@pytest.mark.parametrize("name", bundled(quick=BLOCKS))
 def test_bundled_networks_run_within_bounds(name):
     """Images, spikes and counted events; bounds of an input's class, and of its shape alone."""
     model, shape, batch_dim = fed(name)

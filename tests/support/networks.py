@@ -15,7 +15,7 @@ def repeats(name: str) -> bool:
     return name.endswith(("34", "101", "152", "wide7b", "8_512", "8_768"))
 
 
-KINDS = frozenset(
+BLOCKS = frozenset(
     {
         *("resnet18", "preact_resnet18", "spikformer_4_384", "fsnn_7b"),
         *("dsnn_digits", "fsnn_digits", "sew_digits", "spiking_digits"),
@@ -23,7 +23,7 @@ KINDS = frozenset(
 )
 """One network of each kind of block."""
 
-SMALLEST = KINDS | {"dsnn18", "fsnn18", "sew_resnet18", "spiking_resnet18", "sew_7b"}
+SMALLEST = BLOCKS | {"dsnn18", "fsnn18", "sew_resnet18", "spiking_resnet18", "sew_7b"}
 """The smallest network of each family."""
 
 DISTINCT = frozenset(name for name in list_models() if not repeats(name))
