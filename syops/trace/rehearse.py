@@ -119,7 +119,7 @@ def _perform(
             analysis.leave_neuron(event.signal, outputs, states, event.kept, event.is_declared)
         case Executed():
             where[:] = [(event.path, event.module)]
-            analysis.dispatch.call_site = lambda: event.site
+            analysis.dispatch.call_site = lambda: event.site or ()
             analysis.dispatch.checks = lambda: event.checks
             args, kwargs = cast.arguments((event.args, event.kwargs))
             out = cast.results(event.out, operands_of(args, kwargs))
