@@ -76,7 +76,7 @@ class Replay:
         self._node = plans.root
         self._register = Register(tensors)
         self._match = Matching(self._register)
-        self._gauge = Gauge(tensors.factor)
+        self._gauge = Gauge(tensors.factor, maps=plans.maps)
         self._caches: defaultdict[int, Cache] = defaultdict(dict)
         self._outside = Outside(model)
         self._given: Sequence[Tensor] = ()
@@ -97,12 +97,13 @@ class Replay:
 
         def fits(event: Given) -> bool:
             known = event.signals, event.time_axis, event.differ, event.weights
-            return known == values and self._match.all(event.tensors, given)
+            if known != values or not self._match.all(event.tensors, given):
+                return False
+            self._register.given = self._register.met
+            return self._are_states(event.states, self._tensors.buffered)
 
         if not self._follows(Given, fits):
             self._departed().begin(given, signals, time_axis, differ)
-        else:
-            self._register.given = self._register.met
 
     def told(self, tensor: Tensor) -> None:
         """Check that values of a tensor become Python numbers here."""

@@ -74,12 +74,14 @@ class Given:
 
     Attributes:
         tensors: that it is called with.
+        states: the buffers that are known to be states.
         signals: what is known of their values.
         time_axis, differ: see `ForwardPass.begin`.
         weights: the parameters and buffers that the model has; see `Tensors.layouts`.
     """
 
     tensors: tuple[Met, ...]
+    states: tuple[Met, ...]
     signals: tuple[Any, ...]
     time_axis: int | None
     differ: bool | None

@@ -75,6 +75,8 @@ class Matching:
         if kind is not type(value):
             return False
         if kind is list or kind is tuple:
+            if told and isinstance(told[0], int):  # sizes and the like
+                return bool(told == value)
             return self.arguments(told, value)
         if kind is dict:
             return told.keys() == value.keys() and all(

@@ -71,11 +71,12 @@ class Recorder:
         differ: bool | None,
     ) -> None:
         """Record the call of the model; see `ForwardPass.begin`."""
-        if self._can_tell(given):
+        buffers = self.register.tensors.buffered
+        if self._can_tell((*given, *buffers)):
             met = tuple(map(self.register.meet, given))
             self.register.given = self.register.met
-            weights = self.register.weights
-            self._add(Given(met, tuple(signals), time_axis, differ, weights))
+            states, weights = self.register.meet_states(buffers), self.register.weights
+            self._add(Given(met, states, tuple(signals), time_axis, differ, weights))
 
     def told(self, tensor: Tensor) -> None:
         """Record that values of a tensor are about to become Python numbers."""
