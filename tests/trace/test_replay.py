@@ -21,10 +21,12 @@ from torch import nn
 import syops.run.loop
 from syops import SyopsError, get_model_syops
 from syops.errors import SyopsValueError
-from syops.models import create_model, list_models
+from syops.models import create_model
 from syops.ops import Rule, Tally, analog
 from syops.trace.forward import ForwardPass
 from syops.trace.plan.tree import Plans
+from tests.support.examples import times
+from tests.support.networks import BLOCKS, bundled
 
 from ..properties import test_no_layer_disappears as programs
 
@@ -70,9 +72,6 @@ def same_by_replay(monkeypatch, model, batches, **options):
 
 # Bundled networks
 
-REPEATING = ("34", "101", "152")
-"""Depths with the blocks of others, more often."""
-
 
 def inputs_of(name, batches=3):
     if "7b" in name:
@@ -81,7 +80,7 @@ def inputs_of(name, batches=3):
     return [torch.rand(1, *frame) for _ in range(batches)]
 
 
-@pytest.mark.parametrize("name", [n for n in list_models() if not n.endswith(REPEATING)])
+@pytest.mark.parametrize("name", bundled(quick=BLOCKS))
 def test_bundled_networks_are_replayed(name, monkeypatch):
     torch.manual_seed(0)
     steps = {} if name.startswith("resnet") else {"T": 2}
@@ -282,7 +281,7 @@ CHANGING = (
 @pytest.mark.parametrize("between", CHANGING, ids=lambda between: between.__name__)
 @pytest.mark.parametrize("graded", ["mac", "ac"])
 def test_control_flow_that_changes(between, graded, monkeypatch):
-    for seed in range(3):
+    for seed in range(times(2)):
         torch.manual_seed(seed)
         model = Spiking(between).eval()
         batches = [torch.randn(4, 8) for _ in range(12)]
