@@ -367,6 +367,31 @@ def test_buffer_that_is_replaced_by_data_or_by_weights(monkeypatch):
     same_by_replay(monkeypatch, Replaced().eval(), batches)
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+def test_buffers_that_are_states(in_place, monkeypatch):
+    class Leaky(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 2)
+            self.register_buffer("potential", torch.zeros(4, 8))
+            self.register_buffer("decay", torch.full((8,), 0.5))
+
+        def forward(self, x):
+            for _ in range(2 if is_high(x) else 3):
+                potential = self.potential * self.decay + self.first(x)
+                spikes = (potential > 0.2).float()
+                if in_place:
+                    self.potential.copy_(potential - spikes)
+                else:
+                    self.potential = potential - spikes
+                x = x * spikes
+            return self.second(spikes)
+
+    torch.manual_seed(0)
+    batches = [torch.randn(4, 8) for _ in range(20)]
+    assert same_by_replay(monkeypatch, Leaky().eval(), batches) > 0.5
+
+
 def test_last_batch_is_smaller(monkeypatch):
     model = Spiking(literals).eval()
     batches = [torch.randn(n, 8) for n in (4, 4, 4, 4, 3)]
