@@ -15,18 +15,15 @@ from torch import Tensor, nn
 from syops._torch import tree_map, unwatched
 from syops.errors import SyopsError, SyopsRuntimeError, SyopsValueError
 from syops.ledger.rows import Ledger
-from syops.ledger.steps import History
-from syops.ops.values import UNKNOWN
 from syops.report.report import MeasuredReport
 from syops.run.building import build_report
 from syops.run.subject import Counting
 from syops.run.tally import Tally
 from syops.trace import inputs as given
-from syops.trace.bounds import trace
+from syops.trace.bounds import states_of
 from syops.trace.calls import Calls
 from syops.trace.neurons import NeuronSignal
 from syops.trace.restore import left_as_found, plainly
-from syops.trace.states import own_buffers
 
 
 class Count:
@@ -277,14 +274,8 @@ class Loop:
 
     def _find_states(self, shapes: given.Arguments) -> None:
         """Find out on ``meta`` which buffers are states: no pass of the user's is run again."""
-        model = self._tally.model
-        if not own_buffers(model) - self.observer.states:
-            return
-        signals = [UNKNOWN] * len(given.tensors_of(shapes))
-        told = self.observer.settings
-        with suppress(SyopsError):
-            found = plainly(lambda: trace(model, shapes, signals, Ledger(), told, History()))
-            self.observer.know(found)
+        told = self._tally.model, shapes, self.observer.settings
+        self.observer.know(plainly(lambda: states_of(*told)))
 
     def _hand_over(self, batch: given.Arguments, is_model: bool) -> None:
         """Tell the observer what the model, or a part of it, is called with."""

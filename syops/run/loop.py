@@ -21,6 +21,7 @@ from syops.run.limit import limited
 from syops.run.subject import Counting
 from syops.run.tally import Tally
 from syops.trace import inputs as given
+from syops.trace.bounds import states_of
 from syops.trace.observer import Observer, until_known
 from syops.trace.plan.tree import Plans
 from syops.trace.restore import Place, Random, left_as_found, plainly
@@ -150,6 +151,9 @@ def _count(
     if not tally.ann.knows(shapes):
         observer.settle()
         tally.ann.prepare(tally.model, shapes, tally.ledger)
+    if tally.first is None:
+        on_meta = tree_map(given.on_meta, batch)
+        observer.know(states_of(tally.model, on_meta, counting.settings, subject.call))
     known = [None if name == "auto" else given.SIGNALS[name] for name in names]
     axis = subject.time_axis(batch)
     run = partial(observer.run, args, kwargs, known, axis, samples, subject.call)

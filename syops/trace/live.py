@@ -187,6 +187,11 @@ class Tensors:
         for tensor in self._states.values():
             self.put(tensor, UNKNOWN)
 
+    @property
+    def buffered(self) -> tuple[Tensor, ...]:
+        """The buffers that are known to be states."""
+        return tuple(self._states.values())
+
     def has_changed_weights(self) -> bool:
         """Return whether parameters or buffers were written into or replaced, as states are."""
         now = weights_of(self._model)

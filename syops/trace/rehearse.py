@@ -18,7 +18,7 @@ from torch.autograd.graph import increment_version
 from syops._torch import identity, unwatched, version_of
 from syops.ops.registry import Find
 from syops.ops.traits import traits_of
-from syops.ops.values import Unit
+from syops.ops.values import UNKNOWN, Unit
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Cache, Gauge
 from syops.trace.live import Played, Tensors
@@ -104,7 +104,9 @@ def _perform(
     """Tell the analysis of an event of the plan."""
     match event:
         case Given():
-            given = cast.all(event.tensors)
+            given, states = cast.all(event.tensors), cast.all(event.states)
+            for state in states:
+                analysis.tensors.put(state, UNKNOWN)
             analysis.begin(given, event.signals, event.time_axis, event.differ)
         case Told():
             analysis.told(cast.tensor(event.tensor))
@@ -119,7 +121,7 @@ def _perform(
             analysis.leave_neuron(event.signal, outputs, states, event.kept, event.is_declared)
         case Executed():
             where[:] = [(event.path, event.module)]
-            analysis.dispatch.call_site = lambda: event.site
+            analysis.dispatch.call_site = lambda: event.site or ()
             analysis.dispatch.checks = lambda: event.checks
             args, kwargs = cast.arguments((event.args, event.kwargs))
             out = cast.results(event.out, operands_of(args, kwargs))

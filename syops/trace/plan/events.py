@@ -6,21 +6,20 @@ parameter that it is. Whether it has been written into since is told by torch's 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from syops.ledger.rows import Updates
+from syops.trace.rows import CallSite
 
 Id = int | str
 """The number of a tensor's first appearance in a pass, or the name of a parameter or buffer."""
 
 
-@dataclass(frozen=True, slots=True)
-class TensorMetadata:
+class TensorMetadata(NamedTuple):
     """How the values of a tensor lie in memory."""
 
     shape: torch.Size
@@ -30,15 +29,9 @@ class TensorMetadata:
     device: torch.device
 
     def fits(self, tensor: Tensor) -> bool:
-        """Return whether the values of a plain tensor lie so, on any device."""
-        return (
-            tensor.layout == torch.strided
-            and tensor.shape == self.shape
-            and tensor.dtype == self.dtype
-            and tensor.stride() == self.stride
-            and tensor.storage_offset() == self.offset
-            and not tensor.is_inference()
-        )
+        """Return whether the values of a tensor, which is no sparse one, lie so."""
+        shape, offset = tensor.shape, tensor.storage_offset()
+        return (shape, tensor.stride(), offset, tensor.dtype, tensor.device) == self
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +74,14 @@ class Given:
 
     Attributes:
         tensors: that it is called with.
+        states: the buffers that are known to be states.
         signals: what is known of their values.
         time_axis, differ: see `ForwardPass.begin`.
         weights: the parameters and buffers that the model has; see `Tensors.layouts`.
     """
 
     tensors: tuple[Met, ...]
+    states: tuple[Met, ...]
     signals: tuple[Any, ...]
     time_axis: int | None
     differ: bool | None
@@ -181,6 +176,7 @@ class Executed:
         checks: whether torch reads values to check them, and lets none out.
         out: its result, each tensor replaced by what it is.
         site: where it was called, if it has a row.
+        has_views: whether part of its result is a view of an operand.
         unseen: the places of operands that nobody saw being made.
         reads: the readings that are to be taken once it was executed.
     """
@@ -192,7 +188,8 @@ class Executed:
     kwargs: dict[str, Any]
     checks: bool
     out: Any
-    site: Hashable = None
+    has_views: bool
+    site: CallSite | None = None
     unseen: list[int] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from syops.trace.plan.events import (
 )
 from syops.trace.plan.register import Register, is_plain
 from syops.trace.plan.tree import Node
+from syops.trace.rows import CallSite
 
 
 class Recorder:
@@ -70,11 +71,12 @@ class Recorder:
         differ: bool | None,
     ) -> None:
         """Record the call of the model; see `ForwardPass.begin`."""
-        if self._can_tell(given):
+        buffers = self.register.tensors.buffered
+        if self._can_tell((*given, *buffers)):
             met = tuple(map(self.register.meet, given))
             self.register.given = self.register.met
-            weights = self.register.weights
-            self._add(Given(met, tuple(signals), time_axis, differ, weights))
+            states, weights = self.register.meet_states(buffers), self.register.weights
+            self._add(Given(met, states, tuple(signals), time_axis, differ, weights))
 
     def told(self, tensor: Tensor) -> None:
         """Record that values of a tensor are about to become Python numbers."""
@@ -172,7 +174,8 @@ class Recorder:
             self.give_up()
             return
         places = [place for place, x in enumerate(operands) if any(x is one for one in unseen)]
-        self._add(Executed(func, *where, args, kwargs, checks, told, unseen=places))
+        has_views = _any_view(told)
+        self._add(Executed(func, *where, args, kwargs, checks, told, has_views, unseen=places))
         self._tensors = [*operands, *results]
 
     def _writes_outside(self, func: Any, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> bool:
@@ -202,7 +205,7 @@ class Recorder:
         event = self.node.event if self.node is not None and self._tensors else None
         return event if isinstance(event, (Executed, Left)) else None
 
-    def called_at(self, site: Hashable) -> None:
+    def called_at(self, site: CallSite) -> None:
         """Record that the operator has a row, of this call site."""
         event = self._event
         if isinstance(event, Executed):
@@ -254,6 +257,13 @@ def ended(
 def operands_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
     """Return the tensors that an operator is called with."""
     return tensors_in((*args, *kwargs.values()) if kwargs else args)
+
+
+def _any_view(out: Any) -> bool:
+    """Return whether part of a result is a view of an operand."""
+    if isinstance(out, (list, tuple)):
+        return any(map(_any_view, out))
+    return isinstance(out, Output) and out.of is not None
 
 
 def _retyped(out: Any, operands: Sequence[Tensor]) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from syops._torch import identity, storage_identity, unwatched, version_of, weak_reference
+from syops._torch import identity, marks_of, storage_identity, unwatched, weak_reference
 from syops.trace.live import Tensors, storage_of
 from syops.trace.plan.events import Id, Met, New, Ref, TensorMetadata, metadata_of
 from syops.trace.states import tensors_of
+from syops.trace.watch import is_wrapper
 
 
 class Entry(NamedTuple):
@@ -22,7 +24,7 @@ class Entry(NamedTuple):
         id: which one it is.
         storage: the identity of its memory.
         version: when it was met.
-        metadata: of its values.
+        metadata: of it.
     """
 
     ref: Any
@@ -53,14 +55,14 @@ class Register:
         self.has_met_shared = False
         self.tensors = tensors
         self._states: set[Id] = set()
-        self._storages: set[int] = set()
+        self._on_storage: defaultdict[int, list[Entry]] = defaultdict(list)
 
     def entry(self, tensor: Tensor) -> Entry | None:
         """Return what is known of a tensor, if it was met or is a parameter or buffer."""
         entry = self.entries.get(identity(tensor))
         if entry is None:
             named = self.tensors.named(tensor)
-            if named is not None:
+            if named is not None and is_plain(tensor):
                 entry = self._enter(tensor, metadata_of(tensor), *named)
         return entry
 
@@ -74,12 +76,13 @@ class Register:
         """
         entry = self.entry(tensor)
         if entry is not None:
-            if entry.storage != storage_identity(tensor) or not entry.metadata.fits(tensor):
+            _, storage, version = marks_of(tensor)
+            if entry.storage != storage or not entry.metadata.fits(tensor):
                 return _MOVED
-            return Ref(entry.id, version_of(tensor) - entry.version)
-        shares = self._sharing(storage_identity(tensor))
+            return Ref(entry.id, version - entry.version)
+        shares = self.sharing(tensor)
         self.has_met_shared |= bool(shares)
-        told = _bytes(tensor) if literal else None
+        told = bytes_of(tensor) if literal else None
         metadata = metadata_of(tensor)
         self.add(tensor, metadata)
         return New(metadata, shares, told)
@@ -89,13 +92,14 @@ class Register:
         """The parameters and buffers; None in place of the metadata of one of a special kind."""
         return self.tensors.layouts(lambda x: metadata_of(x) if is_plain(x) else None)
 
-    def _sharing(self, storage: int) -> tuple[str, ...]:
-        """Return the tensors that lie on a storage."""
-        if storage not in self._storages and storage not in self.tensors.storages:
-            return ()
-        on_it = (e for e in self.entries.values() if e.storage == storage)
+    def sharing(self, tensor: Tensor) -> tuple[str, ...]:
+        """Return the tensors that lie on the same storage as one that was not met."""
+        storage = storage_identity(tensor)
+        on_it = self._on_storage.get(storage, ())
         shares = {str(entry.id) for entry in on_it if not entry.ref.expired()}
-        return tuple(sorted(shares | self.tensors.names_on(storage)))
+        if storage in self.tensors.storages:
+            shares |= self.tensors.names_on(storage)
+        return tuple(sorted(shares))
 
     def is_outside(self, storage: int) -> bool:
         """Return whether a parameter, a buffer or an input of the model lies on a storage."""
@@ -110,37 +114,49 @@ class Register:
 
         Args:
             tensor: any plain tensor.
-            metadata: of its values.
+            metadata: of it.
             base: a tensor that it is a view of. A view takes over the version counter of its base
                 once its operator has returned.
         """
         self.met += 1
         entry = None if base is None else self.entry(base)
-        version = version_of(tensor) if entry is None else entry.version
-        self._enter(tensor, metadata, self.met, version)
+        self._enter(tensor, metadata, self.met, None if entry is None else entry.version)
 
-    def _enter(self, tensor: Tensor, metadata: TensorMetadata, id: Id, version: int) -> Entry:
-        storage = storage_identity(tensor)
-        self._storages.add(storage)
+    def _enter(
+        self, tensor: Tensor, metadata: TensorMetadata, id: Id, version: int | None
+    ) -> Entry:
+        key, storage, now = marks_of(tensor)
+        version = now if version is None else version
         entry = Entry(weak_reference(tensor), id, storage, version, metadata)
-        self.entries[identity(tensor)] = entry
+        self._on_storage[storage].append(entry)
+        self.entries[key] = entry
         return entry
 
     def forget(self, met: int) -> None:
         """Forget the tensors that were noted after so many."""
         if met == self.met:
             return
-        for key, entry in reversed(list(self.entries.items())):
-            if isinstance(entry.id, int) and entry.id > met:
-                del self.entries[key]
+        late = []
+        for key, entry in reversed(self.entries.items()):
+            if isinstance(entry.id, int):
+                if entry.id <= met:
+                    break
+                late.append(key)
+        for key in late:
+            entry = self.entries.pop(key)
+            self._on_storage[entry.storage].remove(entry)
         self.met = met
 
     def meet_states(self, tensors: Iterable[Tensor]) -> tuple[Met, ...]:
         """Say which tensors the states of a neuron are, which it keeps."""
         met = self.met
         states = tuple(map(self.meet, tensors))
-        self._states.update(range(met + 1, self.met + 1))
+        self.states_since(met)
         return states
+
+    def states_since(self, met: int) -> None:
+        """Note that the tensors that were noted after so many are states of a neuron."""
+        self._states.update(range(met + 1, self.met + 1))
 
     def kept(self, besides: Iterable[Tensor], model: nn.Module) -> tuple[Id, ...]:
         """Return those of the tensors that the model keeps, but for the states of neurons.
@@ -165,7 +181,8 @@ class Register:
 _MOVED = Ref("", -1)
 
 
-def _bytes(tensor: Tensor) -> bytes:
+def bytes_of(tensor: Tensor) -> bytes:
+    """Return the values of a tensor."""
     with unwatched():  # its values are not read by the model
         return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
@@ -178,5 +195,5 @@ def is_plain(tensor: Tensor) -> bool:
         and not tensor.is_quantized
         and not tensor.is_inference()
         and not tensor.is_meta
-        and not hasattr(type(tensor), "__tensor_flatten__")
+        and not is_wrapper(type(tensor))
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from syops.trace.account import Account
+from syops.trace.gauge import Maps
 from syops.trace.plan.events import Event
 
 _MOST = 64
@@ -14,10 +15,12 @@ class Plans:
 
     Attributes:
         root: the tree of their events.
+        maps: of their gauges.
     """
 
     def __init__(self) -> None:
         self.root = Node()
+        self.maps: Maps = {}
         self._kept = 0
         self._departed = 0
 
