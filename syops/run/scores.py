@@ -22,7 +22,7 @@ Output: TypeAlias = Callable[[Any], Tensor] | int | str | Literal[False] | None
 """Which part of a model's output are the logits; see `syops.get_model_syops`."""
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-_CHOOSE = "say which with output= (in the command, --logits)"
+_CHOOSE = "say what the logits are with output= (in the command, --logits)"
 
 
 def check_output(output: object) -> None:
@@ -119,15 +119,12 @@ class Answers:
             if all(logits is not None for logits in each):
                 fitting[name] = [logits for logits in each if logits is not None]
         if len(fitting) > 1:
-            raise _Unknown(
-                f"{', '.join(fitting)} of the output fit the labels; {_CHOOSE} are the logits"
-            )
+            raise _Unknown(f"{', '.join(fitting)} of the output fit the labels; {_CHOOSE}")
         if not fitting:
             shapes = [str(list(tensor.shape)) for tensor in parts[0].values()]
             raise _Unknown(
                 f"the output is of shape {', '.join(shapes) or 'none'}, which is neither [N, "
                 f"classes] nor [T, N, classes] for the {found.samples} labels of a batch; {_CHOOSE}"
-                " are the logits"
             )
         return _mean(next(iter(fitting.values())))
 
@@ -160,7 +157,7 @@ class Answers:
         if not self._steps_first:
             raise _Unknown(
                 f"an output of shape {list(tensor.shape)} is [T, N, classes] or [N, T, classes]; "
-                f"{_CHOOSE} are the logits"
+                f"{_CHOOSE}"
             )
         return tensor.float().mean(0) if tensor.dtype != torch.float64 else tensor.mean(0)
 

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from syops.errors import SyopsValueError
 
 
-def as_labels(labels: np.ndarray | None, samples: int, path: Path) -> np.ndarray | None:
-    """Return labels if they are as many as the samples.
+def as_labels(labels: Any, samples: int, where: object) -> np.ndarray | None:
+    """Return labels if there is one integer for each sample.
 
     Args:
-        labels: one for each sample, or None.
+        labels: an array, or None.
         samples: how many there are.
-        path: what the samples were read from.
+        where: what the samples were read from.
 
     Raises:
         SyopsValueError: there are more or fewer labels than samples, or they are no integers.
     """
     if labels is None:
         return None
-    if labels.ndim != 1 or len(labels) != samples:
+    array = np.asarray(labels)
+    if array.ndim != 1 or len(array) != samples:
         raise SyopsValueError(
-            f"{path} has {samples} samples and labels of shape {list(labels.shape)}: expected "
+            f"{where} has {samples} samples, and labels of shape {list(array.shape)}: expected "
             f"[{samples}]"
         )
-    if labels.dtype.kind not in "iu":
-        raise SyopsValueError(f"the labels of {path} are of {labels.dtype}: expected integers")
-    return labels
+    if array.dtype.kind not in "iu":
+        raise SyopsValueError(f"{where} has labels of {array.dtype}: expected integers")
+    return array
