@@ -1,8 +1,11 @@
 """What may mislead is said before the figures, and nothing where nothing does."""
 
+import ast
+import re
 import runpy
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import norse.torch as norse
 import pytest
@@ -15,6 +18,7 @@ from spikingjelly.activation_based import functional, neuron
 from torch import nn
 
 from syops import get_model_bounds, get_model_syops
+from syops.cost import warnings
 from syops.ledger.rows import Drive, Updates
 from syops.models import calibrate, create_model, demo
 from syops.ops.values import Evidence, Seen
@@ -683,3 +687,17 @@ def test_the_example_is_not_warned_of():
     torch.manual_seed(0)
     model = runpy.run_path(path)["SpikingNet"]()
     assert kinds(get_model_syops(model, list(events.split(16)))) == []
+
+
+def test_readme_explains_every_kind_of_warning():
+    source = Path(warnings.__file__).read_text("utf-8")
+    made = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    found = {
+        node.args[0].value
+        for node in made
+        if ast.unparse(node.func) == "Caution" and isinstance(node.args[0], ast.Constant)
+    }
+    assert len(found) > 8
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", (ROOT / "README.md").read_text("utf-8"), re.M)
+    explained = {kind for row in rows for kind in re.findall(r"\w+", row)}
+    assert found | {"silent", "saturated", "offending", "ends", "unpriced"} <= explained
