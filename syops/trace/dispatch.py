@@ -23,7 +23,7 @@ from syops.trace.folds import Folds, Made
 from syops.trace.gauge import Gauge
 from syops.trace.history import arriving, remember, step_of
 from syops.trace.learned import DataReads, reads_learned, signals_of
-from syops.trace.lineage import Padding, Result, View, views_after
+from syops.trace.lineage import LayerResult, Padding, View, views_after
 from syops.trace.live import Before, Tensors
 from syops.trace.measure import Measurements
 from syops.trace.outside import Outside
@@ -353,7 +353,7 @@ class Dispatch:
 
     def _charged(
         self, rule: Rule, traits: Traits, call: Call, before: Before, prepared: bool
-    ) -> tuple[View | None, Result | None]:
+    ) -> tuple[View | None, LayerResult | None]:
         """Put the costs of an operator into their rows, and note what it reads.
 
         Args:
@@ -399,7 +399,7 @@ class Dispatch:
                     if operand.signal is not None:
                         self.tensors.put(operand.tensor, operand.signal)
                 prepared = prepared or cost.prepared
-                made = Made(Result(None)) if of_two else self.folds.result_of(cost, call)
+                made = Made(LayerResult(None)) if of_two else self.folds.result_of(cost, call)
                 before = self.folds.before(made)
                 steps: tuple[Arrival, ...] = ()
                 if self._history is not None:
