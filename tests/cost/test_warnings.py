@@ -27,7 +27,7 @@ from syops.report.gate import Limits, check
 from syops.report.report import Report
 from syops.units import joules
 from tests import ROOT
-from tests.support.networks import bundled
+from tests.support.networks import SMALLEST, bundled
 from tests.support.reports import BINARY, FIXED, SMALL, analog, spiking
 
 
@@ -555,19 +555,17 @@ def test_graded_rows_tell_their_share_and_what_they_are_as_ac():
 
 
 @pytest.mark.parametrize("form", ["text", "markdown", "latex", "html", "notebook", "page", "json"])
-def test_warnings_precede_the_figures(form, tmp_path):
-    path = tmp_path / "page.html"
-    FIXED.save_html(path)
-    text = {
-        "text": str(FIXED),
-        "markdown": FIXED.to_markdown(),
-        "latex": FIXED.to_latex(),
-        "html": FIXED.to_html(),
-        "notebook": FIXED._repr_html_(),
-        "page": path.read_text("utf-8"),
-        "json": FIXED.to_json(),
+def test_warnings_precede_the_figures(form):
+    write = {
+        "text": FIXED.__str__,
+        "markdown": FIXED.to_markdown,
+        "latex": FIXED.to_latex,
+        "html": FIXED.to_html,
+        "notebook": FIXED._repr_html_,
+        "page": FIXED.to_page,
+        "json": FIXED.to_json,
     }[form]
-    text = " ".join(text.split())
+    text = " ".join(write().split())
     figures = text.index('"per_sample"' if form == "json" else "10.9 mJ")
     for said in ("the totals are incomplete", "is counted as MACs at"):
         assert 0 <= text.index(said) < figures
@@ -637,7 +635,7 @@ def test_warnings_do_not_depend_on_batches(size):
 # --- no false alarm -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", bundled())
+@pytest.mark.parametrize("name", bundled(quick=SMALLEST))
 def test_bundled_networks_are_not_warned_of_without_data(name):
     """Sums of spikes beside that, which are MACs by design."""
     keywords = {} if name.startswith("resnet") else {"T": 4}
