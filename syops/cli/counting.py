@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -25,7 +26,7 @@ from syops.cli.options import (
     Shape,
 )
 from syops.cli.output import Display, check_layers, display_options, note
-from syops.errors import SyopsError, SyopsValueError, first_line
+from syops.errors import SyopsError, SyopsFileError, SyopsValueError, first_line
 from syops.models import list_models
 from syops.report.report import Report
 
@@ -190,7 +191,14 @@ def run(
 
     def show(report: Report) -> None:
         result = named(report, model)
-        display.show(result.memory() if memory else result)
+        shown = result.memory() if memory else result
+        try:
+            display.show(shown)
+        except SyopsFileError:  # the disk is full, say
+            if display.output is None:
+                raise
+            replace(display, output=None).show(shown)
+            raise
 
     try:
         with prints_aside():
