@@ -22,7 +22,7 @@ from syops.ops.values import (
     Signal,
     Table,
     averaged_scale,
-    common_unit,
+    common_divisor,
     constant,
     part_of,
     rescaled,
@@ -58,7 +58,9 @@ def averaged(call: Call, windows: set[tuple[int, int]]) -> Signal:
         return analog(call)
     if split(known.scale.name)[0]:
         return ANALOG
-    size = common_unit(frozenset(abs(value) for value in known.values if value) or frozenset({1}))
+    size = common_divisor(
+        frozenset(abs(value) for value in known.values if value) or frozenset({1})
+    )
     if size is None or not windows or any(not divisor for _, divisor in windows):
         return ANALOG
     multiples = [round(Fraction(value) / size) for value in known.values]

@@ -40,7 +40,7 @@ def in_words(table: TableData, missing: str = "-") -> Cells:
         return [
             missing
             if busy and not value and column.kind == "operations"
-            else shown(value, column, missing)
+            else cell_text(value, column, missing)
             for value, column in pairs
         ]
 
@@ -49,7 +49,7 @@ def in_words(table: TableData, missing: str = "-") -> Cells:
     return Cells(headings, [line(row) for row in table.rows], total)
 
 
-def shown(value: Value, column: Column, missing: str = "-") -> str:
+def cell_text(value: Value, column: Column, missing: str = "-") -> str:
     """Return one value as a reader wants it: ``1.70 G``, ``[0.545, 6.65] mJ``, ``yes``."""
     if value is None:
         return missing
@@ -85,7 +85,7 @@ def _interval(ends: tuple[float, float], column: Column) -> str:
     if column.kind == "energy" and not unit:
         unit = common_unit(largest_end(*map(abs, ends)), ENERGIES)
     within = replace(column, unit=unit)
-    text = f"[{shown(ends[0], within)}, {shown(ends[1], within)}]"
+    text = f"[{cell_text(ends[0], within)}, {cell_text(ends[1], within)}]"
     return text if unit == column.unit else f"{text} {unit}"
 
 

@@ -71,10 +71,10 @@ def _shortened(cells: Cells, width: int) -> Cells:
     """Shorten names until the lines fit into ``width``."""
     first, *others = _widths(cells)
     room = max(width - sum(others) - len(_GAP) * len(others), _NARROWEST)
-    return cells.map_rows(lambda row: [shortened(row[0], room), *row[1:]])
+    return cells.map_rows(lambda row: [abbreviated(row[0], room), *row[1:]])
 
 
-def shortened(name: str, room: int) -> str:
+def abbreviated(name: str, room: int) -> str:
     """Return a long name with dots for its middle, as its end tells more than its start."""
     if len(name) <= room:
         return name
