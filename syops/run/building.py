@@ -79,7 +79,9 @@ def name_batch(error: BaseException, tally: Tally, report: Callable[[], Report])
     in a note how it came about. After an interrupt in the midst of a batch there is none.
     """
     interrupted = isinstance(error, KeyboardInterrupt)
-    where = f"batch {tally.batches} (the first is 0), after {tally.ledger.samples} samples"
+    # What waits to be added may fail later than the batches behind it, and labels after theirs.
+    number = min(tally.batches, tally.ledger.passes)
+    where = f"batch {number} (the first is 0), after {tally.ledger.samples} samples"
     why = "interrupted" if interrupted else f"ended by an error ({_told(error)})"
     tally.notes[f"Incomplete: the count was {why} at {where}; the figures are of these alone"] = (
         None

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
+from syops import get_model_syops
 from syops.dst.clips import Clips
 from syops.dst.events import Events, integrate
 from syops.errors import SyopsError, SyopsFileError, SyopsValueError
@@ -221,3 +223,22 @@ def test_shuffled_order_depends_on_the_seed_alone():
     assert len({str([y.tolist() for _, y in loader]) for _ in range(2)}) == 1
     assert order(seed=1) == order(seed=1, workers=2) != order(seed=2)
     assert sorted(order(seed=1)) == list(range(20))
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_many_samples():
+    def resident():
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * 4096
+
+    seen = []
+
+    def batches():
+        for i in range(3000):
+            if i % 500 == 0:
+                seen.append(resident())
+            yield ((torch.arange(80).reshape(10, 8) + i) % 3 == 0).float(), torch.arange(10) % 4
+
+    report = get_model_syops(nn.Linear(8, 4), batches())
+    assert sum(report.scores.samples) == report.samples == 30_000
+    assert seen[-1] - seen[1] < 2 * 2**20
