@@ -206,7 +206,8 @@ def run(
                 network, batches, batch_dim=batch_dim, output=_output(logits), **counting
             )
     except (Exception, KeyboardInterrupt) as error:
-        if (before := getattr(error, "report", None)) is not None:
+        before = getattr(error, "report", None)
+        if isinstance(before, Report):
             show(before)
         raise
     show(report)
