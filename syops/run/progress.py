@@ -41,7 +41,7 @@ def progress_bar(
     if not (not single and sys.stderr.isatty() if wanted is None else wanted):
         yield ()
         return
-    with tqdm(total=total, desc="syops", unit=unit) as bar:
+    with tqdm(total=total, desc="syops", unit=f" {unit}") as bar:
         yield (_Updates(bar, unit == "sample", report),)
 
 
