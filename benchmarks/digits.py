@@ -22,8 +22,8 @@ import pandas as pd
 from click.core import ParameterSource
 from digit_study import claims, figures, tables
 from digit_study.initial import probe_initial
-from digit_study.runs import FAST, FULL, Scale, perform_all, plan
-from digit_study.ship import ship_demo
+from digit_study.runs import FAST, FULL, Scale, missing, perform_all, plan
+from digit_study.ship import ship_demo, shipped
 
 from syops import SyopsError
 from syops.files import write_text
@@ -45,7 +45,7 @@ class Study:
     scale: Scale
 
     def train(self) -> None:
-        perform_all(plan(self.scale), self.folder, self.jobs, click.echo)
+        perform_all(missing(plan(self.scale), self.folder), self.folder, self.jobs, click.echo)
 
     def probe(self) -> None:
         path = self.folder / "initial.json"
@@ -57,10 +57,10 @@ class Study:
     def load(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Of all runs; see `tables.load`. Raises `SyopsError` if results are missing."""
         runs = [run.files(self.folder)[0] for run in plan(self.scale)]
-        missing = [path for path in (*runs, self.folder / "initial.json") if not path.exists()]
-        if missing:
+        lacking = [path for path in (*runs, self.folder / "initial.json") if not path.exists()]
+        if lacking:
             raise SyopsError(
-                f"{len(missing)} results are missing, {missing[0]} for one: run 'train' and 'probe'"
+                f"{len(lacking)} results are missing, {lacking[0]} for one: run 'train' and 'probe'"
             )
         return tables.load(runs)
 
@@ -156,6 +156,8 @@ def report(study: Study) -> None:
 def ship(study: Study) -> None:
     """Put the weights of seed 0 and the test set into the package."""
     rows, _ = study.load()
+    runs = missing(shipped(), study.folder, weights=True)
+    perform_all(runs, study.folder, study.jobs, click.echo)
     size = study.scale.images
     ship_demo(study.folder, rows, tables.table2(rows, "digits", size.blocks, size.channels))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -105,7 +105,7 @@ class Run:
         return f"{self.data}-{self.variant.label}-{size}{start}{idea}-seed{self.seed}"
 
     def files(self, folder: Path) -> tuple[Path, Path]:
-        """What came out, and the weights; a run is done when both are there."""
+        """What came out, and the weights, which the repository does not keep."""
         return folder / "runs" / f"{self.key}.json", folder / "weights" / f"{self.key}.safetensors"
 
 
@@ -284,9 +284,13 @@ def tested(run: Run, network: nn.Module, x: Tensor, y: Tensor) -> dict[str, Any]
     }
 
 
-def perform_all(runs: list[Run], folder: Path, jobs: int, tell: Callable[[str], object]) -> None:
-    """Whatever is missing, in ``jobs`` processes of one thread each."""
-    todo = [run for run in runs if not all(path.exists() for path in run.files(folder))]
+def missing(runs: Iterable[Run], folder: Path, weights: bool = False) -> list[Run]:
+    """Return the runs that have not been done, or with ``weights`` those without weights."""
+    return [run for run in runs if not run.files(folder)[weights].exists()]
+
+
+def perform_all(todo: list[Run], folder: Path, jobs: int, tell: Callable[[str], object]) -> None:
+    """Train in ``jobs`` processes of one thread each."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         futures = [pool.submit(perform, run, folder) for run in todo]

@@ -14,7 +14,7 @@ from torch import nn
 import syops.models.demo
 from digit_study.runs import DST, FULL, SEW, Run, Variant, plan
 from digit_study.tables import ROWS
-from syops import SyopsError, create_model
+from syops import create_model
 from syops.dst import Recipe, digits
 from syops.files import write_text, write_whole
 from syops.models import detach_aap
@@ -58,18 +58,14 @@ digits of this one data set, nothing else.
 
 
 def ship_demo(folder: Path, rows: pd.DataFrame, table: pd.DataFrame) -> None:
-    """Raises `SyopsError` if the runs of seed 0 are not in ``folder``.
+    """Write what is shipped.
 
     Args:
-        folder: the results.
+        folder: the results, with the weights of what is `shipped`.
         rows: all of them, and ``table``, Table 2 of the digits.
     """
-    runs = {run.key: run for run in plan(FULL) if run.seed == 0}
-    dst, sew = (_run_of(runs.values(), variant) for variant in (DST["IAND"], SEW["ADD"]))
+    dst, sew = shipped()
     sources = {"dsnn_digits": dst.files(folder)[1], "sew_digits": sew.files(folder)[1]}
-    for source in sources.values():
-        if not source.exists():
-            raise SyopsError(f"{source} does not exist: run 'train' first")
     for name, source in sources.items():
         _save(name, create_model(name, weights=source))
     _save("fsnn_digits", detach_aap(create_model("dsnn_digits", weights=sources["dsnn_digits"])))
@@ -80,6 +76,12 @@ def ship_demo(folder: Path, rows: pd.DataFrame, table: pd.DataFrame) -> None:
     }
     write_whole(TARGET / "digits.npz", lambda path: _savez(path, content))
     write_text(TARGET / "MODEL_CARD.md", card(dst.recipe, rows, table))
+
+
+def shipped() -> list[Run]:
+    """Return the trainings that the shipped weights are of."""
+    runs = [run for run in plan(FULL) if run.seed == 0]
+    return [_run_of(runs, variant) for variant in (DST["IAND"], SEW["ADD"])]
 
 
 def card(recipe: Recipe, rows: pd.DataFrame, table: pd.DataFrame) -> str:
