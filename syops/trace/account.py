@@ -11,6 +11,7 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import islice
 from typing import TypeVar
 
 import torch
@@ -29,6 +30,7 @@ from syops.ledger.rows import (
 from syops.ledger.steps import Arrival, History
 from syops.ops.fanout import FanOut
 from syops.ops.values import Evidence, Seen, Unit
+from syops.trace.axes import Time, steps_in
 from syops.trace.foldable import Folding
 from syops.trace.gauge import Gauge
 from syops.trace.lineage import LayerKey, LayerResult, Padding
@@ -55,14 +57,20 @@ class Readings:
         self.passes = len(taken)
         counts = _read([each for counts, _ in taken for each in counts], torch.int64)
         looks = _read([each for _, looks in taken for each in looks], torch.float64)
-        self._counts = _in_parts([int(count) for count in counts], self.passes)
-        looked = _in_parts(looks, self.passes)
+        by_step = _in_parts([list(map(int, count)) for count in counts], self.passes)
+        self._by_step = [_added(each) for each in zip(*by_step, strict=True)]
+        self._counts = [[sum(count) for count in part] for part in by_step]
+        looked = _in_parts([value for (value,) in looks], self.passes)
         self._totals = [sum(each) for each in zip(*self._counts, strict=True)]
         self._looks = [_merged(p, each) for p, each in enumerate(zip(*looked, strict=True))]
 
     def total(self, place: int) -> int:
         """Return the sum of a count."""
         return self._totals[place]
+
+    def by_step(self, place: int) -> tuple[int, ...]:
+        """Return the sum of a count for each of its time-steps; of one, if it has none."""
+        return self._by_step[place]
 
     def product(self, place: int, other: int) -> int:
         """Return the sum of the products of two counts, each of one pass."""
@@ -78,6 +86,10 @@ class Readings:
         return low, high, bool(whole)
 
 
+def _added(counts: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    return tuple(map(sum, zip(*counts, strict=True)))
+
+
 def _merged(place: int, values: tuple[float, ...]) -> float:
     """Merge one of three: the least, the largest, or whether all are integers."""
     if any(map(math.isnan, values)):
@@ -90,15 +102,16 @@ def _in_parts(values: list[T], number: int) -> list[list[T]]:
     return [values[part * size : (part + 1) * size] for part in range(number)]
 
 
-def _read(readings: Sequence[Tensor], dtype: torch.dtype) -> list[float]:
-    """Return all values, in one transfer for each device they lie on."""
-    values = [0.0] * len(readings)
+def _read(readings: Sequence[Tensor], dtype: torch.dtype) -> list[list[float]]:
+    """Return all values of each, in one transfer for each device they lie on."""
+    values: list[list[float]] = [[] for _ in readings]
     for device in {tensor.device for tensor in readings}:
         places = [i for i, tensor in enumerate(readings) if tensor.device == device]
         kept = torch.float32 if device.type == "mps" and dtype == torch.float64 else dtype
-        stacked = torch.stack([readings[place].to(kept) for place in places])
-        for place, value in zip(places, stacked.tolist(), strict=True):
-            values[place] = value
+        together = torch.cat([readings[place].to(kept).reshape(-1) for place in places])
+        each = iter(together.tolist())
+        for place in places:
+            values[place] = list(islice(each, readings[place].numel()))
     return values
 
 
@@ -116,6 +129,7 @@ class OperandReadings:
     look: int | None = None
     padding: Padding | None = None
     unit: Unit = Unit()
+    time: Time | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +349,7 @@ def _drive(row: Row, operand: OperandReadings, readings: Readings) -> Drive:
     if not operand.numel:  # nobody looks at nothing
         evidence = replace(evidence, unknown=False)
     if operand.spikes is None:
-        return Drive(evidence, operand.numel * readings.passes)
+        return Drive(evidence, operand.numel * readings.passes, steps=None if operand.numel else ())
     numel, spikes, magnitude = operand.numel, operand.spikes, operand.magnitude
     unit = operand.unit
     unpadded = operand.padding.source() if operand.padding else None
@@ -362,7 +376,19 @@ def _drive(row: Row, operand: OperandReadings, readings: Readings) -> Drive:
         Fraction(readings.total(spikes) * row.dense, numel),
         events(operand.events, operand.spikes),
         magnitudes,
+        _steps(operand.time, numel * readings.passes, readings.by_step(spikes)),
     )
+
+
+def _steps(
+    time: Time | None, numel: int, spikes: tuple[int, ...]
+) -> tuple[tuple[int, int], ...] | None:
+    """Return the size and the spikes of an operand at each time-step; None: it is not known."""
+    if isinstance(time, int):
+        return (*((0, 0),) * time, (numel, sum(spikes)))
+    if time is None or len(spikes) != steps_in(time):
+        return None
+    return tuple((numel // len(spikes), count) for count in spikes)
 
 
 _MOST = 64

@@ -16,7 +16,7 @@ EXACT_IN_FLOAT32 = 2**24
 """Integers up to here are exact in float32; a sum of 20,000,001 ones is not."""
 
 
-def nonzero_per_position(x: Tensor, spatial: int, binary: bool) -> Tensor:
+def nonzero_per_position(x: Tensor, spatial: int, binary: bool, by_step: bool = False) -> Tensor:
     """Return how many entries of ``x`` are not zero, for each position of its last dimensions.
 
     Args:
@@ -25,10 +25,17 @@ def nonzero_per_position(x: Tensor, spatial: int, binary: bool) -> Tensor:
             has any, so that no partial sum grows large).
         binary: ``x`` is known to hold {0, 1} only, so that it can be summed as it is.
 
+        by_step: the first dimension is kept too.
+
     Returns:
         int64 counts, of the shape of the kept dimensions.
     """
-    return _summed(x if binary else x != 0, spatial, largest=1)
+    return _summed(x if binary else x != 0, spatial, largest=1, by_step=by_step)
+
+
+def total(per_position: Tensor, by_step: bool) -> Tensor:
+    """Return the sum over all positions, for each step where there are several."""
+    return per_position.flatten(1).sum(1) if by_step else per_position.sum()
 
 
 def magnitude_per_position(
@@ -47,20 +54,21 @@ def magnitude_per_position(
     return _summed(whole.abs(), spatial, largest=None)
 
 
-def _summed(x: Tensor, spatial: int, largest: int | None) -> Tensor:
+def _summed(x: Tensor, spatial: int, largest: int | None, by_step: bool = False) -> Tensor:
     keep = max(spatial, 1)
-    dims = tuple(range(x.dim() - keep))
+    dims = tuple(range(int(by_step), x.dim() - keep))
     if not x.dtype.is_floating_point:
         return x.sum(dims, dtype=torch.int64) if dims else x.to(torch.int64)
     if not dims:
         return x.to(torch.int64)
     kept = x.shape[-keep:]
-    terms = x.numel() // max(1, kept.numel())
+    steps = x.shape[: int(by_step)]
+    terms = x.numel() // max(1, kept.numel() * steps.numel())
     small = largest is not None and terms * largest <= EXACT_IN_FLOAT32
     if small and x.dtype == torch.float32 and x.is_contiguous():
         # Exact like a sum, as every partial sum is a small integer, and many times faster.
-        counts = x.new_ones(1, terms) @ x.view(terms, kept.numel())
-        return counts.view(kept).to(torch.int64)
+        counts = x.new_ones(1, terms) @ x.view(*steps, terms, kept.numel())
+        return counts.view(steps + kept).to(torch.int64)
     dtype = torch.float64 if not small or x.dtype == torch.float64 else torch.float32
     return x.sum(dims, dtype=dtype).to(torch.int64)
 

@@ -18,6 +18,7 @@ from syops.ops.traits import Traits, traits_of
 from syops.ops.values import ANALOG, EMPTY, LEARNED, UNKNOWN, Signal, constant
 from syops.trace.aliasing import overlap
 from syops.trace.attention import attend, in_attention, scale
+from syops.trace.axes import after
 from syops.trace.filling import Filling
 from syops.trace.folds import Folds, Made
 from syops.trace.gauge import Gauge
@@ -107,6 +108,8 @@ class Dispatch:
         self.execute = executed if settings.values else executed_on_meta
         self._history = history
         self._told: set[int] = set()
+        self._costs: Sequence[Cost] = ()
+        """Of the operator that is being counted."""
 
     def told(self, tensor: Tensor) -> None:
         """Note that values of a tensor are about to become Python numbers."""
@@ -192,6 +195,7 @@ class Dispatch:
             self._computed(rule, traits, call, before)
         if before.fixed:
             self._mark_fixed(call)
+        self._set_times(rule, call, before)
         if numbered is not None and rule is not None:
             self.repeats.after(rule, traits, call, numbered)
         if self._history is not None:
@@ -199,6 +203,21 @@ class Dispatch:
         if self._recorder is not None:
             self._recorder.analysed()
         return out
+
+    def _set_times(self, rule: Rule | None, call: Call, before: Before) -> None:
+        """Record which time-steps the results belong to."""
+        costs, self._costs = self._costs, ()
+        times = [record.time if record else None for _, record in before.records]
+        if any(time is not None for time in times):
+            others = [
+                tensor
+                for tensor, record in before.records
+                if record is not None and record.time is None and not record.fixed
+            ]
+            for tensor, time in zip(
+                call.outputs, after(rule, call, costs, times, others), strict=True
+            ):
+                self.tensors.latest(tensor).time = time
 
     def _mark_fixed(self, call: Call) -> None:
         """Mark results that are made without data and chance, and note of which parameters."""
@@ -363,7 +382,7 @@ class Dispatch:
         Returns:
             the result of a layer that it gave, and the product of two activations that it is.
         """
-        costs = rule.cost(call)
+        self._costs = costs = rule.cost(call)
         if self._is_in_caller:
             costs = [cost for cost in costs if not before.fixed and _applies_weights(cost, call)]
         made = [self._charge(cost, call, prepared) for cost in costs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from syops._torch import tree_leaves
@@ -13,6 +14,7 @@ from syops.ledger.steps import INPUT, History, Step
 from syops.ops.rule import Rule
 from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Shown, Table, kind_of
 from syops.trace.account import Accounts
+from syops.trace.axes import Time, along
 from syops.trace.dispatch import Dispatch
 from syops.trace.foldable import decide
 from syops.trace.gauge import Gauge
@@ -20,6 +22,7 @@ from syops.trace.history import step_of
 from syops.trace.lineage import Provenance
 from syops.trace.live import Record, Tensors
 from syops.trace.neurons import NeuronSignal
+from syops.trace.neurons.library import TimeIn
 from syops.trace.paths import Paths
 from syops.trace.plan.recorder import Recorder
 from syops.trace.rows import neuron_row
@@ -75,6 +78,11 @@ class ForwardPass:
         self._into_neuron: tuple[Step, ...] = ()
         self._inside_neurons = 0
         self._updates: list[Updates] = []
+        self._steps: dict[str, int | None] = {}
+        """The next time-step of each neuron, where it is known."""
+        self._time: Time | None = None
+        """Of what the neuron is called with."""
+        self._shape: torch.Size | None = None
         self._hidden: list[list[tuple[Tensor, Record | None]]] = []
         self._has_changed: bool | None = None
 
@@ -104,6 +112,10 @@ class ForwardPass:
         for tensor, signal in zip(given, signals, strict=True):
             if signal is not None:
                 self.give(tensor, signal)
+        if given and time_axis is not None:
+            record = self.tensors.find(given[0])
+            if record is not None:
+                record.time = along(record.shape, time_axis, record.shape[time_axis])
         for place, tensor in enumerate(given):
             self.repeats.give(place, tensor, *(() if place else (time_axis, differ)))
 
@@ -236,10 +248,19 @@ class ForwardPass:
             if record is not None:
                 record.use(f"a hook of {self._where[-1][0] or 'the model'}")
 
-    def update(self, steps: int, samples: int, states: Sequence[Tensor]) -> None:
+    def update(
+        self,
+        x: Tensor,
+        lies: TimeIn | None,
+        steps: int,
+        samples: int,
+        states: Sequence[Tensor],
+    ) -> None:
         """Note how far a neuron's call brings its states, whether it is watched inside or not.
 
         Args:
+            x: what it is called with.
+            lies: where ``x`` has its time-steps; None: it is one.
             steps: the time-steps that the call goes through.
             samples: those that it brings forward.
             states: its states.
@@ -248,12 +269,23 @@ class ForwardPass:
         starts = all(map(self._is_as_reset, states))
         updates = Updates(path, 1, int(starts), steps, samples * steps)
         if self._recorder is not None:
-            self._recorder.brought(updates, steps, samples, states)
-        self._updates.append(updates)
+            self._recorder.brought(updates, x, lies, steps, samples, states)
+        self.updated(updates, x, lies)
 
-    def updated(self, updates: Updates) -> None:
-        """Enter what a neuron's call did to its states."""
+    def updated(self, updates: Updates, x: Tensor, lies: TimeIn | None) -> None:
+        """Enter what a neuron's call did to its states, and which time-steps ``x`` has by it."""
         self._updates.append(updates)
+        first = 0 if updates.starts else self._steps.get(updates.path)
+        self._steps[updates.path] = None if first is None else first + updates.steps
+        record = self.tensors.find(x)
+        if record is None or record.name:
+            return
+        if lies is None:
+            record.time = first
+        else:
+            record.time = (
+                along(x.shape, lies.dim, updates.steps, lies.inside) if first == 0 else None
+            )
 
     def _is_as_reset(self, state: Tensor) -> bool:
         """Return whether a state is a literal, or has not been written into in this pass."""
@@ -268,6 +300,10 @@ class ForwardPass:
             self._folds.take(tensor, self._where[-1][0])
         if self._history is not None and not self._inside_neurons:
             self._into_neuron = tuple(step_of(self.tensors, tensor) for tensor in tensors)
+        if not self._inside_neurons:
+            record = self.tensors.find(tensors[0]) if tensors else None
+            self._time = record.time if record is not None else None
+            self._shape = record.shape if record is not None else None
         self._inside_neurons += 1
 
     def leave_neuron(
@@ -305,6 +341,8 @@ class ForwardPass:
             if self._history is not None:
                 record.step = Step(name, path, record.signal, self._into_neuron)
         if outputs:
+            kept_time = isinstance(self._time, int) or outputs[0].shape == self._shape
+            self.tensors.latest(outputs[0]).time = self._time if kept_time else None
             params = self.dispatch.params(neuron.parameters())
             self._measurements.tally(neuron_row(path, name, params, outputs[0], kept), None)
         if self._recorder is not None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from syops.ops.fanout import FanOut
 from syops.ops.values import Unit
 from syops.trace import counting
+from syops.trace.axes import Layout, by_step
 
 Cache = dict[Any, Any]
 """What was worked out for one reading of a tensor and serves the next one."""
@@ -38,7 +39,7 @@ class Gauge:
         maps: the fan-outs of all positions, which serve other passes too; None: no others.
 
     Attributes:
-        counts: the readings that are integers.
+        counts: the readings that are integers; one may hold a number for each time-step.
         looks: those that are real numbers.
         factor: see above.
     """
@@ -56,7 +57,12 @@ class Gauge:
         self._maps: Maps = {} if maps is None else maps
 
     def spikes(
-        self, x: Tensor, cache: Cache, fan_out: FanOut, weighting: bool | Unit
+        self,
+        x: Tensor,
+        cache: Cache,
+        fan_out: FanOut,
+        weighting: bool | Unit,
+        layout: Layout | None = None,
     ) -> tuple[int, int | None]:
         """Count the entries of ``x``, and the synapses that they reach.
 
@@ -66,19 +72,20 @@ class Gauge:
             fan_out: the synapses at each of its positions.
             weighting: whether all entries are known to be 0 or 1, or the unit of their magnitudes,
                 which they are weighted with.
+            layout: where ``x`` has time-steps; entries are then counted for each.
 
         Returns:
             the places of Σ entries and of Σ entries · fan-out; None for that where the fan-out is
             the same everywhere.
         """
-        self._told("spikes", [x], cache, fan_out, weighting)
+        self._told("spikes", [x], cache, fan_out, weighting, layout)
         spatial = len(fan_out.spatial)
-        each, whole = (weighting, spatial), (weighting, "total")
+        each, whole = (weighting, spatial, layout), (weighting, "total", layout)
         if each not in cache:
-            cache[each] = self._per_position(x, cache, spatial, weighting)
+            cache[each] = self._per_position(x, cache, spatial, weighting, layout)
         per_position = cache[each]
         if whole not in cache:
-            cache[whole] = self._count(lambda: per_position.sum())
+            cache[whole] = self._count(lambda: counting.total(per_position, layout is not None))
         if fan_out.uniform is not None:
             return cache[whole], None
         return cache[whole], self._count(lambda: (per_position * self._map(fan_out, x)).sum())
@@ -116,11 +123,17 @@ class Gauge:
             self._tell(method, tensors, cache, args)
 
     def _per_position(
-        self, x: Tensor, cache: Cache, spatial: int, weighting: bool | Unit
+        self,
+        x: Tensor,
+        cache: Cache,
+        spatial: int,
+        weighting: bool | Unit,
+        layout: Layout | None,
     ) -> Tensor:
         x = counting.strided(x)
         if not isinstance(weighting, Unit):
-            return counting.nonzero_per_position(x, spatial, weighting)
+            apart = x if layout is None else by_step(x, layout)
+            return counting.nonzero_per_position(apart, spatial, weighting, layout is not None)
         factor = self.factor(weighting.scale) if weighting.scale else None
         return counting.magnitude_per_position(x, spatial, weighting.size, factor)
 

@@ -29,6 +29,7 @@ from syops.ops.values import (
     for_weights,
 )
 from syops.trace.account import Account, Declared, Known, Norm, OperandReadings, Repeated, Synaptic
+from syops.trace.axes import is_before
 from syops.trace.foldable import Folding
 from syops.trace.gauge import Gauge
 from syops.trace.lineage import LayerResult, Padding, Unnormalised
@@ -140,7 +141,11 @@ class Measurements:
             return OperandReadings(evidence, numel, fan_out)
         record = self._tensors.find(tensor) or self._tensors.put(tensor, signal)
         binary = evidence.signal == "binary" and signal is not UNKNOWN
-        spikes, events = self.gauge.spikes(tensor, record.cache, fan_out, binary)
+        layout = record.time if isinstance(record.time, tuple) else None
+        if layout is not None and not is_before(layout, max(len(fan_out.spatial), 1)):
+            layout = None
+        time = record.time if layout is None and isinstance(record.time, int) else layout
+        spikes, events = self.gauge.spikes(tensor, record.cache, fan_out, binary, layout)
         unit = evidence.unit or Unit()
         magnitude, graded_events = None, None
         if isinstance(signal, Table) and evidence.largest <= 1:
@@ -150,7 +155,7 @@ class Measurements:
         look = self.gauge.look(tensor, record.cache) if signal in (UNKNOWN, INTEGER) else None
         return OperandReadings(
             *(evidence, numel, fan_out, spikes, events, magnitude, graded_events, look),
-            *(record.padding, unit),
+            *(record.padding, unit, time),
         )
 
     def _is_blurred(self, signal: Signal, evidence: Evidence, dtype: torch.dtype) -> bool:

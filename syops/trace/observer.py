@@ -339,7 +339,8 @@ class Observer:
         if hooks.library is not None and tensors and not tensors[0].is_nested:
             steps, samples = hooks.library.layout(module, tensors[0])
             states = tensors[1:] or tensors_in(hooks.library.states(module).values())
-            self._pass.update(steps, samples, states)
+            lies = hooks.library.time_in(module)
+            self._pass.update(tensors[0], lies, steps, samples, states)
         if is_neuron:
             self._pass.enter_neuron(tensors)
             self._inside_neurons += 1

@@ -18,6 +18,7 @@ from syops.trace.account import Accounts
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Cache, Gauge
 from syops.trace.live import Tensors
+from syops.trace.neurons.library import TimeIn
 from syops.trace.outside import Outside
 from syops.trace.plan.events import (
     Brought,
@@ -110,16 +111,27 @@ class Replay:
         if not self._follows(Told, lambda event: self._match.met(event.tensor, tensor)):
             self._departed().told(tensor)
 
-    def update(self, steps: int, samples: int, states: Sequence[Tensor]) -> None:
+    def update(
+        self,
+        x: Tensor,
+        lies: TimeIn | None,
+        steps: int,
+        samples: int,
+        states: Sequence[Tensor],
+    ) -> None:
         """Check a neuron's call, which brings its states forward; see `ForwardPass.update`."""
         path, _ = self._where[-1]
 
         def fits(event: Brought) -> bool:
-            known = event.path, event.steps, event.samples
-            return known == (path, steps, samples) and self._are_states(event.states, states)
+            known = event.path, event.lies, event.steps, event.samples
+            return (
+                known == (path, lies, steps, samples)
+                and self._match.met(event.x, x)
+                and self._are_states(event.states, states)
+            )
 
         if not self._follows(Brought, fits):
-            self._departed().update(steps, samples, states)
+            self._departed().update(x, lies, steps, samples, states)
 
     def enter_neuron(self, tensors: Sequence[Tensor]) -> None:
         """Check the start of a neuron's ``forward`` with these tensors."""

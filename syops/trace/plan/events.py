@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from syops.ledger.rows import Updates
+from syops.trace.neurons.library import TimeIn
 from syops.trace.rows import CallSite
 
 Id = int | str
@@ -101,12 +102,16 @@ class Brought:
 
     Attributes:
         path: the neuron's.
+        x: what it is called with.
+        lies: where ``x`` has its time-steps; None: it is one.
         steps, samples: how far, and for how many samples.
         states: the tensors that it keeps.
         updates: what it comes to.
     """
 
     path: str
+    x: Met
+    lies: TimeIn | None
     steps: int
     samples: int
     states: tuple[Met, ...]

@@ -14,6 +14,7 @@ from syops.ops.traits import traits_of
 from syops.trace.account import Account
 from syops.trace.gauge import Cache
 from syops.trace.live import storage_of
+from syops.trace.neurons.library import TimeIn
 from syops.trace.plan.events import (
     Brought,
     Ended,
@@ -83,11 +84,20 @@ class Recorder:
         if self._can_tell([tensor]):
             self._add(Told(self.register.meet(tensor)))
 
-    def brought(self, updates: Updates, steps: int, samples: int, states: Sequence[Tensor]) -> None:
+    def brought(
+        self,
+        updates: Updates,
+        x: Tensor,
+        lies: TimeIn | None,
+        steps: int,
+        samples: int,
+        states: Sequence[Tensor],
+    ) -> None:
         """Record a neuron's call; ``updates``: what it comes to. See `ForwardPass.update`."""
-        if self._can_tell(states):
-            met = self.register.meet_states(states)
-            self._add(Brought(updates.path, steps, samples, met, updates))
+        if self._can_tell((x, *states)):
+            met = self.register.meet(x)
+            kept = self.register.meet_states(states)
+            self._add(Brought(updates.path, met, lies, steps, samples, kept, updates))
 
     def entered(self, where: tuple[str, nn.Module], tensors: Sequence[Tensor]) -> None:
         """Record the start of a neuron's ``forward``."""
