@@ -218,12 +218,13 @@ class Folds:
             record.use(what)
         self.read_weights([tensor])
 
-    def read_weights(self, tensors: Iterable[Tensor]) -> None:
+    def read_weights(self, tensors: Iterable[Tensor], returned: bool = False) -> None:
         """Note that something else than their layer reads weights among these tensors.
 
-        Code that calls the model, such as an optimizer, is no part of what is folded.
+        Code that calls the model, such as an optimizer, is no part of what is folded, but for what
+        the model has ``returned`` to it.
         """
-        if self._where[-1] is self._caller:
+        if self._where[-1] is self._caller and not returned:
             return
         for tensor in tensors:
             if self._tensors.signal(tensor) is LEARNED:

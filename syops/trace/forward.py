@@ -211,6 +211,7 @@ class ForwardPass:
         returned = _tensors(output)
         for tensor in returned:
             self._folds.take(tensor, "what the model returns")
+        self._folds.read_weights(returned, returned=True)
         for record in self.tensors.kept(besides=returned):
             record.use("what the model keeps")
         return frozenset()

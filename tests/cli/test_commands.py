@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from syops.cli.loading import IMAGENET_MEAN, IMAGENET_STD, read_image
 from syops.report.report import Report
+from syops.run.data.images import IMAGENET_MEAN, IMAGENET_STD, read_image
 from syops.show.html import to_page
 
 # Two neurons that fire where what they are connected to is above 0.5, and five behind them.
@@ -430,12 +430,12 @@ def test_an_image_is_resized_cropped_and_normalised(here):
     for channel in range(3):
         bands[:, 40 * channel : 40 * channel + 40, channel] = 255
     Image.fromarray(bands).save("bands.png")
-    image = read_image(here / "bands.png", 3, 35, 35)
+    image = read_image(here / "bands.png", (3, 35, 35))
     assert image.shape == (1, 3, 35, 35)
     for channel, (mean, std) in enumerate(zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)):
         expected = ((channel == 1) - mean) / std
         assert image[0, channel].numpy() == pytest.approx(np.full((35, 35), expected), abs=1e-5)
-    grey = read_image(here / "bands.png", 1, 35, 35)
+    grey = read_image(here / "bands.png", (1, 35, 35))
     assert grey.shape == (1, 1, 35, 35)
     assert grey.std() == pytest.approx(0, abs=1e-5)
 
