@@ -49,7 +49,7 @@ class Drive:
     ac: Fraction = Fraction(0)
     events: int = 0
     magnitudes: tuple[Magnitudes, ...] = ()
-    steps: tuple[tuple[int, int], ...] | None = ()
+    steps: tuple[tuple[int, int], ...] | None = None
 
     @property
     def rates(self) -> tuple[Fraction, ...] | None:
@@ -311,8 +311,8 @@ def _times(dense: int, largest: float) -> int | float:
 
 
 def _added(left: tuple[Drive, ...], right: tuple[Drive, ...]) -> tuple[Drive, ...]:
-    left = left or (Drive(),) * len(right)
-    right = right or (Drive(),) * len(left)
+    left = left or (Drive(steps=()),) * len(right)
+    right = right or (Drive(steps=()),) * len(left)
     return tuple(a + b for a, b in zip(left, right, strict=True))
 
 
