@@ -17,7 +17,8 @@ from syops.cost.layer import Layer, Totals, layer_of
 from syops.cost.pricing import NOTHING, Price, check_energy, millijoules, price
 from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
-from syops.ledger.rows import Row, Updates, Verdict, ends, merge_rows, merge_updates, row_names
+from syops.ledger.ledger import merge_rows
+from syops.ledger.rows import Row, Updates, Verdict, ends, merge_updates, row_names
 from syops.ops.kinds import COUNTED, KINDS, SYNAPTIC, Kind
 from syops.ops.values import SPIKES
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from syops._torch import tree_map, unwatched
 from syops.errors import SyopsError, SyopsRuntimeError, SyopsValueError
-from syops.ledger.rows import Ledger
+from syops.ledger.ledger import Ledger
 from syops.ledger.steps import History
 from syops.ops.values import UNKNOWN
 from syops.report.report import MeasuredReport

@@ -240,6 +240,8 @@ def _row_from_json(content: Fields) -> Row:
         unnormalised=unnormalised,
         repeated=content.count("repeated") if content.has("repeated") else 0,
         changed=content.count("changed") if content.has("changed") else 0,
+        place=content.count("place") if content.has("place") else place,
+        call=content.text("call") if content.has("call") else "",
     )
     for name in ("joint_ac", "joint_events"):
         if getattr(row, name) > row.dense:

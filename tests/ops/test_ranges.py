@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syops import check_full_spike, get_model_bounds, get_model_syops
-from syops.ledger.rows import Ledger
+from syops.ledger.ledger import Ledger
 from syops.ledger.steps import History
 from syops.ops.values import INTEGER, Interval, Table
 from syops.trace import inputs as arguments
