@@ -25,6 +25,7 @@ from syops.trace import inputs as given
 from syops.trace.bounds import trace
 from syops.trace.calls import Calls
 from syops.trace.neurons import NeuronSignal
+from syops.trace.paths import paths_of
 from syops.trace.restore import left_as_found, plainly
 from syops.trace.states import own_buffers
 
@@ -116,8 +117,6 @@ class Loop:
         self._unknown = False
         self._last: Tensor | None = None
         self._spoiled: dict[str, None] = {}
-        self._is_new = True
-        self._has_states = False
 
     # Called by the observer
 
@@ -127,15 +126,16 @@ class Loop:
         with unwatched(), torch.no_grad():
             if self._is_complete and (is_model or module is self._first):
                 self._close()
+            batch = tree_map(lambda leaf: given.usable(leaf, None), (args, kwargs))
+            shapes = tree_map(given.on_meta, batch)
+            if self._tally.first is None and given.tensors_of(batch):
+                self._begin(module, shapes)
             if not self.observer.is_open:
                 self._open(module)
             if is_model or module is self._first:
                 self._calls[is_model] += 1
-            batch = tree_map(lambda leaf: given.usable(leaf, None), (args, kwargs))
             if is_model:
-                self._check_samples(batch)
-            elif self._tally.first is None and given.tensors_of(batch):
-                self._tally.first = tree_map(given.on_meta, batch)
+                self._check_samples(batch, shapes)
             self._hand_over(batch, is_model)
 
     def returned(self, module: nn.Module, output: Any) -> None:
@@ -220,23 +220,27 @@ class Loop:
         calls = self._calls[True] or self._calls[False]
         return self.observer.is_open and calls >= self._steps
 
+    def _begin(self, module: nn.Module, shapes: given.Arguments) -> None:
+        """Note at the first call what is to be said of the model, and find its states."""
+        tally = self._tally
+        tally.first = shapes
+        if any(part.training for part in tally.model.modules()):
+            tally.notes[
+                "the model was counted in training mode, as it is: dropout is active, and "
+                "normalisations by the statistics of the batch cannot be folded"
+            ] = None
+        own = getattr(tally.model, "T", None)
+        if self._steps > 1 and own == self._steps:
+            tally.notes[
+                f"the model has T = {own} itself; if each of its calls runs all time-steps, leave "
+                "time_steps out"
+            ] = None
+        self._find_states(module, shapes)
+
     def _open(self, module: nn.Module) -> None:
         self._first = module
         self._calls = {True: 0, False: 0}
         self._shapes, self._samples, self._last = None, 0, None
-        if self._is_new:
-            self._is_new = False
-            if any(part.training for part in self._tally.model.modules()):
-                self._tally.notes[
-                    "the model was counted in training mode, as it is: dropout is active, and "
-                    "normalisations by the statistics of the batch cannot be folded"
-                ] = None
-            own = getattr(self._tally.model, "T", None)
-            if self._steps > 1 and own == self._steps:
-                self._tally.notes[
-                    f"the model has T = {own} itself; if each of its calls runs all time-steps, "
-                    "leave time_steps out"
-                ] = None
         self.observer.open()
 
     def _close(self) -> None:
@@ -253,7 +257,7 @@ class Loop:
         else:
             tally.ann.add(self._shapes, tally.ledger, self.observer.states)
 
-    def _check_samples(self, batch: given.Arguments) -> None:
+    def _check_samples(self, batch: given.Arguments, shapes: given.Arguments) -> None:
         """Find out how many samples there are; the first call of a pass is that of the ANN too."""
         dim, tally = self._counting.subject.batch_dim, self._tally
         samples = 0
@@ -266,25 +270,19 @@ class Loop:
                     f"but one of them has {self._samples} samples and another one {samples}"
                 )
             return
-        self._samples = samples
-        shapes = tree_map(given.on_meta, batch)
-        if not self._has_states:
-            self._has_states = True
-            self._find_states(shapes)
-        tally.first = tally.first or shapes
-        self._shapes = shapes
+        self._samples, self._shapes = samples, shapes
         tally.ann.prepare(tally.model, shapes, tally.ledger)
 
-    def _find_states(self, shapes: given.Arguments) -> None:
+    def _find_states(self, module: nn.Module, shapes: given.Arguments) -> None:
         """Find out on ``meta`` which buffers are states: no pass of the user's is run again."""
-        model = self._tally.model
-        if not own_buffers(model) - self.observer.states:
+        path = paths_of(self._tally.model)[module]
+        if not own_buffers(module):
             return
         signals = [UNKNOWN] * len(given.tensors_of(shapes))
-        told = self.observer.settings
+        told = self._counting.settings
         with suppress(SyopsError):
-            found = plainly(lambda: trace(model, shapes, signals, Ledger(), told, History()))
-            self.observer.know(found)
+            found = plainly(lambda: trace(module, shapes, signals, Ledger(), told, History()))
+            self.observer.know(frozenset(f"{path}.{name}" if path else name for name in found))
 
     def _hand_over(self, batch: given.Arguments, is_model: bool) -> None:
         """Tell the observer what the model, or a part of it, is called with."""

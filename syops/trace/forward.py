@@ -125,12 +125,15 @@ class ForwardPass:
             repeats: an input of the call before with the same values as the first tensor.
         """
         for place, (tensor, signal) in enumerate(zip(given, signals, strict=True)):
+            is_new = self.tensors.find(tensor) is None
             record, known = self.tensors.known(tensor)
             if kind_of(known) is UNKNOWN:
                 if signal is not None:
                     self.give(tensor, signal)
                 elif record is None:
                     self.tensors.put(tensor, UNKNOWN)
+            elif not is_new:
+                continue
             self.repeats.hand(tensor, (call, place), None if place else repeats)
 
     def operator(
