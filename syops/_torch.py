@@ -69,6 +69,12 @@ def version_of(tensor: Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
 
 
+def marks_of(tensor: Tensor) -> tuple[int, int, int]:
+    """Return `identity`, `storage_identity` and `version_of`, sooner than one by one."""
+    version = -1 if tensor.is_inference() else tensor._version
+    return tensor._cdata, tensor.untyped_storage()._cdata, version
+
+
 def weak_reference(tensor: Tensor) -> Any:
     """Return a reference that knows whether the tensor's implementation has ``expired()``.
 

@@ -17,7 +17,10 @@ from syops.report.audit import Audit
 from syops.report.report import MeasuredReport, Report
 from syops.run.building import build_report, name_batch, versions
 from syops.run.caller import Count
+from syops.run.limit import check_limit
 from syops.run.loop import Batches, count_batches
+from syops.run.progress import progress_bar
+from syops.run.scores import Answers, Output, check_output
 from syops.run.subject import Counting, Subject
 from syops.run.tally import Tally
 from syops.run.tracing import trace_on_meta
@@ -41,6 +44,8 @@ def get_model_syops(
     rules: Mapping[Any, Rule] | None = None,
     prepare: Callable[[Any], Any] | None = None,
     energy: Profile | Mapping[str, Profile] = "horowitz45-fp32",
+    output: Output = None,
+    limit: int | None = None,
     progress: bool | None = None,
     device: torch.device | str | None = None,
 ) -> MeasuredReport:
@@ -54,8 +59,9 @@ def get_model_syops(
         inputs: what the model is called with: a tensor, a tuple of arguments, a dict of
             keyword arguments; or an iterable of batches such as a DataLoader. A batch is a
             tensor, a dict of keyword arguments, or a tuple or list whose first element is the
-            input (labels are not fed to the model). NumPy arrays are made tensors; those of
-            float64 get the dtype of the model's weights.
+            input. The second of two, or ``labels`` of a dict, are labels: if they are integers, one
+            for each sample, the accuracy is measured in the same pass. NumPy arrays are made
+            tensors; those of float64 get the dtype of the model's weights.
         batch_dim: dimension of the first tensor that counts samples; [T, N, ...] input: 1. With
             ``unroll`` it is a dimension of the slice.
         time_steps: T; by default ``model.T`` if there is one.
@@ -79,7 +85,13 @@ def get_model_syops(
         energy: a profile, a ``.toml`` file with one, an `EnergyModel`, or a dict of these by
             layer or dtype of weights, such as ``{"conv1": "horowitz45-int8", "*": ...}``; see
             `get_energy_model`.
-        progress: a progress bar; by default for several batches on a terminal.
+        output: the logits: a function of the model's output; or the index or name of a part of
+            it, such as ``"accumulated"``; or False to measure no accuracy. By default the one
+            tensor of the output that is [N, classes], or [T, N, classes], of which the mean over T
+            is taken. If there are several, a note says so instead of an accuracy. With ``unroll``
+            a function gets the list of all outputs; an index or name applies to each of them.
+        limit: samples to count at most; the last batch is cut.
+        progress: a progress bar, with the DC so far; by default for several batches on a terminal.
         device: where to run; by default where the model is. Inputs are moved there.
 
     Returns:
@@ -88,13 +100,15 @@ def get_model_syops(
     Raises:
         SyopsTypeError: a model or batch that cannot be used.
         SyopsValueError: an argument out of range, an empty loader, NaN in what is looked at, a
-            neuron that sends other values than ``neurons`` says.
-        SyopsLookupError: an unknown energy profile.
+            neuron that sends other values than ``neurons`` says, a label that is no class.
+        SyopsLookupError: an unknown energy profile; an output without the part that is named.
         SyopsFileError: a file of energy profiles that cannot be read.
         ForwardError: the model failed on the input.
 
     An error at one batch of many names it, and has a report of those before it: ``error.report``.
     One that is not syops' own, raised by a data set, says it in a note (``error.__notes__``).
+    Ctrl-C ends the count after the batch that is being counted; the `KeyboardInterrupt` has a
+    report too. A second one ends it at once, without.
 
     Example:
         >>> spikes = torch.eye(4)  # 4 samples, each with one spike in 4
@@ -119,19 +133,28 @@ def get_model_syops(
         energy=energy,
     )
     given.check_inputs(inputs, prepare)
+    check_output(output)
+    check_limit(limit)
     network = counting.subject.model
     home = device_of(network) if device is None else given.device(device)
-    batches = Batches(inputs, prepare, home, progress)
+    batches = Batches(inputs, prepare, home, limit)
     tally = Tally(network, Ledger(), counting.subject.ann_counts())
+    answers = Answers(output, tally.notes)
 
     def report() -> MeasuredReport:
         return build_report(
-            MeasuredReport, tally, counting.subject, counting.energy, counting.conventions
+            MeasuredReport,
+            tally,
+            counting.subject,
+            counting.energy,
+            counting.conventions,
+            answers.scores(),
         )
 
     try:
-        count_batches(batches, counting, tally)
-    except Exception as error:
+        with progress_bar(progress, inputs, limit, report) as bar:
+            count_batches(batches, counting, tally, (answers, *bar))
+    except (Exception, KeyboardInterrupt) as error:
         if tally.at_batch:
             name_batch(error, tally, report)
         raise

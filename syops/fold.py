@@ -30,7 +30,7 @@ from syops.trace import inputs as given
 from syops.trace.affine import Affine, affine_of, changed, made_plain, slots_of, weight_hooks
 from syops.trace.bounds import without_values
 from syops.trace.foldable import Folding, decide
-from syops.trace.lineage import Layer, Provenance
+from syops.trace.lineage import LayerKey, Provenance
 from syops.trace.meta import left_behind
 from syops.trace.neurons import takes_a_sequence
 from syops.trace.observer import Observer, until_known
@@ -161,7 +161,7 @@ def _plan(model: nn.Module, folding: Folding) -> FoldPlan:
     for path, norm in model.named_modules():
         if not isinstance(norm, BatchNorm):
             continue
-        layer = Layer(path, is_norm=True)
+        layer = LayerKey(path, is_norm=True)
         calls = folding.calls.get(layer, ())
         layers = (into.layer for call in calls for into in folding.into(call))
         into = sorted({each.path or each.weight for each in layers if each})
@@ -188,13 +188,13 @@ def _why_not(norm: BatchNorm, why: str | None) -> str:
 @torch.no_grad()
 def _folded(model: nn.Module, folding: Folding) -> nn.Module:
     """Return a copy in which all is folded that needs no second copy of weights."""
-    norms: dict[Layer, Any] = {
+    norms: dict[LayerKey, Any] = {
         layer: model.get_submodule(layer.path)
         for layer in folding.calls
         if layer in folding.backward | folding.forward
     }
     affine = {layer: affine_of(_plain(norm)) for layer, norm in norms.items()}
-    instead: dict[Layer, nn.Module] = {}
+    instead: dict[LayerKey, nn.Module] = {}
     for layer, norm in norms.items():
         instead[layer] = _identity(norm, {call.dims for call in folding.calls[layer]})
     changed_layers = [
@@ -202,7 +202,7 @@ def _folded(model: nn.Module, folding: Folding) -> nn.Module:
         for layer in folding.calls
         if layer not in norms and (layer in folding.absorbed or folding.after(layer))
     ]
-    shifts: dict[Layer, _Shift] = {}
+    shifts: dict[LayerKey, _Shift] = {}
     for layer in changed_layers:
         after, slots = folding.after(layer), folding.calls[layer][0].slots
         if after and slots is not None and not slots.bias:
@@ -234,9 +234,9 @@ def _sum(tensors: Mapping[str, Tensor], names: Sequence[str]) -> Tensor | float:
 
 
 def _in_a_row(
-    layer: Layer,
+    layer: LayerKey,
     folding: Folding,
-    affine: Mapping[Layer, Affine],
+    affine: Mapping[LayerKey, Affine],
     tensors: Mapping[str, Tensor],
 ) -> Affine | None:
     """Return what the norms folded into a layer do, one after the other.
@@ -256,7 +256,7 @@ def _in_a_row(
 
 def _change(
     model: nn.Module,
-    layer: Layer,
+    layer: LayerKey,
     folding: Folding,
     before: Affine | None,
     after: Affine | None,

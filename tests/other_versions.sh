@@ -28,7 +28,7 @@ for torch in "$@"; do
         exit 1
     }
     echo "+ pytest, with torch $torch"
-    CUDA_VISIBLE_DEVICES='' PYTHONPATH=$PWD "$python" -m pytest -m "not slow" \
+    CUDA_VISIBLE_DEVICES='' SYOPS_EXAMPLES=1 PYTHONPATH=$PWD "$python" -m pytest -m "not slow" \
         tests/ops tests/trace tests/properties tests/test_api.py tests/test_fold.py
     rm -rf "$work/venv"
 done

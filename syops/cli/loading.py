@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from syops import models
@@ -25,6 +24,8 @@ from syops.errors import (
     SyopsTypeError,
     SyopsValueError,
 )
+from syops.run.data.arrays import MOST_UNPACKED, SUFFIXES
+from syops.run.data.images import read_image
 from syops.trace.inputs import weight_dtype
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
@@ -34,17 +35,6 @@ _YOUR_OWN = (
     "a network of your own is package.module:callable, importable from the current directory: "
     "net:build for the function build in net.py"
 )
-
-ARRAYS = (".npy", ".npz", ".pt", ".pth")
-"""The suffixes of files that hold arrays; any other file is an image."""
-
-MOST_UNPACKED = 4 * 2**30
-"""Bytes that a compressed file of arrays may unpack to."""
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-IMAGENET_CROP = 224 / 256
-"""Share of the resized image's shorter side that is kept."""
 
 
 def load_model(name: str, keywords: Mapping[str, Any]) -> nn.Module:
@@ -100,7 +90,7 @@ def read_input(
 ) -> Inputs:
     """Read the arrays of a file or an image, or draw random values, in the weights' dtype."""
     dtype = weight_dtype(network)
-    if path is not None and path.suffix.lower() in ARRAYS:
+    if path is not None and path.suffix.lower() in SUFFIXES:
         if shape is not None:
             raise SyopsValueError(f"--input-shape does not apply to {path}, which has one")
         return read_arrays(path, dtype)
@@ -108,7 +98,8 @@ def read_input(
     if len(shape) in (1, 3):
         shape = (batch_size or 1, *shape)
     if len(shape) == 4 and shape[1] in (1, 3):
-        image = read_image(path or photograph(), *shape[1:])
+        _, channels, height, width = shape
+        image = read_image(path or photograph(), (channels, height, width))
         return image.to(dtype).repeat(shape[0], 1, 1, 1)
     if path is not None:
         raise SyopsValueError(
@@ -180,30 +171,6 @@ def _check_size(size: int, path: Path) -> None:
             f"{path} unpacks to {size / 2**30:.1f} GiB, more than {MOST_UNPACKED / 2**30:g}; write "
             "fewer samples, or the arrays unpacked, with numpy.save or torch.save"
         )
-
-
-def read_image(path: Path, channels: int, height: int, width: int) -> Tensor:
-    """Read an image as ImageNet's networks expect it: float32 [1, channels, height, width].
-
-    Resized so that the crop in its centre is 224/256 of the shorter side, scaled to [0, 1] and
-    normalised; ``channels`` is 3, or 1 for grey. Raises `SyopsFileError` for a file that is not
-    an image.
-    """
-    try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGB" if channels == 3 else "L")
-    except Exception as error:
-        raise SyopsFileError(f"the image {path} cannot be read: {_told(error)}") from error
-    scale = max(height / image.height, width / image.width) / IMAGENET_CROP
-    size = (round(image.width * scale), round(image.height * scale))
-    image = image.resize(size, Image.Resampling.BILINEAR)
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    image = image.crop((left, top, left + width, top + height))
-    pixels = np.asarray(image, dtype=np.float32).reshape(height, width, channels) / 255
-    mean, std = np.array([IMAGENET_MEAN, IMAGENET_STD], dtype=np.float32)
-    if channels == 1:
-        mean, std = mean.mean(keepdims=True), std.mean(keepdims=True)
-    return torch.from_numpy((pixels - mean) / std).permute(2, 0, 1).unsqueeze(0).contiguous()
 
 
 def photograph() -> Path:

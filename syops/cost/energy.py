@@ -179,8 +179,8 @@ class EnergyMap:
         for pattern, _ in self.rules:
             if pattern not in used and pattern != "*":
                 raise SyopsValueError(
-                    f"energy: all layers that {pattern!r} matches are matched by a pattern before "
-                    "it; the first one counts, so put '*' last"
+                    f"energy: pattern {pattern!r} is never used: earlier patterns already match "
+                    "all its layers. Put '*' last."
                 )
 
     def check_patterns(self, places: Iterable[tuple[str, str]], dtypes: bool = True) -> None:

@@ -18,6 +18,7 @@ from syops.cost.pricing import NOTHING, Price, check_energy, millijoules, price
 from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.rows import Row, Updates, Verdict, ends, merge_rows, merge_updates, row_names
+from syops.ledger.scores import Scores
 from syops.ops.kinds import COUNTED, KINDS, SYNAPTIC, Kind
 from syops.ops.values import SPIKES
 
@@ -50,8 +51,9 @@ class Figures:
         passes: forward passes that were made: batches. 0 where that is not known.
         measured: whether spikes were counted. Without data there are O_mac, ``dense_ac`` and EC;
             firing rates, ACs, DC and what follows from them are None.
-        accuracy: share of the samples that the network gets right, if somebody has told it:
-            ``dataclasses.replace(report, accuracy=0.71)``. It is not measured here.
+        accuracy: share of the samples that the network gets right: of ``scores``, or as somebody
+            has told it: ``dataclasses.replace(report, accuracy=0.71)``, which replaces ``scores``.
+        scores: how often the network was right, by class, where the data had labels.
 
     Raises:
         SyopsValueError: an accuracy that is no share.
@@ -75,9 +77,14 @@ class Figures:
     accuracy: float | None = None
     passes: int = 0
     updates: tuple[Updates, ...] = ()
+    scores: Scores | None = None
 
     def __post_init__(self) -> None:
         accuracy = self.accuracy
+        if self.scores is not None and accuracy not in (None, self.scores.accuracy):
+            object.__setattr__(self, "scores", None)
+        if accuracy is None and self.scores is not None:
+            accuracy = self.scores.accuracy
         if accuracy is None:
             return
         if not (isinstance(accuracy, Real) and 0 <= accuracy <= 1):
@@ -176,6 +183,7 @@ class Figures:
             notes=("The same network as an ANN: one time-step, every synaptic operation a MAC",),
             measured=True,
             accuracy=None,
+            scores=None,
         )
 
     @property
@@ -346,7 +354,7 @@ class Figures:
             updates=merge_updates(*self.updates, *other.updates),
             notes=tuple(dict.fromkeys((*self.notes, *other.notes))),
             ann_rows=ann,
-            accuracy=_accuracy(self, other),
+            **_answers(self, other),
             passes=self.passes + other.passes if self.passes and other.passes else 0,
         )
 
@@ -388,9 +396,12 @@ def _check_operands(one: Figures, two: Figures) -> None:
             )
 
 
-def _accuracy(one: Figures, two: Figures) -> float | None:
-    """Return the accuracy on all samples; None where that of one report is unknown."""
+def _answers(one: Figures, two: Figures) -> dict[str, Any]:
+    """Return scores and accuracy on all samples; None where those of one report are unknown."""
+    if one.scores is not None and two.scores is not None:
+        return {"scores": one.scores + two.scores, "accuracy": None}
     if one.accuracy is None or two.accuracy is None or one.accuracy == two.accuracy:
-        return one.accuracy if one.accuracy == two.accuracy else None
+        same = one.accuracy if one.accuracy == two.accuracy else None
+        return {"scores": None, "accuracy": same}
     right = one.accuracy * one.samples + two.accuracy * two.samples
-    return right / (one.samples + two.samples)
+    return {"scores": None, "accuracy": right / (one.samples + two.samples)}

@@ -127,6 +127,8 @@ class Layer:
     unpriced: float = field(default=0.0, metadata=SUM)
 
 
+_SILENT = [each.name for each in fields(Layer) if _BLOCK not in each.metadata]
+assert not _SILENT, f"say how fields of Layer add up over a block: {', '.join(_SILENT)}"
 _JOINED = {each.name: each.metadata[_BLOCK] for each in fields(Layer)}
 
 

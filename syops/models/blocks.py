@@ -74,10 +74,13 @@ def accumulating_downsample(in_channels: int, out_channels: int, stride: int) ->
 
 
 def initialise(module: nn.Module) -> None:
-    """Put ``module`` in multi-step mode, and initialise its convolutions as in ResNet."""
+    """Put ``module`` in multi-step mode, and initialise its convolutions as in ResNet.
+
+    On ``meta`` there are no values to draw, and torch would load its compiler to draw none.
+    """
     functional.set_step_mode(module, "m")
     for part in module.modules():
-        if isinstance(part, nn.Conv2d):
+        if isinstance(part, nn.Conv2d) and not part.weight.is_meta:
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
 
 

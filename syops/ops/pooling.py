@@ -1,4 +1,4 @@
-"""Describe averages: means, and pooling by windows."""
+"""Describe means, and pooling by windows: averages and largest values."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from functools import partial
 
 import torch
 
+from syops.ops import dims
 from syops.ops.ranges import MAX_VALUES
-from syops.ops.rule import Call, Cost, CostRule, Rule, analog, tallied
+from syops.ops.rule import Call, Cost, CostRule, Rule, Tally, analog, tallied
 from syops.ops.values import (
     ANALOG,
     EMPTY,
+    INTEGER,
     LARGEST,
+    UNSCALED,
     Signal,
     Table,
     averaged_scale,
-    common_unit,
+    common_divisor,
     constant,
+    part_of,
+    rescaled,
     split,
 )
 
@@ -53,7 +58,9 @@ def averaged(call: Call, windows: set[tuple[int, int]]) -> Signal:
         return analog(call)
     if split(known.scale.name)[0]:
         return ANALOG
-    size = common_unit(frozenset(abs(value) for value in known.values if value) or frozenset({1}))
+    size = common_divisor(
+        frozenset(abs(value) for value in known.values if value) or frozenset({1})
+    )
     if size is None or not windows or any(not divisor for _, divisor in windows):
         return ANALOG
     multiples = [round(Fraction(value) / size) for value in known.values]
@@ -146,9 +153,48 @@ def _windows(rank: int) -> Rule:
     return Rule(partial(average_pool, rank=rank), _cost(rank))
 
 
+def window_max(call: Call, rank: int) -> Sequence[Signal]:
+    """Return the signals of the largest value of each window, and of where it was.
+
+    Not a move: the largest of ``1 - x`` is taken elsewhere than the largest of ``x``.
+    ``rank``: how many dimensions a window has.
+    """
+    known = call.signal(call.args[0])
+    outputs = call.outputs
+    is_random = len(call.tensors) > 1  # fractional pooling: samples say where the windows lie
+    geometry = None if is_random else call.geometry
+    largest = part_of(known)
+    if isinstance(known, Table):
+        along = dims.before_last(rank)
+        scale = dims.scale_after(along, call, call.args[0], known.scale, outputs[0])
+        largest = dims.with_scale(call.atoms.joined((rescaled(known, UNSCALED),), geometry), scale)
+    return [largest, *[INTEGER] * (len(outputs) - 1)]
+
+
+def window_max_cost(call: Call) -> Sequence[Cost]:
+    """0: windows are compared; a row of its own."""
+    return (Tally("pool", "max_pool"),)
+
+
+def _largest(rank: int) -> Rule:
+    """Return the rule of a pooling of the largest values."""
+    return Rule(partial(window_max, rank=rank), window_max_cost)
+
+
 RULES: dict[str, Rule] = {
     **{f"avg_pool{n}d": _windows(n) for n in (1, 2, 3)},
     **{f"adaptive_avg_pool{n}d": _windows(n) for n in (1, 2, 3)},
     **{f"_adaptive_avg_pool{n}d": _windows(n) for n in (2, 3)},
-}
+    # The largest value of each window is taken.
+    **dict.fromkeys(
+        ("max_pool2d_with_indices", "adaptive_max_pool2d", "mkldnn_max_pool2d",
+         "fractional_max_pool2d"),
+        _largest(2),
+    ),
+    **dict.fromkeys(
+        ("max_pool3d_with_indices", "adaptive_max_pool3d", "mkldnn_max_pool3d",
+         "fractional_max_pool3d"),
+        _largest(3),
+    ),
+}  # fmt: skip
 """The rules of these operators."""

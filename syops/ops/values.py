@@ -317,7 +317,7 @@ class Unit:
 
 
 @lru_cache(maxsize=4096)
-def common_unit(magnitudes: frozenset[Number]) -> Fraction | None:
+def common_divisor(magnitudes: frozenset[Number]) -> Fraction | None:
     """Find the greatest common divisor of positive magnitudes, or None.
 
     Magnitudes that are not whole are multiples of their divisor up to the rounding of a float32.
@@ -430,7 +430,7 @@ def _unit_of(evidence: Evidence) -> Unit | None:
         return None
     if not nonzero:
         return Unit()
-    size = common_unit(frozenset(abs(value) for _, value in nonzero))
+    size = common_divisor(frozenset(abs(value) for _, value in nonzero))
     return None if size is None else Unit(scales.pop(), size)
 
 

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 from syops.cost.energy import Energy
 from syops.cost.later import later
 from syops.cost.pricing import check_energy
-from syops.errors import SyopsError, SyopsValueError
+from syops.errors import SyopsError, SyopsValueError, first_line
 from syops.ledger.rows import Ledger
+from syops.ledger.scores import Scores
 from syops.report.report import MeasuredReport, Report
 from syops.run.subject import Subject
 from syops.run.tally import Tally
@@ -28,6 +29,7 @@ def build_report(
     subject: Subject,
     energy: Energy,
     conventions: Mapping[str, Any],
+    scores: Scores | None = None,
 ) -> AnyReport:
     """Build the report of what has been counted so far."""
     if tally.first is None:
@@ -55,6 +57,7 @@ def build_report(
         notes=later(lambda: tuple(filter(None, (*notes, as_ann().note, unseen)))),
         passes=ledger.passes,
         measured=kind is MeasuredReport,
+        scores=scores,
     )
 
 
@@ -69,16 +72,23 @@ def _unseen(model: str, ledger: Ledger) -> str:
     )
 
 
-def name_batch(error: Exception, tally: Tally, report: Callable[[], Report]) -> None:
+def name_batch(error: BaseException, tally: Tally, report: Callable[[], Report]) -> None:
     """Say in an error at which batch it came, and attach the report of those before.
 
-    The error stays the exception that it is, also where it is not one of syops.
+    The error stays the exception that it is, also where it is not one of syops. The report says
+    in a note how it came about. After an interrupt in the midst of a batch there is none.
     """
-    ledger = tally.ledger
-    where = f"batch {ledger.passes} (the first is 0), after {ledger.samples} samples"
+    interrupted = isinstance(error, KeyboardInterrupt)
+    # What waits to be added may fail later than the batches behind it, and labels after theirs.
+    number = min(tally.batches, tally.ledger.passes)
+    where = f"batch {number} (the first is 0), after {tally.ledger.samples} samples"
+    why = "interrupted" if interrupted else f"ended by an error ({_told(error)})"
+    tally.notes[f"Incomplete: the count was {why} at {where}; the figures are of these alone"] = (
+        None
+    )
     before = None
     with suppress(SyopsError):
-        before = report()
+        before = None if interrupted and not tally.is_exact else report()
     if isinstance(error, SyopsError):
         error.args = (f"{where}: {error}",)
         error.report = before
@@ -89,6 +99,10 @@ def name_batch(error: Exception, tally: Tally, report: Callable[[], Report]) -> 
             setattr(error, "report", before)  # noqa: B010 (exceptions do not declare it)
             kept = "; its attribute `report` has what was counted before"
     error.add_note(f"syops: this was raised at {where}{kept}")
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {first_line(error)}".rstrip(": ")
 
 
 @cache

@@ -15,19 +15,16 @@ from torch import Tensor, nn
 from syops._torch import tree_map, unwatched
 from syops.errors import SyopsError, SyopsRuntimeError, SyopsValueError
 from syops.ledger.rows import Ledger
-from syops.ledger.steps import History
-from syops.ops.values import UNKNOWN
 from syops.report.report import MeasuredReport
 from syops.run.building import build_report
 from syops.run.subject import Counting
 from syops.run.tally import Tally
 from syops.trace import inputs as given
-from syops.trace.bounds import trace
+from syops.trace.bounds import states_of
 from syops.trace.calls import Calls
 from syops.trace.neurons import NeuronSignal
 from syops.trace.paths import paths_of
 from syops.trace.restore import left_as_found, plainly
-from syops.trace.states import own_buffers
 
 
 class Count:
@@ -275,14 +272,9 @@ class Loop:
 
     def _find_states(self, module: nn.Module, shapes: given.Arguments) -> None:
         """Find out on ``meta`` which buffers are states: no pass of the user's is run again."""
-        path = paths_of(self._tally.model)[module]
-        if not own_buffers(module):
-            return
-        signals = [UNKNOWN] * len(given.tensors_of(shapes))
-        told = self._counting.settings
-        with suppress(SyopsError):
-            found = plainly(lambda: trace(module, shapes, signals, Ledger(), told, History()))
-            self.observer.know(frozenset(f"{path}.{name}" if path else name for name in found))
+        path, told = paths_of(self._tally.model)[module], self._counting.settings
+        found = plainly(lambda: states_of(module, shapes, told))
+        self.observer.know(frozenset(f"{path}.{name}" if path else name for name in found))
 
     def _hand_over(self, batch: given.Arguments, is_model: bool) -> None:
         """Tell the observer what the model, or a part of it, is called with."""

@@ -7,22 +7,23 @@ show how far the count is, to end it early.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from syops._torch import tree_map
 from syops.errors import ForwardError
+from syops.run.interrupts import held_back
+from syops.run.limit import limited
 from syops.run.subject import Counting
 from syops.run.tally import Tally
 from syops.trace import inputs as given
+from syops.trace.bounds import states_of
 from syops.trace.observer import Observer, until_known
-from syops.trace.replay import Plans
+from syops.trace.plan.tree import Plans
 from syops.trace.restore import Place, Random, left_as_found, plainly
 from syops.trace.states import Lending
 
@@ -32,38 +33,25 @@ class Batches:
     """Hold what a model is called with, one batch after the other.
 
     Attributes:
-        inputs, prepare, progress: as of `syops.get_model_syops`.
+        inputs, prepare, limit: as of `syops.get_model_syops`.
         home: the device to run on; None for a model without tensors.
     """
 
     inputs: Any
     prepare: Callable[[Any], Any] | None
     home: torch.device | None
-    progress: bool | None = None
+    limit: int | None = None
 
     @property
     def is_single(self) -> bool:
         """Whether there is one batch alone, which then has no number."""
         return given.is_single(self.inputs)
 
-    def arguments(self, dtype: torch.dtype) -> Iterable[given.Arguments]:
-        """Yield the arguments of each forward pass, behind a progress bar where one is wanted.
-
-        Without a bar tqdm has no part in it: its lock stays locked for other threads after an
-        interrupt.
-        """
-        wanted = self.progress
-        if wanted is None:
-            wanted = self._number != 1 and sys.stderr.isatty()
+    def each(self, counting: Counting, notes: dict[str, None]) -> Iterable[given.Batch]:
+        """Yield the batches; ``notes`` gets what a reader should know of how they end."""
+        dtype = given.weight_dtype(counting.subject.model)
         batches = given.batches(self.inputs, self.prepare, dtype)
-        return tqdm(batches, total=self._number, desc="syops", unit="batch") if wanted else batches
-
-    @property
-    def _number(self) -> int | None:
-        """How many batches there are, where that is known."""
-        if self.is_single:
-            return 1
-        return len(self.inputs) if isinstance(self.inputs, Sized) else None
+        return limited(batches, self.limit, counting.subject, notes)
 
 
 @dataclass(frozen=True)
@@ -74,6 +62,10 @@ class Counted:
         arguments: what the model was called with, on the device that it runs on.
         output: what it returned; with ``unroll`` the list of what it returned at each time-step.
         samples: in the batch.
+        labels: what came with the input, see `syops.trace.inputs.Batch`.
+        steps: T, or None where it is not known.
+        time_axis: the dimension of the first tensor that counts time-steps, if one does.
+        by_calls: whether the output is a list, of each time-step.
         settle: adds to the ledger what waits to be added together with later batches. Without
             that the ledger may lack up to 64 batches, this one among them.
     """
@@ -81,6 +73,10 @@ class Counted:
     arguments: given.Arguments
     output: Any
     samples: int
+    labels: Any
+    steps: int | None
+    time_axis: int | None
+    by_calls: bool
     settle: Callable[[], None]
 
 
@@ -111,26 +107,36 @@ def count_batches(
     def counted(place: Place, lending: Lending) -> None:
         place.begin()
         lending.begin()
-        each = batches.arguments(given.weight_dtype(tally.model))
+        each = batches.each(counting, tally.notes)
         tally.at_batch = not batches.is_single
         try:
             for batch in each:
-                usable = tree_map(lambda leaf: given.usable(leaf, batches.home), batch)
-                found = _count(usable, counting, observer, tally, lending)
-                ends = [follow(found) for follow in after]
+                with held_back():
+                    tally.is_exact = False
+                    found = _count(batch, batches.home, counting, observer, tally, lending)
+                    tally.is_exact = True
+                    ends = [follow(found) for follow in after]
+                    tally.batches += 1
                 if any(ends):
                     break
         finally:
-            observer.settle()
+            with held_back():
+                observer.settle()
         tally.at_batch = False
 
     plainly(lambda: observer.watching(watched))
 
 
 def _count(
-    batch: given.Arguments, counting: Counting, observer: Observer, tally: Tally, lending: Lending
+    given_batch: given.Batch,
+    home: torch.device | None,
+    counting: Counting,
+    observer: Observer,
+    tally: Tally,
+    lending: Lending,
 ) -> Counted:
     """Check one batch, run the model on it, and add what was counted to ``tally``."""
+    batch = tree_map(lambda leaf: given.usable(leaf, home), given_batch.arguments)
     args, kwargs = batch
     subject = counting.subject
     steps, called = subject.steps_of(batch), subject.one_call(batch)
@@ -145,6 +151,9 @@ def _count(
     if not tally.ann.knows(shapes):
         observer.settle()
         tally.ann.prepare(tally.model, shapes, tally.ledger)
+    if tally.first is None:
+        on_meta = tree_map(given.on_meta, batch)
+        observer.know(states_of(tally.model, on_meta, counting.settings, subject.call))
     known = [None if name == "auto" else given.SIGNALS[name] for name in names]
     axis = subject.time_axis(batch)
     run = partial(observer.run, args, kwargs, known, axis, samples, subject.call)
@@ -155,7 +164,16 @@ def _count(
     tally.first = tally.first or shapes
     tally.steps.add(steps)
     tally.ann.add(shapes, tally.ledger, observer.states)
-    return Counted(batch, output, samples, observer.settle)
+    return Counted(
+        arguments=batch,
+        output=output,
+        samples=samples,
+        labels=given_batch.labels,
+        steps=steps,
+        time_axis=axis,
+        by_calls=subject.unroll is not None,
+        settle=observer.settle,
+    )
 
 
 def _again(lending: Lending, generators: Random) -> None:

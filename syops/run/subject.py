@@ -88,6 +88,18 @@ class Subject:
         """Return what the network is called with first in a batch."""
         return batch if self.unroll is None else self.unroll.step(batch, 0)
 
+    def samples_of(self, batch: given.Arguments) -> int:
+        """Return how many samples a batch holds."""
+        return given.samples(self.one_call(batch), self.batch_dim)
+
+    def batch_axis(self, batch: given.Arguments) -> int:
+        """Return the dimension of a batch's first tensor that counts samples."""
+        if self.unroll is None:
+            return self.batch_dim
+        dims, steps = given.first_tensor(batch).dim(), self.unroll.axis(batch)
+        axis = self.batch_dim % (dims - 1)
+        return axis + (axis >= steps)
+
     def time_axis(self, batch: given.Arguments) -> int | None:
         """Return the dimension of a batch that counts time-steps, if one does."""
         if self.unroll is not None:

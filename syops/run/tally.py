@@ -21,7 +21,10 @@ class Tally:
         ann: what is to be known of the batches to count the same network as an ANN.
         first: what the model was called with first, on ``meta``; None before that.
         notes: sentences that a reader should know, each once and in order.
+        batches: that were read and counted.
         at_batch: whether one of several batches is being read or counted.
+        is_exact: whether the last batch was counted whole, or failed in a way that left nothing
+            of it; not after an interrupt in the midst of it.
         samples: in all batches, as the user told; None where the ledger knows.
         steps: T of the batches; several where they differ, and None where it is not known.
     """
@@ -31,7 +34,9 @@ class Tally:
     ann: AnnCounts
     first: given.Arguments | None = None
     notes: dict[str, None] = field(default_factory=dict)
+    batches: int = 0
     at_batch: bool = False
+    is_exact: bool = True
     samples: int | None = None
     steps: set[int | None] = field(default_factory=set)
 

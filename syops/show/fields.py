@@ -65,6 +65,13 @@ class Fields:
             self.refuse(key, f"at most {MOST}")
         return value
 
+    def counts(self, key: str) -> tuple[int, ...]:
+        """Return a list of integers from 0."""
+        items = self.values(key, int)
+        if not all(0 <= item <= LARGEST_COUNT for item in items):
+            self.refuse(key, f"a list of integers from 0 to {MOST}")
+        return tuple(items)
+
     def number(self, key: str) -> float:
         value = self.get(key)
         known = isinstance(value, int | float) and not isinstance(value, bool)

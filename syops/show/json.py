@@ -16,6 +16,7 @@ from syops.cost.pricing import check_energy
 from syops.cost.warnings import find_cautions
 from syops.errors import SyopsError, SyopsValueError, shown
 from syops.ledger.rows import Drive, Magnitudes, Row, Updates, joined_magnitudes
+from syops.ledger.scores import Scores
 from syops.ops.kinds import KINDS
 from syops.ops.values import Evidence, Seen, Unit
 from syops.show.fields import LARGEST_COUNT, LARGEST_NUMBER, MOST, Fields, parsed
@@ -53,6 +54,8 @@ def to_json(report: Figures) -> str:
         "params": report.params,
         "input_shape": report.input_shape,
         "accuracy": report.accuracy,
+        "accuracy_top5": report.scores and report.scores.accuracy_top5,
+        "scores": report.scores and asdict(report.scores),
         "complete": report.complete,
         "warnings": [asdict(warning) for warning in find_cautions(report)],
         "per_sample": {name: getattr(report, name) for name in _HEADLINE},
@@ -128,7 +131,19 @@ def _report(content: Fields) -> Figures:
         accuracy=accuracy,
         passes=content.count("passes") if content.has("passes") else 0,
         updates=content.each("updates", _updates) if content.has("updates") else (),
+        scores=_scores(content, accuracy) if content.has("scores") else None,
     )
+
+
+def _scores(content: Fields, accuracy: float | None) -> Scores | None:
+    """Return the scores of a report, whose accuracy they are."""
+    inner = content.optional("scores", Fields.inner)
+    if inner is None:
+        return None
+    scores = Scores(*(inner.counts(field.name) for field in fields(Scores)))
+    if accuracy != scores.accuracy:
+        content.refuse("accuracy", f"that of the scores, {scores.accuracy}")
+    return scores
 
 
 def _rows(content: Fields, key: str) -> tuple[Row, ...]:

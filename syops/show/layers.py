@@ -11,6 +11,7 @@ from syops.cost.figures import Figures
 from syops.cost.layer import Layer, block_of
 from syops.cost.networks import ComparisonRow
 from syops.cost.warnings import find_cautions
+from syops.ledger.scores import Scores
 from syops.ops.kinds import COUNTED
 from syops.show.table import Column, Value, check_count
 from syops.show.tabular import Table
@@ -144,6 +145,8 @@ def _caption(report: Figures) -> str:
 
 def _findings(report: Figures) -> Iterator[str]:
     """Say what the totals mean."""
+    if report.accuracy is not None:
+        yield f"Accuracy: {report.accuracy:.2%}, {accuracy_in_words(report.scores)}"
     low, high = map(joules, report.ec_mj)
     name = f" ({report.energy.name})"
     if report.dc_mj is None or report.priced_ac is None:
@@ -168,6 +171,26 @@ def _findings(report: Figures) -> Iterator[str]:
         yield _against_ann(report)
     elif (even := report.break_even_rate) is not None:
         yield f"Break-even firing rate with the same network as an ANN: {break_even_in_words(even)}"
+
+
+def accuracy_in_words(scores: Scores | None) -> str:
+    """Say what an accuracy is of."""
+    if scores is None:
+        return "as told to syops"
+    top5 = scores.accuracy_top5
+    five = "" if top5 is None else f"; top-5 {top5:.2%}"
+    shares = {
+        label: correct / samples
+        for label, (samples, correct) in enumerate(zip(scores.samples, scores.correct, strict=True))
+        if samples
+    }
+    worst, best = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
+    spread = (
+        f"; from {shares[worst]:.2%} (class {worst}) to {shares[best]:.2%} (class {best})"
+        if shares[worst] < shares[best]
+        else ""
+    )
+    return f"{sum(scores.correct)} of {sum(scores.samples)} samples{five}{spread}"
 
 
 def _priced(report: Figures, ac: str, spikes: int) -> str:

@@ -14,6 +14,7 @@ from syops.cost.layer import Layer
 from syops.show.formats.cells import in_words
 from syops.show.layers import (
     COLUMNS,
+    accuracy_in_words,
     constant_part,
     dearest_column,
     layer_table,
@@ -101,7 +102,8 @@ class View:
         missing = "" if report.complete else "; incomplete"
         without += missing
         if report.accuracy is not None:
-            yield Figure("accuracy", f"{report.accuracy:.2%}", "as told to syops")
+            told = accuracy_in_words(report.scores)
+            yield Figure("accuracy", f"{report.accuracy:.2%}", told)
         if report.dc_mj is not None:
             yield Figure("DC", joules(report.dc_mj), f"dynamic consumption, as measured{without}")
         interval = f"{low} to {high}" if self._ends else f"from {low}"

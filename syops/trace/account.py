@@ -31,7 +31,7 @@ from syops.ops.fanout import FanOut
 from syops.ops.values import Evidence, Seen, Unit
 from syops.trace.foldable import Folding
 from syops.trace.gauge import Gauge
-from syops.trace.lineage import Layer, Padding, Result
+from syops.trace.lineage import LayerKey, LayerResult, Padding
 from syops.trace.neurons.library import SIGNALS, NeuronSignal
 from syops.trace.repeats import Again
 
@@ -103,7 +103,7 @@ def _read(readings: Sequence[Tensor], dtype: torch.dtype) -> list[float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Operand:
+class OperandReadings:
     """One operand of one call; the counts are places in the readings."""
 
     evidence: Evidence
@@ -138,13 +138,13 @@ class Synaptic:
 
     row: Row
     site: Hashable
-    operands: tuple[Operand, ...]
+    operands: tuple[OperandReadings, ...]
     pairs: int | None
     prepared: bool
     arriving: tuple[Arrival, ...]
-    result: Result | None
-    norm: Layer | None
-    folded: Operand | None
+    result: LayerResult | None
+    norm: LayerKey | None
+    folded: OperandReadings | None
     again: Repeated | None
 
 
@@ -152,7 +152,7 @@ class Synaptic:
 class Norm:
     row: Row
     site: Hashable
-    result: Result | None
+    result: LayerResult | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +281,7 @@ def _settled_norm(call: Norm, folding: Folding) -> Row:
     return call.row.folded_into(", ".join(paths), note)
 
 
-def _settled_product(call: Synaptic, folded: Operand | None, readings: Readings) -> Row:
+def _settled_product(call: Synaptic, folded: OperandReadings | None, readings: Readings) -> Row:
     dense = call.row.dense
     drives = tuple(_drive(call.row, operand, readings) for operand in call.operands)
     joint_ac, joint_events = Fraction(0), 0
@@ -314,7 +314,7 @@ def _of_passes(row: Row, passes: int) -> Row:
     )
 
 
-def _unpadded(operand: Operand) -> tuple[int, int]:
+def _unpadded(operand: OperandReadings) -> tuple[int, int]:
     """Return an operand's size and the place of its spikes; before padding, if it was padded."""
     source = operand.padding.source() if operand.padding else None
     spikes = operand.spikes if source is None else source.spikes
@@ -322,7 +322,7 @@ def _unpadded(operand: Operand) -> tuple[int, int]:
     return operand.numel if source is None else source.numel, spikes
 
 
-def _drive(row: Row, operand: Operand, readings: Readings) -> Drive:
+def _drive(row: Row, operand: OperandReadings, readings: Readings) -> Drive:
     evidence = operand.evidence
     if operand.look is not None:
         low, high, whole = readings.look(operand.look)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from syops.ops.rule import Call, Operand, Product, Softmax
 from syops.ops.values import ANALOG, Table, kind_of
-from syops.trace.lineage import Result
+from syops.trace.lineage import LayerResult
 from syops.trace.live import Record, Tensors
 
 
@@ -64,7 +64,7 @@ def attend(
     softmax: Softmax | None,
     outputs: Sequence[Tensor],
     read: Sequence[Record],
-    own: Result | None,
+    own: LayerResult | None,
 ) -> None:
     """Note where in an attention results stand.
 

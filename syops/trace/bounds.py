@@ -11,11 +11,13 @@ from torch import nn
 from syops.errors import ForwardError, SyopsError, first_line
 from syops.ledger.rows import Ledger
 from syops.ledger.steps import History
-from syops.ops.values import Shown
+from syops.ops.rule import input_tensors
+from syops.ops.values import UNKNOWN, Shown
 from syops.trace.meta import Shadow
 from syops.trace.neurons import NeuronSignal
 from syops.trace.observer import Observer, StatesFound
 from syops.trace.settings import Settings
+from syops.trace.states import own_buffers
 from syops.trace.unroll import Call, once
 
 T = TypeVar("T")
@@ -60,6 +62,29 @@ def trace(
         return observer.states
 
     return without_values(model, run, ledger, settings, history)
+
+
+def states_of(
+    model: nn.Module,
+    arguments: tuple[tuple[Any, ...], dict[str, Any]],
+    settings: Settings,
+    call: Call = once,
+) -> frozenset[str]:
+    """Return the buffers that are states, as far as a pass without values shows them.
+
+    Args:
+        model: any module; a shadow of it is run.
+        arguments: what its forward takes, on ``meta``.
+        settings: how passes are counted.
+        call: calls the model, once or several times in the pass.
+    """
+    if not own_buffers(model) - settings.states:
+        return settings.states
+    signals = [UNKNOWN] * len(input_tensors(*arguments))
+    try:
+        return trace(model, arguments, signals, Ledger(), settings, History(), call)
+    except SyopsError:  # it needs values: a pass with values will show them
+        return settings.states
 
 
 def without_values(

@@ -122,7 +122,7 @@ class Calls(Observer):
     def returned(self, output: Any) -> frozenset[str]:
         """Note what the model has returned; see `ForwardPass.returned`."""
         found = self._analysed.returned(output)
-        self._remember(found | self._analysed.tensors.changed())
+        self.know(found | self._analysed.tensors.changed())
         return found
 
     def close(self, samples: int) -> None:
@@ -154,18 +154,10 @@ class Calls(Observer):
         """
         self._refuse_threads()
 
-    def know(self, states: frozenset[str]) -> None:
-        """Note buffers that are states, for the passes that follow."""
-        self._remember(states)
-
     @property
     def _analysed(self) -> ForwardPass:
         assert isinstance(self._pass, ForwardPass)
         return self._pass
-
-    def _remember(self, states: frozenset[str]) -> None:
-        if not states <= self.states:
-            self._settings = replace(self._settings, states=self.states | states)
 
     # Hooks
 

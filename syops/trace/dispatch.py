@@ -23,16 +23,16 @@ from syops.trace.folds import Folds, Made
 from syops.trace.gauge import Gauge
 from syops.trace.history import arriving, remember, step_of
 from syops.trace.learned import DataReads, reads_learned, signals_of
-from syops.trace.lineage import Padding, Result, View, views_after
+from syops.trace.lineage import LayerResult, Padding, View, views_after
 from syops.trace.live import Before, Tensors
 from syops.trace.measure import Measurements
-from syops.trace.meta import call as without_values
 from syops.trace.outside import Outside
 from syops.trace.paths import Paths
-from syops.trace.plan import Recorder
+from syops.trace.plan.recorder import Recorder
 from syops.trace.repeats import Repeats
 from syops.trace.rows import call_site, row_of
 from syops.trace.settings import Settings
+from syops.trace.shapes import executed_on_meta
 from syops.trace.watch import Watch
 from syops.trace.weights import RECURRENT
 from syops.trace.writes import fill, overwrite, taken_out
@@ -104,7 +104,7 @@ class Dispatch:
         self._where = where
         self._caller = where[0]
         self._strict = settings.strict
-        self.execute = executed if settings.values else without_values
+        self.execute = executed if settings.values else executed_on_meta
         self._history = history
         self._told: set[int] = set()
 
@@ -353,7 +353,7 @@ class Dispatch:
 
     def _charged(
         self, rule: Rule, traits: Traits, call: Call, before: Before, prepared: bool
-    ) -> tuple[View | None, Result | None]:
+    ) -> tuple[View | None, LayerResult | None]:
         """Put the costs of an operator into their rows, and note what it reads.
 
         Args:
@@ -399,7 +399,7 @@ class Dispatch:
                     if operand.signal is not None:
                         self.tensors.put(operand.tensor, operand.signal)
                 prepared = prepared or cost.prepared
-                made = Made(Result(None)) if of_two else self.folds.result_of(cost, call)
+                made = Made(LayerResult(None)) if of_two else self.folds.result_of(cost, call)
                 before = self.folds.before(made)
                 steps: tuple[Arrival, ...] = ()
                 if self._history is not None:

@@ -20,9 +20,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
 
-from syops.trace.lineage import Layer, Provenance, Result, Use
+from syops.trace.lineage import LayerKey, LayerResult, Provenance, Use
 
-Calls = Mapping[Layer, Sequence[Result]]
+Calls = Mapping[LayerKey, Sequence[LayerResult]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +38,17 @@ class Folding:
     """
 
     calls: Calls
-    backward: frozenset[Layer]
-    copied: frozenset[Layer]
-    absorbed: Mapping[Layer, Layer]
-    why_not: Mapping[Layer, str]
+    backward: frozenset[LayerKey]
+    copied: frozenset[LayerKey]
+    absorbed: Mapping[LayerKey, LayerKey]
+    why_not: Mapping[LayerKey, str]
 
     @property
-    def forward(self) -> frozenset[Layer]:
+    def forward(self) -> frozenset[LayerKey]:
         """Norms folded into all layers that read their results."""
         return frozenset(self.absorbed.values())
 
-    def into(self, norm: Result) -> tuple[Result, ...]:
+    def into(self, norm: LayerResult) -> tuple[LayerResult, ...]:
         """Return the calls of layers that this call of a norm is folded into, if any."""
         if norm.layer in self.backward or norm.layer in self.copied:
             return tuple(_bases([norm], self.backward))
@@ -56,11 +56,11 @@ class Folding:
             return tuple(use.by for use in _uses([norm], self.backward) if use.by)
         return ()
 
-    def after(self, layer: Layer) -> tuple[Layer, ...]:
+    def after(self, layer: LayerKey) -> tuple[LayerKey, ...]:
         """Return the norms that are folded into a layer, one after the other."""
         return tuple(_norms_after(self.calls[layer], self.backward) or ())
 
-    def added(self, layer: Layer) -> tuple[str, ...]:
+    def added(self, layer: LayerKey) -> tuple[str, ...]:
         """Return the parameters that are added to each result of a layer before a norm reads it."""
         return next((use.biases for use in _direct_uses(self.calls[layer])), ())
 
@@ -68,7 +68,7 @@ class Folding:
 def decide(passes: Iterable[Provenance]) -> Folding:
     """Decide what can be folded in a model of which these are forward passes."""
     passes = tuple(passes)
-    calls: dict[Layer, list[Result]] = {}
+    calls: dict[LayerKey, list[LayerResult]] = {}
     for result in (result for each in passes for result in each.results):
         if result.layer is not None:
             calls.setdefault(result.layer, []).append(result)
@@ -80,7 +80,7 @@ def decide(passes: Iterable[Provenance]) -> Folding:
         if norm.is_norm and norm not in backward
     }
     copied = frozenset(norm for norm in why_not if _needs_copies(norm, calls, fixed))
-    absorbed: dict[Layer, Layer] = {}
+    absorbed: dict[LayerKey, LayerKey] = {}
     for norm in why_not.keys() - fixed.keys() - copied:
         layers, why = _absorbing(norm, calls, fixed, backward)
         absorbed |= dict.fromkeys(layers, norm)
@@ -88,10 +88,10 @@ def decide(passes: Iterable[Provenance]) -> Folding:
     return Folding(calls, backward, copied, absorbed, why_not)
 
 
-def _fixed(calls: Calls, read: AbstractSet[str]) -> dict[Layer, str]:
+def _fixed(calls: Calls, read: AbstractSet[str]) -> dict[LayerKey, str]:
     """Return the layers whose weights cannot be changed, each with the reason."""
     parts = {layer: frozenset().union(*(c.parts for c in known)) for layer, known in calls.items()}
-    owners: dict[str, list[Layer]] = {}
+    owners: dict[str, list[LayerKey]] = {}
     for layer, names in parts.items():
         for name in names:
             owners.setdefault(name, []).append(layer)
@@ -106,13 +106,13 @@ def _fixed(calls: Calls, read: AbstractSet[str]) -> dict[Layer, str]:
     return fixed
 
 
-def _backward(calls: Calls, fixed: Mapping[Layer, str]) -> frozenset[Layer]:
+def _backward(calls: Calls, fixed: Mapping[LayerKey, str]) -> frozenset[LayerKey]:
     """Return the norms that can be folded into what is before them.
 
     One after the other: what a norm is folded into has other results then, so that the next one
     may follow.
     """
-    folded: frozenset[Layer] = frozenset()
+    folded: frozenset[LayerKey] = frozenset()
     todo = [layer for layer in calls if layer.is_norm and layer not in fixed]
     while True:
         left = []
@@ -127,7 +127,7 @@ def _backward(calls: Calls, fixed: Mapping[Layer, str]) -> frozenset[Layer]:
 
 
 def _why_not_backward(
-    norm: Layer, calls: Calls, fixed: Mapping[Layer, str], folded: AbstractSet[Layer]
+    norm: LayerKey, calls: Calls, fixed: Mapping[LayerKey, str], folded: AbstractSet[LayerKey]
 ) -> str:
     """Return why a norm cannot be folded into what is before it; "" if it can.
 
@@ -154,9 +154,11 @@ def _why_not_backward(
     return ""
 
 
-def _norms_after(calls: Sequence[Result], folded: AbstractSet[Layer]) -> list[Layer] | None:
+def _norms_after(
+    calls: Sequence[LayerResult], folded: AbstractSet[LayerKey]
+) -> list[LayerKey] | None:
     """Return the folded norms that results run through; None if not all run through all of them."""
-    norms: list[Layer] = []
+    norms: list[LayerKey] = []
     while True:
         uses = list(_direct_uses(calls))
         layers = {use.by.layer if use.by else None for use in uses}
@@ -168,7 +170,7 @@ def _norms_after(calls: Sequence[Result], folded: AbstractSet[Layer]) -> list[La
         calls = list(dict.fromkeys(use.by for use in uses if use.by))
 
 
-def _needs_copies(norm: Layer, calls: Calls, fixed: Mapping[Layer, str]) -> bool:
+def _needs_copies(norm: LayerKey, calls: Calls, fixed: Mapping[LayerKey, str]) -> bool:
     """Return whether a norm could be folded into a layer that had weights for each norm."""
     if norm in fixed or any(call.reads is None for call in calls[norm]):
         return False
@@ -176,14 +178,14 @@ def _needs_copies(norm: Layer, calls: Calls, fixed: Mapping[Layer, str]) -> bool
     return all(base and base not in fixed and _is_split(base, calls[base]) for base in bases)
 
 
-def _is_split(layer: Layer, calls: Sequence[Result]) -> bool:
+def _is_split(layer: LayerKey, calls: Sequence[LayerResult]) -> bool:
     """Return whether several norms read results of a layer, each of them others or other pieces."""
     norms = {use.by.layer if use.by else None for use in _direct_uses(calls)}
     several = not layer.is_norm and all(norm and norm.is_norm for norm in norms) and len(norms) > 1
     return several and all(map(_is_apart, calls))
 
 
-def _is_apart(result: Result) -> bool:
+def _is_apart(result: LayerResult) -> bool:
     """Return whether one norm reads a result, or each of several a piece of its own."""
     if len({use.by.layer for use in result.uses if use.by}) < 2:
         return True
@@ -197,8 +199,8 @@ def _is_apart(result: Result) -> bool:
 
 
 def _absorbing(
-    norm: Layer, calls: Calls, fixed: Mapping[Layer, str], backward: AbstractSet[Layer]
-) -> tuple[set[Layer], str]:
+    norm: LayerKey, calls: Calls, fixed: Mapping[LayerKey, str], backward: AbstractSet[LayerKey]
+) -> tuple[set[LayerKey], str]:
     """Return the layers that a norm before them can be folded into; if there are none, why."""
     uses = list(_uses(calls[norm], backward))
     layers = {use.by.layer for use in uses if use.by and use.by.layer}
@@ -215,14 +217,16 @@ def _absorbing(
     return layers, ""
 
 
-def _reads_only(calls: Sequence[Result], norm: Layer, backward: AbstractSet[Layer]) -> bool:
+def _reads_only(
+    calls: Sequence[LayerResult], norm: LayerKey, backward: AbstractSet[LayerKey]
+) -> bool:
     """Return whether all calls of a layer read results of a norm, in the same order of channels."""
     orders = {(call.reads.channels, call.reads.inner) if call.reads else None for call in calls}
     bases = {base.layer for base in _bases(calls, backward)}
     return None not in orders and len(orders) == 1 and bases == {norm}
 
 
-def _bases(calls: Iterable[Result], folded: AbstractSet[Layer]) -> Iterator[Result]:
+def _bases(calls: Iterable[LayerResult], folded: AbstractSet[LayerKey]) -> Iterator[LayerResult]:
     """Yield the results that these read, once norms are folded into what is before them."""
     for result in _read(calls):
         if result.layer in folded:
@@ -231,7 +235,7 @@ def _bases(calls: Iterable[Result], folded: AbstractSet[Layer]) -> Iterator[Resu
             yield result
 
 
-def _uses(calls: Iterable[Result], folded: AbstractSet[Layer]) -> Iterator[Use]:
+def _uses(calls: Iterable[LayerResult], folded: AbstractSet[LayerKey]) -> Iterator[Use]:
     """Yield the uses of results, once norms are folded into what is before them."""
     for use in _direct_uses(calls):
         if use.by is not None and use.by.layer in folded:
@@ -240,12 +244,12 @@ def _uses(calls: Iterable[Result], folded: AbstractSet[Layer]) -> Iterator[Use]:
             yield use
 
 
-def _read(calls: Iterable[Result]) -> Iterator[Result]:
+def _read(calls: Iterable[LayerResult]) -> Iterator[LayerResult]:
     for call in calls:
         yield from call.reads.results if call.reads else ()
 
 
-def _direct_uses(calls: Iterable[Result]) -> Iterator[Use]:
+def _direct_uses(calls: Iterable[LayerResult]) -> Iterator[Use]:
     for call in calls:
         yield from call.uses
 
@@ -254,7 +258,7 @@ def _reader(use: Use) -> str:
     return use.by.layer.path if use.by and use.by.layer else use.what
 
 
-def _name(layer: Layer) -> str:
+def _name(layer: LayerKey) -> str:
     return layer.weight or layer.path or "the model"
 
 

@@ -17,7 +17,7 @@ from syops._torch import parameters_of, tree_map, version_of
 from syops.ops.rule import Call, Kernel, Normalisation, Operand, Product, Rule, tensors_in
 from syops.ops.values import LEARNED
 from syops.trace.aliasing import storage_of
-from syops.trace.lineage import Layer, Provenance, Result, Slots, Unnormalised, Use, View
+from syops.trace.lineage import LayerKey, LayerResult, Provenance, Slots, Unnormalised, Use, View
 from syops.trace.live import Record, Tensors
 from syops.trace.paths import Paths
 from syops.trace.weights import RECURRENT, applies_its_weights
@@ -64,7 +64,7 @@ class Folds:
             # A recurrent layer may go step by step or not, and add its bias apart or not.
             if shifts and kernel.even and not isinstance(module, RECURRENT):
                 reads = self._read_by(operand)
-        result = self.provenance.add(Result(layer, path, parts, slots, reads))
+        result = self.provenance.add(LayerResult(layer, path, parts, slots, reads))
         if cost.channel is None:
             result.uses.append(Use(cost.operator))
             return Made(result, operand.tensor)
@@ -77,7 +77,7 @@ class Folds:
             return None
         return self.unnormalised.get(made.read)
 
-    def _layer_of(self, cost: Product, call: Call) -> tuple[Layer | None, Slots | None]:
+    def _layer_of(self, cost: Product, call: Call) -> tuple[LayerKey | None, Slots | None]:
         """Return the layer whose weights a product applies, if they can be changed."""
         kernel, applied = cost.kernel, cost.applied
         if kernel is None or applied is None or call.signal(applied) is not LEARNED:
@@ -89,9 +89,9 @@ class Folds:
             and self._is_own(module, "weight", applied)
             and (self._is_own(module, "bias", kernel.bias) or _adds_bias_apart(module, kernel))
         ):
-            return Layer(path), None
+            return LayerKey(path), None
         slots = self._slots_of(cost.weight, applied, kernel)
-        return (Layer(path, cost.weight) if slots else None), slots
+        return (LayerKey(path, cost.weight) if slots else None), slots
 
     def _is_own(self, module: nn.Module, name: str, tensor: Tensor | None) -> bool:
         """Return whether a tensor is a module's parameter of that name, or what is made of it."""
@@ -147,8 +147,8 @@ class Folds:
         parts = frozenset[str]().union(
             *(self._tensors.parts(tensor) for tensor in call.tensors if tensor is not x)
         )
-        layer = Layer(self._paths.first(module), is_norm=True)
-        result = Result(layer, path, parts, reads=view if fits else None, dims=x.dim())
+        layer = LayerKey(self._paths.first(module), is_norm=True)
+        result = LayerResult(layer, path, parts, reads=view if fits else None, dims=x.dim())
         before = self.unnormalised.get(x)
         if before is None and result.reads is None:
             before = Unnormalised(layer, x)
@@ -205,7 +205,7 @@ class Folds:
         if not per_channel:
             return None
         _, module = self._where[-1]
-        own = Layer(self._paths.first(module))
+        own = LayerKey(self._paths.first(module))
         if isinstance(module, nn.Linear) and all(each.layer == own for each in view.results):
             return view
         self.read_weights([bias])
@@ -218,12 +218,13 @@ class Folds:
             record.use(what)
         self.read_weights([tensor])
 
-    def read_weights(self, tensors: Iterable[Tensor]) -> None:
+    def read_weights(self, tensors: Iterable[Tensor], returned: bool = False) -> None:
         """Note that something else than their layer reads weights among these tensors.
 
-        Code that calls the model, such as an optimizer, is no part of what is folded.
+        Code that calls the model, such as an optimizer, is no part of what is folded, but for what
+        the model has ``returned`` to it.
         """
-        if self._where[-1] is self._caller:
+        if self._where[-1] is self._caller and not returned:
             return
         for tensor in tensors:
             if self._tensors.signal(tensor) is LEARNED:
@@ -237,7 +238,7 @@ class Made:
     A product of two activations reads nothing that could be folded into it.
     """
 
-    result: Result
+    result: LayerResult
     read: Tensor | None = None
     view: View | None = None
 

@@ -21,7 +21,7 @@ from syops.trace.lineage import Provenance
 from syops.trace.live import Record, Tensors
 from syops.trace.neurons import NeuronSignal
 from syops.trace.paths import Paths
-from syops.trace.plan import Recorder
+from syops.trace.plan.recorder import Recorder
 from syops.trace.rows import neuron_row
 from syops.trace.settings import Settings
 from syops.trace.watch import Watch, inside
@@ -202,6 +202,7 @@ class ForwardPass:
         returned = _tensors(output)
         for tensor in returned:
             self._folds.take(tensor, "what the model returns")
+        self._folds.read_weights(returned, returned=True)
         for record in self.tensors.kept(besides=returned):
             record.use("what the model keeps")
         return frozenset()

@@ -19,6 +19,9 @@ from syops.trace import counting
 Cache = dict[Any, Any]
 """What was worked out for one reading of a tensor and serves the next one."""
 
+Maps = dict[tuple[FanOut, torch.device], Tensor]
+"""The fan-out of every position, on a device."""
+
 Tell = Callable[[str, Sequence[Tensor], Cache | None, tuple[Any, ...]], None]
 """What is told of a reading: the method, the tensors, the cache, and the other arguments."""
 
@@ -32,6 +35,7 @@ class Gauge:
     Args:
         factor: gives the value of a learned scale by its name.
         tell: is told of each call; None: nobody asks.
+        maps: the fan-outs of all positions, which serve other passes too; None: no others.
 
     Attributes:
         counts: the readings that are integers.
@@ -39,12 +43,17 @@ class Gauge:
         factor: see above.
     """
 
-    def __init__(self, factor: Callable[[str], Tensor | None], tell: Tell | None = None) -> None:
+    def __init__(
+        self,
+        factor: Callable[[str], Tensor | None],
+        tell: Tell | None = None,
+        maps: Maps | None = None,
+    ) -> None:
         self.counts: list[Tensor] = []
         self.looks: list[Tensor] = []
         self.factor = factor
         self._tell = tell
-        self._maps: dict[tuple[FanOut, torch.device], Tensor] = {}
+        self._maps: Maps = {} if maps is None else maps
 
     def spikes(
         self, x: Tensor, cache: Cache, fan_out: FanOut, weighting: bool | Unit

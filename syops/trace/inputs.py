@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +27,19 @@ from syops.trace.paths import paths_of
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional and keyword arguments of a model."""
+
+
+class Batch(NamedTuple):
+    """Hold one batch.
+
+    Attributes:
+        arguments: what the model is called with.
+        labels: what came with it: the second of two elements, or ``labels`` of a dict.
+    """
+
+    arguments: Arguments
+    labels: Any = None
+
 
 AUTO = "auto"
 """Look the input up in the data."""
@@ -205,7 +218,7 @@ def is_shape(value: object) -> bool:
 
 def batches(
     inputs: Any, prepare: Callable[[Any], Any] | None, dtype: torch.dtype
-) -> Iterator[Arguments]:
+) -> Iterator[Batch]:
     """Return what the model is to be called with, batch by batch; ``dtype``: see `with_tensors`."""
     single = is_single(inputs)
 
@@ -217,7 +230,18 @@ def batches(
         return batch
 
     each = iter([inputs] if single else inputs)
-    return (called_with(with_tensors(prepared(batch), dtype)) for batch in each)
+    return (
+        Batch(called_with(with_tensors(prepared(batch), dtype)), labels_of(batch, single))
+        for batch in each
+    )
+
+
+def labels_of(batch: Any, single: bool) -> Any:
+    """Return what a batch has beside the input; ``single``: a tuple holds arguments alone."""
+    if isinstance(batch, Mapping):
+        return batch.get("labels")
+    pair = isinstance(batch, tuple | list) and len(batch) == 2 and not single
+    return batch[1] if pair else None
 
 
 def with_tensors(value: Any, dtype: torch.dtype) -> Any:

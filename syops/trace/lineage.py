@@ -23,7 +23,7 @@ PART: Piece = (-1, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class LayerKey:
     """Name weights that can take up a scale and a shift of their results.
 
     Attributes:
@@ -68,13 +68,13 @@ class Use:
     """
 
     what: str
-    by: Result | None = None
+    by: LayerResult | None = None
     piece: Piece = None
     biases: tuple[str, ...] = ()
 
 
 @dataclass(eq=False, slots=True)
-class Result:
+class LayerResult:
     """Follow the result of one call of a synaptic operation or a norm, with every use of it.
 
     Attributes:
@@ -88,7 +88,7 @@ class Result:
         operator: what the rest of the pass tells that it was; "": what it was called at once.
     """
 
-    layer: Layer | None
+    layer: LayerKey | None
     path: str = ""
     parts: frozenset[str] = frozenset()
     slots: Slots | None = None
@@ -116,14 +116,14 @@ class View:
             one that is computed.
     """
 
-    results: tuple[Result, ...]
+    results: tuple[LayerResult, ...]
     dim: int
     channels: int
     inner: int = 1
     piece: Piece = None
     biases: tuple[str, ...] = ()
 
-    def use(self, what: str, by: Result | None = None) -> None:
+    def use(self, what: str, by: LayerResult | None = None) -> None:
         """Note that the values are read."""
         for result in self.results:
             result.uses.append(Use(what, by, self.piece, self.biases))
@@ -138,10 +138,10 @@ class Provenance:
     """
 
     def __init__(self) -> None:
-        self.results: list[Result] = []
+        self.results: list[LayerResult] = []
         self.read: set[str] = set()
 
-    def add(self, result: Result) -> Result:
+    def add(self, result: LayerResult) -> LayerResult:
         self.results.append(result)
         return result
 
@@ -152,7 +152,7 @@ class Unnormalised:
     __slots__ = ("norm", "read", "tensor")
 
     def __init__(
-        self, norm: Layer, tensor: Tensor, read: tuple[tuple[Tensor, int], ...] = ()
+        self, norm: LayerKey, tensor: Tensor, read: tuple[tuple[Tensor, int], ...] = ()
     ) -> None:
         self.norm = norm
         self.tensor = tensor

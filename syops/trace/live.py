@@ -44,7 +44,7 @@ from syops.ops.rule import Recipe, Softmax
 from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal, Table
 from syops.trace.aliasing import Layout, covers_storage, offset_of, overlaps_itself, storage_of
 from syops.trace.filling import Filling
-from syops.trace.lineage import Padding, Result, View
+from syops.trace.lineage import LayerResult, Padding, View
 from syops.trace.paths import paths_of
 from syops.trace.states import tensors_of
 
@@ -82,7 +82,7 @@ class Record:
     """The results that were written into it piece by piece."""
     scaled: tuple[float, Record] | None = None
     """The number that an attention scaled it by, and what was scaled."""
-    scores: Result | None = None
+    scores: LayerResult | None = None
     """The product of two activations that it is, up to a scale, a mask and the like."""
     softened: Softmax | None = None
     """Of the weights of an attention: the softmax of such a product that they are."""
@@ -126,7 +126,7 @@ class Record:
         elif self.filling is not None:
             yield from (piece.view for piece in self.filling.pieces)
 
-    def use(self, what: str, by: Result | None = None) -> None:
+    def use(self, what: str, by: LayerResult | None = None) -> None:
         """Note that an operator reads the values of the tensor and does not only move them."""
         for view in self.holds:
             view.use(what, by)
@@ -186,6 +186,11 @@ class Tensors:
         self._room = 256
         for tensor in self._states.values():
             self.put(tensor, UNKNOWN)
+
+    @property
+    def buffered(self) -> tuple[Tensor, ...]:
+        """The buffers that are known to be states."""
+        return tuple(self._states.values())
 
     def has_changed_weights(self) -> bool:
         """Return whether parameters or buffers were written into or replaced, as states are."""

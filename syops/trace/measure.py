@@ -28,10 +28,10 @@ from syops.ops.values import (
     evidence_of,
     for_weights,
 )
-from syops.trace.account import Account, Declared, Known, Norm, Operand, Repeated, Synaptic
+from syops.trace.account import Account, Declared, Known, Norm, OperandReadings, Repeated, Synaptic
 from syops.trace.foldable import Folding
 from syops.trace.gauge import Gauge
-from syops.trace.lineage import Padding, Result, Unnormalised
+from syops.trace.lineage import LayerResult, Padding, Unnormalised
 from syops.trace.live import Tensors
 from syops.trace.neurons.library import NeuronSignal
 from syops.trace.repeats import Repeats
@@ -65,7 +65,7 @@ class Measurements:
         site: Hashable,
         product: Product,
         prepared: bool,
-        result: Result | None,
+        result: LayerResult | None,
         before: Unnormalised | None,
         arriving: tuple[Arrival, ...],
     ) -> None:
@@ -100,7 +100,7 @@ class Measurements:
             return None
         return Repeated(known, self.gauge.same(x, known.copies) if known.copies else ())
 
-    def normalisation(self, row: Row, site: Hashable, result: Result | None) -> None:
+    def normalisation(self, row: Row, site: Hashable, result: LayerResult | None) -> None:
         """Count a norm that was executed: 2 MACs per element, unless it turns out foldable.
 
         ``result``: what it gave, if it is a scale and a shift for each channel.
@@ -127,7 +127,7 @@ class Measurements:
         counts = operand.spikes, operand.magnitude, operand.unit
         return Padding(source.numel(), *counts, operand.padding)
 
-    def _operand(self, tensor: Tensor, fan_out: FanOut, channel: int | None) -> Operand:
+    def _operand(self, tensor: Tensor, fan_out: FanOut, channel: int | None) -> OperandReadings:
         signal = for_weights(self._tensors.signal(tensor), channel)
         if signal == EMPTY:  # memory that nothing was written into: whatever it holds
             signal = UNKNOWN
@@ -137,7 +137,7 @@ class Measurements:
             evidence = evidence_of(signal)
         numel = tensor.numel()
         if not self._values or not numel or not self._may_drive(signal, evidence):
-            return Operand(evidence, numel, fan_out)
+            return OperandReadings(evidence, numel, fan_out)
         record = self._tensors.find(tensor) or self._tensors.put(tensor, signal)
         binary = evidence.signal == "binary" and signal is not UNKNOWN
         spikes, events = self.gauge.spikes(tensor, record.cache, fan_out, binary)
@@ -148,7 +148,7 @@ class Measurements:
         elif self._graded == "ac":
             magnitude, graded_events = self.gauge.spikes(tensor, record.cache, fan_out, unit)
         look = self.gauge.look(tensor, record.cache) if signal in (UNKNOWN, INTEGER) else None
-        return Operand(
+        return OperandReadings(
             *(evidence, numel, fan_out, spikes, events, magnitude, graded_events, look),
             *(record.padding, unit),
         )

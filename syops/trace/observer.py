@@ -40,9 +40,11 @@ from syops.trace.neurons import (
     updating,
 )
 from syops.trace.paths import Paths, paths_of
-from syops.trace.plan import Recorder, Register
+from syops.trace.plan.recorder import Recorder
+from syops.trace.plan.register import Register
+from syops.trace.plan.tree import Plans
 from syops.trace.repeats import differ
-from syops.trace.replay import Plans, Replay
+from syops.trace.replay import Replay
 from syops.trace.restore import left_as_found
 from syops.trace.settings import Settings
 from syops.trace.unroll import Call, once
@@ -221,7 +223,7 @@ class Observer:
         self._refuse_threads()
         found = finished.finish(output, self._accounts, samples)
         if found:
-            self._settings = replace(self._settings, states=self.states | found)
+            self.know(found)
             raise StatesFound(self.states)
         if isinstance(finished, ForwardPass):
             self.provenance = finished.provenance
@@ -245,6 +247,11 @@ class Observer:
                 "watched; run the branches of the model one after another to count it"
             )
 
+    def know(self, states: frozenset[str]) -> None:
+        """Note buffers that are states, for the passes that follow."""
+        if not states <= self.states:
+            self._settings = replace(self._settings, states=self.states | states)
+
     def settle(self) -> None:
         """Add to the ledger what is not there yet.
 
@@ -256,7 +263,7 @@ class Observer:
     def _new_pass(self, watch: Watch) -> ForwardPass | Replay:
         """Return what is told of the next forward pass."""
         tensors = Tensors(self._model, self.states)
-        plans = self._plans if not self.states else None
+        plans = self._plans
         if plans is None or not plans.is_worth_it:
             return self._analysis(watch, tensors, Gauge(tensors.factor))
         if not plans.root.next:

@@ -18,29 +18,28 @@ from torch.autograd.graph import increment_version
 from syops._torch import identity, unwatched, version_of
 from syops.ops.registry import Find
 from syops.ops.traits import traits_of
-from syops.ops.values import Unit
+from syops.ops.values import UNKNOWN, Unit
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Cache, Gauge
 from syops.trace.live import Played, Tensors
 from syops.trace.outside import Outside
-from syops.trace.plan import (
+from syops.trace.plan.events import (
     Brought,
     Entered,
     Event,
     Executed,
     Given,
-    Layout,
     Left,
     Met,
     New,
-    Node,
-    Recorder,
+    Output,
     Ref,
-    Register,
-    Result,
+    TensorMetadata,
     Told,
-    operands_of,
 )
+from syops.trace.plan.recorder import Recorder, operands_of
+from syops.trace.plan.register import Register
+from syops.trace.plan.tree import Node
 
 
 def rehearse(
@@ -105,7 +104,9 @@ def _perform(
     """Tell the analysis of an event of the plan."""
     match event:
         case Given():
-            given = cast.all(event.tensors)
+            given, states = cast.all(event.tensors), cast.all(event.states)
+            for state in states:
+                analysis.tensors.put(state, UNKNOWN)
             analysis.begin(given, event.signals, event.time_axis, event.differ)
         case Told():
             analysis.told(cast.tensor(event.tensor))
@@ -120,7 +121,7 @@ def _perform(
             analysis.leave_neuron(event.signal, outputs, states, event.kept, event.is_declared)
         case Executed():
             where[:] = [(event.path, event.module)]
-            analysis.dispatch.call_site = lambda: event.site
+            analysis.dispatch.call_site = lambda: event.site or ()
             analysis.dispatch.checks = lambda: event.checks
             args, kwargs = cast.arguments((event.args, event.kwargs))
             out = cast.results(event.out, operands_of(args, kwargs))
@@ -144,7 +145,7 @@ class _Cast:
     def tensor(self, met: Met) -> Tensor:
         """Return the stand-in for a tensor, written into as often."""
         if isinstance(met, New):
-            return self._enter(_stand_in(met.layout, met.literal))
+            return self._enter(_stand_in(met.metadata, met.literal))
         if isinstance(met.id, str):
             return self._tensors.of_name(met.id)
         tensor = self._by_id[met.id - 1]
@@ -174,11 +175,11 @@ class _Cast:
                 if isinstance(told.id, str)
                 else self._by_id[told.id - 1]
             )
-        if isinstance(told, Result):
+        if isinstance(told, Output):
             if told.of is None:
-                return self._enter(_stand_in(told.layout))
-            layout, base = told.layout, operands[told.of]
-            view = base.as_strided(layout.shape, layout.stride, layout.offset)
+                return self._enter(_stand_in(told.metadata))
+            metadata, base = told.metadata, operands[told.of]
+            view = base.as_strided(metadata.shape, metadata.stride, metadata.offset)
             return self._enter(view, self._version(base))
         if isinstance(told, (list, tuple)):
             return type(told)(self.results(item, operands) for item in told)
@@ -208,20 +209,23 @@ class _Cast:
         return self._versions[place]
 
 
-def _stand_in(layout: Layout, literal: bytes | None = None) -> Tensor:
+def _stand_in(metadata: TensorMetadata, literal: bytes | None = None) -> Tensor:
     """Return a tensor that lies as another one does: without values, unless it is a literal."""
     if literal is not None:
-        size = torch.empty(0, dtype=layout.dtype).element_size()
+        size = torch.empty(0, dtype=metadata.dtype).element_size()
         values = torch.tensor(list(literal), dtype=torch.uint8)
-        flat = values.view(layout.dtype) if size and literal else values.to(layout.dtype)
-        return flat.reshape(layout.shape)
+        flat = values.view(metadata.dtype) if size and literal else values.to(metadata.dtype)
+        return flat.reshape(metadata.shape)
     reach = (
-        layout.offset
+        metadata.offset
         + 1
-        + sum(stride * (size - 1) for size, stride in zip(layout.shape, layout.stride, strict=True))
+        + sum(
+            stride * (size - 1)
+            for size, stride in zip(metadata.shape, metadata.stride, strict=True)
+        )
     )
-    memory = torch.empty(max(reach, 0), dtype=layout.dtype, device="meta")
-    return memory.as_strided(layout.shape, layout.stride, layout.offset)
+    memory = torch.empty(max(reach, 0), dtype=metadata.dtype, device="meta")
+    return memory.as_strided(metadata.shape, metadata.stride, metadata.offset)
 
 
 class _Taken(Gauge):

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from syops._torch import identity, storage_identity, tree_leaves, version_of
-from syops.ledger.rows import Updates
+from syops._torch import tree_leaves
 from syops.ops.registry import Find
 from syops.ops.rule import Rule, tensors_in
 from syops.trace.account import Accounts
@@ -20,59 +19,26 @@ from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Cache, Gauge
 from syops.trace.live import Tensors
 from syops.trace.outside import Outside
-from syops.trace.plan import (
+from syops.trace.plan.events import (
     Brought,
+    Ended,
     Entered,
-    Event,
     Executed,
     Given,
     Left,
-    New,
-    Node,
+    Met,
     Read,
-    Recorder,
-    Ref,
-    Register,
-    Result,
     Told,
-    ended,
-    is_plain,
-    operands_of,
 )
+from syops.trace.plan.matching import Matching
+from syops.trace.plan.recorder import Recorder, ended, operands_of
+from syops.trace.plan.register import Register, is_plain
+from syops.trace.plan.tree import Node, Plans
 from syops.trace.rehearse import rehearse
-from syops.trace.rows import call_site
+from syops.trace.rows import is_called_at
 from syops.trace.watch import Watch
 
-_MOST = 64
-"""Passes that departed from the tree and were added to it, each with as much as it did."""
-
-
-class Plans:
-    """What the passes of one count taught.
-
-    Attributes:
-        root: the tree of their events.
-    """
-
-    def __init__(self) -> None:
-        self.root = Node()
-        self._kept = 0
-        self._departed = 0
-
-    @property
-    def is_worth_it(self) -> bool:
-        """Whether passes keep to the tree often enough to look there."""
-        return self._departed < 8 or self._departed < self._kept
-
-    @property
-    def has_room(self) -> bool:
-        """Whether passes that depart from the tree are added to it."""
-        return self._departed <= _MOST
-
-    def followed(self, to_its_end: bool) -> None:
-        """Note whether a pass kept to the tree or departed from it."""
-        self._kept += to_its_end
-        self._departed += not to_its_end
+E = TypeVar("E")
 
 
 class Replay:
@@ -109,7 +75,8 @@ class Replay:
         self._watch = watch
         self._node = plans.root
         self._register = Register(tensors)
-        self._gauge = Gauge(tensors.factor)
+        self._match = Matching(self._register)
+        self._gauge = Gauge(tensors.factor, maps=plans.maps)
         self._caches: defaultdict[int, Cache] = defaultdict(dict)
         self._outside = Outside(model)
         self._given: Sequence[Tensor] = ()
@@ -126,35 +93,39 @@ class Replay:
     ) -> None:
         """Check the call of the model; see `ForwardPass.begin`."""
         self._given = given
-        met = self._register.meet
-        if not self._follows(
-            lambda: Given(
-                tuple(map(met, given)), tuple(signals), time_axis, differ, self._register.weights
-            ),
-            given,
-        ):
-            self._departed().begin(given, signals, time_axis, differ)
-        else:
+        values = tuple(signals), time_axis, differ, self._register.weights
+
+        def fits(event: Given) -> bool:
+            known = event.signals, event.time_axis, event.differ, event.weights
+            if known != values or not self._match.all(event.tensors, given):
+                return False
             self._register.given = self._register.met
+            return self._are_states(event.states, self._tensors.buffered)
+
+        if not self._follows(Given, fits):
+            self._departed().begin(given, signals, time_axis, differ)
 
     def told(self, tensor: Tensor) -> None:
         """Check that values of a tensor become Python numbers here."""
-        if not self._follows(lambda: Told(self._register.meet(tensor)), [tensor]):
+        if not self._follows(Told, lambda event: self._match.met(event.tensor, tensor)):
             self._departed().told(tensor)
 
     def update(self, steps: int, samples: int, states: Sequence[Tensor]) -> None:
         """Check a neuron's call, which brings its states forward; see `ForwardPass.update`."""
         path, _ = self._where[-1]
-        met = self._register.meet_states
-        none = Updates(path, 0, 0, 0, 0)  # what it comes to is in the plan
-        if not self._follows(lambda: Brought(path, steps, samples, met(states), none), states):
+
+        def fits(event: Brought) -> bool:
+            known = event.path, event.steps, event.samples
+            return known == (path, steps, samples) and self._are_states(event.states, states)
+
+        if not self._follows(Brought, fits):
             self._departed().update(steps, samples, states)
 
     def enter_neuron(self, tensors: Sequence[Tensor]) -> None:
         """Check the start of a neuron's ``forward`` with these tensors."""
-        where, met = self._where[-1], self._register.meet
+        path, _ = self._where[-1]
         if not self._follows(
-            lambda: Entered(where[0], tuple(map(met, tensors)), where[1]), tensors
+            Entered, lambda event: event.path == path and self._match.all(event.tensors, tensors)
         ):
             self._departed().enter_neuron(tensors)
 
@@ -167,19 +138,29 @@ class Replay:
         is_declared: bool,
     ) -> None:
         """Check the end of a neuron's ``forward``; see `ForwardPass.leave_neuron`."""
-        path, neuron = self._where[-1]
+        path, _ = self._where[-1]
 
-        def event() -> Event:
-            returned = tuple(map(self._register.meet, outputs))
-            met = self._register.meet_states(states)
-            return Left(path, returned, met, kept, signal, is_declared, neuron)
+        def fits(event: Left) -> bool:
+            known = event.path, event.kept, event.signal, event.is_declared
+            return (
+                known == (path, kept, signal, is_declared)
+                and self._match.all(event.outputs, outputs)
+                and self._are_states(event.states, states)
+            )
 
-        if not self._follows(event, (*outputs, *states)):
+        if not self._follows(Left, fits):
             self._departed().leave_neuron(signal, outputs, states, kept, is_declared)
             return
         assert isinstance(self._node.event, Left)
         for read in self._node.event.reads:
             self._read(read, outputs)
+
+    def _are_states(self, told: Sequence[Met], states: Sequence[Tensor]) -> bool:
+        met = self._register.met
+        if not self._match.all(told, states):
+            return False
+        self._register.states_since(met)
+        return True
 
     def enter_recurrent(self, states: Sequence[Tensor]) -> None:
         """Go on in full analysis: a recurrent layer of torch is called."""
@@ -195,21 +176,26 @@ class Replay:
 
     def finish(self, output: Any, accounts: Accounts, samples: int) -> frozenset[str]:
         """Finish the pass; see `ForwardPass.finish`."""
-        if self._analysis is None:
-            outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-            has_states = self._tensors.has_changed_weights()
-            unseen = self._outside.unseen(besides=self._given)
-            if self._follows(
-                lambda: ended(
-                    self._register, self._model, self._given, outputs, has_states, unseen
-                ),
-                outputs,
-            ):
-                assert self._node.end is not None
-                accounts.add(self._node.end, self._gauge, samples, wait=True)
-                self._plans.followed(to_its_end=True)
-                return frozenset()
+        if self._analysis is None and self._has_ended(output):
+            assert self._node.end is not None
+            accounts.add(self._node.end, self._gauge, samples, wait=True)
+            self._plans.followed(to_its_end=True)
+            return frozenset()
         return self._departed().finish(output, accounts, samples)
+
+    def _has_ended(self, output: Any) -> bool:
+        """Return whether the model returns here in the plan too."""
+        outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        if not all(map(is_plain, outputs)):
+            return False
+        met = self._register.met
+        has_states = self._tensors.has_changed_weights()
+        unseen = self._outside.unseen(besides=self._given)
+        event = ended(self._register, self._model, self._given, outputs, has_states, unseen)
+        follows = self._follows(Ended, lambda known: known == event)
+        if not follows:
+            self._register.forget(met)
+        return follows
 
     def operator(
         self, rule: Rule | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -218,11 +204,10 @@ class Replay:
         if self._analysis is not None:
             return self._analysis.operator(rule, func, args, kwargs)
         register, met = self._register, self._register.met
-        operands = operands_of(args, kwargs)
         results: list[Any] = []
         for node in self._node.next:
             event = node.event
-            if not isinstance(event, Executed) or event.func is not func:
+            if type(event) is not Executed or event.func is not func:
                 continue
             if self._fits(event, args, kwargs):
                 try:
@@ -230,7 +215,9 @@ class Replay:
                 except Exception:  # the model may go on: the analysis has to see it fail
                     register.forget(met)
                     break
-                if self._made(event.out, results[0], operands):
+                is_read = event.has_views or event.reads or event.unseen
+                operands = operands_of(args, kwargs) if is_read else ()
+                if self._match.result(event.out, results[0], operands):
                     self._executed(node, event, operands, results[0])
                     return results[0]
             register.forget(met)
@@ -240,49 +227,13 @@ class Replay:
 
     def _fits(self, event: Executed, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Return whether an operator that is about to be executed is this one of the plan."""
-        if event.path != self._where[-1][0] or len(event.args) != len(args):
-            return False
-        for told, value in zip(event.args, args, strict=True):
-            if told is not value and not self._is(told, value):
-                return False
         return (
-            event.kwargs.keys() == kwargs.keys()
-            and all(self._is(told, kwargs[name]) for name, told in event.kwargs.items())
+            event.path == self._where[-1][0]
+            and self._match.arguments(event.args, args)
+            and (event.kwargs == kwargs == {} or self._match.argument(event.kwargs, kwargs))
             and event.checks == self._watch.checks
-            and (event.site is None or event.site == call_site())
+            and (event.site is None or is_called_at(event.site))
         )
-
-    def _is(self, told: Any, value: Any) -> bool:
-        """Return whether an argument is the one that is told in the plan."""
-        kind = type(told)
-        if kind is Ref:
-            if not isinstance(value, Tensor):
-                return False
-            entry = self._register.entries.get(identity(value)) or self._register.entry(value)
-            return (
-                entry is not None
-                and entry.id == told.id
-                and version_of(value) - entry.version == told.writes
-                and storage_identity(value) == entry.storage
-                and entry.layout.fits(value)
-            )
-        if kind is New:
-            if not (isinstance(value, Tensor) and is_plain(value)):
-                return False
-            return bool(self._register.meet(value, told.literal is not None) == told)
-        if kind is not type(value):
-            return False
-        if kind is list or kind is tuple:
-            if told and isinstance(told[0], int):  # sizes and the like
-                return bool(told == value)
-            return len(told) == len(value) and all(map(self._is, told, value))
-        if kind is dict:
-            return told.keys() == value.keys() and all(
-                self._is(item, value[name]) for name, item in told.items()
-            )
-        if kind is float:
-            return bool(told.hex() == value.hex())  # 0.0 and -0.0 differ, NaN is NaN
-        return bool(told == value)
 
     def _executed(
         self,
@@ -300,32 +251,6 @@ class Replay:
             for read in event.reads:
                 self._read(read, tensors)
 
-    def _made(self, told: Any, out: Any, operands: Sequence[Tensor]) -> bool:
-        """Return whether the result of an operator is what is told in the plan."""
-        kind = type(told)
-        if kind is Result:
-            if (
-                not isinstance(out, Tensor)
-                or not told.layout.fits(out)
-                or identity(out) in self._register.entries
-            ):
-                return False
-            base = None if told.of is None else operands[told.of]
-            if base is not None and storage_identity(base) != storage_identity(out):
-                return False
-            self._register.add(out, told.layout, base)
-            return True
-        if kind is Ref:
-            entry = self._register.entry(out) if isinstance(out, Tensor) else None
-            return entry is not None and entry.id == told.id
-        if kind is list or kind is tuple:
-            return (
-                isinstance(out, (list, tuple))
-                and len(told) == len(out)
-                and all(self._made(*each, operands) for each in zip(told, out, strict=True))
-            )
-        return not isinstance(out, Tensor)
-
     def _read(self, read: Read, tensors: Sequence[Tensor]) -> None:
         """Take a planned reading of these operands and results."""
         sources = []
@@ -337,17 +262,17 @@ class Replay:
         cache = () if read.cache is None else (self._caches[read.cache],)
         getattr(self._gauge, read.method)(*sources, *cache, *read.args)
 
-    def _follows(self, event: Callable[[], Event], tensors: Sequence[Tensor]) -> bool:
-        """Go on to an event, if it is one of the plan's; ``tensors``: all that it tells of."""
+    def _follows(self, kind: type[E], fits: Callable[[E], bool]) -> bool:
+        """Go on to an event of this kind that ``fits``, if the plan has one here."""
         if self._analysis is not None:
             return False
         met = self._register.met
-        node = self._node.after(event()) if all(map(is_plain, tensors)) else None
-        if node is None:
+        for node in self._node.next:
+            if type(node.event) is kind and fits(node.event):
+                self._node = node
+                return True
             self._register.forget(met)
-            return False
-        self._node = node
-        return True
+        return False
 
     def _departed(self) -> ForwardPass:
         """Return the analysis of the pass, which knows of all events so far."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -14,6 +13,9 @@ from torch import Tensor
 from syops._torch import MODULE_CALL
 from syops.ledger.rows import Row
 from syops.ops.rule import Cost, Normalisation, Product, tensors_in
+
+CallSite = tuple[tuple[Any, int], ...]
+"""Code and instruction of each frame from an operator out to the call of the module."""
 
 _NOTHING = Fraction(0)
 _PACKAGE = f"{__package__}."
@@ -89,7 +91,7 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def call_site() -> Hashable:
+def call_site() -> CallSite:
     """Return the place in the code of the innermost module that asked for an operator.
 
     Calls from one place are added up in one row; calls from two places are two rows. Take a module
@@ -114,6 +116,16 @@ def call_site() -> Hashable:
         chain.append((frame.f_code, frame.f_lasti))
         frame = frame.f_back
     return tuple(chain)
+
+
+def is_called_at(site: CallSite) -> bool:
+    """Return whether `call_site` would return ``site``."""
+    frame = _calling()
+    for place in site:
+        if frame is None or (frame.f_code, frame.f_lasti) != place:
+            return False
+        frame = frame.f_back
+    return frame is None or frame.f_code is MODULE_CALL
 
 
 def _calling() -> Any:

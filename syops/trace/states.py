@@ -19,6 +19,7 @@ from syops.errors import SyopsTypeError, first_line
 from syops.trace import neurons
 from syops.trace.neurons.library import is_from
 from syops.trace.paths import paths_of
+from syops.trace.weights import applies_its_weights
 
 
 class Lending:
@@ -255,11 +256,14 @@ def tensors_of(model: nn.Module) -> Iterator[Tensor]:
 
 
 def own_buffers(model: nn.Module) -> frozenset[str]:
-    """Return the names of the buffers of modules that are not torch's: states or weights."""
+    """Return the names of the buffers that may be states or weights, which only a pass can tell.
+
+    Those of torch's own modules, and of norms that compute as torch's do, are weights.
+    """
     return frozenset(
         f"{path}.{name}" if path else name
         for module, path in paths_of(model).items()
-        if not is_from(type(module), "torch.nn")
+        if not (is_from(type(module), "torch.nn") or applies_its_weights(module))
         for name, tensor in buffers_of(module).items()
         if tensor is not None
     )

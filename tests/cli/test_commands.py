@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from syops.cli.loading import IMAGENET_MEAN, IMAGENET_STD, read_image
 from syops.report.report import Report
+from syops.run.data.images import IMAGENET_MEAN, IMAGENET_STD, read_image
 from syops.show.html import to_page
 
 # Two neurons that fire where what they are connected to is above 0.5, and five behind them.
@@ -129,27 +129,17 @@ def trained(here):
 # --- starting, help, lists --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [["-c", "import syops"], ["-m", "syops", "--help"]])
-def test_startup_takes_under_300_ms(command):
-    def once():
-        before = os.times()
-        subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
-        after = os.times()
-        # Processor time: what else runs on the machine does not matter.
-        spent = zip(before[2:4], after[2:4], strict=True)
-        return sum(end - start for start, end in spent)
-
-    assert min(once() for _ in range(3)) < 0.3
-
-
-@pytest.mark.parametrize("args", [[], ["--help"], ["run", "--help"], ["energy"], ["--version"]])
-def test_torch_is_not_imported_without_need(args):
+@pytest.mark.parametrize("args", [["--help"], ["run", "--help"], ["energy"], ["--version"]])
+def test_nothing_slow_is_imported_without_need(args):
     program = (
-        "import sys\nfrom syops.cli import main\n"
+        "import sys\nbefore = {*sys.modules}\nfrom syops.cli import main\n"
         f"try:\n    main({args})\nexcept SystemExit:\n    pass\n"
-        "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'pandas')))"
+        "loaded = {name.partition('.')[0] for name in {*sys.modules} - before}\n"
+        "print(*sorted(loaded - sys.stdlib_module_names), file=sys.stderr)"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert {*done.stderr.split()} <= {"click", "markupsafe", "syops"}
 
 
 def test_help_tells_every_command(syops):
@@ -285,7 +275,7 @@ def test_a_terminal_without_greek_letters():
         "PYTHONIOENCODING": "ascii",
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
-    command = [sys.executable, "-m", "syops", "audit", "sew_resnet18"]
+    command = [sys.executable, "-m", "syops", "audit", "sew_digits"]
     done = subprocess.run(command, capture_output=True, env=environment)
     assert b"  {0,1,2} <- add in layer1.0 (residual" in done.stdout
     assert done.stderr == b""
@@ -440,12 +430,12 @@ def test_an_image_is_resized_cropped_and_normalised(here):
     for channel in range(3):
         bands[:, 40 * channel : 40 * channel + 40, channel] = 255
     Image.fromarray(bands).save("bands.png")
-    image = read_image(here / "bands.png", 3, 35, 35)
+    image = read_image(here / "bands.png", (3, 35, 35))
     assert image.shape == (1, 3, 35, 35)
     for channel, (mean, std) in enumerate(zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)):
         expected = ((channel == 1) - mean) / std
         assert image[0, channel].numpy() == pytest.approx(np.full((35, 35), expected), abs=1e-5)
-    grey = read_image(here / "bands.png", 1, 35, 35)
+    grey = read_image(here / "bands.png", (1, 35, 35))
     assert grey.shape == (1, 1, 35, 35)
     assert grey.std() == pytest.approx(0, abs=1e-5)
 
@@ -460,6 +450,7 @@ def test_image_file_as_input(report):
 # --- bundled networks -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_run_dsnn18_in_its_own_process():
     command = [sys.executable, "-m", "syops", "run", "dsnn18"]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")

@@ -317,7 +317,7 @@ def test_the_first_pattern_that_matches_counts():
         ({"stam": "loihi", "*": "loihi"}, "'stam' matches no layer.*did you mean 'stem'"),
         ({"float61": "loihi", "*": "loihi"}, "'float61' matches no layer and no dtype"),
         ({"stem": "loihi", "fc": "loihi"}, "no pattern matches .*'\\*'"),
-        ({"*": "loihi", "stem": "seneca"}, "'stem' matches are matched by a pattern before it"),
+        ({"*": "loihi", "stem": "seneca"}, "pattern 'stem' is never used: earlier patterns"),
         ({}, "at least one"),
     ],
 )

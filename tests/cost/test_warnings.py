@@ -1,8 +1,11 @@
 """What may mislead is said before the figures, and nothing where nothing does."""
 
+import ast
+import re
 import runpy
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import norse.torch as norse
 import pytest
@@ -15,6 +18,7 @@ from spikingjelly.activation_based import functional, neuron
 from torch import nn
 
 from syops import get_model_bounds, get_model_syops
+from syops.cost import warnings
 from syops.ledger.rows import Drive, Updates
 from syops.models import calibrate, create_model, demo
 from syops.ops.values import Evidence, Seen
@@ -23,7 +27,7 @@ from syops.report.gate import Limits, check
 from syops.report.report import Report
 from syops.units import joules
 from tests import ROOT
-from tests.support.networks import bundled
+from tests.support.networks import SMALLEST, bundled
 from tests.support.reports import BINARY, FIXED, SMALL, analog, spiking
 
 
@@ -551,19 +555,17 @@ def test_graded_rows_tell_their_share_and_what_they_are_as_ac():
 
 
 @pytest.mark.parametrize("form", ["text", "markdown", "latex", "html", "notebook", "page", "json"])
-def test_warnings_precede_the_figures(form, tmp_path):
-    path = tmp_path / "page.html"
-    FIXED.save_html(path)
-    text = {
-        "text": str(FIXED),
-        "markdown": FIXED.to_markdown(),
-        "latex": FIXED.to_latex(),
-        "html": FIXED.to_html(),
-        "notebook": FIXED._repr_html_(),
-        "page": path.read_text("utf-8"),
-        "json": FIXED.to_json(),
+def test_warnings_precede_the_figures(form):
+    write = {
+        "text": FIXED.__str__,
+        "markdown": FIXED.to_markdown,
+        "latex": FIXED.to_latex,
+        "html": FIXED.to_html,
+        "notebook": FIXED._repr_html_,
+        "page": FIXED.to_page,
+        "json": FIXED.to_json,
     }[form]
-    text = " ".join(text.split())
+    text = " ".join(write().split())
     figures = text.index('"per_sample"' if form == "json" else "10.9 mJ")
     for said in ("the totals are incomplete", "is counted as MACs at"):
         assert 0 <= text.index(said) < figures
@@ -633,7 +635,7 @@ def test_warnings_do_not_depend_on_batches(size):
 # --- no false alarm -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", bundled())
+@pytest.mark.parametrize("name", bundled(quick=SMALLEST))
 def test_bundled_networks_are_not_warned_of_without_data(name):
     """Sums of spikes beside that, which are MACs by design."""
     keywords = {} if name.startswith("resnet") else {"T": 4}
@@ -683,3 +685,17 @@ def test_the_example_is_not_warned_of():
     torch.manual_seed(0)
     model = runpy.run_path(path)["SpikingNet"]()
     assert kinds(get_model_syops(model, list(events.split(16)))) == []
+
+
+def test_readme_explains_every_kind_of_warning():
+    source = Path(warnings.__file__).read_text("utf-8")
+    made = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    found = {
+        node.args[0].value
+        for node in made
+        if ast.unparse(node.func) == "Caution" and isinstance(node.args[0], ast.Constant)
+    }
+    assert len(found) > 8
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", (ROOT / "README.md").read_text("utf-8"), re.M)
+    explained = {kind for row in rows for kind in re.findall(r"\w+", row)}
+    assert found | {"silent", "saturated", "offending", "ends", "unpriced"} <= explained

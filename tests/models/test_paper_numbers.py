@@ -9,7 +9,7 @@ import torch
 
 from syops import get_model_syops
 from syops.models import create_model
-from tests.support.networks import bundled
+from tests.support.networks import SMALLEST, bundled
 
 G = 1e9
 E_MAC, E_AC = 4.6e-12, 0.9e-12  # joules, 45 nm
@@ -34,7 +34,7 @@ EC_WIDTH_PRINTED = {  # EC_max - EC_min in mJ, rounded on the way, of those whos
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", bundled(TABLE_2))
+@pytest.mark.parametrize("name", bundled(TABLE_2, quick=SMALLEST))
 def test_operations_of_the_imagenet_networks_are_those_of_table_2(name):
     o_mac, printed, dense_ac = TABLE_2[name]
     fold_bn = not name.startswith("sew")  # the paper counts BN for SEW only
@@ -61,7 +61,7 @@ def hidden_signals(report, classifier: str = "graded") -> dict[str, str]:
     return synaptic
 
 
-@pytest.mark.parametrize("name", bundled(["fsnn18", "fsnn34", "fsnn50", "fsnn101"]))
+@pytest.mark.parametrize("name", bundled(["fsnn18", "fsnn34", "fsnn50", "fsnn101"], quick=SMALLEST))
 @pytest.mark.parametrize("g", ["IAND", "OR", "XOR", "AND"])
 def test_only_spikes_reach_the_synapses_of_a_full_spike_network(g, name):
     torch.manual_seed(0)

@@ -167,18 +167,6 @@ def test_dense_operations_of_the_7b_nets(name, channels):
     assert synapses.get("layer5.widen.conv", 0) == (16 * 64 * 128 * 8 * 8 if "wide" in name else 0)
 
 
-@pytest.mark.parametrize("name", SEVEN_B)
-def test_7b_nets_run_and_learn(name):
-    torch.manual_seed(0)
-    x = frames()
-    model = create_model(name)
-    out = model(x)
-    outs = out if name.startswith("dsnn") else [out]
-    assert [tuple(o.shape) for o in outs] == [(1, 10 if "wide" in name else 11)] * len(outs)
-    sum(o.sum() for o in outs).backward()
-    assert not [k for k, p in model.named_parameters() if p.grad is None]
-
-
 @pytest.mark.parametrize(("name", "clean"), [("fsnn_7b", True), ("fsnn_wide7b", True),
                                              ("spiking_7b", True), ("sew_7b", False)])  # fmt: skip
 def test_full_spike_7b_nets(name, clean):

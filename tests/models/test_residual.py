@@ -46,8 +46,8 @@ def on_meta(name, **kwargs):
         *((f"spiking_resnet{d}", d) for d in PUBLISHED),
         *((f"resnet{d}", d) for d in (18, 34, 50, 101)),
         *((f"spiking_resnet{d}_tdbn", d) for d in (34, 50)),
-        ("fsnn152", 152),
-        ("sew_resnet152", 152),
+        pytest.param("fsnn152", 152, marks=pytest.mark.slow),
+        pytest.param("sew_resnet152", 152, marks=pytest.mark.slow),
     ],
 )
 def test_parameter_count_is_the_published_one(name, depth):
@@ -163,23 +163,24 @@ def spiking_block(block, o, v):
 
 
 @pytest.mark.parametrize("name", ["spiking_resnet18", "fsnn18", "dsnn18", "spiking_resnet34_tdbn"])
-@pytest.mark.parametrize("i", [0, 1])
-def test_a_spiking_block_fires_after_the_sum(name, i):
+def test_a_spiking_block_fires_after_the_sum(name):
     kwargs = {} if name.startswith("spiking") else {"residual": "spiking"}
     x = images(dtype=torch.float64)
-    model = fresh(name, x, T=3, **kwargs)
-    block, seen = model.layer2[i], []
-    block.register_forward_hook(lambda m, args, out: seen.append((args[0], out)))
+    model, seen = fresh(name, x, T=3, **kwargs), []
+    for block in model.layer2[:2]:
+        block.register_forward_hook(lambda m, args, out: seen.append((m, args[0], out)))
     with torch.no_grad():
         model(x)
-        (streams, out), v = seen[0], {}
-        steps = [spiking_block(block, o, v) for o in streams.spike]
-    expected = torch.stack([o for _, o in steps])
-    assert expected.unique().tolist() == [0, 1]
-    torch.testing.assert_close(out.spike, expected, rtol=0, atol=0)
-    if name == "dsnn18":  # Eq. (11), s_l = f(o) as Eq. (10) has it
-        s = torch.stack([f for f, _ in steps])
-        torch.testing.assert_close(out.accumulated, s + block.aap(streams.accumulated))
+        for block, streams, out in seen:
+            v = {}
+            steps = [spiking_block(block, o, v) for o in streams.spike]
+            expected = torch.stack([o for _, o in steps])
+            assert expected.unique().tolist() == [0, 1]
+            torch.testing.assert_close(out.spike, expected, rtol=0, atol=0)
+            if name == "dsnn18":  # Eq. (11), s_l = f(o) as Eq. (10) has it
+                s = torch.stack([f for f, _ in steps])
+                torch.testing.assert_close(out.accumulated, s + block.aap(streams.accumulated))
+    assert len({block for block, *_ in seen}) == 2
 
 
 @pytest.mark.parametrize("name", ["spiking_resnet18", "spiking_resnet34_tdbn", "fsnn50"])
@@ -327,8 +328,6 @@ def test_the_ann_has_no_keywords_of_neurons():
 # --- running ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("n", [1, 2])
 @pytest.mark.parametrize(
     ("name", "kwargs"),
     [
@@ -340,13 +339,14 @@ def test_the_ann_has_no_keywords_of_neurons():
         ("dsnn18", {"g": "OR", "neuron": "PLIF"}),
     ],
 )
-def test_forward_and_backward(name, kwargs, n, training):
+def test_forward_and_backward(name, kwargs):
     torch.manual_seed(0)
     kwargs = {} if kwargs is None else {"T": 2, **kwargs}
-    model = create_model(name, num_classes=5, in_channels=2, **kwargs).train(training)
-    events = images(n=2 * n, channels=2).unflatten(0, (2, n))
-    for x in (events[0], events):
-        model.zero_grad()
+    model = create_model(name, num_classes=5, in_channels=2, **kwargs)
+    one, two = (images(n=2 * n, channels=2).unflatten(0, (2, n)) for n in (1, 2))
+    for training, x in ((True, one[0]), (True, two), (False, two[0]), (False, one)):
+        n = x.shape[-4]
+        model.train(training).zero_grad()
         out = model(x)
         outs = out if isinstance(out, tuple) else [out]
         assert [tuple(o.shape) for o in outs] == [(n, 5)] * len(outs)

@@ -45,8 +45,10 @@ def streams_of(model, x):
 # --- the AAP ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kwargs", SEW_AND_SPIKING)
-@pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.parametrize(
+    ("depth", "kwargs"),
+    [*((18, kwargs) for kwargs in SEW_AND_SPIKING), (50, {"residual": "spiking"})],
+)
 def test_the_fsnn_inside_a_dsnn_spikes_as_it_does_bitwise(depth, kwargs):
     x = images()
     dsnn = fresh(f"dsnn{depth}", x, **kwargs)

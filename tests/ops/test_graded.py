@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from syops import Report, check_full_spike, get_model_bounds, get_model_syops
 from syops.cost.proof import values_of
-from syops.ops.values import Evidence, Seen, Table, common_unit, evidence_of
+from syops.ops.values import Evidence, Seen, Table, common_divisor, evidence_of
 
 
 class Then(nn.Module):
@@ -228,8 +228,8 @@ def test_no_common_unit_is_analog(function):
 
 def test_rounded_constants_are_not_equal():
     third, next_to_it = 1 / 3, math.nextafter(1 / 3, 1)
-    assert common_unit(frozenset({third, next_to_it})) is None
-    assert common_unit(frozenset({third, 2 / 3})) == Fraction(third)
+    assert common_divisor(frozenset({third, next_to_it})) is None
+    assert common_divisor(frozenset({third, 2 / 3})) == Fraction(third)
 
 
 def test_data_never_gives_units():

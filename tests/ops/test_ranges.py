@@ -13,54 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syops import check_full_spike, get_model_bounds, get_model_syops
-from syops.ledger.rows import Ledger
-from syops.ledger.steps import History
-from syops.ops.values import INTEGER, Interval, Table
-from syops.trace import inputs as arguments
-from syops.trace.bounds import trace
-from syops.trace.settings import Settings
-
-
-class Sent(nn.Module):
-    """Everything that ``forward`` makes goes to synapses."""
-
-    def __init__(self, make: Callable[..., list[Tensor]], dtype: torch.dtype) -> None:
-        super().__init__()
-        self.make = make
-        self.weight = nn.Parameter(torch.ones(1, 1, dtype=dtype))
-
-    def forward(self, *inputs: Tensor) -> list[Tensor]:
-        made = self.make(*inputs)
-        for tensor in made:
-            F.linear(tensor.to(self.weight.dtype).reshape(-1, 1), self.weight)
-        return made
-
-
-def derived(make: Callable[..., list[Tensor]], inputs: list[Tensor], signal: str) -> list[Any]:
-    """The signal of each tensor that ``make`` returns."""
-    history = History()
-    trace(
-        Sent(make, inputs[0].dtype),
-        (tuple(x.to("meta") for x in inputs), {}),
-        [arguments.SIGNALS[signal]] * len(inputs),
-        Ledger(),
-        Settings(),
-        history,
-    )
-    (arrivals,) = history.arrivals.values()
-    return [arrival.step.signal for (arrival,) in arrivals]
-
-
-def outside(signal: Any, values: set[float]) -> set[float]:
-    """The values that a signal does not foretell."""
-    if isinstance(signal, Table):
-        assert not signal.scale
-        return values - {float(value) for value in signal.support}
-    if isinstance(signal, Interval):
-        whole = signal.kind is not INTEGER or all(value.is_integer() for value in values)
-        return {v for v in values if not signal.low <= v <= signal.high} if whole else values
-    return set() if signal is not INTEGER or all(v.is_integer() for v in values) else values
-
 
 # Neurons that fire by rounding
 
@@ -185,83 +137,6 @@ def test_logical_and_is_a_product_of_spikes():
 
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-
-
-# The same number on every path through a kernel
-
-
-UNARY: dict[str, Callable[[Tensor], Tensor]] = {
-    **{name: getattr(torch, name) for name in (
-        "neg", "abs", "square", "sqrt", "rsqrt", "reciprocal", "exp", "exp2", "expm1", "log1p",
-        "sigmoid", "tanh", "sin", "cos", "erf", "atan", "frac", "sign", "deg2rad", "relu",
-        "round", "floor", "ceil", "trunc", "logit", "lgamma", "digamma", "sinc", "asinh",
-    )},
-    **{name: getattr(F, name) for name in (
-        "relu6", "hardsigmoid", "hardswish", "elu", "celu", "selu", "gelu", "silu", "softplus",
-        "mish", "leaky_relu", "softshrink", "hardshrink", "logsigmoid", "softsign",
-    )},
-    "a ** 2": lambda a: a**2, "a ** 3": lambda a: a**3, "a ** 4": lambda a: a**4,
-    "a ** 0.5": lambda a: a**0.5, "a ** 1.7": lambda a: a**1.7, "2 ** a": lambda a: 2**a,
-    "0.1 a": lambda a: a * 0.1, "a / 3": lambda a: a / 3, "0.3 - a": lambda a: 0.3 - a,
-    "a + 3 * 0.3": lambda a: torch.add(a, 0.3, alpha=3), "a % 0.3": lambda a: a % 0.3,
-    "fmod": lambda a: torch.fmod(a, 0.3), "a // 0.3": lambda a: a // 0.3,
-    "clamp": lambda a: a.clamp(-0.1, 0.7), "decimals": lambda a: a.round(decimals=1),
-    "threshold": lambda a: F.threshold(a, 0.1, 0.3),
-    "trunc division": lambda a: torch.div(a, 0.3, rounding_mode="trunc"),
-}  # fmt: skip
-BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    **{name: getattr(torch, name) for name in (
-        "add", "sub", "mul", "div", "maximum", "minimum", "atan2", "hypot", "pow", "xlogy",
-        "heaviside", "copysign", "fmax", "logaddexp", "remainder", "fmod", "floor_divide",
-    )},
-    "a + 3 b": lambda a, b: torch.add(a, b, alpha=3),
-    "a - 0.1 b": lambda a, b: torch.sub(a, b, alpha=0.1),
-    "lerp by 0.5": lambda a, b: torch.lerp(a, b, 0.5),
-    "lerp by 0.3": lambda a, b: torch.lerp(a, b, 0.3),
-    "lerp by a": lambda a, b: torch.lerp(a, b, a),
-    "addcmul": lambda a, b: torch.addcmul(a, b, a, value=0.1),
-    "addcmul by 2": lambda a, b: torch.addcmul(a, b, b, value=2),
-    "addcdiv": lambda a, b: torch.addcdiv(a, b, a + 2, value=0.3),
-    "where": lambda a, b: torch.where(a > b, a, b),
-}  # fmt: skip
-LEVELS = ((0, 1), (0, 0.1), (0.3, 3), (-1, 0.7), (0, 5))
-
-
-def over_all_paths(function: Callable[..., Tensor], columns: list[Tensor]) -> set[float]:
-    """What comes out on vectors, what is left over from vectors, strided and single elements."""
-    long = [column.repeat(16)[:61] for column in columns]
-    strided = [torch.stack([x, x], 1)[:, 0] for x in long]
-    single = list(zip(*(column.unbind() for column in columns), strict=True))
-    results = [function(*long), function(*strided), function(*columns)]
-    results += [function(*each) for each in single]
-    results += [function(*(x.repeat_interleave(16) for x in columns))]
-    return {value for result in results for value in result.double().flatten().tolist()}
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", [*UNARY, *BINARY])
-def test_a_table_holds_what_every_path_of_a_kernel_computes(name, dtype):
-    """Functions that are not rounded once differ in the last bit: no proof rests on it."""
-    function = UNARY.get(name) or BINARY[name]
-    for levels in itertools.product(LEVELS, repeat=1 if name in UNARY else 2):
-
-        def run(*spikes: Tensor, levels: Any = levels) -> list[Tensor]:
-            parts = [
-                s * float(high) + (1 - s) * low
-                for s, (low, high) in zip(spikes, levels, strict=True)
-            ]
-            return [*parts, function(*parts)]
-
-        rows = torch.tensor(list(itertools.product((0.0, 1.0), repeat=len(levels))), dtype=dtype)
-        spikes = [column.clone() for column in rows.unbind(1)]
-        try:
-            *columns, _ = run(*spikes)
-            values = over_all_paths(function, columns)
-        except (RuntimeError, NotImplementedError):
-            pytest.skip(f"{name} has no kernel for {dtype}")
-        signal = derived(run, spikes, "binary")[-1]
-        if all(map(math.isfinite, values)):
-            assert not outside(signal, values), (name, levels, signal, values)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 
@@ -16,8 +17,8 @@ from syops.cost.energy import EnergyModel
 from syops.models import calibrate
 from tests.models.test_all_networks import small
 from tests.support.bounds import assert_foretold, assert_within
-from tests.support.examples import examples
-from tests.support.networks import bundled
+from tests.support.examples import examples, some
+from tests.support.networks import BLOCKS, bundled
 
 
 @torch.library.custom_op("invariants::passes", mutates_args=())
@@ -146,8 +147,9 @@ def test_random_networks_run_within_bounds(steps, inputs, graded, ac, prices, lo
         assert_foretold(net, batches[0].to("meta"), runs, **common)
 
 
-@pytest.mark.parametrize("what", sorted(SAID))
-@pytest.mark.parametrize("step", sorted(STEPS))
+@pytest.mark.parametrize(
+    ("step", "what"), some(list(itertools.product(sorted(STEPS), sorted(SAID))), one_of=3)
+)
 def test_every_operator_runs_within_bounds(step, what):
     torch.manual_seed(0)
     net = Net([step, "turned"], 1)
@@ -225,7 +227,7 @@ def of_a_class(what: str, shape: tuple[int, ...]) -> Tensor:
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("name", bundled(smallest=True))
+@pytest.mark.parametrize("name", bundled(quick=BLOCKS))
 def test_bundled_networks_run_within_bounds(name):
     """Images, spikes and counted events; bounds of an input's class, and of its shape alone."""
     model, shape, batch_dim = fed(name)
@@ -238,7 +240,9 @@ def test_bundled_networks_run_within_bounds(name):
     assert_foretold(model, shape, all_runs, batch_dim=batch_dim)
 
 
-@pytest.mark.parametrize("name", ["sew_resnet18", "sew_digits", "spikformer_4_384"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("sew_resnet18", marks=pytest.mark.slow), "sew_digits", "spikformer_4_384"]
+)
 def test_bundled_networks_with_graded_acs_run_within_bounds(name):
     model, shape, batch_dim = fed(name)
     for what in ("binary", "graded"):

@@ -17,7 +17,7 @@ from syops import check_full_spike, create_model, get_model_bounds, get_model_sy
 from syops.errors import ForwardError, SyopsTypeError, SyopsValueError
 from syops.report.report import Report
 from tests import ROOT
-from tests.support.networks import bundled
+from tests.support.networks import BLOCKS, bundled
 
 
 def on_meta(name, **keywords):
@@ -284,7 +284,7 @@ def with_random_spikes(model, rate):
     return model
 
 
-@pytest.mark.parametrize("name", bundled(smallest=True))
+@pytest.mark.parametrize("name", bundled(quick=BLOCKS))
 def test_the_class_is_the_one_found_by_brute_force(name):
     check_classes(name, {})
 

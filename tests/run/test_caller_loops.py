@@ -170,7 +170,7 @@ def classed(drive):
     return replace(drive, evidence=drive.evidence.signal, magnitudes=())
 
 
-@examples(40)
+@examples(25)
 @given(PLANS, st.booleans())
 def test_any_network_with_its_loop_in_the_model_or_in_the_caller(plan, trains):
     inside = get_model_syops(made(LoopedCell, plan), batch(plan), batch_dim=1)
@@ -205,7 +205,7 @@ def gradients_are_equal(one, other):
         )
 
 
-@examples(20)
+@examples(12)
 @given(PLANS, st.integers(2, 3))
 def test_several_batches_in_one_block(plan, number):
     batches = [batch(plan, seed) for seed in range(number)]
@@ -220,7 +220,7 @@ def test_several_batches_in_one_block(plan, number):
     assert (outside.samples, outside.passes) == (number * plan["samples"], number)
 
 
-@examples(20)
+@examples(12)
 @given(PLANS)
 def test_each_call_a_batch_of_its_own(plan):
     """What one call hands to the next is known: classes are those of the whole loop."""

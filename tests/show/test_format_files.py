@@ -20,11 +20,6 @@ SOURCE = Path(syops.__file__).parent
 PAGE = SOURCE.parent / "docs" / "adding.md"
 README = SOURCE.parent / "README.md"
 RESULTS = [FIXED, MIXED, compare([FIXED, SMALL]).layers(), FIXED.memory()]
-RST = """\
-=========  ======  ========  ======  ======  =======  =======  =======
-layer      kind    signal    rate    O_ac    O_mac    DC       share
-=========  ======  ========  ======  ======  =======  =======  =======
-"""
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +67,7 @@ else:
 """
     ran = run(extended, "-c", script)
     assert ran.returncode == 0, ran.stderr
-    assert "layer    O_mac\n" in ran.stdout
+    assert "layer   O_mac\n" in ran.stdout
     assert "Not shown, but inside the total: 2 more rows" in ran.stdout
 
 

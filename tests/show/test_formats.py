@@ -17,12 +17,12 @@ import pytest
 
 from syops.errors import SyopsLookupError, SyopsValueError
 from syops.report.comparison import compare
-from syops.show.formats.cells import shown
+from syops.show.formats.cells import cell_text
 from syops.show.formats.csv import to_csv
 from syops.show.formats.html import to_html
 from syops.show.formats.latex import to_latex
 from syops.show.formats.markdown import to_markdown
-from syops.show.formats.text import shortened, to_text
+from syops.show.formats.text import abbreviated, to_text
 from syops.show.table import Column
 from syops.show.tabular import Table
 from tests.support.reports import FIXED, LONG, MIXED, SMALL, analog
@@ -233,12 +233,12 @@ def test_lines_are_as_wide_as_the_terminal_and_no_wider(width):
 
 
 def test_a_shortened_name_keeps_both_ends():
-    assert shortened("abcdefghij", 10) == "abcdefghij"
-    assert shortened("abcdefghijk", 10) == "ab..fghijk"
+    assert abbreviated("abcdefghij", 10) == "abcdefghij"
+    assert abbreviated("abcdefghijk", 10) == "ab..fghijk"
 
 
 def test_control_characters_are_escaped():
-    assert shown("a\x1b[31mb\n", Column("x", "x")) == "a\\x1b[31mb\\n"
+    assert cell_text("a\x1b[31mb\n", Column("x", "x")) == "a\\x1b[31mb\\n"
 
 
 # --- HTML, Markdown -----------------------------------------------------------------------------

@@ -157,8 +157,14 @@ def test_a_network_that_does_nothing_can_be_drawn():
         assert ax.get_ylim() == (0, 1)
 
 
-@pytest.mark.parametrize("layers", [1, 10, 48, 49, 300])
-@pytest.mark.parametrize("blocks", [1, 4])
+@pytest.mark.parametrize(
+    ("layers", "blocks"),
+    [
+        *[(1, 1), (10, 4), (48, 4), (49, 1), (300, 4)],
+        *(pytest.param(n, 1, marks=pytest.mark.slow) for n in (10, 48, 300)),
+        *(pytest.param(n, 4, marks=pytest.mark.slow) for n in (1, 49)),
+    ],
+)
 def test_labels_stay_apart_and_inside_with_any_number_of_layers(layers, blocks):
     for kind in ("energy", "cumulative"):
         figure = deep(layers, blocks).plot(kind)

@@ -14,7 +14,8 @@ from syops.trace.watch import Watch
 
 def forward_pass(model: nn.Module) -> tuple[ForwardPass, Watch]:
     """One pass of a model over real tensors, and what watches it once it is started."""
-    where, settings = [("", model)], Settings()
+    called = "", model
+    where, settings = [("", model), called], Settings()
     tensors = Tensors(model)
     watch = Watch(where, settings.find, reads=True)
     watch.listener = found = ForwardPass(

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pytest
 
 from syops.models import list_models
-
-SMALLEST = frozenset(
-    {
-        *("dsnn18", "fsnn18", "sew_resnet18", "spiking_resnet18", "resnet18", "preact_resnet18"),
-        *("dsnn_digits", "fsnn_digits", "sew_digits", "spiking_digits", "spikformer_4_384"),
-        *("sew_7b", "fsnn_7b"),
-    }
-)
 
 
 def repeats(name: str) -> bool:
@@ -23,14 +15,24 @@ def repeats(name: str) -> bool:
     return name.endswith(("34", "101", "152", "wide7b", "8_512", "8_768"))
 
 
-def bundled(names: Iterable[str] | None = None, *, smallest: bool = False) -> list[Any]:
-    """Names of bundled networks, by default of all; what is slow is run by CI alone.
+BLOCKS = frozenset(
+    {
+        *("resnet18", "preact_resnet18", "spikformer_4_384", "fsnn_7b"),
+        *("dsnn_digits", "fsnn_digits", "sew_digits", "spiking_digits"),
+    }
+)
+"""One network of each kind of block."""
 
-    That is a network that repeats another one; with ``smallest`` all but the smallest of a family.
-    """
+SMALLEST = BLOCKS | {"dsnn18", "fsnn18", "sew_resnet18", "spiking_resnet18", "sew_7b"}
+"""The smallest network of each family."""
+
+DISTINCT = frozenset(name for name in list_models() if not repeats(name))
+"""Those that do not repeat another one."""
+
+
+def bundled(names: Iterable[str] | None = None, *, quick: Collection[str] = DISTINCT) -> list[Any]:
+    """Names of bundled networks, by default of all; CI alone runs those that are not quick."""
     return [
-        pytest.param(name, marks=pytest.mark.slow)
-        if repeats(name) or (smallest and name not in SMALLEST)
-        else name
+        name if name in quick else pytest.param(name, marks=pytest.mark.slow)
         for name in (list_models() if names is None else names)
     ]

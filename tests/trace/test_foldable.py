@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from spikingjelly.activation_based import functional
 from torch import nn
@@ -17,7 +17,8 @@ from torch.utils._pytree import tree_leaves
 from syops import check_full_spike, fold_bn, get_model_bounds, get_model_syops
 from syops.fold import plan_folding
 from syops.models import create_model
-from tests.support.networks import bundled
+from tests.support.examples import examples
+from tests.support.networks import BLOCKS, bundled
 
 C = SIZE = 3  # no shape tells a wrong axis
 
@@ -241,7 +242,7 @@ def check(model, x, **options):
     return report
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)  # README, Limits: some are left
+@examples(60)  # README, Limits: some are left
 @given(PROGRAMS, st.booleans(), st.sampled_from(["binary", "analog", "ternary"]), st.integers(0, 9))
 def test_counter_and_fold_bn_agree_on_random_networks(steps, reparametrised, signal, seed):
     torch.manual_seed(seed)
@@ -250,7 +251,7 @@ def test_counter_and_fold_bn_agree_on_random_networks(steps, reparametrised, sig
     check(model, x, input_signal=signal)
 
 
-@pytest.mark.parametrize("name", bundled(smallest=True))
+@pytest.mark.parametrize("name", bundled(quick=BLOCKS))
 def test_counter_and_fold_bn_agree_on_bundled_networks(name):
     torch.manual_seed(0)
     steps = {} if name.startswith("resnet") else {"T": 2}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import torch
+from spikingjelly.activation_based import neuron
+from torch import nn
 
+from syops import get_model_syops
 from syops.ops.fanout import FanOut
 from syops.trace.gauge import Gauge
 
@@ -28,3 +31,23 @@ def test_every_reading_is_told_of():
         getattr(again, name)(*tensors, *(() if cache is None else ({},)), *others)
         for taken, retaken in ((gauge.counts, again.counts), (gauge.looks, again.looks)):
             assert [t.item() for t in retaken] == [t.item() for t in taken]
+
+
+def test_no_pass_waits_for_the_device():
+    """On an accelerator, to read one number is to wait until all kernels before it are done."""
+
+    class Profiled(nn.Sequential):
+        def forward(self, x):
+            with torch.autograd.profiler.profile() as profiled:
+                x = super().forward(x)
+            kernels.update(event.key for event in profiled.key_averages())
+            return x
+
+    kernels = set()  # of all operators, also where no mode sees them
+    model = Profiled(
+        *(nn.Conv2d(1, 2, 3, padding=1), neuron.IFNode(), nn.Conv2d(2, 2, 3), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(72, 2)),
+    ).eval()
+    get_model_syops(model, [torch.rand(2, 1, 8, 8) for _ in range(3)], progress=False)
+    assert "aten::sum" in kernels  # readings are taken
+    assert "aten::_local_scalar_dense" not in kernels

@@ -21,10 +21,12 @@ from torch import nn
 import syops.run.loop
 from syops import SyopsError, get_model_syops
 from syops.errors import SyopsValueError
-from syops.models import create_model, list_models
+from syops.models import create_model
 from syops.ops import Rule, Tally, analog
 from syops.trace.forward import ForwardPass
-from syops.trace.replay import Plans
+from syops.trace.plan.tree import Plans
+from tests.support.examples import times
+from tests.support.networks import BLOCKS, bundled
 
 from ..properties import test_no_layer_disappears as programs
 
@@ -70,9 +72,6 @@ def same_by_replay(monkeypatch, model, batches, **options):
 
 # Bundled networks
 
-REPEATING = ("34", "101", "152")
-"""Depths with the blocks of others, more often."""
-
 
 def inputs_of(name, batches=3):
     if "7b" in name:
@@ -81,7 +80,7 @@ def inputs_of(name, batches=3):
     return [torch.rand(1, *frame) for _ in range(batches)]
 
 
-@pytest.mark.parametrize("name", [n for n in list_models() if not n.endswith(REPEATING)])
+@pytest.mark.parametrize("name", bundled(quick=BLOCKS))
 def test_bundled_networks_are_replayed(name, monkeypatch):
     torch.manual_seed(0)
     steps = {} if name.startswith("resnet") else {"T": 2}
@@ -282,7 +281,7 @@ CHANGING = (
 @pytest.mark.parametrize("between", CHANGING, ids=lambda between: between.__name__)
 @pytest.mark.parametrize("graded", ["mac", "ac"])
 def test_control_flow_that_changes(between, graded, monkeypatch):
-    for seed in range(3):
+    for seed in range(times(2)):
         torch.manual_seed(seed)
         model = Spiking(between).eval()
         batches = [torch.randn(4, 8) for _ in range(12)]
@@ -366,6 +365,31 @@ def test_buffer_that_is_replaced_by_data_or_by_weights(monkeypatch):
 
     batches = [torch.full((4, 8), value) for value in (-1.0, -2.0, 3.0, -4.0)]
     same_by_replay(monkeypatch, Replaced().eval(), batches)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_buffers_that_are_states(in_place, monkeypatch):
+    class Leaky(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 2)
+            self.register_buffer("potential", torch.zeros(4, 8))
+            self.register_buffer("decay", torch.full((8,), 0.5))
+
+        def forward(self, x):
+            for _ in range(2 if is_high(x) else 3):
+                potential = self.potential * self.decay + self.first(x)
+                spikes = (potential > 0.2).float()
+                if in_place:
+                    self.potential.copy_(potential - spikes)
+                else:
+                    self.potential = potential - spikes
+                x = x * spikes
+            return self.second(spikes)
+
+    torch.manual_seed(0)
+    batches = [torch.randn(4, 8) for _ in range(20)]
+    assert same_by_replay(monkeypatch, Leaky().eval(), batches) > 0.5
 
 
 def test_last_batch_is_smaller(monkeypatch):

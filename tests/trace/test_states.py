@@ -238,9 +238,19 @@ def test_neurons_of_sinabs_need_one_run():
     assert runs_of(net, torch.rand(N * STEPS, 8)) == 1
 
 
-def test_model_runs_again_for_the_first_batch_only():
-    net = made("buffer")
-    assert runs_of(net, [torch.rand(N, 8)] * 5) == 6
+@pytest.mark.parametrize("in_place", [False, True])
+def test_no_batch_is_run_twice(in_place):
+    net = made("buffer", in_place=in_place)
+    assert runs_of(net, [torch.rand(N, 8)] * 5) == 5
+
+
+class NeedsValues(Recurrent):
+    def drive(self, x):
+        return super().drive(x) * (2 if x.sum() > 0 else 1)
+
+
+def test_model_that_needs_values_runs_again_for_the_first_batch_only():
+    assert runs_of(NeedsValues("buffer"), [torch.rand(N, 8)] * 5) == 6
 
 
 class Draws(Recurrent):

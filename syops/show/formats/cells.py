@@ -6,6 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
+from unicodedata import combining, east_asian_width
+
+from click import unstyle
 
 from syops.show.table import Column, TableData, Value
 from syops.units import ENERGIES, common_unit, joules, largest_end, number, quantity
@@ -37,7 +40,7 @@ def in_words(table: TableData, missing: str = "-") -> Cells:
         return [
             missing
             if busy and not value and column.kind == "operations"
-            else shown(value, column, missing)
+            else cell_text(value, column, missing)
             for value, column in pairs
         ]
 
@@ -46,7 +49,7 @@ def in_words(table: TableData, missing: str = "-") -> Cells:
     return Cells(headings, [line(row) for row in table.rows], total)
 
 
-def shown(value: Value, column: Column, missing: str = "-") -> str:
+def cell_text(value: Value, column: Column, missing: str = "-") -> str:
     """Return one value as a reader wants it: ``1.70 G``, ``[0.545, 6.65] mJ``, ``yes``."""
     if value is None:
         return missing
@@ -82,8 +85,36 @@ def _interval(ends: tuple[float, float], column: Column) -> str:
     if column.kind == "energy" and not unit:
         unit = common_unit(largest_end(*map(abs, ends)), ENERGIES)
     within = replace(column, unit=unit)
-    text = f"[{shown(ends[0], within)}, {shown(ends[1], within)}]"
+    text = f"[{cell_text(ends[0], within)}, {cell_text(ends[1], within)}]"
     return text if unit == column.unit else f"{text} {unit}"
+
+
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes, whatever its colours are.
+
+    >>> width_of("漢字"), width_of("\\x1b[1mDC\\x1b[0m")
+    (4, 2)
+    """
+    return sum(1 + (east_asian_width(c) in "WF") for c in unstyle(text) if not combining(c))
+
+
+def padded(rows: Sequence[Sequence[str]], aligned: Sequence[str]) -> list[list[str]]:
+    """Return rows whose cells are as wide as the widest of their column.
+
+    Args:
+        rows: one or more.
+        aligned: "left" or "right", for each column.
+
+    >>> padded([["layer", "DC"], ["fc", "0.5 mJ"]], ["left", "right"])
+    [['layer', '    DC'], ['fc   ', '0.5 mJ']]
+    """
+    columns = []
+    for cells, align in zip(zip(*rows, strict=True), aligned, strict=True):
+        widest = max(map(width_of, cells))
+        blanks = [" " * (widest - width_of(cell)) for cell in cells]
+        pairs = zip(cells, blanks, strict=True)
+        columns.append([c + blank if align == "left" else blank + c for c, blank in pairs])
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def sentences(table: TableData) -> Iterator[str]:

@@ -27,7 +27,7 @@ class Format:
     every: bool = False
 
 
-class Result(Protocol):
+class Showable(Protocol):
     """What a whole format is made of: a report, or what was made of reports."""
 
     def to_json(self) -> str:
@@ -48,4 +48,4 @@ class WholeFormat:
 
     name: str
     suffix: str
-    write: Callable[[Result, str | None], str]
+    write: Callable[[Showable, str | None], str]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tabulate import tabulate
-
-from syops.show.formats.cells import in_words, one_line, printable, sentences
+from syops.show.formats.cells import in_words, one_line, padded, printable, sentences, width_of
 from syops.show.formats.format import Format
 from syops.show.table import TableData
 
@@ -14,16 +12,15 @@ from syops.show.table import TableData
 def to_markdown(table: TableData) -> str:
     """Return the table in the Markdown of GitHub, between its caption and what it says."""
     cells = in_words(table).map(_in_markdown)
-    rows = [*cells.rows]
-    if cells.total:
-        rows.append([f"**{cell}**" if cell else "" for cell in cells.total])
-    drawn = tabulate(
-        rows,
-        cells.headings,
-        tablefmt="pipe",
-        disable_numparse=True,
-        colalign=[column.align for column in table.columns],
+    total = [f"**{cell}**" if cell else "" for cell in cells.total or ()]
+    aligned = [column.align for column in table.columns]
+    rows = padded([cells.headings, *cells.rows, *([total] if total else [])], aligned)
+    rules = ("-" * (width_of(cell) + 1) for cell in rows[0])
+    sides = (
+        f":{r}" if align == "left" else f"{r}:" for r, align in zip(rules, aligned, strict=True)
     )
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    drawn = "\n".join([lines[0], f"|{'|'.join(sides)}|", *lines[1:]])
     first = (printable(table.caption), *one_line(table.warnings))
     above, below = ([_in_markdown(text) for text in part] for part in (first, sentences(table)))
     return "\n\n".join(filter(None, [*above, drawn, *below])) + "\n"

@@ -6,10 +6,9 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from click import style
-from tabulate import SEPARATING_LINE, DataRow, Line, TableFormat, tabulate
 
 from syops.ops.values import SPIKES
-from syops.show.formats.cells import Cells, in_words, printable
+from syops.show.formats.cells import Cells, in_words, padded, printable, width_of
 from syops.show.formats.format import Format
 from syops.show.table import TableData
 
@@ -20,18 +19,6 @@ _NARROWEST = 12
 """Of a shortened name."""
 _GAP = "  "
 """Between columns."""
-
-# tabulate's "simple" without the two spaces that it adds to every heading.
-_COMPACT = TableFormat(
-    lineabove=None,
-    linebelowheader=Line("", "-", _GAP, ""),
-    linebetweenrows=None,
-    linebelow=None,
-    headerrow=DataRow("", _GAP, ""),
-    datarow=DataRow("", _GAP, ""),
-    padding=0,
-    with_header_hide=None,
-)
 
 
 def to_text(table: TableData, width: int | None = WIDTH, color: bool = False) -> str:
@@ -49,14 +36,14 @@ def to_text(table: TableData, width: int | None = WIDTH, color: bool = False) ->
         cells = _shortened(cells, width)
     if color:
         above, cells = _bold(above), _coloured(cells, table)
-    grid: list[object] = [cells.headings, SEPARATING_LINE, *cells.rows]
-    if any(above):
-        grid.insert(0, above)
-    if cells.total:
-        grid += [SEPARATING_LINE, cells.total]
+    heads = [above, cells.headings] if any(above) else [cells.headings]
+    totals = [cells.total] if cells.total else []
     aligned = [column.align for column in table.columns]
-    drawn = tabulate(grid, tablefmt=_COMPACT, disable_numparse=True, colalign=aligned)
-    lines = "\n".join(line.rstrip() for line in drawn.splitlines())
+    drawn = padded([*heads, *cells.rows, *totals], aligned)
+    rule = ["-" * width_of(cell) for cell in drawn[0]]
+    for place in [len(heads), len(heads) + len(cells.rows)][: 1 + len(totals)][::-1]:
+        drawn.insert(place, rule)
+    lines = "\n".join(_GAP.join(row).rstrip() for row in drawn)
     caption, warnings, summary, notes = (
         _wrapped(texts, min(width or WIDTH, WIDTH))
         for texts in ([table.caption], table.warnings, table.summary, table.notes)
@@ -66,7 +53,7 @@ def to_text(table: TableData, width: int | None = WIDTH, color: bool = False) ->
 
 def _widths(cells: Cells) -> list[int]:
     rows = [cells.headings, *cells.rows, *([cells.total] if cells.total else [])]
-    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [max(map(width_of, column)) for column in zip(*rows, strict=True)]
 
 
 def _wide(cells: Cells) -> int:
@@ -84,10 +71,10 @@ def _shortened(cells: Cells, width: int) -> Cells:
     """Shorten names until the lines fit into ``width``."""
     first, *others = _widths(cells)
     room = max(width - sum(others) - len(_GAP) * len(others), _NARROWEST)
-    return cells.map_rows(lambda row: [shortened(row[0], room), *row[1:]])
+    return cells.map_rows(lambda row: [abbreviated(row[0], room), *row[1:]])
 
 
-def shortened(name: str, room: int) -> str:
+def abbreviated(name: str, room: int) -> str:
     """Return a long name with dots for its middle, as its end tells more than its start."""
     if len(name) <= room:
         return name

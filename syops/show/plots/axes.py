@@ -19,7 +19,7 @@ from syops.cost.layer import Layer
 from syops.cost.networks import ComparisonRow
 from syops.errors import SyopsTypeError
 from syops.show.formats.cells import printable
-from syops.show.formats.text import shortened
+from syops.show.formats.text import abbreviated
 from syops.units import ENERGIES, common_unit, largest_end
 
 AC = "#0072B2"
@@ -118,7 +118,7 @@ def spread(places: Sequence[float], gap: float) -> list[float]:
 
 
 def short(name: str) -> str:
-    return shortened(printable(name), NAME_WIDTH)
+    return abbreviated(printable(name), NAME_WIDTH)
 
 
 def unit_of(them: Iterable[Layer | ComparisonRow | Figures]) -> str:

@@ -1,0 +1,199 @@
+"""Tell the tensors of a pass from one another: each by the number of its first appearance."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from syops._torch import identity, marks_of, storage_identity, unwatched, weak_reference
+from syops.trace.live import Tensors, storage_of
+from syops.trace.plan.events import Id, Met, New, Ref, TensorMetadata, metadata_of
+from syops.trace.states import tensors_of
+from syops.trace.watch import is_wrapper
+
+
+class Entry(NamedTuple):
+    """What is known of a tensor that was met.
+
+    Attributes:
+        ref: keeps its address from being used again.
+        id: which one it is.
+        storage: the identity of its memory.
+        version: when it was met.
+        metadata: of it.
+    """
+
+    ref: Any
+    id: Id
+    storage: int
+    version: int
+    metadata: TensorMetadata
+
+
+class Register:
+    """The tensors that a pass has met.
+
+    Args:
+        tensors: which of them are parameters and buffers.
+
+    Attributes:
+        entries: by identity.
+        met: how many there are, but for parameters and buffers.
+        given: how many of these the model was called with.
+        has_met_shared: one shares memory with another one, though no operator made it a view.
+        tensors: see above.
+    """
+
+    def __init__(self, tensors: Tensors) -> None:
+        self.entries: dict[int, Entry] = {}
+        self.met = 0
+        self.given = 0
+        self.has_met_shared = False
+        self.tensors = tensors
+        self._states: set[Id] = set()
+        self._on_storage: defaultdict[int, list[Entry]] = defaultdict(list)
+
+    def entry(self, tensor: Tensor) -> Entry | None:
+        """Return what is known of a tensor, if it was met or is a parameter or buffer."""
+        entry = self.entries.get(identity(tensor))
+        if entry is None:
+            named = self.tensors.named(tensor)
+            if named is not None and is_plain(tensor):
+                entry = self._enter(tensor, metadata_of(tensor), *named)
+        return entry
+
+    def meet(self, tensor: Tensor, literal: bool = False) -> Met:
+        """Say which tensor this is; or note it, and say what it is like, if it was not met.
+
+        One that was given other memory, or lies there in another way, behind the back of the
+        dispatcher equals none that was met.
+
+        ``literal``: its values are to be told.
+        """
+        entry = self.entry(tensor)
+        if entry is not None:
+            _, storage, version = marks_of(tensor)
+            if entry.storage != storage or not entry.metadata.fits(tensor):
+                return _MOVED
+            return Ref(entry.id, version - entry.version)
+        shares = self.sharing(tensor)
+        self.has_met_shared |= bool(shares)
+        told = bytes_of(tensor) if literal else None
+        metadata = metadata_of(tensor)
+        self.add(tensor, metadata)
+        return New(metadata, shares, told)
+
+    @property
+    def weights(self) -> tuple[Any, ...]:
+        """The parameters and buffers; None in place of the metadata of one of a special kind."""
+        return self.tensors.layouts(lambda x: metadata_of(x) if is_plain(x) else None)
+
+    def sharing(self, tensor: Tensor) -> tuple[str, ...]:
+        """Return the tensors that lie on the same storage as one that was not met."""
+        storage = storage_identity(tensor)
+        on_it = self._on_storage.get(storage, ())
+        shares = {str(entry.id) for entry in on_it if not entry.ref.expired()}
+        if storage in self.tensors.storages:
+            shares |= self.tensors.names_on(storage)
+        return tuple(sorted(shares))
+
+    def is_outside(self, storage: int) -> bool:
+        """Return whether a parameter, a buffer or an input of the model lies on a storage."""
+        return storage in self.tensors.storages or any(
+            entry.storage == storage
+            for entry in self.entries.values()
+            if isinstance(entry.id, int) and entry.id <= self.given
+        )
+
+    def add(self, tensor: Tensor, metadata: TensorMetadata, base: Tensor | None = None) -> None:
+        """Note a tensor that was not met.
+
+        Args:
+            tensor: any plain tensor.
+            metadata: of it.
+            base: a tensor that it is a view of. A view takes over the version counter of its base
+                once its operator has returned.
+        """
+        self.met += 1
+        entry = None if base is None else self.entry(base)
+        self._enter(tensor, metadata, self.met, None if entry is None else entry.version)
+
+    def _enter(
+        self, tensor: Tensor, metadata: TensorMetadata, id: Id, version: int | None
+    ) -> Entry:
+        key, storage, now = marks_of(tensor)
+        version = now if version is None else version
+        entry = Entry(weak_reference(tensor), id, storage, version, metadata)
+        self._on_storage[storage].append(entry)
+        self.entries[key] = entry
+        return entry
+
+    def forget(self, met: int) -> None:
+        """Forget the tensors that were noted after so many."""
+        if met == self.met:
+            return
+        late = []
+        for key, entry in reversed(self.entries.items()):
+            if isinstance(entry.id, int):
+                if entry.id <= met:
+                    break
+                late.append(key)
+        for key in late:
+            entry = self.entries.pop(key)
+            self._on_storage[entry.storage].remove(entry)
+        self.met = met
+
+    def meet_states(self, tensors: Iterable[Tensor]) -> tuple[Met, ...]:
+        """Say which tensors the states of a neuron are, which it keeps."""
+        met = self.met
+        states = tuple(map(self.meet, tensors))
+        self.states_since(met)
+        return states
+
+    def states_since(self, met: int) -> None:
+        """Note that the tensors that were noted after so many are states of a neuron."""
+        self._states.update(range(met + 1, self.met + 1))
+
+    def kept(self, besides: Iterable[Tensor], model: nn.Module) -> tuple[Id, ...]:
+        """Return those of the tensors that the model keeps, but for the states of neurons.
+
+        ``besides``: others that are not asked for.
+        """
+        known = {identity(tensor) for tensor in besides}
+        alive = [
+            entry
+            for key, entry in self.entries.items()
+            if key not in known
+            and isinstance(entry.id, int)
+            and entry.id not in self._states
+            and not entry.ref.expired()
+        ]
+        if not alive:
+            return ()
+        storages = {storage_of(tensor) for tensor in tensors_of(model)}
+        return tuple(entry.id for entry in alive if entry.storage in storages)
+
+
+_MOVED = Ref("", -1)
+
+
+def bytes_of(tensor: Tensor) -> bytes:
+    """Return the values of a tensor."""
+    with unwatched():  # its values are not read by the model
+        return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Return whether a tensor can be told from others by its address, version and metadata."""
+    return (
+        tensor.layout == torch.strided
+        and not tensor.is_nested
+        and not tensor.is_quantized
+        and not tensor.is_inference()
+        and not tensor.is_meta
+        and not is_wrapper(type(tensor))
+    )
