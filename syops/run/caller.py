@@ -24,6 +24,7 @@ from syops.trace.bounds import states_of
 from syops.trace.calls import Calls
 from syops.trace.neurons import NeuronSignal
 from syops.trace.paths import paths_of
+from syops.trace.repeats import differ
 from syops.trace.restore import left_as_found, plainly
 
 
@@ -289,7 +290,15 @@ class Loop:
                 signals.append(given.SIGNALS[name])
         call = self._calls[True] + self._calls[False]
         same = self._repeated(tensors[0], call) if tensors else None
-        self.observer.called(tensors, signals, call, same)
+        time = self._time(batch) if is_model else None
+        self.observer.called(tensors, signals, call, same, time)
+
+    def _time(self, batch: given.Arguments) -> tuple[int, bool] | None:
+        """Return the dimension of the first tensor that counts time-steps, and if these differ."""
+        subject = self._counting.subject
+        axis = None if subject.by_calls else subject.time_axis(batch)
+        differs = differ(given.first_tensor(batch), axis)
+        return None if axis is None or differs is None else (axis, differs)
 
     def _repeated(self, x: Tensor, call: int) -> Tensor | None:
         """Return the input of the call before, if it holds the same; the first two mostly tell."""

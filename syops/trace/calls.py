@@ -115,9 +115,10 @@ class Calls(Observer):
         signals: Sequence[NeuronSignal | None],
         call: int,
         repeats: Tensor | None,
+        time: tuple[int, bool] | None,
     ) -> None:
         """Note what the model is called with; see `ForwardPass.called`."""
-        self._analysed.called(given, signals, call, repeats)
+        self._analysed.called(given, signals, call, repeats, time)
 
     def returned(self, output: Any) -> frozenset[str]:
         """Note what the model has returned; see `ForwardPass.returned`."""
