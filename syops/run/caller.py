@@ -12,7 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from syops._torch import tree_map, unwatched
+from syops._torch import tree_map
 from syops.errors import SyopsError, SyopsRuntimeError, SyopsValueError
 from syops.ledger.rows import Ledger
 from syops.report.report import MeasuredReport
@@ -50,13 +50,22 @@ class Count:
         if self._loop is not None:
             raise SyopsRuntimeError("a count was begun already; call count_syops once for a block")
         self._loop = Loop(self._counting, self._tally)
-        self._loop.observer.start()
-        return self
+        try:
+            self._loop.observer.start()
+            return self
+        except BaseException:
+            self._loop.observer.stop()
+            raise
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        assert self._loop is not None
-        observer = Ending(self._loop.observer)
-        left_as_found(self._loop.ended if kind is None else self._loop.broken_off, observer)
+        try:
+            assert self._loop is not None
+            end = self._loop.ended if kind is None else self._loop.broken_off
+            left_as_found(end, Ending(self._loop.observer))
+        except BaseException:  # an interrupt may come before anything is noted
+            assert self._loop is not None
+            self._loop.observer.stop()
+            raise
 
     @property
     def report(self) -> MeasuredReport:
@@ -121,7 +130,7 @@ class Loop:
     def calls(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Note that the model, or a part of it, is about to run."""
         is_model = module is self._tally.model
-        with unwatched(), torch.no_grad():
+        with self.observer.aside():
             if self._is_complete and (is_model or module is self._first):
                 self._close()
             batch = tree_map(lambda leaf: given.usable(leaf, None), (args, kwargs))
@@ -139,7 +148,7 @@ class Loop:
     def returned(self, module: nn.Module, output: Any) -> None:
         """Note that it has returned."""
         if module is self._tally.model:
-            with unwatched(), torch.no_grad():
+            with self.observer.aside():
                 self._spoiled.update(dict.fromkeys(sorted(self.observer.returned(output))))
 
     def failed(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from itertools import cycle
@@ -18,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from syops import count_syops, get_model_bounds, get_model_syops
 from syops._torch import Modes
 from syops.errors import SyopsRuntimeError, SyopsTypeError, SyopsValueError
+from tests import ROOT
 from tests.support.examples import examples
 from tests.support.loops import Looped, Network, synaptic
 
@@ -472,3 +474,28 @@ def test_sinabs_batches_of_time_and_samples_are_right_by_themselves():
     assert one.samples == other.samples == 3
     assert one.ac == other.ac
     assert not [caution for caution in one.warnings if caution.kind == "samples"]
+
+
+# --- the README -----------------------------------------------------------------------------------
+
+
+def test_loops_of_the_readme():
+    """Its examples give the same counts, on a network that keeps its states or hands them on."""
+    section = (ROOT / "README.md").read_text("utf-8").partition("### Where is the time loop?")[2]
+    unrolled, watched = re.findall(r"```python\n(.*?)```", section.partition("\n### ")[0], re.S)
+    rows = []
+    for code, library in ((unrolled, "snntorch, hidden"), (watched, "snntorch")):
+        names = {"model": Rate(library).eval(), "x": X, "get_model_syops": get_model_syops}
+        exec(code, names)
+        rows.append(synaptic(names["report"].rows))
+    assert rows[0] == rows[1]
+    assert [path for path, *_ in rows[0]] == ["fc1", "fc2", "head"]
+
+
+class Rate(Network):
+    """The network without its recurrent layer."""
+
+    def forward(self, x, mem=None):
+        spikes, first = self._fire(self.sn1, self.fc1(x), mem and mem[0])
+        out, second = self._fire(self.sn2, self.fc2(spikes), mem and mem[1])
+        return self.head(out), (first, second)
