@@ -30,7 +30,8 @@ GIVEN = {
 """What the examples take for granted."""
 
 PROMISED = """
-from syops import MeasuredReport, Report, compare, create_model, get_model_bounds, get_model_syops
+from syops import MeasuredReport, Report, compare, count_syops, create_model
+from syops import get_model_bounds, get_model_syops
 
 measured = get_model_syops(model, x, graded="ac", ac="events", input_signal=["binary"])
 figures: tuple[float, float, float] = (measured.dc_mj, measured.ac, measured.ac_events)
@@ -43,6 +44,10 @@ bounds = get_model_bounds(model, (1, 3, 32, 32))
 unknown: float = bounds.dc_mj  # type: ignore[assignment]
 get_model_syops(model, x, graded="maybe")  # type: ignore[arg-type]
 get_model_syops(model, x, input_signal=["spikes"])  # type: ignore[list-item]
+with count_syops(model, samples=4, time_steps=2) as count:
+    model(x)
+counted: MeasuredReport = count.report
+count_syops(model, time_steps="2")  # type: ignore[arg-type]
 create_model("dsnn18", steps=4)  # type: ignore[call-arg]
 measured.to_markdown(column="DC")  # type: ignore[call-arg]
 measured.table(units="GJ")  # type: ignore[arg-type]

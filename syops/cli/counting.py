@@ -23,6 +23,7 @@ from syops.cli.options import (
     MODEL,
     SEEN_SIGNAL,
     TIME_STEPS,
+    UNROLL,
     Shape,
 )
 from syops.cli.output import Display, check_layers, display_options, note
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @BATCH_DIM
 @TIME_STEPS
+@UNROLL
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="SEED",
     help="Seed of initial weights, random inputs and --shuffle.",
@@ -122,6 +124,7 @@ def run(
     shape: tuple[int, ...] | None,
     batch_size: int | None,
     batch_dim: int,
+    unroll: int | None,
     seed: int,
     memory: bool,
     display: Display,
@@ -134,6 +137,8 @@ def run(
     """
     check_layers(display, memory)
     _check_options(data, input_path, labels, transform, shuffle, workers)
+    if unroll is not None and data is None and input_path is None:
+        raise click.UsageError("--unroll needs --input or --data, with time-steps")
 
     import torch
 
@@ -151,12 +156,15 @@ def run(
     if weights is not None:
         load_weights(network, weights)
     bundled = model in list_models()
+    if bundled and unroll is not None:
+        raise click.UsageError(f"{model} has its loop over time-steps itself: leave --unroll out")
+    axis = batch_dim if unroll is None or batch_dim < unroll else batch_dim + 1
     default = sample_shape(model, keywords)
     batches: Any
     if data is not None:
         reading = Reading(
             batch_size=batch_size,
-            batch_dim=batch_dim,
+            batch_dim=axis,
             workers=workers,
             shuffle=shuffle,
             seed=seed,
@@ -176,7 +184,7 @@ def run(
             if isinstance(error, SyopsError):
                 raise
             raise SyopsValueError(f"the input cannot be made: {first_line(error)}") from error
-        batches = split(inputs, batch_size, batch_dim)
+        batches = split(inputs, batch_size, axis)
     if weights is None and bundled:
         note(
             "without --weights, firing rates are those of untrained weights, not representative; "
@@ -203,7 +211,12 @@ def run(
     try:
         with prints_aside():
             report = get_model_syops(
-                network, batches, batch_dim=batch_dim, output=_output(logits), **counting
+                network,
+                batches,
+                batch_dim=batch_dim,
+                unroll=unroll,
+                output=_output(logits),
+                **counting,
             )
     except (Exception, KeyboardInterrupt) as error:
         before = getattr(error, "report", None)

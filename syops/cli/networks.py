@@ -6,6 +6,8 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import click
+
 from syops.choices import InputSignal
 from syops.cli.aside import silence_torch
 from syops.models import input_shape, list_models
@@ -37,9 +39,19 @@ def sample_shape(model: str, keywords: tuple[tuple[str, Any], ...]) -> tuple[int
 
 
 def sizes(
-    model: str, keywords: tuple[tuple[str, Any], ...], shape: tuple[int, ...] | None
+    model: str,
+    keywords: tuple[tuple[str, Any], ...],
+    shape: tuple[int, ...] | None,
+    unroll: int | None = None,
 ) -> tuple[int, ...]:
-    """Return sizes of a batch; of a sample that is alone in it, if that is what the user gave."""
+    """Return sizes of a batch; of a sample that is alone in it, if that is what the user gave.
+
+    An input that is to be unrolled has a dimension more, and is given whole.
+    """
+    if unroll is not None:
+        if shape is None:
+            raise click.UsageError("--unroll needs --input-shape, that of the whole input")
+        return shape
     shape = shape or sample_shape(model, keywords)
     return (1, *shape) if len(shape) in (1, 3) else shape
 

@@ -118,6 +118,11 @@ TIME_STEPS = click.option(
     "--time-steps", type=click.IntRange(1, 2**31 - 1), metavar="T",
     help="Simulation time-steps, for the ratio to the ANN.  [default: the model's attribute T]",
 )  # fmt: skip
+UNROLL = click.option(
+    "--unroll", type=click.IntRange(0, 63), metavar="DIM",
+    help="Call MODEL once for each slice of its first input along dimension DIM, each one "
+    "time-step, with its states kept: 0 for [T, N, ...]. --batch-dim is a dimension of the slice.",
+)  # fmt: skip
 SHAPE = click.option(
     "--input-shape", "shape", type=Shape(), metavar="SIZES",
     help="Sizes of the input: one or three are those of a sample, such as C,H,W; two or more than "

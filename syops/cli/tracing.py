@@ -22,6 +22,7 @@ from syops.cli.options import (
     OUTPUT,
     SHAPE,
     TIME_STEPS,
+    UNROLL,
     UNSEEN_SIGNAL,
 )
 from syops.cli.output import Display, check_layers, display_options, emit
@@ -35,6 +36,7 @@ from syops.files import check_writable
 @UNSEEN_SIGNAL
 @BATCH_DIM
 @TIME_STEPS
+@UNROLL
 @FOLD_BN
 @ENERGY
 @GRADED
@@ -45,6 +47,7 @@ def bounds(
     keywords: tuple[tuple[str, Any], ...],
     shape: tuple[int, ...] | None,
     input_signal: tuple[InputSignal, ...],
+    unroll: int | None,
     memory: bool,
     display: Display,
     **counting: Any,
@@ -61,8 +64,9 @@ def bounds(
         network = structure(model, keywords)
         report = get_model_bounds(
             network,
-            sizes(model, keywords, shape),
+            sizes(model, keywords, shape, unroll),
             input_signal=fed(model, input_signal),
+            unroll=unroll,
             **counting,
         )
     result = named(report, model)
@@ -75,6 +79,7 @@ def bounds(
 @SHAPE
 @UNSEEN_SIGNAL
 @BATCH_DIM
+@UNROLL
 @FOLD_BN
 @click.option(
     "--allow", type=click.Choice([*ENDS, "none"]), multiple=True, default=list(ENDS),
@@ -87,6 +92,7 @@ def audit(
     keywords: tuple[tuple[str, Any], ...],
     shape: tuple[int, ...] | None,
     input_signal: tuple[InputSignal, ...],
+    unroll: int | None,
     allow: tuple[str, ...],
     style: str,
     output: Path | None,
@@ -109,9 +115,10 @@ def audit(
         network = structure(model, keywords)
         found = check_full_spike(
             network,
-            sizes(model, keywords, shape),
+            sizes(model, keywords, shape, unroll),
             allow=ends,
             input_signal=fed(model, input_signal),
+            unroll=unroll,
             **tracing,
         )
     found = named(found, model)

@@ -12,7 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from syops._torch import tree_map, unwatched
+from syops._torch import tree_map
 from syops.errors import SyopsError, SyopsRuntimeError, SyopsValueError
 from syops.ledger.rows import Ledger
 from syops.report.report import MeasuredReport
@@ -23,6 +23,8 @@ from syops.trace import inputs as given
 from syops.trace.bounds import states_of
 from syops.trace.calls import Calls
 from syops.trace.neurons import NeuronSignal
+from syops.trace.paths import paths_of
+from syops.trace.repeats import differ
 from syops.trace.restore import left_as_found, plainly
 
 
@@ -48,13 +50,22 @@ class Count:
         if self._loop is not None:
             raise SyopsRuntimeError("a count was begun already; call count_syops once for a block")
         self._loop = Loop(self._counting, self._tally)
-        self._loop.observer.start()
-        return self
+        try:
+            self._loop.observer.start()
+            return self
+        except BaseException:
+            self._loop.observer.stop()
+            raise
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        assert self._loop is not None
-        observer = Ending(self._loop.observer)
-        left_as_found(self._loop.ended if kind is None else self._loop.broken_off, observer)
+        try:
+            assert self._loop is not None
+            end = self._loop.ended if kind is None else self._loop.broken_off
+            left_as_found(end, Ending(self._loop.observer))
+        except BaseException:  # an interrupt may come before anything is noted
+            assert self._loop is not None
+            self._loop.observer.stop()
+            raise
 
     @property
     def report(self) -> MeasuredReport:
@@ -113,32 +124,31 @@ class Loop:
         self._unknown = False
         self._last: Tensor | None = None
         self._spoiled: dict[str, None] = {}
-        self._is_new = True
-        self._has_states = False
 
     # Called by the observer
 
     def calls(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Note that the model, or a part of it, is about to run."""
         is_model = module is self._tally.model
-        with unwatched(), torch.no_grad():
+        with self.observer.aside():
             if self._is_complete and (is_model or module is self._first):
                 self._close()
+            batch = tree_map(lambda leaf: given.usable(leaf, None), (args, kwargs))
+            shapes = tree_map(given.on_meta, batch)
+            if self._tally.first is None and given.tensors_of(batch):
+                self._begin(module, shapes)
             if not self.observer.is_open:
                 self._open(module)
             if is_model or module is self._first:
                 self._calls[is_model] += 1
-            batch = tree_map(lambda leaf: given.usable(leaf, None), (args, kwargs))
             if is_model:
-                self._check_samples(batch)
-            elif self._tally.first is None and given.tensors_of(batch):
-                self._tally.first = tree_map(given.on_meta, batch)
+                self._check_samples(batch, shapes)
             self._hand_over(batch, is_model)
 
     def returned(self, module: nn.Module, output: Any) -> None:
         """Note that it has returned."""
         if module is self._tally.model:
-            with unwatched(), torch.no_grad():
+            with self.observer.aside():
                 self._spoiled.update(dict.fromkeys(sorted(self.observer.returned(output))))
 
     def failed(self) -> None:
@@ -217,23 +227,27 @@ class Loop:
         calls = self._calls[True] or self._calls[False]
         return self.observer.is_open and calls >= self._steps
 
+    def _begin(self, module: nn.Module, shapes: given.Arguments) -> None:
+        """Note at the first call what is to be said of the model, and find its states."""
+        tally = self._tally
+        tally.first = shapes
+        if any(part.training for part in tally.model.modules()):
+            tally.notes[
+                "the model was counted in training mode, as it is: dropout is active, and "
+                "normalisations by the statistics of the batch cannot be folded"
+            ] = None
+        own = getattr(tally.model, "T", None)
+        if self._steps > 1 and own == self._steps:
+            tally.notes[
+                f"the model has T = {own} itself; if each of its calls runs all time-steps, leave "
+                "time_steps out"
+            ] = None
+        self._find_states(module, shapes)
+
     def _open(self, module: nn.Module) -> None:
         self._first = module
         self._calls = {True: 0, False: 0}
         self._shapes, self._samples, self._last = None, 0, None
-        if self._is_new:
-            self._is_new = False
-            if any(part.training for part in self._tally.model.modules()):
-                self._tally.notes[
-                    "the model was counted in training mode, as it is: dropout is active, and "
-                    "normalisations by the statistics of the batch cannot be folded"
-                ] = None
-            own = getattr(self._tally.model, "T", None)
-            if self._steps > 1 and own == self._steps:
-                self._tally.notes[
-                    f"the model has T = {own} itself; if each of its calls runs all time-steps, "
-                    "leave time_steps out"
-                ] = None
         self.observer.open()
 
     def _close(self) -> None:
@@ -250,7 +264,7 @@ class Loop:
         else:
             tally.ann.add(self._shapes, tally.ledger, self.observer.states)
 
-    def _check_samples(self, batch: given.Arguments) -> None:
+    def _check_samples(self, batch: given.Arguments, shapes: given.Arguments) -> None:
         """Find out how many samples there are; the first call of a pass is that of the ANN too."""
         dim, tally = self._counting.subject.batch_dim, self._tally
         samples = 0
@@ -263,19 +277,14 @@ class Loop:
                     f"but one of them has {self._samples} samples and another one {samples}"
                 )
             return
-        self._samples = samples
-        shapes = tree_map(given.on_meta, batch)
-        if not self._has_states:
-            self._has_states = True
-            self._find_states(shapes)
-        tally.first = tally.first or shapes
-        self._shapes = shapes
+        self._samples, self._shapes = samples, shapes
         tally.ann.prepare(tally.model, shapes, tally.ledger)
 
-    def _find_states(self, shapes: given.Arguments) -> None:
+    def _find_states(self, module: nn.Module, shapes: given.Arguments) -> None:
         """Find out on ``meta`` which buffers are states: no pass of the user's is run again."""
-        told = self._tally.model, shapes, self.observer.settings
-        self.observer.know(plainly(lambda: states_of(*told)))
+        path, told = paths_of(self._tally.model)[module], self._counting.settings
+        found = plainly(lambda: states_of(module, shapes, told))
+        self.observer.know(frozenset(f"{path}.{name}" if path else name for name in found))
 
     def _hand_over(self, batch: given.Arguments, is_model: bool) -> None:
         """Tell the observer what the model, or a part of it, is called with."""
@@ -290,7 +299,15 @@ class Loop:
                 signals.append(given.SIGNALS[name])
         call = self._calls[True] + self._calls[False]
         same = self._repeated(tensors[0], call) if tensors else None
-        self.observer.called(tensors, signals, call, same)
+        time = self._time(batch) if is_model else None
+        self.observer.called(tensors, signals, call, same, time)
+
+    def _time(self, batch: given.Arguments) -> tuple[int, bool] | None:
+        """Return the dimension of the first tensor that counts time-steps, and if these differ."""
+        subject = self._counting.subject
+        axis = None if subject.by_calls else subject.time_axis(batch)
+        differs = differ(given.first_tensor(batch), axis)
+        return None if axis is None or differs is None else (axis, differs)
 
     def _repeated(self, x: Tensor, call: int) -> Tensor | None:
         """Return the input of the call before, if it holds the same; the first two mostly tell."""

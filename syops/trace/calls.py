@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -62,6 +62,7 @@ class Calls(Observer):
         self._caller = caller
         self._modes = ExitStack()
         self._known: Tensors | None = None
+        self._grad: bool | None = None
         self._found = (replace(Modes.now(), grad=None), self)
 
     def start(self) -> None:
@@ -90,6 +91,30 @@ class Calls(Observer):
         left_as_found(ended, *self._found)
         self._pass, self._watch = None, None
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Work for oneself, between what the caller does: unwatched, and without gradients.
+
+        Modes are not left meanwhile, and `put_back` knows what to put back: an interrupt may come
+        before the work begins.
+        """
+        assert self._watch is not None
+        self._grad = torch.is_grad_enabled()
+        self._watch.listener = None
+        try:
+            torch.set_grad_enabled(False)
+            yield
+        finally:
+            torch.set_grad_enabled(self._grad)
+            self._grad = None
+            self._watch.listener = self._pass
+
+    def put_back(self) -> None:
+        """Remove all hooks, and switch gradients on that were switched off meanwhile."""
+        super().put_back()
+        if self._grad is not None:
+            torch.set_grad_enabled(self._grad)
+
     # Passes
 
     @property
@@ -105,9 +130,7 @@ class Calls(Observer):
             tensors.take_over(self._known)
         self._known = tensors
         self._paths.begin()
-        self._pass = self._watch.listener = self._analysis(
-            self._watch, tensors, Gauge(tensors.factor)
-        )
+        self._pass = self._analysis(self._watch, tensors, Gauge(tensors.factor))
 
     def called(
         self,
@@ -115,9 +138,10 @@ class Calls(Observer):
         signals: Sequence[NeuronSignal | None],
         call: int,
         repeats: Tensor | None,
+        time: tuple[int, bool] | None,
     ) -> None:
         """Note what the model is called with; see `ForwardPass.called`."""
-        self._analysed.called(given, signals, call, repeats)
+        self._analysed.called(given, signals, call, repeats, time)
 
     def returned(self, output: Any) -> frozenset[str]:
         """Note what the model has returned; see `ForwardPass.returned`."""

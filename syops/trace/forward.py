@@ -113,6 +113,7 @@ class ForwardPass:
         signals: Sequence[NeuronSignal | None],
         call: int,
         repeats: Tensor | None = None,
+        time: tuple[int, bool] | None = None,
     ) -> None:
         """Note that the model, or a part of it, is called by code that is not its own.
 
@@ -123,15 +124,21 @@ class ForwardPass:
             signals: their values; None to look one up in the data.
             call: number of the call in the pass.
             repeats: an input of the call before with the same values as the first tensor.
+            time: the dimension of the first tensor that counts time-steps, and whether these
+                differ; None where no dimension does.
         """
         for place, (tensor, signal) in enumerate(zip(given, signals, strict=True)):
+            is_new = self.tensors.find(tensor) is None
             record, known = self.tensors.known(tensor)
             if kind_of(known) is UNKNOWN:
                 if signal is not None:
                     self.give(tensor, signal)
                 elif record is None:
                     self.tensors.put(tensor, UNKNOWN)
-            self.repeats.hand(tensor, (call, place), None if place else repeats)
+            elif not is_new:
+                continue
+            told = (None, None) if place else (repeats, time)
+            self.repeats.hand(tensor, (call, place), *told)
 
     def operator(
         self, rule: Rule | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -112,7 +112,6 @@ _SUMMED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """The types that hold NaN and that torch adds up on every device."""
 
 
-@torch.no_grad()
 def _holding_nan(weights: Mapping[str, Tensor]) -> str:
     """Return the name of the first weight that holds NaN, or "".
 
@@ -122,7 +121,7 @@ def _holding_nan(weights: Mapping[str, Tensor]) -> str:
     for name, tensor in weights.items():
         is_weight = isinstance(tensor, nn.Parameter) or name.endswith(_STATISTICS)
         if is_weight and tensor.dtype in _SUMMED:
-            alike.setdefault((tensor.device, tensor.dtype), {})[name] = tensor
+            alike.setdefault((tensor.device, tensor.dtype), {})[name] = tensor.detach()
     suspects = {
         name
         for tensors in alike.values()

@@ -115,11 +115,6 @@ class Observer:
         self._elsewhere: dict[str, None] = {}
 
     @property
-    def settings(self) -> Settings:
-        """How passes are counted."""
-        return self._settings
-
-    @property
     def states(self) -> frozenset[str]:
         """The names of buffers that are known to be states, or have turned out to be."""
         return self._settings.states

@@ -94,21 +94,29 @@ class Repeats:
             value = value._replace(copies=x.shape[axis], axis=axis, differ=differ)
         self._tensors.latest(x).value = value
 
-    def hand(self, x: Tensor, name: Hashable, same: Tensor | None) -> None:
+    def hand(
+        self, x: Tensor, name: Hashable, same: Tensor | None, time: tuple[int, bool] | None
+    ) -> None:
         """Note that the model is called with ``x`` by code that is not its own.
 
         Args:
             x: any tensor.
             name: a new one for ``x``, in case that nobody knows what it holds.
             same: a tensor that is known to hold the same.
+            time: the dimension of ``x`` that counts time-steps, and whether these differ.
         """
         if x.is_nested or x.layout != torch.strided or self._tensors.signal(x) is LEARNED:
             return
         record = self._tensors.latest(x)
-        if record.value is None:
-            before = None if same is None else self._tensors.find(same)
-            known = None if before is None else before.value
-            record.value = known or Value(self._number(("input", name)))
+        if record.value is not None:
+            return
+        before = None if same is None else self._tensors.find(same)
+        known = None if before is None else before.value
+        value = known or Value(self._number(("input", name)))
+        if time is not None:
+            axis, differ = time
+            value = value._replace(copies=x.shape[axis], axis=axis, differ=differ)
+        record.value = value
 
     def before(
         self,

@@ -394,6 +394,17 @@ def test_time_steps_first(report):
     assert (found.samples, found.mac, found.input_shape) == (5, 7 * 4, (7, 2, 4))
 
 
+def test_one_call_for_each_time_step(report, syops):
+    torch.save(torch.rand(7, 5, 2), "x.pt")
+    found = report("clinets:Net", "--input", "x.pt", "--unroll", 0, "--batch-size", 2)
+    assert (found.samples, found.time_steps, found.input_shape) == (5, 7, (2, 2))
+    assert found.rows[0].dense == 5 * 7 * 4
+    shape = ("--unroll", "0", "--input-shape", "7,5,2", "--format", "json")
+    bounds = Report.from_json(syops("bounds", "clinets:Net", *shape)[1])
+    assert (bounds.samples, bounds.time_steps, bounds.rows[0].dense) == (5, 7, 5 * 7 * 4)
+    assert syops("audit", "clinets:Net", *shape)[0] == 0
+
+
 def test_batch_size_does_not_change_counts(report, trained):
     whole, split = report(*trained), report(*trained, "--batch-size", 1)
     assert split.input_shape == (1, 2)
@@ -606,6 +617,10 @@ def bad_files():
             ["--batch-dim 2", "[2, 2]"],
         ),
         (["run", "clinets:Net", "--input", "two.npz", "--batch-size", "1"], ["--batch-size"]),
+        (["run", "clinets:Net", "--input", "x.npy", "--unroll", "2"], ["unroll=2", "(2, 2)"]),
+        (["run", "clinets:Net", "--unroll", "0"], ["--unroll needs --input or --data"]),
+        (["bounds", "clinets:Net", "--unroll", "0"], ["--unroll needs --input-shape"]),
+        (["run", "fsnn18", "--input", "x.npy", "--unroll", "0"], ["leave --unroll out"]),
         (["run", "clinets:Net", "--weights", "missing.pt"], ["missing.pt"]),
         (["run", "clinets:Net", "--weights", "corrupt.pt"], ["corrupt.pt", "state dict"]),
         (["run", "clinets:Net", "--weights", "corrupt.safetensors"], ["corrupt.safetensors"]),

@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import syops
-from syops import SyopsError, check_full_spike, get_model_bounds, get_model_syops
+from syops import SyopsError, check_full_spike, count_syops, get_model_bounds, get_model_syops
 from tests.support.examples import times
 
 SIGNALS = times(60)
@@ -58,12 +58,20 @@ def network():
     return model
 
 
+def watched(model):
+    """Call layers that keep nothing in a loop that is watched."""
+    with count_syops(model, samples=2, time_steps=2):
+        for _ in range(3):
+            model[5](model[3](model[0](X)))
+
+
 X = (torch.rand(2, 2, 4, 4) < 0.4).float()
 RUNS = {
     "count": lambda model: get_model_syops(model, X, time_steps=1),
     "batches": lambda model: get_model_syops(model, [X, X]),
     "bounds": lambda model: get_model_bounds(model, X),
     "audit": lambda model: check_full_spike(model, X),
+    "caller": lambda model: watched(model),
 }
 
 
@@ -178,6 +186,7 @@ INSTALLS = tuple(
         *(
             "syops/trace/restore.py",
             "syops/trace/observer.py",
+            "syops/trace/calls.py",
             "syops/trace/states.py",
             "syops/trace/neurons/own.py",
             "syops/_torch.py",
