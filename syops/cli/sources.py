@@ -18,7 +18,8 @@ import torch
 from torch.utils.data import Dataset, IterableDataset
 
 from syops.cli.output import note
-from syops.dst.clips import Clips, clips_in
+from syops.dst.clips import SUFFIXES as CLIPS
+from syops.dst.clips import Clips
 from syops.errors import (
     SyopsError,
     SyopsFileError,
@@ -28,6 +29,7 @@ from syops.errors import (
     first_line,
 )
 from syops.run.data import arrays, idx, images
+from syops.run.data.folder import has_files
 from syops.run.data.loader import Loader
 
 BATCH_SIZE = 32
@@ -241,7 +243,7 @@ SOURCES = (
     ),
     Source(
         "a folder of event clips (.npz)",
-        lambda x: Path(x).is_dir() and bool(clips_in(Path(x))),
+        lambda x: Path(x).is_dir() and has_files(Path(x), CLIPS),
         _clips,
     ),
     Source("a folder of images", lambda x: Path(x).is_dir(), _images),

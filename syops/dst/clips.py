@@ -7,61 +7,37 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from syops.dst.events import Events, integrate
-from syops.errors import SyopsError, SyopsFileError, SyopsValueError, first_line
-from syops.run.data.labels import as_labels
+from syops.errors import SyopsValueError
+from syops.run.data.folder import LabelledFiles
+
+SUFFIXES = (".npz",)
 
 
-class Clips(Dataset[tuple[Tensor, int | None]]):
+class Clips(LabelledFiles):
     """The event clips of a folder, cut into T frames of equally many events.
 
-    Samples are counts of events [T, 2, H, W], float32; sub-folders are classes, in the order of
-    their names. A file may also hold frames that are made already, as the array ``frames``.
+    Samples are counts of events [T, 2, H, W], float32. A file may also hold frames that are made
+    already, as the array ``frames``.
 
     Args:
-        folder: with clips, or with a sub-folder of clips for each class.
+        folder, labels: as of `LabelledFiles`.
         T: number of frames.
         size: height and width of the sensor.
-        labels: of each clip; by default the places of the sub-folders.
-
-    Raises:
-        SyopsValueError: there are no clips, or not as many labels.
     """
+
+    what = "clip"
+    suffixes = SUFFIXES
 
     def __init__(
         self, folder: Path, T: int, size: tuple[int, int], labels: np.ndarray | None = None
     ) -> None:
-        self.paths = clips_in(folder)
-        if not self.paths:
-            raise SyopsValueError(f"the folder {folder} has no event clips (.npz)")
+        super().__init__(folder, labels)
         self._T, self._size = T, size
-        names = [path.relative_to(folder).parts[:-1] for path in self.paths]
-        order = {name: place for place, name in enumerate(sorted({n[0] for n in names if n}))}
-        own = [order[name[0]] for name in names if name]
-        if labels is None and len(own) == len(self.paths):
-            labels = np.array(own)
-        self.labels = as_labels(labels, len(self.paths), folder)
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int | None]:
-        path = self.paths[index]
-        try:
-            frames = read_clip(path, self._T, self._size)
-        except SyopsError as error:
-            raise SyopsFileError(f"the clip {path} cannot be read: {error}") from error
-        except Exception as error:
-            told = f"{type(error).__name__}: {first_line(error)}"
-            raise SyopsFileError(f"the clip {path} cannot be read: {told}") from error
-        return frames, None if self.labels is None else int(self.labels[index])
-
-
-def clips_in(folder: Path) -> list[Path]:
-    """Return the clips of a folder and its sub-folders, in the order of their paths."""
-    return sorted(folder.rglob("*.npz"))
+    def read(self, path: Path) -> Tensor:
+        return read_clip(path, self._T, self._size)
 
 
 def read_clip(path: Path, T: int, size: tuple[int, int]) -> Tensor:

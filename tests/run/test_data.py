@@ -205,6 +205,32 @@ def test_what_cannot_be_read_names_the_file(tmp_path):
         ImageFolder(tmp_path / "empty", lambda image: plain(image, 3))
 
 
+@pytest.mark.parametrize("kind", ["image", "clip"])
+def test_folders_whose_classes_are_in_doubt_are_refused(tmp_path, kind):
+    def make(path):
+        if kind == "image":
+            draw(path.with_suffix(".png"), (4, 5))
+        else:
+            clip(path.with_suffix(".npz"), 20)
+
+    def opened():
+        if kind == "image":
+            return ImageFolder(tmp_path, lambda image: plain(image, 3))
+        return Clips(tmp_path, 3, (4, 5))
+
+    make(tmp_path / "b/0")
+    make(tmp_path / "c/0")
+    assert opened().labels.tolist() == [0, 1]
+    (tmp_path / "a").mkdir()  # as a class it would make 1 and 2 of the labels
+    with pytest.raises(SyopsValueError, match=f"a has no {kind}s, but would be a class"):
+        opened()
+    make(tmp_path / "a/0")
+    assert opened().labels.tolist() == [0, 1, 2]
+    make(tmp_path / "0")
+    with pytest.raises(SyopsValueError, match="beside sub-folders"):
+        opened()
+
+
 def test_samples_of_different_shapes_are_named():
     data = [(torch.zeros(3), 0), (torch.zeros(4), 0)]
     with pytest.raises(SyopsValueError, match=r"sample 1 .* has the shape \[4\], and sample 0"):

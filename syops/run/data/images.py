@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from syops.errors import SyopsFileError, SyopsValueError, first_line
-from syops.run.data.labels import as_labels
+from syops.errors import SyopsFileError, first_line
+from syops.run.data.folder import LabelledFiles
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """The suffixes that `torchvision.datasets.ImageFolder` reads."""
@@ -28,19 +27,16 @@ Size: TypeAlias = tuple[int, int, int]
 """Channels, height and width."""
 
 
-class ImageFolder(Dataset[tuple[Tensor, int | None]]):
-    """The images of a folder; sub-folders are classes, in the order of their names.
-
-    Samples are in the order of their paths, as in `torchvision.datasets.ImageFolder`.
+class ImageFolder(LabelledFiles):
+    """The images of a folder, as `torchvision.datasets.ImageFolder` reads them.
 
     Args:
-        folder: with images, or with a sub-folder of images for each class.
+        folder, labels: as of `LabelledFiles`.
         transform: makes of an image a sample.
-        labels: of each image; by default the places of the sub-folders.
-
-    Raises:
-        SyopsValueError: there are no images, or not as many labels.
     """
+
+    what = "image"
+    suffixes = SUFFIXES
 
     def __init__(
         self,
@@ -48,50 +44,12 @@ class ImageFolder(Dataset[tuple[Tensor, int | None]]):
         transform: Callable[[Image.Image], Tensor],
         labels: np.ndarray | None = None,
     ) -> None:
-        self.paths, classes = images_in(folder)
-        if not self.paths:
-            raise SyopsValueError(f"the folder {folder} has no images ({', '.join(SUFFIXES)})")
+        super().__init__(folder, labels)
         self._transform = transform
-        if labels is None and classes:
-            own = [classes[path.relative_to(folder).parts[0]] for path in self.paths]
-            labels = np.array(own)
-        self.labels = as_labels(labels, len(self.paths), folder)
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int | None]:
-        path = self.paths[index]
-        try:
-            with Image.open(path) as image:
-                sample = self._transform(image)
-        except Exception as error:
-            told = f"{type(error).__name__}: {first_line(error)}"
-            raise SyopsFileError(f"the image {path} cannot be read: {told}") from error
-        return sample, None if self.labels is None else int(self.labels[index])
-
-
-def images_in(folder: Path) -> tuple[list[Path], dict[str, int]]:
-    """Return the images of a folder, and its classes by name; none if it is flat.
-
-    Raises:
-        SyopsValueError: there are images beside sub-folders.
-    """
-
-    def images(paths: list[Path]) -> list[Path]:
-        return sorted(path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file())
-
-    flat = images(list(folder.iterdir()))
-    inner = sorted(path for path in folder.iterdir() if path.is_dir())
-    if flat and inner:
-        raise SyopsValueError(
-            f"the folder {folder} has images, such as {flat[0].name}, beside sub-folders: put all "
-            "of them into sub-folders, which are classes, or none"
-        )
-    if not inner:
-        return flat, {}
-    classes = {path.name: place for place, path in enumerate(inner)}
-    return [image for path in inner for image in images(list(path.rglob("*")))], classes
+    def read(self, path: Path) -> Tensor:
+        with Image.open(path) as image:
+            return self._transform(image)
 
 
 def plain(image: Image.Image, channels: int) -> Tensor:
