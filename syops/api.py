@@ -11,7 +11,7 @@ from torch import nn
 from syops.choices import ENDS, GRADED, AcCount, End, Graded, InputSignal, Signal, choice
 from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
-from syops.ledger.rows import Ledger
+from syops.ledger.ledger import Ledger
 from syops.ops.rule import Rule
 from syops.report.audit import Audit
 from syops.report.report import MeasuredReport, Report

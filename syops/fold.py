@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from syops._torch import PRE_HOOKS, BatchNorm, hooks_of, tree_leaves, tree_map
 from syops.errors import SyopsTypeError, SyopsValueError
-from syops.ledger.rows import Ledger
+from syops.ledger.ledger import Ledger
 from syops.trace import inputs as given
 from syops.trace.affine import Affine, affine_of, changed, made_plain, slots_of, weight_hooks
 from syops.trace.bounds import without_values

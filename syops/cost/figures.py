@@ -17,7 +17,8 @@ from syops.cost.layer import Layer, Totals, layer_of
 from syops.cost.pricing import NOTHING, Price, check_energy, millijoules, price
 from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
-from syops.ledger.rows import Row, Updates, Verdict, ends, merge_rows, merge_updates, row_names
+from syops.ledger.ledger import merge_rows, pairs
+from syops.ledger.rows import Row, Updates, Verdict, ends, merge_updates, row_names
 from syops.ledger.scores import Scores
 from syops.ops.kinds import COUNTED, KINDS, SYNAPTIC, Kind
 from syops.ops.values import SPIKES
@@ -37,7 +38,7 @@ class Figures:
         energy: an `EnergyModel`, or an `EnergyMap` with one for each layer.
         time_steps: T, or None where it is not known.
         params: number of parameters of the model.
-        input_shape: of the first input of the first batch.
+        input_shape: of the first input of the first batch; of merged reports the larger one.
         ann_rows: the same network as an ANN, of which `ann` makes a report; None where T is not
             known. They may come `later`.
         conventions: fold_bn, graded, ac, batch_dim, input_signal.
@@ -349,10 +350,13 @@ class Figures:
             self,
             rows=merge_rows(self.rows, other.rows),
             samples=self.samples + other.samples,
-            unaccounted=dict(Counter(self.unaccounted) + Counter(other.unaccounted)),
+            unaccounted=dict(
+                sorted((Counter(self.unaccounted) + Counter(other.unaccounted)).items())
+            ),
             prepared=merge_rows(self.prepared, other.prepared),
             updates=merge_updates(*self.updates, *other.updates),
-            notes=tuple(dict.fromkeys((*self.notes, *other.notes))),
+            notes=tuple(sorted({*self.notes, *other.notes})),
+            input_shape=max(self.input_shape, other.input_shape),
             ann_rows=ann,
             **_answers(self, other),
             passes=self.passes + other.passes if self.passes and other.passes else 0,
@@ -386,10 +390,8 @@ class Figures:
 
 def _check_operands(one: Figures, two: Figures) -> None:
     """Check that each row of both reports has as many operands in one as in the other."""
-    known = {row.key: len(row.drives) for row in one.rows}
-    for row in two.rows:
-        operands = {known.get(row.key, 0), len(row.drives)} - {0}
-        if len(operands) > 1:
+    for row, same in pairs(one.rows, two.rows):
+        if len({len(row.drives), len(same.drives)} - {0}) > 1:
             raise SyopsValueError(
                 f"the reports cannot be merged: {row.path or one.model}:{row.operator} has one "
                 "operand in one and two in the other; they are of different networks"

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from syops.ledger.rows import Ledger, Row, ends, row_names
+from syops.ledger.ledger import Ledger
+from syops.ledger.rows import Row, ends, row_names
 from syops.ledger.steps import INPUT, PARAMETER, WRITE, History, Step, chain, leads_to
 from syops.ops.kinds import SYNAPTIC
 from syops.ops.values import ROUNDING, SPIKES, Evidence, Number

@@ -7,7 +7,6 @@ which of the operations are ACs and which are MACs, once, when the report is mad
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -121,6 +120,8 @@ class Row:
         repeated: synaptic operations on the same values as at the time-step before, which no
             neuron had a part in.
         changed: such operations on other values than at the time-step before.
+        place: of the row among those of a pass, the least of all passes; rows are in this order.
+        call: a digest of the call site, the same in every process; "" in reports of syops 0.1.0.
         ac, mac: operations of a kind whose cost does not depend on signals; of a normalisation,
             those of the calls that cannot be folded.
         folded: the layers that a normalisation can be folded into.
@@ -148,6 +149,8 @@ class Row:
     unnormalised: tuple[Drive, ...] = ()
     repeated: int = 0
     changed: int = 0
+    place: int = 0
+    call: str = ""
 
     @property
     def family(self) -> tuple[str, str, str, str]:
@@ -222,12 +225,13 @@ class Row:
             ac=self.ac + other.ac,
             mac=self.mac + other.mac,
             folded=_both(self.folded, other.folded),
-            note=self.note or other.note,
+            note=max(self.note, other.note),
             dtype=self.dtype if self.dtype == other.dtype else "mixed",
             weights=max(self.weights, other.weights),
             written=self.written + other.written,
             repeated=self.repeated + other.repeated,
             changed=self.changed + other.changed,
+            place=min(self.place, other.place),
         )
 
     def times(self, number: int) -> Row:
@@ -346,72 +350,7 @@ def merge_updates(*parts: Updates) -> tuple[Updates, ...]:
     for part in parts:
         known = by_path.get(part.path)
         by_path[part.path] = part if known is None else known + part
-    return tuple(by_path.values())
-
-
-class Ledger:
-    """Collect rows by call site, in the order in which they were first met."""
-
-    def __init__(self) -> None:
-        self._rows: dict[Hashable, Row] = {}
-        self._prepared: dict[Hashable, Row] = {}
-        self.samples = 0
-        self.passes = 0
-        self.unaccounted: dict[str, int] = {}
-        self.updates: tuple[Updates, ...] = ()
-        self.unseen: dict[str, None] = {}
-        """Modules that read a tensor which neither an operator made nor the model holds."""
-
-    def add(self, row: Row, site: Hashable) -> None:
-        """Add one call. ``site`` tells call sites of one module apart."""
-        _add(self._rows, row, site)
-
-    def prepare(self, row: Row, site: Hashable) -> None:
-        """Add one call on weights alone, which needs to be done only once for all samples."""
-        _add(self._prepared, row, site)
-
-    def skip(self, operator: str, calls: int = 1) -> None:
-        """Note calls of an operator that has no rule."""
-        self.unaccounted[operator] = self.unaccounted.get(operator, 0) + calls
-
-    @property
-    def keys(self) -> tuple[Hashable, ...]:
-        """What `add` put each of `rows` under: its family and call site."""
-        return tuple(self._rows)
-
-    @property
-    def rows(self) -> tuple[Row, ...]:
-        """The rows, the call sites of each family of rows numbered from 0."""
-        return _numbered(self._rows.values())
-
-    @property
-    def prepared(self) -> tuple[Row, ...]:
-        """The products of weights alone, numbered likewise. They are in no total."""
-        return _numbered(self._prepared.values())
-
-
-def _add(rows: dict[Hashable, Row], row: Row, site: Hashable) -> None:
-    key = *row.family, site
-    known = rows.get(key)
-    rows[key] = row if known is None else known + row
-
-
-def _numbered(rows: Iterable[Row]) -> tuple[Row, ...]:
-    sites: Counter[tuple[str, str, str, str]] = Counter()
-    numbered = []
-    for row in rows:
-        family = row.family
-        numbered.append(replace(row, site=sites[family]) if sites[family] else row)
-        sites[family] += 1
-    return tuple(numbered)
-
-
-def merge_rows(left: Iterable[Row], right: Iterable[Row]) -> tuple[Row, ...]:
-    """Return the rows of two ledgers of the same network, added up exactly."""
-    merged = {row.key: row for row in left}
-    for row in right:
-        merged[row.key] = merged[row.key] + row if row.key in merged else row
-    return tuple(merged.values())
+    return tuple(by_path[path] for path in sorted(by_path))
 
 
 def ends(rows: Iterable[Row]) -> dict[Hashable, str]:

@@ -13,7 +13,7 @@ from syops.cost.energy import Energy
 from syops.cost.later import later
 from syops.cost.pricing import check_energy
 from syops.errors import SyopsError, SyopsValueError, first_line
-from syops.ledger.rows import Ledger
+from syops.ledger.ledger import Ledger
 from syops.ledger.scores import Scores
 from syops.report.report import MeasuredReport, Report
 from syops.run.subject import Subject

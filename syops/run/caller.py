@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from syops._torch import tree_map
 from syops.errors import SyopsError, SyopsRuntimeError, SyopsValueError
-from syops.ledger.rows import Ledger
+from syops.ledger.ledger import Ledger
 from syops.report.report import MeasuredReport
 from syops.run.building import build_report
 from syops.run.subject import Counting

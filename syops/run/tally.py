@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from syops.ledger.rows import Ledger
+from syops.ledger.ledger import Ledger
 from syops.trace import inputs as given
 from syops.trace.ann import AnnCounts
 

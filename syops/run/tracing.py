@@ -8,7 +8,7 @@ from typing import Any
 from syops._torch import tree_map
 from syops.choices import InputSignal
 from syops.errors import ForwardError
-from syops.ledger.rows import Ledger
+from syops.ledger.ledger import Ledger
 from syops.ledger.steps import History
 from syops.run.subject import Subject
 from syops.trace import inputs as given

@@ -6,7 +6,7 @@ Each value in a file is checked, since the file may be cut off or written by ano
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from fractions import Fraction
 from typing import Any
 
@@ -149,6 +149,8 @@ def _scores(content: Fields, accuracy: float | None) -> Scores | None:
 def _rows(content: Fields, key: str) -> tuple[Row, ...]:
     """Return rows, none of them twice."""
     rows = content.each(key, _row_from_json)
+    if not all(row.call for row in rows):  # syops 0.1.0 kept the order of the rows alone
+        rows = tuple(replace(row, place=i, call="") for i, row in enumerate(rows))
     met: dict[Any, int] = {}
     for i, row in enumerate(rows):
         if met.setdefault(row.key, i) != i:
@@ -255,6 +257,8 @@ def _row_from_json(content: Fields) -> Row:
         unnormalised=unnormalised,
         repeated=content.count("repeated") if content.has("repeated") else 0,
         changed=content.count("changed") if content.has("changed") else 0,
+        place=content.count("place") if content.has("place") else 0,
+        call=content.text("call") if content.has("call") else "",
     )
     for name in ("joint_ac", "joint_events"):
         if getattr(row, name) > row.dense:

@@ -17,15 +17,8 @@ import torch
 from torch import Tensor
 
 from syops.errors import SyopsValueError
-from syops.ledger.rows import (
-    Drive,
-    Ledger,
-    Magnitudes,
-    Row,
-    Updates,
-    joined_magnitudes,
-    merge_updates,
-)
+from syops.ledger.ledger import Ledger
+from syops.ledger.rows import Drive, Magnitudes, Row, Updates, joined_magnitudes, merge_updates
 from syops.ledger.steps import Arrival, History
 from syops.ops.fanout import FanOut
 from syops.ops.values import Evidence, Seen, Unit
@@ -239,6 +232,7 @@ class Account:
             ledger: where they go.
             history: where what arrived at each product goes, if anybody asks.
         """
+        ledger.begin()
         for item, row in zip(self.pending, rows, strict=True):
             if not isinstance(item, Norm) and item.prepared and not self.has_states:
                 ledger.prepare(_of_passes(item.row, passes), item.site)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from syops._torch import tree_leaves, tree_map
 from syops.cost.later import Once
 from syops.errors import first_line
-from syops.ledger.rows import Drive, Ledger, Row
+from syops.ledger.ledger import Ledger
+from syops.ledger.rows import Drive, Row
 from syops.ops.registry import Find, find
 from syops.ops.rule import input_tensors
 from syops.ops.values import ANALOG, Evidence
@@ -156,6 +157,7 @@ class AnnCounts:
                 why = "the network does as much with T set to 1; its time-steps are set elsewhere"
             if why:
                 return _without(why)
+            ledger.begin()
             for row, site in rows:
                 ledger.add(row.times(each.number), site)
         return Ann(ledger.rows)

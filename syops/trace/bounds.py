@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from syops.errors import ForwardError, SyopsError, first_line
-from syops.ledger.rows import Ledger
+from syops.ledger.ledger import Ledger
 from syops.ledger.steps import History
 from syops.ops.rule import input_tensors
 from syops.ops.values import UNKNOWN, Shown

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from syops._torch import Modes, buffers_of, in_backward
 from syops.errors import SyopsRuntimeError
-from syops.ledger.rows import Ledger
+from syops.ledger.ledger import Ledger
 from syops.ops.values import UNKNOWN, kind_of
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Gauge

@@ -21,7 +21,7 @@ from syops._torch import (
     without_forward_hook,
 )
 from syops.errors import ForwardError, SyopsError, SyopsRuntimeError, first_line
-from syops.ledger.rows import Ledger
+from syops.ledger.ledger import Ledger
 from syops.ledger.steps import History
 from syops.ops.rule import input_tensors, tensors_in
 from syops.ops.values import Shown

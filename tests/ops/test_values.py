@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from syops import get_model_syops
-from syops.ledger.rows import Ledger
+from syops.ledger.ledger import Ledger
 from syops.ops.values import Evidence, Opaque, Seen, Table, evidence_of
 from syops.trace.observer import Observer
 from syops.trace.settings import Settings

@@ -20,7 +20,7 @@ from spikingjelly.activation_based import functional, neuron
 from torch import Tensor, nn
 
 from syops import check_full_spike, get_model_syops
-from syops.ledger.rows import Ledger
+from syops.ledger.ledger import Ledger
 from syops.ledger.steps import History
 from syops.ops.values import INTEGER, Table
 from syops.trace import inputs as arguments

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from syops.ledger.rows import Ledger
+from syops.ledger.ledger import Ledger
 from syops.ledger.steps import History
 from syops.ops.values import INTEGER, Interval, Table
 from syops.trace import inputs as arguments
