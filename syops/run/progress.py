@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm import TqdmWarning
 
 from syops.report.report import Report
 from syops.run.loop import After, Counted
 from syops.trace import inputs as given
 from syops.units import joules
+
+with warnings.catch_warnings():
+    # In a notebook without ipywidgets the bar is one of text, of which nobody needs to be told.
+    warnings.simplefilter("ignore", TqdmWarning)
+    from tqdm.auto import tqdm
 
 LEAST_PAUSE = 1.0
 """Seconds between two readings of the counts, for which a GPU has to be waited for."""
