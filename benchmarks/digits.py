@@ -87,6 +87,13 @@ class Study:
             figures.draw_rates(figure5, self.folder / f"figure5-{data}.png")
             found += [*claims.of_table2(table2, data), *claims.of_table3(table3, data)]
             found += claims.of_rates(figure5, f"trained on {data}")
+            both = self._table(f"readings-{data}", tables.readings(rows, data, blocks, channels))
+            parts += ["### A classifier for both streams, or one for each\n"]
+            parts += [tables.readable_readings(both)]
+            found += claims.of_readings(both, data)
+        deep = tables.at_depth(rows, self.scale.depths[-2:], self.scale.deep.channels)
+        parts += ["## Deep networks whose blocks start as the identity\n"]
+        parts += [tables.readable_depth(self._table("depth", deep))]
         figure3 = self._table("figure3", tables.figure3(rows, self.scale.deep.channels))
         figures.draw_figure3(figure3, self.folder / "figure3.png")
         found += claims.of_figure3(figure3)

@@ -66,6 +66,25 @@ def of_table3(table: pd.DataFrame, data: str) -> Iterator[Claim]:
         )
 
 
+def of_readings(table: pd.DataFrame, data: str) -> Iterator[Claim]:
+    """Whether the network that is deployed gains from DST, under both readings of Eq. (12)."""
+    spike = table[table["stream"] == "spike"].set_index(["g", "dst"])
+
+    def told(key: tuple[str, str]) -> str:
+        return f"{spike.loc[key, 'accuracy']:.1%}"
+
+    for g in ("none", "OR", "IAND"):
+        name = "Spiking ResNet" if g == "none" else f"FSNN with g = {g}"
+        for reading in ("shared", "separate"):
+            with_dst, plain = (g, reading), (g, "none")
+            yield Claim(
+                f"{data}: dst, {reading} classifier, {g}",
+                f"{name}: at least as accurate with DST, {reading} classifier, as without",
+                bool(spike.loc[with_dst, "accuracy"] >= spike.loc[plain, "accuracy"]),
+                f"{told(with_dst)} with, {told(plain)} without",
+            )
+
+
 def of_figure3(table: pd.DataFrame) -> Iterator[Claim]:
     for start in sorted(table["identity"].unique(), reverse=True):
         part = table[table["identity"] == start]

@@ -37,6 +37,8 @@ def load(runs: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
             "data": run["data"], "label": run["label"], "g": run["variant"]["g"] or "none",
             "dst": run["variant"]["dst"], "identity": run["identity"], "blocks": run["blocks"],
             "channels": run["channels"], "seed": run["seed"],
+            "classifier": run["variant"].get("classifier", "shared"),
+            "idea": run.get("idea", ""),
         }  # fmt: skip
         for row in content["rows"]:
             low, high = row.pop("ec_mj")
@@ -45,6 +47,11 @@ def load(runs: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
         for number, block in enumerate(content["blocks"], 1):
             blocks.append({**of_run, "block": number, **block})
     return pd.DataFrame(rows), pd.DataFrame(blocks)
+
+
+def with_shared_classifier(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs with one classifier for both streams and the recipe as it is."""
+    return frame[(frame["classifier"] == "shared") & (frame["idea"] == "")]
 
 
 def spread(frame: pd.DataFrame, by: list[str], values: tuple[str, ...]) -> pd.DataFrame:
@@ -57,7 +64,7 @@ def spread(frame: pd.DataFrame, by: list[str], values: tuple[str, ...]) -> pd.Da
 
 def table2(rows: pd.DataFrame, data: str, blocks: int, channels: int) -> pd.DataFrame:
     """Networks of equal depth: accuracy, T, EC, O_ac, O_mac and DC, per sample."""
-    chosen = _of_size(rows, data, blocks, channels)
+    chosen = with_shared_classifier(_of_size(rows, data, blocks, channels))
     keys = zip(chosen["label"], chosen["aap"], strict=True)
     named = chosen.assign(network=[ROWS.get(key) for key in keys]).dropna(subset="network")
     table = spread(named, ["network", *FIXED], MEASURED).set_index("network")
@@ -69,7 +76,7 @@ def table2(rows: pd.DataFrame, data: str, blocks: int, channels: int) -> pd.Data
 
 def table3(rows: pd.DataFrame, data: str, blocks: int, channels: int) -> pd.DataFrame:
     """The functions g, trained by DST: the FSNN that is left, and the DSNN."""
-    chosen = _of_size(rows, data, blocks, channels)
+    chosen = with_shared_classifier(_of_size(rows, data, blocks, channels))
     chosen = chosen[chosen["dst"] & (chosen["g"] != "none")]
     chosen = chosen.assign(network=["DSNN" if aap else "FSNN (DST)" for aap in chosen["aap"]])
     table = spread(chosen, ["network", "g"], ("accuracy", "dc_mj"))
@@ -80,6 +87,7 @@ def table3(rows: pd.DataFrame, data: str, blocks: int, channels: int) -> pd.Data
 
 def figure3(rows: pd.DataFrame, channels: int) -> pd.DataFrame:
     """Accuracy of Spiking ResNet by depth, without and with DST, for both ways to start."""
+    rows = with_shared_classifier(rows)
     chosen = rows[
         (rows["data"] == "digits") & (rows["channels"] == channels) & (rows["g"] == "none")
     ]
@@ -93,9 +101,42 @@ def figure3(rows: pd.DataFrame, channels: int) -> pd.DataFrame:
 
 def figure5(blocks: pd.DataFrame, data: str, depth: int, channels: int) -> pd.DataFrame:
     """Firing rates of o_l and s_l by block, of the trained networks of Table 3."""
-    chosen = _of_size(blocks, data, depth, channels)
+    chosen = with_shared_classifier(_of_size(blocks, data, depth, channels))
     chosen = chosen[chosen["dst"] & (chosen["g"] != "none")]
     return spread(chosen, ["g", "block"], ("rate_o", "rate_s"))
+
+
+def readings(rows: pd.DataFrame, data: str, blocks: int, channels: int) -> pd.DataFrame:
+    """Accuracy by g without DST, and with it under both readings of Eq. (12).
+
+    The streams have one classifier, or each its own; ``stream`` is the one that is tested: "spike",
+    which is deployed, or "accumulated". SEW with g = IAND is the FSNN without DST.
+    """
+    chosen = _of_size(rows, data, blocks, channels)
+    chosen = chosen[chosen["label"] != "sew-ADD"]
+    training = ["none" if not dst else each for dst, each in
+                zip(chosen["dst"], chosen["classifier"], strict=True)]  # fmt: skip
+    stream = ["accumulated" if aap else "spike" for aap in chosen["aap"]]
+    return spread(chosen.assign(dst=training, stream=stream), ["g", "dst", "stream"], ("accuracy",))
+
+
+def at_depth(rows: pd.DataFrame, depths: Iterable[int], channels: int) -> pd.DataFrame:
+    """Accuracy of Spiking ResNet whose blocks start as the identity, by what is done differently.
+
+    ``idea`` is "" for the recipe as it is, or one of `digit_study.runs.IDEAS`.
+    """
+    chosen = rows[
+        (rows["data"] == "digits") & (rows["channels"] == channels) & (rows["g"] == "none")
+        & rows["identity"] & rows["blocks"].isin(list(depths))
+    ]  # fmt: skip
+    training = ["none" if not dst else each for dst, each in
+                zip(chosen["dst"], chosen["classifier"], strict=True)]  # fmt: skip
+    stream = ["accumulated" if aap else "spike" for aap in chosen["aap"]]
+    return spread(
+        chosen.assign(dst=training, stream=stream),
+        ["blocks", "dst", "idea", "stream"],
+        ("accuracy",),
+    ).sort_values(["blocks", "dst", "idea", "stream"])
 
 
 def figure6(initial: pd.DataFrame) -> pd.DataFrame:
@@ -142,5 +183,39 @@ def readable3(table: pd.DataFrame) -> str:
     return "\n".join(["| network | g | accuracy, % | DC, µJ |", "|---|---|--:|--:|", *lines, ""])
 
 
+def readable_readings(table: pd.DataFrame) -> str:
+    """Both readings in Markdown, a line for each g."""
+    columns = [("none", "spike"), *((dst, stream) for dst in ("shared", "separate")
+                                    for stream in ("spike", "accumulated"))]  # fmt: skip
+    found = {
+        (row.g, row.dst, row.stream): _percent(row.accuracy, row.accuracy_sd)
+        for row in table.itertuples()
+    }
+    lines = [
+        "| " + " | ".join(["none (spiking)" if g == "none" else g,
+                           *(found.get((g, *column), "–") for column in columns)]) + " |"
+        for g in ("none", "OR", "XOR", "IAND", "AND")
+    ]  # fmt: skip
+    head = ("| g | no DST | DST, shared: spike | accumulated | DST, separate: spike | "
+            "accumulated |")  # fmt: skip
+    return "\n".join([head, "|---|--:|--:|--:|--:|--:|", *lines, ""])
+
+
+def readable_depth(table: pd.DataFrame) -> str:
+    """Accuracies at depth in Markdown, of the stream that is deployed and the accumulated one."""
+    lines = []
+    for (blocks, dst, idea), group in table.groupby(["blocks", "dst", "idea"]):
+        of = group.set_index("stream")
+        cells = [
+            _percent(of.loc[stream, "accuracy"], of.loc[stream, "accuracy_sd"])
+            if stream in of.index else "–"
+            for stream in ("spike", "accumulated")
+        ]  # fmt: skip
+        lines.append(f"| {blocks} | {dst} | {idea or '–'} | {' | '.join(cells)} |")
+    head = "| blocks | DST, classifiers | changed | spike stream, % | accumulated, % |"
+    return "\n".join([head, "|--:|---|---|--:|--:|", *lines, ""])
+
+
 def _percent(mean: float, sd: float) -> str:
-    return f"{100 * mean:.1f} ± {100 * sd:.1f}"
+    one_seed = sd != sd
+    return f"{100 * mean:.1f}" if one_seed else f"{100 * mean:.1f} ± {100 * sd:.1f}"
