@@ -122,6 +122,7 @@ class Row:
         changed: such operations on other values than at the time-step before.
         place: of the row among those of a pass, the least of all passes; rows are in this order.
         call: a digest of the call site, the same in every process; "" in reports of syops 0.1.0.
+            Rows are equal if they say the same, wherever in the code that was done.
         ac, mac: operations of a kind whose cost does not depend on signals; of a normalisation,
             those of the calls that cannot be folded.
         folded: the layers that a normalisation can be folded into.
@@ -149,8 +150,8 @@ class Row:
     unnormalised: tuple[Drive, ...] = ()
     repeated: int = 0
     changed: int = 0
-    place: int = 0
-    call: str = ""
+    place: int = field(default=0, compare=False)
+    call: str = field(default="", compare=False)
 
     @property
     def family(self) -> tuple[str, str, str, str]:
