@@ -67,7 +67,10 @@ def of_table3(table: pd.DataFrame, data: str) -> Iterator[Claim]:
 
 
 def of_readings(table: pd.DataFrame, data: str) -> Iterator[Claim]:
-    """Whether the network that is deployed gains from DST, under both readings of Eq. (12)."""
+    """Whether the deployed network gains from DST with a classifier for each stream.
+
+    With a shared one it is a claim of Table 2.
+    """
     spike = table[table["stream"] == "spike"].set_index(["g", "dst"])
 
     def told(key: tuple[str, str]) -> str:
@@ -75,14 +78,13 @@ def of_readings(table: pd.DataFrame, data: str) -> Iterator[Claim]:
 
     for g in ("none", "OR", "IAND"):
         name = "Spiking ResNet" if g == "none" else f"FSNN with g = {g}"
-        for reading in ("shared", "separate"):
-            with_dst, plain = (g, reading), (g, "none")
-            yield Claim(
-                f"{data}: dst, {reading} classifier, {g}",
-                f"{name}: at least as accurate with DST, {reading} classifier, as without",
-                bool(spike.loc[with_dst, "accuracy"] >= spike.loc[plain, "accuracy"]),
-                f"{told(with_dst)} with, {told(plain)} without",
-            )
+        with_dst, plain = (g, "separate"), (g, "none")
+        yield Claim(
+            f"{data}: dst with separate classifiers, {g}",
+            f"{name}: at least as accurate with DST, a classifier for each stream, as without",
+            bool(spike.loc[with_dst, "accuracy"] >= spike.loc[plain, "accuracy"]),
+            f"{told(with_dst)} with, {told(plain)} without",
+        )
 
 
 def of_figure3(table: pd.DataFrame) -> Iterator[Claim]:
