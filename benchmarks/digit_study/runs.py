@@ -135,6 +135,7 @@ class Scale:
         images, events: the networks of Tables 2 and 3.
         depths: blocks of the networks of Figure 3, which are as wide and long trained as ``deep``.
         starts: whether their blocks start as the identity, or as usual.
+        ideas: what is tried on the two deepest of them, of `IDEAS`.
     """
 
     seeds: int
@@ -143,6 +144,7 @@ class Scale:
     depths: tuple[int, ...]
     deep: Size
     starts: tuple[bool, ...]
+    ideas: tuple[str, ...] = ()
 
 
 FULL = Scale(
@@ -152,6 +154,7 @@ FULL = Scale(
     depths=(4, 8, 16, 32),
     deep=Size(8, 8, 8),
     starts=(True, False),
+    ideas=tuple(IDEAS),
 )
 FAST = Scale(
     seeds=1,
@@ -170,7 +173,8 @@ def plan(scale: Scale) -> list[Run]:
     for start in scale.starts:
         runs += _of_figure3(scale, start)
     runs += _of_tables("digit-events", scale.events, recorded, scale.seeds)
-    runs += _of_depth(scale)
+    if scale.ideas:
+        runs += _of_depth(scale)
     return list(dict.fromkeys(runs))
 
 
@@ -198,8 +202,8 @@ def _of_depth(scale: Scale) -> Iterator[Run]:
     recipe = replace(get_recipe("digits"), epochs=scale.deep.epochs)
     separate = replace(SPIKING_DST, classifier="separate")
     tried = [(separate, "", recipe)]
-    for idea, change in IDEAS.items():
-        tried.append((separate, idea, replace(recipe, **change)))
+    for idea in scale.ideas:
+        tried.append((separate, idea, replace(recipe, **IDEAS[idea])))
     long = replace(recipe, **IDEAS["long"])
     tried += [(SPIKING, "long", long), (SPIKING_DST, "long", long)]
     for seed in range(scale.seeds):
