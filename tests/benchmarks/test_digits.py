@@ -63,7 +63,9 @@ def test_tables_match_runs(results):
     """Table 2, in other words."""
     with (results / "table2-digits.csv").open() as file:
         table = {row["network"]: row for row in csv.DictReader(file)}
-    runs = [json.loads(path.read_text()) for path in (results / "runs").glob("digits-fsnn-OR-DST*")]
+    runs = [
+        json.loads(path.read_text()) for path in (results / "runs").glob("digits-fsnn-OR-DST-4x*")
+    ]
     for name, tested in (("FSNN (OR, DST)", 0), ("DSNN (OR)", 1)):
         for key in ("accuracy", "dc_mj", "o_ac", "o_mac"):
             mean = statistics.mean(run["rows"][tested][key] for run in runs)
@@ -71,6 +73,21 @@ def test_tables_match_runs(results):
     (run,) = runs
     assert run["epochs"][-1]["accuracy"]["spike"] == run["rows"][0]["accuracy"]
     assert run["epochs"][-1]["accuracy"]["accumulated"] == run["rows"][1]["accuracy"]
+
+
+@pytest.mark.parametrize("classifier", ["shared", "separate"])
+def test_readings_match_runs(results, classifier):
+    own = "-separate" if classifier == "separate" else ""
+    (path,) = (results / "runs").glob(f"digits-fsnn-IAND-DST{own}-4x*")
+    tested = json.loads(path.read_text())["rows"]
+    with (results / "readings-digits.csv").open() as file:
+        found = {
+            row["stream"]: float(row["accuracy"])
+            for row in csv.DictReader(file)
+            if (row["g"], row["dst"]) == ("IAND", classifier)
+        }
+    assert found["spike"] == pytest.approx(tested[0]["accuracy"], rel=1e-5)
+    assert found["accumulated"] == pytest.approx(tested[1]["accuracy"], rel=1e-5)
 
 
 def test_finished_runs_are_not_repeated(results):
