@@ -12,14 +12,14 @@ _NEURON = {"neuron": "IF", "v_threshold": 1.0, "detach_reset": True, "surrogate"
 """The fields of `syops.models.parts.Neurons`."""
 
 _STREAMS: dict[str, dict[str, Any]] = {
-    "dsnn": {"g": "IAND", "residual": "sew", "classifier": "shared"},
+    "dsnn": {"g": "IAND", "residual": "sew", "classifier": "separate"},
     "fsnn": {"g": "IAND", "residual": "sew"},
     "sew": {"g": "ADD"},
     "spiking": {},
     "tdbn": {},
     "plain": {},
     "ann": {},
-    "spikformer": {"g": "ADD", "aap": False, "classifier": "shared"},
+    "spikformer": {"g": "ADD", "aap": False, "classifier": None},
 }
 """What a user can choose about the streams of a network, with the defaults."""
 

@@ -58,8 +58,8 @@ def test_parameter_count_is_the_published_one(name, depth):
 
 def test_an_aap_adds_its_down_samplings():
     def extra(depth):
-        names = (f"dsnn{depth}", f"fsnn{depth}")
-        dsnn, fsnn = (sum(p.numel() for p in on_meta(name).parameters()) for name in names)
+        both = on_meta(f"dsnn{depth}", classifier="shared"), on_meta(f"fsnn{depth}")
+        dsnn, fsnn = (sum(p.numel() for p in network.parameters()) for network in both)
         return dsnn - fsnn
 
     # pointwise C_in C_out, BN 2 C_out, and depthwise 9 C_in where it strides

@@ -142,7 +142,7 @@ def attention_biases(depth, width):
 )
 @pytest.mark.parametrize("aap", [False, True])
 def test_parameter_count_is_the_published_one(name, published, left_out, aap):
-    model = on_meta(name, aap=aap, g="IAND")
+    model = on_meta(name, aap=aap, g="IAND", classifier="shared")
     params = sum(p.numel() for p in model.parameters())
     assert (params - left_out) / 1e6 == pytest.approx(published, abs=0.01)
 

@@ -192,11 +192,12 @@ def test_full_spike_networks_pass(name):
     assert not check_full_spike(on_meta(name), shape, batch_dim=int(events), allow=()).full_spike
 
 
-def test_a_dual_stream_offends_in_its_aap_alone():
-    audit = check_full_spike(on_meta("dsnn18"), (1, 3, 224, 224))
-    assert {row.layer for row in audit.offending} == {
-        f"layer{i}.0.aap.{what}" for i in (2, 3, 4) for what in ("depthwise", "pointwise")
-    }
+@pytest.mark.parametrize("classifier", ["shared", "separate"])
+def test_a_dual_stream_offends_in_its_accumulated_stream_alone(classifier):
+    audit = check_full_spike(on_meta("dsnn18", classifier=classifier), (1, 3, 224, 224))
+    aap = {f"layer{i}.0.aap.{what}" for i in (2, 3, 4) for what in ("depthwise", "pointwise")}
+    own = {"fc_acc"} if classifier == "separate" else set()
+    assert {row.layer for row in audit.offending} == aap | own
 
 
 @pytest.mark.parametrize("allow", ["first", ["stem"], None, [1], {"last", "middle"}])

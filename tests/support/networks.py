@@ -12,7 +12,7 @@ from syops.models import list_models
 
 def repeats(name: str) -> bool:
     """Whether a network is made of the blocks of a smaller one, more of them or wider ones."""
-    return name.endswith(("34", "101", "152", "wide7b", "8_512", "8_768"))
+    return name.endswith(("34", "101", "152", "wide7b", "8_512", "8_768", "18_small"))
 
 
 BLOCKS = frozenset(
