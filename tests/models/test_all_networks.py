@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from syops import create_model, get_model_bounds
 from syops.models import list_models
-from tests.support.networks import SMALLEST, bundled, repeats
+from tests.support.networks import SMALLEST, bundled, frame, repeats
 from tests.support.versions import differentiable
 
 NAMES = list_models()
@@ -26,10 +26,8 @@ def small(name: str) -> tuple[dict[str, Any], tuple[int, ...], bool]:
     T = {} if name.startswith("resnet") else {"T": 2}
     if "7b" in name:
         return T, (2, 128, 128), True
-    if "digits" in name:
-        return T, (1, 8, 8), False
-    if name.endswith("_small"):
-        return T, (1, 28, 28), False
+    if name.endswith(("digits", "_small")):
+        return T, frame(name), False
     return T, (3, 32, 32) if name == "spikformer_4_384" else (3, 48, 48), False
 
 

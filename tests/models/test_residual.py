@@ -78,7 +78,7 @@ def dense_counts(model, size=224):
         if isinstance(module, _BatchNorm):
             counts["mac"] += 2 * out.numel()
         else:
-            kind = "mac" if name in ("conv1", "fc") else "ac"
+            kind = "mac" if name in ("conv1", "fc", "fc_acc") else "ac"
             counts[kind] += out.numel() * module.weight[0].numel()
 
     for name, module in model.named_modules():

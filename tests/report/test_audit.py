@@ -17,7 +17,7 @@ from syops import check_full_spike, create_model, get_model_bounds, get_model_sy
 from syops.errors import ForwardError, SyopsTypeError, SyopsValueError
 from syops.report.report import Report
 from tests import ROOT
-from tests.support.networks import BLOCKS, bundled
+from tests.support.networks import BLOCKS, bundled, frame
 
 
 def on_meta(name, **keywords):
@@ -303,8 +303,7 @@ def check_classes(name, variant):
     """The classes of the audit are those of what random spikes bring to each layer."""
     keywords = {"num_classes": 4, **variant, **({} if name.startswith("resnet") else {"T": 2})}
     events = "7b" in name
-    frame = (1, 8, 8) if "digits" in name else (3, 32, 32)
-    shape = (2, 2, 2, 128, 128) if events else (2, *frame)
+    shape = (2, 2, 2, 128, 128) if events else (2, *frame(name))
     torch.manual_seed(0)
     model = create_model(name, **keywords).eval()
     audit = check_full_spike(model, torch.randn(shape), batch_dim=int(events))

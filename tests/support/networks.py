@@ -30,6 +30,13 @@ DISTINCT = frozenset(name for name in list_models() if not repeats(name))
 """Those that do not repeat another one."""
 
 
+def frame(name: str) -> tuple[int, int, int]:
+    """A small image for a network that takes images: channels, height and width."""
+    if name.endswith("_small"):
+        return 1, 28, 28
+    return (1, 8, 8) if "digits" in name else (3, 32, 32)
+
+
 def bundled(names: Iterable[str] | None = None, *, quick: Collection[str] = DISTINCT) -> list[Any]:
     """Names of bundled networks, by default of all; CI alone runs those that are not quick."""
     return [
