@@ -25,7 +25,7 @@ from syops.models import create_model
 from syops.ops import Rule, Tally, analog
 from syops.trace.forward import ForwardPass
 from syops.trace.plan.tree import Plans
-from tests.support.examples import times
+from tests.support.examples import random_examples, times
 from tests.support.networks import BLOCKS, bundled
 
 from ..properties import test_no_layer_disappears as programs
@@ -278,6 +278,7 @@ CHANGING = (
 )
 
 
+@random_examples
 @pytest.mark.parametrize("between", CHANGING, ids=lambda between: between.__name__)
 @pytest.mark.parametrize("graded", ["mac", "ac"])
 def test_control_flow_that_changes(between, graded, monkeypatch):
