@@ -86,9 +86,13 @@ class Display:
     def _made(self, result: Report | Memory | Comparison | LayerComparison) -> Table | str:
         if self.style == DEFAULT:
             return result.table(**self.arrangement)
-        args = click.get_current_context().obj
-        command = None if args is None else shlex.join(["syops", *args])
-        return result.to_format(self.style, command=command, **self.arrangement)
+        return result.to_format(self.style, command=command_line(), **self.arrangement)
+
+
+def command_line() -> str | None:
+    """Return the command that runs, as it was typed."""
+    args = click.get_current_context().obj
+    return None if args is None else shlex.join(["syops", *args])
 
 
 def check_layers(display: Display, memory: bool) -> None:

@@ -237,8 +237,9 @@ class MeasuredReport(Report):
         >>> import torch
         >>> from torch import nn
         >>> from syops import get_model_syops
-        >>> first, second = (get_model_syops(nn.Linear(4, 3), x) for x in torch.eye(4).split(2))
-        >>> both = first.merge(second)
+        >>> layer = nn.Linear(4, 3)
+        >>> first, second = (get_model_syops(layer, x) for x in torch.eye(4).split(2))
+        >>> both = first + second
         >>> both.samples, both.dc_mj == first.dc_mj
         (4, True)
     """
