@@ -164,7 +164,7 @@ class _Cast:
         stand_ins = []
         for each, tensor in zip(met, tensors, strict=True):
             if isinstance(each, New):
-                start = int(tensor.storage_offset()) - each.metadata.offset
+                start = int(tensor.storage_offset()) - int(each.metadata.offset)
                 stand_in = self._enter(_stand_in(_moved(each.metadata, start)))
                 self._starts[storage_identity(stand_in)] = start
             else:
@@ -226,7 +226,7 @@ class _Cast:
 
 
 def _moved(metadata: TensorMetadata, start: int) -> TensorMetadata:
-    return metadata._replace(offset=metadata.offset + start)
+    return metadata._replace(offset=int(metadata.offset) + start)
 
 
 def _stand_in(metadata: TensorMetadata, literal: bytes | None = None) -> Tensor:
