@@ -130,7 +130,7 @@ def _unpacked(packed: Any) -> Iterator[Tensor]:
             for each in part if isinstance(part, list) else ():
                 if isinstance(each, Tensor):
                     yield each
-                elif isinstance(each, torch.ScriptObject):
+                elif hasattr(each, "unpack"):
                     yield each.unpack()[0]
 
 

@@ -19,6 +19,8 @@ from syops.cli.options import COLUMNS, OUTPUT, SORT, TOP, UNITS
 from syops.cost.figures import Figures
 from syops.cost.warnings import find_cautions
 from syops.files import check_writable, write_text
+from syops.report.baselines import COLUMNS as ANNS
+from syops.report.baselines import Baselines
 from syops.report.comparison import Comparison
 from syops.report.difference import LayerComparison
 from syops.report.memory import COLUMNS as ACCESSES
@@ -30,6 +32,9 @@ from syops.show.formats.text import WIDTH, to_text
 from syops.show.layers import COLUMNS as OPERATIONS
 from syops.show.table import Column
 from syops.show.tabular import Table
+
+Shown: TypeAlias = Report | Memory | Baselines | Comparison | LayerComparison
+"""What a command shows."""
 
 Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -70,7 +75,7 @@ class Display:
         if self.output is not None:
             check_writable(self.output)
 
-    def show(self, result: Report | Memory | Comparison | LayerComparison) -> None:
+    def show(self, result: Shown) -> None:
         """Print or write it, and say what may mislead where the output is not read at once."""
         quiet = self.output is None and sys.stdout.isatty()
         with prints_aside():  # the ANN is traced here, where it is first asked for
@@ -83,19 +88,43 @@ class Display:
         else:
             emit(made, self.output)
 
-    def _made(self, result: Report | Memory | Comparison | LayerComparison) -> Table | str:
+    def _made(self, result: Shown) -> Table | str:
         if self.style == DEFAULT:
             return result.table(**self.arrangement)
-        args = click.get_current_context().obj
-        command = None if args is None else shlex.join(["syops", *args])
-        return result.to_format(self.style, command=command, **self.arrangement)
+        return result.to_format(self.style, command=command_line(), **self.arrangement)
 
 
-def check_layers(display: Display, memory: bool) -> None:
-    """Find out before the count whether its layers, or their memory, can be shown so."""
-    if memory and display.depth is not None:
-        raise click.UsageError("--depth does not apply to --memory, which tells every layer")
-    display.check(ACCESSES if memory else OPERATIONS)
+def command_line() -> str | None:
+    """Return the command that runs, as it was typed."""
+    args = click.get_current_context().obj
+    return None if args is None else shlex.join(["syops", *args])
+
+
+@dataclass(frozen=True)
+class View:
+    """What of a report is to be shown: its operations, its memory, or its baselines."""
+
+    memory: bool
+    baselines: bool
+    nonzero: float | None
+
+    def check(self, display: Display) -> None:
+        """Find out before the count whether it can be shown so."""
+        if self.memory and self.baselines:
+            raise click.UsageError("--memory and --baselines are two tables: give one of them")
+        if self.nonzero is not None and not self.baselines:
+            raise click.UsageError("--nonzero needs --baselines")
+        if self.memory and display.depth is not None:
+            raise click.UsageError("--depth does not apply to --memory, which tells every layer")
+        if self.baselines and display.depth is not None:
+            raise click.UsageError("--depth does not apply to --baselines, which tell no layers")
+        display.check(ACCESSES if self.memory else ANNS if self.baselines else OPERATIONS)
+
+    def of(self, report: Report) -> Shown:
+        """Return what is shown of a report."""
+        if self.baselines:
+            return report.baselines(self.nonzero)
+        return report.memory() if self.memory else report
 
 
 FORMAT = click.option(
@@ -124,13 +153,11 @@ def display_options(*more: Decorator) -> Decorator:
     return decorate
 
 
-def _reports(
-    result: Report | Memory | Comparison | LayerComparison,
-) -> Sequence[tuple[str, Figures]]:
+def _reports(result: Shown) -> Sequence[tuple[str, Figures]]:
     """What figures are of, each with what to call it beside the others."""
     if isinstance(result, Report):
         return [("", result)]
-    if isinstance(result, Memory):
+    if isinstance(result, Memory | Baselines):
         return [("", result.report)]
     return [
         (f"{name}: ", report) for name, report in zip(result.names, result.reports, strict=True)

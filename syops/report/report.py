@@ -14,6 +14,7 @@ from syops.cost.memory import MemoryModel
 from syops.cost.warnings import Caution, find_cautions
 from syops.errors import SyopsValueError
 from syops.files import read_text, write_text
+from syops.report.baselines import Baselines
 from syops.report.memory import Memory
 from syops.show.formats import FORMATS
 from syops.show.formats.csv import to_csv
@@ -81,6 +82,25 @@ class Report(Figures, Tabular):
             SyopsTypeError: no memory model.
         """
         return Memory.of(self, MemoryModel() if model is None else model)
+
+    def baselines(
+        self, nonzero: float | None = None, memory: MemoryModel | None = None
+    ) -> Baselines:
+        """Return what the same network costs as an ANN of fp32, int8 and as few bits as T asks for.
+
+        Energy of each, of the arithmetic alone and with memory, and the firing rates below which
+        the SNN needs less. See `syops.cost.baselines` for the formulas and their sources.
+
+        Args:
+            nonzero: the share of the ANN's activations that are not zero, over all synaptic
+                operations: adds each baseline once more, as an ANN that skips zeros.
+            memory: what an access costs; by default SRAM at 45 nm.
+
+        Raises:
+            SyopsValueError: T is not known; a share that is none.
+            SyopsTypeError: a share that is no number; no memory model.
+        """
+        return Baselines.of(self, MemoryModel() if memory is None else memory, nonzero)
 
     # Forms
 
@@ -237,8 +257,9 @@ class MeasuredReport(Report):
         >>> import torch
         >>> from torch import nn
         >>> from syops import get_model_syops
-        >>> first, second = (get_model_syops(nn.Linear(4, 3), x) for x in torch.eye(4).split(2))
-        >>> both = first.merge(second)
+        >>> layer = nn.Linear(4, 3)
+        >>> first, second = (get_model_syops(layer, x) for x in torch.eye(4).split(2))
+        >>> both = first + second
         >>> both.samples, both.dc_mj == first.dc_mj
         (4, True)
     """

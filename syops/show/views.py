@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 from syops.cost.energy import EnergyMap, EnergyModel
 from syops.cost.figures import Figures
 from syops.cost.layer import Layer
+from syops.ledger.provenance import short
 from syops.show.formats.cells import in_words
 from syops.show.layers import (
     COLUMNS,
@@ -301,6 +302,19 @@ class View:
         for name in ("includes", "technology", "source"):
             if told := getattr(energy, name):
                 yield name, told
+
+    @property
+    def provenance(self) -> Iterator[tuple[str, str]]:
+        """How the report came about: calls, seeds, and the beginnings of fingerprints."""
+        found = self.report.provenance
+        for call in found.calls:
+            yield "call", call
+        for seed in found.seeds:
+            yield "seed", str(seed)
+        if found.weights is not None:
+            yield "weights", f"sha256 {short(found.weights)}…"
+        if found.data is not None:
+            yield "data", f"{short(found.data)}… ({self.report.samples} samples)"
 
     @property
     def conventions(self) -> Iterator[tuple[str, str, str]]:

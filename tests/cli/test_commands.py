@@ -317,6 +317,24 @@ def test_memory_is_told_in_every_format(syops, trained):
     assert syops("bounds", "fsnn_digits", "--memory", "--top", "2")[0] == 0
 
 
+def test_baselines_are_told(syops, report, trained):
+    """Where T is not known there are none: then the count is printed, and what to type."""
+    Path("nosteps.py").write_text("from torch import nn\n\nNet = lambda: nn.Linear(2, 2)\n")
+    status, out, err = syops("run", "nosteps:Net", "--input", "x.npy", "--baselines")
+    assert status == 2
+    assert "Linear: 6 parameters" in out
+    assert "--time-steps T" in err
+    given = *trained, "--time-steps", "1", "--baselines", "--nonzero", "0.5"
+    fp32 = report(*trained, "--time-steps", "1").ann.dc_mj
+    status, out, _ = syops("run", *given, "--format", "csv", "--columns", "name,energy_mj")
+    assert status == 0
+    lines = [line.split(",") for line in out.splitlines()[1:]]
+    assert [line[0] for line in lines[:2]] == ["fp32 ANN", "int8 ANN"]
+    assert float(lines[0][-1]) == pytest.approx(fp32)
+    assert len(lines) == 8
+    assert "break-even" in syops("bounds", "fsnn_digits", "--baselines")[1]
+
+
 @pytest.mark.parametrize("form", ["plain", "state_dict", "model", "safetensors"])
 def test_weights_of_every_form(report, form):
     np.save("x.npy", np.array([[1.0, 0.3]]))
@@ -585,6 +603,11 @@ def bad_files():
         (["energy", "missing.toml"], ["missing.toml"]),
         (["run", "clinets:Net", "--memory", "--depth", "1"], ["--depth", "--memory"]),
         (["bounds", "clinets:Net", "--memory", "--columns", "rate"], ["'rate'", "weights"]),
+        (["run", "clinets:Net", "--memory", "--baselines"], ["--memory and --baselines"]),
+        (["bounds", "clinets:Net", "--nonzero", "0.5"], ["--nonzero needs --baselines"]),
+        (["run", "clinets:Net", "--baselines", "--nonzero", "2"], ["--nonzero", "2"]),
+        (["run", "clinets:Net", "--baselines", "--depth", "1"], ["--depth", "--baselines"]),
+        (["run", "clinets:Net", "--baselines", "--sort", "rate"], ["'rate'", "break_even_rate"]),
         (["run", "clinets:Net", "--format", "xml"], ["--format", "xml"]),
         (["run", "clinets:Net", "--format", "json", "--depth", "1"], ["--depth", "json"]),
         (["run", "clinets:Net", "--format", "json", "--units", "G"], ["--units", "json"]),
