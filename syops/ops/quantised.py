@@ -242,7 +242,7 @@ def _rules(cost: CostRule, names: Sequence[str], counted: bool = False) -> dict[
 
 
 def _convolutions(rank: int) -> dict[str, Rule]:
-    forms = ("", "_relu", "_add", "_add_relu", "_dynamic")
+    forms = ("", "_relu", "_dynamic", *(("_add", "_add_relu") if rank == 2 else ()))
     plain: Callable[..., Any] = partial(convolution_cost, rank=rank)
     turned: Callable[..., Any] = partial(convolution_cost, rank=rank, transposed=True)
     turned.__doc__ = plain.__doc__ = convolution_cost.__doc__
