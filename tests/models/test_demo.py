@@ -62,6 +62,8 @@ def test_macs_and_ec_by_hand(rows):
     sums = 4 * (3 * narrow + first_wide + 3 * wide)
     assert rows["sew_digits"].mac == stem + classifier + sums
     assert all(row.time_steps == 4 for row in rows.values())
+    ann = 4.6e-9 * (stem + classifier + convs / 4)  # the same network, once
+    assert rows["fsnn_digits"].energy_ratio == pytest.approx(rows["fsnn_digits"].dc_mj / ann)
 
 
 def test_what_the_paper_claims_of_the_energy(rows):
@@ -128,7 +130,7 @@ def test_the_command_prints_the_table(rows, monkeypatch):
     told = CliRunner().invoke(cli, ["demo", "--format", "json"])
     assert told.exit_code == 0
     found = json.loads(told.stdout)
-    keys = ["name", "accuracy", "time_steps", "ec_mj", "ac", "mac", "dc_mj"]
+    keys = ["name", "accuracy", "time_steps", "ec_mj", "ac", "mac", "dc_mj", "energy_ratio"]
     assert [list(row) for row in found] == [keys] * 3
     expected = [measure(name, trained(name), [some])._asdict() for name in demo.NETWORKS]
     assert found == json.loads(json.dumps(expected))
