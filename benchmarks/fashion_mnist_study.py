@@ -252,7 +252,8 @@ def main() -> None:
     commands.add_parser("ship", help="put the weights of the best FSNN and DSNN into the package")
     given = parser.parse_args()
     study = Study(given.folder.resolve())
-    study.folder.mkdir(parents=True, exist_ok=True)
+    for path in (study.folder / "runs", study.folder / "weights"):
+        path.mkdir(parents=True, exist_ok=True)
     if given.command == "train":
         if unknown := set(given.runs) - set(KEYS):
             parser.error(f"unknown: {', '.join(sorted(unknown))}; runs are {', '.join(KEYS)}")

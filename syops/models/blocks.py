@@ -178,7 +178,7 @@ class Bottleneck(Block):
 
 def _give_both(network: nn.Module, state: dict[str, Tensor], prefix: str, *others: object) -> None:
     """Give the classifier of weights that have one to both streams of a network that has two."""
-    if network.fc_acc is not None:
+    if isinstance(network, Network) and network.fc_acc is not None:
         for key in network.fc_acc.state_dict():
             if f"{prefix}fc.{key}" in state:
                 state.setdefault(f"{prefix}fc_acc.{key}", state[f"{prefix}fc.{key}"])

@@ -25,13 +25,8 @@ from syops.models import create_model
 from syops.ops import Rule, Tally, analog
 from syops.trace.forward import ForwardPass
 from syops.trace.plan.tree import Plans
-<<<<<<< HEAD
-from tests.support.examples import times
-from tests.support.networks import BLOCKS, bundled, frame
-=======
 from tests.support.examples import random_examples, times
-from tests.support.networks import BLOCKS, bundled
->>>>>>> main
+from tests.support.networks import BLOCKS, bundled, frame
 
 from ..properties import test_no_layer_disappears as programs
 

@@ -15,7 +15,8 @@ class Row(NamedTuple):
 
     Attributes:
         name: of the network.
-        accuracy: share of right answers; with an AAP, of the accumulated stream.
+        accuracy: share of right answers; with an AAP, of the accumulated stream. None where logits
+            are NaN.
         time_steps: T.
         ec_mj: least and largest energy of a sample over all firing rates, Eq. (15).
         ac, mac: O_ac and O_mac of a sample.
@@ -24,7 +25,7 @@ class Row(NamedTuple):
     """
 
     name: str
-    accuracy: float
+    accuracy: float | None
     time_steps: int
     ec_mj: tuple[float, float]
     ac: float
