@@ -150,11 +150,18 @@ class Study:
         write_text(self.result(run), json.dumps(content, indent=1) + "\n")
 
     def report(self) -> None:
-        """Write the table of what has been trained."""
+        """Write the table of what has been trained, and what has not been."""
         rows = [row for run in self._done() for row in self._rows(run)]
+        if not rows:
+            raise SyopsError("nothing has been trained: run 'train'")
         table = pd.DataFrame(rows)
         write_text(self.folder / "table.csv", table.to_csv(index=False, float_format="%.6g"))
-        print(readable(table))
+        missing = [run.title for run in RUNS if run not in self._done()]
+        text = "# Fashion-MNIST\n\n" + readable(table) + "\n"
+        if missing:
+            text += f"\nNot trained yet: {', '.join(missing)}.\n"
+        write_text(self.folder / "report.md", text)
+        print(text)
 
     def ship(self) -> None:
         """Put the FSNN and the DSNN that answer most validation images right into the package."""
