@@ -49,8 +49,8 @@ accumulated stream.
 
 **Commands:** `python benchmarks/digits.py train`, then `ship`. One network by itself:
 
-    OMP_NUM_THREADS=1 python examples/train_dst.py --dataset digits --model dsnn_digits \\
-        --set classifier=shared --folder DIR
+    OMP_NUM_THREADS=1 python examples/train_dst.py --dataset digits --model fsnn_digits \\
+        --classifier shared --folder DIR
 
 `python benchmarks/digits.py verify` trains them anew and compares the weights bit for bit; on
 another processor sums may be rounded in another order, and a network that is as good comes out. The
