@@ -289,7 +289,8 @@ class Figures:
         whole = self._sums.dc
         return tuple(
             layer_of(
-                name, row, verdict, cost, self.samples, row.kind in self.kinds, self.measured, whole
+                *(name, row, verdict, cost, self.samples, row.kind in self.kinds),
+                *(self.measured, whole, self.time_steps),
             )
             for name, row, verdict, cost in zip(
                 names, self.effective_rows, self.verdicts, self._prices, strict=True
