@@ -23,7 +23,7 @@ from syops.ledger.rows import Drive, Magnitudes, Row, Updates, joined_magnitudes
 from syops.ledger.steps import Arrival, History
 from syops.ops.fanout import FanOut
 from syops.ops.values import Evidence, Seen, Unit
-from syops.trace.axes import NOWHERE, Axes, Place, Split
+from syops.trace.axes import BEFORE, NOWHERE, Axes, Place, Split
 from syops.trace.foldable import Folding
 from syops.trace.gauge import Gauge
 from syops.trace.lineage import LayerKey, LayerResult, Padding
@@ -379,9 +379,9 @@ def _steps(
     time: Place | None, split: Split | None, numel: int, spikes: int, readings: Readings
 ) -> tuple[tuple[int, int], ...] | None:
     """Return the size and the spikes of an operand at each time-step; None: it is not known."""
-    if isinstance(time, int):
+    if isinstance(time, int) and time != BEFORE:
         return (*((0, 0),) * time, (numel, readings.total(spikes)))
-    if time is None or split is None or split.steps == 1:
+    if not isinstance(time, tuple) or split is None or split.steps == 1:
         return None
     return tuple((numel // split.steps, count) for count in readings.by_step(spikes, split))
 

@@ -31,6 +31,9 @@ Layout = tuple[tuple[Axis, ...], ...]
 Place = int | Layout
 """The time-step or sample that all of a tensor belongs to, or where they lie in it."""
 
+BEFORE = -1
+"""The time-step of states that are there before the first one."""
+
 
 def along(shape: Sequence[int], dim: int, number: int, inside: bool = False) -> Place | None:
     """Return where time-steps (or samples) lie in a tensor.
@@ -130,7 +133,7 @@ def after(
         return nothing
     steps = [place for _, place in operands.placed if isinstance(place, int)]
     if len(steps) == len(operands.placed):
-        if operands.others:
+        if any(x.numel() > 1 for x in operands.others) or _grows(call, operands):
             return nothing
         return [_of_one(rule, call, steps, out, in_order) for out in call.outputs]
     if steps or (rule.joins and operands.others):
@@ -152,6 +155,14 @@ def _varies(x: Tensor, layout: Layout, out: Tensor) -> bool:
     """Return whether a tensor is not the same all along what is marked in a result of it."""
     dim = marked_dim(layout) + x.dim() - out.dim()
     return dim >= 0 and x.shape[dim] != 1
+
+
+def _grows(call: Call, operands: Operands) -> bool:
+    """Return whether a state from before the pass makes a result larger: it may be a sequence."""
+    if all(place != BEFORE for _, place in operands.placed):
+        return False
+    largest = max((x.numel() for x, place in operands.placed if place != BEFORE), default=0)
+    return largest > 0 and any(out.numel() > largest for out in call.outputs)
 
 
 def _of_one(
@@ -184,6 +195,8 @@ def _moved(
     if rule.in_order:
         same = source.numel() == out.numel()
         return reshaped(layout, out.shape) if same else None
+    if rule.moves and rule.overwrites:  # a copy into another tensor
+        return _placed(layout, out, dim + out.dim() - source.dim())
     if rule.moves:
         piece = None if rule.piece is None else rule.piece(call.args, source, out, number)
         if piece is not None and piece[0] == dim:

@@ -129,6 +129,7 @@ class ForwardPass:
         call: int,
         repeats: Tensor | None = None,
         time: tuple[int, bool] | None = None,
+        axes: Axes = NOWHERE,
     ) -> None:
         """Note that the model, or a part of it, is called by code that is not its own.
 
@@ -141,6 +142,7 @@ class ForwardPass:
             repeats: an input of the call before with the same values as the first tensor.
             time: the dimension of the first tensor that counts time-steps, and whether these
                 differ; None where no dimension does.
+            axes: where the time-steps and samples of the tensors are, of which it is not known.
         """
         for place, (tensor, signal) in enumerate(zip(given, signals, strict=True)):
             is_new = self.tensors.find(tensor) is None
@@ -154,6 +156,10 @@ class ForwardPass:
                 continue
             told = (None, None) if place else (repeats, time)
             self.repeats.hand(tensor, (call, place), *told)
+        for tensor in given:
+            record = self.tensors.find(tensor)
+            if record is not None and record.time is None and not record.fixed:
+                record.time = axes.time
 
     def operator(
         self, rule: Rule | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -284,19 +290,20 @@ class ForwardPass:
         self.updated(updates, x, lies)
 
     def updated(self, updates: Updates, x: Tensor, lies: TimeIn | None) -> None:
-        """Enter what a neuron's call did to its states, and which time-steps ``x`` has by it."""
+        """Enter what a neuron's call did to its states, and which time-steps ``x`` has by it.
+
+        Calls since its reset tell; where the states are older, what is known of ``x`` stays.
+        """
         self._updates.append(updates)
         first = 0 if updates.starts else self._steps.get(updates.path)
         self._steps[updates.path] = None if first is None else first + updates.steps
         record = self.tensors.find(x)
         if record is None or record.name or not self._has_values:
             return
-        if lies is None:
+        if first is not None and (lies is None or updates.steps == 1):
             record.time = first
-        else:
-            record.time = (
-                along(x.shape, lies.dim, updates.steps, lies.inside) if first == 0 else None
-            )
+        elif first == 0 and lies is not None:
+            record.time = along(x.shape, lies.dim, updates.steps, lies.inside)
 
     def _is_as_reset(self, state: Tensor) -> bool:
         """Return whether a state is a literal, or has not been written into in this pass."""
