@@ -171,7 +171,7 @@ def layer_of(
         counted: whether it is inside the totals.
         measured: whether spikes were counted.
         whole: the network's energy over all samples in pJ.
-        time_steps: T, where it is known.
+        time_steps: T, as it is known or as all rates by time-step have it.
     """
     rate, ac, events, energy, share = None, None, None, None, None
     if measured:
@@ -207,6 +207,6 @@ def layer_of(
 
 def _rates(verdict: Verdict, time_steps: int | None) -> tuple[float, ...] | None:
     """Return the rate at each time-step; None where these are not the T of the network."""
-    if verdict.rates is None or len(verdict.rates) != (time_steps or len(verdict.rates)):
+    if verdict.rates is None or len(verdict.rates) != time_steps:
         return None
     return tuple(map(float, verdict.rates))

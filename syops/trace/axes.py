@@ -299,12 +299,12 @@ class Split(NamedTuple):
     """Say how a tensor is read by time-step and by sample.
 
     Attributes:
-        sizes: of the parts of each dimension.
-        first: which of all these parts come first, those of time before those of samples.
+        sizes: of all parts of the dimensions.
+        first: which of these come first, those of time before those of samples.
         steps, samples: how many there are; 1 where the reading does not tell them apart.
     """
 
-    sizes: tuple[tuple[int, ...], ...]
+    sizes: tuple[int, ...]
     first: tuple[int, ...]
     steps: int
     samples: int
@@ -314,7 +314,7 @@ def split_of(axes: Axes, last: int) -> Split | None:
     """Return how a tensor is read apart, leaving its last dimensions whole; None: it is not.
 
     >>> split_of(Axes(along([6, 8], 0, 2), along([6, 8], 0, 3, inside=True)), last=1)
-    Split(sizes=((2, 3), (8,)), first=(0, 1), steps=2, samples=3)
+    Split(sizes=(2, 3, 8), first=(0, 1), steps=2, samples=3)
     """
     time, samples = (
         place if isinstance(place, tuple) and is_before(place, last) else None for place in axes
@@ -330,7 +330,7 @@ def split_of(axes: Axes, last: int) -> Split | None:
     flat = [each for part in parts if part for each in part]
     steps = [(place, size) for place, (size, is_time, _) in enumerate(flat) if is_time]
     each = [(place, size) for place, (size, _, is_sample) in enumerate(flat) if is_sample]
-    sizes = tuple(tuple(size for size, _, _ in part or ()) for part in parts)
+    sizes = tuple(size for size, _, _ in flat)
     first = tuple(place for place, _ in (*steps, *each))
     return Split(sizes, first, steps[0][1] if steps else 1, each[0][1] if each else 1)
 
@@ -354,7 +354,6 @@ def _refined(one: Sequence[Axis], two: Sequence[Axis]) -> list[tuple[int, bool, 
 
 def apart(x: Tensor, split: Split) -> Tensor:
     """Return a view of [T, N, ...], of [T, ...] or of [N, ...]; the last dimensions stay so."""
-    for dim in reversed(range(x.dim())):
-        if len(split.sizes[dim]) > 1:
-            x = x.unflatten(dim, split.sizes[dim])
-    return x.movedim(split.first, tuple(range(len(split.first))))
+    front = tuple(range(len(split.first)))
+    parts = x.view(split.sizes)
+    return parts if split.first == front else parts.movedim(split.first, front)

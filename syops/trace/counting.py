@@ -70,7 +70,8 @@ def _summed(x: Tensor, spatial: int, largest: int | None, first: int = 0) -> Ten
     small = largest is not None and terms * largest <= EXACT_IN_FLOAT32
     if small and x.dtype == torch.float32 and x.is_contiguous():
         # Exact like a sum, as every partial sum is a small integer, and many times faster.
-        counts = x.new_ones(1, terms) @ x.view(*apart, terms, kept.numel())
+        parts = apart.numel()
+        counts = x.new_ones(parts, 1, terms).bmm(x.view(parts, terms, kept.numel()))
         return counts.view(apart + kept).to(torch.int64)
     dtype = torch.float64 if not small or x.dtype == torch.float64 else torch.float32
     return x.sum(dims, dtype=dtype).to(torch.int64)

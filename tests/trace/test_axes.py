@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
-from syops import get_model_syops
+from syops import count_syops, get_model_bounds, get_model_syops
 from syops.report.report import Report
 from syops.trace.axes import Axes, along, apart, number_in, reshaped, split_of
 from tests.support.examples import examples
+from tests.support.loops import NEURONS, Looped, Network, run
 
 T, N = 3, 2
 
@@ -260,3 +261,78 @@ def test_steps_of_random_programs(program, seed):
     seen = model.work(x)
     truth = [(int((tags == t).sum()), int(seen[tags == t].sum())) for t in range(T)]
     assert list(steps) + [(0, 0)] * (T - len(steps)) == truth
+
+
+def rates_by_call(net: Network, x: torch.Tensor) -> dict[str, list[float]]:
+    """Return the rate of what each layer gets at each of its calls."""
+    seen: dict[str, list[float]] = {}
+    hooks = [
+        part.register_forward_pre_hook(
+            lambda _, args, name=name: seen.setdefault(name, []).append(float(args[0].mean()))
+        )
+        for name, part in net.named_children()
+        if isinstance(part, nn.Linear)
+    ]
+    with torch.no_grad():
+        run(net, x)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+@pytest.mark.parametrize("library", NEURONS)
+def test_steps_of_loops_in_the_model_and_in_the_caller(library):
+    x = (torch.rand(4, 3, 6, generator=torch.Generator().manual_seed(0)) > 0.6).float()
+    truth = rates_by_call(Network(library).eval(), x)
+    inside = get_model_syops(Looped(library).eval(), x, batch_dim=1, time_steps=4)
+    net = Network(library).eval()
+    with count_syops(net, time_steps=4) as count, torch.no_grad():
+        run(net, x)
+    for report in (inside, count.report):
+        rates = {each.path: each.rates for each in report.layers if each.kind == "linear"}
+        assert rates.pop("rec") is None  # it has no call at the first step
+        for path, found in rates.items():
+            assert found == pytest.approx(truth[path]), path
+
+
+class OneOutput(nn.Module):
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x)[0]
+
+
+@pytest.mark.parametrize("library", ["spikingjelly", "snntorch, hidden", "sinabs"])
+def test_steps_of_unrolled_calls(library):
+    x = (torch.rand(3, 2, 6, generator=torch.Generator().manual_seed(1)) > 0.6).float()
+    report = get_model_syops(OneOutput(Network(library)).eval(), [x, x], unroll=0)
+    seen: dict[str, list[float]] = {}
+    net = Network(library).eval()
+    for name in ("fc1", "fc2", "head"):
+        getattr(net, name).register_forward_pre_hook(
+            lambda _, args, name=name: seen.setdefault(name, []).append(float(args[0].mean()))
+        )
+    with torch.no_grad():
+        for step in x:
+            net(step)
+    for layer_ in report.layers:
+        if layer_.kind == "linear":
+            assert layer_.rates == pytest.approx(seen[layer_.path.removeprefix("net.")])
+
+
+def test_rates_frame():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        Flat(conv()), neuron.IFNode(step_mode="m"), Reversed(), Flat(conv()), Flat(conv())
+    )
+    model.insert(4, neuron.IFNode(step_mode="m"))
+    report = get_model_syops(model.eval(), torch.rand(T, N, 2, 4, 4) * 2, batch_dim=1)
+    frame = report.rates_frame()
+    last = report.layers[-1]
+    assert list(frame.index) == [each.name for each in report.layers if each.rate is not None]
+    assert frame.shape == (2, T)
+    assert frame.iloc[0].isna().all()
+    assert frame.loc[last.name].tolist() == list(last.rates)
+    assert get_model_bounds(model, (T, N, 2, 4, 4), batch_dim=1).rates_frame().shape == (0, 0)
