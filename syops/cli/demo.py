@@ -23,17 +23,24 @@ COLUMNS = (
 
 
 @click.command()
+@click.option(
+    "--data",
+    type=click.Choice(["digits", "fashion-mnist"]),
+    default="digits",
+    show_default=True,
+    help="The latter is Debian's package dataset-fashion-mnist.",
+)
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table")
-def demo(style: str) -> None:
-    """Count three trained networks on 450 handwritten digits.
+def demo(data: str, style: str) -> None:
+    """Count trained networks on 450 handwritten digits, or on 10,000 images of clothes.
 
-    A full-spike network (fsnn), the same with its auxiliary accumulation pathway (dsnn), and SEW
-    ResNet with ADD: how many answers are right, and what an answer costs.
+    A full-spike network (fsnn), the same with its auxiliary accumulation pathway (dsnn), and for
+    the digits SEW ResNet with ADD: how many answers are right, and what an answer costs.
     """
     silence_torch()
     from syops.models.demo import rows
 
-    found = rows()
+    found = rows(data)
     if style == "json":
         emit(f"{json.dumps([row._asdict() for row in found], indent=2)}\n")
     else:

@@ -134,7 +134,7 @@ def test_the_command_prints_the_table(rows, monkeypatch):
     assert [list(row) for row in found] == [keys] * 3
     expected = [measure(name, trained(name), [some])._asdict() for name in demo.NETWORKS]
     assert found == json.loads(json.dumps(expected))
-    monkeypatch.setattr(demo, "rows", rows.values)
+    monkeypatch.setattr(demo, "rows", lambda data: rows.values())
     table = CliRunner().invoke(cli, ["demo"]).stdout
     assert "DC (µJ)" in table.splitlines()[0]
     for row in rows.values():
