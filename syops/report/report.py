@@ -45,7 +45,7 @@ _SUFFIXES = {each.suffix: name for name, each in FORMATS.items()}
 class Report(Figures, Tabular):
     """What `get_model_syops` and `get_model_bounds` return: `Figures`, with ways to show them.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> from syops import get_model_bounds
         >>> network = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2))
@@ -257,7 +257,7 @@ class Report(Figures, Tabular):
 class MeasuredReport(Report):
     """What `get_model_syops` returns: a `Report` of a run on data, whose ACs and DC are known.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from syops import get_model_syops
