@@ -63,7 +63,7 @@ def given():
         "nn": nn,
         "model": model,
         "x": x,
-        "loader": [x[0], x[1]],
+        "loader": [(x[0], torch.tensor([0, 1])), (x[1], torch.tensor([2, 3]))],
         "parts_of_the_data": [[x[0]], [x[1]]],
         "report": report,
         "other": report,
