@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from syops.show.plots.layers import Plot
+    from syops.show.plots.layers import Plot, Scale
 
 
 _SUFFIXES = {each.suffix: name for name, each in FORMATS.items()}
@@ -237,23 +237,33 @@ class Report(Figures, Tabular):
                 ) from error
             raise
 
-    def plot(self, kind: Plot = "energy", ax: Axes | None = None) -> Figure:
+    def plot(
+        self,
+        kind: Plot = "energy",
+        ax: Axes | None = None,
+        ec: bool = True,
+        scale: Scale = "linear",
+    ) -> Figure:
         """Draw the layers in the order in which they are executed, with energies per sample.
 
         ``report.plot().savefig("energy.pdf")``. See `syops.show.plots.layers.plot_report`.
 
         Args:
-            kind: "energy" of each layer, "rates" (of firing), or "cumulative" energy.
+            kind: "energy" of each layer, "rates" (of firing), "cumulative" energy, or the energy
+                of "modules".
             ax: where to draw; by default in a new figure as wide as a page.
+            ec: whether "energy" shows EC, which may be much longer than what was measured.
+            scale: of the energies of "energy", "linear" or "log".
 
         Raises:
             SyopsLookupError: an unknown kind.
             SyopsTypeError: ``ax`` is no matplotlib Axes.
-            SyopsValueError: firing rates without data, or no layer inside the totals.
+            SyopsValueError: firing rates without data, no layer inside the totals, or an unknown
+                scale.
         """
         from syops.show.plots.layers import plot_report  # with matplotlib
 
-        return plot_report(self, kind, ax)
+        return plot_report(self, kind, ax, ec, scale)
 
     def save_html(self, path: str | os.PathLike[str], command: str | None = None) -> None:
         """Write a page with everything in it: layers, plots, conventions, energy profile, versions.
