@@ -38,9 +38,10 @@ from syops.show.plots.axes import (
 )
 from syops.show.plots.bars import bars_height, bars_of, energy_bars, rate_bars
 from syops.show.plots.modules import MODULES_HEIGHT, module_blocks
+from syops.show.plots.steps import draw_steps, has_rates_over_time
 from syops.units import ENERGIES, joules, largest_end
 
-Plot: TypeAlias = Literal["energy", "rates", "cumulative", "modules"]
+Plot: TypeAlias = Literal["energy", "rates", "rates_over_time", "cumulative", "modules"]
 """What can be drawn of a report."""
 
 Scale: TypeAlias = Literal["linear", "log"]
@@ -63,8 +64,9 @@ def plot_report(
         kind: "energy": of each layer, in joules per sample: its MACs, then its ACs as measured,
             and as a thin line the interval EC for firing rates from 0 to 1. "rates": the firing
             rate of each layer's input, in spikes per neuron and time-step. More than 25 layers are
-            drawn by block in both. "cumulative": the energy up to each layer. "modules": modules,
-            as high as their share of the energy, with those inside beside them.
+            drawn by block in both. "rates_over_time": the rates at each time-step. "cumulative":
+            the energy up to each layer. "modules": modules, as high as their share of the energy,
+            with those inside beside them.
         ax: where to draw; by default in a new figure as wide as a page.
         ec: whether "energy" shows EC, which may be much longer than what was measured.
         scale: of the energies of "energy": "linear", or "log", with a dot for each layer.
@@ -84,20 +86,29 @@ def plot_report(
     layers = [layer for layer in report.layers if layer.counted and layer.folded is None]
     if not layers:
         raise SyopsValueError(f"{report.model}: nothing to plot, as no layer is inside the totals")
-    if kind == "rates" and not report.measured:
+    if kind in ("rates", "rates_over_time") and not report.measured:
         raise SyopsValueError(
             f"{report.model}: firing rates are not known without data; get_model_syops measures "
             "them"
         )
+    if kind == "rates_over_time" and not has_rates_over_time(report):
+        raise SyopsValueError(
+            f"{report.model}: it is not known of any layer which entries of its input belong to "
+            "which time-step; give time_steps=, and batch_dim=1 for inputs of [T, N, ...]"
+        )
     bars, depth = bars_of(layers), _Depth.of(layers)
     if ax is None:
         longest = max(len(label) for _, label in depth.labels)
-        heights = {"cumulative": HEIGHT + 0.055 * longest, "modules": MODULES_HEIGHT}
+        along = HEIGHT + 0.055 * longest
+        heights = {"cumulative": along, "rates_over_time": along, "modules": MODULES_HEIGHT}
         ax = new_axes(heights.get(kind, bars_height(bars)))
     check_axes(ax)
     if kind == "cumulative":
         depth.draw(ax)
         _cumulative(report, layers, ax)
+    elif kind == "rates_over_time":
+        depth.draw(ax)
+        draw_steps(layers, ax)
     elif kind == "modules":
         module_blocks(layers, report.measured, ax)
     elif kind == "rates":
@@ -153,6 +164,7 @@ def _top(report: Figures) -> float:
 _TITLES: dict[Plot, str] = {
     "energy": "energy by layer ({})",
     "rates": "firing rates by layer",
+    "rates_over_time": "firing rates by layer and time-step",
     "cumulative": "energy up to each layer ({})",
     "modules": "energy by module ({})",
 }
