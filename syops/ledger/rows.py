@@ -138,6 +138,8 @@ class Row:
         params: parameters of the module, told by its first row only.
         dense: synaptic operations of a dense engine; for other kinds the operations done.
         drives: one or two operands, none where the product is analog throughout.
+        weight_shape: of what is applied, where these are weights; () where it differed.
+        result_shape: channels and spatial sizes of a convolution's result; () where it differed.
         unnormalised: the operand, if the norm before it is folded into the weights; empty where
             that makes no difference.
         joint_ac, joint_events: rate · rate · dense, and coincidences, of two operands.
@@ -174,6 +176,8 @@ class Row:
     unnormalised: tuple[Drive, ...] = ()
     repeated: int = 0
     changed: int = 0
+    weight_shape: tuple[int, ...] = ()
+    result_shape: tuple[int, ...] = ()
     place: int = field(default=0, compare=False)
     call: str = field(default="", compare=False)
 
@@ -219,6 +223,8 @@ class Row:
             weights=self.weights,
             written=self.written,
             unnormalised=unnormalised,
+            weight_shape=self.weight_shape,
+            result_shape=self.result_shape,
         )
 
     def folded_into(self, path: str, note: str) -> Row:
@@ -256,6 +262,8 @@ class Row:
             written=self.written + other.written,
             repeated=self.repeated + other.repeated,
             changed=self.changed + other.changed,
+            weight_shape=_alike(self.weight_shape, other.weight_shape),
+            result_shape=_alike(self.result_shape, other.result_shape),
             place=min(self.place, other.place),
         )
 
@@ -319,6 +327,11 @@ def _added(left: tuple[Drive, ...], right: tuple[Drive, ...]) -> tuple[Drive, ..
     left = left or (Drive(steps=()),) * len(right)
     right = right or (Drive(steps=()),) * len(left)
     return tuple(a + b for a, b in zip(left, right, strict=True))
+
+
+def _alike(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape that two counts have in common."""
+    return left if left == right else ()
 
 
 def _both(left: str | None, right: str | None) -> str | None:

@@ -9,12 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from syops.cost.chips import Chip, get_chip
 from syops.cost.figures import Figures
 from syops.cost.memory import MemoryModel
 from syops.cost.warnings import Caution, find_cautions
 from syops.errors import SyopsValueError
 from syops.files import read_text, write_text
 from syops.report.baselines import Baselines
+from syops.report.fit import Fit
 from syops.report.memory import Memory
 from syops.show.formats import FORMATS
 from syops.show.formats.csv import to_csv
@@ -102,6 +104,27 @@ class Report(Figures, Tabular):
             SyopsTypeError: a share that is no number; no memory model.
         """
         return Baselines.of(self, MemoryModel() if memory is None else memory, nonzero)
+
+    def fit(
+        self,
+        chip: str | os.PathLike[str] | Chip,
+        limits: Sequence[str] = (),
+        weight_bits: int | None = None,
+    ) -> Fit:
+        """Hold the network against the limits of a chip; see `syops.cost.fit` for the bounds.
+
+        Args:
+            chip: the name of one that ships with syops, a ``.toml`` file, or a `Chip`; see
+                `get_chip`.
+            limits: the limits to check; by default all that sources state.
+            weight_bits: bits that weights are to have; by default those of their dtype.
+
+        Raises:
+            SyopsLookupError: a chip that does not exist, or a limit that no source states.
+            SyopsFileError, SyopsValueError: a file that cannot be read or holds no chip; bits out
+                of range.
+        """
+        return Fit.of(self, get_chip(chip), limits, weight_bits)
 
     # Forms
 

@@ -310,6 +310,8 @@ def _row_from_json(content: Fields) -> Row:
         unnormalised=unnormalised,
         repeated=content.count("repeated") if content.has("repeated") else 0,
         changed=content.count("changed") if content.has("changed") else 0,
+        weight_shape=content.counts("weight_shape") if content.has("weight_shape") else (),
+        result_shape=content.counts("result_shape") if content.has("result_shape") else (),
         place=content.count("place") if content.has("place") else 0,
         call=content.text("call") if content.has("call") else "",
     )
