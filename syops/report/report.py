@@ -25,7 +25,7 @@ from syops.show.formats.html import to_html
 from syops.show.formats.latex import to_latex
 from syops.show.formats.markdown import to_markdown
 from syops.show.formats.text import to_text
-from syops.show.frame import frame_of
+from syops.show.frame import frame_of, rates_frame_of
 from syops.show.html import to_notebook, to_page
 from syops.show.json import figures_from_json, to_json
 from syops.show.layers import dearest_column, layer_table, shown_columns
@@ -197,6 +197,23 @@ class Report(Figures, Tabular):
         """
         return frame_of(self, totals)
 
+    def rates_frame(self) -> pd.DataFrame:
+        """Return the firing rate of each spike-driven layer at each time-step as a pandas table.
+
+        A line is a layer inside the totals, a column a time-step. NaN where it is not known which
+        entries of a layer's input belong to which step; without columns where no layer has any.
+        ``layer.rates`` has the same.
+
+        Example:
+            >>> import torch
+            >>> from syops import get_model_syops
+            >>> events = torch.stack([torch.zeros(2, 4), torch.ones(2, 4), torch.eye(4)[:2]])
+            >>> report = get_model_syops(torch.nn.Linear(4, 3), events, batch_dim=1)  # [T, N, 4]
+            >>> report.rates_frame().round(2).to_numpy().tolist()
+            [[0.0, 1.0, 0.25]]
+        """
+        return rates_frame_of(self)
+
     def to_json(self) -> str:
         """Return the report as JSON; `from_json` gives an equal one back."""
         return to_json(self)
@@ -254,13 +271,15 @@ class Report(Figures, Tabular):
         ``report.plot().savefig("energy.pdf")``. See `syops.show.plots.layers.plot_report`.
 
         Args:
-            kind: "energy" of each layer, "rates" (of firing), or "cumulative" energy.
+            kind: "energy" of each layer, "rates" (of firing), "rates_over_time" (time-steps ×
+                layers), or "cumulative" energy.
             ax: where to draw; by default in a new figure as wide as a page.
 
         Raises:
             SyopsLookupError: an unknown kind.
             SyopsTypeError: ``ax`` is no matplotlib Axes.
-            SyopsValueError: firing rates without data, or no layer inside the totals.
+            SyopsValueError: firing rates without data or without known time-steps, or no layer
+                inside the totals.
         """
         from syops.show.plots.layers import plot_report  # with matplotlib
 

@@ -337,7 +337,31 @@ def _drive_from_json(content: Fields) -> Drive:
         ac=content.fraction("ac"),
         events=content.count("events"),
         magnitudes=joined_magnitudes(*_magnitudes_from_json(content)),
+        steps=_steps_from_json(content, numel, spikes),
     )
+
+
+def _steps_from_json(
+    content: Fields, numel: int, spikes: int
+) -> tuple[tuple[int, int], ...] | None:
+    """Return the counts at each time-step, which old files do not have."""
+    if content.plain().get("steps") is None:
+        return None
+    pairs = content.plain()["steps"]
+    if not (
+        isinstance(pairs, list)
+        and all(
+            isinstance(pair, list)
+            and len(pair) == 2
+            and all(type(n) is int for n in pair)
+            and 0 <= pair[1] <= pair[0]
+            for pair in pairs
+        )
+        and sum(size for size, _ in pairs) == numel
+        and sum(count for _, count in pairs) == spikes
+    ):
+        content.refuse("steps", "pairs of elements and spikes, which add up to numel and spikes")
+    return tuple((size, count) for size, count in pairs)
 
 
 def _magnitudes_from_json(content: Fields) -> tuple[Magnitudes, ...]:
