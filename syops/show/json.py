@@ -312,6 +312,8 @@ def _row_from_json(content: Fields) -> Row:
         changed=content.count("changed") if content.has("changed") else 0,
         weight_shape=content.counts("weight_shape") if content.has("weight_shape") else (),
         result_shape=content.counts("result_shape") if content.has("result_shape") else (),
+        stride=content.counts("stride") if content.has("stride") else (),
+        groups=content.count("groups", least=1) if content.has("groups") else 1,
         place=content.count("place") if content.has("place") else 0,
         call=content.text("call") if content.has("call") else "",
     )
