@@ -25,6 +25,7 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 OWN = {
     "adding": "tests/show/test_format_files.py puts it into its folder",
+    "nir": "needs files of others; tests/models/test_nir.py",
     "neurons": "tests/trace/test_neuron_adapters.py puts it into its folder",
     "own_operators": "tests/ops/test_own_operators.py",
 }
