@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -24,8 +25,10 @@ from syops.run.scores import Answers, Output, check_output
 from syops.run.subject import Counting, Subject
 from syops.run.tally import Tally
 from syops.run.tracing import trace_on_meta
+from syops.run.zeros import check_zeros, taken_in
 from syops.trace import inputs as given
 from syops.trace.restore import device_of, plainly
+from syops.trace.zeros import ZeroWatch
 
 
 def get_model_syops(
@@ -48,6 +51,7 @@ def get_model_syops(
     limit: int | None = None,
     progress: bool | None = None,
     device: torch.device | str | None = None,
+    zeros: bool = False,
 ) -> MeasuredReport:
     """Count the synaptic operations of a spiking network on data, and price them.
 
@@ -93,6 +97,8 @@ def get_model_syops(
         limit: samples to count at most; the last batch is cut.
         progress: a progress bar, with the DC so far; by default for several batches on a terminal.
         device: where to run; by default where the model is. Inputs are moved there.
+        zeros: measure zeros among inputs and weights of layers and among activations too, for
+            `Report.zeros`. A count takes up to half as long again; see ``docs/zeros.md``.
 
     Returns:
         the counts per layer and per sample, and the energy that follows.
@@ -136,11 +142,13 @@ def get_model_syops(
     given.check_inputs(inputs, prepare)
     check_output(output)
     check_limit(limit)
+    check_zeros(zeros)
     network = counting.subject.model
     home = device_of(network) if device is None else given.device(device)
     batches = Batches(inputs, prepare, home, limit)
     tally = Tally(network, Ledger(), counting.subject.ann_counts())
     answers = Answers(output, tally.notes)
+    watch = ZeroWatch(network) if zeros else None
 
     def report() -> MeasuredReport:
         return build_report(
@@ -151,11 +159,13 @@ def get_model_syops(
             counting.conventions,
             answers.scores(),
             call,
+            None if watch is None else watch.counts,
         )
 
     try:
-        with progress_bar(progress, inputs, limit, report) as bar:
-            count_batches(batches, counting, tally, (answers, *bar))
+        with watch or nullcontext(), progress_bar(progress, inputs, limit, report) as bar:
+            measured = () if watch is None else (taken_in(watch),)
+            count_batches(batches, counting, tally, (answers, *measured, *bar))
     except (Exception, KeyboardInterrupt) as error:
         if tally.at_batch:
             name_batch(error, tally, report)

@@ -26,6 +26,7 @@ from syops.cli.options import (
     SEEN_SIGNAL,
     TIME_STEPS,
     UNROLL,
+    ZEROS,
     Shape,
 )
 from syops.cli.output import Display, View, display_options, note
@@ -108,6 +109,7 @@ if TYPE_CHECKING:
 @MEMORY
 @BASELINES
 @NONZERO
+@ZEROS
 @SEEN_SIGNAL
 @click.option(
     "--ac", type=click.Choice(AC_COUNTS), default="rate",
@@ -133,6 +135,7 @@ def run(
     memory: bool,
     baselines: bool,
     nonzero: float | None,
+    zeros: bool,
     display: Display,
     **counting: Any,
 ) -> None:
@@ -141,7 +144,7 @@ def run(
     MODEL is a bundled network (see 'syops models') or package.module:callable, a function or
     class, in the current directory or installed, that builds a torch.nn.Module.
     """
-    view = View(memory, baselines, nonzero)
+    view = View(memory, baselines, nonzero, zeros)
     view.check(display)
     _check_options(data, input_path, labels, transform, shuffle, workers)
     if unroll is not None and data is None and input_path is None:
@@ -227,6 +230,7 @@ def run(
                 batch_dim=batch_dim,
                 unroll=unroll,
                 output=_output(logits),
+                zeros=zeros,
                 **counting,
             )
     except (Exception, KeyboardInterrupt) as error:

@@ -21,6 +21,7 @@ from syops.ledger.ledger import merge_rows, pairs
 from syops.ledger.provenance import Provenance, merge_versions
 from syops.ledger.rows import Row, Updates, Verdict, ends, merge_updates, row_names
 from syops.ledger.scores import Scores
+from syops.ledger.zeros import ZeroCounts
 from syops.ops.kinds import COUNTED, KINDS, SYNAPTIC, Kind
 from syops.ops.values import SPIKES
 
@@ -56,6 +57,7 @@ class Figures:
         accuracy: share of the samples that the network gets right: of ``scores``, or as somebody
             has told it: ``dataclasses.replace(report, accuracy=0.71)``, which replaces ``scores``.
         scores: how often the network was right, by class, where the data had labels.
+        zero_counts: the zeros that were met; None where they were not measured.
         provenance: what was called, with which seed, weights and data. Reports are equal if their
             figures are, wherever they come from.
 
@@ -82,6 +84,7 @@ class Figures:
     passes: int = 0
     updates: tuple[Updates, ...] = ()
     scores: Scores | None = None
+    zero_counts: ZeroCounts | None = None
     provenance: Provenance = field(default=Provenance(), compare=False)
 
     def __post_init__(self) -> None:
@@ -189,6 +192,7 @@ class Figures:
             measured=True,
             accuracy=None,
             scores=None,
+            zero_counts=None,
         )
 
     @property
@@ -370,6 +374,9 @@ class Figures:
             input_shape=max(self.input_shape, other.input_shape),
             ann_rows=ann,
             **_answers(self, other),
+            zero_counts=None
+            if self.zero_counts is None or other.zero_counts is None
+            else self.zero_counts + other.zero_counts,
             passes=self.passes + other.passes if self.passes and other.passes else 0,
             versions=merge_versions(self.versions, other.versions),
             provenance=self.provenance + other.provenance,
