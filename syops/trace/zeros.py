@@ -162,6 +162,11 @@ class ZeroWatch:
             for module, path in self._paths.items()
             if isinstance(module, LAYERS + RECURRENT)
         }
+        self._sums |= {
+            (path, "activation"): Zeros(path, type(module).__name__, "activation")
+            for module, path in self._paths.items()
+            if module in self._activations
+        }
 
     def __enter__(self) -> None:
         self._handles = [

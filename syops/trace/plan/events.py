@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from syops.ledger.rows import Updates
+from syops.trace.axes import Axes
+from syops.trace.neurons.library import TimeIn
 from syops.trace.rows import CallSite
 
 Id = int | str
@@ -28,9 +30,12 @@ class TensorMetadata(NamedTuple):
     dtype: torch.dtype
     device: torch.device
 
-    def fits(self, tensor: Tensor) -> bool:
-        """Return whether the values of a tensor, which is no sparse one, lie so."""
-        shape, offset = tensor.shape, tensor.storage_offset()
+    def fits(self, tensor: Tensor, start: int = 0) -> bool:
+        """Return whether the values of a tensor, which is no sparse one, lie so.
+
+        ``start``: the place in its memory from which the offset is told; see `Register.starts`.
+        """
+        shape, offset = tensor.shape, tensor.storage_offset() - start
         return (shape, tensor.stride(), offset, tensor.dtype, tensor.device) == self
 
 
@@ -76,7 +81,7 @@ class Given:
         tensors: that it is called with.
         states: the buffers that are known to be states.
         signals: what is known of their values.
-        time_axis, differ: see `ForwardPass.begin`.
+        time_axis, differ, axes: see `ForwardPass.begin`.
         weights: the parameters and buffers that the model has; see `Tensors.layouts`.
     """
 
@@ -85,6 +90,7 @@ class Given:
     signals: tuple[Any, ...]
     time_axis: int | None
     differ: bool | None
+    axes: Axes
     weights: tuple[Any, ...]
 
 
@@ -101,12 +107,16 @@ class Brought:
 
     Attributes:
         path: the neuron's.
+        x: what it is called with.
+        lies: where ``x`` has its time-steps; None: it is one.
         steps, samples: how far, and for how many samples.
         states: the tensors that it keeps.
         updates: what it comes to.
     """
 
     path: str
+    x: Met
+    lies: TimeIn | None
     steps: int
     samples: int
     states: tuple[Met, ...]
@@ -227,8 +237,7 @@ class Read:
     args: tuple[Any, ...]
 
 
-def metadata_of(tensor: Tensor) -> TensorMetadata:
-    """Return how the values of a tensor lie in memory."""
-    return TensorMetadata(
-        tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.dtype, tensor.device
-    )
+def metadata_of(tensor: Tensor, start: int = 0) -> TensorMetadata:
+    """Return how the values of a tensor lie in memory; ``start``: see `TensorMetadata.fits`."""
+    offset = tensor.storage_offset() - start
+    return TensorMetadata(tensor.shape, tensor.stride(), offset, tensor.dtype, tensor.device)

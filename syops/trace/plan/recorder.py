@@ -12,8 +12,10 @@ from syops.ledger.rows import Updates
 from syops.ops.rule import tensors_in
 from syops.ops.traits import traits_of
 from syops.trace.account import Account
+from syops.trace.axes import Axes
 from syops.trace.gauge import Cache
 from syops.trace.live import storage_of
+from syops.trace.neurons.library import TimeIn
 from syops.trace.plan.events import (
     Brought,
     Ended,
@@ -69,25 +71,36 @@ class Recorder:
         signals: Sequence[Any],
         time_axis: int | None,
         differ: bool | None,
+        axes: Axes,
     ) -> None:
         """Record the call of the model; see `ForwardPass.begin`."""
         buffers = self.register.tensors.buffered
         if self._can_tell((*given, *buffers)):
+            self.register.give(given)
             met = tuple(map(self.register.meet, given))
             self.register.given = self.register.met
             states, weights = self.register.meet_states(buffers), self.register.weights
-            self._add(Given(met, states, tuple(signals), time_axis, differ, weights))
+            self._add(Given(met, states, tuple(signals), time_axis, differ, axes, weights))
 
     def told(self, tensor: Tensor) -> None:
         """Record that values of a tensor are about to become Python numbers."""
         if self._can_tell([tensor]):
             self._add(Told(self.register.meet(tensor)))
 
-    def brought(self, updates: Updates, steps: int, samples: int, states: Sequence[Tensor]) -> None:
+    def brought(
+        self,
+        updates: Updates,
+        x: Tensor,
+        lies: TimeIn | None,
+        steps: int,
+        samples: int,
+        states: Sequence[Tensor],
+    ) -> None:
         """Record a neuron's call; ``updates``: what it comes to. See `ForwardPass.update`."""
-        if self._can_tell(states):
-            met = self.register.meet_states(states)
-            self._add(Brought(updates.path, steps, samples, met, updates))
+        if self._can_tell((x, *states)):
+            met = self.register.meet(x)
+            kept = self.register.meet_states(states)
+            self._add(Brought(updates.path, met, lies, steps, samples, kept, updates))
 
     def entered(self, where: tuple[str, nn.Module], tensors: Sequence[Tensor]) -> None:
         """Record the start of a neuron's ``forward``."""
@@ -170,7 +183,7 @@ class Recorder:
             return
         args, kwargs = _told(arguments, lambda x: self.register.meet(x, is_literal))
         told = _told(out, lambda x: self._result(x, operands))
-        if _retyped(told, operands) or self._writes_outside(func, arguments):
+        if _lies_before(told) or _retyped(told, operands) or self._writes_outside(func, arguments):
             self.give_up()
             return
         places = [place for place, x in enumerate(operands) if any(x is one for one in unseen)]
@@ -191,7 +204,7 @@ class Recorder:
         if entry is not None:
             return Ref(entry.id, 0)
         of = base_of(tensor, operands)
-        metadata = metadata_of(tensor)
+        metadata = metadata_of(tensor, self.register.start(tensor))
         self.register.add(tensor, metadata, None if of is None else operands[of])
         return Output(metadata, of)
 
@@ -235,7 +248,8 @@ class Recorder:
         base = base_of(tensor, self._tensors)
         if base is None or self._tensors[base].dtype != tensor.dtype:
             return None
-        return Source(base, (tensor.shape, tensor.stride(), tensor.storage_offset()))
+        offset = tensor.storage_offset() - self.register.start(tensor)
+        return Source(base, (tensor.shape, tensor.stride(), offset))
 
 
 def ended(
@@ -264,6 +278,13 @@ def _any_view(out: Any) -> bool:
     if isinstance(out, (list, tuple)):
         return any(map(_any_view, out))
     return isinstance(out, Output) and out.of is not None
+
+
+def _lies_before(out: Any) -> bool:
+    """Return whether a result lies in the memory of an input of the model, and before it."""
+    if isinstance(out, Output):
+        return out.metadata.offset < 0
+    return isinstance(out, (list, tuple)) and any(map(_lies_before, out))
 
 
 def _retyped(out: Any, operands: Sequence[Tensor]) -> bool:
