@@ -29,6 +29,7 @@ from syops.ops.values import (
     for_weights,
 )
 from syops.trace.account import Account, Declared, Known, Norm, OperandReadings, Repeated, Synaptic
+from syops.trace.axes import Axes, split_of
 from syops.trace.foldable import Folding
 from syops.trace.gauge import Gauge
 from syops.trace.lineage import LayerResult, Padding, Unnormalised
@@ -100,12 +101,14 @@ class Measurements:
             return None
         return Repeated(known, self.gauge.same(x, known.copies) if known.copies else ())
 
-    def normalisation(self, row: Row, site: Hashable, result: LayerResult | None) -> None:
+    def normalisation(
+        self, row: Row, site: Hashable, x: Tensor, result: LayerResult | None
+    ) -> None:
         """Count a norm that was executed: 2 MACs per element, unless it turns out foldable.
 
-        ``result``: what it gave, if it is a scale and a shift for each channel.
+        ``x``: its input. ``result``: what it gave, if it is a scale and a shift for each channel.
         """
-        self._pending.append(Norm(row, site, result))
+        self._pending.append(Norm(row, site, result, self._axes(x)))
 
     def tally(self, row: Row, site: Hashable, prepared: bool = False) -> None:
         """Count work whose cost is known from shapes; ``prepared``: as of a product."""
@@ -125,7 +128,7 @@ class Measurements:
         if operand.spikes is None:
             return None
         counts = operand.spikes, operand.magnitude, operand.unit
-        return Padding(source.numel(), *counts, operand.padding)
+        return Padding(source.numel(), *counts, operand.axes, operand.split, operand.padding)
 
     def _operand(self, tensor: Tensor, fan_out: FanOut, channel: int | None) -> OperandReadings:
         signal = for_weights(self._tensors.signal(tensor), channel)
@@ -137,21 +140,28 @@ class Measurements:
             evidence = evidence_of(signal)
         numel = tensor.numel()
         if not self._values or not numel or not self._may_drive(signal, evidence):
-            return OperandReadings(evidence, numel, fan_out)
+            return OperandReadings(evidence, numel, fan_out, axes=self._axes(tensor))
         record = self._tensors.find(tensor) or self._tensors.put(tensor, signal)
         binary = evidence.signal == "binary" and signal is not UNKNOWN
-        spikes, events = self.gauge.spikes(tensor, record.cache, fan_out, binary)
+        axes = self._axes(tensor)
+        split = split_of(axes, max(len(fan_out.spatial), 1))
+        spikes, events = self.gauge.spikes(tensor, record.cache, fan_out, binary, split)
         unit = evidence.unit or Unit()
         magnitude, graded_events = None, None
         if isinstance(signal, Table) and evidence.largest <= 1:
             magnitude, graded_events = spikes, events
         elif self._graded == "ac":
-            magnitude, graded_events = self.gauge.spikes(tensor, record.cache, fan_out, unit)
+            magnitude, graded_events = self.gauge.spikes(tensor, record.cache, fan_out, unit, split)
         look = self.gauge.look(tensor, record.cache) if signal in (UNKNOWN, INTEGER) else None
         return OperandReadings(
             *(evidence, numel, fan_out, spikes, events, magnitude, graded_events, look),
-            *(record.padding, unit),
+            *(record.padding, unit, axes, split),
         )
+
+    def _axes(self, tensor: Tensor) -> Axes:
+        """Return where the time-steps and samples of a tensor are."""
+        record = self._tensors.find(tensor)
+        return Axes() if record is None else Axes(record.time, record.samples)
 
     def _is_blurred(self, signal: Signal, evidence: Evidence, dtype: torch.dtype) -> bool:
         """Return whether values do not tell magnitudes: rounded too far, or in unknown units."""
