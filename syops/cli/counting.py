@@ -26,6 +26,7 @@ from syops.cli.options import (
     SEEN_SIGNAL,
     TIME_STEPS,
     UNROLL,
+    ZEROS,
     Shape,
 )
 from syops.cli.output import Display, View, display_options, note
@@ -73,6 +74,18 @@ if TYPE_CHECKING:
     "--limit", type=click.IntRange(1, 2**31 - 1), metavar="N",
     help="Count N samples at most.",
 )  # fmt: skip
+@click.option(
+    "--spread", is_flag=True,
+    help="Tell samples apart: standard deviation, 95 % confidence interval, minimum and maximum.",
+)  # fmt: skip
+@click.option(
+    "--stop-when", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="SHARE",
+    help="End once half the 95 % confidence interval of DC is within SHARE of it, such as 0.01.",
+)  # fmt: skip
+@click.option(
+    "--keep-samples", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.npz",
+    help="Write AC, MAC and DC of each sample in each layer.",
+)  # fmt: skip
 @click.option("--shuffle", is_flag=True, help="Read --data in an order that --seed draws.")
 @click.option(
     "--workers", type=click.IntRange(0, 1024), metavar="N",
@@ -108,6 +121,7 @@ if TYPE_CHECKING:
 @MEMORY
 @BASELINES
 @NONZERO
+@ZEROS
 @SEEN_SIGNAL
 @click.option(
     "--ac", type=click.Choice(AC_COUNTS), default="rate",
@@ -133,6 +147,7 @@ def run(
     memory: bool,
     baselines: bool,
     nonzero: float | None,
+    zeros: bool,
     display: Display,
     **counting: Any,
 ) -> None:
@@ -142,7 +157,7 @@ def run(
     class, in the current directory or installed, that builds a torch.nn.Module; or FILE.nir, a
     graph that takes [T, N, ...] (--set dt=0.001, --set neurons=sinabs).
     """
-    view = View(memory, baselines, nonzero)
+    view = View(memory, baselines, nonzero, zeros)
     view.check(display)
     _check_options(data, input_path, labels, transform, shuffle, workers)
     if unroll is not None and data is None and input_path is None:
@@ -237,6 +252,7 @@ def run(
                 batch_dim=batch_dim,
                 unroll=unroll,
                 output=_output(logits),
+                zeros=zeros,
                 **counting,
             )
     except (Exception, KeyboardInterrupt) as error:

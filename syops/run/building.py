@@ -18,10 +18,12 @@ from syops._torch import packed_in
 from syops.cost.energy import Energy
 from syops.cost.later import later
 from syops.cost.pricing import check_energy
+from syops.cost.spread import SampleTable
 from syops.errors import SyopsError, SyopsValueError, first_line, shown
 from syops.ledger.ledger import Ledger
 from syops.ledger.provenance import Provenance, fingerprint
 from syops.ledger.scores import Scores
+from syops.ledger.zeros import ZeroCounts
 from syops.report.report import MeasuredReport, Report
 from syops.run.subject import Subject
 from syops.run.tally import Tally
@@ -38,6 +40,7 @@ def build_report(
     conventions: Mapping[str, Any],
     scores: Scores | None = None,
     call: str = "",
+    zero_counts: ZeroCounts | None = None,
 ) -> AnyReport:
     """Build the report of what has been counted so far; ``call``: what was called for it."""
     if tally.first is None:
@@ -66,6 +69,8 @@ def build_report(
         passes=ledger.passes,
         measured=kind is MeasuredReport,
         scores=scores,
+        zero_counts=zero_counts,
+        sample_table=SampleTable(ledger.by_sample, ledger.keys) if ledger.by_sample else None,
         provenance=Provenance(
             calls=(call,) if call else (),
             seeds=(torch.initial_seed(),) if kind is MeasuredReport else (),

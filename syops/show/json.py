@@ -9,7 +9,7 @@ import json
 import math
 from dataclasses import asdict, fields, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 from syops.cost.energy import Energy, EnergyMap, EnergyModel
 from syops.cost.figures import Figures
@@ -18,7 +18,9 @@ from syops.cost.warnings import find_cautions
 from syops.errors import SyopsError, SyopsValueError, shown
 from syops.ledger.provenance import HEXADECIMAL, Provenance
 from syops.ledger.rows import Drive, Magnitudes, Row, Updates, joined_magnitudes
+from syops.ledger.samples import Moments, Spread
 from syops.ledger.scores import Scores
+from syops.ledger.zeros import ZeroCounts, ZeroKind, Zeros
 from syops.ops.kinds import KINDS
 from syops.ops.values import Evidence, Seen, Unit
 from syops.show.fields import LARGEST_COUNT, LARGEST_NUMBER, MOST, Fields, parsed
@@ -58,6 +60,7 @@ def to_json(report: Figures) -> str:
         "accuracy": report.accuracy,
         "accuracy_top5": report.scores and report.scores.accuracy_top5,
         "scores": report.scores and asdict(report.scores),
+        "spread": _spread_to_json(report),
         "complete": report.complete,
         "warnings": [asdict(warning) for warning in find_cautions(report)],
         "per_sample": {name: getattr(report, name) for name in _HEADLINE},
@@ -69,6 +72,7 @@ def to_json(report: Figures) -> str:
         "unaccounted": dict(report.unaccounted),
         "prepared": [_row_to_json(row) for row in report.prepared],
         "updates": [asdict(each) for each in report.updates],
+        "zeros": report.zero_counts and asdict(report.zero_counts),
         "notes": report.notes,
         "kinds": sorted(report.kinds),
         "layers": [asdict(layer) for layer in report.layers],
@@ -135,6 +139,8 @@ def _report(content: Fields) -> Figures:
         passes=content.count("passes") if content.has("passes") else 0,
         updates=content.each("updates", _updates) if content.has("updates") else (),
         scores=_scores(content, accuracy) if content.has("scores") else None,
+        zero_counts=content.optional("zeros", _zeros) if content.has("zeros") else None,
+        held_spread=content.optional("spread", _spread) if content.has("spread") else None,
         provenance=_provenance(content) if content.has("provenance") else Provenance(),
     )
 
@@ -164,6 +170,37 @@ def _scores(content: Fields, accuracy: float | None) -> Scores | None:
     if accuracy != scores.accuracy:
         content.refuse("accuracy", f"that of the scores, {scores.accuracy}")
     return scores
+
+
+def _spread_to_json(report: Figures) -> dict[str, Any] | None:
+    """Return the spread over samples, if it is known: what it is made of, and what follows."""
+    spread = report.spread
+    if spread is None:
+        return None
+    moments = {"ac": spread.ac, "mac": spread.mac, "dc": spread.dc}
+    return {"basis": dict(spread.basis)} | {
+        name: {
+            **{key: _plain(value) for key, value in asdict(each).items()},
+            "deviation": each.deviation,
+            "half_width": each.half_width,
+        }
+        for name, each in moments.items()
+    }
+
+
+def _spread(content: Fields, key: str) -> Spread:
+    inner = content.inner(key)
+    ac, mac, dc = (_moments(inner.inner(name)) for name in ("ac", "mac", "dc"))
+    return Spread(ac, mac, dc, inner.mapping("basis", (str,)))
+
+
+def _moments(content: Fields) -> Moments:
+    number = content.count("number", least=1)
+    moments = Moments(number, *map(content.fraction, ("total", "squares", "least", "most")))
+    mean = moments.total / number
+    if not moments.least <= mean <= moments.most or moments.squares < mean * moments.total:
+        content.refuse("total", "sums of values between least and most")
+    return moments
 
 
 def _rows(content: Fields, key: str) -> tuple[Row, ...]:
@@ -315,6 +352,28 @@ def _updates(content: Fields) -> Updates:
     if updates.starts > updates.calls:
         content.refuse("starts", f"at most calls, {updates.calls}")
     return updates
+
+
+def _zeros(content: Fields, key: str) -> ZeroCounts:
+    inner = content.inner(key)
+    modules = inner.each("modules", _zeros_of_module)
+    return ZeroCounts(inner.count("footprint"), inner.count("samples", least=1), modules)
+
+
+def _zeros_of_module(content: Fields) -> Zeros:
+    told = {each.name for each in fields(Zeros)} - {"path", "name", "kind"}
+    counts = {name: content.count(name) for name in sorted(told)}
+    for part, whole in (
+        ("nonzero", "values"),
+        ("effective", "dense"),
+        ("spiking", "effective"),
+        ("timed", "calls"),
+        ("zero_weights", "weights"),
+    ):
+        if counts[part] > counts[whole]:
+            content.refuse(part, f"at most {whole}, {counts[whole]}")
+    kind: Any = content.text("kind", get_args(ZeroKind))
+    return Zeros(content.text("path"), content.text("name"), kind, **counts)
 
 
 def _drive_to_json(drive: Drive) -> dict[str, Any]:
