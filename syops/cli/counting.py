@@ -26,6 +26,7 @@ from syops.cli.options import (
     SEEN_SIGNAL,
     TIME_STEPS,
     UNROLL,
+    ZEROS,
     Shape,
 )
 from syops.cli.output import Display, View, display_options, note
@@ -120,6 +121,7 @@ if TYPE_CHECKING:
 @MEMORY
 @BASELINES
 @NONZERO
+@ZEROS
 @SEEN_SIGNAL
 @click.option(
     "--ac", type=click.Choice(AC_COUNTS), default="rate",
@@ -145,6 +147,7 @@ def run(
     memory: bool,
     baselines: bool,
     nonzero: float | None,
+    zeros: bool,
     display: Display,
     **counting: Any,
 ) -> None:
@@ -154,7 +157,7 @@ def run(
     class, in the current directory or installed, that builds a torch.nn.Module; or FILE.nir, a
     graph that takes [T, N, ...] (--set dt=0.001, --set neurons=sinabs).
     """
-    view = View(memory, baselines, nonzero)
+    view = View(memory, baselines, nonzero, zeros)
     view.check(display)
     _check_options(data, input_path, labels, transform, shuffle, workers)
     if unroll is not None and data is None and input_path is None:
@@ -249,6 +252,7 @@ def run(
                 batch_dim=batch_dim,
                 unroll=unroll,
                 output=_output(logits),
+                zeros=zeros,
                 **counting,
             )
     except (Exception, KeyboardInterrupt) as error:

@@ -6,9 +6,10 @@ Each value in a file is checked, since the file may be cut off or written by ano
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, fields, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 from syops.cost.energy import Energy, EnergyMap, EnergyModel
 from syops.cost.figures import Figures
@@ -19,6 +20,7 @@ from syops.ledger.provenance import HEXADECIMAL, Provenance
 from syops.ledger.rows import Drive, Magnitudes, Row, Updates, joined_magnitudes
 from syops.ledger.samples import Moments, Spread
 from syops.ledger.scores import Scores
+from syops.ledger.zeros import ZeroCounts, ZeroKind, Zeros
 from syops.ops.kinds import KINDS
 from syops.ops.values import Evidence, Seen, Unit
 from syops.show.fields import LARGEST_COUNT, LARGEST_NUMBER, MOST, Fields, parsed
@@ -70,6 +72,7 @@ def to_json(report: Figures) -> str:
         "unaccounted": dict(report.unaccounted),
         "prepared": [_row_to_json(row) for row in report.prepared],
         "updates": [asdict(each) for each in report.updates],
+        "zeros": report.zero_counts and asdict(report.zero_counts),
         "notes": report.notes,
         "kinds": sorted(report.kinds),
         "layers": [asdict(layer) for layer in report.layers],
@@ -136,6 +139,7 @@ def _report(content: Fields) -> Figures:
         passes=content.count("passes") if content.has("passes") else 0,
         updates=content.each("updates", _updates) if content.has("updates") else (),
         scores=_scores(content, accuracy) if content.has("scores") else None,
+        zero_counts=content.optional("zeros", _zeros) if content.has("zeros") else None,
         held_spread=content.optional("spread", _spread) if content.has("spread") else None,
         provenance=_provenance(content) if content.has("provenance") else Provenance(),
     )
@@ -322,11 +326,24 @@ def _row_from_json(content: Fields) -> Row:
             content.refuse(name, f"at most dense, {row.dense}")
     if row.repeated + row.changed > row.dense:
         content.refuse("repeated", f"with changed at most dense, {row.dense}")
+    _check_shapes(content, row)
     for i, drive in enumerate(drives):
         for name in ("ac", "events"):
             if getattr(drive, name) > row.dense:
                 content.refuse("drives", f"at most dense, {row.dense}, in drives[{i}].{name}")
     return row
+
+
+def _check_shapes(content: Fields, row: Row) -> None:
+    """Refuse shapes that contradict one another."""
+    if not row.weight_shape:
+        return
+    if math.prod(row.weight_shape) != row.weights:
+        content.refuse("weight_shape", f"the sizes of weights, {row.weights}")
+    if row.kind == "conv":
+        rank = len(row.weight_shape) - 2
+        if rank < 1 or len(row.stride) not in (0, rank) or 0 in row.stride:
+            content.refuse("stride", f"{max(rank, 1)} sizes from 1, one for each of the kernel's")
 
 
 def _updates(content: Fields) -> Updates:
@@ -335,6 +352,28 @@ def _updates(content: Fields) -> Updates:
     if updates.starts > updates.calls:
         content.refuse("starts", f"at most calls, {updates.calls}")
     return updates
+
+
+def _zeros(content: Fields, key: str) -> ZeroCounts:
+    inner = content.inner(key)
+    modules = inner.each("modules", _zeros_of_module)
+    return ZeroCounts(inner.count("footprint"), inner.count("samples", least=1), modules)
+
+
+def _zeros_of_module(content: Fields) -> Zeros:
+    told = {each.name for each in fields(Zeros)} - {"path", "name", "kind"}
+    counts = {name: content.count(name) for name in sorted(told)}
+    for part, whole in (
+        ("nonzero", "values"),
+        ("effective", "dense"),
+        ("spiking", "effective"),
+        ("timed", "calls"),
+        ("zero_weights", "weights"),
+    ):
+        if counts[part] > counts[whole]:
+            content.refuse(part, f"at most {whole}, {counts[whole]}")
+    kind: Any = content.text("kind", get_args(ZeroKind))
+    return Zeros(content.text("path"), content.text("name"), kind, **counts)
 
 
 def _drive_to_json(drive: Drive) -> dict[str, Any]:
