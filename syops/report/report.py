@@ -118,6 +118,24 @@ class Report(Figures, Tabular):
         """
         return ZeroReport.of(self)
 
+    def to_neurobench(self) -> dict[str, Any]:
+        """Return NeuroBench's metrics under its names, for ``json.dumps``.
+
+        Needs a count with ``zeros=True``; see `zeros`.
+
+        Raises:
+            SyopsValueError: zeros were not measured.
+
+        Example:
+            >>> import torch
+            >>> from torch import nn
+            >>> from syops import get_model_syops
+            >>> report = get_model_syops(nn.Linear(4, 3), torch.eye(4), zeros=True)
+            >>> report.to_neurobench()["SynapticOperations"]
+            {'Effective_MACs': 0.0, 'Effective_ACs': 3.0, 'Dense': 12.0}
+        """
+        return self.zeros().to_neurobench()
+
     def fit(
         self,
         chip: str | os.PathLike[str] | Chip,
