@@ -18,6 +18,7 @@ from syops._torch import packed_in
 from syops.cost.energy import Energy
 from syops.cost.later import later
 from syops.cost.pricing import check_energy
+from syops.cost.spread import SampleTable
 from syops.errors import SyopsError, SyopsValueError, first_line, shown
 from syops.ledger.ledger import Ledger
 from syops.ledger.provenance import Provenance, fingerprint
@@ -69,6 +70,7 @@ def build_report(
         measured=kind is MeasuredReport,
         scores=scores,
         zero_counts=zero_counts,
+        sample_table=SampleTable(ledger.by_sample, ledger.keys) if ledger.by_sample else None,
         provenance=Provenance(
             calls=(call,) if call else (),
             seeds=(torch.initial_seed(),) if kind is MeasuredReport else (),

@@ -6,6 +6,7 @@ Each value in a file is checked, since the file may be cut off or written by ano
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, fields, replace
 from fractions import Fraction
 from typing import Any, get_args
@@ -17,6 +18,7 @@ from syops.cost.warnings import find_cautions
 from syops.errors import SyopsError, SyopsValueError, shown
 from syops.ledger.provenance import HEXADECIMAL, Provenance
 from syops.ledger.rows import Drive, Magnitudes, Row, Updates, joined_magnitudes
+from syops.ledger.samples import Moments, Spread
 from syops.ledger.scores import Scores
 from syops.ledger.zeros import ZeroCounts, ZeroKind, Zeros
 from syops.ops.kinds import KINDS
@@ -58,6 +60,7 @@ def to_json(report: Figures) -> str:
         "accuracy": report.accuracy,
         "accuracy_top5": report.scores and report.scores.accuracy_top5,
         "scores": report.scores and asdict(report.scores),
+        "spread": _spread_to_json(report),
         "complete": report.complete,
         "warnings": [asdict(warning) for warning in find_cautions(report)],
         "per_sample": {name: getattr(report, name) for name in _HEADLINE},
@@ -137,6 +140,7 @@ def _report(content: Fields) -> Figures:
         updates=content.each("updates", _updates) if content.has("updates") else (),
         scores=_scores(content, accuracy) if content.has("scores") else None,
         zero_counts=content.optional("zeros", _zeros) if content.has("zeros") else None,
+        held_spread=content.optional("spread", _spread) if content.has("spread") else None,
         provenance=_provenance(content) if content.has("provenance") else Provenance(),
     )
 
@@ -166,6 +170,37 @@ def _scores(content: Fields, accuracy: float | None) -> Scores | None:
     if accuracy != scores.accuracy:
         content.refuse("accuracy", f"that of the scores, {scores.accuracy}")
     return scores
+
+
+def _spread_to_json(report: Figures) -> dict[str, Any] | None:
+    """Return the spread over samples, if it is known: what it is made of, and what follows."""
+    spread = report.spread
+    if spread is None:
+        return None
+    moments = {"ac": spread.ac, "mac": spread.mac, "dc": spread.dc}
+    return {"basis": dict(spread.basis)} | {
+        name: {
+            **{key: _plain(value) for key, value in asdict(each).items()},
+            "deviation": each.deviation,
+            "half_width": each.half_width,
+        }
+        for name, each in moments.items()
+    }
+
+
+def _spread(content: Fields, key: str) -> Spread:
+    inner = content.inner(key)
+    ac, mac, dc = (_moments(inner.inner(name)) for name in ("ac", "mac", "dc"))
+    return Spread(ac, mac, dc, inner.mapping("basis", (str,)))
+
+
+def _moments(content: Fields) -> Moments:
+    number = content.count("number", least=1)
+    moments = Moments(number, *map(content.fraction, ("total", "squares", "least", "most")))
+    mean = moments.total / number
+    if not moments.least <= mean <= moments.most or moments.squares < mean * moments.total:
+        content.refuse("total", "sums of values between least and most")
+    return moments
 
 
 def _rows(content: Fields, key: str) -> tuple[Row, ...]:
@@ -281,6 +316,8 @@ def _row_from_json(content: Fields) -> Row:
         changed=content.count("changed") if content.has("changed") else 0,
         weight_shape=content.counts("weight_shape") if content.has("weight_shape") else (),
         result_shape=content.counts("result_shape") if content.has("result_shape") else (),
+        stride=content.counts("stride") if content.has("stride") else (),
+        groups=content.count("groups", least=1) if content.has("groups") else 1,
         place=content.count("place") if content.has("place") else 0,
         call=content.text("call") if content.has("call") else "",
     )
@@ -289,11 +326,24 @@ def _row_from_json(content: Fields) -> Row:
             content.refuse(name, f"at most dense, {row.dense}")
     if row.repeated + row.changed > row.dense:
         content.refuse("repeated", f"with changed at most dense, {row.dense}")
+    _check_shapes(content, row)
     for i, drive in enumerate(drives):
         for name in ("ac", "events"):
             if getattr(drive, name) > row.dense:
                 content.refuse("drives", f"at most dense, {row.dense}, in drives[{i}].{name}")
     return row
+
+
+def _check_shapes(content: Fields, row: Row) -> None:
+    """Refuse shapes that contradict one another."""
+    if not row.weight_shape:
+        return
+    if math.prod(row.weight_shape) != row.weights:
+        content.refuse("weight_shape", f"the sizes of weights, {row.weights}")
+    if row.kind == "conv":
+        rank = len(row.weight_shape) - 2
+        if rank < 1 or len(row.stride) not in (0, rank) or 0 in row.stride:
+            content.refuse("stride", f"{max(rank, 1)} sizes from 1, one for each of the kernel's")
 
 
 def _updates(content: Fields) -> Updates:
