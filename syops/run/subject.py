@@ -203,7 +203,7 @@ class Counting:
     def settings(self) -> Settings:
         """What the observer of a pass is told."""
         told = self.subject.settings
-        return replace(told, graded=self.chosen["graded"], strict=self.strict)
+        return replace(told, strict=self.strict)
 
     @property
     def conventions(self) -> dict[str, Any]:

@@ -44,16 +44,14 @@ class Measurements:
         tensors: what is known of the live tensors.
         repeats: which of them hold the same values as before.
         gauge: takes the readings.
-        graded: "mac" or "ac": whether magnitudes are wanted.
         values: whether tensors have values; on ``meta`` nothing is counted or looked at.
     """
 
     def __init__(
-        self, tensors: Tensors, repeats: Repeats, gauge: Gauge, *, graded: str, values: bool
+        self, tensors: Tensors, repeats: Repeats, gauge: Gauge, *, values: bool
     ) -> None:
         self._tensors = tensors
         self._repeats = repeats
-        self._graded = graded
         self._values = values
         self._pending: list[Synaptic | Norm | Known] = []
         self._declared: list[Declared] = []
@@ -145,7 +143,7 @@ class Measurements:
         magnitude, graded_events = None, None
         if isinstance(signal, Table) and evidence.largest <= 1:
             magnitude, graded_events = spikes, events
-        elif self._graded == "ac":
+        else:
             magnitude, graded_events = self.gauge.spikes(tensor, record.cache, fan_out, unit)
         look = self.gauge.look(tensor, record.cache) if signal in (UNKNOWN, INTEGER) else None
         return OperandReadings(
@@ -162,9 +160,8 @@ class Measurements:
         return rounded or bool(name and self._tensors.factor(name) is None)
 
     def _may_drive(self, signal: Signal, evidence: Evidence) -> bool:
-        """Return whether the row may come out as AC, so that its spikes have to be counted."""
-        wanted = (*SPIKES, "graded") if self._graded == "ac" else SPIKES
-        return signal is UNKNOWN or evidence.signal in wanted
+        """Return whether some convention may count the row as AC, from its spikes."""
+        return signal is UNKNOWN or evidence.signal in (*SPIKES, "graded")
 
     def account(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from syops.choices import Graded
 from syops.ops.registry import Find, find
 from syops.trace.neurons.library import NeuronSignal
 
@@ -15,7 +14,6 @@ class Settings:
     """Say how forward passes are counted.
 
     Attributes:
-        graded: "mac", or "ac" to count magnitudes as well.
         strict: an operator without a rule is an error.
         values: False for a shadow on ``meta``: dense counts and derived signals only.
         neurons: signals of neuron classes beside those that are known.
@@ -25,7 +23,6 @@ class Settings:
             which do not run here: they may do anything with what goes in or comes out.
     """
 
-    graded: Graded = "mac"
     strict: bool = False
     values: bool = True
     neurons: Mapping[type, NeuronSignal] = field(default_factory=dict)
