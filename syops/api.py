@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from syops.choices import ENDS, GRADED, AcCount, End, Graded, InputSignal, Signal, choice
+from syops.choices import ENDS, AcCount, End, Graded, InputSignal, Signal, choice
+from syops.cost.conventions import AnyConvention, chosen
 from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.ledger import Ledger
@@ -35,9 +36,10 @@ def get_model_syops(
     batch_dim: int = 0,
     time_steps: int | None = None,
     unroll: int | None = None,
-    fold_bn: bool = True,
-    graded: Graded = "mac",
-    ac: AcCount = "rate",
+    convention: AnyConvention = "dst",
+    fold_bn: bool | None = None,
+    graded: Graded | None = None,
+    ac: AcCount | None = None,
     strict: bool = False,
     input_signal: InputSignal | Sequence[InputSignal] = "auto",
     neurons: Mapping[type[nn.Module], Signal] | None = None,
@@ -68,7 +70,12 @@ def get_model_syops(
         unroll: call the model once for each slice of its first tensor along this dimension, with
             its states kept, such as 0 for [T, N, ...]; T is the number of slices. A model that
             takes back the states that it returned needs a loop of your own: see `count_syops`.
-        fold_bn: BatchNorms that can be folded into the layers before or after them cost nothing.
+        convention: what counts as an AC and what as a MAC: "dst", that of the DST paper; another
+            one by name, a ``.toml`` file with one, or a `Convention`; see `get_convention`. It
+            changes nothing of what is measured: ``report.under(...)`` shows the same counts under
+            another one.
+        fold_bn: whether BatchNorms that can be folded into the layers before or after them cost
+            nothing; by default as the convention says, as are the next two.
         graded: "mac", or "ac" to count an integer input as so many ACs as its magnitude.
         ac: the count that is priced: "rate" (firing rate · dense, the paper's) or "events"
             (the fan-out of every spike).
@@ -101,8 +108,9 @@ def get_model_syops(
         SyopsTypeError: a model or batch that cannot be used.
         SyopsValueError: an argument out of range, an empty loader, NaN in what is looked at, a
             neuron that sends other values than ``neurons`` says, a label that is no class.
-        SyopsLookupError: an unknown energy profile; an output without the part that is named.
-        SyopsFileError: a file of energy profiles that cannot be read.
+        SyopsLookupError: an unknown energy profile or convention; an output without the
+            part that is named.
+        SyopsFileError: a file of energy profiles or conventions that cannot be read.
         ForwardError: the model failed on the input.
 
     An error at one batch of many names it, and has a report of those before it: ``error.report``.
@@ -126,6 +134,7 @@ def get_model_syops(
         fold_bn=fold_bn,
         graded=graded,
         ac=ac,
+        convention=convention,
         strict=strict,
         input_signal=input_signal,
         neurons=neurons,
@@ -147,6 +156,7 @@ def get_model_syops(
             tally,
             counting.subject,
             counting.energy,
+            counting.convention,
             counting.conventions,
             answers.scores(),
         )
@@ -167,9 +177,10 @@ def count_syops(
     samples: int | None = None,
     batch_dim: int = 0,
     time_steps: int | None = None,
-    fold_bn: bool = True,
-    graded: Graded = "mac",
-    ac: AcCount = "rate",
+    convention: AnyConvention = "dst",
+    fold_bn: bool | None = None,
+    graded: Graded | None = None,
+    ac: AcCount | None = None,
     strict: bool = False,
     input_signal: InputSignal | Sequence[InputSignal] = "auto",
     neurons: Mapping[type[nn.Module], Signal] | None = None,
@@ -193,7 +204,8 @@ def count_syops(
             and T is ``model.T``, if there is one.
         input_signal: as of `get_model_syops`, of tensors that come from outside of the block. What
             an earlier call gave, such as a membrane potential, is known.
-        model, fold_bn, graded, ac, strict, neurons, rules, energy: see `get_model_syops`.
+        model, convention, fold_bn, graded, ac, strict, neurons, rules, energy: see
+            `get_model_syops`.
 
     Returns:
         a context manager, which ``with`` binds to a name. Its ``report`` has the batches that are
@@ -224,6 +236,7 @@ def count_syops(
         fold_bn=fold_bn,
         graded=graded,
         ac=ac,
+        convention=convention,
         strict=strict,
         input_signal=input_signal,
         neurons=neurons,
@@ -241,8 +254,9 @@ def get_model_bounds(
     batch_dim: int = 0,
     time_steps: int | None = None,
     unroll: int | None = None,
-    fold_bn: bool = True,
-    graded: Graded = "mac",
+    convention: AnyConvention = "dst",
+    fold_bn: bool | None = None,
+    graded: Graded | None = None,
     input_signal: InputSignal | Sequence[InputSignal] = "auto",
     neurons: Mapping[type[nn.Module], Signal] | None = None,
     rules: Mapping[Any, Rule] | None = None,
@@ -262,7 +276,9 @@ def get_model_bounds(
             ``unroll`` it is a dimension of the slice.
         time_steps: T; by default ``model.T`` if there is one.
         unroll: see `get_model_syops`.
-        fold_bn: BatchNorms that can be folded into the layers before or after them cost nothing.
+        convention: see `get_model_syops`.
+        fold_bn: whether BatchNorms that can be folded into the layers before or after them cost
+            nothing; by default as the convention says, as is the next one.
         graded: "mac", or "ac" to count an integer input as up to so many ACs as its largest
             magnitude, where that is known.
         input_signal: what inputs hold: "analog", "binary", "ternary" or "graded" (integers without
@@ -285,8 +301,8 @@ def get_model_bounds(
     Raises:
         SyopsTypeError: a model or input that cannot be used.
         SyopsValueError: an argument out of range.
-        SyopsLookupError: an unknown energy profile.
-        SyopsFileError: a file of energy profiles that cannot be read.
+        SyopsLookupError: an unknown energy profile or convention.
+        SyopsFileError: a file of energy profiles or conventions that cannot be read.
         ForwardError: the model cannot run without values; names the layer.
 
     Example:
@@ -294,7 +310,7 @@ def get_model_bounds(
         >>> report.dense_ac, report.ec_mj  # 12 ACs at 0.9 pJ, if every input fires
         (12.0, (0.0, 1.08e-08))
     """
-    choice("graded", graded, GRADED)
+    known = chosen(convention, graded, None, fold_bn)
     energy_model = get_energy_model(energy)
     subject = Subject.of(model, batch_dim, neurons, rules, time_steps, unroll)
     traced = trace_on_meta(subject, inputs, given.signal_names(input_signal))
@@ -302,8 +318,8 @@ def get_model_bounds(
     tally.steps.add(traced.steps)
     plainly(lambda: tally.ann.prepare(subject.model, traced.shapes, Ledger()))
     tally.ann.add(traced.shapes, traced.ledger, traced.states)
-    conventions = subject.conventions(traced.signals, graded=graded, fold_bn=fold_bn)
-    return build_report(Report, tally, subject, energy_model, conventions)
+    conventions = subject.conventions(traced.signals)
+    return build_report(Report, tally, subject, energy_model, known, conventions)
 
 
 def check_full_spike(
@@ -354,6 +370,6 @@ def check_full_spike(
         traced.history,
         allow=tuple(end for end in ENDS if end in allowed),
         input_shape=tuple(given.first_tensor(traced.shapes).shape),
-        conventions=subject.conventions(traced.signals, fold_bn=fold_bn),
+        conventions={"fold_bn": fold_bn, **subject.conventions(traced.signals)},
         versions=dict(versions()),
     )

@@ -207,7 +207,7 @@ def test_mutated_report_is_refused_or_consistent(rng: random.Random, changes):
         (("rows", 0, "drives", 0, "evidence", "derived"), [["", 10**400]], "derived must be"),
         (("input_shape",), [-1], "input_shape must be"),
         (("unaccounted",), {"x": -1}, "unaccounted.x must be"),
-        (("conventions", "graded"), "some", "conventions.graded must be"),
+        (("convention", "graded"), "some", "convention.graded must be"),
         (("energy", "e_ac_pj"), "1e999999999 pJ", "e_ac_pj must be"),
         (("energy",), {"rules": []}, "no pattern matches"),
         (("model",), "\ud800", "surrogates not allowed"),

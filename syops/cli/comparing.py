@@ -12,8 +12,9 @@ from click.core import ParameterSource
 
 from syops.cli.aside import prints_aside
 from syops.cli.networks import fed, named, sizes, structure
-from syops.cli.options import ENERGY, FILE, FOLD_BN, GRADED, KEYWORDS, SHAPE
+from syops.cli.options import CONVENTION, ENERGY, FILE, FOLD_BN, GRADED, KEYWORDS, SHAPE
 from syops.cli.output import Display, display_options, warn
+from syops.cost.conventions import Convention
 from syops.errors import SyopsValueError
 from syops.report.comparison import REFERENCES, Reference
 from syops.report.comparison import compare as put_side_by_side
@@ -33,6 +34,7 @@ from syops.units import read_count, read_energy, read_share
 @click.option("--layers", is_flag=True, help="Compare two networks layer by layer.")
 @KEYWORDS
 @SHAPE
+@CONVENTION
 @FOLD_BN
 @GRADED
 @ENERGY
@@ -45,8 +47,8 @@ def compare(
     A NETWORK is a report that 'syops run' or 'syops bounds' wrote with --format json, or a MODEL
     as they take it, of which the bounds are compared. LABEL=NETWORK calls it LABEL.
 
-    --energy is for all of them, a report is then priced anew; the other options of a count are for
-    those that are a MODEL.
+    --energy and --convention are for all of them, a report is then priced anew; the other options
+    of a count are for those that are a MODEL.
     """
     display.check()
     if layers and len(networks) != 2:
@@ -91,11 +93,13 @@ def _report(
     keywords: tuple[tuple[str, Any], ...],
     shape: tuple[int, ...] | None,
     energy: Any,
+    convention: Convention,
     **counting: Any,
 ) -> Report:
     with prints_aside():  # the ANN is traced where it is first asked for, here in `replace`
         if _is_saved(network):
             report = Report.load(network)
+            report = report.under(convention) if _is_asked("convention") else report
             report = report.priced(energy) if _is_asked("energy") else report
         else:
             from syops.api import get_model_bounds
@@ -105,6 +109,7 @@ def _report(
                 sizes(network, keywords, shape),
                 input_signal=fed(network),
                 energy=energy,
+                convention=convention,
                 **counting,
             )
             report = named(found, network)

@@ -13,6 +13,7 @@ from syops.cli.aside import prints_aside, silence_torch
 from syops.cli.networks import named, sample_shape
 from syops.cli.options import (
     BATCH_DIM,
+    CONVENTION,
     DEPTH,
     ENERGY,
     FILE,
@@ -100,14 +101,16 @@ if TYPE_CHECKING:
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="SEED",
     help="Seed of initial weights, random inputs and --shuffle.",
 )  # fmt: skip
+@CONVENTION
 @FOLD_BN
 @ENERGY
 @GRADED
 @MEMORY
 @SEEN_SIGNAL
 @click.option(
-    "--ac", type=click.Choice(AC_COUNTS), default="rate",
-    help="ACs that are priced: firing rate x dense count, or the synapses that spikes reached.",
+    "--ac", type=click.Choice(AC_COUNTS),
+    help="ACs that are priced: firing rate x dense count, or the synapses that spikes reached.  "
+    "[default: as --convention says, which is rate]",
 )  # fmt: skip
 @display_options(DEPTH)
 def run(

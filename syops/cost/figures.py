@@ -11,6 +11,15 @@ from functools import cached_property
 from numbers import Real
 from typing import Any, Self
 
+from syops.cost.conventions import (
+    DEFAULT,
+    MAGNITUDES,
+    AnyConvention,
+    Convention,
+    check_recorded,
+    classed,
+    get_convention,
+)
 from syops.cost.energy import Energy
 from syops.cost.later import late
 from syops.cost.layer import Layer, Totals, layer_of
@@ -23,7 +32,9 @@ from syops.ledger.scores import Scores
 from syops.ops.kinds import COUNTED, KINDS, SYNAPTIC, Kind
 from syops.ops.values import SPIKES
 
-_SAME = ("model", "params", "conventions", "energy", "time_steps", "kinds", "measured")
+_SAME = (
+    *("model", "params", "convention", "conventions", "energy", "time_steps", "kinds", "measured"),
+)
 """What two reports must have in common to be merged."""
 
 
@@ -41,7 +52,7 @@ class Figures:
         input_shape: of the first input of the first batch; of merged reports the larger one.
         ann_rows: the same network as an ANN, of which `ann` makes a report; None where T is not
             known. They may come `later`.
-        conventions: fold_bn, graded, ac, batch_dim, input_signal.
+        conventions: how it was counted: batch_dim, input_signal, and whose loop over time it was.
         versions: of syops and the libraries it counted with.
         unaccounted: operators without a rule and where they were met, with their calls.
         prepared: rows of work on weights alone, such as the product in ``linear(x, a @ b)`` or a
@@ -55,6 +66,8 @@ class Figures:
         accuracy: share of the samples that the network gets right: of ``scores``, or as somebody
             has told it: ``dataclasses.replace(report, accuracy=0.71)``, which replaces ``scores``.
         scores: how often the network was right, by class, where the data had labels.
+        convention: what the counts are taken for: ACs, MACs or nothing. See `under`.
+        recorded: what was measured besides, which some conventions need.
 
     Raises:
         SyopsValueError: an accuracy that is no share.
@@ -79,6 +92,8 @@ class Figures:
     passes: int = 0
     updates: tuple[Updates, ...] = ()
     scores: Scores | None = None
+    convention: Convention = DEFAULT
+    recorded: frozenset[str] = frozenset({MAGNITUDES})
 
     def __post_init__(self) -> None:
         accuracy = self.accuracy
@@ -110,8 +125,8 @@ class Figures:
 
     @property
     def priced_ac(self) -> float | None:
-        """The accumulates that the DC is made of: `ac` or `ac_events`, as the conventions say."""
-        return self.ac_events if self.conventions.get("ac") == "events" else self.ac
+        """The accumulates that the DC is made of: `ac` or `ac_events`, as the convention says."""
+        return self.ac_events if self.convention.ac == "events" else self.ac
 
     @property
     def mac(self) -> float:
@@ -258,15 +273,13 @@ class Figures:
 
     @cached_property
     def effective_rows(self) -> tuple[Row, ...]:
-        """The rows with norms folded, or all counted, as the conventions say."""
-        fold_bn = bool(self.conventions.get("fold_bn", True))
-        return tuple(row.under(fold_bn) for row in self.rows)
+        """The rows as the convention sees them, with norms folded, counted or free."""
+        return tuple(row for row, _ in self._classed)
 
     @cached_property
     def verdicts(self) -> tuple[Verdict, ...]:
         """The class of each row, and the exact counts that follow."""
-        graded = str(self.conventions.get("graded", "mac"))
-        return tuple(row.verdict(graded) for row in self.effective_rows)
+        return tuple(verdict for _, verdict in self._classed)
 
     @cached_property
     def totals(self) -> Totals:
@@ -328,6 +341,22 @@ class Figures:
         check_energy(model, self.rows)
         return replace(self, energy=model)
 
+    def under(self, convention: AnyConvention) -> Self:
+        """Return the same counts under another convention.
+
+        Args:
+            convention: as for `get_model_syops`.
+
+        Raises:
+            SyopsLookupError, SyopsFileError, SyopsTypeError, SyopsValueError: see
+                `get_convention`; also a convention that needs what was not counted.
+        """
+        known = get_convention(convention)
+        check_recorded(self.rows, known, self.recorded, self.model)
+        neurons = frozenset({"neuron"})
+        kinds = self.kinds | neurons if known.neurons == "in" else self.kinds - neurons
+        return replace(self, convention=known, kinds=kinds)
+
     def merge(self, other: Self) -> Self:
         """Return the report of both data sets together, exact and independent of the order.
 
@@ -360,11 +389,16 @@ class Figures:
             ann_rows=ann,
             **_answers(self, other),
             passes=self.passes + other.passes if self.passes and other.passes else 0,
+            recorded=self.recorded & other.recorded,
         )
 
     @cached_property
+    def _classed(self) -> tuple[tuple[Row, Verdict], ...]:
+        return tuple(classed(row, self.convention) for row in self.rows)
+
+    @cached_property
     def _prices(self) -> tuple[Price, ...]:
-        events = self.conventions.get("ac") == "events"
+        events = self.convention.ac == "events"
         classed = zip(self.rows, self.verdicts, strict=True)
         return tuple(price(row, verdict, self.energy, events) for row, verdict in classed)
 

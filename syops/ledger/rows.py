@@ -245,7 +245,8 @@ class Row:
     def verdict(self, graded: str) -> Verdict:
         """Class the row: one spike operand makes it AC, otherwise it is MAC.
 
-        ``graded``: "mac", or "ac" to count a graded input as so many ACs as its magnitude in units.
+        ``graded``: "mac"; "ac" to count a graded input as so many ACs as its magnitude in units;
+        or "spikes" to count each entry that is not zero as one.
         """
         if self.kind not in SYNAPTIC:
             return Verdict("", None, Fraction(self.ac), self.ac, self.mac, self.ac)
@@ -274,6 +275,9 @@ class Row:
             )
         if "graded" in signals:
             drive = self.drives[signals.index("graded")]
+            if graded == "spikes":
+                counts = drive.ac, drive.events, 0, self.dense
+                return Verdict("graded", _rate(drive), *counts, *_spikes([drive]))
             if graded == "ac":
                 upper = _times(self.dense, drive.evidence.largest)
                 magnitudes = drive.in_units()

@@ -9,6 +9,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
+from syops.cost.conventions import Convention
 from syops.cost.energy import Energy
 from syops.cost.later import later
 from syops.cost.pricing import check_energy
@@ -28,6 +29,7 @@ def build_report(
     tally: Tally,
     subject: Subject,
     energy: Energy,
+    convention: Convention,
     conventions: Mapping[str, Any],
     scores: Scores | None = None,
 ) -> AnyReport:
@@ -40,7 +42,7 @@ def build_report(
     notes, unseen = tuple(tally.notes), _unseen(subject.name, tally.ledger)
     rows = ledger.rows
     check_energy(energy, rows)
-    return kind(
+    report = kind(
         model=subject.name,
         rows=rows,
         samples=tally.samples or ledger.samples,
@@ -59,6 +61,7 @@ def build_report(
         measured=kind is MeasuredReport,
         scores=scores,
     )
+    return report.under(convention)
 
 
 def _unseen(model: str, ledger: Ledger) -> str:

@@ -79,7 +79,12 @@ class Count:
         self._loop.settle()
         counting = self._counting
         return build_report(
-            MeasuredReport, self._tally, counting.subject, counting.energy, counting.conventions
+            MeasuredReport,
+            self._tally,
+            counting.subject,
+            counting.energy,
+            counting.convention,
+            counting.conventions,
         )
 
 

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from torch import nn
 
-from syops.choices import AC_COUNTS, GRADED, AcCount, Graded, InputSignal, Signal, choice
+from syops.choices import AcCount, Graded, InputSignal, Signal
+from syops.cost.conventions import AnyConvention, Convention, chosen
 from syops.cost.energy import Energy, EnergyMap
 from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import ForwardError, SyopsValueError
@@ -133,7 +134,7 @@ class Subject:
             "own, which count_syops counts"
         )
 
-    def conventions(self, signals: Sequence[str], **chosen: bool | str) -> dict[str, Any]:
+    def conventions(self, signals: Sequence[str]) -> dict[str, Any]:
         """Return what the counts depend on, as a report keeps it."""
         own = {"rules": ", ".join(sorted(map(str, self.rules)))} if self.rules else {}
         shared = {"batch_dim": self.batch_dim, "input_signal": ", ".join(signals)}
@@ -142,7 +143,7 @@ class Subject:
             loop = {"unroll": self.unroll.dim}
         elif self.by_calls:
             loop = {"time_loop": "caller"}
-        return {**chosen, **shared, **loop, **own}
+        return {**shared, **loop, **own}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,14 +155,14 @@ class Counting:
         signals: what the inputs hold: one name for all tensors, or one each.
         energy: prices the operations.
         strict: an operator without a rule is an error.
-        chosen: the conventions ``fold_bn``, ``graded`` and ``ac``.
+        convention: what the counts are taken for.
     """
 
     subject: Subject
     signals: tuple[InputSignal, ...]
     energy: Energy
     strict: bool
-    chosen: Mapping[str, Any]
+    convention: Convention
 
     @classmethod
     def of(
@@ -170,9 +171,10 @@ class Counting:
         *,
         batch_dim: int,
         time_steps: int | None,
-        fold_bn: bool,
-        graded: Graded,
-        ac: AcCount,
+        fold_bn: bool | None,
+        graded: Graded | None,
+        ac: AcCount | None,
+        convention: AnyConvention,
         strict: bool,
         input_signal: InputSignal | Sequence[InputSignal],
         neurons: Mapping[type[nn.Module], Signal] | None,
@@ -182,8 +184,7 @@ class Counting:
         by_calls: bool = False,
     ) -> Self:
         """Check the arguments of `syops.get_model_syops` that do not concern the data."""
-        choice("graded", graded, GRADED)
-        choice("ac", ac, AC_COUNTS)
+        known = chosen(convention, graded, ac, fold_bn)
         signals = given.signal_names(input_signal)
         energy_model = get_energy_model(energy)
         subject = Subject.of(
@@ -196,7 +197,7 @@ class Counting:
             signals=signals,
             energy=energy_model,
             strict=strict,
-            chosen={"fold_bn": fold_bn, "graded": graded, "ac": ac},
+            convention=known,
         )
 
     @property
@@ -208,7 +209,7 @@ class Counting:
     @property
     def conventions(self) -> dict[str, Any]:
         """What the counts depend on, as a report keeps it."""
-        return self.subject.conventions(self.signals, **self.chosen)
+        return self.subject.conventions(self.signals)
 
 
 def _check_patterns(energy: Energy, model: nn.Module) -> None:

@@ -10,6 +10,7 @@ from dataclasses import asdict, fields, replace
 from fractions import Fraction
 from typing import Any
 
+from syops.cost.conventions import DEFAULT, MAGNITUDES, SWITCHES, TEXTS, Convention, chosen
 from syops.cost.energy import Energy, EnergyMap, EnergyModel
 from syops.cost.figures import Figures
 from syops.cost.pricing import check_energy
@@ -29,6 +30,8 @@ SCHEMA = 2
 2: the ANN's rows; dtype, elements of weights and of results for each row; accuracy; an energy model
    for each layer; in words whether the network is full-spike.
 """
+
+_SHORT_CUTS = ("graded", "ac", "fold_bn")
 
 _HEADLINE = (
     *("ac", "ac_events", "mac", "dense_ac", "mean_rate", "dc_mj", "ec_mj"),
@@ -61,7 +64,9 @@ def to_json(report: Figures) -> str:
         "per_sample": {name: getattr(report, name) for name in _HEADLINE},
         "totals": totals,
         "energy": _energy_to_json(report.energy),
+        "convention": asdict(report.convention),
         "conventions": dict(report.conventions),
+        "recorded": sorted(report.recorded),
         "versions": dict(report.versions),
         "unaccounted": dict(report.unaccounted),
         "prepared": [_row_to_json(row) for row in report.prepared],
@@ -112,6 +117,8 @@ def _report(content: Fields) -> Figures:
     rows = _rows(content, "rows")
     if not rows:
         content.refuse("rows", "a list of at least one row")
+    conventions = _conventions(content)
+    convention, recorded = _convention(content, conventions)
     return Figures(
         model=content.text("model"),
         rows=rows,
@@ -121,7 +128,7 @@ def _report(content: Fields) -> Figures:
         params=content.count("params"),
         input_shape=_shape(content),
         ann_rows=ann_rows,
-        conventions=_conventions(content),
+        conventions={name: conventions[name] for name in conventions if name not in _SHORT_CUTS},
         versions=content.mapping("versions", (str,)),
         unaccounted=_unaccounted(content),
         prepared=_rows(content, "prepared") if content.has("prepared") else (),
@@ -132,6 +139,8 @@ def _report(content: Fields) -> Figures:
         passes=content.count("passes") if content.has("passes") else 0,
         updates=content.each("updates", _updates) if content.has("updates") else (),
         scores=_scores(content, accuracy) if content.has("scores") else None,
+        convention=convention,
+        recorded=recorded,
     )
 
 
@@ -182,6 +191,20 @@ def _conventions(content: Fields) -> dict[str, Any]:
     if type(batch_dim) is not int or not -dims <= batch_dim < max(dims, 1):
         inner.refuse("batch_dim", f"a dimension of an input with {dims}")
     return found
+
+
+def _convention(content: Fields, conventions: dict[str, Any]) -> tuple[Convention, frozenset[str]]:
+    """Return what a report is seen under, and what was recorded besides."""
+    if content.has("convention"):
+        inner = content.inner("convention")
+        texts: dict[str, Any] = {name: inner.text(name) for name in TEXTS}
+        switches: dict[str, Any] = {n: inner.text(n, known) for n, known in SWITCHES.items()}
+        known = Convention(**texts, **switches)
+        return known, frozenset(content.values("recorded", str))
+    # syops 0.1.0 had three switches, and took magnitudes if one of them asked for it.
+    short_cuts = {name: conventions[name] for name in _SHORT_CUTS if name in conventions}
+    recorded = {MAGNITUDES} if short_cuts.get("graded") == "ac" else set[str]()
+    return chosen(DEFAULT, **short_cuts), frozenset(recorded)
 
 
 def _unaccounted(content: Fields) -> dict[str, int]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from syops.cost.conventions import DEFAULT
 from syops.cost.energy import EnergyModel
 from syops.cost.figures import Figures
 from syops.cost.layer import Layer, block_of
@@ -99,7 +100,7 @@ def shown_columns(report: Figures) -> Sequence[str]:
     """Return the columns that a layer table has unless the user says otherwise."""
     if not report.measured:
         return POSSIBLE
-    events = report.conventions.get("ac") == "events"
+    events = report.convention.ac == "events"
     return ["ac_events" if key == "ac" and events else key for key in MEASURED]
 
 
@@ -235,6 +236,9 @@ def _remarks(report: Figures) -> Iterator[str]:
     """Say what is not in the totals, and what else a reader should know."""
     if not report.measured:
         yield from input_in_words(report.conventions)
+    if report.convention != DEFAULT:
+        told = f" ({report.convention.title})" if report.convention.title else ""
+        yield f"Convention: {report.convention.name}{told}"
     folded = sum(layer.folded is not None for layer in report.layers)
     if folded:
         norms = "1 BatchNorm" if folded == 1 else f"{folded} BatchNorms"

@@ -47,9 +47,7 @@ class Measurements:
         values: whether tensors have values; on ``meta`` nothing is counted or looked at.
     """
 
-    def __init__(
-        self, tensors: Tensors, repeats: Repeats, gauge: Gauge, *, values: bool
-    ) -> None:
+    def __init__(self, tensors: Tensors, repeats: Repeats, gauge: Gauge, *, values: bool) -> None:
         self._tensors = tensors
         self._repeats = repeats
         self._values = values

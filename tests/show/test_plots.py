@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from sklearn.isotonic import IsotonicRegression
 
 from syops import compare
+from syops.cost.conventions import get_convention
 from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
 from syops.show.plots.axes import AC, BAND, MAC, spread
 from tests import ROOT
@@ -74,7 +75,7 @@ def test_energy_by_layer_stacks_acs_on_macs_before_the_interval():
 
 
 def test_spikes_that_are_priced_by_their_fan_out_are_drawn_so():
-    ax = drawn(replace(NET, conventions={"ac": "events"}).plot())
+    ax = drawn(replace(NET, convention=get_convention("exact")).plot())
     assert bars(ax, AC) == {0: (10, 10), 1: (0, 4.5), 2: (0, 0.95), 3: (1, 1)}
 
 
