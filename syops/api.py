@@ -16,7 +16,7 @@ from syops.ledger.ledger import Ledger
 from syops.ops.rule import Rule
 from syops.report.audit import Audit
 from syops.report.report import MeasuredReport, Report
-from syops.run.building import build_report, name_batch, versions
+from syops.run.building import build_report, call_of, name_batch, versions
 from syops.run.caller import Count
 from syops.run.limit import check_limit
 from syops.run.loop import Batches, count_batches
@@ -126,6 +126,7 @@ def get_model_syops(
         >>> f"{report.dc_mj:.1e} mJ"  # 3 ACs at 0.9 pJ
         '2.7e-09 mJ'
     """
+    call = call_of(get_model_syops, locals())
     counting = Counting.of(
         model,
         batch_dim=batch_dim,
@@ -159,6 +160,7 @@ def get_model_syops(
             counting.convention,
             counting.conventions,
             answers.scores(),
+            call,
         )
 
     try:
@@ -225,6 +227,7 @@ def count_syops(
         >>> count.report.ac, count.report.samples, count.report.energy_ratio < 0.25
         (15.0, 4, True)
     """
+    call = call_of(count_syops, locals())
     if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int)):
         raise SyopsTypeError(f"samples must be a positive integer, got {samples!r}")
     if samples is not None and samples < 1:
@@ -244,7 +247,7 @@ def count_syops(
         energy=energy,
         by_calls=time_steps is not None,
     )
-    return Count(counting, samples)
+    return Count(counting, samples, call)
 
 
 def get_model_bounds(
@@ -310,6 +313,7 @@ def get_model_bounds(
         >>> report.dense_ac, report.ec_mj  # 12 ACs at 0.9 pJ, if every input fires
         (12.0, (0.0, 1.08e-08))
     """
+    call = call_of(get_model_bounds, locals())
     known = chosen(convention, graded, None, fold_bn)
     energy_model = get_energy_model(energy)
     subject = Subject.of(model, batch_dim, neurons, rules, time_steps, unroll)
@@ -319,7 +323,7 @@ def get_model_bounds(
     plainly(lambda: tally.ann.prepare(subject.model, traced.shapes, Ledger()))
     tally.ann.add(traced.shapes, traced.ledger, traced.states)
     conventions = subject.conventions(traced.signals)
-    return build_report(Report, tally, subject, energy_model, known, conventions)
+    return build_report(Report, tally, subject, energy_model, known, conventions, call=call)
 
 
 def check_full_spike(

@@ -12,6 +12,7 @@ from syops.choices import AC_COUNTS
 from syops.cli.aside import prints_aside, silence_torch
 from syops.cli.networks import named, sample_shape
 from syops.cli.options import (
+    BASELINES,
     BATCH_DIM,
     CONVENTION,
     DEPTH,
@@ -22,12 +23,13 @@ from syops.cli.options import (
     KEYWORDS,
     MEMORY,
     MODEL,
+    NONZERO,
     SEEN_SIGNAL,
     TIME_STEPS,
     UNROLL,
     Shape,
 )
-from syops.cli.output import Display, check_layers, display_options, note
+from syops.cli.output import Display, View, display_options, note
 from syops.errors import SyopsError, SyopsFileError, SyopsValueError, first_line
 from syops.models import list_models
 from syops.report.report import Report
@@ -106,6 +108,8 @@ if TYPE_CHECKING:
 @ENERGY
 @GRADED
 @MEMORY
+@BASELINES
+@NONZERO
 @SEEN_SIGNAL
 @click.option(
     "--ac", type=click.Choice(AC_COUNTS),
@@ -130,6 +134,8 @@ def run(
     unroll: int | None,
     seed: int,
     memory: bool,
+    baselines: bool,
+    nonzero: float | None,
     display: Display,
     **counting: Any,
 ) -> None:
@@ -138,7 +144,8 @@ def run(
     MODEL is a bundled network (see 'syops models') or package.module:callable, a function or
     class, in the current directory or installed, that builds a torch.nn.Module.
     """
-    check_layers(display, memory)
+    view = View(memory, baselines, nonzero)
+    view.check(display)
     _check_options(data, input_path, labels, transform, shuffle, workers)
     if unroll is not None and data is None and input_path is None:
         raise click.UsageError("--unroll needs --input or --data, with time-steps")
@@ -202,7 +209,11 @@ def run(
 
     def show(report: Report) -> None:
         result = named(report, model)
-        shown = result.memory() if memory else result
+        try:
+            shown = view.of(result)
+        except SyopsValueError:  # without T there are no baselines: keep what was counted
+            replace(display, columns=None, sort=None).show(result)
+            raise
         try:
             display.show(shown)
         except SyopsFileError:  # the disk is full, say

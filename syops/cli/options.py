@@ -93,6 +93,16 @@ MEMORY = click.option(
     help="Tell what is read from and written to memory instead of the operations, and what that "
     "costs beside them (SRAM at 45 nm).",
 )  # fmt: skip
+BASELINES = click.option(
+    "--baselines", is_flag=True,
+    help="Tell what the same network costs as an ANN of fp32, of int8 and of as few bits as T asks "
+    "for, and the firing rates below which the SNN needs less.",
+)  # fmt: skip
+NONZERO = click.option(
+    "--nonzero", type=click.FloatRange(0, 1), metavar="SHARE",
+    help="Of --baselines: the share of the ANN's activations that are not zero, to add ANNs that "
+    "skip zeros.",
+)  # fmt: skip
 GRADED = click.option(
     "--graded", type=click.Choice(choices.GRADED),
     help="Count an integer that is no spike as a MAC, or as so many ACs as its magnitude.  "
@@ -128,7 +138,11 @@ TOP = click.option(
 UNITS = click.option(
     "--units", multiple=True, metavar="UNIT",
     help="Show all counts in k, M, G or T, all energies in pJ, nJ, uJ, mJ or J. Repeatable, one "
-    "for each.  [default: auto, what suits the values]",
+    "for each.  [default: auto, what suits most values of a column]",
+)  # fmt: skip
+VERBOSE = click.option(
+    "--verbose", is_flag=True,
+    help="Show all that is to be said below a table, not only the first three sentences.",
 )  # fmt: skip
 OUTPUT = click.option(
     "-o", "--output", metavar="FILE", help="Write to FILE instead of standard output.",

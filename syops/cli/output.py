@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,10 +14,12 @@ from typing import Any, TypeAlias
 import click
 
 from syops.cli.aside import prints_aside
-from syops.cli.options import COLUMNS, OUTPUT, SORT, TOP, UNITS
+from syops.cli.options import COLUMNS, OUTPUT, SORT, TOP, UNITS, VERBOSE
 from syops.cost.figures import Figures
 from syops.cost.warnings import find_cautions
 from syops.files import check_writable, write_text
+from syops.report.baselines import COLUMNS as ANNS
+from syops.report.baselines import Baselines
 from syops.report.comparison import Comparison
 from syops.report.difference import LayerComparison
 from syops.report.memory import COLUMNS as ACCESSES
@@ -26,10 +27,13 @@ from syops.report.memory import Memory
 from syops.report.report import Report
 from syops.show.formats import DEFAULT, FORMATS, WholeFormat
 from syops.show.formats.cells import printable
-from syops.show.formats.text import WIDTH, to_text
+from syops.show.formats.text import to_terminal, to_text
 from syops.show.layers import COLUMNS as OPERATIONS
 from syops.show.table import Column
 from syops.show.tabular import Table
+
+Shown: TypeAlias = Report | Memory | Baselines | Comparison | LayerComparison
+"""What a command shows."""
 
 Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -45,6 +49,7 @@ class Display:
     sort: str | None = None
     top: int | None = None
     units: Sequence[str] = ()
+    verbose: bool = False
 
     @property
     def arrangement(self) -> dict[str, Any]:
@@ -70,7 +75,7 @@ class Display:
         if self.output is not None:
             check_writable(self.output)
 
-    def show(self, result: Report | Memory | Comparison | LayerComparison) -> None:
+    def show(self, result: Shown) -> None:
         """Print or write it, and say what may mislead where the output is not read at once."""
         quiet = self.output is None and sys.stdout.isatty()
         with prints_aside():  # the ANN is traced here, where it is first asked for
@@ -79,23 +84,47 @@ class Display:
                     warn(report, of)
             made = self._made(result)
         if isinstance(made, Table):
-            show(made, self.output)
+            show(made, self.output, self.verbose)
         else:
             emit(made, self.output)
 
-    def _made(self, result: Report | Memory | Comparison | LayerComparison) -> Table | str:
+    def _made(self, result: Shown) -> Table | str:
         if self.style == DEFAULT:
             return result.table(**self.arrangement)
-        args = click.get_current_context().obj
-        command = None if args is None else shlex.join(["syops", *args])
-        return result.to_format(self.style, command=command, **self.arrangement)
+        return result.to_format(self.style, command=command_line(), **self.arrangement)
 
 
-def check_layers(display: Display, memory: bool) -> None:
-    """Find out before the count whether its layers, or their memory, can be shown so."""
-    if memory and display.depth is not None:
-        raise click.UsageError("--depth does not apply to --memory, which tells every layer")
-    display.check(ACCESSES if memory else OPERATIONS)
+def command_line() -> str | None:
+    """Return the command that runs, as it was typed."""
+    args = click.get_current_context().obj
+    return None if args is None else shlex.join(["syops", *args])
+
+
+@dataclass(frozen=True)
+class View:
+    """What of a report is to be shown: its operations, its memory, or its baselines."""
+
+    memory: bool
+    baselines: bool
+    nonzero: float | None
+
+    def check(self, display: Display) -> None:
+        """Find out before the count whether it can be shown so."""
+        if self.memory and self.baselines:
+            raise click.UsageError("--memory and --baselines are two tables: give one of them")
+        if self.nonzero is not None and not self.baselines:
+            raise click.UsageError("--nonzero needs --baselines")
+        if self.memory and display.depth is not None:
+            raise click.UsageError("--depth does not apply to --memory, which tells every layer")
+        if self.baselines and display.depth is not None:
+            raise click.UsageError("--depth does not apply to --baselines, which tell no layers")
+        display.check(ACCESSES if self.memory else ANNS if self.baselines else OPERATIONS)
+
+    def of(self, report: Report) -> Shown:
+        """Return what is shown of a report."""
+        if self.baselines:
+            return report.baselines(self.nonzero)
+        return report.memory() if self.memory else report
 
 
 FORMAT = click.option(
@@ -116,7 +145,7 @@ def display_options(*more: Decorator) -> Decorator:
             command(*args, display=Display(**chosen), **options)
 
         decorated: Callable[..., None] = packed
-        options: Sequence[Decorator] = (OUTPUT, FORMAT, UNITS, TOP, SORT, COLUMNS, *more)
+        options: Sequence[Decorator] = (OUTPUT, FORMAT, VERBOSE, UNITS, TOP, SORT, COLUMNS, *more)
         for option in options:
             decorated = option(decorated)
         return decorated
@@ -124,13 +153,11 @@ def display_options(*more: Decorator) -> Decorator:
     return decorate
 
 
-def _reports(
-    result: Report | Memory | Comparison | LayerComparison,
-) -> Sequence[tuple[str, Figures]]:
+def _reports(result: Shown) -> Sequence[tuple[str, Figures]]:
     """What figures are of, each with what to call it beside the others."""
     if isinstance(result, Report):
         return [("", result)]
-    if isinstance(result, Memory):
+    if isinstance(result, Memory | Baselines):
         return [("", result.report)]
     return [
         (f"{name}: ", report) for name, report in zip(result.names, result.reports, strict=True)
@@ -147,13 +174,14 @@ def warn(report: Figures, of: str = "") -> None:
         click.echo(f"syops: warning: {printable(of + str(warning))}", err=True)
 
 
-def show(table: Table, output: Path | None = None) -> None:
-    """Print a table as wide and colourful as the terminal is, or write it."""
-    width, color = WIDTH, False
-    if output is None and sys.stdout.isatty():
-        width = shutil.get_terminal_size((WIDTH, 24)).columns
-        color = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    emit(f"{to_text(table, width, color)}\n", output)
+def show(table: Table, output: Path | None = None, verbose: bool = False) -> None:
+    """Print a table as wide and colourful as the terminal is, or write all of it."""
+    if output is not None:
+        emit(f"{to_text(table)}\n", output)
+        return
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    color = sys.stdout.isatty() and not plain
+    emit(f"{to_terminal(table, verbose, color)}\n")
 
 
 def emit(text: str, output: Path | None = None) -> None:

@@ -11,6 +11,7 @@ from syops.choices import ENDS, InputSignal
 from syops.cli.aside import prints_aside
 from syops.cli.networks import fed, named, sizes, structure
 from syops.cli.options import (
+    BASELINES,
     BATCH_DIM,
     CONVENTION,
     DEPTH,
@@ -21,13 +22,14 @@ from syops.cli.options import (
     KEYWORDS,
     MEMORY,
     MODEL,
+    NONZERO,
     OUTPUT,
     SHAPE,
     TIME_STEPS,
     UNROLL,
     UNSEEN_SIGNAL,
 )
-from syops.cli.output import Display, check_layers, display_options, emit
+from syops.cli.output import Display, View, display_options, emit
 from syops.files import check_writable
 
 
@@ -44,6 +46,8 @@ from syops.files import check_writable
 @ENERGY
 @GRADED
 @MEMORY
+@BASELINES
+@NONZERO
 @display_options(DEPTH)
 def bounds(
     model: str,
@@ -52,6 +56,8 @@ def bounds(
     input_signal: tuple[InputSignal, ...],
     unroll: int | None,
     memory: bool,
+    baselines: bool,
+    nonzero: float | None,
     display: Display,
     **counting: Any,
 ) -> None:
@@ -60,7 +66,8 @@ def bounds(
     Needs no data and no weights. MODEL is a bundled network (see 'syops models') or
     package.module:callable, a function or class that builds a torch.nn.Module.
     """
-    check_layers(display, memory)
+    view = View(memory, baselines, nonzero)
+    view.check(display)
     from syops.api import get_model_bounds
 
     with prints_aside():
@@ -72,8 +79,7 @@ def bounds(
             unroll=unroll,
             **counting,
         )
-    result = named(report, model)
-    display.show(result.memory() if memory else result)
+    display.show(view.of(named(report, model)))
 
 
 @click.command()

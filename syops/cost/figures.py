@@ -27,14 +27,13 @@ from syops.cost.pricing import NOTHING, Price, check_energy, millijoules, price
 from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.ledger import merge_rows, pairs
+from syops.ledger.provenance import Provenance, merge_versions
 from syops.ledger.rows import Row, Updates, Verdict, ends, merge_updates, row_names
 from syops.ledger.scores import Scores
 from syops.ops.kinds import COUNTED, KINDS, SYNAPTIC, Kind
 from syops.ops.values import SPIKES
 
-_SAME = (
-    *("model", "params", "convention", "conventions", "energy", "time_steps", "kinds", "measured"),
-)
+_SAME = ("model", "params", "convention", "conventions", "energy", "kinds", "measured")
 """What two reports must have in common to be merged."""
 
 
@@ -53,7 +52,7 @@ class Figures:
         ann_rows: the same network as an ANN, of which `ann` makes a report; None where T is not
             known. They may come `later`.
         conventions: how it was counted: batch_dim, input_signal, and whose loop over time it was.
-        versions: of syops and the libraries it counted with.
+        versions: of syops and the libraries it counted with; of merged reports all that differ.
         unaccounted: operators without a rule and where they were met, with their calls.
         prepared: rows of work on weights alone, such as the product in ``linear(x, a @ b)`` or a
             normalisation of weights: done once for all samples, and so in no total.
@@ -68,6 +67,8 @@ class Figures:
         scores: how often the network was right, by class, where the data had labels.
         convention: what the counts are taken for: ACs, MACs or nothing. See `under`.
         recorded: what was measured besides, which some conventions need.
+        provenance: what was called, with which seed, weights and data. Reports are equal if their
+            figures are, wherever they come from.
 
     Raises:
         SyopsValueError: an accuracy that is no share.
@@ -94,6 +95,7 @@ class Figures:
     scores: Scores | None = None
     convention: Convention = DEFAULT
     recorded: frozenset[str] = frozenset({MAGNITUDES})
+    provenance: Provenance = field(default=Provenance(), compare=False)
 
     def __post_init__(self) -> None:
         accuracy = self.accuracy
@@ -360,12 +362,18 @@ class Figures:
     def merge(self, other: Self) -> Self:
         """Return the report of both data sets together, exact and independent of the order.
 
+        ``one + two`` is the same, and ``sum(reports)`` that of many.
+
         Raises:
-            SyopsValueError: the reports are of different models, conventions or energy models.
+            SyopsTypeError: something that is no report.
+            SyopsValueError: the reports are of different models, weights, conventions, energy
+                models or T. Where T was read from the data (``unroll``) it may differ; it is None
+                then.
         """
-        if not isinstance(other, type(self)):
+        if not isinstance(other, Figures):
             raise SyopsTypeError(f"a report is merged with another one, got {type(other).__name__}")
-        for what in _SAME:
+        of_data = "unroll" in self.conventions
+        for what in _SAME if of_data else (*_SAME, "time_steps"):
             if getattr(self, what) != getattr(other, what):
                 raise SyopsValueError(
                     f"reports with different {what} cannot be merged: "
@@ -379,6 +387,7 @@ class Figures:
             self,
             rows=merge_rows(self.rows, other.rows),
             samples=self.samples + other.samples,
+            time_steps=self.time_steps if self.time_steps == other.time_steps else None,
             unaccounted=dict(
                 sorted((Counter(self.unaccounted) + Counter(other.unaccounted)).items())
             ),
@@ -390,7 +399,16 @@ class Figures:
             **_answers(self, other),
             passes=self.passes + other.passes if self.passes and other.passes else 0,
             recorded=self.recorded & other.recorded,
+            versions=merge_versions(self.versions, other.versions),
+            provenance=self.provenance + other.provenance,
         )
+
+    def __add__(self, other: Self) -> Self:
+        return self.merge(other)
+
+    def __radd__(self, other: Any) -> Self:
+        """Begin ``sum(reports)``, which adds the first report to 0."""
+        return self if other == 0 else self.merge(other)
 
     @cached_property
     def _classed(self) -> tuple[tuple[Row, Verdict], ...]:

@@ -14,12 +14,14 @@ from syops.cost.memory import MemoryModel
 from syops.cost.warnings import Caution, find_cautions
 from syops.errors import SyopsValueError
 from syops.files import read_text, write_text
+from syops.report.baselines import Baselines
 from syops.report.memory import Memory
 from syops.show.formats import FORMATS
 from syops.show.formats.csv import to_csv
 from syops.show.formats.html import to_html
 from syops.show.formats.latex import to_latex
 from syops.show.formats.markdown import to_markdown
+from syops.show.formats.text import to_text
 from syops.show.frame import frame_of
 from syops.show.html import to_notebook, to_page
 from syops.show.json import figures_from_json, to_json
@@ -82,6 +84,25 @@ class Report(Figures, Tabular):
         """
         return Memory.of(self, MemoryModel() if model is None else model)
 
+    def baselines(
+        self, nonzero: float | None = None, memory: MemoryModel | None = None
+    ) -> Baselines:
+        """Return what the same network costs as an ANN of fp32, int8 and as few bits as T asks for.
+
+        Energy of each, of the arithmetic alone and with memory, and the firing rates below which
+        the SNN needs less. See `syops.cost.baselines` for the formulas and their sources.
+
+        Args:
+            nonzero: the share of the ANN's activations that are not zero, over all synaptic
+                operations: adds each baseline once more, as an ANN that skips zeros.
+            memory: what an access costs; by default SRAM at 45 nm.
+
+        Raises:
+            SyopsValueError: T is not known; a share that is none.
+            SyopsTypeError: a share that is no number; no memory model.
+        """
+        return Baselines.of(self, MemoryModel() if memory is None else memory, nonzero)
+
     # Forms
 
     def table(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> Table:
@@ -95,6 +116,9 @@ class Report(Figures, Tabular):
             SyopsLookupError, SyopsValueError: as `Tabular.table`; also a ``depth`` below 1.
         """
         return self._arranged(layer_table(self, depth), **arrangement)
+
+    def to_text(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> str:
+        return f"{to_text(self.table(depth=depth, **arrangement))}\n"
 
     def to_markdown(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> str:
         return to_markdown(self.table(depth=depth, **arrangement))
@@ -237,8 +261,9 @@ class MeasuredReport(Report):
         >>> import torch
         >>> from torch import nn
         >>> from syops import get_model_syops
-        >>> first, second = (get_model_syops(nn.Linear(4, 3), x) for x in torch.eye(4).split(2))
-        >>> both = first.merge(second)
+        >>> layer = nn.Linear(4, 3)
+        >>> first, second = (get_model_syops(layer, x) for x in torch.eye(4).split(2))
+        >>> both = first + second
         >>> both.samples, both.dc_mj == first.dc_mj
         (4, True)
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import platform
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -9,12 +10,17 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from syops.cost.conventions import Convention
 from syops.cost.energy import Energy
 from syops.cost.later import later
 from syops.cost.pricing import check_energy
-from syops.errors import SyopsError, SyopsValueError, first_line
+from syops.errors import SyopsError, SyopsValueError, first_line, shown
 from syops.ledger.ledger import Ledger
+from syops.ledger.provenance import Provenance, fingerprint
 from syops.ledger.scores import Scores
 from syops.report.report import MeasuredReport, Report
 from syops.run.subject import Subject
@@ -32,8 +38,9 @@ def build_report(
     convention: Convention,
     conventions: Mapping[str, Any],
     scores: Scores | None = None,
+    call: str = "",
 ) -> AnyReport:
-    """Build the report of what has been counted so far."""
+    """Build the report of what has been counted so far; ``call``: what was called for it."""
     if tally.first is None:
         raise SyopsValueError(
             "inputs: the loader gave no batch; an iterator that was used up is empty"
@@ -60,6 +67,12 @@ def build_report(
         passes=ledger.passes,
         measured=kind is MeasuredReport,
         scores=scores,
+        provenance=Provenance(
+            calls=(call,) if call else (),
+            seeds=(torch.initial_seed(),) if kind is MeasuredReport else (),
+            weights=tally.weights,
+            data=fingerprint(tally.data) if tally.data else None,
+        ),
     )
     return report.under(convention)
 
@@ -73,6 +86,40 @@ def _unseen(model: str, ledger: Ledger) -> str:
         f"{paths}: a tensor comes from outside of the run; if it was computed in the meantime (by "
         "NumPy, in another thread), that is not counted"
     )
+
+
+def call_of(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
+    """Return a call as one would write it, without arguments that are the defaults.
+
+    >>> def count(model, limit=None): ...
+    >>> call_of(count, {"model": torch.nn.Linear(2, 2), "limit": 8})
+    'count(Linear, limit=8)'
+    """
+    told = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        value, default = arguments[name], parameter.default
+        if default is parameter.empty:
+            told.append(_named(value))
+        elif value is not default and not (type(value) is type(default) and value == default):
+            told.append(f"{name}={_named(value)}")
+    return f"{function.__name__}({', '.join(told)})"
+
+
+def _named(value: Any) -> str:
+    """Return a value in a few letters, the same in every process."""
+    if isinstance(value, Tensor | np.ndarray):
+        return f"{type(value).__name__}{list(value.shape)}"
+    if isinstance(value, str | int | float | bool | type(None) | torch.device):
+        return shown(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_named(k)}: {_named(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, tuple) or (isinstance(value, list) and len(value) <= _FEW):
+        return f"[{', '.join(map(_named, value))}]"
+    return str(getattr(value, "__qualname__", type(value).__name__))
+
+
+_FEW = 8
+"""Elements of a list that is an argument rather than a data set."""
 
 
 def name_batch(error: BaseException, tally: Tally, report: Callable[[], Report]) -> None:

@@ -16,6 +16,7 @@ from syops._torch import tree_map
 from syops.errors import SyopsError, SyopsRuntimeError, SyopsValueError
 from syops.ledger.ledger import Ledger
 from syops.report.report import MeasuredReport
+from syops.run import fingerprint
 from syops.run.building import build_report
 from syops.run.subject import Counting
 from syops.run.tally import Tally
@@ -40,8 +41,9 @@ class Count:
         3.0
     """
 
-    def __init__(self, counting: Counting, samples: int | None) -> None:
+    def __init__(self, counting: Counting, samples: int | None, call: str = "") -> None:
         self._counting = counting
+        self._call = call
         network = counting.subject.model
         self._tally = Tally(network, Ledger(), counting.subject.ann_counts(), samples=samples)
         self._loop: Loop | None = None
@@ -85,6 +87,7 @@ class Count:
             counting.energy,
             counting.convention,
             counting.conventions,
+            call=self._call,
         )
 
 
@@ -248,6 +251,7 @@ class Loop:
                 "time_steps out"
             ] = None
         self._find_states(module, shapes)
+        tally.weights = fingerprint.of_weights(tally.model, self.observer.states)
 
     def _open(self, module: nn.Module) -> None:
         self._first = module

@@ -71,7 +71,9 @@ def cut(batch: given.Batch, keep: int, samples: int, subject: Subject) -> given.
     labels, sized = batch.labels, hasattr(batch.labels, "__len__")
     if sized and hasattr(labels, "ndim") and labels.ndim and len(labels) == samples:
         labels = labels[:keep]
-    return given.Batch(tree_map(narrowed, batch.arguments), labels)
+    return batch._replace(
+        arguments=tree_map(narrowed, batch.arguments), labels=labels, cut_from=samples
+    )
 
 
 def _end(left: int, limit: int | None, samples: int, notes: dict[str, None]) -> None:

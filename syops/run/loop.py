@@ -16,9 +16,10 @@ import torch
 
 from syops._torch import tree_map
 from syops.errors import ForwardError
+from syops.run import fingerprint
 from syops.run.interrupts import held_back
 from syops.run.limit import limited
-from syops.run.subject import Counting
+from syops.run.subject import Counting, Subject
 from syops.run.tally import Tally
 from syops.trace import inputs as given
 from syops.trace.bounds import states_of
@@ -154,6 +155,7 @@ def _count(
     if tally.first is None:
         on_meta = tree_map(given.on_meta, batch)
         observer.know(states_of(tally.model, on_meta, counting.settings, subject.call))
+    source = _of_samples(given_batch, samples, subject)
     known = [None if name == "auto" else given.SIGNALS[name] for name in names]
     axis = subject.time_axis(batch)
     run = partial(observer.run, args, kwargs, known, axis, samples, subject.call)
@@ -161,7 +163,10 @@ def _count(
         output = until_known(run, partial(_again, lending, Random.now()))
     except ForwardError as error:
         raise subject.explained(error, batch) from error.__cause__
+    if tally.first is None:
+        tally.weights = fingerprint.of_weights(tally.model, observer.states)
     tally.first = tally.first or shapes
+    tally.data = None if source is None or tally.data is None else tally.data + source
     tally.steps.add(steps)
     tally.ann.add(shapes, tally.ledger, observer.states)
     return Counted(
@@ -174,6 +179,12 @@ def _count(
         by_calls=subject.unroll is not None,
         settle=observer.settle,
     )
+
+
+def _of_samples(batch: given.Batch, samples: int, subject: Subject) -> int | None:
+    """Return the fingerprint of the samples of a batch that are to be counted."""
+    dims = (subject.batch_axis(batch.arguments), subject.batch_dim)
+    return fingerprint.of_samples(batch.source, batch.cut_from or samples, dims, samples)
 
 
 def _again(lending: Lending, generators: Random) -> None:

@@ -27,6 +27,8 @@ class Tally:
             of it; not after an interrupt in the midst of it.
         samples: in all batches, as the user told; None where the ledger knows.
         steps: T of the batches; several where they differ, and None where it is not known.
+        weights: their fingerprint, once a batch was counted; None also where it is not known.
+        data: the sum of the fingerprints of all samples; None where that is not known.
     """
 
     model: nn.Module
@@ -39,6 +41,8 @@ class Tally:
     is_exact: bool = True
     samples: int | None = None
     steps: set[int | None] = field(default_factory=set)
+    weights: str | None = None
+    data: int | None = 0
 
     @property
     def time_steps(self) -> int | None:

@@ -16,6 +16,7 @@ from syops.cost.figures import Figures
 from syops.cost.pricing import check_energy
 from syops.cost.warnings import find_cautions
 from syops.errors import SyopsError, SyopsValueError, shown
+from syops.ledger.provenance import HEXADECIMAL, Provenance
 from syops.ledger.rows import Drive, Magnitudes, Row, Updates, joined_magnitudes
 from syops.ledger.scores import Scores
 from syops.ops.kinds import KINDS
@@ -68,6 +69,7 @@ def to_json(report: Figures) -> str:
         "conventions": dict(report.conventions),
         "recorded": sorted(report.recorded),
         "versions": dict(report.versions),
+        "provenance": asdict(report.provenance),
         "unaccounted": dict(report.unaccounted),
         "prepared": [_row_to_json(row) for row in report.prepared],
         "updates": [asdict(each) for each in report.updates],
@@ -141,6 +143,23 @@ def _report(content: Fields) -> Figures:
         scores=_scores(content, accuracy) if content.has("scores") else None,
         convention=convention,
         recorded=recorded,
+        provenance=_provenance(content) if content.has("provenance") else Provenance(),
+    )
+
+
+def _provenance(content: Fields) -> Provenance:
+    inner = content.inner("provenance")
+
+    def digits(fields: Fields, key: str) -> str:
+        found = fields.text(key)
+        is_one = len(found) == HEXADECIMAL and not set(found) - set("0123456789abcdef")
+        return found if is_one else fields.refuse(key, f"{HEXADECIMAL} hexadecimal digits")
+
+    return Provenance(
+        calls=tuple(inner.values("calls", str)),
+        seeds=inner.counts("seeds"),
+        weights=inner.optional("weights", digits),
+        data=inner.optional("data", digits),
     )
 
 

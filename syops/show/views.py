@@ -12,7 +12,8 @@ from syops.cost.conventions import DEFAULT, SWITCHES
 from syops.cost.energy import EnergyMap, EnergyModel
 from syops.cost.figures import Figures
 from syops.cost.layer import Layer
-from syops.show.formats.cells import in_words
+from syops.ledger.provenance import short
+from syops.show.formats.cells import in_common_units, in_words
 from syops.show.layers import (
     COLUMNS,
     accuracy_in_words,
@@ -87,7 +88,8 @@ class View:
 
     @cached_property
     def table(self) -> Table:
-        return layer_table(self.report).arranged(shown_columns(self.report))
+        shown = layer_table(self.report).arranged(shown_columns(self.report))
+        return in_common_units(shown)
 
     @property
     def about(self) -> str:
@@ -249,6 +251,7 @@ class View:
         else:
             bar = _bar(low, (layer.dc_mj or low) - low, 0, scale)
         row = Table(COLUMNS, (values_of(layer),)).arranged([column.key for column in self.columns])
+        row = replace(row, columns=tuple(self.columns))
         return Line(
             level,
             node.label,
@@ -283,7 +286,7 @@ class View:
         table = Table(COLUMNS, tuple(rows)).arranged(keys)
         headings = {"dense_ac": "AC", "mac": "MAC"}  # not part of O_ac and O_mac
         columns = (replace(c, heading=headings.get(c.key, c.heading)) for c in table.columns)
-        return replace(table, columns=tuple(columns))
+        return in_common_units(replace(table, columns=tuple(columns)))
 
     @property
     def outside_cells(self) -> Sequence[Sequence[str]]:
@@ -302,6 +305,19 @@ class View:
         for name in ("includes", "technology", "source"):
             if told := getattr(energy, name):
                 yield name, told
+
+    @property
+    def provenance(self) -> Iterator[tuple[str, str]]:
+        """How the report came about: calls, seeds, and the beginnings of fingerprints."""
+        found = self.report.provenance
+        for call in found.calls:
+            yield "call", call
+        for seed in found.seeds:
+            yield "seed", str(seed)
+        if found.weights is not None:
+            yield "weights", f"sha256 {short(found.weights)}…"
+        if found.data is not None:
+            yield "data", f"{short(found.data)}… ({self.report.samples} samples)"
 
     @property
     def conventions(self) -> Iterator[tuple[str, str, str]]:

@@ -35,10 +35,14 @@ class Batch(NamedTuple):
     Attributes:
         arguments: what the model is called with.
         labels: what came with it: the second of two elements, or ``labels`` of a dict.
+        source: what the loader gave, of which the arguments were made.
+        cut_from: how many samples the source has, where the arguments have fewer.
     """
 
     arguments: Arguments
     labels: Any = None
+    source: Any = None
+    cut_from: int | None = None
 
 
 AUTO = "auto"
@@ -230,7 +234,7 @@ def batches(
 
     each = iter([inputs] if single else inputs)
     return (
-        Batch(called_with(with_tensors(prepared(batch), dtype)), labels_of(batch, single))
+        Batch(called_with(with_tensors(prepared(batch), dtype)), labels_of(batch, single), batch)
         for batch in each
     )
 

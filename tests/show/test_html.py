@@ -204,7 +204,7 @@ def test_the_page_holds_everything_and_refers_to_nothing():
         "ac rate – priced are firing rate · dense count",
         "in the totals conv, linear, matmul, norm, recurrent",
         "name mine Eac 1 pJ Emac 10 pJ technology paper source J. Doe, Costs, 2020",
-        "Versions syops 0.1.0 torch 2.13.0",
+        "Provenance syops 0.1.0 torch 2.13.0",
         "Command syops run net --set name='a \"b\"'",
         "All 3 rows outside the totals",
         "1.10 M MAC x 10 pJ",
