@@ -142,9 +142,9 @@ def _caption(report: Figures) -> str:
     samples = "1 sample" if report.samples == 1 else f"mean of {report.samples} samples"
     seen = samples if report.measured else "per sample, without data"
     right = "" if report.accuracy is None else f"; accuracy {report.accuracy:.2%}"
-    return (
-        f"{report.model}: {quantity(report.params)} parameters{steps}, input {shape}; {seen}{right}"
-    )
+    under = "" if report.convention == DEFAULT else f"; convention {report.convention.name}"
+    facts = f"{quantity(report.params)} parameters{steps}, input {shape}"
+    return f"{report.model}: {facts}; {seen}{right}{under}"
 
 
 def _findings(report: Figures) -> Iterator[str]:

@@ -182,7 +182,8 @@ def test_a_report_keeps_its_convention(report, tmp_path):
     again = Report.from_json(seen.to_json())
     assert again == seen
     assert again.convention == mine
-    assert "Convention: mine" in str(again)
+    assert "; convention mine" in str(again)
+    assert "Convention: mine" in again.to_text()
 
 
 def test_every_shipped_convention_says_where_it_is_from():
