@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from syops._torch import packed_in
 from syops.cost.conventions import Convention
 from syops.cost.energy import Energy
 from syops.cost.later import later
@@ -55,7 +56,7 @@ def build_report(
         samples=tally.samples or ledger.samples,
         energy=energy,
         time_steps=tally.time_steps,
-        params=sum(parameter.numel() for parameter in subject.model.parameters()),
+        params=_parameters(subject.model),
         input_shape=tuple(given.first_tensor(tally.first).shape),
         ann_rows=later(lambda: as_ann().rows),
         conventions=conventions,
@@ -163,3 +164,9 @@ def versions() -> Mapping[str, str]:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+def _parameters(model: nn.Module) -> int:
+    """Return the number of parameters, each counted once, those in packed form too."""
+    packed = sum(each.numel() for module in model.modules() for each in packed_in(module))
+    return packed + sum(parameter.numel() for parameter in model.parameters())
