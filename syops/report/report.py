@@ -82,7 +82,8 @@ class Report(Figures, Tabular):
         Raises:
             SyopsTypeError: no memory model.
         """
-        return Memory.of(self, MemoryModel() if model is None else model)
+        own = self if self.convention.counter == "syops" else self.under("dst")
+        return Memory.of(own, MemoryModel() if model is None else model)
 
     def baselines(
         self, nonzero: float | None = None, memory: MemoryModel | None = None
