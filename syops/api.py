@@ -41,6 +41,7 @@ def get_model_syops(
     graded: Graded | None = None,
     ac: AcCount | None = None,
     strict: bool = False,
+    values: bool = False,
     input_signal: InputSignal | Sequence[InputSignal] = "auto",
     neurons: Mapping[type[nn.Module], Signal] | None = None,
     rules: Mapping[Any, Rule] | None = None,
@@ -80,6 +81,9 @@ def get_model_syops(
         ac: the count that is priced: "rate" (firing rate · dense, the paper's) or "events"
             (the fan-out of every spike).
         strict: an operator without a rule is an error instead of being listed.
+        values: look at each call by its values alone, too, as other tools do, so that the counts
+            can be seen under their conventions. Layers are computed twice for it, and nothing is
+            learned from one batch for the next.
         input_signal: "auto" (looked up in the data), "analog", "binary", "ternary" or "graded";
             or a list, one for each tensor that the model is called with.
         neurons: classes of modules that are neurons and cannot be watched from inside, such as a
@@ -137,6 +141,7 @@ def get_model_syops(
         ac=ac,
         convention=convention,
         strict=strict,
+        values=values,
         input_signal=input_signal,
         neurons=neurons,
         rules=rules,
@@ -161,6 +166,7 @@ def get_model_syops(
             counting.conventions,
             answers.scores(),
             call,
+            counting.recorded,
         )
 
     try:
@@ -184,6 +190,7 @@ def count_syops(
     graded: Graded | None = None,
     ac: AcCount | None = None,
     strict: bool = False,
+    values: bool = False,
     input_signal: InputSignal | Sequence[InputSignal] = "auto",
     neurons: Mapping[type[nn.Module], Signal] | None = None,
     rules: Mapping[Any, Rule] | None = None,
@@ -206,8 +213,8 @@ def count_syops(
             and T is ``model.T``, if there is one.
         input_signal: as of `get_model_syops`, of tensors that come from outside of the block. What
             an earlier call gave, such as a membrane potential, is known.
-        model, convention, fold_bn, graded, ac, strict, neurons, rules, energy: see
-            `get_model_syops`.
+        model, convention, fold_bn, graded, ac, strict, values, neurons, rules,
+            energy: see `get_model_syops`.
 
     Returns:
         a context manager, which ``with`` binds to a name. Its ``report`` has the batches that are
@@ -241,6 +248,7 @@ def count_syops(
         ac=ac,
         convention=convention,
         strict=strict,
+        values=values,
         input_signal=input_signal,
         neurons=neurons,
         rules=rules,

@@ -27,6 +27,7 @@ from syops.cli.options import (
     SEEN_SIGNAL,
     TIME_STEPS,
     UNROLL,
+    VALUES,
     Shape,
 )
 from syops.cli.output import Display, View, display_options, note
@@ -107,6 +108,7 @@ if TYPE_CHECKING:
 @FOLD_BN
 @ENERGY
 @GRADED
+@VALUES
 @MEMORY
 @BASELINES
 @NONZERO

@@ -88,6 +88,10 @@ ENERGY = click.option(
     "PATTERN=PROFILE is for the layers or the dtype of weights that match, such as "
     "layer1.*=horowitz45-int8. Repeatable; the first match counts.",
 )  # fmt: skip
+VALUES = click.option(
+    "--values", is_flag=True,
+    help="Look at each call by its values alone, too, as other tools do, for their conventions.",
+)  # fmt: skip
 MEMORY = click.option(
     "--memory", is_flag=True,
     help="Tell what is read from and written to memory instead of the operations, and what that "

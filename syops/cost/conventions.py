@@ -41,7 +41,7 @@ class Convention:
         pairs: the rate of a product of two spike tensors: "product" of both, or "min".
         saturated: a layer whose inputs all fire: "ac" or "mac".
         neurons: their updates, "out" of the totals or "in".
-        counter: whose counts these are.
+        counter: "syops", or the tool that it counts as; the other switches then do nothing.
 
     Raises:
         SyopsTypeError: a text that is none.
@@ -67,7 +67,7 @@ class Convention:
     pairs: Literal["product", "min"] = "product"
     saturated: Literal["ac", "mac"] = "ac"
     neurons: Literal["out", "in"] = "out"
-    counter: Literal["syops"] = "syops"
+    counter: Literal["syops", "syops-0.0.5", "spikingjelly", "neurobench", "sinabs"] = "syops"
 
     def __post_init__(self) -> None:
         for name in TEXTS:
@@ -97,6 +97,11 @@ class Convention:
             return self
         told = ", ".join(f"{name}={value}" for name, value in changed.items())
         return replace(self, name=f"{self.name}, {told}", **changed)
+
+    @property
+    def needs(self) -> str:
+        """What has to be measured besides: "values" of each call, or nothing."""
+        return "" if self.counter == "syops" else VALUES
 
     @property
     def folds(self) -> bool:
@@ -207,6 +212,9 @@ DEFAULT = get_convention("dst")
 MAGNITUDES = "magnitudes"
 """What a count records of graded operands; syops 0.1.0 did so with ``graded="ac"`` alone."""
 
+VALUES = "values"
+"""What a count records with ``values=True``: what each call looks like by its values alone."""
+
 _SATURATED = 1 - Fraction(1, 10**6)
 """A firing rate above this is one of 100 %, as Spikingformer's code compares percentages."""
 
@@ -219,6 +227,12 @@ def check_recorded(
     Raises:
         SyopsValueError: names it, a layer, and what to do.
     """
+    if convention.needs and convention.needs not in recorded:
+        raise SyopsValueError(
+            f"convention {convention.name!r} needs what each call looks like by its values alone, "
+            "which was not measured: count on data with values=True (--values), or under this "
+            "convention"
+        )
     if convention.graded == "mac" or MAGNITUDES in recorded:
         return
     rows = list(rows)

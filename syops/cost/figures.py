@@ -25,7 +25,9 @@ from syops.cost.later import late
 from syops.cost.layer import Layer, Totals, layer_of
 from syops.cost.pricing import NOTHING, Price, check_energy, millijoules, price
 from syops.cost.profiles import Profile, get_energy_model
+from syops.cost.tools import MODULE_TOOLS, TOOLS
 from syops.errors import SyopsTypeError, SyopsValueError
+from syops.ledger.calls import ModuleCalls, merge_calls
 from syops.ledger.ledger import merge_rows, pairs
 from syops.ledger.provenance import Provenance, merge_versions
 from syops.ledger.rows import Row, Updates, Verdict, ends, merge_updates, row_names
@@ -67,6 +69,7 @@ class Figures:
         scores: how often the network was right, by class, where the data had labels.
         convention: what the counts are taken for: ACs, MACs or nothing. See `under`.
         recorded: what was measured besides, which some conventions need.
+        modules: what the calls of modules look like by their values alone, where that was measured.
         provenance: what was called, with which seed, weights and data. Reports are equal if their
             figures are, wherever they come from.
 
@@ -95,6 +98,7 @@ class Figures:
     scores: Scores | None = None
     convention: Convention = DEFAULT
     recorded: frozenset[str] = frozenset({MAGNITUDES})
+    modules: tuple[ModuleCalls, ...] = ()
     provenance: Provenance = field(default=Provenance(), compare=False)
 
     def __post_init__(self) -> None:
@@ -187,9 +191,9 @@ class Figures:
 
         Normalisations cost what they do in the SNN, nothing where they are folded; neurons are
         updated once. Its rows are those of the SNN, as far as one step executes them. None
-        where T is not known.
+        where T is not known, and under the conventions of tools, which have none.
         """
-        if self.ann_rows is None:
+        if self.ann_rows is None or self.convention.counter != "syops":
             return None
         return replace(
             self,
@@ -244,10 +248,10 @@ class Figures:
         Of what was derived, that is a proof; an input, or the result of an operator without a
         rule, was looked up in the data. `check_full_spike` also tells the causes.
         """
-        exempt = ends(self.rows)
+        exempt = ends(self.effective_rows)
         return tuple(
             layer
-            for row, layer in zip(self.rows, self.layers, strict=True)
+            for row, layer in zip(self.effective_rows, self.layers, strict=True)
             if row.kind in SYNAPTIC and layer.signal not in SPIKES and row.layer not in exempt
         )
 
@@ -300,7 +304,7 @@ class Figures:
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """The rows, classed and divided by the number of samples."""
-        names = row_names(self.rows, self.model)
+        names = row_names(self.effective_rows, self.model)
         whole = self._sums.dc
         return tuple(
             layer_of(
@@ -355,9 +359,14 @@ class Figures:
         """
         known = get_convention(convention)
         check_recorded(self.rows, known, self.recorded, self.model)
-        neurons = frozenset({"neuron"})
-        kinds = self.kinds | neurons if known.neurons == "in" else self.kinds - neurons
-        return replace(self, convention=known, kinds=kinds)
+        return replace(self, convention=known, kinds=self._kinds_under(known))
+
+    def _kinds_under(self, convention: Convention) -> frozenset[str]:
+        """Return the kinds inside the totals: all that a tool counts, or what the user chose."""
+        if convention.counter in MODULE_TOOLS:
+            return frozenset(KINDS)
+        own = COUNTED if self.convention.counter in MODULE_TOOLS else self.kinds
+        return own | {"neuron"} if convention.neurons == "in" else own - {"neuron"}
 
     def merge(self, other: Self) -> Self:
         """Return the report of both data sets together, exact and independent of the order.
@@ -399,6 +408,7 @@ class Figures:
             **_answers(self, other),
             passes=self.passes + other.passes if self.passes and other.passes else 0,
             recorded=self.recorded & other.recorded,
+            modules=merge_calls((*self.modules, *other.modules)),
             versions=merge_versions(self.versions, other.versions),
             provenance=self.provenance + other.provenance,
         )
@@ -412,21 +422,23 @@ class Figures:
 
     @cached_property
     def _classed(self) -> tuple[tuple[Row, Verdict], ...]:
+        if self.convention.counter != "syops":
+            return tuple(TOOLS[self.convention.counter](self.rows, self.modules, self.samples))
         return tuple(classed(row, self.convention) for row in self.rows)
 
     @cached_property
     def _prices(self) -> tuple[Price, ...]:
         events = self.convention.ac == "events"
-        classed = zip(self.rows, self.verdicts, strict=True)
+        classed = zip(self.effective_rows, self.verdicts, strict=True)
         return tuple(price(row, verdict, self.energy, events) for row, verdict in classed)
 
     @cached_property
     def _sums(self) -> Price:
-        priced = zip(self.rows, self._prices, strict=True)
+        priced = zip(self.effective_rows, self._prices, strict=True)
         return sum((cost for row, cost in priced if row.kind in self.kinds), NOTHING)
 
     def _of(self, kinds: frozenset[str]) -> list[Verdict]:
-        classed = zip(self.rows, self.verdicts, strict=True)
+        classed = zip(self.effective_rows, self.verdicts, strict=True)
         return [verdict for row, verdict in classed if row.kind in kinds]
 
     @property

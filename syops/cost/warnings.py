@@ -54,7 +54,10 @@ def find_cautions(report: Figures) -> Iterator[Caution]:
     rows = [
         (name, row, verdict)
         for name, row, verdict in zip(
-            row_names(report.rows, report.model), report.rows, report.verdicts, strict=True
+            row_names(report.effective_rows, report.model),
+            report.effective_rows,
+            report.verdicts,
+            strict=True,
         )
         if row.kind in report.kinds or row.kind == "neuron"
     ]
@@ -297,7 +300,7 @@ def _silent_or_saturated(report: Figures, rows: list[Named]) -> Iterator[Caution
 
 
 def _graded(report: Figures, rows: list[Named]) -> Iterator[Caution]:
-    exempt = ends(report.rows)
+    exempt = ends(report.effective_rows)
     layers = tuple(
         name
         for name, row, verdict in rows
@@ -335,7 +338,7 @@ def _as_acs(report: Figures, layers: Sequence[str]) -> tuple[str, str]:
 
 def _chip(report: Figures, rows: list[Named]) -> Iterator[Caution]:
     """Yield what the energy model cannot run or price."""
-    exempt = ends(report.rows)
+    exempt = ends(report.effective_rows)
     groups: dict[tuple[EnergyModel, str], list[str]] = {}
     for name, row, verdict in rows:
         model = report.energy.model_for(row.path, row.dtype)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from types import CodeType
 
+from syops.ledger.calls import ModuleCalls
 from syops.ledger.rows import Row, Updates
 
 _Family = tuple[str, str, str, str]
@@ -25,6 +26,8 @@ class Ledger:
         self.passes = 0
         self.unaccounted: dict[str, int] = {}
         self.updates: tuple[Updates, ...] = ()
+        self.modules: tuple[ModuleCalls, ...] = ()
+        """The calls of modules by their values alone, where that was asked for."""
         self.unseen: dict[str, None] = {}
         """Modules that read a tensor which neither an operator made nor the model holds."""
 

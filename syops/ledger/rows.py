@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
+from syops.ledger.calls import ByValue
 from syops.ops.kinds import RESAMPLING, SYNAPTIC
 from syops.ops.values import LARGEST, SPIKES, Evidence, Unit
 
@@ -120,6 +121,7 @@ class Row:
         repeated: synaptic operations on the same values as at the time-step before, which no
             neuron had a part in.
         changed: such operations on other values than at the time-step before.
+        by_value: its operations split by the values of each call, where that was asked for.
         place: of the row among those of a pass, the least of all passes; rows are in this order.
         call: a digest of the call site, the same in every process; "" in reports of syops 0.1.0.
             Rows are equal if they say the same, wherever in the code that was done.
@@ -150,6 +152,7 @@ class Row:
     unnormalised: tuple[Drive, ...] = ()
     repeated: int = 0
     changed: int = 0
+    by_value: ByValue = ByValue()
     place: int = field(default=0, compare=False)
     call: str = field(default="", compare=False)
 
@@ -232,6 +235,7 @@ class Row:
             written=self.written + other.written,
             repeated=self.repeated + other.repeated,
             changed=self.changed + other.changed,
+            by_value=self.by_value + other.by_value,
             place=min(self.place, other.place),
         )
 

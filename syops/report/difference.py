@@ -174,7 +174,7 @@ def _with_difference(
 
 
 def _by_key(report: Figures) -> dict[Hashable, Layer]:
-    return {row.key: layer for row, layer in zip(report.rows, report.layers, strict=True)}
+    return {row.key: layer for row, layer in zip(report.effective_rows, report.layers, strict=True)}
 
 
 def _is_inside(layer: Layer | None) -> bool:

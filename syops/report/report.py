@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from syops.cost.figures import Figures
 from syops.cost.memory import MemoryModel
@@ -82,7 +82,7 @@ class Report(Figures, Tabular):
         Raises:
             SyopsTypeError: no memory model.
         """
-        return Memory.of(self, MemoryModel() if model is None else model)
+        return Memory.of(self._own, MemoryModel() if model is None else model)
 
     def baselines(
         self, nonzero: float | None = None, memory: MemoryModel | None = None
@@ -101,7 +101,12 @@ class Report(Figures, Tabular):
             SyopsValueError: T is not known; a share that is none.
             SyopsTypeError: a share that is no number; no memory model.
         """
-        return Baselines.of(self, MemoryModel() if memory is None else memory, nonzero)
+        return Baselines.of(self._own, MemoryModel() if memory is None else memory, nonzero)
+
+    @property
+    def _own(self) -> Self:
+        """The same counts as syops sees them: the conventions of tools have no ANN, no accesses."""
+        return self if self.convention.counter == "syops" else self.under("dst")
 
     # Forms
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from syops._torch import packed_in
-from syops.cost.conventions import Convention
+from syops.cost.conventions import MAGNITUDES, Convention
 from syops.cost.energy import Energy
 from syops.cost.later import later
 from syops.cost.pricing import check_energy
@@ -40,8 +40,10 @@ def build_report(
     conventions: Mapping[str, Any],
     scores: Scores | None = None,
     call: str = "",
+    recorded: Iterable[str] = (),
 ) -> AnyReport:
-    """Build the report of what has been counted so far; ``call``: what was called for it."""
+    """Build the report of what has been counted so far; ``call``: what was called for it;
+    ``recorded``: what was measured besides."""
     if tally.first is None:
         raise SyopsValueError(
             "inputs: the loader gave no batch; an iterator that was used up is empty"
@@ -68,6 +70,8 @@ def build_report(
         passes=ledger.passes,
         measured=kind is MeasuredReport,
         scores=scores,
+        recorded=frozenset({MAGNITUDES, *recorded}),
+        modules=ledger.modules,
         provenance=Provenance(
             calls=(call,) if call else (),
             seeds=(torch.initial_seed(),) if kind is MeasuredReport else (),

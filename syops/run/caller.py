@@ -88,6 +88,7 @@ class Count:
             counting.convention,
             counting.conventions,
             call=self._call,
+            recorded=counting.recorded,
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 from torch import nn
 
 from syops.choices import AcCount, Graded, InputSignal, Signal
-from syops.cost.conventions import AnyConvention, Convention, chosen
+from syops.cost.conventions import VALUES, AnyConvention, Convention, chosen
 from syops.cost.energy import Energy, EnergyMap
 from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import ForwardError, SyopsValueError
@@ -155,6 +155,7 @@ class Counting:
         signals: what the inputs hold: one name for all tensors, or one each.
         energy: prices the operations.
         strict: an operator without a rule is an error.
+        values: whether each call is looked at by its values alone, too.
         convention: what the counts are taken for.
     """
 
@@ -162,6 +163,7 @@ class Counting:
     signals: tuple[InputSignal, ...]
     energy: Energy
     strict: bool
+    values: bool
     convention: Convention
 
     @classmethod
@@ -176,6 +178,7 @@ class Counting:
         ac: AcCount | None,
         convention: AnyConvention,
         strict: bool,
+        values: bool,
         input_signal: InputSignal | Sequence[InputSignal],
         neurons: Mapping[type[nn.Module], Signal] | None,
         rules: Mapping[Any, Rule] | None,
@@ -197,6 +200,7 @@ class Counting:
             signals=signals,
             energy=energy_model,
             strict=strict,
+            values=values or bool(known.needs),
             convention=known,
         )
 
@@ -204,7 +208,12 @@ class Counting:
     def settings(self) -> Settings:
         """What the observer of a pass is told."""
         told = self.subject.settings
-        return replace(told, strict=self.strict)
+        return replace(told, strict=self.strict, by_values=self.values)
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """What is measured besides."""
+        return (VALUES,) if self.values else ()
 
     @property
     def conventions(self) -> dict[str, Any]:

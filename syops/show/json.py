@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, fields, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast, get_args
 
 from syops.cost.conventions import DEFAULT, MAGNITUDES, SWITCHES, TEXTS, Convention, chosen
 from syops.cost.energy import Energy, EnergyMap, EnergyModel
@@ -16,6 +16,7 @@ from syops.cost.figures import Figures
 from syops.cost.pricing import check_energy
 from syops.cost.warnings import find_cautions
 from syops.errors import SyopsError, SyopsValueError, shown
+from syops.ledger.calls import ByValue, Look, ModuleCalls
 from syops.ledger.provenance import HEXADECIMAL, Provenance
 from syops.ledger.rows import Drive, Magnitudes, Row, Updates, joined_magnitudes
 from syops.ledger.scores import Scores
@@ -68,6 +69,7 @@ def to_json(report: Figures) -> str:
         "convention": asdict(report.convention),
         "conventions": dict(report.conventions),
         "recorded": sorted(report.recorded),
+        "modules": [_plain_fields(each) for each in report.modules],
         "versions": dict(report.versions),
         "provenance": asdict(report.provenance),
         "unaccounted": dict(report.unaccounted),
@@ -143,6 +145,7 @@ def _report(content: Fields) -> Figures:
         scores=_scores(content, accuracy) if content.has("scores") else None,
         convention=convention,
         recorded=recorded,
+        modules=content.each("modules", _module_calls) if content.has("modules") else (),
         provenance=_provenance(content) if content.has("provenance") else Provenance(),
     )
 
@@ -265,6 +268,7 @@ def _energy_model(content: Fields) -> EnergyModel:
 
 def _row_to_json(row: Row) -> dict[str, Any]:
     content = {field.name: _plain(getattr(row, field.name)) for field in fields(Row)}
+    content["by_value"] = asdict(row.by_value)
     for name in ("drives", "unnormalised"):
         content[name] = [_drive_to_json(drive) for drive in getattr(row, name)]
     return content
@@ -301,6 +305,7 @@ def _row_from_json(content: Fields) -> Row:
         changed=content.count("changed") if content.has("changed") else 0,
         place=content.count("place") if content.has("place") else 0,
         call=content.text("call") if content.has("call") else "",
+        by_value=_by_value(content.inner("by_value")) if content.has("by_value") else ByValue(),
     )
     for name in ("joint_ac", "joint_events"):
         if getattr(row, name) > row.dense:
@@ -312,6 +317,36 @@ def _row_from_json(content: Fields) -> Row:
             if getattr(drive, name) > row.dense:
                 content.refuse("drives", f"at most dense, {row.dense}, in drives[{i}].{name}")
     return row
+
+
+def _plain_fields(calls: ModuleCalls) -> dict[str, Any]:
+    return {field.name: _plain(getattr(calls, field.name)) for field in fields(ModuleCalls)}
+
+
+def _module_calls(content: Fields) -> ModuleCalls:
+    texts: dict[str, Any] = {name: content.text(name) for name in ("path", "module", "base")}
+    return ModuleCalls(
+        kind=content.text("kind", KINDS),
+        look=cast("Look", content.text("look", get_args(Look))),
+        calls=content.count("calls", least=1),
+        operations=content.count("operations"),
+        mean=content.fraction("mean"),
+        at_mean=content.fraction("at_mean"),
+        effective=content.count("effective"),
+        per_sample=_signed(content, "per_sample"),
+        **texts,
+    )
+
+
+def _signed(content: Fields, key: str) -> Fraction:
+    try:
+        return Fraction(content.text(key))
+    except (ValueError, ZeroDivisionError):
+        return content.refuse(key, "a fraction")
+
+
+def _by_value(content: Fields) -> ByValue:
+    return ByValue(content.count("events"), content.count("dense"))
 
 
 def _updates(content: Fields) -> Updates:

@@ -234,6 +234,8 @@ def _against_ann(report: Figures) -> Iterator[str]:
         if report.network_type != "ANN" or report.time_steps is not None:
             unknown = report.time_steps is None
             why = ": its time-steps are not known" if unknown else ""
+            if report.convention.counter != "syops":
+                why = f": {report.convention.counter} has none"
             yield f"The ratio to the same network as an ANN is not available{why}"
         return
     if ratio == 0:

@@ -82,6 +82,11 @@ def coincidences(left: Tensor, right: Tensor) -> Tensor:
     return (per_column * per_row).sum()
 
 
+def binary(x: Tensor) -> Tensor:
+    """Return 1 if every entry is 0 or 1, else 0."""
+    return ((x == 0) | (x == 1)).all().to(torch.int64)
+
+
 def look(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the lowest and highest value (NaN if there is one), and whether all are integers."""
     low, high = torch.aminmax(x)

@@ -90,7 +90,9 @@ class Dispatch:
     ) -> None:
         self.tensors = tensors
         self.repeats = Repeats(tensors, has_values=settings.values)
-        self.measurements = Measurements(tensors, self.repeats, gauge, values=settings.values)
+        self.measurements = Measurements(
+            tensors, self.repeats, gauge, values=settings.values, by_values=settings.by_values
+        )
         self.outside = Outside(model)
         self.call_site = call_site
         self._recorder = recorder

@@ -90,6 +90,11 @@ class Gauge:
             cache["look"] = self._look(lambda: counting.look(counting.strided(x)))
         return cache["look"]
 
+    def binary(self, x: Tensor) -> int:
+        """Find whether every entry of ``x`` is 0 or 1: a count of 1, or else 0."""
+        self._told("binary", [x], None)
+        return self._count(lambda: counting.binary(counting.strided(x)))
+
     def coincidences(self, left: Tensor, right: Tensor) -> int:
         """Count the products of two activations in which both factors are not zero."""
         self._told("coincidences", [left, right], None)

@@ -28,7 +28,17 @@ from syops.ops.values import (
     evidence_of,
     for_weights,
 )
-from syops.trace.account import Account, Declared, Known, Norm, OperandReadings, Repeated, Synaptic
+from syops.trace.account import (
+    Account,
+    Declared,
+    Known,
+    LookReadings,
+    Looks,
+    Norm,
+    OperandReadings,
+    Repeated,
+    Synaptic,
+)
 from syops.trace.foldable import Folding
 from syops.trace.gauge import Gauge
 from syops.trace.lineage import LayerResult, Padding, Unnormalised
@@ -45,12 +55,22 @@ class Measurements:
         repeats: which of them hold the same values as before.
         gauge: takes the readings.
         values: whether tensors have values; on ``meta`` nothing is counted or looked at.
+        by_values: whether each call is also looked at by its values alone.
     """
 
-    def __init__(self, tensors: Tensors, repeats: Repeats, gauge: Gauge, *, values: bool) -> None:
+    def __init__(
+        self,
+        tensors: Tensors,
+        repeats: Repeats,
+        gauge: Gauge,
+        *,
+        values: bool,
+        by_values: bool = False,
+    ) -> None:
         self._tensors = tensors
         self._repeats = repeats
         self._values = values
+        self._by_values = by_values and values
         self._pending: list[Synaptic | Norm | Known] = []
         self._declared: list[Declared] = []
         self.gauge = gauge
@@ -86,9 +106,18 @@ class Measurements:
             folded = self._operand(before.tensor, driven.fan_out, driven.channel)
         if len(operands) == 1:
             again = self._again((row.family, site), product.operands[0].tensor)
-        self._pending.append(
-            Synaptic(row, site, operands, pairs, prepared, arriving, result, norm, folded, again)
-        )
+        told = row, site, operands, pairs, prepared, arriving, result, norm, folded, again
+        self._pending.append(Synaptic(*told, self._looks(product) if self._by_values else None))
+
+    def _looks(self, product: Product) -> Looks:
+        """Look at a product as a tool does that sees nothing but its operands' values."""
+        operands = []
+        for each in product.operands:
+            spikes, events = self.gauge.spikes(each.tensor, {}, each.fan_out, False)
+            binary = self.gauge.binary(each.tensor)
+            operands.append(LookReadings(binary, spikes, events, each.fan_out.uniform or 0))
+        pairs = None if product.pairs is None else self.gauge.coincidences(*product.pairs)
+        return Looks(tuple(operands), pairs)
 
     def _again(self, layer: Hashable, x: Tensor) -> Repeated | None:
         known = self._repeats.arrive(layer, x)

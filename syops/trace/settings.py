@@ -15,6 +15,7 @@ class Settings:
 
     Attributes:
         strict: an operator without a rule is an error.
+        by_values: whether each call is also looked at as tools do that see values alone.
         values: False for a shadow on ``meta``: dense counts and derived signals only.
         neurons: signals of neuron classes beside those that are known.
         find: gives the rule of an operator.
@@ -24,6 +25,7 @@ class Settings:
     """
 
     strict: bool = False
+    by_values: bool = False
     values: bool = True
     neurons: Mapping[type, NeuronSignal] = field(default_factory=dict)
     find: Find = find
