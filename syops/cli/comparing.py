@@ -18,6 +18,7 @@ from syops.cost.conventions import Convention
 from syops.errors import SyopsValueError
 from syops.report.comparison import REFERENCES, Reference
 from syops.report.comparison import compare as put_side_by_side
+from syops.report.conventions import Conventions, conventions_named
 from syops.report.gate import Limits
 from syops.report.gate import check as hold_against
 from syops.report.report import Report
@@ -31,6 +32,11 @@ from syops.units import read_count, read_energy, read_share
     help="Compare the energy of each network with that of the same network as an ANN, or with that "
     "of the first network.",
 )  # fmt: skip
+@click.option(
+    "--conventions", "names", metavar="NAMES",
+    help="Show each network under several conventions: all, or names with commas (see 'syops "
+    "conventions'), and why they differ.",
+)  # fmt: skip
 @click.option("--layers", is_flag=True, help="Compare two networks layer by layer.")
 @KEYWORDS
 @SHAPE
@@ -40,7 +46,12 @@ from syops.units import read_count, read_energy, read_share
 @ENERGY
 @display_options()
 def compare(
-    networks: tuple[str, ...], to: Reference, layers: bool, display: Display, **counting: Any
+    networks: tuple[str, ...],
+    to: Reference,
+    names: str | None,
+    layers: bool,
+    display: Display,
+    **counting: Any,
 ) -> None:
     """Put networks side by side, in the layout of the DST paper's Table 2.
 
@@ -51,6 +62,11 @@ def compare(
     of a count are for those that are a MODEL.
     """
     display.check()
+    if names is not None and (layers or _is_asked("to")):
+        raise click.UsageError(
+            "--conventions is a table of its own: leave --layers and --ratio out"
+        )
+    chosen = None if names is None else conventions_named(names)
     if layers and len(networks) != 2:
         raise click.UsageError(f"--layers compares two networks, got {len(networks)}")
     given = [_labelled(network) for network in networks]
@@ -64,6 +80,9 @@ def compare(
             if _is_asked(name):
                 raise click.UsageError(f"{option} does not apply to saved reports")
     reports = [_report(label, network, **counting) for label, network in given]
+    if chosen is not None:
+        display.show(Conventions(tuple(reports), chosen))
+        return
     result = put_side_by_side(reports, to)
     display.show(result.layers() if layers else result)
 

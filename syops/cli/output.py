@@ -21,6 +21,7 @@ from syops.files import check_writable, write_text
 from syops.report.baselines import COLUMNS as ANNS
 from syops.report.baselines import Baselines
 from syops.report.comparison import Comparison
+from syops.report.conventions import Conventions
 from syops.report.difference import LayerComparison
 from syops.report.memory import COLUMNS as ACCESSES
 from syops.report.memory import Memory
@@ -32,7 +33,7 @@ from syops.show.layers import COLUMNS as OPERATIONS
 from syops.show.table import Column
 from syops.show.tabular import Table
 
-Shown: TypeAlias = Report | Memory | Baselines | Comparison | LayerComparison
+Shown: TypeAlias = Report | Memory | Baselines | Comparison | LayerComparison | Conventions
 """What a command shows."""
 
 Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]

@@ -9,12 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from syops.cost.conventions import AnyConvention
 from syops.cost.figures import Figures
 from syops.cost.memory import MemoryModel
 from syops.cost.warnings import Caution, find_cautions
 from syops.errors import SyopsValueError
 from syops.files import read_text, write_text
 from syops.report.baselines import Baselines
+from syops.report.conventions import Conventions, conventions_named
 from syops.report.memory import Memory
 from syops.show.formats import FORMATS
 from syops.show.formats.csv import to_csv
@@ -26,6 +28,7 @@ from syops.show.frame import frame_of
 from syops.show.html import to_notebook, to_page
 from syops.show.json import figures_from_json, to_json
 from syops.show.layers import dearest_column, layer_table, shown_columns
+from syops.show.methods import methods
 from syops.show.table import ALL
 from syops.show.tabular import Arrangement, Table, Tabular
 
@@ -102,6 +105,33 @@ class Report(Figures, Tabular):
             SyopsTypeError: a share that is no number; no memory model.
         """
         return Baselines.of(self._own, MemoryModel() if memory is None else memory, nonzero)
+
+    def conventions_table(self, conventions: str | Sequence[AnyConvention] = "all") -> Conventions:
+        """Return what this count comes to under several conventions, and why each differs.
+
+        Args:
+            conventions: "all" that ship with syops; names with commas between them; or a list of
+                what `get_convention` takes.
+
+        Raises:
+            SyopsLookupError, SyopsFileError, SyopsTypeError, SyopsValueError: see
+                `get_convention`. One that needs what was not counted has no figures, and says so.
+        """
+        return Conventions((self,), conventions_named(conventions))
+
+    def methods(self) -> str:
+        """Return what a paper says of these figures: what was counted, how, with which constants.
+
+        A paragraph, and the BibTeX entries of the sources.
+
+        Example:
+            >>> from torch import nn
+            >>> from syops import get_model_bounds
+            >>> text = get_model_bounds(nn.Linear(4, 3), (1, 4)).methods()
+            >>> "An AC costs 0.9 pJ and a MAC costs 4.6 pJ (45 nm" in text
+            True
+        """
+        return methods(self)
 
     @property
     def _own(self) -> Self:
