@@ -229,9 +229,8 @@ def check_recorded(
     """
     if convention.needs and convention.needs not in recorded:
         raise SyopsValueError(
-            f"convention {convention.name!r} needs what each call looks like by its values alone, "
-            "which was not measured: count on data with values=True (--values), or under this "
-            "convention"
+            f"convention {convention.name!r} needs a count on data with values=True (--values), "
+            "which looks at each call by its values alone"
         )
     if convention.graded == "mac" or MAGNITUDES in recorded:
         return

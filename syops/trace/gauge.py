@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from syops.ops.fanout import FanOut
-from syops.ops.values import Unit
 from syops.trace import counting
+from syops.trace.counting import Weighting, Weights
 
 Cache = dict[Any, Any]
 """What was worked out for one reading of a tensor and serves the next one."""
@@ -56,7 +56,7 @@ class Gauge:
         self._maps: Maps = {} if maps is None else maps
 
     def spikes(
-        self, x: Tensor, cache: Cache, fan_out: FanOut, weighting: bool | Unit
+        self, x: Tensor, cache: Cache, fan_out: FanOut, weighting: Weighting
     ) -> tuple[int, int | None]:
         """Count the entries of ``x``, and the synapses that they reach.
 
@@ -64,8 +64,7 @@ class Gauge:
             x: any tensor.
             cache: of its values.
             fan_out: the synapses at each of its positions.
-            weighting: whether all entries are known to be 0 or 1, or the unit of their magnitudes,
-                which they are weighted with.
+            weighting: how entries are counted.
 
         Returns:
             the places of Σ entries and of Σ entries · fan-out; None for that where the fan-out is
@@ -121,14 +120,13 @@ class Gauge:
         if self._tell is not None:
             self._tell(method, tensors, cache, args)
 
-    def _per_position(
-        self, x: Tensor, cache: Cache, spatial: int, weighting: bool | Unit
-    ) -> Tensor:
+    def _per_position(self, x: Tensor, cache: Cache, spatial: int, weighting: Weighting) -> Tensor:
         x = counting.strided(x)
-        if not isinstance(weighting, Unit):
+        if not isinstance(weighting, Weights):
             return counting.nonzero_per_position(x, spatial, weighting)
-        factor = self.factor(weighting.scale) if weighting.scale else None
-        return counting.magnitude_per_position(x, spatial, weighting.size, factor)
+        unit, largest = weighting.unit, weighting.largest
+        factor = self.factor(unit.scale) if unit.scale else None
+        return counting.magnitude_per_position(x, spatial, unit.size, factor, largest)
 
     def _map(self, fan_out: FanOut, x: Tensor) -> Tensor:
         key = fan_out, x.device

@@ -39,6 +39,7 @@ from syops.trace.account import (
     Repeated,
     Synaptic,
 )
+from syops.trace.counting import Weighting, Weights
 from syops.trace.foldable import Folding
 from syops.trace.gauge import Gauge
 from syops.trace.lineage import LayerResult, Padding, Unnormalised
@@ -165,13 +166,17 @@ class Measurements:
             return OperandReadings(evidence, numel, fan_out)
         record = self._tensors.find(tensor) or self._tensors.put(tensor, signal)
         binary = evidence.signal == "binary" and signal is not UNKNOWN
-        spikes, events = self.gauge.spikes(tensor, record.cache, fan_out, binary)
+        derived = isinstance(signal, Table)
+        weighting: Weighting = binary or ("derived" if derived else False)
+        spikes, events = self.gauge.spikes(tensor, record.cache, fan_out, weighting)
         unit = evidence.unit or Unit()
         magnitude, graded_events = None, None
         if isinstance(signal, Table) and evidence.largest <= 1:
             magnitude, graded_events = spikes, events
         else:
-            magnitude, graded_events = self.gauge.spikes(tensor, record.cache, fan_out, unit)
+            largest = int(evidence.largest) if derived else None
+            weights = Weights(unit, largest)
+            magnitude, graded_events = self.gauge.spikes(tensor, record.cache, fan_out, weights)
         look = self.gauge.look(tensor, record.cache) if signal in (UNKNOWN, INTEGER) else None
         return OperandReadings(
             *(evidence, numel, fan_out, spikes, events, magnitude, graded_events, look),

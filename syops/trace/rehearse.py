@@ -18,7 +18,8 @@ from torch.autograd.graph import increment_version
 from syops._torch import identity, storage_identity, unwatched, version_of
 from syops.ops.registry import Find
 from syops.ops.traits import traits_of
-from syops.ops.values import UNKNOWN, Unit
+from syops.ops.values import UNKNOWN
+from syops.trace.counting import Weighting
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Cache, Gauge
 from syops.trace.live import Played, Tensors
@@ -282,9 +283,7 @@ class _Taken(Gauge):
     def _number(self, cache: Cache) -> int:
         return self.numbers.setdefault(id(cache), (len(self.numbers), cache))[0]
 
-    def _per_position(
-        self, x: Tensor, cache: Cache, spatial: int, weighting: bool | Unit
-    ) -> Tensor:
+    def _per_position(self, x: Tensor, cache: Cache, spatial: int, weighting: Weighting) -> Tensor:
         found: Tensor = self._caches[self._number(cache)][weighting, spatial]
         return found
 

@@ -236,3 +236,42 @@ def test_every_switch_is_a_fixed_list():
         assert getattr(Convention(name="x"), name) == known[0]
         with pytest.raises(SyopsValueError, match=name):
             Convention(name="x", **{name: "no"})
+
+
+def test_why_conventions_differ(report):
+    rows = {row.convention: row for row in report.conventions_table().rows}
+    assert list(rows) == [each.name for each in list_conventions()]
+    assert (rows["ilif"].ac, rows["ilif"].mac) == (15, 0)
+    assert rows["ilif"].ratio == pytest.approx(30 * 0.9 / (12 * 0.9 + 24 * 4.6))
+    assert rows["ilif"].why == "MACs here ACs: second"
+    assert rows["exact"].why == "the same operations"
+    assert rows["sinabs"].ac is rows["sinabs"].ratio is None
+    assert "values=True" in rows["sinabs"].why
+
+
+def test_layers_that_are_left_out_or_counted_besides():
+    rows = (
+        Row("bn", "norm", "batch_norm", dense=40, mac=40),
+        Row("sn", "neuron", "IFNode", dense=30, mac=30),
+        analog("conv", 10),
+    )
+    mine = Convention(name="mine", norms="free", neurons="in")
+    (row,) = replace(FIXED, rows=rows).conventions_table([mine]).rows
+    assert row.why == "counted besides: sn; left out: bn"
+
+
+def test_methods_say_what_was_counted(report):
+    text = report.under("ilif").methods()
+    for fact in (
+        "on PyTorch",
+        "in 2 samples, inputs of 2 x 4",
+        "convention 'ilif' (X. Luo et al.",
+        "as many ACs as their magnitude",
+        "An AC costs 0.9 pJ and a MAC costs 4.6 pJ (45 nm",
+        "15 ACs and 0 MACs",
+        "@inproceedings{luo2024spikeyolo,",
+        "@misc{horowitz45-fp32,",
+    ):
+        assert fact in text, fact
+    assert "at the lesser of their firing rates" in report.under("spikingformer").methods()
+    assert "incomplete: there is no rule for aten.foo" in FIXED.methods()
