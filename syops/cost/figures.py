@@ -359,14 +359,8 @@ class Figures:
         """
         known = get_convention(convention)
         check_recorded(self.rows, known, self.recorded, self.model)
-        return replace(self, convention=known, kinds=self._kinds_under(known))
-
-    def _kinds_under(self, convention: Convention) -> frozenset[str]:
-        """Return the kinds inside the totals: all that a tool counts, or what the user chose."""
-        if convention.counter in MODULE_TOOLS:
-            return frozenset(KINDS)
         own = COUNTED if self.convention.counter in MODULE_TOOLS else self.kinds
-        return own | {"neuron"} if convention.neurons == "in" else own - {"neuron"}
+        return replace(self, convention=known, kinds=kinds_under(known, own))
 
     def merge(self, other: Self) -> Self:
         """Return the report of both data sets together, exact and independent of the order.
@@ -450,6 +444,18 @@ class Figures:
 
     def _mj(self, picojoules: Fraction | float) -> float:
         return millijoules(picojoules, self.samples)
+
+
+def kinds_under(convention: Convention, own: frozenset[str] = COUNTED) -> frozenset[str]:
+    """Return the kinds inside the totals: all that a tool counts, or one's own.
+
+    Args:
+        convention: what rows are seen under.
+        own: those that were chosen, but for neurons, which the convention decides on.
+    """
+    if convention.counter in MODULE_TOOLS:
+        return frozenset(KINDS)
+    return own | {"neuron"} if convention.neurons == "in" else own - {"neuron"}
 
 
 def _check_operands(one: Figures, two: Figures) -> None:

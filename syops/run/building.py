@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from syops._torch import packed_in
-from syops.cost.conventions import MAGNITUDES, Convention
+from syops.cost.conventions import MAGNITUDES, Convention, check_recorded
 from syops.cost.energy import Energy
+from syops.cost.figures import kinds_under
 from syops.cost.later import later
 from syops.cost.pricing import check_energy
 from syops.errors import SyopsError, SyopsValueError, first_line, shown
@@ -52,7 +53,9 @@ def build_report(
     notes, unseen = tuple(tally.notes), _unseen(subject.name, tally.ledger)
     rows = ledger.rows
     check_energy(energy, rows)
-    report = kind(
+    measured = frozenset({MAGNITUDES, *recorded})
+    check_recorded(rows, convention, measured, subject.name)
+    return kind(
         model=subject.name,
         rows=rows,
         samples=tally.samples or ledger.samples,
@@ -70,7 +73,9 @@ def build_report(
         passes=ledger.passes,
         measured=kind is MeasuredReport,
         scores=scores,
-        recorded=frozenset({MAGNITUDES, *recorded}),
+        convention=convention,
+        kinds=kinds_under(convention),
+        recorded=measured,
         modules=ledger.modules,
         provenance=Provenance(
             calls=(call,) if call else (),
@@ -79,7 +84,6 @@ def build_report(
             data=fingerprint(tally.data) if tally.data else None,
         ),
     )
-    return report.under(convention)
 
 
 def _unseen(model: str, ledger: Ledger) -> str:
