@@ -264,4 +264,4 @@ def classed(row: Row, convention: Convention) -> tuple[Row, Verdict]:
 def _lesser(row: Row, verdict: Verdict, spikes: list[Drive]) -> Verdict:
     """Return the class of a product of two spike tensors at the lesser of their rates."""
     rate = min(Fraction(drive.spikes, drive.numel or 1) for drive in spikes)
-    return replace(verdict, rate=rate, ac=rate * row.dense)
+    return replace(verdict, rate=rate, rates=None, ac=rate * row.dense)

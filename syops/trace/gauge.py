@@ -14,6 +14,7 @@ from torch import Tensor
 
 from syops.ops.fanout import FanOut
 from syops.trace import counting
+from syops.trace.axes import Split, apart
 from syops.trace.counting import Weighting, Weights
 
 Cache = dict[Any, Any]
@@ -38,7 +39,7 @@ class Gauge:
         maps: the fan-outs of all positions, which serve other passes too; None: no others.
 
     Attributes:
-        counts: the readings that are integers.
+        counts: the readings that are integers; one may hold one for each time-step and sample.
         looks: those that are real numbers.
         factor: see above.
     """
@@ -56,7 +57,12 @@ class Gauge:
         self._maps: Maps = {} if maps is None else maps
 
     def spikes(
-        self, x: Tensor, cache: Cache, fan_out: FanOut, weighting: Weighting
+        self,
+        x: Tensor,
+        cache: Cache,
+        fan_out: FanOut,
+        weighting: Weighting,
+        split: Split | None = None,
     ) -> tuple[int, int | None]:
         """Count the entries of ``x``, and the synapses that they reach.
 
@@ -65,22 +71,25 @@ class Gauge:
             cache: of its values.
             fan_out: the synapses at each of its positions.
             weighting: how entries are counted.
+            split: how ``x`` is read by time-step and by sample; there is a count for each then.
 
         Returns:
             the places of Σ entries and of Σ entries · fan-out; None for that where the fan-out is
             the same everywhere.
         """
-        self._told("spikes", [x], cache, fan_out, weighting)
+        self._told("spikes", [x], cache, fan_out, weighting, split)
         spatial = len(fan_out.spatial)
-        each, whole = (weighting, spatial), (weighting, "total")
+        each, whole = (weighting, spatial, split), (weighting, "total", split)
         if each not in cache:
-            cache[each] = self._per_position(x, cache, spatial, weighting)
-        per_position = cache[each]
+            cache[each] = self._per_position(x, cache, spatial, weighting, split)
+        per_position, first = cache[each], len(split.first) if split else 0
         if whole not in cache:
-            cache[whole] = self._count(lambda: per_position.sum())
+            cache[whole] = self._count(lambda: counting.total(per_position, first))
         if fan_out.uniform is not None:
             return cache[whole], None
-        return cache[whole], self._count(lambda: (per_position * self._map(fan_out, x)).sum())
+        return cache[whole], self._count(
+            lambda: counting.total(per_position * self._map(fan_out, x), first)
+        )
 
     def look(self, x: Tensor, cache: Cache) -> int:
         """Find the least and the largest value of ``x`` and whether all are integers."""
@@ -120,13 +129,21 @@ class Gauge:
         if self._tell is not None:
             self._tell(method, tensors, cache, args)
 
-    def _per_position(self, x: Tensor, cache: Cache, spatial: int, weighting: Weighting) -> Tensor:
+    def _per_position(
+        self,
+        x: Tensor,
+        cache: Cache,
+        spatial: int,
+        weighting: Weighting,
+        split: Split | None,
+    ) -> Tensor:
         x = counting.strided(x)
+        x, first = (x, 0) if split is None else (apart(x, split), len(split.first))
         if not isinstance(weighting, Weights):
-            return counting.nonzero_per_position(x, spatial, weighting)
+            return counting.nonzero_per_position(x, spatial, weighting, first)
         unit, largest = weighting.unit, weighting.largest
         factor = self.factor(unit.scale) if unit.scale else None
-        return counting.magnitude_per_position(x, spatial, unit.size, factor, largest)
+        return counting.magnitude_per_position(x, spatial, unit.size, factor, largest, first)
 
     def _map(self, fan_out: FanOut, x: Tensor) -> Tensor:
         key = fan_out, x.device

@@ -39,6 +39,7 @@ from syops.trace.account import (
     Repeated,
     Synaptic,
 )
+from syops.trace.axes import Axes, split_of
 from syops.trace.counting import Weighting, Weights
 from syops.trace.foldable import Folding
 from syops.trace.gauge import Gauge
@@ -151,7 +152,7 @@ class Measurements:
         if operand.spikes is None:
             return None
         counts = operand.spikes, operand.magnitude, operand.unit
-        return Padding(source.numel(), *counts, operand.padding)
+        return Padding(source.numel(), *counts, operand.axes, operand.split, operand.padding)
 
     def _operand(self, tensor: Tensor, fan_out: FanOut, channel: int | None) -> OperandReadings:
         signal = for_weights(self._tensors.signal(tensor), channel)
@@ -168,19 +169,21 @@ class Measurements:
         binary = evidence.signal == "binary" and signal is not UNKNOWN
         derived = isinstance(signal, Table)
         weighting: Weighting = binary or ("derived" if derived else False)
-        spikes, events = self.gauge.spikes(tensor, record.cache, fan_out, weighting)
+        axes = Axes(record.time, record.samples)
+        split = split_of(axes, max(len(fan_out.spatial), 1))
+        spikes, events = self.gauge.spikes(tensor, record.cache, fan_out, weighting, split)
         unit = evidence.unit or Unit()
         magnitude, graded_events = None, None
         if isinstance(signal, Table) and evidence.largest <= 1:
             magnitude, graded_events = spikes, events
         else:
-            largest = int(evidence.largest) if derived else None
-            weights = Weights(unit, largest)
-            magnitude, graded_events = self.gauge.spikes(tensor, record.cache, fan_out, weights)
+            weights = Weights(unit, int(evidence.largest) if derived else None)
+            told = record.cache, fan_out, weights, split
+            magnitude, graded_events = self.gauge.spikes(tensor, *told)
         look = self.gauge.look(tensor, record.cache) if signal in (UNKNOWN, INTEGER) else None
         return OperandReadings(
             *(evidence, numel, fan_out, spikes, events, magnitude, graded_events, look),
-            *(record.padding, unit),
+            *(record.padding, unit, axes, split),
         )
 
     def _is_blurred(self, signal: Signal, evidence: Evidence, dtype: torch.dtype) -> bool:
