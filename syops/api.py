@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from syops.cost.conventions import AnyConvention, chosen
 from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.ledger import Ledger
+from syops.ledger.samples import SampleCounts
 from syops.ops.rule import Rule
 from syops.report.audit import Audit
 from syops.report.report import MeasuredReport, Report
@@ -22,6 +24,7 @@ from syops.run.limit import check_limit
 from syops.run.loop import Batches, count_batches
 from syops.run.progress import progress_bar
 from syops.run.scores import Answers, Output, check_output
+from syops.run.spread import StopWhen, check_path, write_samples
 from syops.run.subject import Counting, Subject
 from syops.run.tally import Tally
 from syops.run.tracing import trace_on_meta
@@ -49,6 +52,9 @@ def get_model_syops(
     energy: Profile | Mapping[str, Profile] = "horowitz45-fp32",
     output: Output = None,
     limit: int | None = None,
+    spread: bool = False,
+    stop_when: float | None = None,
+    keep_samples: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     device: torch.device | str | None = None,
 ) -> MeasuredReport:
@@ -102,6 +108,13 @@ def get_model_syops(
             is taken. If there are several, a note says so instead of an accuracy. With ``unroll``
             a function gets the list of all outputs; an index or name applies to each of them.
         limit: samples to count at most; the last batch is cut.
+        spread: tell the samples of a batch apart: ``report.spread`` has standard deviation, 95 %
+            confidence interval, minimum and maximum of AC, MAC and DC over samples. The counts of
+            each sample are kept in memory until the report is given up: about 24 bytes a layer.
+        stop_when: end the count once half the 95 % confidence interval of the DC is at most this
+            share of its mean, such as 0.01; after 32 samples at least. Implies ``spread``.
+        keep_samples: an ``.npz`` file that gets AC, MAC and DC of each sample in each layer.
+            Implies ``spread``.
         progress: a progress bar, with the DC so far; by default for several batches on a terminal.
         device: where to run; by default where the model is. Inputs are moved there.
 
@@ -146,14 +159,19 @@ def get_model_syops(
         neurons=neurons,
         rules=rules,
         energy=energy,
+        by_sample=spread or stop_when is not None or keep_samples is not None,
     )
     given.check_inputs(inputs, prepare)
+    if keep_samples is not None:
+        check_path(keep_samples)
     check_output(output)
     check_limit(limit)
     network = counting.subject.model
     home = device_of(network) if device is None else given.device(device)
     batches = Batches(inputs, prepare, home, limit)
     tally = Tally(network, Ledger(), counting.subject.ann_counts())
+    if counting.by_sample:
+        tally.ledger.by_sample = SampleCounts(counting.convention.folds)
     answers = Answers(output, tally.notes)
 
     def report() -> MeasuredReport:
@@ -170,13 +188,17 @@ def get_model_syops(
         )
 
     try:
+        ends = [] if stop_when is None else [StopWhen(stop_when, report, tally.notes)]
         with progress_bar(progress, inputs, limit, report) as bar:
-            count_batches(batches, counting, tally, (answers, *bar))
+            count_batches(batches, counting, tally, (answers, *ends, *bar))
     except (Exception, KeyboardInterrupt) as error:
         if tally.at_batch:
             name_batch(error, tally, report)
         raise
-    return report()
+    found = report()
+    if keep_samples is not None:
+        write_samples(found, keep_samples)
+    return found
 
 
 def count_syops(

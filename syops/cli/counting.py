@@ -75,6 +75,18 @@ if TYPE_CHECKING:
     "--limit", type=click.IntRange(1, 2**31 - 1), metavar="N",
     help="Count N samples at most.",
 )  # fmt: skip
+@click.option(
+    "--spread", is_flag=True,
+    help="Tell samples apart: standard deviation, 95 % confidence interval, minimum and maximum.",
+)  # fmt: skip
+@click.option(
+    "--stop-when", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="SHARE",
+    help="End once half the 95 % confidence interval of DC is within SHARE of it, such as 0.01.",
+)  # fmt: skip
+@click.option(
+    "--keep-samples", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.npz",
+    help="Write AC, MAC and DC of each sample in each layer.",
+)  # fmt: skip
 @click.option("--shuffle", is_flag=True, help="Read --data in an order that --seed draws.")
 @click.option(
     "--workers", type=click.IntRange(0, 1024), metavar="N",
@@ -144,7 +156,8 @@ def run(
     """Count MODEL on an input, or on a data set, and price it.
 
     MODEL is a bundled network (see 'syops models') or package.module:callable, a function or
-    class, in the current directory or installed, that builds a torch.nn.Module.
+    class, in the current directory or installed, that builds a torch.nn.Module; or FILE.nir, a
+    graph that takes [T, N, ...] (--set dt=0.001, --set neurons=sinabs).
     """
     view = View(memory, baselines, nonzero)
     view.check(display)
@@ -155,9 +168,11 @@ def run(
     import torch
 
     from syops.api import get_model_syops
-    from syops.cli.loading import load_model, read_input, split
+    from syops.cli.loading import load_model, read_input, spike_trains, split
     from syops.cli.sources import Reading, open_data
     from syops.models.calibration import calibrate
+    from syops.models.nir import SUFFIX as NIR
+    from syops.models.nir import NIRNetwork
     from syops.models.weights import load_weights
     from syops.trace.inputs import time_steps, weight_dtype
 
@@ -170,6 +185,8 @@ def run(
     bundled = model in list_models()
     if bundled and unroll is not None:
         raise click.UsageError(f"{model} has its loop over time-steps itself: leave --unroll out")
+    is_graph = model.endswith(NIR)
+    batch_dim = batch_dim or int(is_graph)
     axis = batch_dim if unroll is None or batch_dim < unroll else batch_dim + 1
     default = sample_shape(model, keywords)
     batches: Any
@@ -189,6 +206,9 @@ def run(
         )
         with prints_aside():
             batches = open_data(data, reading)
+    elif isinstance(network, NIRNetwork) and input_path is None:
+        batches = spike_trains(network, shape, counting["time_steps"], batch_size, seed)
+        counting["time_steps"] = len(batches)
     else:
         try:
             inputs = read_input(network, input_path, shape, default, batch_size, seed)
@@ -196,6 +216,8 @@ def run(
             if isinstance(error, SyopsError):
                 raise
             raise SyopsValueError(f"the input cannot be made: {first_line(error)}") from error
+        if is_graph and isinstance(inputs, torch.Tensor) and counting["time_steps"] is None:
+            counting["time_steps"] = len(inputs)
         batches = split(inputs, batch_size, axis)
     if weights is None and bundled:
         note(

@@ -25,12 +25,14 @@ from syops.cost.later import late
 from syops.cost.layer import Layer, Totals, layer_of
 from syops.cost.pricing import NOTHING, Price, check_energy, millijoules, price
 from syops.cost.profiles import Profile, get_energy_model
+from syops.cost.spread import SampleTable, SpreadUnknown, Terms, spread_of
 from syops.cost.tools import MODULE_TOOLS, TOOLS
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.calls import ModuleCalls, merge_calls
 from syops.ledger.ledger import merge_rows, pairs
 from syops.ledger.provenance import Provenance, merge_versions
 from syops.ledger.rows import Row, Updates, Verdict, ends, merge_updates, row_names
+from syops.ledger.samples import Spread
 from syops.ledger.scores import Scores
 from syops.ops.kinds import COUNTED, KINDS, SYNAPTIC, Kind
 from syops.ops.values import SPIKES
@@ -70,6 +72,8 @@ class Figures:
         convention: what the counts are taken for: ACs, MACs or nothing. See `under`.
         recorded: what was measured besides, which some conventions need.
         modules: what the calls of modules look like by their values alone, where that was measured.
+        sample_table: the counts of each sample, where they were taken; not in files.
+        held_spread: the spread of merged reports, and of a file; see `spread`.
         provenance: what was called, with which seed, weights and data. Reports are equal if their
             figures are, wherever they come from.
 
@@ -100,6 +104,8 @@ class Figures:
     recorded: frozenset[str] = frozenset({MAGNITUDES})
     modules: tuple[ModuleCalls, ...] = ()
     provenance: Provenance = field(default=Provenance(), compare=False)
+    sample_table: SampleTable | None = field(default=None, repr=False, compare=False)
+    held_spread: Spread | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         accuracy = self.accuracy
@@ -116,6 +122,39 @@ class Figures:
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to pickle or copy, with all that is computed late computed."""
         return {**vars(self), "ann_rows": self.ann_rows, "notes": self.notes}
+
+    # Spread over samples
+
+    @property
+    def spread(self) -> Spread | None:
+        """How samples differ in ACs, MACs and DC; None where that is not known, see
+        `spread_reason`."""
+        return self._spread[0]
+
+    @property
+    def spread_reason(self) -> str:
+        """Why there is no spread; "" if there is one."""
+        return self._spread[1]
+
+    @cached_property
+    def _spread(self) -> tuple[Spread | None, str]:
+        terms = Terms(self.energy, self.convention, self.kinds)
+        if self.sample_table is not None:
+            if self.sample_table.counts.number != self.samples:
+                return None, "the count has gone on since; ask the report of all samples"
+            try:
+                return spread_of(self.sample_table, self.effective_rows, terms), ""
+            except SpreadUnknown as reason:
+                return None, str(reason)
+        held = self.held_spread
+        if held is None:
+            return None, "samples were not told apart; count with spread=True"
+        if not held.basis.items() <= terms.basis(self.effective_rows).items():
+            return None, (
+                "the spread holds for the prices, conventions, kinds and classes of layers that "
+                "it was found with, and the counts of each sample were not kept"
+            )
+        return held, ""
 
     # Headline figures, per sample
 
@@ -206,6 +245,8 @@ class Figures:
             measured=True,
             accuracy=None,
             scores=None,
+            sample_table=None,
+            held_spread=None,
         )
 
     @property
@@ -402,6 +443,8 @@ class Figures:
             input_shape=max(self.input_shape, other.input_shape),
             ann_rows=ann,
             **_answers(self, other),
+            sample_table=None,
+            held_spread=_joint_spread(self.spread, other.spread),
             passes=self.passes + other.passes if self.passes and other.passes else 0,
             recorded=self.recorded & other.recorded,
             modules=merge_calls((*self.modules, *other.modules)),
@@ -458,6 +501,14 @@ def kinds_under(convention: Convention, own: frozenset[str] = COUNTED) -> frozen
     if convention.counter in MODULE_TOOLS:
         return frozenset(KINDS)
     return own | {"neuron"} if convention.neurons == "in" else own - {"neuron"}
+
+
+def _joint_spread(one: Spread | None, two: Spread | None) -> Spread | None:
+    """Return the spread over the samples of both; None where these are not priced alike."""
+    if one is None or two is None:
+        return None
+    shared = one.basis.keys() & two.basis.keys()
+    return one + two if all(one.basis[name] == two.basis[name] for name in shared) else None
 
 
 def _only(numbers: Iterable[int]) -> int | None:

@@ -10,6 +10,7 @@ from types import CodeType
 
 from syops.ledger.calls import ModuleCalls
 from syops.ledger.rows import Row, Updates
+from syops.ledger.samples import SampleCounts
 
 _Family = tuple[str, str, str, str]
 _Key = tuple[_Family, Hashable]
@@ -28,6 +29,8 @@ class Ledger:
         self.updates: tuple[Updates, ...] = ()
         self.modules: tuple[ModuleCalls, ...] = ()
         """The calls of modules by their values alone, where that was asked for."""
+        self.by_sample: SampleCounts | None = None
+        """The counts of each sample, where somebody asks."""
         self.unseen: dict[str, None] = {}
         """Modules that read a tensor which neither an operator made nor the model holds."""
 

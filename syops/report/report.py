@@ -20,6 +20,7 @@ from syops.report.baselines import Baselines
 from syops.report.conventions import Conventions, conventions_named
 from syops.report.fit import Fit
 from syops.report.memory import Memory
+from syops.report.menu import EnergyMenu
 from syops.show.formats import FORMATS
 from syops.show.formats.csv import to_csv
 from syops.show.formats.html import to_html
@@ -159,7 +160,17 @@ class Report(Figures, Tabular):
             SyopsFileError, SyopsValueError: a file that cannot be read or holds no chip; bits out
                 of range.
         """
-        return Fit.of(self, get_chip(chip), limits, weight_bits)
+        return Fit.of(self._own, get_chip(chip), limits, weight_bits)
+
+    def energy_menu(self) -> EnergyMenu:
+        """Return what every energy profile and every other model of energy says of this network.
+
+        Models that do not apply refuse, and say why. The spread is the message.
+
+        Raises:
+            SyopsValueError: nothing was measured.
+        """
+        return EnergyMenu.of(self._own)
 
     # Forms
 

@@ -20,6 +20,7 @@ from syops.cost.energy import Energy
 from syops.cost.figures import kinds_under
 from syops.cost.later import later
 from syops.cost.pricing import check_energy
+from syops.cost.spread import SampleTable
 from syops.errors import SyopsError, SyopsValueError, first_line, shown
 from syops.ledger.ledger import Ledger
 from syops.ledger.provenance import Provenance, fingerprint
@@ -77,6 +78,7 @@ def build_report(
         kinds=kinds_under(convention),
         recorded=measured,
         modules=ledger.modules,
+        sample_table=SampleTable(ledger.by_sample, ledger.keys) if ledger.by_sample else None,
         provenance=Provenance(
             calls=(call,) if call else (),
             seeds=(torch.initial_seed(),) if kind is MeasuredReport else (),

@@ -22,6 +22,7 @@ class Settings:
         states: names of buffers that are known to be states, not weights.
         hooked: the modules, each with "_forward_hooks" or "_forward_pre_hooks", that have hooks
             which do not run here: they may do anything with what goes in or comes out.
+        by_sample: the samples of a batch are told apart.
     """
 
     strict: bool = False
@@ -31,3 +32,4 @@ class Settings:
     find: Find = find
     states: frozenset[str] = frozenset()
     hooked: frozenset[tuple[str, str]] = frozenset()
+    by_sample: bool = False
