@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -28,8 +29,10 @@ from syops.run.spread import StopWhen, check_path, write_samples
 from syops.run.subject import Counting, Subject
 from syops.run.tally import Tally
 from syops.run.tracing import trace_on_meta
+from syops.run.zeros import check_zeros, taken_in
 from syops.trace import inputs as given
 from syops.trace.restore import device_of, plainly
+from syops.trace.zeros import ZeroWatch
 
 
 def get_model_syops(
@@ -57,6 +60,7 @@ def get_model_syops(
     keep_samples: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     device: torch.device | str | None = None,
+    zeros: bool = False,
 ) -> MeasuredReport:
     """Count the synaptic operations of a spiking network on data, and price them.
 
@@ -117,6 +121,8 @@ def get_model_syops(
             Implies ``spread``.
         progress: a progress bar, with the DC so far; by default for several batches on a terminal.
         device: where to run; by default where the model is. Inputs are moved there.
+        zeros: measure zeros among inputs and weights of layers and among activations too, for
+            `Report.zeros`. A count takes up to half as long again; see ``docs/zeros.md``.
 
     Returns:
         the counts per layer and per sample, and the energy that follows.
@@ -166,6 +172,7 @@ def get_model_syops(
         check_path(keep_samples)
     check_output(output)
     check_limit(limit)
+    check_zeros(zeros)
     network = counting.subject.model
     home = device_of(network) if device is None else given.device(device)
     batches = Batches(inputs, prepare, home, limit)
@@ -173,6 +180,7 @@ def get_model_syops(
     if counting.by_sample:
         tally.ledger.by_sample = SampleCounts(counting.convention.folds)
     answers = Answers(output, tally.notes)
+    watch = ZeroWatch(network) if zeros else None
 
     def report() -> MeasuredReport:
         return build_report(
@@ -184,13 +192,15 @@ def get_model_syops(
             counting.conventions,
             answers.scores(),
             call,
+            None if watch is None else watch.counts,
             counting.recorded,
         )
 
     try:
         ends = [] if stop_when is None else [StopWhen(stop_when, report, tally.notes)]
-        with progress_bar(progress, inputs, limit, report) as bar:
-            count_batches(batches, counting, tally, (answers, *ends, *bar))
+        measured = () if watch is None else (taken_in(watch),)
+        with watch or nullcontext(), progress_bar(progress, inputs, limit, report) as bar:
+            count_batches(batches, counting, tally, (answers, *measured, *ends, *bar))
     except (Exception, KeyboardInterrupt) as error:
         if tally.at_batch:
             name_batch(error, tally, report)

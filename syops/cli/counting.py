@@ -28,6 +28,7 @@ from syops.cli.options import (
     TIME_STEPS,
     UNROLL,
     VALUES,
+    ZEROS,
     Shape,
 )
 from syops.cli.output import Display, View, display_options, note
@@ -124,6 +125,7 @@ if TYPE_CHECKING:
 @MEMORY
 @BASELINES
 @NONZERO
+@ZEROS
 @SEEN_SIGNAL
 @click.option(
     "--ac", type=click.Choice(AC_COUNTS),
@@ -150,6 +152,7 @@ def run(
     memory: bool,
     baselines: bool,
     nonzero: float | None,
+    zeros: bool,
     display: Display,
     **counting: Any,
 ) -> None:
@@ -159,7 +162,7 @@ def run(
     class, in the current directory or installed, that builds a torch.nn.Module; or FILE.nir, a
     graph that takes [T, N, ...] (--set dt=0.001, --set neurons=sinabs).
     """
-    view = View(memory, baselines, nonzero)
+    view = View(memory, baselines, nonzero, zeros)
     view.check(display)
     _check_options(data, input_path, labels, transform, shuffle, workers)
     if unroll is not None and data is None and input_path is None:
@@ -254,6 +257,7 @@ def run(
                 batch_dim=batch_dim,
                 unroll=unroll,
                 output=_output(logits),
+                zeros=zeros,
                 **counting,
             )
     except (Exception, KeyboardInterrupt) as error:

@@ -34,6 +34,7 @@ from syops.ledger.provenance import Provenance, merge_versions
 from syops.ledger.rows import Row, Updates, Verdict, ends, merge_updates, row_names
 from syops.ledger.samples import Spread
 from syops.ledger.scores import Scores
+from syops.ledger.zeros import ZeroCounts
 from syops.ops.kinds import COUNTED, KINDS, SYNAPTIC, Kind
 from syops.ops.values import SPIKES
 
@@ -72,6 +73,7 @@ class Figures:
         convention: what the counts are taken for: ACs, MACs or nothing. See `under`.
         recorded: what was measured besides, which some conventions need.
         modules: what the calls of modules look like by their values alone, where that was measured.
+        zero_counts: the zeros that were met; None where they were not measured.
         sample_table: the counts of each sample, where they were taken; not in files.
         held_spread: the spread of merged reports, and of a file; see `spread`.
         provenance: what was called, with which seed, weights and data. Reports are equal if their
@@ -103,6 +105,7 @@ class Figures:
     convention: Convention = DEFAULT
     recorded: frozenset[str] = frozenset({MAGNITUDES})
     modules: tuple[ModuleCalls, ...] = ()
+    zero_counts: ZeroCounts | None = None
     provenance: Provenance = field(default=Provenance(), compare=False)
     sample_table: SampleTable | None = field(default=None, repr=False, compare=False)
     held_spread: Spread | None = field(default=None, repr=False, compare=False)
@@ -245,6 +248,7 @@ class Figures:
             measured=True,
             accuracy=None,
             scores=None,
+            zero_counts=None,
             sample_table=None,
             held_spread=None,
         )
@@ -443,6 +447,9 @@ class Figures:
             input_shape=max(self.input_shape, other.input_shape),
             ann_rows=ann,
             **_answers(self, other),
+            zero_counts=None
+            if self.zero_counts is None or other.zero_counts is None
+            else self.zero_counts + other.zero_counts,
             sample_table=None,
             held_spread=_joint_spread(self.spread, other.spread),
             passes=self.passes + other.passes if self.passes and other.passes else 0,

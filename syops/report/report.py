@@ -21,6 +21,7 @@ from syops.report.conventions import Conventions, conventions_named
 from syops.report.fit import Fit
 from syops.report.memory import Memory
 from syops.report.menu import EnergyMenu
+from syops.report.zeros import ZeroReport
 from syops.show.formats import FORMATS
 from syops.show.formats.csv import to_csv
 from syops.show.formats.html import to_html
@@ -91,7 +92,7 @@ class Report(Figures, Tabular):
         return Memory.of(self._own, MemoryModel() if model is None else model)
 
     def baselines(
-        self, nonzero: float | None = None, memory: MemoryModel | None = None
+        self, nonzero: float | Report | None = None, memory: MemoryModel | None = None
     ) -> Baselines:
         """Return what the same network costs as an ANN of fp32, int8 and as few bits as T asks for.
 
@@ -100,11 +101,12 @@ class Report(Figures, Tabular):
 
         Args:
             nonzero: the share of the ANN's activations that are not zero, over all synaptic
-                operations: adds each baseline once more, as an ANN that skips zeros.
+                operations: adds each baseline once more, as an ANN that skips zeros. Or the
+                report of an ANN that was counted with ``zeros=True``, which tells that share.
             memory: what an access costs; by default SRAM at 45 nm.
 
         Raises:
-            SyopsValueError: T is not known; a share that is none.
+            SyopsValueError: T is not known; a share that is none; a report without zeros.
             SyopsTypeError: a share that is no number; no memory model.
         """
         return Baselines.of(self._own, MemoryModel() if memory is None else memory, nonzero)
@@ -140,6 +142,17 @@ class Report(Figures, Tabular):
     def _own(self) -> Self:
         """The same counts as syops sees them: the conventions of tools have no ANN, no accesses."""
         return self if self.convention.counter == "syops" else self.under("dst")
+
+    def zeros(self) -> ZeroReport:
+        """Return what zeros among inputs, weights and activations leave of the work.
+
+        Effective ACs and MACs, activation and connection sparsity, membrane updates and footprint,
+        as NeuroBench defines them; see `syops.cost.zeros`. Needs a count with ``zeros=True``.
+
+        Raises:
+            SyopsValueError: zeros were not measured.
+        """
+        return ZeroReport.of(self)
 
     def fit(
         self,
