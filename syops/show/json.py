@@ -360,36 +360,6 @@ def _row_from_json(content: Fields) -> Row:
     return row
 
 
-def _plain_fields(calls: ModuleCalls) -> dict[str, Any]:
-    return {field.name: _plain(getattr(calls, field.name)) for field in fields(ModuleCalls)}
-
-
-def _module_calls(content: Fields) -> ModuleCalls:
-    texts: dict[str, Any] = {name: content.text(name) for name in ("path", "module", "base")}
-    return ModuleCalls(
-        kind=content.text("kind", KINDS),
-        look=cast("Look", content.text("look", get_args(Look))),
-        calls=content.count("calls", least=1),
-        operations=content.count("operations"),
-        mean=content.fraction("mean"),
-        at_mean=content.fraction("at_mean"),
-        effective=content.count("effective"),
-        per_sample=_signed(content, "per_sample"),
-        **texts,
-    )
-
-
-def _signed(content: Fields, key: str) -> Fraction:
-    try:
-        return Fraction(content.text(key))
-    except (ValueError, ZeroDivisionError):
-        return content.refuse(key, "a fraction")
-
-
-def _by_value(content: Fields) -> ByValue:
-    return ByValue(content.count("events"), content.count("dense"))
-
-
 def _updates(content: Fields) -> Updates:
     counts = (content.count(name) for name in ("calls", "starts", "steps", "samples"))
     updates = Updates(content.text("path"), *counts)
@@ -519,3 +489,36 @@ def _seen(content: Fields) -> Seen:
     if low > high:
         content.refuse("low", f"at most high, {high}")
     return Seen(low, high, content.truth("integer"))
+
+
+# What calls look like
+
+
+def _plain_fields(calls: ModuleCalls) -> dict[str, Any]:
+    return {field.name: _plain(getattr(calls, field.name)) for field in fields(ModuleCalls)}
+
+
+def _module_calls(content: Fields) -> ModuleCalls:
+    texts: dict[str, Any] = {name: content.text(name) for name in ("path", "module", "base")}
+    return ModuleCalls(
+        kind=content.text("kind", KINDS),
+        look=cast("Look", content.text("look", get_args(Look))),
+        calls=content.count("calls", least=1),
+        operations=content.count("operations"),
+        mean=content.fraction("mean"),
+        at_mean=content.fraction("at_mean"),
+        effective=content.count("effective"),
+        per_sample=_signed(content, "per_sample"),
+        **texts,
+    )
+
+
+def _signed(content: Fields, key: str) -> Fraction:
+    try:
+        return Fraction(content.text(key))
+    except (ValueError, ZeroDivisionError):
+        return content.refuse(key, "a fraction")
+
+
+def _by_value(content: Fields) -> ByValue:
+    return ByValue(content.count("events"), content.count("dense"))
