@@ -141,7 +141,7 @@ def get_model_syops(
     Ctrl-C ends the count after the batch that is being counted; the `KeyboardInterrupt` has a
     report too. A second one ends it at once, without.
 
-    Example:
+    Examples:
         >>> spikes = torch.eye(4)  # 4 samples, each with one spike in 4
         >>> report = get_model_syops(nn.Linear(4, 3), spikes)
         >>> report.ac, report.mac, report.layers[0].rate
@@ -259,7 +259,7 @@ def count_syops(
         SyopsRuntimeError: the model is being counted already; at its call, it is called in
             inference mode; at the end of the block, a layer ran in another thread.
 
-    Example:
+    Examples:
         >>> net, x = nn.Linear(4, 3), torch.eye(4).repeat(5, 1, 1)  # [T, N, 4]
         >>> with count_syops(net, time_steps=5) as count:
         ...     current = sum(net(x[t]) for t in range(5))
@@ -348,7 +348,7 @@ def get_model_bounds(
         SyopsFileError: a file of energy profiles or conventions that cannot be read.
         ForwardError: the model cannot run without values; names the layer.
 
-    Example:
+    Examples:
         >>> report = get_model_bounds(nn.Linear(4, 3), (1, 4), input_signal="binary")
         >>> report.dense_ac, report.ec_mj  # 12 ACs at 0.9 pJ, if every input fires
         (12.0, (0.0, 1.08e-08))
@@ -395,7 +395,7 @@ def check_full_spike(
     Raises:
         SyopsTypeError, SyopsValueError, ForwardError: see `get_model_bounds`.
 
-    Example:
+    Examples:
         >>> layers = (nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
         >>> audit = check_full_spike(nn.Sequential(*layers), (1, 4))
         >>> [(row.layer, row.verdict) for row in audit.offending]

@@ -176,6 +176,10 @@ def used(report):
         lambda: check(report, Limits(energy_ratio=1)),
         lambda: check(valid, Limits(), baseline=report),
         lambda: report.memory().to_json(),
+        lambda: report.energy_menu().to_json(),
+        lambda: report.fit("loihi").to_json(),
+        lambda: report.fit("speck").to_json(),
+        lambda: report.fit("truenorth").to_json(),
     ):
         with suppress(SyopsError):
             work()

@@ -64,7 +64,7 @@ class MemoryModel:
         SyopsTypeError, SyopsValueError: points that are no rising sizes with costs of at least 0,
             or a size below 1.
 
-    Example:
+    Examples:
         >>> dram = MemoryModel(points=((0, 162.5),))  # 1.3 nJ for 8 bytes, whatever the size
         >>> float(dram.pj_per_byte(MIB))
         162.5

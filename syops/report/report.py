@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from syops.show.plots.layers import Plot
+    from syops.show.plots.layers import Plot, Scale
 
 
 _SUFFIXES = {each.suffix: name for name, each in FORMATS.items()}
@@ -52,7 +52,7 @@ _SUFFIXES = {each.suffix: name for name, each in FORMATS.items()}
 class Report(Figures, Tabular):
     """What `get_model_syops` and `get_model_bounds` return: `Figures`, with ways to show them.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> from syops import get_model_bounds
         >>> network = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2))
@@ -313,25 +313,33 @@ class Report(Figures, Tabular):
                 ) from error
             raise
 
-    def plot(self, kind: Plot = "energy", ax: Axes | None = None) -> Figure:
+    def plot(
+        self,
+        kind: Plot = "energy",
+        ax: Axes | None = None,
+        ec: bool = True,
+        scale: Scale = "linear",
+    ) -> Figure:
         """Draw the layers in the order in which they are executed, with energies per sample.
 
         ``report.plot().savefig("energy.pdf")``. See `syops.show.plots.layers.plot_report`.
 
         Args:
             kind: "energy" of each layer, "rates" (of firing), "rates_over_time" (time-steps ×
-                layers), or "cumulative" energy.
+                layers), "cumulative" energy, or the energy of "modules".
             ax: where to draw; by default in a new figure as wide as a page.
+            ec: whether "energy" shows EC, which may be much longer than what was measured.
+            scale: of the energies of "energy", "linear" or "log".
 
         Raises:
             SyopsLookupError: an unknown kind.
             SyopsTypeError: ``ax`` is no matplotlib Axes.
-            SyopsValueError: firing rates without data or without known time-steps, or no layer
-                inside the totals.
+            SyopsValueError: firing rates without data or without known time-steps, no layer
+                inside the totals, or an unknown scale.
         """
         from syops.show.plots.layers import plot_report  # with matplotlib
 
-        return plot_report(self, kind, ax)
+        return plot_report(self, kind, ax, ec, scale)
 
     def save_html(self, path: str | os.PathLike[str], command: str | None = None) -> None:
         """Write a page with everything in it: layers, plots, conventions, energy profile, versions.
@@ -358,7 +366,7 @@ class Report(Figures, Tabular):
 class MeasuredReport(Report):
     """What `get_model_syops` returns: a `Report` of a run on data, whose ACs and DC are known.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from syops import get_model_syops

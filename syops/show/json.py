@@ -6,6 +6,7 @@ Each value in a file is checked, since the file may be cut off or written by ano
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, fields, replace
 from fractions import Fraction
 from typing import Any, cast, get_args
@@ -353,11 +354,24 @@ def _row_from_json(content: Fields) -> Row:
             content.refuse(name, f"at most dense, {row.dense}")
     if row.repeated + row.changed > row.dense:
         content.refuse("repeated", f"with changed at most dense, {row.dense}")
+    _check_shapes(content, row)
     for i, drive in enumerate(drives):
         for name in ("ac", "events"):
             if getattr(drive, name) > row.dense:
                 content.refuse("drives", f"at most dense, {row.dense}, in drives[{i}].{name}")
     return row
+
+
+def _check_shapes(content: Fields, row: Row) -> None:
+    """Refuse shapes that contradict one another."""
+    if not row.weight_shape:
+        return
+    if math.prod(row.weight_shape) != row.weights:
+        content.refuse("weight_shape", f"the sizes of weights, {row.weights}")
+    if row.kind == "conv":
+        rank = len(row.weight_shape) - 2
+        if rank < 1 or len(row.stride) not in (0, rank) or 0 in row.stride:
+            content.refuse("stride", f"{max(rank, 1)} sizes from 1, one for each of the kernel's")
 
 
 def _updates(content: Fields) -> Updates:
