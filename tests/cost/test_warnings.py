@@ -543,7 +543,7 @@ def test_graded_rows_tell_their_share_and_what_they_are_as_ac():
     assert warning.layers == ("layer2.0.conv1",)
     assert "6.3% of DC" in warning.text
     assert 'graded="ac"' in warning.advice
-    as_ac = replace(FIXED, conventions={**FIXED.conventions, "graded": "ac"})
+    as_ac = replace(FIXED, convention=FIXED.convention.but(graded="ac"))
     assert "graded" not in kinds(as_ac)
     assert "DC is 10.2 mJ" in warning.text
     assert f"{as_ac.dc_mj:.1f}" == "10.2"

@@ -200,7 +200,7 @@ def test_the_page_holds_everything_and_refers_to_nothing():
     page = Elements(text)
     said = " ".join(page.text.split())
     for fact in (
-        "fold_bn yes – BatchNorms that can be folded into the layer before them cost nothing",
+        "norms folded – BatchNorms that can be folded into the layer before them cost nothing",
         "ac rate – priced are firing rate · dense count",
         "in the totals conv, linear, matmul, norm, recurrent",
         "name mine Eac 1 pJ Emac 10 pJ technology paper source J. Doe, Costs, 2020",

@@ -17,6 +17,7 @@ from sklearn.isotonic import IsotonicRegression
 from torch import nn
 
 from syops import compare, get_model_syops
+from syops.cost.conventions import get_convention
 from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
 from syops.show.plots.axes import AC, BAND, MAC, spread
 from tests import ROOT
@@ -90,7 +91,7 @@ def test_energy_by_layer_has_acs_beside_macs_and_the_interval():
 
 
 def test_spikes_that_are_priced_by_their_fan_out_are_drawn_so():
-    ax = drawn(replace(NET, conventions={"ac": "events"}).plot())
+    ax = drawn(replace(NET, convention=get_convention("exact")).plot())
     assert bars(ax, AC) == {0: (10, 10), 1: (0, 4.5), 2: (0, 0.95), 3: (1, 1)}
 
 
