@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,12 +17,14 @@ from syops.ledger.ledger import Ledger
 from syops.ops.rule import Rule
 from syops.report.audit import Audit
 from syops.report.report import MeasuredReport, Report
-from syops.run.building import build_report, call_of, name_batch, versions
+from syops.run.building import build_report, versions
 from syops.run.caller import Count
+from syops.run.count import count_data
+from syops.run.keeping import SECONDS, Keeping, properties
 from syops.run.limit import check_limit
-from syops.run.loop import Batches, count_batches
-from syops.run.progress import progress_bar
-from syops.run.scores import Answers, Output, check_output
+from syops.run.loop import Batches
+from syops.run.naming import call_of
+from syops.run.scores import Output, check_output
 from syops.run.subject import Counting, Subject
 from syops.run.tally import Tally
 from syops.run.tracing import trace_on_meta
@@ -48,6 +52,8 @@ def get_model_syops(
     limit: int | None = None,
     progress: bool | None = None,
     device: torch.device | str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_seconds: float = SECONDS,
 ) -> MeasuredReport:
     """Count the synaptic operations of a spiking network on data, and price them.
 
@@ -93,6 +99,10 @@ def get_model_syops(
         limit: samples to count at most; the last batch is cut.
         progress: a progress bar, with the DC so far; by default for several batches on a terminal.
         device: where to run; by default where the model is. Inputs are moved there.
+        checkpoint: a file to keep the count in. If it is there, the count goes on from it: the
+            batches that it has are read again and compared, not run. It stays when the count is
+            complete; then the same call returns its report.
+        checkpoint_seconds: between two checkpoints.
 
     Returns:
         the counts per layer and per sample, and the energy that follows.
@@ -100,9 +110,11 @@ def get_model_syops(
     Raises:
         SyopsTypeError: a model or batch that cannot be used.
         SyopsValueError: an argument out of range, an empty loader, NaN in what is looked at, a
-            neuron that sends other values than ``neurons`` says, a label that is no class.
+            neuron that sends other values than ``neurons`` says, a label that is no class; a
+            checkpoint of another model, other weights, data or conventions.
         SyopsLookupError: an unknown energy profile; an output without the part that is named.
-        SyopsFileError: a file of energy profiles that cannot be read.
+        SyopsFileError: a file of energy profiles that cannot be read; a checkpoint that is torn or
+            cannot be written.
         ForwardError: the model failed on the input.
 
     An error at one batch of many names it, and has a report of those before it: ``error.report``.
@@ -139,28 +151,14 @@ def get_model_syops(
     network = counting.subject.model
     home = device_of(network) if device is None else given.device(device)
     batches = Batches(inputs, prepare, home, limit)
-    tally = Tally(network, Ledger(), counting.subject.ann_counts())
-    answers = Answers(output, tally.notes)
-
-    def report() -> MeasuredReport:
-        return build_report(
-            MeasuredReport,
-            tally,
-            counting.subject,
-            counting.energy,
-            counting.conventions,
-            answers.scores(),
-            call,
-        )
-
-    try:
-        with progress_bar(progress, inputs, limit, report) as bar:
-            count_batches(batches, counting, tally, (answers, *bar))
-    except (Exception, KeyboardInterrupt) as error:
-        if tally.at_batch:
-            name_batch(error, tally, report)
-        raise
-    return report()
+    keeping = None
+    if checkpoint is not None:
+        told = properties(counting, prepare=prepare, output=output, limit=limit, device=home)
+        keeping = Keeping.at(checkpoint, checkpoint_seconds, told)
+        batches = replace(batches, unread=keeping.unread)
+    return count_data(
+        counting, batches, output=output, progress=progress, call=call, keeping=keeping
+    )
 
 
 def count_syops(

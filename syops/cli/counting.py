@@ -95,6 +95,15 @@ if TYPE_CHECKING:
     help="Samples per forward pass. A single image is repeated N times; an input with more "
     "samples is counted in several passes.  [default: all at once; 32 with --data]",
 )  # fmt: skip
+@click.option(
+    "--checkpoint", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Keep the count in FILE, and go on from it if it is there: after a crash or Ctrl-C the "
+    "same command ends with the counts of a run without it. FILE stays at the end.",
+)  # fmt: skip
+@click.option(
+    "--checkpoint-seconds", type=click.FloatRange(min=0), metavar="S", default=60,
+    help="Write --checkpoint every S seconds, and at the end.",
+)  # fmt: skip
 @BATCH_DIM
 @TIME_STEPS
 @UNROLL
@@ -130,6 +139,7 @@ def run(
     batch_dim: int,
     unroll: int | None,
     seed: int,
+    checkpoint: Path | None,
     memory: bool,
     baselines: bool,
     nonzero: float | None,
@@ -204,6 +214,9 @@ def run(
             "weights itself"
         )
 
+    if checkpoint is not None and checkpoint.exists():
+        note(f"{checkpoint} is there: its batches are read and compared, and not counted again")
+
     def show(report: Report) -> None:
         result = named(report, model)
         try:
@@ -227,6 +240,7 @@ def run(
                 batch_dim=batch_dim,
                 unroll=unroll,
                 output=_output(logits),
+                checkpoint=checkpoint,
                 **counting,
             )
     except (Exception, KeyboardInterrupt) as error:
@@ -235,6 +249,8 @@ def run(
             show(before)
         raise
     show(report)
+    if checkpoint is not None:
+        note(f"{checkpoint} holds the whole count; remove it to count anew")
 
 
 def _first(batches: Any, is_read: bool) -> Tensor:

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from syops.run.subject import Subject
+from syops.trace import inputs as given
 from syops.trace.neurons import library_of
 from syops.trace.paths import paths_of
 
@@ -74,6 +76,12 @@ def of_samples(
             digest.update(rows[place])
         total += int.from_bytes(digest.digest())
     return total
+
+
+def of_batch(batch: given.Batch, samples: int, subject: Subject) -> int | None:
+    """Return the sum of the fingerprints of the samples of a batch that are to be counted."""
+    dims = (subject.batch_axis(batch.arguments), subject.batch_dim)
+    return of_samples(batch.source, batch.cut_from or samples, dims, samples)
 
 
 def of_first(batch: Any) -> bytes:

@@ -30,7 +30,11 @@ SHARE = 0.02
 
 @contextmanager
 def progress_bar(
-    wanted: bool | None, inputs: Any, limit: int | None, report: Callable[[], Report]
+    wanted: bool | None,
+    inputs: Any,
+    limit: int | None,
+    report: Callable[[], Report],
+    before: tuple[int, int] = (0, 0),
 ) -> Iterator[tuple[After, ...]]:
     """Give what is to be called after each batch to have a progress bar.
 
@@ -41,13 +45,15 @@ def progress_bar(
         wanted: a bar or none; by default one for several batches on a terminal.
         inputs, limit: as of `syops.get_model_syops`.
         report: gives the report of what has been counted.
+        before: batches and samples that were counted earlier.
     """
     unit, total = _total(inputs, limit)
     single = given.is_single(inputs) or (unit == "batch" and total == 1)
     if not (not single and sys.stderr.isatty() if wanted is None else wanted):
         yield ()
         return
-    with tqdm(total=total, desc="syops", unit=f" {unit}") as bar:
+    done = before[unit == "sample"]
+    with tqdm(total=total, desc="syops", unit=f" {unit}", initial=done) as bar:
         yield (_Updates(bar, unit == "sample", report),)
 
 
