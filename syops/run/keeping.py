@@ -201,7 +201,8 @@ class Saver:
     def save(self) -> None:
         """Write all batches that were counted, if there are new ones and none is in doubt."""
         tally, batches = self._tally, self._before + self._batches
-        if batches == self._kept or tally.ledger.passes != self._batches:
+        is_whole = tally.ledger.passes == self._batches and tally.data is not None
+        if batches == self._kept or not is_whole:
             return
         report = self._report()
         count = {"weights": str(tally.weights), **self._keeping.count}

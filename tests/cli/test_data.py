@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,3 +123,22 @@ def test_report_that_cannot_be_written_is_printed(syops, mine, monkeypatch):
     assert status == 2
     assert json.loads(out)["samples"] == 20
     assert "cannot write out.json: No space left on device" in err
+
+
+def test_checkpoint(syops, mine):
+    command = ("run", "mine:net", "--data", "xy.npz", "--batch-size", 6, "--format", "json")
+    _, plain, _ = syops(*command)
+    first = syops(*command, "--checkpoint", "count", "--checkpoint-seconds", 0)
+    assert first[0] == 0
+    assert "count holds the whole count; remove it to count anew" in first[2]
+    again = syops(*command, "--checkpoint", "count")
+    assert "count is there" in again[2]
+    for _, out, _ in (first, again):
+        content = json.loads(out)
+        assert "--checkpoint count" in content["provenance"]["calls"][0]
+        content["provenance"]["calls"] = json.loads(plain)["provenance"]["calls"]
+        assert content == json.loads(plain)
+    Path("count").write_text(Path("count").read_text()[:-1])
+    status, out, err = syops(*command, "--checkpoint", "count")
+    assert (status, out) == (2, "")
+    assert "syops: error: count is torn or was changed: its checksum is wrong" in err
