@@ -9,10 +9,9 @@ The public names are loaded on first use, so that ``import syops`` does not impo
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from syops.errors import SyopsImportError
-
 if TYPE_CHECKING:
     from syops.api import check_full_spike, count_syops, get_model_bounds, get_model_syops
+    from syops.complexity.info import get_model_complexity_info
     from syops.cost.energy import EnergyModel
     from syops.cost.layer import Layer
     from syops.cost.memory import MemoryModel
@@ -42,6 +41,7 @@ __all__ = [
     "fold_bn",
     "get_energy_model",
     "get_model_bounds",
+    "get_model_complexity_info",
     "get_model_syops",
     "list_energy_models",
     "list_models",
@@ -65,6 +65,7 @@ _HOME = {
     "fold_bn": "fold",
     "get_energy_model": "cost.profiles",
     "get_model_bounds": "api",
+    "get_model_complexity_info": "complexity.info",
     "get_model_syops": "api",
     "list_energy_models": "cost.profiles",
     "list_models": "models",
@@ -78,12 +79,6 @@ def __getattr__(name: str) -> Any:
         return import_module("importlib.metadata").version("syops")
     if name in _HOME:
         return getattr(import_module(f"syops.{_HOME[name]}"), name)
-    if name in ("get_model_complexity_info", "syops_to_string", "params_to_string"):
-        raise SyopsImportError(  # an AttributeError would lose its message
-            f"{name} is of the package syops-counter; here it is report = "
-            "get_model_syops(model, inputs), with real inputs instead of a shape, and then "
-            "report.ac, report.mac, report.params, or print(report)"
-        )
     raise AttributeError(f"module 'syops' has no attribute {name!r}")
 
 

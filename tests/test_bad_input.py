@@ -633,8 +633,3 @@ def test_bad_batch_leaves_no_part_of_itself_in_the_report():
     with pytest.raises(SyopsValueError, match="^batch 2 .*second .linear.*NaN") as raised:
         get_model_syops(Two(), batches)
     assert raised.value.report.rows == good.rows
-
-
-def test_names_of_syops_counter_say_what_to_use():
-    with pytest.raises(ImportError, match="get_model_syops"):
-        from syops import get_model_complexity_info  # noqa: F401

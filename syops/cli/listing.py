@@ -12,19 +12,15 @@ from syops.cli.output import emit, show
 from syops.cost.profiles import list_energy_models, load_energy_models
 from syops.models import list_models
 from syops.show.formats import DEFAULT, FORMATS, Format
-from syops.show.formats.text import to_text
 from syops.show.table import Column
 from syops.show.tabular import Table
 
 _TABLES = {
-    **{
-        each.name: each.write
-        for each in FORMATS.values()
-        if isinstance(each, Format) and not each.every
-    },
-    DEFAULT: lambda table: f"{to_text(table, None)}\n",
+    each.name: each.write
+    for each in FORMATS.values()
+    if isinstance(each, Format) and not each.every
 }
-"""How to write one of several tables; at a terminal, each as wide as it is."""
+"""How to write one of several tables."""
 
 
 @click.command()

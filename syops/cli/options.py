@@ -118,7 +118,11 @@ TOP = click.option(
 UNITS = click.option(
     "--units", multiple=True, metavar="UNIT",
     help="Show all counts in k, M, G or T, all energies in pJ, nJ, uJ, mJ or J. Repeatable, one "
-    "for each.  [default: auto, what suits the values]",
+    "for each.  [default: auto, what suits most values of a column]",
+)  # fmt: skip
+VERBOSE = click.option(
+    "--verbose", is_flag=True,
+    help="Show all that is to be said below a table, not only the first three sentences.",
 )  # fmt: skip
 OUTPUT = click.option(
     "-o", "--output", metavar="FILE", help="Write to FILE instead of standard output.",

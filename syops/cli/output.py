@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any, TypeAlias
 import click
 
 from syops.cli.aside import prints_aside
-from syops.cli.options import COLUMNS, OUTPUT, SORT, TOP, UNITS
+from syops.cli.options import COLUMNS, OUTPUT, SORT, TOP, UNITS, VERBOSE
 from syops.cost.figures import Figures
 from syops.cost.warnings import find_cautions
 from syops.files import check_writable, write_text
@@ -28,7 +27,7 @@ from syops.report.memory import Memory
 from syops.report.report import Report
 from syops.show.formats import DEFAULT, FORMATS, WholeFormat
 from syops.show.formats.cells import printable
-from syops.show.formats.text import WIDTH, to_text
+from syops.show.formats.text import to_terminal, to_text
 from syops.show.layers import COLUMNS as OPERATIONS
 from syops.show.table import Column
 from syops.show.tabular import Table
@@ -50,6 +49,7 @@ class Display:
     sort: str | None = None
     top: int | None = None
     units: Sequence[str] = ()
+    verbose: bool = False
 
     @property
     def arrangement(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Display:
                     warn(report, of)
             made = self._made(result)
         if isinstance(made, Table):
-            show(made, self.output)
+            show(made, self.output, self.verbose)
         else:
             emit(made, self.output)
 
@@ -145,7 +145,7 @@ def display_options(*more: Decorator) -> Decorator:
             command(*args, display=Display(**chosen), **options)
 
         decorated: Callable[..., None] = packed
-        options: Sequence[Decorator] = (OUTPUT, FORMAT, UNITS, TOP, SORT, COLUMNS, *more)
+        options: Sequence[Decorator] = (OUTPUT, FORMAT, VERBOSE, UNITS, TOP, SORT, COLUMNS, *more)
         for option in options:
             decorated = option(decorated)
         return decorated
@@ -174,13 +174,14 @@ def warn(report: Figures, of: str = "") -> None:
         click.echo(f"syops: warning: {printable(of + str(warning))}", err=True)
 
 
-def show(table: Table, output: Path | None = None) -> None:
-    """Print a table as wide and colourful as the terminal is, or write it."""
-    width, color = WIDTH, False
-    if output is None and sys.stdout.isatty():
-        width = shutil.get_terminal_size((WIDTH, 24)).columns
-        color = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    emit(f"{to_text(table, width, color)}\n", output)
+def show(table: Table, output: Path | None = None, verbose: bool = False) -> None:
+    """Print a table as wide and colourful as the terminal is, or write all of it."""
+    if output is not None:
+        emit(f"{to_text(table)}\n", output)
+        return
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    color = sys.stdout.isatty() and not plain
+    emit(f"{to_terminal(table, verbose, color)}\n")
 
 
 def emit(text: str, output: Path | None = None) -> None:

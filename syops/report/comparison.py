@@ -8,27 +8,25 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from syops.choices import choice
 from syops.cost.networks import ComparisonRow, dc_mj, row_of
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.files import write_text
-from syops.report.difference import LayerComparison, notes_on, warnings_on
+from syops.report.difference import (
+    LayerComparison,
+    not_counted_in,
+    notes_on,
+    unlike,
+    warnings_on,
+)
 from syops.report.report import Report
 from syops.show.html import to_comparison_page
 from syops.show.layers import priced_part
 from syops.show.table import Column, Value
 from syops.show.tabular import Table, Tabular
-from syops.units import (
-    COUNTS,
-    ENERGIES,
-    Units,
-    common_unit,
-    largest_end,
-    without_infinity,
-)
+from syops.units import without_infinity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -148,21 +146,17 @@ class Comparison(Tabular):
         return to_comparison_page(self.names, self.reports, self.rows, self.to_html(), command)
 
     @property
-    def _units(self) -> Units:
-        """Those in which a network in the middle has neither large nor small figures."""
-        counts = median(largest_end(row.mac, row.dense_ac) for row in self.rows)
-        energies = median(largest_end(*row.ec_mj) for row in self.rows)
-        return Units(common_unit(counts, COUNTS), common_unit(energies, ENERGIES))
-
-    @property
     def _whole(self) -> Table:
         return Table(
             COLUMNS,
             tuple(map(_values, self.rows)),
             caption=self._caption,
             summary=(self._meaning,),
-            notes=self.notes,
-            warnings=warnings_on(self.names, self.reports),
+            notes=(*self._unknown(), *not_counted_in(self.names, self.reports)),
+            warnings=(
+                *warnings_on(self.names, self.reports),
+                *unlike(self.names, self.reports),
+            ),
         )
 
     @property

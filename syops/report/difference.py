@@ -124,8 +124,11 @@ class LayerComparison(Tabular):
             tuple(map(self._values, self.rows)),
             self._total(),
             caption=f"{two} (2) against {one} (1), layer by layer",
-            notes=notes_on(self.names, self.reports),
-            warnings=warnings_on(self.names, self.reports),
+            notes=not_counted_in(self.names, self.reports),
+            warnings=(
+                *warnings_on(self.names, self.reports),
+                *unlike(self.names, self.reports),
+            ),
         )
 
     def _values(self, pair: LayerPair) -> tuple[Value, ...]:
@@ -187,7 +190,7 @@ _NAMED = 3
 
 def notes_on(names: Sequence[str], reports: Sequence[Figures]) -> tuple[str, ...]:
     """Return how reports are unlike, and the warnings of each."""
-    return (*unlike(names, reports), *_reported(names, reports))
+    return (*unlike(names, reports), *not_counted_in(names, reports))
 
 
 def warnings_on(names: Sequence[str], reports: Sequence[Figures]) -> tuple[str, ...]:
@@ -196,11 +199,13 @@ def warnings_on(names: Sequence[str], reports: Sequence[Figures]) -> tuple[str, 
     return tuple(text for name, report in pairs for text in warnings_in_words(report, name))
 
 
-def _reported(names: Sequence[str], reports: Sequence[Figures]) -> Iterator[str]:
-    for name, report in zip(names, reports, strict=True):
-        if report.unaccounted:
-            where = ", ".join(report.unaccounted)
-            yield f"Not counted in {name}, as syops has no rule for it: {where}"
+def not_counted_in(names: Sequence[str], reports: Sequence[Figures]) -> tuple[str, ...]:
+    """Return a sentence for each network that has operators without a rule."""
+    return tuple(
+        f"Not counted in {name}, as syops has no rule for it: {', '.join(report.unaccounted)}"
+        for name, report in zip(names, reports, strict=True)
+        if report.unaccounted
+    )
 
 
 def unlike(names: Sequence[str], reports: Sequence[Figures]) -> tuple[str, ...]:

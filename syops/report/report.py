@@ -21,6 +21,7 @@ from syops.show.formats.csv import to_csv
 from syops.show.formats.html import to_html
 from syops.show.formats.latex import to_latex
 from syops.show.formats.markdown import to_markdown
+from syops.show.formats.text import to_text
 from syops.show.frame import frame_of
 from syops.show.html import to_notebook, to_page
 from syops.show.json import figures_from_json, to_json
@@ -115,6 +116,9 @@ class Report(Figures, Tabular):
             SyopsLookupError, SyopsValueError: as `Tabular.table`; also a ``depth`` below 1.
         """
         return self._arranged(layer_table(self, depth), **arrangement)
+
+    def to_text(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> str:
+        return f"{to_text(self.table(depth=depth, **arrangement))}\n"
 
     def to_markdown(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> str:
         return to_markdown(self.table(depth=depth, **arrangement))

@@ -140,37 +140,54 @@ def _caption(report: Figures) -> str:
     steps = "" if report.time_steps is None else f", T = {report.time_steps}"
     samples = "1 sample" if report.samples == 1 else f"mean of {report.samples} samples"
     seen = samples if report.measured else "per sample, without data"
-    return f"{report.model}: {quantity(report.params)} parameters{steps}, input {shape}; {seen}"
+    right = "" if report.accuracy is None else f"; accuracy {report.accuracy:.2%}"
+    return (
+        f"{report.model}: {quantity(report.params)} parameters{steps}, input {shape}; {seen}{right}"
+    )
 
 
 def _findings(report: Figures) -> Iterator[str]:
-    """Say what the totals mean."""
-    if report.accuracy is not None:
-        yield f"Accuracy: {report.accuracy:.2%}, {accuracy_in_words(report.scores)}"
-    low, high = map(joules, report.ec_mj)
-    name = f" ({report.energy.name})"
-    if report.dc_mj is None or report.priced_ac is None:
+    """Say what the totals mean: three sentences at most."""
+    dc, (low, high) = report.dc_mj, report.ec_mj
+    if report.network_type == "ANN" and dc == low == high:
+        yield f"Energy: {joules(dc)}{incomplete(report)}\n  = {_dc_sum(report)}"
+        yield "No layer gets spikes: DC and EC of an ANN are the same"
+    elif dc is None:
         yield "Dynamic consumption (DC): not known without data; 'syops run' measures it"
-    else:
-        priced = _priced(report, quantity(report.priced_ac), report.totals.spikes)
         yield (
-            f"Dynamic consumption (DC), at the measured firing rates: {joules(report.dc_mj)}"
-            f"{incomplete(report)}\n"
-            f"  = {priced}{name}"
+            f"{_interval(report)}\n  = {_ec_sum(report)}" if _has_sum(report) else _interval(report)
         )
-    profile = "" if report.measured else name
-    between = "Estimated consumption (EC), at firing rates from 0 to 1"
-    if math.isinf(report.ec_mj[1]):
-        yield f"{between}: from {low}, upper end: {high}{incomplete(report)}{profile}"
-    elif report.totals.either:
-        yield f"{between}: {low} to {high}{incomplete(report)}{profile}"
     else:
-        priced = _priced(report, f"0 to {quantity(report.dense_ac)}", report.totals.max_spikes)
-        yield f"{between}: {low} to {high}{incomplete(report)}\n  = {priced}{profile}"
+        yield (
+            f"Dynamic consumption (DC), at the measured firing rates: {joules(dc)}"
+            f"{incomplete(report)}\n  = {_dc_sum(report)}"
+        )
+        yield _interval(report)
     if report.measured:
-        yield _against_ann(report)
+        yield from _against_ann(report)
     elif (even := report.break_even_rate) is not None:
         yield f"Break-even firing rate with the same network as an ANN: {break_even_in_words(even)}"
+
+
+def _interval(report: Figures) -> str:
+    low, high = map(joules, report.ec_mj)
+    between = "Estimated consumption (EC), at firing rates from 0 to 1"
+    open_ended = math.isinf(report.ec_mj[1])
+    ends = f"from {low}, upper end: {high}" if open_ended else f"{low} to {high}"
+    return f"{between}: {ends}{incomplete(report)}"
+
+
+def _has_sum(report: Figures) -> bool:
+    """Return whether EC is a sum of ACs and MACs that are known."""
+    return math.isfinite(report.ec_mj[1]) and not report.totals.either
+
+
+def _dc_sum(report: Figures) -> str:
+    return _priced(report, report.priced_ac, "", report.totals.spikes)
+
+
+def _ec_sum(report: Figures) -> str:
+    return _priced(report, report.dense_ac, "0 to ", report.totals.max_spikes)
 
 
 def accuracy_in_words(scores: Scores | None) -> str:
@@ -193,35 +210,40 @@ def accuracy_in_words(scores: Scores | None) -> str:
     return f"{sum(scores.correct)} of {sum(scores.samples)} samples{five}{spread}"
 
 
-def _priced(report: Figures, ac: str, spikes: int) -> str:
-    """Return the sum that the energy is, where all rows have the same prices."""
-    energy, macs = report.energy, f"{quantity(report.mac)} MAC"
+def _priced(report: Figures, ac: float | None, least: str, spikes: int) -> str:
+    """Return the sum that the energy is, where all rows have the same prices, and the profile."""
+    energy, counts = report.energy, []
+    if ac or not report.mac:
+        counts.append(f"{least}{quantity(ac or 0)} AC")
+    if report.mac:
+        counts.append(f"{quantity(report.mac)} MAC")
     if not isinstance(energy, EnergyModel) or (energy.e_neuron_pj and "neuron" in report.kinds):
-        return f"{ac} AC + {macs}, each at the price of its layer"
-    mac_price = "without a price" if energy.e_mac_pj is None else f"x {energy.e_mac_pj:g} pJ"
-    terms = [f"{ac} AC x {energy.e_ac_pj:g} pJ", f"{macs} {mac_price}"]
-    if energy.e_spike_pj:
+        return f"{' + '.join(counts)}, each at the price of its layer ({energy.name})"
+    mac = "without a price" if energy.e_mac_pj is None else f"x {energy.e_mac_pj:g} pJ"
+    prices = {"AC": f"x {energy.e_ac_pj:g} pJ", "MAC": mac}
+    terms = [f"{count} {prices[count.rpartition(' ')[2]]}" for count in counts]
+    if energy.e_spike_pj and spikes:
         terms.append(f"{quantity(spikes / report.samples)} spikes x {energy.e_spike_pj:g} pJ")
-    return " + ".join(terms)
+    return f"{' + '.join(terms)} ({energy.name})"
 
 
-def _against_ann(report: Figures) -> str:
+def _against_ann(report: Figures) -> Iterator[str]:
     ratio = report.energy_ratio
     if ratio is None:
-        unknown = report.time_steps is None
-        why = ": its time-steps are not known" if unknown else ""
-        return f"The ratio to the same network as an ANN is not available{why}"
+        if report.network_type != "ANN" or report.time_steps is not None:
+            unknown = report.time_steps is None
+            why = ": its time-steps are not known" if unknown else ""
+            yield f"The ratio to the same network as an ANN is not available{why}"
+        return
     if ratio == 0:
-        amount = "No energy, compared with"
+        amount = "no energy, compared with"
     elif ratio < 1:
         amount = f"{factor(1 / ratio)} times less energy than"
+    elif ratio == 1:
+        amount = "the energy of"
     else:
         amount = f"{factor(ratio)} times as much energy as"
-    words = f"{amount} the same network as an ANN: E(SNN)/E(ANN) = {factor(ratio)}"
-    even, measured = report.break_even_rate, report.mean_rate
-    if even is None or measured is None:
-        return words
-    return f"{words}; break-even firing rate: {break_even_in_words(even)}, measured: {measured:.3f}"
+    yield f"E(SNN)/E(ANN) = {factor(ratio)}: {amount} the same network as an ANN"
 
 
 def break_even_in_words(rate: float) -> str:
@@ -233,6 +255,15 @@ def break_even_in_words(rate: float) -> str:
 
 def _remarks(report: Figures) -> Iterator[str]:
     """Say what is not in the totals, and what else a reader should know."""
+    yield from not_counted(report)
+    if report.accuracy is not None:
+        yield f"Accuracy: {report.accuracy:.2%}, {accuracy_in_words(report.scores)}"
+    if report.measured and report.dense_ac and _has_sum(report):
+        yield f"EC = {_ec_sum(report)}"
+    even, rate = report.break_even_rate, report.mean_rate
+    if report.measured and even is not None and rate is not None:
+        told = break_even_in_words(even)
+        yield f"Break-even firing rate with the ANN: {told}; measured: {rate:.3f}"
     if not report.measured:
         yield from input_in_words(report.conventions)
     folded = sum(layer.folded is not None for layer in report.layers)
@@ -243,7 +274,6 @@ def _remarks(report: Figures) -> Iterator[str]:
     if outside:
         usual = ", as in the paper" if report.kinds == COUNTED else ""
         yield f"Outside the totals{usual}: {', '.join(_by_kind(outside))}"
-    yield from not_counted(report)
     if report.prepared:
         yield f"Of weights alone, prepared once and in no total: {'; '.join(_prepared(report))}"
     for note in report.notes:

@@ -11,7 +11,7 @@ from numbers import Integral
 from typing import Any, Literal, Self, TypeAlias, TypeVar
 
 from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError, did_you_mean
-from syops.units import COUNTS, ENERGIES, Unit, Units, read_units
+from syops.units import COUNTS, ENERGIES, Unit, read_units
 
 Value: TypeAlias = str | bool | int | float | tuple[float, float] | None
 """None is what is not known, infinity an upper end that does not exist. A pair is an interval, of
@@ -65,8 +65,8 @@ class Column:
             "integer"; "count"; "operations", counts of which a row that has one need not have the
             others; "energy" in mJ; "rate"; "share"; "accuracy"; "ratio"; "number", shown in
             full; "flag".
-        unit: the one that all its values are shown in, such as "G" or "mJ"; "" where each has the
-            prefix that suits it.
+        unit: the one that all its values are shown in, such as "G" or "mJ"; "" leaves it to the
+            format.
         decimals: of the values shown in a unit; None for three significant digits.
         signed: whether positive values have a sign, as differences have.
         interval: whether values may be intervals.
@@ -79,6 +79,11 @@ class Column:
     decimals: int | None = None
     signed: bool = False
     interval: bool = False
+
+    @property
+    def title(self) -> str:
+        """The heading with the unit."""
+        return f"{self.heading} ({self.unit})" if self.unit else self.heading
 
     @property
     def align(self) -> str:
@@ -117,7 +122,7 @@ class TableData:
         columns: str | Sequence[str] | None = None,
         sort: str | None = None,
         top: int | None = None,
-        units: Unit | Iterable[Unit] | Units = "auto",
+        units: Unit | Iterable[Unit] = "auto",
     ) -> Self:
         """Return the same table with some of its columns and rows, in another order.
 
@@ -128,8 +133,8 @@ class TableData:
                 largest, intervals by their upper end, differences by their size; what is not
                 known comes last.
             top: how many rows to keep, from the first.
-            units: "auto", or one unit for counts ("k", "M", "G", "T"), one for energies ("pJ",
-                "nJ", "µJ", "mJ", "J"), or both.
+            units: one unit for counts ("k", "M", "G", "T"), one for energies ("pJ", "nJ", "µJ",
+                "mJ", "J"), or both; "auto" leaves them to the format, and data as they are.
 
         Raises:
             SyopsLookupError: a column that does not exist.
@@ -159,8 +164,8 @@ class TableData:
         hint = did_you_mean(now or name, known)
         raise SyopsLookupError(f"no such column: {name!r}; {hint}known columns: {', '.join(keys)}")
 
-    def _in_units(self, units: Unit | Iterable[Unit] | Units) -> Self:
-        chosen = units if isinstance(units, Units) else read_units(units)
+    def _in_units(self, units: Unit | Iterable[Unit]) -> Self:
+        chosen = read_units(units)
         of_kind = {"count": chosen.count, "operations": chosen.count, "energy": chosen.energy}
         columns = (
             replace(column, unit=unit) if (unit := of_kind.get(column.kind)) else column

@@ -13,9 +13,9 @@ from syops.show.formats.csv import csv_rows, to_csv
 from syops.show.formats.html import to_html
 from syops.show.formats.latex import to_latex
 from syops.show.formats.markdown import to_markdown
-from syops.show.formats.text import to_text
+from syops.show.formats.text import to_terminal, to_text
 from syops.show.table import ALL, TableData
-from syops.units import Unit, Units, read_units
+from syops.units import Unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,9 @@ class Table(TableData):
         return pd.DataFrame(rows, columns=headings)
 
     def __str__(self) -> str:
-        return to_text(self)
+        """Return the table for the terminal, with three sentences below it; `Tabular.to_text` has
+        all."""
+        return to_terminal(self)
 
     def __repr__(self) -> str:
         """Show the table at a prompt."""
@@ -74,16 +76,19 @@ class Tabular(ABC):
             sort: the column to sort by: text from A to Z, numbers from the largest, intervals by
                 their upper end, differences by their size. What is not known comes last.
             top: how many rows to keep; those that cost most, unless ``sort`` says otherwise.
-            units: "auto", or one unit for counts ("k", "M", "G", "T"), one for energies ("pJ",
-                "nJ", "uJ", "mJ", "J"), or both.
+            units: "auto", which suits most values of a column, or one unit for counts ("k", "M",
+                "G", "T"), one for energies ("pJ", "nJ", "uJ", "mJ", "J"), or both.
 
         Raises:
             SyopsLookupError: a column that does not exist.
             SyopsValueError: a unit that does not exist, or a ``top`` below 1.
         """
-        chosen, usual = read_units(units), self._units
-        in_units = Units(chosen.count or usual.count, chosen.energy or usual.energy)
-        return self._arranged(self._whole, columns=columns, sort=sort, top=top, units=in_units)
+        return self._arranged(self._whole, columns=columns, sort=sort, top=top, units=units)
+
+    def to_text(self, **arrangement: Unpack[Arrangement]) -> str:
+        """Write the table as text with all that it says, and nothing cut; `print` fits it to the
+        terminal and shows three sentences."""
+        return f"{to_text(self.table(**arrangement))}\n"
 
     def to_markdown(self, **arrangement: Unpack[Arrangement]) -> str:
         """Write a table for GitHub and the like, with its caption and notes."""
@@ -165,11 +170,6 @@ class Tabular(ABC):
         """The column that ``top`` sorts by unless ``sort`` is given; None keeps the order."""
         return None
 
-    @property
-    def _units(self) -> Units:
-        """The units that suit the table as a whole, where values have none of their own."""
-        return Units()
-
     def _data(self, **arrangement: Any) -> Table:
         """Return what formats for other programs hold: all columns unless some are chosen."""
         return self._arranged(self._whole, **{"columns": ALL, **arrangement})
@@ -181,7 +181,7 @@ class Tabular(ABC):
         columns: str | Sequence[str] | None = None,
         sort: str | None = None,
         top: int | None = None,
-        units: Unit | Iterable[Unit] | Units = "auto",
+        units: Unit | Iterable[Unit] = "auto",
     ) -> Table:
         """Choose columns, rows and units of a table, those of the class where nothing is said."""
         by = self._dearest if top is not None and sort is None else sort

@@ -12,7 +12,7 @@ from syops.cost.energy import EnergyMap, EnergyModel
 from syops.cost.figures import Figures
 from syops.cost.layer import Layer
 from syops.ledger.provenance import short
-from syops.show.formats.cells import in_words
+from syops.show.formats.cells import in_common_units, in_words
 from syops.show.layers import (
     COLUMNS,
     accuracy_in_words,
@@ -87,7 +87,8 @@ class View:
 
     @cached_property
     def table(self) -> Table:
-        return layer_table(self.report).arranged(shown_columns(self.report))
+        shown = layer_table(self.report).arranged(shown_columns(self.report))
+        return in_common_units(shown)
 
     @property
     def about(self) -> str:
@@ -249,6 +250,7 @@ class View:
         else:
             bar = _bar(low, (layer.dc_mj or low) - low, 0, scale)
         row = Table(COLUMNS, (values_of(layer),)).arranged([column.key for column in self.columns])
+        row = replace(row, columns=tuple(self.columns))
         return Line(
             level,
             node.label,
@@ -283,7 +285,7 @@ class View:
         table = Table(COLUMNS, tuple(rows)).arranged(keys)
         headings = {"dense_ac": "AC", "mac": "MAC"}  # not part of O_ac and O_mac
         columns = (replace(c, heading=headings.get(c.key, c.heading)) for c in table.columns)
-        return replace(table, columns=tuple(columns))
+        return in_common_units(replace(table, columns=tuple(columns)))
 
     @property
     def outside_cells(self) -> Sequence[Sequence[str]]:

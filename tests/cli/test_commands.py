@@ -228,7 +228,7 @@ def test_units_option(syops, trained):
     def heading(*units):
         return syops("run", *trained, *units)[1].splitlines()[2].split()[4:]
 
-    assert heading() == ["O_ac", "O_mac", "DC", "share"]
+    assert heading() == ["O_ac", "O_mac", "DC", "(pJ)", "share"]
     both = ["O_ac", "(k)", "O_mac", "(k)", "DC", "(pJ)", "share"]
     assert heading("--units", "pJ", "--units", "k") == heading("--units", "k,pJ") == both
     assert heading("--units", "auto") == heading()
@@ -242,14 +242,14 @@ def terminal(monkeypatch, columns, **variables):
 
 def test_colours_are_for_terminals_that_have_them(syops, trained, monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
-    plain = syops("run", *trained)[1]
+    plain, whole = syops("run", *trained)[1], syops("run", *trained, "--verbose")[1]
     terminal(monkeypatch, 80)
     colourful = syops("run", *trained)[1]
     assert "\x1b[33manalog" in colourful
     assert re.sub(r"\x1b\[\d+m", "", colourful) == plain
     assert syops("run", *trained, "-o", "out.txt")[1] == ""
     with open("out.txt", encoding="utf-8") as file:
-        assert file.read() == plain
+        assert file.read() == whole != plain
     for variables in ({"TERM": "dumb"}, {"NO_COLOR": "1"}):
         terminal(monkeypatch, 80, **variables)
         assert syops("run", *trained)[1] == plain
@@ -264,6 +264,8 @@ def test_a_wide_terminal_has_room_for_long_names(syops, monkeypatch):
         "layer,kind,operator,signal,params,rate,O_ac",
     )
     args = (*args[:-1], args[-1] + ",dense,dense AC,O_mac,EC min")
+    assert ".." not in syops(*args)[1]  # no terminal
+    terminal(monkeypatch, 80)
     assert ".." in syops(*args)[1]
     terminal(monkeypatch, 200, TERM="dumb")
     assert ".." not in syops(*args)[1]
@@ -299,7 +301,7 @@ def test_options_of_the_count_reach_it(report, trained):
 
 def test_memory_is_told_in_every_format(syops, trained):
     """2 x 2 weights of the stem and inputs; 1.5 spikes a sample, each to five neurons."""
-    status, out, _ = syops("run", *trained, "--memory")
+    status, out, _ = syops("run", *trained, "--memory", "--verbose")
     assert status == 0
     assert re.search(r"^hidden +analog +4 +2 +0 +2 +32 ", out, re.M)
     assert re.search(r"^out +binary +7.50 +3 +15 +0 +102 ", out, re.M)

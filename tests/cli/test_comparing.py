@@ -84,7 +84,9 @@ def test_energy_option_applies_to_every_network(syops):
     assert rows[0]["dc_mj"] == pytest.approx(model.energy_pj(4e7, 1e7) * 1e-9)
     assert rows[1]["ec_mj"][0] == pytest.approx(model.energy_pj(0, rows[1]["mac"]) * 1e-9)
     unlike = syops("compare", "small.json", "fsnn_digits")[1]
-    assert "energy model mine in small; horowitz45-fp32 in fsnn_digits" in " ".join(unlike.split())
+    assert "Not alike: energy model mine in small; horowitz45-fp32 in fsnn_digits" in " ".join(
+        unlike.split()
+    )
 
 
 def test_labels_of_networks(syops, here):

@@ -13,6 +13,7 @@ from syops.cost.energy import EnergyMap, EnergyModel
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.rows import Row
 from syops.report.report import Report
+from syops.show.formats.cells import in_words
 from syops.show.formats.text import to_text
 from tests.support.reports import ANN, BLIND, FIXED, MIXED, SMALL, analog, spiking
 
@@ -74,14 +75,14 @@ def test_the_columns_are_those_of_the_paper_and_what_is_known():
 
 
 def test_all_counts_have_one_unit_and_all_energies():
-    table = compare([SMALL]).table()
-    units = {column.heading: column.unit for column in table.columns}
-    assert (units["O_ac"], units["O_mac"], units["EC"], units["DC"]) == ("M", "M", "µJ", "µJ")
-    chosen = compare([SMALL]).table(units="G")
-    assert {c.unit for c in chosen.columns} == {"", "G", "µJ"}
+    def headings(*reports, **chosen):
+        return in_words(compare(reports).table(**chosen)).headings
+
+    assert headings(SMALL)[4:7] == ["EC (µJ)", "O_ac (M)", "O_mac (M)"]
+    assert headings(SMALL, units="G")[4:8] == ["EC (µJ)", "O_ac (G)", "O_mac (G)", "DC (µJ)"]
     # Of FIXED, SMALL and SMALL the second is the one in the middle.
-    assert compare([FIXED, SMALL, SMALL]).table().columns[6].unit == "M"
-    assert compare([FIXED, FIXED, SMALL]).table().columns[6].unit == "G"
+    assert headings(FIXED, SMALL, SMALL)[6] == "O_mac (M)"
+    assert headings(FIXED, FIXED, SMALL)[6] == "O_mac (G)"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_different_conventions_are_noted(other, words):
     unlike = replace(SMALL, conventions=conventions, **other)
     both = compare({"small": SMALL, "other": unlike})
     assert both.notes == (f"Not alike: {words}",)
-    assert both.layers().table().notes == both.notes
+    assert both.table().warnings == both.layers().table().warnings == both.notes
 
 
 def test_equal_conventions_are_not_noted():

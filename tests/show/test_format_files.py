@@ -67,7 +67,7 @@ else:
 """
     ran = run(extended, "-c", script)
     assert ran.returncode == 0, ran.stderr
-    assert "layer   O_mac\n" in ran.stdout
+    assert "layer  O_mac (M)\n" in ran.stdout
     assert "Not shown, but inside the total: 2 more rows" in ran.stdout
 
 
@@ -77,7 +77,7 @@ def test_every_result_in_every_format(result, name):
     if name == "html" and result in RESULTS[:2]:
         pytest.skip("with plots; test_html.py has these pages")
     own = {
-        "table": lambda: f"{result}\n",
+        "table": result.to_text,
         "markdown": result.to_markdown,
         "latex": result.to_latex,
         "csv": result.to_csv,

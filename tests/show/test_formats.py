@@ -36,8 +36,8 @@ PARTS = {
     "units": ["M", "uJ"],
 }
 FORMS = {
-    "report.txt": lambda: str(FIXED),
-    "report-color.txt": lambda: to_text(FIXED.table(), color=True),
+    "report.txt": lambda: to_text(FIXED.table(), 80),
+    "report-color.txt": lambda: to_text(FIXED.table(), 80, color=True),
     "report.md": FIXED.to_markdown,
     "report.tex": FIXED.to_latex,
     "report.csv": FIXED.to_csv,
@@ -47,13 +47,13 @@ FORMS = {
     "parts.tex": lambda: FIXED.to_latex(**PARTS),
     "parts.csv": lambda: FIXED.to_csv(**PARTS),
     "bounds.txt": lambda: str(replace(FIXED, measured=False)),
-    "comparison.txt": lambda: str(MIXED),
+    "comparison.txt": lambda: to_text(MIXED.table(), 80),
     "comparison.md": MIXED.to_markdown,
     "comparison.tex": MIXED.to_latex,
     "comparison.csv": MIXED.to_csv,
     "comparison.html": MIXED.to_html,
     "comparison.json": MIXED.to_json,
-    "difference.txt": lambda: str(compare([FIXED, SMALL]).layers()),
+    "difference.txt": lambda: to_text(compare([FIXED, SMALL]).layers().table(), 80),
     "difference.csv": lambda: compare([FIXED, SMALL]).layers().to_csv(),
 }
 
@@ -89,7 +89,7 @@ def cells(text):
 @pytest.mark.parametrize("shown_", [FIXED, MIXED, compare([FIXED, SMALL]).layers()])
 def test_a_prompt_and_a_notebook_show_the_table(shown_):
     table = shown_.table()
-    assert repr(shown_) == repr(table) == to_text(table)
+    assert repr(shown_) == repr(table) == to_text(table, verbose=False)
     assert table._repr_html_() == to_html(table)
 
 
@@ -97,11 +97,11 @@ def test_values_as_text():
     names = [
         [cell.strip() for cell in line.split("|")[1:-1]] for line in to_markdown(TABLE).splitlines()
     ]
-    assert names[0] == ["network", "T", "EC", "O_mac (G)", "good", "change"]
+    assert names[0] == ["network", "T", "EC (mJ)", "O_mac (G)", "good", "change"]
     assert names[2:] == [
-        ["a", "4", "[0.545, 6.50] mJ", "0.119", "yes", "+25.0%"],
-        ["b", "250", "[7.30, 805] mJ", "1.59", "no", "-50.0%"],
-        ["c", "-", "[400, 400] nJ", "0", "-", "0.0%"],
+        ["a", "4", "[0.545, 6.50]", "0.119", "yes", "+25.0%"],
+        ["b", "250", "[7.30, 805]", "1.59", "no", "-50.0%"],
+        ["c", "-", "[0.000400, 0.000400]", "0", "-", "0.0%"],
     ]
 
 
@@ -228,13 +228,74 @@ def test_the_most_expensive_layers_are_the_first_ones():
 @pytest.mark.parametrize("width", [60, 80, 81, 100, 140])
 def test_lines_are_as_wide_as_the_terminal_and_no_wider(width):
     lines = to_text(FIXED.table(), width).splitlines()
-    assert max(map(len, lines)) <= max(width, 67)  # the other columns and a name of 12
+    assert max(map(len, lines)) <= max(width, 75)  # the other columns and a name of 12
     assert (LONG in "\n".join(lines)) == (width == 140)
 
 
 def test_a_shortened_name_keeps_both_ends():
     assert abbreviated("abcdefghij", 10) == "abcdefghij"
     assert abbreviated("abcdefghijk", 10) == "ab..fghijk"
+
+
+def names_in(table, width):
+    return [line.split()[0] for line in to_text(table, width).splitlines()[2:]]
+
+
+def test_names_are_cut_only_as_long_as_they_stay_different():
+    names = [f"encoder.attention.{part}.projection" for part in ("query", "value", "q")]
+    columns = (Column("name", "layer"), Column("n", "n", "integer"))
+    table = Table(columns, tuple((name, 1) for name in names))
+    for width in range(10, 40):
+        assert len(set(names_in(table, width))) == 3
+    assert names_in(table, 40) == names
+    assert names_in(table, 24)[0] == "..query.projection"
+
+
+def test_nothing_is_cut_in_a_file(tmp_path):
+    FIXED.save(tmp_path / "report.txt")
+    text = (tmp_path / "report.txt").read_text("utf-8")
+    assert text == FIXED.to_text()
+    assert LONG in text
+    assert "mind the_gap" in text
+
+
+def test_print_is_as_wide_as_the_terminal(monkeypatch):
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "90")
+    assert str(FIXED) == to_text(FIXED.table(), 90, verbose=False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False)
+    assert LONG in str(FIXED)
+
+
+def test_three_sentences_below_a_table_and_the_rest_on_request():
+    table = replace(TABLE, summary=("one", "two\n  = 2"), notes=("three", "four", "five"))
+    below = to_text(table, verbose=False).partition("c        ")[2]
+    assert re.findall("one|two|three|four|five", below) == ["one", "two", "three"]
+    assert below.endswith("2 more with --verbose, or to_text() in Python")
+    assert to_text(table).endswith("four\nfive")
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "text"),
+    [
+        *((0.0, "rate", "0.000"), (4e-4, "rate", "<0.001"), (6e-4, "rate", "0.001")),
+        *((0.0, "share", "0.0%"), (1e-5, "share", "<0.1%"), (0.0, "energy", "0")),
+        *((0.0, "operations", "0"), (2.5, "count", "2.50"), (9999, "count", "9999")),
+    ],
+)
+def test_only_zero_reads_as_zero(value, kind, text):
+    assert cell_text(value, Column("x", "x", kind)) == text
+
+
+def test_a_column_has_one_unit():
+    kinds = {"a": "operations", "b": "operations", "e": "energy"}
+    columns = tuple(Column(key, key, kind) for key, kind in kinds.items())
+    table = Table(columns, ((5e6, 0, 1e-3), (0, 2e9, 2e-6)))
+    lines = [re.split(" {2,}", line.strip()) for line in to_text(table).splitlines()]
+    assert lines[0] == ["a (G)", "b (G)", "e (nJ)"]
+    assert lines[2:] == [["0.00500", "-", "1000"], ["-", "2.00", "2.00"]]
+    assert to_csv(table).splitlines()[1] == "5000000.0,0,0.001"
 
 
 def test_control_characters_are_escaped():

@@ -5,13 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from math import isfinite
+from statistics import median
+from typing import NamedTuple, TypeVar
 from unicodedata import combining, east_asian_width
 
 from click import unstyle
 
 from syops.show.table import Column, TableData, Value
-from syops.units import ENERGIES, common_unit, joules, largest_end, number, quantity
+from syops.units import COUNTS, ENERGIES, common_unit, largest_end, number
+
+T = TypeVar("T", bound=TableData)
+
+_SIZES = {"count": COUNTS, "operations": COUNTS, "energy": ENERGIES}
+"""The units of each kind of column that has some."""
+_PLAIN = 10_000
+"""Below it counts are written out."""
 
 
 class Cells(NamedTuple):
@@ -31,62 +40,93 @@ class Cells(NamedTuple):
 
 
 def in_words(table: TableData, missing: str = "-") -> Cells:
-    """Return headings and values in words, with ``missing`` for unknown ones."""
+    """Return headings and values in words, each column in one unit.
 
-    def line(row: Sequence[Value]) -> Sequence[str]:
+    ``missing`` stands for what is not known and for what does not apply, such as the MACs of a
+    layer that does ACs. A zero is something that was counted and found to be none.
+    """
+    table = in_common_units(table)
+
+    def line(row: Sequence[Value], is_total: bool = False) -> Sequence[str]:
         pairs = list(zip(row, table.columns, strict=True))
-        # A row with ACs shows '-' rather than 0 for MACs, and the other way round.
-        busy = any(value for value, column in pairs if column.kind == "operations")
+        other = not is_total and any(v for v, column in pairs if column.kind == "operations")
         return [
             missing
-            if busy and not value and column.kind == "operations"
+            if other and not value and column.kind == "operations"
             else cell_text(value, column, missing)
             for value, column in pairs
         ]
 
-    headings = [f"{c.heading} ({c.unit})" if c.unit else c.heading for c in table.columns]
-    total = None if table.total is None else line(table.total)
+    headings = [column.title for column in table.columns]
+    total = None if table.total is None else line(table.total, True)
     return Cells(headings, [line(row) for row in table.rows], total)
 
 
+def in_common_units(table: T) -> T:
+    """Return the table with a unit for each column that has none: one for all of its kind.
+
+    It is the unit in which the middle one of the values is at least 1. Counts below 10,000 are
+    written out.
+    """
+    units = {kind: _common_unit(kind, sizes, table) for kind, sizes in _SIZES.items()}
+    columns = (replace(c, unit=c.unit or units.get(c.kind, "")) for c in table.columns)
+    return replace(table, columns=tuple(columns))
+
+
+def _common_unit(kind: str, sizes: dict[str, float], table: TableData) -> str:
+    """Return the unit for the columns of a kind, "" where they need none."""
+    places = [i for i, column in enumerate(table.columns) if column.kind == kind]
+    rows = [[_size(row[i]) for i in places] for row in (*table.rows, table.total or ()) if row]
+    shown = [value for row in rows for value in row if value]
+    if not shown or (sizes is COUNTS and max(shown) < _PLAIN):
+        return ""
+    return common_unit(median(shown), sizes)
+
+
+def _size(value: Value) -> float:
+    """Return how large a value is, 0 where it is not known or has no end."""
+    ends = value if isinstance(value, tuple) else (value,)
+    return largest_end(*(abs(end) for end in ends if isinstance(end, int | float)))
+
+
 def cell_text(value: Value, column: Column, missing: str = "-") -> str:
-    """Return one value as a reader wants it: ``1.70 G``, ``[0.545, 6.65] mJ``, ``yes``."""
+    """Return one value as a reader wants it: ``1.70``, ``[0.545, 6.65]``, ``yes``."""
     if value is None:
         return missing
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, tuple):
-        return _interval(value, column)
+        return f"[{', '.join(cell_text(end, column) for end in value)}]"
     as_text = _SHOWN.get(column.kind)
     text = as_text(value) if as_text else _amount(value, column)
     return f"+{text}" if column.signed and value > 0 else text
 
 
+def _amount(value: float, column: Column) -> str:
+    if column.unit:
+        return number(column.in_unit(value), column.decimals)
+    return f"{value:.0f}" if isfinite(value) and value == round(value) else number(value)
+
+
+def _above_zero(form: str, least: str) -> Callable[[float], str]:
+    """Write a value so that only zero reads as zero."""
+
+    def shown(value: float) -> str:
+        text = form.format(value)
+        return f"<{least}" if value > 0 and text == form.format(0) else text
+
+    return shown
+
+
 _SHOWN: dict[str, Callable[[float], str]] = {
     "flag": lambda value: "yes" if value else "no",
     "integer": lambda value: f"{value:d}",
-    "rate": lambda value: f"{value:.3f}",
-    "share": lambda value: f"{value:.1%}",
+    "rate": _above_zero("{:.3f}", "0.001"),
+    "share": _above_zero("{:.1%}", "0.1%"),
     "accuracy": lambda value: f"{value:.2%}",
     "ratio": number,
     "number": lambda value: f"{value:g}",
 }
-
-
-def _amount(value: float, column: Column) -> str:
-    if column.unit:
-        return number(column.in_unit(value), column.decimals)
-    return joules(value) if column.kind == "energy" else quantity(value)
-
-
-def _interval(ends: tuple[float, float], column: Column) -> str:
-    """Return both ends of an interval in one unit."""
-    unit = column.unit
-    if column.kind == "energy" and not unit:
-        unit = common_unit(largest_end(*map(abs, ends)), ENERGIES)
-    within = replace(column, unit=unit)
-    text = f"[{cell_text(ends[0], within)}, {cell_text(ends[1], within)}]"
-    return text if unit == column.unit else f"{text} {unit}"
 
 
 def width_of(text: str) -> int:

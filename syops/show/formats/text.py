@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 
@@ -13,21 +16,33 @@ from syops.show.formats.format import Format
 from syops.show.table import TableData
 
 WIDTH = 80
-"""Columns of a terminal, unless it is known to have more."""
+"""Columns of a terminal, unless it is known to have more, and of sentences."""
 
 _NARROWEST = 12
 """Of a shortened name."""
+_CUT = ".."
+"""What was cut out of a name."""
 _GAP = "  "
 """Between columns."""
 
 
-def to_text(table: TableData, width: int | None = WIDTH, color: bool = False) -> str:
-    """Return the table for a terminal of ``width`` columns, between its caption, what
-    may mislead in it, and what it says.
+_SENTENCES = 3
+"""Below a table, unless all are asked for."""
 
-    Where it would be too wide, headings are broken in two and names in the first column shortened
-    in the middle; with None as the width it may be as wide as it is. With ``color``, headings and
-    the total are bold, and signals that are more than spikes yellow.
+
+def to_text(
+    table: TableData, width: int | None = None, color: bool = False, verbose: bool = True
+) -> str:
+    """Return the table for a terminal, between its caption, what may mislead in it, and what it
+    says.
+
+    Args:
+        table: what to show.
+        width: columns of the terminal. Where the table is wider, headings are broken in two and
+            names in the first column shortened, as long as they stay different. None is a file,
+            in which nothing is cut.
+        color: headings and the total are bold, and signals that are more than spikes yellow.
+        verbose: show all that the table says, not only its first three sentences.
     """
     cells = in_words(table)
     above: Sequence[str] = []
@@ -44,11 +59,24 @@ def to_text(table: TableData, width: int | None = WIDTH, color: bool = False) ->
     for place in [len(heads), len(heads) + len(cells.rows)][: 1 + len(totals)][::-1]:
         drawn.insert(place, rule)
     lines = "\n".join(_GAP.join(row).rstrip() for row in drawn)
-    caption, warnings, summary, notes = (
+    room = None if verbose else _SENTENCES
+    summary, notes = table.summary[:room], table.notes
+    if room is not None:
+        notes = notes[: max(room - len(summary), 0)]
+    hidden = len(table.summary) + len(table.notes) - len(summary) - len(notes)
+    more = [f"{hidden} more with --verbose, or to_text() in Python"] if hidden else []
+    parts = (
         _wrapped(texts, min(width or WIDTH, WIDTH))
-        for texts in ([table.caption], table.warnings, table.summary, table.notes)
+        for texts in ([table.caption], table.warnings, summary, notes, more)
     )
-    return "\n\n".join(filter(None, [caption, warnings, lines, summary, notes]))
+    caption, warnings, *below = parts
+    return "\n\n".join(filter(None, [caption, warnings, lines, *below]))
+
+
+def to_terminal(table: TableData, verbose: bool = False, color: bool = False) -> str:
+    """Return the table as wide as the terminal is that standard output is, if it is one."""
+    width = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else None
+    return to_text(table, width, color, verbose)
 
 
 def _widths(cells: Cells) -> list[int]:
@@ -68,18 +96,32 @@ def _broken(cells: Cells) -> tuple[Sequence[str], Cells]:
 
 
 def _shortened(cells: Cells, width: int) -> Cells:
-    """Shorten names until the lines fit into ``width``."""
+    """Shorten names until the lines fit into ``width``, as long as they stay different."""
     first, *others = _widths(cells)
     room = max(width - sum(others) - len(_GAP) * len(others), _NARROWEST)
-    return cells.map_rows(lambda row: [abbreviated(row[0], room), *row[1:]])
+    names = list(dict.fromkeys(row[0] for row in cells.rows))
+    short = dict(zip(names, _told_apart(names, room), strict=True))
+    return cells._replace(rows=[[short[row[0]], *row[1:]] for row in cells.rows])
+
+
+def _told_apart(names: Sequence[str], room: int) -> Sequence[str]:
+    """Return different names in so much room, or in as much as they need to stay different."""
+    common = os.path.commonprefix(list(names)).rfind(".") + 1
+    if common > len(_CUT) and max(map(len, names)) > room:
+        names = [_CUT + name[common:] for name in names]
+    for more in range(room, max(map(len, names), default=0)):
+        short = [abbreviated(name, more) for name in names]
+        if len(set(short)) == len(names):
+            return short
+    return names
 
 
 def abbreviated(name: str, room: int) -> str:
     """Return a long name with dots for its middle, as its end tells more than its start."""
     if len(name) <= room:
         return name
-    head = (room - 2) // 3
-    return f"{name[:head]}..{name[head + 2 - room :]}"
+    head = (room - len(_CUT)) // 3
+    return f"{name[:head]}{_CUT}{name[head + len(_CUT) - room :]}"
 
 
 def _coloured(cells: Cells, table: TableData) -> Cells:
