@@ -22,9 +22,11 @@ from torch._library.custom_ops import CustomOpDef as CustomOpDef
 from torch._ops import HigherOrderOperator as HigherOrderOperator
 from torch._ops import OpOverload as OpOverload
 from torch._ops import OpOverloadPacket as OpOverloadPacket
+from torch.ao.quantization import FakeQuantizeBase, ObserverBase
 from torch.nn.modules import module as modules
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.utils import parametrize
 from torch.utils import _python_dispatch as dispatch
 from torch.utils._pytree import tree_leaves as tree_leaves
 from torch.utils._pytree import tree_map as tree_map
@@ -33,6 +35,8 @@ from torch.utils._pytree import tree_map as tree_map
 # what `torch.library.custom_op` returns, walks through containers, and base classes.
 BatchNorm = _BatchNorm
 """The base class of `nn.BatchNorm1d`, `nn.BatchNorm2d`, `nn.BatchNorm3d` and `nn.SyncBatchNorm`."""
+STATISTICS = (_BatchNorm, FakeQuantizeBase, ObserverBase)
+"""The modules that keep statistics of the data in buffers."""
 Convolution = _ConvNd
 """The base class of `nn.Conv1d`, `nn.Conv2d`, `nn.Conv3d` and their transposed forms."""
 TransposedConvolution = _ConvTransposeNd
@@ -94,6 +98,40 @@ def parameters_of(module: nn.Module) -> dict[str, nn.Parameter | None]:
     leaves out names that are None.
     """
     return module._parameters
+
+
+def weights_in(module: nn.Module) -> Iterator[Tensor]:
+    """Yield the parameters of a module itself, wherever torch keeps them.
+
+    Those that weights are computed of are in ``parametrizations``; a quantised layer has its
+    weights in packed form.
+    """
+    yield from (tensor for tensor in module._parameters.values() if tensor is not None)
+    if parametrize.is_parametrized(module):
+        yield from module.get_submodule("parametrizations").parameters()
+    is_quantised = type(module).__module__.startswith("torch.ao.nn.")
+    for part in module.modules() if is_quantised else ():
+        yield from packed_in(part)
+
+
+def packed_in(module: nn.Module) -> Iterator[Tensor]:
+    """Yield the weights and biases that a part of a quantised layer keeps in packed form."""
+    for kept in vars(module).values():
+        if isinstance(kept, torch.ScriptObject):
+            yield from _unpacked(kept)
+
+
+def _unpacked(packed: Any) -> Iterator[Tensor]:
+    """Yield the weights and the biases of an object that holds them in packed form."""
+    if hasattr(packed, "unpack"):
+        yield from (tensor for tensor in packed.unpack() if tensor is not None)
+    elif hasattr(packed, "__getstate__"):
+        for part in packed.__getstate__()[0]:
+            for each in part if isinstance(part, list) else ():
+                if isinstance(each, Tensor):
+                    yield each
+                elif hasattr(each, "unpack"):
+                    yield each.unpack()[0]
 
 
 def buffers_of(module: nn.Module) -> dict[str, Tensor | None]:

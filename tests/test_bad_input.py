@@ -205,6 +205,8 @@ def test_mutated_report_is_refused_or_consistent(rng: random.Random, changes):
         (("rows", 0, "drives", 0, "ac"), "1" * 5000, "ac must be a fraction"),
         (("rows", 0, "drives", 0, "events"), 10**9, r"at most dense.*drives\[0\].events"),
         (("rows", 0, "drives", 0, "evidence", "derived"), [["", 10**400]], "derived must be"),
+        (("rows", 0, "dtype"), "9" * 4000, r"rows\[0\].dtype must be a dtype"),
+        (("rows", 0, "dtype"), "int9999", r"rows\[0\].dtype must be a dtype"),
         (("input_shape",), [-1], "input_shape must be"),
         (("unaccounted",), {"x": -1}, "unaccounted.x must be"),
         (("conventions", "graded"), "some", "conventions.graded must be"),
@@ -218,6 +220,15 @@ def test_report_with_impossible_numbers_names_the_field(path, value, words):
     put(content, path, value)
     with pytest.raises(SyopsValueError, match=words):
         Report.from_json(json.dumps(content))
+
+
+def test_report_with_any_dtype_of_torch_is_read():
+    dtypes = {value for value in vars(torch).values() if isinstance(value, torch.dtype)}
+    assert len(dtypes) > 20
+    for name in ("", "mixed", *(str(dtype).removeprefix("torch.") for dtype in dtypes)):
+        content = copy.deepcopy(saved())
+        put(content, ("rows", 0, "dtype"), name)
+        assert Report.from_json(json.dumps(content)).memory().rows
 
 
 def test_report_with_a_row_or_a_key_twice_is_refused():

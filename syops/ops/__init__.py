@@ -3,7 +3,7 @@
 One record (`Rule`) for each operator, found by the operator's name; nobody outside of `ops` asks
 what an operator is called. To add an operator of torch, add an entry to ``RULES`` in the file that
 fits: `synaptic`, `sampling`, `norms`, `pointwise`, `selection`, `moves`, `reductions`, `pooling`,
-`constants`.
+`quantised`, `constants`.
 
 An operator of your own has a `Rule` with two functions of the `Call`: which values come out
 (`analog`, `binary`, `unknown`: looked at in the data), and what it costs. What it costs is a

@@ -26,6 +26,7 @@ from syops.ops import (
     norms,
     pointwise,
     pooling,
+    quantised,
     reductions,
     sampling,
     selection,
@@ -34,12 +35,13 @@ from syops.ops import (
 from syops.ops.rule import Free, Rule, canonical, unknown
 
 HOMES = (
-    constants, moves, norms, pointwise, pooling, reductions, sampling, selection, synaptic
+    constants, moves, norms, pointwise, pooling, quantised, reductions, sampling, selection,
+    synaptic,
 )  # fmt: skip
 """Where rules stand, each in one place."""
 
 RULES: dict[str, Rule] = {name: rule for home in HOMES for name, rule in home.RULES.items()}
-"""Rules by the canonical name of operators of aten and prims, or by that of one overload."""
+"""Rules by the canonical name of operators of torch's, or by that of one overload."""
 
 OPAQUE = {
     *("_choose_qparams_per_tensor", "choose_qparams_optimized", "_saturate_weight_to_fp16"),
@@ -98,7 +100,7 @@ def find(func: Any) -> Rule | None:
     """
     if is_composite(func):
         return PARTS
-    if func.namespace in ("aten", "prims"):
+    if func.namespace in ("aten", "prims", "quantized"):
         name = canonical(func)
         rule = RULES.get(f"{name}.{schema_of(func).overload_name}") or RULES.get(name)
         if rule is not None:

@@ -303,6 +303,8 @@ class Rule:
         adds: it adds one operand to another one; a learned one is a bias.
         scales: it multiplies with a number, as an attention does.
         softens: it is a softmax.
+        observes: its other operands are statistics that tell how it rounds the first one, and
+            may be brought up to date: rounded weights are weights.
 
     Attributes:
         own: it is the user's, and may look at values.
@@ -331,6 +333,7 @@ class Rule:
     adds: bool = False
     scales: bool = False
     softens: Softmax | None = None
+    observes: bool = False
     own: bool = False
 
 

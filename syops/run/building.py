@@ -10,7 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
+from syops._torch import packed_in
 from syops.cost.energy import Energy
 from syops.cost.later import later
 from syops.cost.pricing import check_energy
@@ -50,7 +52,7 @@ def build_report(
         samples=tally.samples or ledger.samples,
         energy=energy,
         time_steps=tally.time_steps,
-        params=sum(parameter.numel() for parameter in subject.model.parameters()),
+        params=_parameters(subject.model),
         input_shape=tuple(given.first_tensor(tally.first).shape),
         ann_rows=later(lambda: as_ann().rows),
         conventions=conventions,
@@ -122,3 +124,9 @@ def versions() -> Mapping[str, str]:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+def _parameters(model: nn.Module) -> int:
+    """Return the number of parameters, each counted once, those in packed form too."""
+    packed = sum(each.numel() for module in model.modules() for each in packed_in(module))
+    return packed + sum(parameter.numel() for parameter in model.parameters())

@@ -52,6 +52,11 @@ class Fields:
             self.refuse(key, f"one of {', '.join(known)}")
         return value
 
+    def dtype(self, key: str) -> str:
+        """Return the name of a dtype of torch's, "mixed", or "" where there is none."""
+        name = self.text(key)
+        return name if _DTYPE.fullmatch(name) else self.refuse(key, "a dtype such as 'float32'")
+
     def truth(self, key: str) -> bool:
         value = self.get(key)
         return value if isinstance(value, bool) else self.refuse(key, "true or false")
@@ -130,6 +135,8 @@ class Fields:
 MOST = f"{LARGEST_COUNT:.0e}".replace("+", "")
 _FRACTION = re.compile(r"[0-9]{1,4000}(/0{0,4000}[1-9][0-9]{0,3999})?")
 """Python reads no integers of more than 4300 digits."""
+_DTYPE = re.compile(r"|mixed|bool|[a-z]{1,8}[1-9][0-9]{0,2}(_?[a-z][a-z0-9_]{0,20})?")
+"""``float32``, ``quint4x2``, ``float8_e4m3fn``: a width has at most three digits."""
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

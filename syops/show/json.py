@@ -270,7 +270,7 @@ def _row_from_json(content: Fields) -> Row:
         folded=content.optional("folded", Fields.text),
         note=content.text("note"),
         weight=content.text("weight"),
-        dtype=content.text("dtype"),
+        dtype=content.dtype("dtype"),
         weights=content.count("weights"),
         written=content.count("written"),
         unnormalised=unnormalised,

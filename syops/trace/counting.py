@@ -91,5 +91,7 @@ def look(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def strided(x: Tensor) -> Tensor:
-    """Return the tensor itself, or a dense copy of a sparse one."""
+    """Return the tensor itself, a dense copy of a sparse one, or the values of a quantised one."""
+    if x.is_quantized:
+        return x.dequantize()
     return x if x.layout == torch.strided else x.to_dense()

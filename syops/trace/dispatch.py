@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from syops._torch import identity, parameters_of
+from syops._torch import identity, weights_in
 from syops.errors import SyopsValueError
 from syops.ledger.steps import Arrival, History
 from syops.ops.recipes import recipe_of
@@ -113,13 +113,13 @@ class Dispatch:
         if not self._is_in_caller:
             self._data.read_out(tensor)
 
-    def params(self, own: Iterable[Tensor | None]) -> int:
+    def params(self, own: Iterable[Tensor]) -> int:
         """Return the number of parameters of the innermost module, told by its first row."""
         _, module = self._where[-1]
         if id(module) in self._told:
             return 0
         self._told.add(id(module))
-        return sum(parameter.numel() for parameter in own if parameter is not None)
+        return sum(parameter.numel() for parameter in own)
 
     @property
     def _is_in_caller(self) -> bool:
@@ -152,10 +152,11 @@ class Dispatch:
                             self.outside.note(tensor, self._where[-1][0])
                     # It may share memory with results.
                     overwrite(self.tensors.aliases(tensor), traits.name)
+        deciding = known[:1] if rule is not None and rule.observes else known
         before = Before(
             records,
             [(target, self.tensors.aliases(target)) for target in traits.written(args, kwargs)],
-            self._data.is_fixed(traits, is_literal, args, read, known),
+            self._data.is_fixed(traits, is_literal, args, read, deciding),
         )
         numbered = self.repeats.before(traits, operands, known)
         seen = args
@@ -384,7 +385,7 @@ class Dispatch:
         """
         path, module = self._where[-1]
         counted = not isinstance(cost, Tally)
-        params = self.params(parameters_of(module).values()) if counted else 0
+        params = self.params(weights_in(module)) if counted else 0
         site = self.call_site()
         if self._recorder is not None:
             self._recorder.called_at(site)

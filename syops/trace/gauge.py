@@ -102,6 +102,7 @@ class Gauge:
             the places of the counts for a tensor of [T·N, ...] and one of [N·T, ...].
         """
         self._told("same", [x], None, copies)
+        x = counting.strided(x)
         rest = x.shape[0] // copies
         by_step, by_sample = x.reshape(copies, rest, -1), x.reshape(rest, copies, -1)
         return (

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from syops._torch import (
-    BatchNorm,
+    STATISTICS,
     buffers_of,
     identity,
     parameters_of,
@@ -213,10 +213,10 @@ class Tensors:
 
     @property
     def _buffers(self) -> dict[str, Tensor]:
-        """The buffers that are no states; without statistics, which no result depends on while
-        they are written."""
+        """The buffers that are no states; without statistics, of which no result depends on those
+        of a norm while they are written, and no signal on those of a quantiser."""
         statistics = {
-            path for module, path in paths_of(self._model).items() if isinstance(module, BatchNorm)
+            path for module, path in paths_of(self._model).items() if isinstance(module, STATISTICS)
         }
         return {
             name: tensor

@@ -67,7 +67,8 @@ def test_every_operator_of_torch_is_in_one_state():
 
 @pytest.mark.skipif(torch.__version__ < "2.13", reason="some operators are newer")
 def test_rules_are_for_operators_that_exist():
-    known = {canonical(func) for func in [*ATEN, *operators_of("prims")] if not is_composite(func)}
+    operators = [*ATEN, *operators_of("prims"), *operators_of("quantized")]
+    known = {canonical(func) for func in operators if not is_composite(func)}
     on_other_devices = {"_fused_rms_norm"}  # one kernel there, and made of others on the CPU
     names = {key.partition(".")[0] for key in RULES}  # what follows is one overload of several
     assert not names - known - on_other_devices
