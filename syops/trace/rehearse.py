@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import increment_version
 
-from syops._torch import identity, unwatched, version_of
+from syops._torch import identity, storage_identity, unwatched, version_of
 from syops.ops.registry import Find
 from syops.ops.traits import traits_of
 from syops.ops.values import UNKNOWN, Unit
@@ -83,7 +83,7 @@ def rehearse(
         call_site, checks = dispatch.call_site, dispatch.checks
         try:
             for event in node.path():
-                _perform(event, analysis, cast, where, find)
+                _perform(event, analysis, cast, where, find, given)
         finally:
             where[:] = here
         analysis.tensors.recast(cast.played(register))
@@ -100,14 +100,15 @@ def _perform(
     cast: _Cast,
     where: list[tuple[str, nn.Module]],
     find: Find,
+    given: Sequence[Tensor],
 ) -> None:
-    """Tell the analysis of an event of the plan."""
+    """Tell the analysis of an event of the plan; ``given``: what the model was called with."""
     match event:
         case Given():
-            given, states = cast.all(event.tensors), cast.all(event.states)
+            inputs, states = cast.given(event.tensors, given), cast.all(event.states)
             for state in states:
                 analysis.tensors.put(state, UNKNOWN)
-            analysis.begin(given, event.signals, event.time_axis, event.differ)
+            analysis.begin(inputs, event.signals, event.time_axis, event.differ)
         case Told():
             analysis.told(cast.tensor(event.tensor))
         case Brought():
@@ -141,6 +142,7 @@ class _Cast:
         self._tensors = tensors
         self._by_id: list[Tensor] = []
         self._versions: list[int] = []
+        self._starts: dict[int, int] = {}
 
     def tensor(self, met: Met) -> Tensor:
         """Return the stand-in for a tensor, written into as often."""
@@ -156,6 +158,19 @@ class _Cast:
     def all(self, met: Sequence[Met]) -> list[Tensor]:
         """Return the stand-ins for several tensors."""
         return list(map(self.tensor, met))
+
+    def given(self, met: Sequence[Met], tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return the stand-ins for the inputs of the model, which lie where these do."""
+        stand_ins = []
+        for each, tensor in zip(met, tensors, strict=True):
+            if isinstance(each, New):
+                start = int(tensor.storage_offset()) - int(each.metadata.offset)
+                stand_in = self._enter(_stand_in(_moved(each.metadata, start)))
+                self._starts[storage_identity(stand_in)] = start
+            else:
+                stand_in = self.tensor(each)
+            stand_ins.append(stand_in)
+        return stand_ins
 
     def arguments(self, told: Any) -> Any:
         """Return the arguments of an operator."""
@@ -178,7 +193,8 @@ class _Cast:
         if isinstance(told, Output):
             if told.of is None:
                 return self._enter(_stand_in(told.metadata))
-            metadata, base = told.metadata, operands[told.of]
+            base = operands[told.of]
+            metadata = _moved(told.metadata, self._starts.get(storage_identity(base), 0))
             view = base.as_strided(metadata.shape, metadata.stride, metadata.offset)
             return self._enter(view, self._version(base))
         if isinstance(told, (list, tuple)):
@@ -207,6 +223,10 @@ class _Cast:
             return named[1]
         place = next(place for place, each in enumerate(self._by_id) if each is base)
         return self._versions[place]
+
+
+def _moved(metadata: TensorMetadata, start: int) -> TensorMetadata:
+    return metadata._replace(offset=int(metadata.offset) + start)
 
 
 def _stand_in(metadata: TensorMetadata, literal: bytes | None = None) -> Tensor:

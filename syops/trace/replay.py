@@ -94,6 +94,8 @@ class Replay:
         """Check the call of the model; see `ForwardPass.begin`."""
         self._given = given
         values = tuple(signals), time_axis, differ, self._register.weights
+        if all(map(is_plain, given)):
+            self._register.give(given)
 
         def fits(event: Given) -> bool:
             known = event.signals, event.time_axis, event.differ, event.weights
@@ -257,7 +259,8 @@ class Replay:
         for source in read.sources:
             tensor = tensors[source.place]
             if source.view is not None:
-                tensor = tensor.as_strided(*source.view)
+                shape, stride, offset = source.view
+                tensor = tensor.as_strided(shape, stride, offset + self._register.start(tensor))
             sources.append(tensor)
         cache = () if read.cache is None else (self._caches[read.cache],)
         getattr(self._gauge, read.method)(*sources, *cache, *read.args)

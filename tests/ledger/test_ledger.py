@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from syops import MeasuredReport, Report, get_model_syops
-from tests.support.examples import times
+from tests.support.examples import random_examples, times
 
 
 class Branching(nn.Module):
@@ -59,6 +59,7 @@ def test_call_sites_met_in_one_part_only_are_not_mixed_up():
     assert of(merged) == of(two.merge(one)) == of(counted([batch(1, 0), batch(2, 1)]))
 
 
+@random_examples
 @pytest.mark.parametrize("seed", range(times(24)))
 def test_any_split_and_any_order_of_merging_gives_the_same_rows(seed):
     draw = random.Random(seed)

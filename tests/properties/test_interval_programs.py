@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from syops.ops.values import INTEGER, UNKNOWN, Interval, Signal, Table, kind_of, split
 from syops.trace import inputs as arguments
 from tests.properties.test_soundness import put
-from tests.support.examples import times
+from tests.support.examples import random_examples, times
 from tests.support.forward import forward_pass
 
 PROGRAMS = times(300)
@@ -358,6 +358,7 @@ def smallest(steps: list[Step], inputs: Sequence[Tensor], kind: str) -> list[Ste
     return steps
 
 
+@random_examples
 def test_no_value_lies_outside_of_the_set_found():
     with_ends = finite = 0
     for number in range(PROGRAMS):

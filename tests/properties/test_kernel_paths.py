@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.support.examples import some
+from tests.support.examples import random_examples, some
 from tests.support.signals import derived, outside
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -64,6 +64,7 @@ def over_all_paths(function: Callable[..., Tensor], columns: list[Tensor]) -> se
     return {value for result in results for value in result.double().flatten().tolist()}
 
 
+@random_examples
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", [*UNARY, *BINARY])
 def test_a_table_holds_what_every_path_of_a_kernel_computes(name, dtype):

@@ -27,7 +27,7 @@ from syops import SyopsError, check_full_spike, get_model_bounds, get_model_syop
 from syops.ops.kinds import SYNAPTIC
 from syops.ops.values import ANALOG, INTEGER, LEARNED, SPIKES, Interval, Table, kind_of
 from syops.trace.repeats import Value
-from tests.support.examples import times
+from tests.support.examples import random_examples, times
 from tests.support.forward import forward_pass
 
 PROGRAMS = times(75)
@@ -482,6 +482,7 @@ def smallest(steps: list[Step]) -> list[Step]:
     return steps
 
 
+@random_examples
 def test_no_layer_disappears():
     with_products = 0
     for number_ in range(PROGRAMS):

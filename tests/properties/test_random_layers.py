@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from syops import get_model_bounds, get_model_syops
-from tests.support.examples import times
+from tests.support.examples import random_examples, times
 
 LAYERS = times(240)
 CONVOLUTIONS = {
@@ -113,6 +113,7 @@ def events_of(model, x):
         return int(ones(x.double()).sum())
 
 
+@random_examples
 @pytest.mark.parametrize("shard", range(4))
 def test_random_layer_is_counted_exactly(shard):
     for seed in range(shard, LAYERS, 4):

@@ -17,7 +17,7 @@ from syops.cost.energy import EnergyModel
 from syops.models import calibrate
 from tests.models.test_all_networks import small
 from tests.support.bounds import assert_foretold, assert_within
-from tests.support.examples import examples, some
+from tests.support.examples import examples, random_examples, some
 from tests.support.networks import BLOCKS, bundled
 
 
@@ -147,6 +147,7 @@ def test_random_networks_run_within_bounds(steps, inputs, graded, ac, prices, lo
         assert_foretold(net, batches[0].to("meta"), runs, **common)
 
 
+@random_examples
 @pytest.mark.parametrize(
     ("step", "what"), some(list(itertools.product(sorted(STEPS), sorted(SAID))), one_of=3)
 )

@@ -1,15 +1,21 @@
-"""How many random examples a test tries: with SYOPS_EXAMPLES=4, eight times as many as usual."""
+"""How many random examples a test tries: with SYOPS_EXAMPLES=2, four times as many as usual.
+
+Tests of which this is true bear the mark ``random_examples``.
+"""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 T = TypeVar("T")
+
+random_examples = pytest.mark.random_examples
 
 TIMES = float(os.environ.get("SYOPS_EXAMPLES", "0.5"))
 
@@ -19,14 +25,15 @@ def times(number: int) -> int:
     return math.ceil(number * TIMES)
 
 
-def examples(number: int, *, derandomize: bool = True) -> settings:
-    """Settings of a test by hypothesis; by default it tries the same examples in every run."""
-    return settings(
+def examples(number: int, *, derandomize: bool = True) -> Callable[[Callable], Callable]:
+    """Mark a test by hypothesis, and set it up; by default each run tries the same examples."""
+    setting = settings(
         deadline=None,
         max_examples=times(number),
         suppress_health_check=list(HealthCheck),
         derandomize=derandomize,
     )
+    return lambda test: random_examples(setting(test))
 
 
 def some(cases: Sequence[T], one_of: int) -> Sequence[T]:

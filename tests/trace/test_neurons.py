@@ -24,7 +24,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from syops import SyopsError, check_full_spike, get_model_bounds, get_model_syops
 from syops.errors import ForwardError, SyopsValueError
-from tests.support.examples import some
+from tests.support.examples import random_examples, some
 from tests.support.versions import OLD, base, neuron
 
 SIZE = 6
@@ -168,6 +168,7 @@ def assert_as_before(net, before):
             assert torch.equal(held.nan_to_num(), then.nan_to_num()), (path, name)
 
 
+@random_examples
 @pytest.mark.parametrize("make", some(NETWORKS, one_of=2))
 def test_counts_do_not_depend_on_what_ran_before(make):
     torch.manual_seed(0)

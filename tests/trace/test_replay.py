@@ -25,7 +25,7 @@ from syops.models import create_model
 from syops.ops import Rule, Tally, analog
 from syops.trace.forward import ForwardPass
 from syops.trace.plan.tree import Plans
-from tests.support.examples import times
+from tests.support.examples import random_examples, times
 from tests.support.networks import BLOCKS, bundled
 
 from ..properties import test_no_layer_disappears as programs
@@ -278,6 +278,7 @@ CHANGING = (
 )
 
 
+@random_examples
 @pytest.mark.parametrize("between", CHANGING, ids=lambda between: between.__name__)
 @pytest.mark.parametrize("graded", ["mac", "ac"])
 def test_control_flow_that_changes(between, graded, monkeypatch):
@@ -406,11 +407,70 @@ def test_inputs_that_stand_still_or_not(monkeypatch):
     same_by_replay(monkeypatch, model, batches, batch_dim=1, time_steps=3)
 
 
+def in_one_memory(tensors):
+    """Return the tensors as views of one, in which they lie one after the other."""
+    return torch.stack(list(tensors)).unbind()
+
+
+class Slices(nn.Module):
+    """Weights get parts of an input, and of a copy that a write changes."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.part, self.layer = part, nn.Linear(4, 2)
+
+    def forward(self, x):
+        spikes = self.part(x)
+        if x.sum() > 16:
+            spikes = spikes + (x[:, 4:] > 0.5).float()
+        return self.layer(spikes) + self.layer(x.flip(1)[:, :4])
+
+
+PARTS = {
+    "slice": lambda x: x[:, 2:6],
+    "every other": lambda x: x[:, 1::2],
+    "windows": lambda x: x.unfold(1, 4, 2)[:, 1],
+    "turned": lambda x: x.t()[:4].t(),
+    "by place": lambda x: x.as_strided((4, 4), (8, 1), x.storage_offset() + 1),
+    "by place, before": lambda x: x.as_strided((4, 4), (8, 1), 0),
+    "padded": lambda x: nn.functional.pad(x[:, 4:], (1, 1))[:, 1:-1],
+    "copy, then written": lambda x: x.clone()[:, :4].mul_(1),
+}
+
+
+@pytest.mark.parametrize("signal", ["binary", "auto"])
+@pytest.mark.parametrize("part", PARTS)
+def test_batches_in_one_memory(part, signal, monkeypatch):
+    x = (torch.rand(8, 4, 8, generator=torch.Generator().manual_seed(0)) > 0.5).float()
+    order = x.sum((1, 2)).argsort()  # the first and the last ones differ in what is done
+    batches = [x[i] for i in (*order[:3], *order[-3:])]
+    model = Slices(PARTS[part]).eval()
+    share = same_by_replay(monkeypatch, model, batches, input_signal=signal, graded="ac")
+    assert share == (0 if "place" in part else pytest.approx(4 / 6))
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_inputs_in_one_memory(order, monkeypatch):
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(8, 2)
+
+        def forward(self, x, y):
+            return self.layer(x * y) + self.layer(y)
+
+    x = (torch.rand(4, 2, 3, 8) > 0.5).float()
+    batches = [(pair[order[0]], pair[order[1]]) for pair in x]
+    same_by_replay(monkeypatch, Both().eval(), batches, prepare=lambda batch: batch)
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_random_programs(seed, monkeypatch):
     rng = random.Random(seed)
     steps = programs.possible(programs.drawn(rng))
     batches = [programs.data(number) for number in (0, 1, 0, 2, 3, 3)]
+    if seed % 2:
+        batches = list(zip(*map(in_one_memory, zip(*batches, strict=True)), strict=True))
     model = programs.Program(steps)
     same_by_replay(monkeypatch, model, batches, prepare=lambda batch: batch)
 

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import syops
 from syops import SyopsError, check_full_spike, count_syops, get_model_bounds, get_model_syops
-from tests.support.examples import times
+from tests.support.examples import random_examples, times
 
 SIGNALS = times(60)
 HOME = str(Path(syops.__file__).parent)
@@ -119,6 +119,7 @@ def test_model_as_found_after_a_run(name):
     assert picture(model) == before
 
 
+@random_examples
 @pytest.mark.parametrize("name", RUNS)
 def test_model_as_found_after_a_signal_at_a_random_instant(name):
     model = network()
@@ -198,6 +199,7 @@ INSTALLS = tuple(
 """Where hooks, modes and flags are put on and taken off."""
 
 
+@random_examples
 @pytest.mark.parametrize("name", RUNS)
 def test_model_as_found_wherever_an_interrupt_comes_between_two_lines(name):
     model = network()

@@ -273,7 +273,7 @@ def test_what_is_called_scaled_has_one_magnitude_for_each_input_channel(steps, i
 
     try:
         out = Layers(make, nn.Identity())(torch.zeros(STEPS, BATCH, CHANNELS, SIZE, SIZE))
-    except (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError):
+    except (RuntimeError, ValueError, IndexError, TypeError, ArithmeticError):
         return
     if not 0 < out.numel() < 20_000 or (not is_linear and out.dim() != 4) or out.dim() < 2:
         return

@@ -28,9 +28,12 @@ class TensorMetadata(NamedTuple):
     dtype: torch.dtype
     device: torch.device
 
-    def fits(self, tensor: Tensor) -> bool:
-        """Return whether the values of a tensor, which is no sparse one, lie so."""
-        shape, offset = tensor.shape, tensor.storage_offset()
+    def fits(self, tensor: Tensor, start: int = 0) -> bool:
+        """Return whether the values of a tensor, which is no sparse one, lie so.
+
+        ``start``: the place in its memory from which the offset is told; see `Register.starts`.
+        """
+        shape, offset = tensor.shape, tensor.storage_offset() - start
         return (shape, tensor.stride(), offset, tensor.dtype, tensor.device) == self
 
 
@@ -227,8 +230,7 @@ class Read:
     args: tuple[Any, ...]
 
 
-def metadata_of(tensor: Tensor) -> TensorMetadata:
-    """Return how the values of a tensor lie in memory."""
-    return TensorMetadata(
-        tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.dtype, tensor.device
-    )
+def metadata_of(tensor: Tensor, start: int = 0) -> TensorMetadata:
+    """Return how the values of a tensor lie in memory; ``start``: see `TensorMetadata.fits`."""
+    offset = tensor.storage_offset() - start
+    return TensorMetadata(tensor.shape, tensor.stride(), offset, tensor.dtype, tensor.device)

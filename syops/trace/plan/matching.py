@@ -24,6 +24,7 @@ class Matching:
     def __init__(self, register: Register) -> None:
         self._register = register
         self._entries = register.entries
+        self._starts = register.starts
 
     def met(self, told: Met, tensor: Any) -> bool:
         """Return whether this is the tensor that the plan tells of."""
@@ -37,7 +38,7 @@ class Matching:
             return (
                 version - entry.version == told.writes
                 and storage == entry.storage
-                and entry.metadata.fits(tensor)
+                and entry.metadata.fits(tensor, self._starts.get(storage, 0))
             )
         return self._is_new(told, tensor)
 
@@ -45,7 +46,7 @@ class Matching:
         register = self._register
         if (
             not is_plain(tensor)
-            or not told.metadata.fits(tensor)
+            or not told.metadata.fits(tensor, self._register.start(tensor))
             or register.entry(tensor) is not None
             or register.sharing(tensor) != told.shares
             or (told.literal is not None and bytes_of(tensor) != told.literal)
@@ -97,7 +98,7 @@ class Matching:
                 not isinstance(out, Tensor)
                 or out.layout != torch.strided
                 or out.is_inference()
-                or not told.metadata.fits(out)
+                or not told.metadata.fits(out, self._register.start(out))
                 or identity(out) in self._entries
             ):
                 return False

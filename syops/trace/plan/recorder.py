@@ -73,6 +73,7 @@ class Recorder:
         """Record the call of the model; see `ForwardPass.begin`."""
         buffers = self.register.tensors.buffered
         if self._can_tell((*given, *buffers)):
+            self.register.give(given)
             met = tuple(map(self.register.meet, given))
             self.register.given = self.register.met
             states, weights = self.register.meet_states(buffers), self.register.weights
@@ -170,7 +171,7 @@ class Recorder:
             return
         args, kwargs = _told(arguments, lambda x: self.register.meet(x, is_literal))
         told = _told(out, lambda x: self._result(x, operands))
-        if _retyped(told, operands) or self._writes_outside(func, arguments):
+        if _lies_before(told) or _retyped(told, operands) or self._writes_outside(func, arguments):
             self.give_up()
             return
         places = [place for place, x in enumerate(operands) if any(x is one for one in unseen)]
@@ -191,7 +192,7 @@ class Recorder:
         if entry is not None:
             return Ref(entry.id, 0)
         of = base_of(tensor, operands)
-        metadata = metadata_of(tensor)
+        metadata = metadata_of(tensor, self.register.start(tensor))
         self.register.add(tensor, metadata, None if of is None else operands[of])
         return Output(metadata, of)
 
@@ -235,7 +236,8 @@ class Recorder:
         base = base_of(tensor, self._tensors)
         if base is None or self._tensors[base].dtype != tensor.dtype:
             return None
-        return Source(base, (tensor.shape, tensor.stride(), tensor.storage_offset()))
+        offset = tensor.storage_offset() - self.register.start(tensor)
+        return Source(base, (tensor.shape, tensor.stride(), offset))
 
 
 def ended(
@@ -264,6 +266,13 @@ def _any_view(out: Any) -> bool:
     if isinstance(out, (list, tuple)):
         return any(map(_any_view, out))
     return isinstance(out, Output) and out.of is not None
+
+
+def _lies_before(out: Any) -> bool:
+    """Return whether a result lies in the memory of an input of the model, and before it."""
+    if isinstance(out, Output):
+        return out.metadata.offset < 0
+    return isinstance(out, (list, tuple)) and any(map(_lies_before, out))
 
 
 def _retyped(out: Any, operands: Sequence[Tensor]) -> bool:

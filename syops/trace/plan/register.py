@@ -44,6 +44,8 @@ class Register:
         entries: by identity.
         met: how many there are, but for parameters and buffers.
         given: how many of these the model was called with.
+        starts: by storage, where an input of the model lies in its memory. Offsets are told from
+            there: the batches of a data set in memory lie one after the other.
         has_met_shared: one shares memory with another one, though no operator made it a view.
         tensors: see above.
     """
@@ -52,6 +54,7 @@ class Register:
         self.entries: dict[int, Entry] = {}
         self.met = 0
         self.given = 0
+        self.starts: dict[int, int] = {}
         self.has_met_shared = False
         self.tensors = tensors
         self._states: set[Id] = set()
@@ -77,15 +80,27 @@ class Register:
         entry = self.entry(tensor)
         if entry is not None:
             _, storage, version = marks_of(tensor)
-            if entry.storage != storage or not entry.metadata.fits(tensor):
+            start = self.starts.get(storage, 0)
+            if entry.storage != storage or not entry.metadata.fits(tensor, start):
                 return _MOVED
             return Ref(entry.id, version - entry.version)
         shares = self.sharing(tensor)
         self.has_met_shared |= bool(shares)
         told = bytes_of(tensor) if literal else None
-        metadata = metadata_of(tensor)
+        metadata = metadata_of(tensor, self.start(tensor))
         self.add(tensor, metadata)
         return New(metadata, shares, told)
+
+    def give(self, tensors: Iterable[Tensor]) -> None:
+        """Note where in their memory the inputs of the model lie, before they are met."""
+        for tensor in tensors:
+            storage = storage_identity(tensor)
+            if tensor.storage_offset() and storage not in self.tensors.storages:
+                self.starts.setdefault(storage, int(tensor.storage_offset()))
+
+    def start(self, tensor: Tensor) -> int:
+        """Return the place in a tensor's memory from which its offset is told."""
+        return self.starts.get(storage_identity(tensor), 0) if self.starts else 0
 
     @property
     def weights(self) -> tuple[Any, ...]:
