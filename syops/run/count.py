@@ -74,7 +74,7 @@ class Work:
 
         def report() -> MeasuredReport:
             if begun is not None and tally.first is None:
-                return replace(begun.report, notes=(*begun.report.notes, *tally.notes))
+                return replace(begun.report, ended=tally.ended)
             conventions, scores = counting.conventions, answers.scores()
             rest = build_report(
                 MeasuredReport, tally, subject, counting.energy, conventions, scores, self.call

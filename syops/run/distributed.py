@@ -142,6 +142,5 @@ class Group:
     def _failed(self, message: str, report: Report | None) -> SyopsRuntimeError:
         error = SyopsRuntimeError(message)
         if report is not None:
-            note = f"Incomplete: {message}"
-            error.report = replace(report, notes=(note, *report.notes))
+            error.report = replace(report, ended=(message, *report.ended))
         return error
