@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,8 +18,9 @@ from syops.report.audit import Audit
 from syops.report.report import MeasuredReport, Report
 from syops.run.building import build_report, versions
 from syops.run.caller import Count
-from syops.run.count import count_data
-from syops.run.keeping import SECONDS, Keeping, properties
+from syops.run.count import Work
+from syops.run.distributed import Group
+from syops.run.keeping import SECONDS, check_keeping
 from syops.run.limit import check_limit
 from syops.run.loop import Batches
 from syops.run.naming import call_of
@@ -54,6 +54,7 @@ def get_model_syops(
     device: torch.device | str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_seconds: float = SECONDS,
+    distributed: bool = False,
 ) -> MeasuredReport:
     """Count the synaptic operations of a spiking network on data, and price them.
 
@@ -103,6 +104,10 @@ def get_model_syops(
             batches that it has are read again and compared, not run. It stays when the count is
             complete; then the same call returns its report.
         checkpoint_seconds: between two checkpoints.
+        distributed: share the batches out to the processes of torch's default process group, which
+            is to be initialised: rank r of K takes batches r, r + K, ... of the loader, which is to
+            give all of them to each. The report is that of all, in every process. A checkpoint is
+            a file for each, such as ``count.0-of-2``.
 
     Returns:
         the counts per layer and per sample, and the energy that follows.
@@ -116,6 +121,8 @@ def get_model_syops(
         SyopsFileError: a file of energy profiles that cannot be read; a checkpoint that is torn or
             cannot be written.
         ForwardError: the model failed on the input.
+        SyopsRuntimeError: distributed: there is no process group; another process has failed or
+            died, or has read other batches.
 
     An error at one batch of many names it, and has a report of those before it: ``error.report``.
     One that is not syops' own, raised by a data set, says it in a note (``error.__notes__``).
@@ -150,15 +157,18 @@ def get_model_syops(
     check_limit(limit)
     network = counting.subject.model
     home = device_of(network) if device is None else given.device(device)
-    batches = Batches(inputs, prepare, home, limit)
-    keeping = None
     if checkpoint is not None:
-        told = properties(counting, prepare=prepare, output=output, limit=limit, device=home)
-        keeping = Keeping.at(checkpoint, checkpoint_seconds, told)
-        batches = replace(batches, unread=keeping.unread)
-    return count_data(
-        counting, batches, output=output, progress=progress, call=call, keeping=keeping
+        check_keeping(checkpoint, checkpoint_seconds)
+    work = Work(
+        counting=counting,
+        batches=Batches(inputs, prepare, home, limit),
+        output=output,
+        progress=progress,
+        call=call,
+        checkpoint=None if checkpoint is None else (checkpoint, checkpoint_seconds),
+        group=Group(inputs) if distributed else None,
     )
+    return work.count()
 
 
 def count_syops(

@@ -10,6 +10,7 @@ import click
 
 from syops.choices import AC_COUNTS
 from syops.cli.aside import prints_aside, silence_torch
+from syops.cli.distributed import joined
 from syops.cli.networks import named, sample_shape
 from syops.cli.options import (
     BASELINES,
@@ -104,6 +105,11 @@ if TYPE_CHECKING:
     "--checkpoint-seconds", type=click.FloatRange(min=0), metavar="S", default=60,
     help="Write --checkpoint every S seconds, and at the end.",
 )  # fmt: skip
+@click.option(
+    "--distributed", is_flag=True,
+    help="Share the batches out to the processes of torchrun --nproc-per-node=K -m syops run ... "
+    "--distributed, on GPUs where there are any. The first one prints.",
+)  # fmt: skip
 @BATCH_DIM
 @TIME_STEPS
 @UNROLL
@@ -140,6 +146,7 @@ def run(
     unroll: int | None,
     seed: int,
     checkpoint: Path | None,
+    distributed: bool,
     memory: bool,
     baselines: bool,
     nonzero: float | None,
@@ -153,7 +160,15 @@ def run(
     """
     view = View(memory, baselines, nonzero)
     view.check(display)
-    _check_options(data, input_path, labels, transform, shuffle, workers)
+    _check_options(
+        data,
+        input_path,
+        labels=labels,
+        transform=transform,
+        shuffle=shuffle,
+        workers=workers,
+        distributed=distributed,
+    )
     if unroll is not None and data is None and input_path is None:
         raise click.UsageError("--unroll needs --input or --data, with time-steps")
 
@@ -232,22 +247,27 @@ def run(
             replace(display, output=None).show(shown)
             raise
 
-    try:
-        with prints_aside():
-            report = get_model_syops(
-                network,
-                batches,
-                batch_dim=batch_dim,
-                unroll=unroll,
-                output=_output(logits),
-                checkpoint=checkpoint,
-                **counting,
-            )
-    except (Exception, KeyboardInterrupt) as error:
-        before = getattr(error, "report", None)
-        if isinstance(before, Report):
-            show(before)
-        raise
+    with joined(distributed) as place:
+        try:
+            with prints_aside():
+                report = get_model_syops(
+                    network,
+                    batches,
+                    batch_dim=batch_dim,
+                    unroll=unroll,
+                    output=_output(logits),
+                    checkpoint=checkpoint,
+                    distributed=distributed,
+                    device=place.device,
+                    **counting,
+                )
+        except (Exception, KeyboardInterrupt) as error:
+            before = getattr(error, "report", None)
+            if isinstance(before, Report) and place.rank == 0:
+                show(before)
+            raise
+    if place.rank:
+        return
     show(report)
     if checkpoint is not None:
         note(f"{checkpoint} holds the whole count; remove it to count anew")
@@ -260,17 +280,11 @@ def _first(batches: Any, is_read: bool) -> Tensor:
 
 
 def _check_options(
-    data: str | None,
-    input_path: Path | None,
-    labels: Path | None,
-    transform: str | None,
-    shuffle: bool,
-    workers: int | None,
+    data: str | None, input_path: Path | None, **only: Path | str | bool | int | None
 ) -> None:
     """Refuse what only makes sense with ``--data``, or not with it."""
     if data is not None and input_path is not None:
         raise click.UsageError("--input is one input and --data a data set: give one of them")
-    only = {"labels": labels, "transform": transform, "shuffle": shuffle, "workers": workers}
     for name, value in only.items():
         if data is None and value:
             raise click.UsageError(f"--{name} needs --data")

@@ -56,6 +56,7 @@ class Figures:
         accuracy: share of the samples that the network gets right: of ``scores``, or as somebody
             has told it: ``dataclasses.replace(report, accuracy=0.71)``, which replaces ``scores``.
         scores: how often the network was right, by class, where the data had labels.
+        ended: what ended the count before all data was counted; empty if nothing did.
         provenance: what was called, with which seed, weights and data. Reports are equal if their
             figures are, wherever they come from.
 
@@ -82,6 +83,7 @@ class Figures:
     passes: int = 0
     updates: tuple[Updates, ...] = ()
     scores: Scores | None = None
+    ended: tuple[str, ...] = ()
     provenance: Provenance = field(default=Provenance(), compare=False)
 
     def __post_init__(self) -> None:
@@ -367,6 +369,7 @@ class Figures:
             prepared=merge_rows(self.prepared, other.prepared),
             updates=merge_updates(*self.updates, *other.updates),
             notes=tuple(sorted({*self.notes, *other.notes})),
+            ended=tuple(sorted({*self.ended, *other.ended})),
             input_shape=max(self.input_shape, other.input_shape),
             ann_rows=ann,
             **_answers(self, other),

@@ -61,6 +61,7 @@ def build_report(
         prepared=ledger.prepared,
         updates=ledger.updates,
         notes=later(lambda: tuple(filter(None, (*notes, as_ann().note, unseen)))),
+        ended=tally.ended,
         passes=ledger.passes,
         measured=kind is MeasuredReport,
         scores=scores,
@@ -88,15 +89,13 @@ def name_batch(error: BaseException, tally: Tally, report: Callable[[], Report])
     """Say in an error at which batch it came, and attach the report of those before.
 
     The error stays the exception that it is, also where it is not one of syops. The report says
-    in a note how it came about. After an interrupt in the midst of a batch there is none.
+    in ``ended`` how it came about. After an interrupt in the midst of a batch there is none.
     """
     interrupted = isinstance(error, KeyboardInterrupt)
     samples = tally.before[1] + tally.ledger.samples
     where = f"batch {tally.batch} (the first is 0), after {samples} samples"
     why = "interrupted" if interrupted else f"ended by an error ({_told(error)})"
-    tally.notes[f"Incomplete: the count was {why} at {where}; the figures are of these alone"] = (
-        None
-    )
+    tally.ended = (f"the count was {why} at {where}",)
     before = None
     with suppress(SyopsError):
         before = None if interrupted and not tally.is_exact else report()

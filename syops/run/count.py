@@ -2,65 +2,116 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
 
+from syops.errors import SyopsValueError
 from syops.ledger.ledger import Ledger
-from syops.report.report import MeasuredReport
+from syops.report.report import MeasuredReport, Report
 from syops.run.building import build_report, name_batch
-from syops.run.keeping import Keeping, kept
+from syops.run.distributed import Group
+from syops.run.keeping import Keeping, kept, properties
 from syops.run.loop import Batches, count_batches
 from syops.run.progress import progress_bar
 from syops.run.scores import Answers, Output
-from syops.run.subject import Counting
+from syops.run.subject import Counting, Subject
 from syops.run.tally import Tally
+from syops.trace import inputs as given
 
 
-def count_data(
-    counting: Counting,
-    batches: Batches,
-    *,
-    output: Output,
-    progress: bool | None,
-    call: str,
-    keeping: Keeping | None = None,
-) -> MeasuredReport:
-    """Count all batches, and return the report of them.
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A network and the data that it is to be counted on.
 
-    Args:
+    Attributes:
         counting: what is counted, and how.
         batches: what the model is called with.
         output, progress: as of `syops.get_model_syops`.
         call: what was called for it.
-        keeping: where the count is kept meanwhile.
-
-    Raises:
-        Exception: what a batch raises; it names the batch, and has a report of those before.
+        checkpoint: the file that the count is kept in, and the seconds between two checkpoints.
+        group: the processes that count together.
     """
-    subject = counting.subject
-    begun = None if keeping is None else keeping.begun
-    tally = Tally(subject.model, Ledger(), subject.ann_counts())
-    if begun is not None:
-        tally.before = (begun.batches, begun.report.samples)
-        tally.steps.add(begun.report.time_steps)
-    answers = Answers(output, tally.notes)
 
-    def report() -> MeasuredReport:
-        if begun is not None and tally.first is None:
-            return replace(begun.report, notes=(*begun.report.notes, *tally.notes))
-        conventions, scores = counting.conventions, answers.scores()
-        rest = build_report(
-            MeasuredReport, tally, subject, counting.energy, conventions, scores, call
+    counting: Counting
+    batches: Batches
+    output: Output = None
+    progress: bool | None = None
+    call: str = ""
+    checkpoint: tuple[Any, float] | None = None
+    group: Group | None = None
+
+    def count(self) -> MeasuredReport:
+        """Count all batches, and return the report of them; in a group, of all processes.
+
+        Raises:
+            Exception: what a batch raises; it names the batch, and has a report of those before.
+        """
+        if self.group is None:
+            return self._count()
+        own, error = None, None
+        try:
+            own = self._count()
+        except (Exception, KeyboardInterrupt) as raised:
+            found, error = getattr(raised, "report", None), raised
+            own = found if isinstance(found, MeasuredReport) else None
+        if self.group.has_none and isinstance(error, SyopsValueError):
+            error = None
+        return self.group.whole(own, error)
+
+    def _count(self) -> MeasuredReport:
+        """Count the batches of this process."""
+        counting, keeping = self.counting, self._keeping()
+        subject = counting.subject
+        begun = None if keeping is None else keeping.begun
+        tally = Tally(subject.model, Ledger(), subject.ann_counts())
+        if self.group is not None:
+            tally.share = self.group.share
+        if begun is not None:
+            tally.before = (begun.batches, begun.report.samples)
+            tally.steps.add(begun.report.time_steps)
+        answers = Answers(self.output, tally.notes)
+
+        def report() -> MeasuredReport:
+            if begun is not None and tally.first is None:
+                return replace(begun.report, ended=tally.ended)
+            conventions, scores = counting.conventions, answers.scores()
+            rest = build_report(
+                MeasuredReport, tally, subject, counting.energy, conventions, scores, self.call
+            )
+            return rest if keeping is None else keeping.whole(rest)
+
+        def unread(batches: Iterable[given.Batch], subject: Subject) -> Iterable[given.Batch]:
+            own = batches if self.group is None else self.group.of(batches)
+            return own if keeping is None else keeping.unread(own, subject)
+
+        try:
+            with kept(keeping, tally, report) as saver, self._bar(report, tally) as bar:
+                batches = replace(self.batches, unread=unread)
+                count_batches(batches, counting, tally, (answers, *bar, *saver))
+        except (Exception, KeyboardInterrupt) as error:
+            if tally.at_batch:
+                name_batch(error, tally, report)
+            raise
+        return report()
+
+    def _bar(self, report: Callable[[], Report], tally: Tally) -> Any:
+        """Return a progress bar, of the first process alone."""
+        batches, (rank, processes) = self.batches, tally.share
+        wanted = self.progress if not rank else False
+        return progress_bar(wanted, batches.inputs, batches.limit, report, tally.before, processes)
+
+    def _keeping(self) -> Keeping | None:
+        if self.checkpoint is None:
+            return None
+        path, seconds = self.checkpoint
+        batches = self.batches
+        told = properties(
+            self.counting,
+            prepare=batches.prepare,
+            output=self.output,
+            limit=batches.limit,
+            device=batches.home,
+            share=(0, 1) if self.group is None else self.group.share,
         )
-        return rest if keeping is None else keeping.whole(rest)
-
-    try:
-        with (
-            kept(keeping, tally, report) as saver,
-            progress_bar(progress, batches.inputs, batches.limit, report, tally.before) as bar,
-        ):
-            count_batches(batches, counting, tally, (answers, *bar, *saver))
-    except (Exception, KeyboardInterrupt) as error:
-        if tally.at_batch:
-            name_batch(error, tally, report)
-        raise
-    return report()
+        return Keeping.at(path if self.group is None else self.group.path(path), seconds, told)

@@ -54,11 +54,7 @@ class Keeping:
 
         Raises:
             SyopsFileError: it is torn, no checkpoint, or cannot be written.
-            SyopsTypeError, SyopsValueError: no path, or no time.
         """
-        check_seconds(seconds)
-        if not isinstance(path, str | os.PathLike):
-            raise SyopsTypeError(f"checkpoint must be a path, got {type(path).__name__}")
         where = Path(path)
         begun = read(where)
         check_writable(where)
@@ -151,8 +147,10 @@ def properties(
     return {name: in_letters(value) for name, value in found.items()}
 
 
-def check_seconds(seconds: object) -> None:
-    """Refuse a time between two checkpoints that is none."""
+def check_keeping(path: object, seconds: object) -> None:
+    """Refuse a file that is none, and a time between two checkpoints that is none."""
+    if not isinstance(path, str | os.PathLike):
+        raise SyopsTypeError(f"checkpoint must be a path, got {type(path).__name__}")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise SyopsTypeError(f"checkpoint_seconds must be a number, got {shown(seconds)}")
     if not 0 <= seconds < math.inf:

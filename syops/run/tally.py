@@ -21,6 +21,7 @@ class Tally:
         ann: what is to be known of the batches to count the same network as an ANN.
         first: what the model was called with first, on ``meta``; None before that.
         notes: sentences that a reader should know, each once and in order.
+        ended: what ended the count early, in a sentence.
         batches: that were read and counted.
         at_batch: whether one of several batches is being read or counted.
         is_exact: whether the last batch was counted whole, or failed in a way that left nothing
@@ -39,6 +40,7 @@ class Tally:
     ann: AnnCounts
     first: given.Arguments | None = None
     notes: dict[str, None] = field(default_factory=dict)
+    ended: tuple[str, ...] = ()
     batches: int = 0
     at_batch: bool = False
     is_exact: bool = True

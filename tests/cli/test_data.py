@@ -100,7 +100,7 @@ def test_error_at_a_batch_prints_what_was_counted(syops, mine):
     assert status == 2
     report = json.loads(out)
     assert report["samples"] == 8
-    assert report["notes"][0].startswith("Incomplete: the count was ended by an error")
+    assert report["ended"][0].startswith("the count was ended by an error")
     assert "batch 1 (the first is 0), after 8 samples: mine:broken failed" in err
 
 
@@ -109,7 +109,7 @@ def test_interrupt_prints_what_was_counted(syops, mine):
     assert status == 130
     report = json.loads(out)
     assert report["samples"] == 8
-    assert report["notes"][0].startswith("Incomplete: the count was interrupted at batch 1")
+    assert report["ended"][0].startswith("the count was interrupted at batch 1")
     assert "interrupted" in err
 
 

@@ -117,9 +117,9 @@ def test_what_was_counted_before_an_error_is_in_the_report_and_in_the_file(file,
         with pytest.raises(OSError, match="the disk is gone") as caught:
             get_model_syops(net(), Failing(loader(), 2), checkpoint=file)
         assert caught.value.report.samples == samples
-        assert "at batch 2 (the first is 0), after 8 samples" in caught.value.report.notes[0]
+        assert "at batch 2 (the first is 0), after 8 samples" in caught.value.report.ended[0]
     assert read(file).report.samples == 8
-    assert read(file).report.notes == ()
+    assert read(file).report.ended == ()
     assert same(get_model_syops(net(), loader(), checkpoint=file), whole)
 
 
@@ -133,7 +133,7 @@ def test_an_interrupt_leaves_whole_batches(file, whole, presses):
             found = super().forward(x)
             if Pressing.calls == 3 and x.device.type != "meta":
                 for _ in range(presses):
-                    os.kill(os.getpid(), signal.SIGINT)
+                    signal.raise_signal(signal.SIGINT)
             return found
 
     Pressing.__name__ = "Drawing"
