@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -124,7 +125,8 @@ class Group:
         if reports:
             found = replace(sum(reports[1:], reports[0]), input_shape=reports[0].input_shape)
         if error is not None:
-            error.report = found  # type: ignore[attr-defined]
+            with suppress(AttributeError, TypeError):  # of a class that takes no attributes
+                setattr(error, "report", found)  # noqa: B010 (exceptions do not declare it)
             raise error
         for rank, each in enumerate(outcomes):
             if each.error:
