@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from syops.api import check_full_spike, count_syops, get_model_bounds, get_model_syops
     from syops.complexity.info import get_model_complexity_info
+    from syops.cost.chips import Chip, get_chip, list_chips
     from syops.cost.energy import EnergyModel
     from syops.cost.layer import Layer
     from syops.cost.memory import MemoryModel
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
     from syops.models import create_model, list_models
     from syops.report.audit import Audit
     from syops.report.comparison import Comparison, compare
+    from syops.report.fit import Fit
     from syops.report.memory import Memory
     from syops.report.report import MeasuredReport, Report
 
 __all__ = [
     "Audit",
+    "Chip",
     "Comparison",
     "EnergyModel",
+    "Fit",
     "Layer",
     "MeasuredReport",
     "Memory",
@@ -39,10 +43,12 @@ __all__ = [
     "count_syops",
     "create_model",
     "fold_bn",
+    "get_chip",
     "get_energy_model",
     "get_model_bounds",
     "get_model_complexity_info",
     "get_model_syops",
+    "list_chips",
     "list_energy_models",
     "list_models",
     "load_energy_models",
@@ -50,8 +56,10 @@ __all__ = [
 
 _HOME = {
     "Audit": "report.audit",
+    "Chip": "cost.chips",
     "Comparison": "report.comparison",
     "EnergyModel": "cost.energy",
+    "Fit": "report.fit",
     "Layer": "cost.layer",
     "MeasuredReport": "report.report",
     "Memory": "report.memory",
@@ -63,10 +71,12 @@ _HOME = {
     "count_syops": "api",
     "create_model": "models",
     "fold_bn": "fold",
+    "get_chip": "cost.chips",
     "get_energy_model": "cost.profiles",
     "get_model_bounds": "api",
     "get_model_complexity_info": "complexity.info",
     "get_model_syops": "api",
+    "list_chips": "cost.chips",
     "list_energy_models": "cost.profiles",
     "list_models": "models",
     "load_energy_models": "cost.profiles",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -52,18 +52,24 @@ def compare(
     if layers and len(networks) != 2:
         raise click.UsageError(f"--layers compares two networks, got {len(networks)}")
     given = [_labelled(network) for network in networks]
-    if all(_is_saved(network) for _, network in given):
-        for name, option in (
-            ("keywords", "--set"),
-            ("shape", "--input-shape"),
-            ("fold_bn", "--fold-bn"),
-            ("graded", "--graded"),
-        ):
-            if _is_asked(name):
-                raise click.UsageError(f"{option} does not apply to saved reports")
-    reports = [_report(label, network, **counting) for label, network in given]
+    check_saved([network for _, network in given])
+    reports = [read_report(label, network, **counting) for label, network in given]
     result = put_side_by_side(reports, to)
     display.show(result.layers() if layers else result)
+
+
+def check_saved(networks: Sequence[str]) -> None:
+    """Refuse options of a count where all networks were counted already."""
+    if not all(map(_is_saved, networks)):
+        return
+    for name, option in (
+        ("keywords", "--set"),
+        ("shape", "--input-shape"),
+        ("fold_bn", "--fold-bn"),
+        ("graded", "--graded"),
+    ):
+        if _is_asked(name):
+            raise click.UsageError(f"{option} does not apply to saved reports")
 
 
 def _labelled(network: str) -> tuple[str, str]:
@@ -81,10 +87,10 @@ def _is_saved(network: str) -> bool:
 def _is_asked(option: str) -> bool:
     """Return whether the user gave it, were it its default."""
     source = click.get_current_context().get_parameter_source(option)
-    return source is not ParameterSource.DEFAULT
+    return source not in (None, ParameterSource.DEFAULT)
 
 
-def _report(
+def read_report(
     label: str,
     network: str,
     *,
@@ -93,6 +99,7 @@ def _report(
     energy: Any,
     **counting: Any,
 ) -> Report:
+    """Return a saved report, or the bounds of a model; ``label``: what it is to be called."""
     with prints_aside():  # the ANN is traced where it is first asked for, here in `replace`
         if _is_saved(network):
             report = Report.load(network)

@@ -23,6 +23,7 @@ from syops.report.baselines import COLUMNS as ANNS
 from syops.report.baselines import Baselines
 from syops.report.comparison import Comparison
 from syops.report.difference import LayerComparison
+from syops.report.fit import Fit
 from syops.report.memory import COLUMNS as ACCESSES
 from syops.report.memory import Memory
 from syops.report.report import Report
@@ -33,7 +34,7 @@ from syops.show.layers import COLUMNS as OPERATIONS
 from syops.show.table import Column
 from syops.show.tabular import Table
 
-Shown: TypeAlias = Report | Memory | Baselines | Comparison | LayerComparison
+Shown: TypeAlias = Report | Memory | Baselines | Fit | Comparison | LayerComparison
 """What a command shows."""
 
 Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
@@ -168,7 +169,7 @@ def _reports(result: Shown) -> Sequence[tuple[str, Figures]]:
     """What figures are of, each with what to call it beside the others."""
     if isinstance(result, Report):
         return [("", result)]
-    if isinstance(result, Memory | Baselines):
+    if isinstance(result, Memory | Baselines | Fit):
         return [("", result.report)]
     return [
         (f"{name}: ", report) for name, report in zip(result.names, result.reports, strict=True)

@@ -293,9 +293,11 @@ class Figures:
         """The rows, classed and divided by the number of samples."""
         names = row_names(self.rows, self.model)
         whole = self._sums.dc
+        steps = self.time_steps or _only(len(v.rates) for v in self.verdicts if v.rates)
         return tuple(
             layer_of(
-                name, row, verdict, cost, self.samples, row.kind in self.kinds, self.measured, whole
+                *(name, row, verdict, cost, self.samples, row.kind in self.kinds),
+                *(self.measured, whole, steps),
             )
             for name, row, verdict, cost in zip(
                 names, self.effective_rows, self.verdicts, self._prices, strict=True
@@ -409,6 +411,12 @@ class Figures:
 
     def _mj(self, picojoules: Fraction | float) -> float:
         return millijoules(picojoules, self.samples)
+
+
+def _only(numbers: Iterable[int]) -> int | None:
+    """Return the one number above 1 that there is; None where there are several, or none."""
+    found = {number for number in numbers if number > 1}
+    return found.pop() if len(found) == 1 else None
 
 
 def _check_operands(one: Figures, two: Figures) -> None:

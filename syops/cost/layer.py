@@ -100,6 +100,8 @@ class Layer:
         counted: whether it is inside the totals.
         note: what a reader should know about it.
         unpriced: multiply-accumulates that have no price.
+        rates: ``rate`` at each time-step; None where it is not known which entries of the input
+            belong to which step, or where the layers of a block differ.
 
     Where nothing was measured, rate, ac, ac_events, dc_mj and share are None. Where MACs have
     no price, dc_mj and share are None, and ec_mj leaves them out.
@@ -125,6 +127,7 @@ class Layer:
     counted: bool = field(metadata=SAME)
     note: str = field(default="", metadata=ALL)
     unpriced: float = field(default=0.0, metadata=SUM)
+    rates: tuple[float, ...] | None = field(default=None, metadata=SAME)
 
 
 _SILENT = [each.name for each in fields(Layer) if _BLOCK not in each.metadata]
@@ -157,6 +160,7 @@ def layer_of(
     counted: bool,
     measured: bool,
     whole: Fraction,
+    time_steps: int | None,
 ) -> Layer:
     """Return what a report says of a row.
 
@@ -167,6 +171,7 @@ def layer_of(
         counted: whether it is inside the totals.
         measured: whether spikes were counted.
         whole: the network's energy over all samples in pJ.
+        time_steps: T, as it is known or as all rates by time-step have it.
     """
     rate, ac, events, energy, share = None, None, None, None, None
     if measured:
@@ -196,4 +201,12 @@ def layer_of(
         counted=counted,
         note=row.note,
         unpriced=cost.unpriced / samples,
+        rates=_rates(verdict, time_steps) if measured else None,
     )
+
+
+def _rates(verdict: Verdict, time_steps: int | None) -> tuple[float, ...] | None:
+    """Return the rate at each time-step; None where these are not the T of the network."""
+    if verdict.rates is None or len(verdict.rates) != time_steps:
+        return None
+    return tuple(map(float, verdict.rates))

@@ -10,6 +10,7 @@ import math
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import zip_longest
 
 from syops.ops.kinds import RESAMPLING, SYNAPTIC
 from syops.ops.values import LARGEST, SPIKES, Evidence, Unit
@@ -37,7 +38,8 @@ class Drive:
     """Hold what one operand of a synaptic row did, summed over calls.
 
     ``ac`` is Σ spikes · dense / numel, ``events`` the synapses that its spikes reached.
-    ``magnitudes`` has one entry for each unit that was met.
+    ``magnitudes`` has one entry for each unit that was met. ``steps`` has ``numel`` and ``spikes``
+    of each time-step, from the first one on; None where those of some calls are not known.
     """
 
     evidence: Evidence = field(default_factory=Evidence)
@@ -46,6 +48,17 @@ class Drive:
     ac: Fraction = Fraction(0)
     events: int = 0
     magnitudes: tuple[Magnitudes, ...] = ()
+    steps: tuple[tuple[int, int], ...] | None = None
+
+    @property
+    def rates(self) -> tuple[Fraction, ...] | None:
+        """The firing rate at each time-step.
+
+        None where it is not known, or where the steps do not have as many elements each.
+        """
+        if not self.steps or not self.numel or len({numel for numel, _ in self.steps}) > 1:
+            return None
+        return tuple(Fraction(spikes, numel) for numel, spikes in self.steps)
 
     def in_units(self) -> Magnitudes:
         """Return everything counted in the unit of all that was derived or seen."""
@@ -62,7 +75,17 @@ class Drive:
             self.ac + other.ac,
             self.events + other.events,
             joined_magnitudes(*self.magnitudes, *other.magnitudes),
+            _added_steps(self.steps, other.steps),
         )
+
+
+def _added_steps(
+    left: tuple[tuple[int, int], ...] | None, right: tuple[tuple[int, int], ...] | None
+) -> tuple[tuple[int, int], ...] | None:
+    if left is None or right is None:
+        return None
+    pairs = zip_longest(left, right, fillvalue=(0, 0))
+    return tuple((n + m, spikes + others) for (n, spikes), (m, others) in pairs)
 
 
 def joined_magnitudes(*parts: Magnitudes) -> tuple[Magnitudes, ...]:
@@ -83,7 +106,7 @@ class Verdict:
     ``dense_ac`` is what ``ac`` would be at rate 1, infinite where no bound is known;
     ``max_spikes`` what ``spikes``, the spikes that reach it, would be. ``either`` are operations
     that may be ACs or MACs, which is not known without data: they are in ``dense_ac`` and in
-    ``mac``, each of which is an upper end.
+    ``mac``, each of which is an upper end. ``rates`` is ``rate`` at each time-step.
     """
 
     signal: str
@@ -95,6 +118,7 @@ class Verdict:
     spikes: int = 0
     max_spikes: int = 0
     either: int = 0
+    rates: tuple[Fraction, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +138,8 @@ class Row:
         params: parameters of the module, told by its first row only.
         dense: synaptic operations of a dense engine; for other kinds the operations done.
         drives: one or two operands, none where the product is analog throughout.
+        weight_shape: of what is applied, where these are weights; () where it differed.
+        result_shape: channels and spatial sizes of a convolution's result; () where it differed.
         unnormalised: the operand, if the norm before it is folded into the weights; empty where
             that makes no difference.
         joint_ac, joint_events: rate · rate · dense, and coincidences, of two operands.
@@ -150,6 +176,8 @@ class Row:
     unnormalised: tuple[Drive, ...] = ()
     repeated: int = 0
     changed: int = 0
+    weight_shape: tuple[int, ...] = ()
+    result_shape: tuple[int, ...] = ()
     place: int = field(default=0, compare=False)
     call: str = field(default="", compare=False)
 
@@ -195,6 +223,8 @@ class Row:
             weights=self.weights,
             written=self.written,
             unnormalised=unnormalised,
+            weight_shape=self.weight_shape,
+            result_shape=self.result_shape,
         )
 
     def folded_into(self, path: str, note: str) -> Row:
@@ -232,6 +262,8 @@ class Row:
             written=self.written + other.written,
             repeated=self.repeated + other.repeated,
             changed=self.changed + other.changed,
+            weight_shape=_alike(self.weight_shape, other.weight_shape),
+            result_shape=_alike(self.result_shape, other.result_shape),
             place=min(self.place, other.place),
         )
 
@@ -260,7 +292,7 @@ class Row:
         if spikes:
             (drive,) = spikes
             counts = drive.ac, drive.events, 0, self.dense
-            return Verdict(names[-1], _rate(drive), *counts, *_spikes(spikes))
+            return Verdict(names[-1], _rate(drive), *counts, *_spikes(spikes), rates=drive.rates)
         if "unknown" in signals and self.dense:
             most = math.inf if graded == "ac" else self.dense
             _, spikes_at_most = _spikes(self.drives)
@@ -278,7 +310,9 @@ class Row:
                 upper = _times(self.dense, drive.evidence.largest)
                 magnitudes = drive.in_units()
                 counts = magnitudes.ac, magnitudes.events, 0, upper
-                return Verdict("graded", _rate(drive), *counts, *_spikes([drive]))
+                return Verdict(
+                    "graded", _rate(drive), *counts, *_spikes([drive]), rates=drive.rates
+                )
             if len(set(signals)) == 1:
                 return Verdict("graded", None, mac=self.dense)
         return Verdict("analog", None, mac=self.dense)
@@ -290,9 +324,14 @@ def _times(dense: int, largest: float) -> int | float:
 
 
 def _added(left: tuple[Drive, ...], right: tuple[Drive, ...]) -> tuple[Drive, ...]:
-    left = left or (Drive(),) * len(right)
-    right = right or (Drive(),) * len(left)
+    left = left or (Drive(steps=()),) * len(right)
+    right = right or (Drive(steps=()),) * len(left)
     return tuple(a + b for a, b in zip(left, right, strict=True))
+
+
+def _alike(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape that two counts have in common."""
+    return left if left == right else ()
 
 
 def _both(left: str | None, right: str | None) -> str | None:

@@ -9,12 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from syops.cost.chips import Chip, get_chip
 from syops.cost.figures import Figures
 from syops.cost.memory import MemoryModel
 from syops.cost.warnings import Caution, find_cautions
 from syops.errors import SyopsValueError
 from syops.files import read_text, write_text
 from syops.report.baselines import Baselines
+from syops.report.fit import Fit
 from syops.report.memory import Memory
 from syops.show.formats import FORMATS
 from syops.show.formats.csv import to_csv
@@ -22,7 +24,7 @@ from syops.show.formats.html import to_html
 from syops.show.formats.latex import to_latex
 from syops.show.formats.markdown import to_markdown
 from syops.show.formats.text import to_text
-from syops.show.frame import frame_of
+from syops.show.frame import frame_of, rates_frame_of
 from syops.show.html import to_notebook, to_page
 from syops.show.json import figures_from_json, to_json
 from syops.show.layers import dearest_column, layer_table, shown_columns
@@ -103,6 +105,27 @@ class Report(Figures, Tabular):
         """
         return Baselines.of(self, MemoryModel() if memory is None else memory, nonzero)
 
+    def fit(
+        self,
+        chip: str | os.PathLike[str] | Chip,
+        limits: Sequence[str] = (),
+        weight_bits: int | None = None,
+    ) -> Fit:
+        """Hold the network against the limits of a chip; see `syops.cost.fit` for the bounds.
+
+        Args:
+            chip: the name of one that ships with syops, a ``.toml`` file, or a `Chip`; see
+                `get_chip`.
+            limits: the limits to check; by default all that sources state.
+            weight_bits: bits that weights are to have; by default those of their dtype.
+
+        Raises:
+            SyopsLookupError: a chip that does not exist, or a limit that no source states.
+            SyopsFileError, SyopsValueError: a file that cannot be read or holds no chip; bits out
+                of range.
+        """
+        return Fit.of(self, get_chip(chip), limits, weight_bits)
+
     # Forms
 
     def table(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> Table:
@@ -163,6 +186,23 @@ class Report(Figures, Tabular):
         """
         return frame_of(self, totals)
 
+    def rates_frame(self) -> pd.DataFrame:
+        """Return the firing rate of each spike-driven layer at each time-step as a pandas table.
+
+        A line is a layer inside the totals, a column a time-step. NaN where it is not known which
+        entries of a layer's input belong to which step; without columns where no layer has any.
+        ``layer.rates`` has the same.
+
+        Example:
+            >>> import torch
+            >>> from syops import get_model_syops
+            >>> events = torch.stack([torch.zeros(2, 4), torch.ones(2, 4), torch.eye(4)[:2]])
+            >>> report = get_model_syops(torch.nn.Linear(4, 3), events, batch_dim=1)  # [T, N, 4]
+            >>> report.rates_frame().round(2).to_numpy().tolist()
+            [[0.0, 1.0, 0.25]]
+        """
+        return rates_frame_of(self)
+
     def to_json(self) -> str:
         """Return the report as JSON; `from_json` gives an equal one back."""
         return to_json(self)
@@ -220,13 +260,15 @@ class Report(Figures, Tabular):
         ``report.plot().savefig("energy.pdf")``. See `syops.show.plots.layers.plot_report`.
 
         Args:
-            kind: "energy" of each layer, "rates" (of firing), or "cumulative" energy.
+            kind: "energy" of each layer, "rates" (of firing), "rates_over_time" (time-steps ×
+                layers), or "cumulative" energy.
             ax: where to draw; by default in a new figure as wide as a page.
 
         Raises:
             SyopsLookupError: an unknown kind.
             SyopsTypeError: ``ax`` is no matplotlib Axes.
-            SyopsValueError: firing rates without data, or no layer inside the totals.
+            SyopsValueError: firing rates without data or without known time-steps, or no layer
+                inside the totals.
         """
         from syops.show.plots.layers import plot_report  # with matplotlib
 

@@ -21,6 +21,7 @@ from syops.run.building import build_report
 from syops.run.subject import Counting
 from syops.run.tally import Tally
 from syops.trace import inputs as given
+from syops.trace.axes import NOWHERE, Axes
 from syops.trace.bounds import states_of
 from syops.trace.calls import Calls
 from syops.trace.neurons import NeuronSignal
@@ -150,7 +151,7 @@ class Loop:
                 self._calls[is_model] += 1
             if is_model:
                 self._check_samples(batch, shapes)
-            self._hand_over(batch, is_model)
+            self._hand_over(module, batch)
 
     def returned(self, module: nn.Module, output: Any) -> None:
         """Note that it has returned."""
@@ -294,8 +295,9 @@ class Loop:
         found = plainly(lambda: states_of(module, shapes, told))
         self.observer.know(frozenset(f"{path}.{name}" if path else name for name in found))
 
-    def _hand_over(self, batch: given.Arguments, is_model: bool) -> None:
+    def _hand_over(self, module: nn.Module, batch: given.Arguments) -> None:
         """Tell the observer what the model, or a part of it, is called with."""
+        is_model = module is self._tally.model
         tensors = given.tensors_of(batch)
         names = given.signal_of_each(self._counting.signals if is_model else ("auto",), tensors)
         signals: list[NeuronSignal | None] = []
@@ -308,7 +310,15 @@ class Loop:
         call = self._calls[True] + self._calls[False]
         same = self._repeated(tensors[0], call) if tensors else None
         time = self._time(batch) if is_model else None
-        self.observer.called(tensors, signals, call, same, time)
+        self.observer.called(tensors, signals, call, same, time, self._axes(module, batch))
+
+    def _axes(self, module: nn.Module, batch: given.Arguments) -> Axes:
+        """Return the time-step that a call is, where each is one; or where they are in a batch."""
+        subject, is_model = self._counting.subject, module is self._tally.model
+        if not subject.by_calls:
+            return subject.axes(batch) if is_model else NOWHERE
+        counts = is_model or module is self._first
+        return Axes(self._calls[is_model] - 1) if counts else NOWHERE
 
     def _time(self, batch: given.Arguments) -> tuple[int, bool] | None:
         """Return the dimension of the first tensor that counts time-steps, and if these differ."""

@@ -17,6 +17,7 @@ from syops.ops.registry import finder
 from syops.ops.rule import Rule
 from syops.trace import inputs as given
 from syops.trace.ann import AnnCounts
+from syops.trace.axes import Axes, along
 from syops.trace.neurons import NeuronSignal
 from syops.trace.paths import all_paths
 from syops.trace.settings import Settings
@@ -105,6 +106,19 @@ class Subject:
         if self.unroll is not None:
             return self.unroll.axis(batch)
         return given.time_axis(given.first_tensor(batch), self.batch_dim, self.steps)
+
+    def axes(self, batch: given.Arguments) -> Axes:
+        """Return where the time-steps of a batch's first tensor are, if that is certain.
+
+        A dimension that has as many positions as T alone need not be that of time.
+        """
+        shape = given.first_tensor(batch).shape
+        time = None
+        if self.unroll is not None:
+            time = self.unroll.axis(batch)
+        elif len(shape) > 1 and self.batch_dim % len(shape) == 1:
+            time = 0 if self.steps in (None, shape[0]) else None
+        return Axes(None if time is None else along(shape, time, shape[time]))
 
     def steps_of(self, batch: given.Arguments) -> int | None:
         """Return T of a batch.

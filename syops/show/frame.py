@@ -22,3 +22,16 @@ def frame_of(report: Figures, totals: bool) -> pd.DataFrame:
         exact |= {name: [getattr(v, name) for v in report.verdicts] for name in names}
         frame = frame.assign(**exact)
     return frame
+
+
+def rates_frame_of(report: Figures) -> pd.DataFrame:
+    """Return rates by time-step; see `syops.report.report.Report.rates_frame`."""
+    import pandas as pd
+
+    driven = [layer for layer in report.layers if layer.counted and layer.rate is not None]
+    known = {layer.name: layer.rates for layer in driven if layer.rates is not None}
+    steps = len(next(iter(known.values()), ()))
+    rates = [known.get(layer.name, (None,) * steps) for layer in driven]
+    names = pd.Index([layer.name for layer in driven], name="layer")
+    columns = pd.RangeIndex(steps, name="time_step")
+    return pd.DataFrame(rates, index=names, columns=columns, dtype=float)

@@ -278,6 +278,8 @@ def _row_from_json(content: Fields) -> Row:
         unnormalised=unnormalised,
         repeated=content.count("repeated") if content.has("repeated") else 0,
         changed=content.count("changed") if content.has("changed") else 0,
+        weight_shape=content.counts("weight_shape") if content.has("weight_shape") else (),
+        result_shape=content.counts("result_shape") if content.has("result_shape") else (),
         place=content.count("place") if content.has("place") else 0,
         call=content.text("call") if content.has("call") else "",
     )
@@ -335,7 +337,31 @@ def _drive_from_json(content: Fields) -> Drive:
         ac=content.fraction("ac"),
         events=content.count("events"),
         magnitudes=joined_magnitudes(*_magnitudes_from_json(content)),
+        steps=_steps_from_json(content, numel, spikes),
     )
+
+
+def _steps_from_json(
+    content: Fields, numel: int, spikes: int
+) -> tuple[tuple[int, int], ...] | None:
+    """Return the counts at each time-step, which old files do not have."""
+    if content.plain().get("steps") is None:
+        return None
+    pairs = content.plain()["steps"]
+    if not (
+        isinstance(pairs, list)
+        and all(
+            isinstance(pair, list)
+            and len(pair) == 2
+            and all(type(n) is int for n in pair)
+            and 0 <= pair[1] <= pair[0]
+            for pair in pairs
+        )
+        and sum(size for size, _ in pairs) == numel
+        and sum(count for _, count in pairs) == spikes
+    ):
+        content.refuse("steps", "pairs of elements and spikes, which add up to numel and spikes")
+    return tuple((size, count) for size, count in pairs)
 
 
 def _magnitudes_from_json(content: Fields) -> tuple[Magnitudes, ...]:

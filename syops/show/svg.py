@@ -15,12 +15,13 @@ from matplotlib.figure import Figure
 from syops.cost.figures import Figures
 from syops.cost.networks import ComparisonRow
 from syops.show.plots.axes import AC, BAND, EDGE, MAC
-from syops.show.plots.layers import Plot, plot_report
+from syops.show.plots.layers import Plot, has_rates_over_time, plot_report
 from syops.show.plots.networks import ComparisonPlot, plot_comparison
 
 _PLOTS: dict[Plot, str] = {
     "energy": "Energy by layer, in the order of execution",
     "rates": "Firing rate of the input of each layer",
+    "rates_over_time": "Firing rate of the input of each layer at each time-step",
     "cumulative": "Energy up to each layer",
 }
 
@@ -33,7 +34,11 @@ _STYLE = {
 
 def report_pictures(report: Figures) -> Mapping[str, Markup]:
     """Return the plots of a report as inline SVG, by what they show."""
-    kinds = [kind for kind in _PLOTS if kind != "rates" or report.mean_rate is not None]
+    left_out = {
+        "rates": report.mean_rate is None,
+        "rates_over_time": report.time_steps == 1 or not has_rates_over_time(report),
+    }
+    kinds = [kind for kind in _PLOTS if not left_out.get(kind)]
     if not any(layer.counted and layer.folded is None for layer in report.layers):
         kinds = []
     with _style():

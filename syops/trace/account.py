@@ -11,6 +11,7 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import islice
 from typing import TypeVar
 
 import torch
@@ -22,6 +23,7 @@ from syops.ledger.rows import Drive, Magnitudes, Row, Updates, joined_magnitudes
 from syops.ledger.steps import Arrival, History
 from syops.ops.fanout import FanOut
 from syops.ops.values import Evidence, Seen, Unit
+from syops.trace.axes import BEFORE, NOWHERE, Axes, Place, Split
 from syops.trace.foldable import Folding
 from syops.trace.gauge import Gauge
 from syops.trace.lineage import LayerKey, LayerResult, Padding
@@ -48,22 +50,31 @@ class Readings:
         self.passes = len(taken)
         counts = _read([each for counts, _ in taken for each in counts], torch.int64)
         looks = _read([each for _, looks in taken for each in looks], torch.float64)
-        self._counts = _in_parts([int(count) for count in counts], self.passes)
-        looked = _in_parts(looks, self.passes)
-        self._totals = [sum(each) for each in zip(*self._counts, strict=True)]
+        self._counts = _in_parts([list(map(int, count)) for count in counts], self.passes)
+        looked = _in_parts([value for (value,) in looks], self.passes)
+        self._sums = [[sum(count) for count in part] for part in self._counts]
+        self._totals = [sum(each) for each in zip(*self._sums, strict=True)]
         self._looks = [_merged(p, each) for p, each in enumerate(zip(*looked, strict=True))]
 
     def total(self, place: int) -> int:
         """Return the sum of a count."""
         return self._totals[place]
 
+    def by_step(self, place: int, split: Split) -> tuple[int, ...]:
+        """Return the sum of a count for each time-step."""
+        number = split.samples
+        return tuple(
+            sum(sum(counts[place][t * number : (t + 1) * number]) for counts in self._counts)
+            for t in range(split.steps)
+        )
+
     def product(self, place: int, other: int) -> int:
         """Return the sum of the products of two counts, each of one pass."""
-        return sum(counts[place] * counts[other] for counts in self._counts)
+        return sum(sums[place] * sums[other] for sums in self._sums)
 
     def largest(self, places: Sequence[int]) -> int:
         """Return the sum of the largest of several counts, each of one pass."""
-        return sum(max(counts[place] for place in places) for counts in self._counts)
+        return sum(max(sums[place] for place in places) for sums in self._sums)
 
     def look(self, place: int) -> tuple[float, float, bool]:
         """Return the least and the largest value that was seen, and whether all are integers."""
@@ -83,15 +94,16 @@ def _in_parts(values: list[T], number: int) -> list[list[T]]:
     return [values[part * size : (part + 1) * size] for part in range(number)]
 
 
-def _read(readings: Sequence[Tensor], dtype: torch.dtype) -> list[float]:
-    """Return all values, in one transfer for each device they lie on."""
-    values = [0.0] * len(readings)
+def _read(readings: Sequence[Tensor], dtype: torch.dtype) -> list[list[float]]:
+    """Return all values of each, in one transfer for each device they lie on."""
+    values: list[list[float]] = [[] for _ in readings]
     for device in {tensor.device for tensor in readings}:
         places = [i for i, tensor in enumerate(readings) if tensor.device == device]
         kept = torch.float32 if device.type == "mps" and dtype == torch.float64 else dtype
-        stacked = torch.stack([readings[place].to(kept) for place in places])
-        for place, value in zip(places, stacked.tolist(), strict=True):
-            values[place] = value
+        together = torch.cat([readings[place].to(kept).reshape(-1) for place in places])
+        each = iter(together.tolist())
+        for place in places:
+            values[place] = list(islice(each, readings[place].numel()))
     return values
 
 
@@ -109,6 +121,8 @@ class OperandReadings:
     look: int | None = None
     padding: Padding | None = None
     unit: Unit = Unit()
+    axes: Axes = NOWHERE
+    split: Split | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,13 +343,14 @@ def _drive(row: Row, operand: OperandReadings, readings: Readings) -> Drive:
     if not operand.numel:  # nobody looks at nothing
         evidence = replace(evidence, unknown=False)
     if operand.spikes is None:
-        return Drive(evidence, operand.numel * readings.passes)
+        return Drive(evidence, operand.numel * readings.passes, steps=None if operand.numel else ())
     numel, spikes, magnitude = operand.numel, operand.spikes, operand.magnitude
     unit = operand.unit
     unpadded = operand.padding.source() if operand.padding else None
     if unpadded is not None:
         numel, spikes, magnitude = unpadded.numel, unpadded.spikes, unpadded.magnitude
         unit = unpadded.unit
+    read = unpadded or operand
 
     def events(place: int | None, total: int) -> int:
         if place is not None:
@@ -356,7 +371,19 @@ def _drive(row: Row, operand: OperandReadings, readings: Readings) -> Drive:
         Fraction(readings.total(spikes) * row.dense, numel),
         events(operand.events, operand.spikes),
         magnitudes,
+        _steps(read.axes.time, read.split, numel * readings.passes, spikes, readings),
     )
+
+
+def _steps(
+    time: Place | None, split: Split | None, numel: int, spikes: int, readings: Readings
+) -> tuple[tuple[int, int], ...] | None:
+    """Return the size and the spikes of an operand at each time-step; None: it is not known."""
+    if isinstance(time, int) and time != BEFORE:
+        return (*((0, 0),) * time, (numel, readings.total(spikes)))
+    if not isinstance(time, tuple) or split is None or split.steps == 1:
+        return None
+    return tuple((numel // split.steps, count) for count in readings.by_step(spikes, split))
 
 
 _MOST = 64

@@ -21,6 +21,7 @@ from syops._torch import Modes, buffers_of, in_backward
 from syops.errors import SyopsRuntimeError
 from syops.ledger.ledger import Ledger
 from syops.ops.values import UNKNOWN, kind_of
+from syops.trace.axes import Axes
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Gauge
 from syops.trace.live import Tensors
@@ -139,9 +140,10 @@ class Calls(Observer):
         call: int,
         repeats: Tensor | None,
         time: tuple[int, bool] | None,
+        axes: Axes,
     ) -> None:
         """Note what the model is called with; see `ForwardPass.called`."""
-        self._analysed.called(given, signals, call, repeats, time)
+        self._analysed.called(given, signals, call, repeats, time, axes)
 
     def returned(self, output: Any) -> frozenset[str]:
         """Note what the model has returned; see `ForwardPass.returned`."""

@@ -1,6 +1,6 @@
 """Count spikes and the synapses that they reach, exactly, on the tensor's own device.
 
-No function here waits for the device: results are zero-dimensional int64 tensors, read later.
+No function here waits for the device: results are int64 tensors, read later.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ EXACT_IN_FLOAT32 = 2**24
 """Integers up to here are exact in float32; a sum of 20,000,001 ones is not."""
 
 
-def nonzero_per_position(x: Tensor, spatial: int, binary: bool) -> Tensor:
+def nonzero_per_position(x: Tensor, spatial: int, binary: bool, first: int = 0) -> Tensor:
     """Return how many entries of ``x`` are not zero, for each position of its last dimensions.
 
     Args:
@@ -24,15 +24,25 @@ def nonzero_per_position(x: Tensor, spatial: int, binary: bool) -> Tensor:
         spatial: number of trailing dimensions to keep (at least one is kept of a tensor that
             has any, so that no partial sum grows large).
         binary: ``x`` is known to hold {0, 1} only, so that it can be summed as it is.
+        first: number of first dimensions to keep too.
 
     Returns:
         int64 counts, of the shape of the kept dimensions.
     """
-    return _summed(x if binary else x != 0, spatial, largest=1)
+    return _summed(x if binary else x != 0, spatial, largest=1, first=first)
+
+
+def total(per_position: Tensor, first: int) -> Tensor:
+    """Return the sum over all positions but those of so many first dimensions."""
+    return per_position.flatten(first).sum(-1) if first else per_position.sum()
 
 
 def magnitude_per_position(
-    x: Tensor, spatial: int, unit: Fraction = Fraction(1), factor: Tensor | None = None
+    x: Tensor,
+    spatial: int,
+    unit: Fraction = Fraction(1),
+    factor: Tensor | None = None,
+    first: int = 0,
 ) -> Tensor:
     """Count as `nonzero_per_position`, with each entry weighted by its magnitude in units.
 
@@ -42,25 +52,27 @@ def magnitude_per_position(
     if factor is not None or unit != 1:
         size = float(unit) if factor is None else factor.reshape(()).to(torch.float64) * float(unit)
         multiples = (x.to(torch.float64) / size).round().abs()
-        return _summed(multiples.nan_to_num(0, 0), spatial, largest=None)
+        return _summed(multiples.nan_to_num(0, 0), spatial, largest=None, first=first)
     whole = x if x.dtype.is_floating_point else x.to(torch.int64)  # |-128| does not fit int8
-    return _summed(whole.abs(), spatial, largest=None)
+    return _summed(whole.abs(), spatial, largest=None, first=first)
 
 
-def _summed(x: Tensor, spatial: int, largest: int | None) -> Tensor:
+def _summed(x: Tensor, spatial: int, largest: int | None, first: int = 0) -> Tensor:
     keep = max(spatial, 1)
-    dims = tuple(range(x.dim() - keep))
+    dims = tuple(range(first, x.dim() - keep))
     if not x.dtype.is_floating_point:
         return x.sum(dims, dtype=torch.int64) if dims else x.to(torch.int64)
     if not dims:
         return x.to(torch.int64)
     kept = x.shape[-keep:]
-    terms = x.numel() // max(1, kept.numel())
+    apart = x.shape[:first]
+    terms = x.numel() // max(1, kept.numel() * apart.numel())
     small = largest is not None and terms * largest <= EXACT_IN_FLOAT32
     if small and x.dtype == torch.float32 and x.is_contiguous():
         # Exact like a sum, as every partial sum is a small integer, and many times faster.
-        counts = x.new_ones(1, terms) @ x.view(terms, kept.numel())
-        return counts.view(kept).to(torch.int64)
+        parts = apart.numel()
+        counts = x.new_ones(parts, 1, terms).bmm(x.view(parts, terms, kept.numel()))
+        return counts.view(apart + kept).to(torch.int64)
     dtype = torch.float64 if not small or x.dtype == torch.float64 else torch.float32
     return x.sum(dims, dtype=dtype).to(torch.int64)
 

@@ -18,6 +18,7 @@ from syops.ops.traits import Traits, traits_of
 from syops.ops.values import ANALOG, EMPTY, LEARNED, UNKNOWN, Signal, constant
 from syops.trace.aliasing import overlap
 from syops.trace.attention import attend, in_attention, scale
+from syops.trace.axes import Operands, after
 from syops.trace.filling import Filling
 from syops.trace.folds import Folds, Made
 from syops.trace.gauge import Gauge
@@ -107,6 +108,9 @@ class Dispatch:
         self.execute = executed if settings.values else executed_on_meta
         self._history = history
         self._told: set[int] = set()
+        self._axes = ("time", "samples")
+        self._costs: Sequence[Cost] = ()
+        """Of the operator that is being counted."""
 
     def told(self, tensor: Tensor) -> None:
         """Note that values of a tensor are about to become Python numbers."""
@@ -193,6 +197,7 @@ class Dispatch:
             self._computed(rule, traits, call, before)
         if before.fixed:
             self._mark_fixed(call)
+        self._follow_axes(rule, call, before)
         if numbered is not None and rule is not None:
             self.repeats.after(rule, traits, call, numbered)
         if self._history is not None:
@@ -200,6 +205,31 @@ class Dispatch:
         if self._recorder is not None:
             self._recorder.analysed()
         return out
+
+    def _follow_axes(self, rule: Rule | None, call: Call, before: Before) -> None:
+        """Record where the time-steps and samples of the results are."""
+        costs, self._costs = self._costs, ()
+        for axis in self._axes:
+            known = [(x, getattr(record, axis, None), record) for x, record in before.records]
+            if all(place is None for _, place, _ in known):
+                continue
+            if rule is not None and (rule.overwrites or rule.moves):
+                gone = [target for target, _ in before.writes]
+                known = [each for each in known if not any(each[0] is target for target in gone)]
+            operands = Operands(
+                tuple((x, place) for x, place, _ in known if place is not None),
+                tuple(
+                    x
+                    for x, place, record in known
+                    if place is None
+                    and not (record.fixed if record else call.signals[id(x)] is LEARNED)
+                ),
+            )
+            if not operands.placed:
+                continue
+            found = after(rule, call, costs, operands, in_order=axis == "time")
+            for tensor, place in zip(call.outputs, found, strict=True):
+                setattr(self.tensors.latest(tensor), axis, place)
 
     def _mark_fixed(self, call: Call) -> None:
         """Mark results that are made without data and chance, and note of which parameters."""
@@ -364,7 +394,7 @@ class Dispatch:
         Returns:
             the result of a layer that it gave, and the product of two activations that it is.
         """
-        costs = rule.cost(call)
+        self._costs = costs = rule.cost(call)
         if self._is_in_caller:
             costs = [cost for cost in costs if not before.fixed and _applies_weights(cost, call)]
         made = [self._charge(cost, call, prepared) for cost in costs]

@@ -13,6 +13,7 @@ from syops.ledger.steps import INPUT, History, Step
 from syops.ops.rule import Rule
 from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Shown, Table, kind_of
 from syops.trace.account import Accounts
+from syops.trace.axes import NOWHERE, Axes, along
 from syops.trace.dispatch import Dispatch
 from syops.trace.foldable import decide
 from syops.trace.gauge import Gauge
@@ -20,6 +21,7 @@ from syops.trace.history import step_of
 from syops.trace.lineage import Provenance
 from syops.trace.live import Record, Tensors
 from syops.trace.neurons import NeuronSignal
+from syops.trace.neurons.library import TimeIn
 from syops.trace.paths import Paths
 from syops.trace.plan.recorder import Recorder
 from syops.trace.rows import neuron_row
@@ -68,6 +70,7 @@ class ForwardPass:
         self._measurements = self.dispatch.measurements
         self.repeats = self.dispatch.repeats
         self._model = model
+        self._has_values = settings.values
         self._where = where
         self.given: Sequence[Tensor] = ()
         self._history = history
@@ -75,6 +78,10 @@ class ForwardPass:
         self._into_neuron: tuple[Step, ...] = ()
         self._inside_neurons = 0
         self._updates: list[Updates] = []
+        self._steps: dict[str, int | None] = {}
+        """The next time-step of each neuron, where it is known."""
+        self._arrived: Record | None = None
+        """What the neuron is called with."""
         self._hidden: list[list[tuple[Tensor, Record | None]]] = []
         self._has_changed: bool | None = None
 
@@ -89,6 +96,7 @@ class ForwardPass:
         signals: Sequence[NeuronSignal | Shown | None],
         time_axis: int | None = None,
         differ: bool | None = None,
+        axes: Axes = NOWHERE,
     ) -> None:
         """Begin the pass: the model is called.
 
@@ -97,13 +105,20 @@ class ForwardPass:
             signals: their values, or opaque ones; None to look one up in the data.
             time_axis: the dimension of the first tensor that counts time-steps, if one does.
             differ: whether these time-steps differ, if that is known.
+            axes: where the time-steps and samples of the first tensor are.
         """
         if self._recorder is not None:
-            self._recorder.begun(given, signals, time_axis, differ)
+            self._recorder.begun(given, signals, time_axis, differ, axes)
         self.given = given
         for tensor, signal in zip(given, signals, strict=True):
             if signal is not None:
                 self.give(tensor, signal)
+        if axes != NOWHERE:
+            record, known = self.tensors.known(given[0])
+            if record is None and kind_of(known) is UNKNOWN:
+                record = self.tensors.put(given[0], UNKNOWN)
+            if record is not None:
+                record.time, record.samples = axes
         for place, tensor in enumerate(given):
             self.repeats.give(place, tensor, *(() if place else (time_axis, differ)))
 
@@ -114,6 +129,7 @@ class ForwardPass:
         call: int,
         repeats: Tensor | None = None,
         time: tuple[int, bool] | None = None,
+        axes: Axes = NOWHERE,
     ) -> None:
         """Note that the model, or a part of it, is called by code that is not its own.
 
@@ -126,6 +142,7 @@ class ForwardPass:
             repeats: an input of the call before with the same values as the first tensor.
             time: the dimension of the first tensor that counts time-steps, and whether these
                 differ; None where no dimension does.
+            axes: where the time-steps and samples of the tensors are, of which it is not known.
         """
         for place, (tensor, signal) in enumerate(zip(given, signals, strict=True)):
             is_new = self.tensors.find(tensor) is None
@@ -139,6 +156,10 @@ class ForwardPass:
                 continue
             told = (None, None) if place else (repeats, time)
             self.repeats.hand(tensor, (call, place), *told)
+        for tensor in given:
+            record = self.tensors.find(tensor)
+            if record is not None and record.time is None and not record.fixed:
+                record.time = axes.time
 
     def operator(
         self, rule: Rule | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -244,10 +265,19 @@ class ForwardPass:
             if record is not None:
                 record.use(f"a hook of {self._where[-1][0] or 'the model'}")
 
-    def update(self, steps: int, samples: int, states: Sequence[Tensor]) -> None:
+    def update(
+        self,
+        x: Tensor,
+        lies: TimeIn | None,
+        steps: int,
+        samples: int,
+        states: Sequence[Tensor],
+    ) -> None:
         """Note how far a neuron's call brings its states, whether it is watched inside or not.
 
         Args:
+            x: what it is called with.
+            lies: where ``x`` has its time-steps; None: it is one.
             steps: the time-steps that the call goes through.
             samples: those that it brings forward.
             states: its states.
@@ -256,12 +286,24 @@ class ForwardPass:
         starts = all(map(self._is_as_reset, states))
         updates = Updates(path, 1, int(starts), steps, samples * steps)
         if self._recorder is not None:
-            self._recorder.brought(updates, steps, samples, states)
-        self._updates.append(updates)
+            self._recorder.brought(updates, x, lies, steps, samples, states)
+        self.updated(updates, x, lies)
 
-    def updated(self, updates: Updates) -> None:
-        """Enter what a neuron's call did to its states."""
+    def updated(self, updates: Updates, x: Tensor, lies: TimeIn | None) -> None:
+        """Enter what a neuron's call did to its states, and which time-steps ``x`` has by it.
+
+        Calls since its reset tell; where the states are older, what is known of ``x`` stays.
+        """
         self._updates.append(updates)
+        first = 0 if updates.starts else self._steps.get(updates.path)
+        self._steps[updates.path] = None if first is None else first + updates.steps
+        record = self.tensors.find(x)
+        if record is None or record.name or not self._has_values:
+            return
+        if first is not None and (lies is None or updates.steps == 1):
+            record.time = first
+        elif first == 0 and lies is not None:
+            record.time = along(x.shape, lies.dim, updates.steps, lies.inside)
 
     def _is_as_reset(self, state: Tensor) -> bool:
         """Return whether a state is a literal, or has not been written into in this pass."""
@@ -276,6 +318,8 @@ class ForwardPass:
             self._folds.take(tensor, self._where[-1][0])
         if self._history is not None and not self._inside_neurons:
             self._into_neuron = tuple(step_of(self.tensors, tensor) for tensor in tensors)
+        if not self._inside_neurons:
+            self._arrived = self.tensors.find(tensors[0]) if tensors else None
         self._inside_neurons += 1
 
     def leave_neuron(
@@ -313,10 +357,23 @@ class ForwardPass:
             if self._history is not None:
                 record.step = Step(name, path, record.signal, self._into_neuron)
         if outputs:
+            self._hand_on(outputs)
             params = self.dispatch.params(neuron.parameters())
             self._measurements.tally(neuron_row(path, name, params, outputs[0], kept), None)
         if self._recorder is not None:
             self._recorder.analysed()
+
+    def _hand_on(self, outputs: Sequence[Tensor]) -> None:
+        """Record that what a neuron sends has time-steps and samples where its input has them."""
+        arrived = self._arrived
+        if arrived is None:
+            return
+        for tensor in outputs:
+            record = self.tensors.latest(tensor)
+            for axis in ("time", "samples"):
+                place = getattr(arrived, axis)
+                if isinstance(place, int) or record.shape == arrived.shape:
+                    setattr(record, axis, place)
 
     def enter_recurrent(self, states: Sequence[Tensor]) -> None:
         """Record the hidden state of RNN, LSTM and GRU as analog from the first step on."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from syops.ops.fanout import FanOut
 from syops.ops.values import Unit
 from syops.trace import counting
+from syops.trace.axes import Split, apart
 
 Cache = dict[Any, Any]
 """What was worked out for one reading of a tensor and serves the next one."""
@@ -38,7 +39,7 @@ class Gauge:
         maps: the fan-outs of all positions, which serve other passes too; None: no others.
 
     Attributes:
-        counts: the readings that are integers.
+        counts: the readings that are integers; one may hold one for each time-step and sample.
         looks: those that are real numbers.
         factor: see above.
     """
@@ -56,7 +57,12 @@ class Gauge:
         self._maps: Maps = {} if maps is None else maps
 
     def spikes(
-        self, x: Tensor, cache: Cache, fan_out: FanOut, weighting: bool | Unit
+        self,
+        x: Tensor,
+        cache: Cache,
+        fan_out: FanOut,
+        weighting: bool | Unit,
+        split: Split | None = None,
     ) -> tuple[int, int | None]:
         """Count the entries of ``x``, and the synapses that they reach.
 
@@ -66,22 +72,25 @@ class Gauge:
             fan_out: the synapses at each of its positions.
             weighting: whether all entries are known to be 0 or 1, or the unit of their magnitudes,
                 which they are weighted with.
+            split: how ``x`` is read by time-step and by sample; there is a count for each then.
 
         Returns:
             the places of Σ entries and of Σ entries · fan-out; None for that where the fan-out is
             the same everywhere.
         """
-        self._told("spikes", [x], cache, fan_out, weighting)
+        self._told("spikes", [x], cache, fan_out, weighting, split)
         spatial = len(fan_out.spatial)
-        each, whole = (weighting, spatial), (weighting, "total")
+        each, whole = (weighting, spatial, split), (weighting, "total", split)
         if each not in cache:
-            cache[each] = self._per_position(x, cache, spatial, weighting)
-        per_position = cache[each]
+            cache[each] = self._per_position(x, cache, spatial, weighting, split)
+        per_position, first = cache[each], len(split.first) if split else 0
         if whole not in cache:
-            cache[whole] = self._count(lambda: per_position.sum())
+            cache[whole] = self._count(lambda: counting.total(per_position, first))
         if fan_out.uniform is not None:
             return cache[whole], None
-        return cache[whole], self._count(lambda: (per_position * self._map(fan_out, x)).sum())
+        return cache[whole], self._count(
+            lambda: counting.total(per_position * self._map(fan_out, x), first)
+        )
 
     def look(self, x: Tensor, cache: Cache) -> int:
         """Find the least and the largest value of ``x`` and whether all are integers."""
@@ -117,13 +126,19 @@ class Gauge:
             self._tell(method, tensors, cache, args)
 
     def _per_position(
-        self, x: Tensor, cache: Cache, spatial: int, weighting: bool | Unit
+        self,
+        x: Tensor,
+        cache: Cache,
+        spatial: int,
+        weighting: bool | Unit,
+        split: Split | None,
     ) -> Tensor:
         x = counting.strided(x)
+        x, first = (x, 0) if split is None else (apart(x, split), len(split.first))
         if not isinstance(weighting, Unit):
-            return counting.nonzero_per_position(x, spatial, weighting)
+            return counting.nonzero_per_position(x, spatial, weighting, first)
         factor = self.factor(weighting.scale) if weighting.scale else None
-        return counting.magnitude_per_position(x, spatial, weighting.size, factor)
+        return counting.magnitude_per_position(x, spatial, weighting.size, factor, first)
 
     def _map(self, fan_out: FanOut, x: Tensor) -> Tensor:
         key = fan_out, x.device

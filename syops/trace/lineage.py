@@ -17,6 +17,7 @@ from syops._torch import version_of
 from syops.ledger.rows import Row
 from syops.ops.rule import Piece, Rule
 from syops.ops.values import Unit
+from syops.trace.axes import NOWHERE, Axes, Split
 
 PART: Piece = (-1, 0, 0)
 """A part of a result that is no interval."""
@@ -168,13 +169,16 @@ class Unnormalised:
 class Padding:
     """Hold size and counts of what was padded, and how often the padded tensor is used.
 
-    ``unit``: what its magnitudes are counted in.
+    ``unit``: what its magnitudes are counted in. ``axes``, ``split``: how its counts are told apart
+    by time-step and sample.
     """
 
     numel: int
     spikes: int
     magnitude: int | None
     unit: Unit = Unit()
+    axes: Axes = NOWHERE
+    split: Split | None = None
     of: Padding | None = None
     uses: int = 0
 

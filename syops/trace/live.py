@@ -43,6 +43,7 @@ from syops.ledger.steps import Step
 from syops.ops.rule import Recipe, Softmax
 from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal, Table
 from syops.trace.aliasing import Layout, covers_storage, offset_of, overlaps_itself, storage_of
+from syops.trace.axes import BEFORE, Place
 from syops.trace.filling import Filling
 from syops.trace.lineage import LayerResult, Padding, View
 from syops.trace.paths import paths_of
@@ -90,6 +91,10 @@ class Record:
     """Made of parameters, literals and shapes alone: no data and no chance had a part in it."""
     parts: frozenset[str] = frozenset()
     """The parameters that it is made of, if it is fixed."""
+    time: Place | None = None
+    """Where its time-steps are, where that is known."""
+    samples: Place | None = None
+    """Where its samples are, where that is known and wanted."""
     value: Any = None
     """Which `Value` it holds, where inputs and weights alone made it, before any neuron."""
 
@@ -185,7 +190,7 @@ class Tensors:
         self._tied = len(self._names) < len(self._learned)
         self._room = 256
         for tensor in self._states.values():
-            self.put(tensor, UNKNOWN)
+            self.put(tensor, UNKNOWN).time = BEFORE
 
     @property
     def buffered(self) -> tuple[Tensor, ...]:

@@ -29,6 +29,7 @@ from syops.ops.values import (
     for_weights,
 )
 from syops.trace.account import Account, Declared, Known, Norm, OperandReadings, Repeated, Synaptic
+from syops.trace.axes import Axes, split_of
 from syops.trace.foldable import Folding
 from syops.trace.gauge import Gauge
 from syops.trace.lineage import LayerResult, Padding, Unnormalised
@@ -125,7 +126,7 @@ class Measurements:
         if operand.spikes is None:
             return None
         counts = operand.spikes, operand.magnitude, operand.unit
-        return Padding(source.numel(), *counts, operand.padding)
+        return Padding(source.numel(), *counts, operand.axes, operand.split, operand.padding)
 
     def _operand(self, tensor: Tensor, fan_out: FanOut, channel: int | None) -> OperandReadings:
         signal = for_weights(self._tensors.signal(tensor), channel)
@@ -140,17 +141,19 @@ class Measurements:
             return OperandReadings(evidence, numel, fan_out)
         record = self._tensors.find(tensor) or self._tensors.put(tensor, signal)
         binary = evidence.signal == "binary" and signal is not UNKNOWN
-        spikes, events = self.gauge.spikes(tensor, record.cache, fan_out, binary)
+        axes = Axes(record.time, record.samples)
+        split = split_of(axes, max(len(fan_out.spatial), 1))
+        spikes, events = self.gauge.spikes(tensor, record.cache, fan_out, binary, split)
         unit = evidence.unit or Unit()
         magnitude, graded_events = None, None
         if isinstance(signal, Table) and evidence.largest <= 1:
             magnitude, graded_events = spikes, events
         elif self._graded == "ac":
-            magnitude, graded_events = self.gauge.spikes(tensor, record.cache, fan_out, unit)
+            magnitude, graded_events = self.gauge.spikes(tensor, record.cache, fan_out, unit, split)
         look = self.gauge.look(tensor, record.cache) if signal in (UNKNOWN, INTEGER) else None
         return OperandReadings(
             *(evidence, numel, fan_out, spikes, events, magnitude, graded_events, look),
-            *(record.padding, unit),
+            *(record.padding, unit, axes, split),
         )
 
     def _is_blurred(self, signal: Signal, evidence: Evidence, dtype: torch.dtype) -> bool:

@@ -26,6 +26,7 @@ from syops.ledger.steps import History
 from syops.ops.rule import input_tensors, tensors_in
 from syops.ops.values import Shown
 from syops.trace.account import Accounts
+from syops.trace.axes import NOWHERE, Axes
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Gauge
 from syops.trace.lineage import Provenance
@@ -171,6 +172,7 @@ class Observer:
         time_axis: int | None = None,
         samples: int = 0,
         call: Call = once,
+        axes: Axes = NOWHERE,
     ) -> Any:
         """Make one pass of the model and add what it did to the ledger.
 
@@ -183,6 +185,7 @@ class Observer:
             time_axis: the dimension of the first tensor that counts time-steps, if one does.
             samples: in the batch.
             call: calls the model, once or several times in a pass.
+            axes: where the time-steps and samples of the first tensor are.
 
         Returns:
             what ``call`` returns: the model's output.
@@ -199,7 +202,7 @@ class Observer:
         given = input_tensors(args, kwargs)
         first = given[0] if given else None
         differs = None if first is None else differ(first, time_axis)
-        self._pass.begin(given, inputs, time_axis, differs)
+        self._pass.begin(given, inputs, time_axis, differs, axes)
         try:
             watch.start()
             output = call(self._model, args, kwargs)
@@ -334,7 +337,8 @@ class Observer:
         if hooks.library is not None and tensors and not tensors[0].is_nested:
             steps, samples = hooks.library.layout(module, tensors[0])
             states = tensors[1:] or tensors_in(hooks.library.states(module).values())
-            self._pass.update(steps, samples, states)
+            lies = hooks.library.time_in(module)
+            self._pass.update(tensors[0], lies, steps, samples, states)
         if is_neuron:
             self._pass.enter_neuron(tensors)
             self._inside_neurons += 1

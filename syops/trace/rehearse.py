@@ -19,6 +19,7 @@ from syops._torch import identity, storage_identity, unwatched, version_of
 from syops.ops.registry import Find
 from syops.ops.traits import traits_of
 from syops.ops.values import UNKNOWN, Unit
+from syops.trace.axes import Split
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Cache, Gauge
 from syops.trace.live import Played, Tensors
@@ -108,11 +109,11 @@ def _perform(
             inputs, states = cast.given(event.tensors, given), cast.all(event.states)
             for state in states:
                 analysis.tensors.put(state, UNKNOWN)
-            analysis.begin(inputs, event.signals, event.time_axis, event.differ)
+            analysis.begin(inputs, event.signals, event.time_axis, event.differ, event.axes)
         case Told():
             analysis.told(cast.tensor(event.tensor))
         case Brought():
-            analysis.updated(event.updates)
+            analysis.updated(event.updates, cast.tensor(event.x), event.lies)
         case Entered():
             where[:] = [(event.path, event.module)]
             analysis.enter_neuron(cast.all(event.tensors))
@@ -283,9 +284,14 @@ class _Taken(Gauge):
         return self.numbers.setdefault(id(cache), (len(self.numbers), cache))[0]
 
     def _per_position(
-        self, x: Tensor, cache: Cache, spatial: int, weighting: bool | Unit
+        self,
+        x: Tensor,
+        cache: Cache,
+        spatial: int,
+        weighting: bool | Unit,
+        split: Split | None,
     ) -> Tensor:
-        found: Tensor = self._caches[self._number(cache)][weighting, spatial]
+        found: Tensor = self._caches[self._number(cache)][weighting, spatial, split]
         return found
 
     def _count(self, read: Callable[[], Tensor]) -> int:

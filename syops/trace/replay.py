@@ -15,9 +15,11 @@ from syops._torch import tree_leaves
 from syops.ops.registry import Find
 from syops.ops.rule import Rule, tensors_in
 from syops.trace.account import Accounts
+from syops.trace.axes import Axes
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Cache, Gauge
 from syops.trace.live import Tensors
+from syops.trace.neurons.library import TimeIn
 from syops.trace.outside import Outside
 from syops.trace.plan.events import (
     Brought,
@@ -90,38 +92,50 @@ class Replay:
         signals: Sequence[Any],
         time_axis: int | None,
         differ: bool | None,
+        axes: Axes,
     ) -> None:
         """Check the call of the model; see `ForwardPass.begin`."""
         self._given = given
-        values = tuple(signals), time_axis, differ, self._register.weights
+        values = tuple(signals), time_axis, differ, axes, self._register.weights
         if all(map(is_plain, given)):
             self._register.give(given)
 
         def fits(event: Given) -> bool:
-            known = event.signals, event.time_axis, event.differ, event.weights
+            known = event.signals, event.time_axis, event.differ, event.axes, event.weights
             if known != values or not self._match.all(event.tensors, given):
                 return False
             self._register.given = self._register.met
             return self._are_states(event.states, self._tensors.buffered)
 
         if not self._follows(Given, fits):
-            self._departed().begin(given, signals, time_axis, differ)
+            self._departed().begin(given, signals, time_axis, differ, axes)
 
     def told(self, tensor: Tensor) -> None:
         """Check that values of a tensor become Python numbers here."""
         if not self._follows(Told, lambda event: self._match.met(event.tensor, tensor)):
             self._departed().told(tensor)
 
-    def update(self, steps: int, samples: int, states: Sequence[Tensor]) -> None:
+    def update(
+        self,
+        x: Tensor,
+        lies: TimeIn | None,
+        steps: int,
+        samples: int,
+        states: Sequence[Tensor],
+    ) -> None:
         """Check a neuron's call, which brings its states forward; see `ForwardPass.update`."""
         path, _ = self._where[-1]
 
         def fits(event: Brought) -> bool:
-            known = event.path, event.steps, event.samples
-            return known == (path, steps, samples) and self._are_states(event.states, states)
+            known = event.path, event.lies, event.steps, event.samples
+            return (
+                known == (path, lies, steps, samples)
+                and self._match.met(event.x, x)
+                and self._are_states(event.states, states)
+            )
 
         if not self._follows(Brought, fits):
-            self._departed().update(steps, samples, states)
+            self._departed().update(x, lies, steps, samples, states)
 
     def enter_neuron(self, tensors: Sequence[Tensor]) -> None:
         """Check the start of a neuron's ``forward`` with these tensors."""

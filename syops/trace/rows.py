@@ -32,11 +32,16 @@ def row_of(cost: Cost, path: str, params: int, out: Any) -> Row:
     """
     ac = mac = weights = written = 0
     weight, dtype = "", tensors_in((out,))[0].dtype
+    weight_shape: tuple[int, ...] = ()
+    result_shape: tuple[int, ...] = ()
     match cost:
         case Product():
             kind, dense, weight, written = cost.kind, cost.dense, cost.weight, cost.written
             if cost.applied is not None:
                 dtype, weights = cost.applied.dtype, cost.applied.numel()
+                weight_shape = tuple(cost.applied.shape) if len(cost.operands) < 2 else ()
+            if kind == "conv":
+                result_shape = tuple(out.shape[1:])
         case Normalisation():
             kind, dense, weights, written = "norm", 2 * cost.elements, params, cost.elements
             mac = dense
@@ -59,6 +64,8 @@ def row_of(cost: Cost, path: str, params: int, out: Any) -> Row:
         dtype=_name(dtype),
         weights=weights,
         written=written,
+        weight_shape=weight_shape,
+        result_shape=result_shape,
     )
 
 

@@ -119,7 +119,7 @@ def test_energy_of_a_block_without_a_price():
 
 
 def test_each_field_of_a_layer_is_in_the_table():
-    not_shown = {"path", "ec_mj", "unpriced"}  # ec_mj has a column for each end
+    not_shown = {"path", "ec_mj", "unpriced", "rates"}  # ec_mj has a column for each end
     assert {each.name for each in fields(Layer)} == {*KEYS} - {"ec_min_mj", "ec_max_mj"} | not_shown
 
 

@@ -8,13 +8,15 @@ from itertools import combinations
 import matplotlib
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from sklearn.isotonic import IsotonicRegression
+from torch import nn
 
-from syops import compare
+from syops import compare, get_model_syops
 from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
 from syops.show.plots.axes import AC, BAND, MAC, spread
 from tests import ROOT
@@ -119,6 +121,25 @@ def test_firing_rates():
     assert "mean of spike-driven synapses 0.200" in legend(ax)
     assert "spikes per neuron and time-step" in ax.get_ylabel()
     assert 0.25 < ax.get_ylim()[1] < 0.3
+
+
+def test_firing_rates_over_time():
+    events = torch.stack([torch.eye(4)[:2], torch.ones(2, 4), torch.zeros(2, 4)])
+    report = get_model_syops(nn.Linear(4, 3), events, batch_dim=1)
+    figure = report.plot("rates_over_time")
+    ax, bar = figure.axes
+    (image,) = ax.get_images()
+    assert image.get_array().tolist() == [[0.25], [1.0], [0.0]]
+    assert image.get_clim() == (0, 1)
+    assert bar.get_ylabel().startswith("firing rate of the input")
+    assert "at each time-step" in report.to_page()
+
+
+def test_time_steps_that_are_not_known_are_not_drawn():
+    report = get_model_syops(nn.Linear(4, 3), torch.eye(4))
+    with pytest.raises(SyopsValueError, match="give time_steps="):
+        report.plot("rates_over_time")
+    assert "at each time-step" not in report.to_page()
 
 
 def test_cumulative_energy_ends_at_the_totals():
@@ -228,7 +249,7 @@ def test_notebooks_are_given_a_picture():
 
 
 def test_invalid_arguments_of_plot():
-    with pytest.raises(SyopsLookupError, match="no such plot: 'enrgy'; known: energy, rates, cum"):
+    with pytest.raises(SyopsLookupError, match="no such plot: 'enrgy'; known: energy, rates, "):
         NET.plot("enrgy")
     with pytest.raises(SyopsTypeError, match="ax must be matplotlib Axes, got Figure"):
         NET.plot(ax=Figure())

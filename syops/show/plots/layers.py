@@ -9,7 +9,9 @@ from itertools import accumulate, groupby
 from typing import Literal, TypeAlias
 
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from syops.cost.figures import Figures
 from syops.cost.layer import Layer
@@ -37,7 +39,7 @@ from syops.show.plots.axes import (
 )
 from syops.units import ENERGIES, joules, largest_end
 
-Plot: TypeAlias = Literal["energy", "rates", "cumulative"]
+Plot: TypeAlias = Literal["energy", "rates", "rates_over_time", "cumulative"]
 """What can be drawn of a report."""
 
 MAX_LABELS = 48
@@ -52,7 +54,8 @@ def plot_report(report: Figures, kind: Plot = "energy", ax: Axes | None = None) 
         kind: "energy": of each layer, in joules per sample: its MACs, upon them its ACs, and
             behind both the interval EC for firing rates from 0 to 1; of a bounds report, MACs and
             EC. "rates": the firing rate of each layer's input, in spikes per neuron and time-step.
-            "cumulative": the energy up to each layer.
+            "rates_over_time": the same at each time-step. "cumulative": the energy up to each
+            layer.
         ax: where to draw; by default in a new figure as wide as a page.
 
     Returns:
@@ -68,10 +71,15 @@ def plot_report(report: Figures, kind: Plot = "energy", ax: Axes | None = None) 
     layers = [layer for layer in report.layers if layer.counted and layer.folded is None]
     if not layers:
         raise SyopsValueError(f"{report.model}: nothing to plot, as no layer is inside the totals")
-    if kind == "rates" and not report.measured:
+    if kind in ("rates", "rates_over_time") and not report.measured:
         raise SyopsValueError(
             f"{report.model}: firing rates are not known without data; get_model_syops measures "
             "them"
+        )
+    if kind == "rates_over_time" and not has_rates_over_time(report):
+        raise SyopsValueError(
+            f"{report.model}: it is not known of any layer which entries of its input belong to "
+            "which time-step; give time_steps=, and batch_dim=1 for inputs of [T, N, ...]"
         )
     depth = _Depth.of(layers)
     if ax is None:
@@ -118,6 +126,43 @@ def _rates(report: Figures, layers: Sequence[Layer], ax: Axes) -> str:
     return "firing rates by layer"
 
 
+def has_rates_over_time(report: Figures) -> bool:
+    """Return whether there is a layer inside the totals whose rates are known by time-step."""
+    return any(layer.counted and layer.rates for layer in report.layers)
+
+
+def _rates_over_time(report: Figures, layers: Sequence[Layer], ax: Axes) -> str:
+    steps = next(len(layer.rates) for layer in layers if layer.rates)
+    nothing = (math.nan,) * steps
+    columns = [nothing if layer.rates is None else layer.rates for layer in layers]
+    top = max(rate for layer in layers for rate in layer.rates or ())
+    image = ax.imshow(
+        list(zip(*columns, strict=True)),
+        cmap=_shades(),
+        vmin=0,
+        vmax=top or 1,
+        aspect="auto",
+        origin="lower",
+        interpolation="nearest",
+    )
+    driven = [x for x, layer in enumerate(layers) if layer.rates is None and layer.rate is not None]
+    others = [x for x, layer in enumerate(layers) if layer.rates is None and layer.rate is None]
+    for places, marker, label in ((others, "x", "no spikes: MAC"), (driven, "_", "steps unknown")):
+        if places:
+            ax.plot(places, [0] * len(places), marker, color=MAC, ms=4, zorder=3, label=label)
+    bar = ax.figure.colorbar(image, ax=ax, pad=0.01)
+    bar.set_label("firing rate of the input\n(spikes per neuron)")
+    ax.set_ylabel("time-step")
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_ylim(-0.5, steps - 0.5)
+    return "firing rates by layer and time-step"
+
+
+def _shades() -> LinearSegmentedColormap:
+    """Return colours from white to that of ACs."""
+    return LinearSegmentedColormap.from_list("rates", ["white", AC])
+
+
 def _cumulative(report: Figures, layers: Sequence[Layer], ax: Axes) -> str:
     edges = [x - 0.5 for x in range(len(layers) + 1)]
     unit = unit_of([report])
@@ -159,6 +204,7 @@ def _top(report: Figures) -> float:
 _KINDS: dict[Plot, Callable[[Figures, Sequence[Layer], Axes], str]] = {
     "energy": _energy,
     "rates": _rates,
+    "rates_over_time": _rates_over_time,
     "cumulative": _cumulative,
 }
 

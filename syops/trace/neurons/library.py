@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -30,6 +30,18 @@ TORCH_LAYERS = {
     *("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "_BatchNorm", "SyncBatchNorm"),
 }
 """Classes of torch that apply the weights that they have, and no others."""
+
+
+class TimeIn(NamedTuple):
+    """Say which dimension of a tensor has time-steps.
+
+    Attributes:
+        dim: the dimension.
+        inside: it is [N·T], not [T·N] or T alone.
+    """
+
+    dim: int
+    inside: bool = False
 
 
 class Library:
@@ -102,6 +114,10 @@ class Library:
     def layout(self, module: nn.Module, x: Tensor) -> tuple[int, int]:
         """Return the time-steps and the samples of a call of a neuron with ``x``."""
         return steps_and_samples(x, self.takes_a_sequence(module))
+
+    def time_in(self, module: nn.Module) -> TimeIn | None:
+        """Return where a call finds its time-steps; None: the call is one time-step."""
+        return TimeIn(0) if self.takes_a_sequence(module) else None
 
     # Layers and operators
 

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from syops._torch import buffers_of
-from syops.trace.neurons.library import Library, derives_from
+from syops.trace.neurons.library import Library, TimeIn, derives_from
 
 _STATES = ("v_mem", "i_syn", "b", "spike_threshold")
 
@@ -40,3 +40,8 @@ class Sinabs(Library):
         own: Any = module
         steps = own.num_timesteps if own.num_timesteps > 0 else x.shape[0] // own.batch_size
         return steps, x.shape[0] // steps if steps else 0
+
+    def time_in(self, module: nn.Module) -> TimeIn:
+        """Return where [N, T, ...] or, for a `Squeeze` layer, [N·T, ...] has its time-steps."""
+        is_flat = derives_from(type(module), "sinabs", "SqueezeMixin")
+        return TimeIn(0, inside=True) if is_flat else TimeIn(1)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from syops.ledger.rows import Updates
+from syops.trace.axes import Axes
+from syops.trace.neurons.library import TimeIn
 from syops.trace.rows import CallSite
 
 Id = int | str
@@ -79,7 +81,7 @@ class Given:
         tensors: that it is called with.
         states: the buffers that are known to be states.
         signals: what is known of their values.
-        time_axis, differ: see `ForwardPass.begin`.
+        time_axis, differ, axes: see `ForwardPass.begin`.
         weights: the parameters and buffers that the model has; see `Tensors.layouts`.
     """
 
@@ -88,6 +90,7 @@ class Given:
     signals: tuple[Any, ...]
     time_axis: int | None
     differ: bool | None
+    axes: Axes
     weights: tuple[Any, ...]
 
 
@@ -104,12 +107,16 @@ class Brought:
 
     Attributes:
         path: the neuron's.
+        x: what it is called with.
+        lies: where ``x`` has its time-steps; None: it is one.
         steps, samples: how far, and for how many samples.
         states: the tensors that it keeps.
         updates: what it comes to.
     """
 
     path: str
+    x: Met
+    lies: TimeIn | None
     steps: int
     samples: int
     states: tuple[Met, ...]

@@ -12,8 +12,10 @@ from syops.ledger.rows import Updates
 from syops.ops.rule import tensors_in
 from syops.ops.traits import traits_of
 from syops.trace.account import Account
+from syops.trace.axes import Axes
 from syops.trace.gauge import Cache
 from syops.trace.live import storage_of
+from syops.trace.neurons.library import TimeIn
 from syops.trace.plan.events import (
     Brought,
     Ended,
@@ -69,6 +71,7 @@ class Recorder:
         signals: Sequence[Any],
         time_axis: int | None,
         differ: bool | None,
+        axes: Axes,
     ) -> None:
         """Record the call of the model; see `ForwardPass.begin`."""
         buffers = self.register.tensors.buffered
@@ -77,18 +80,27 @@ class Recorder:
             met = tuple(map(self.register.meet, given))
             self.register.given = self.register.met
             states, weights = self.register.meet_states(buffers), self.register.weights
-            self._add(Given(met, states, tuple(signals), time_axis, differ, weights))
+            self._add(Given(met, states, tuple(signals), time_axis, differ, axes, weights))
 
     def told(self, tensor: Tensor) -> None:
         """Record that values of a tensor are about to become Python numbers."""
         if self._can_tell([tensor]):
             self._add(Told(self.register.meet(tensor)))
 
-    def brought(self, updates: Updates, steps: int, samples: int, states: Sequence[Tensor]) -> None:
+    def brought(
+        self,
+        updates: Updates,
+        x: Tensor,
+        lies: TimeIn | None,
+        steps: int,
+        samples: int,
+        states: Sequence[Tensor],
+    ) -> None:
         """Record a neuron's call; ``updates``: what it comes to. See `ForwardPass.update`."""
-        if self._can_tell(states):
-            met = self.register.meet_states(states)
-            self._add(Brought(updates.path, steps, samples, met, updates))
+        if self._can_tell((x, *states)):
+            met = self.register.meet(x)
+            kept = self.register.meet_states(states)
+            self._add(Brought(updates.path, met, lies, steps, samples, kept, updates))
 
     def entered(self, where: tuple[str, nn.Module], tensors: Sequence[Tensor]) -> None:
         """Record the start of a neuron's ``forward``."""
