@@ -186,7 +186,18 @@ def test_torchrun(tmp_path):
         "def data():\n    return torch.utils.data.TensorDataset(torch.eye(4).repeat(6, 1)[:23],"
         " torch.arange(23) % 3)\n"
     )
-    run = ("-m", "syops", "run", "mine:net", "--data", "mine:data", "--batch-size", "3")
+    run = (
+        "-m",
+        "syops",
+        "run",
+        "mine:net",
+        "--data",
+        "mine:data",
+        "--batch-size",
+        "3",
+        "--format",
+        "json",
+    )
     one = [sys.executable, *run, "-o", "one.json"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=3"]
     many = [*torchrun, *run, "--shuffle", "--distributed", "-o", "many.json"]
