@@ -1,10 +1,11 @@
 """The method of the paper on scikit-learn's handwritten digits, as images and as events.
 
-    python benchmarks/digits.py            all that follows but 'ship'
+    python benchmarks/digits.py            'train', 'probe' and 'report'
     python benchmarks/digits.py train      networks, seeds, depths: one JSON file a run
     python benchmarks/digits.py probe      rates and gradients before training
     python benchmarks/digits.py report     Tables 2 and 3, Figures 3 and 5 to 8, the claims
     python benchmarks/digits.py ship       weights, test set and model card into syops/models/demo
+    python benchmarks/digits.py verify     train what is shipped anew, and compare it bit for bit
 
 What is there already is not done again. Two processes of one thread each are about right for two
 cores; --fast is a small version that shows no more than the direction.
@@ -21,9 +22,9 @@ import click
 import pandas as pd
 from click.core import ParameterSource
 from digit_study import claims, figures, tables
+from digit_study import ship as shipping
 from digit_study.initial import probe_initial
 from digit_study.runs import FAST, FULL, Scale, missing, perform_all, plan
-from digit_study.ship import ship_demo, shipped
 
 from syops import SyopsError
 from syops.files import write_text
@@ -54,7 +55,7 @@ class Study:
             found = pd.DataFrame(probe_initial(self.scale.seeds))
             write_text(path, found.to_json(orient="split", index=False, double_precision=8) + "\n")
 
-    def load(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def load(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         """Of all runs; see `tables.load`. Raises `SyopsError` if results are missing."""
         runs = [run.files(self.folder)[0] for run in plan(self.scale)]
         lacking = [path for path in (*runs, self.folder / "initial.json") if not path.exists()]
@@ -70,7 +71,7 @@ class Study:
         Raises:
             SyopsError: results are missing.
         """
-        rows, of_blocks = self.load()
+        rows, of_blocks, probes = self.load()
         initial = pd.read_json(self.folder / "initial.json", orient="split")
         found: list[claims.Claim] = []
         parts = []
@@ -94,6 +95,10 @@ class Study:
         deep = tables.at_depth(rows, self.scale.depths[-2:], self.scale.deep.channels)
         parts += ["## Deep networks whose blocks start as the identity\n"]
         parts += [tables.readable_depth(self._table("depth", deep))]
+        of_training = tables.gradients_of_training(probes)
+        parts += ["### Gradients of the loss by s_l, before and after training\n"]
+        parts += [tables.readable_gradients(self._table("gradients", of_training))]
+        found += claims.of_training(of_training)
         figure3 = self._table("figure3", tables.figure3(rows, self.scale.deep.channels))
         figures.draw_figure3(figure3, self.folder / "figure3.png")
         found += claims.of_figure3(figure3)
@@ -162,11 +167,20 @@ def report(study: Study) -> None:
 @click.pass_obj
 def ship(study: Study) -> None:
     """Put the weights of seed 0 and the test set into the package."""
-    rows, _ = study.load()
-    runs = missing(shipped(), study.folder, weights=True)
+    rows, *_ = study.load()
+    runs = missing(shipping.shipped(), study.folder, weights=True)
     perform_all(runs, study.folder, study.jobs, click.echo)
     size = study.scale.images
-    ship_demo(study.folder, rows, tables.table2(rows, "digits", size.blocks, size.channels))
+    shipping.ship_demo(
+        study.folder, rows, tables.table2(rows, "digits", size.blocks, size.channels)
+    )
+
+
+@main.command()
+@click.pass_obj
+def verify(study: Study) -> None:
+    """Train what is shipped anew, and compare it bit for bit."""
+    shipping.verify(click.echo, study.jobs, study.folder)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,9 @@ HELP = __doc__.replace("\n\n    ", "\n\n\b\n    ", 1)
 @click.option("--recipe", "changes", multiple=True, metavar="NAME=VALUE",
               help="Of the recipe of the data set, such as epochs=3 or lr=0.05.")  # fmt: skip
 @click.option("--dst/--no-dst", default=True, help="With an AAP while an fsnn* is trained.")
+@click.option("--classifier", type=click.Choice(["shared", "separate"]),
+              help="Of both streams, or one for each, while an fsnn* is trained; 'separate' if not "
+              "given.")  # fmt: skip
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data.")
 @click.option("--folder", type=click.Path(path_type=Path), required=True, help="For results.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the folder.")
@@ -62,6 +65,7 @@ def train(
     keywords: tuple[str, ...],
     changes: tuple[str, ...],
     dst: bool,
+    classifier: str | None,
     data: Path | None,
     folder: Path,
     resume: bool,
@@ -80,8 +84,12 @@ def train(
     given = {"T": recipe.T, **({"in_channels": 2} if dataset == "digit-events" else {})}
     network = create_model(name, **{**given, **dict(map(keyword, keywords))})
     added = dst and name.startswith("fsnn")
+    if classifier and not added:
+        raise click.UsageError(
+            "--classifier is for an fsnn* that is trained by DST; a dsnn* has --set classifier=..."
+        )
     if added:
-        network = attach_aap(network)
+        network = attach_aap(network, classifier=classifier)
     with ExitStack() as stack:
         device = joined(stack, device)
         fit(
@@ -89,7 +97,8 @@ def train(
             train_set,
             test_set,
             recipe,
-            name=f"{name}{' with an AAP' * added} {sorted(dict(map(keyword, keywords)).items())}",
+            name=f"{name}{' with an AAP' * added}{' (shared)' * (classifier == 'shared')} "
+            f"{sorted(dict(map(keyword, keywords)).items())}",
             seed=seed,
             folder=folder,
             resume=resume,

@@ -201,6 +201,28 @@ def of_gradients(table: pd.DataFrame, alpha: float) -> Iterator[Claim]:
     yield claim("with DST, spiking, identity", text, (True, "none", True), stable)
 
 
+def of_training(table: pd.DataFrame) -> Iterator[Claim]:
+    """Whether DST keeps the gradient of deep networks alive while they are trained."""
+    for blocks, group in table[table["identity"] & (table["g"] == "none")].groupby("blocks"):
+        with_dst, plain = group[group["dst"] != "none"], group[group["dst"] == "none"]
+        low, high = with_dst["ratio_after_min"].min(), with_dst["ratio_after_max"].max()
+        yield Claim(
+            f"{blocks} blocks, trained: with DST",
+            "With DST, |dL/ds_l| of the first and the last block are within a factor of 10 after "
+            "every training",
+            bool(low > 0.1 and high < 10),
+            f"first / last from {low:.2g} to {high:.2g}",
+        )
+        for row in plain.itertuples():
+            yield Claim(
+                f"{blocks} blocks, trained: without DST",
+                "Without DST, |dL/ds_l| of the first block is less than a tenth of the last's "
+                "after every training",
+                bool(row.ratio_after_max < 0.1),
+                f"first / last from {row.ratio_after_min:.2g} to {row.ratio_after_max:.2g}",
+            )
+
+
 def readable(found: list[Claim]) -> str:
     """A table in Markdown."""
     lines = [

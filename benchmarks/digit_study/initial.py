@@ -29,7 +29,7 @@ def deep_network(g: str | None, alpha: float, dst: bool, identity: bool) -> nn.M
         surrogate=surrogate.ATan(alpha=alpha), **keywords,
     )  # fmt: skip
     if dst:
-        network = attach_aap(network)
+        network = attach_aap(network, classifier="shared")
     if identity:
         zero_init_residual(network)
     return network

@@ -268,8 +268,11 @@ def gradients(run: Run, network: nn.Module, x: Tensor, y: Tensor) -> list[float]
     return [block.gradient for block in blocks]
 
 
-STORED = ("network", "accuracy", "T", "ec_mj", "o_ac", "o_mac", "dc_mj")
-"""The fields of a `syops.models.demo.measure.Row` as the results in this repository name them."""
+STORED = {
+    "network": "name", "accuracy": "accuracy", "T": "time_steps", "ec_mj": "ec_mj", "o_ac": "ac",
+    "o_mac": "mac", "dc_mj": "dc_mj",
+}  # fmt: skip
+"""How the results in this repository name the fields of a `syops.models.demo.measure.Row`."""
 
 
 def tested(run: Run, network: nn.Module, x: Tensor, y: Tensor) -> dict[str, Any]:
@@ -283,7 +286,7 @@ def tested(run: Run, network: nn.Module, x: Tensor, y: Tensor) -> dict[str, Any]
     if run.variant.dst:
         rows.append(measure("with AAP", network, batches, events=run.of_events))
     return {
-        "rows": [dict(zip(STORED, row, strict=True)) for row in rows],
+        "rows": [{key: getattr(row, field) for key, field in STORED.items()} for row in rows],
         "blocks": [asdict(block) for block in probe_blocks(deployed, x, y, training=False)],
     }
 

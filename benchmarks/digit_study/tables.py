@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,15 @@ ROWS = {
 MEASURED = ("accuracy", "o_ac", "dc_mj")
 FIXED = ("T", "ec_min_mj", "ec_max_mj", "o_mac")
 """Numbers of the architecture, which no seed changes."""
+ARCHITECTURE = ("ec_min_mj", "ec_max_mj", "o_mac")
 
 
-def load(runs: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """From the JSON files of all runs: a line for each tested network, and for each block."""
-    rows, blocks = [], []
+def load(runs: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """From the JSON files of all runs: a line for each tested network, each block, each probe.
+
+    The latter are |dL/ds_l| by block before and after training. The first runs were done without.
+    """
+    rows, blocks, probes = [], [], []
     for path in runs:
         content = json.loads(path.read_text(encoding="utf-8"))
         run = content["run"]
@@ -46,7 +51,10 @@ def load(runs: Iterable[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
             rows.append({**of_run, "aap": aap, **row, "ec_min_mj": low, "ec_max_mj": high})
         for number, block in enumerate(content["blocks"], 1):
             blocks.append({**of_run, "block": number, **block})
-    return pd.DataFrame(rows), pd.DataFrame(blocks)
+        for when, norms in content.get("gradients", {}).items():
+            for number, norm in enumerate(norms, 1):
+                probes.append({**of_run, "when": when, "block": number, "gradient": norm})
+    return pd.DataFrame(rows), pd.DataFrame(blocks), pd.DataFrame(probes)
 
 
 def with_shared_classifier(frame: pd.DataFrame) -> pd.DataFrame:
@@ -117,7 +125,8 @@ def readings(rows: pd.DataFrame, data: str, blocks: int, channels: int) -> pd.Da
     training = ["none" if not dst else each for dst, each in
                 zip(chosen["dst"], chosen["classifier"], strict=True)]  # fmt: skip
     stream = ["accumulated" if aap else "spike" for aap in chosen["aap"]]
-    return spread(chosen.assign(dst=training, stream=stream), ["g", "dst", "stream"], ("accuracy",))
+    by = ["g", "dst", "stream", *ARCHITECTURE]
+    return spread(chosen.assign(dst=training, stream=stream), by, MEASURED)
 
 
 def at_depth(rows: pd.DataFrame, depths: Iterable[int], channels: int) -> pd.DataFrame:
@@ -149,6 +158,52 @@ def gradients(initial: pd.DataFrame, alpha: float) -> pd.DataFrame:
     """Figures 7 and 8: |dL/ds_l| before training."""
     chosen = initial[initial["alpha"] == alpha]
     return spread(chosen, ["identity", "g", "dst", "block"], ("gradient",))
+
+
+def gradients_of_training(probes: pd.DataFrame) -> pd.DataFrame:
+    """|dL/ds_l| of the first and the last block before and after training, and their ratio.
+
+    Geometric means over the seeds, as norms differ by orders of magnitude; of the ratio the least
+    and the largest, too. L is the loss that is trained, of both streams where there is DST: the
+    norm does not tell from which of them it comes.
+    """
+    found = []
+    keys = ["data", "blocks", "channels", "identity", "g", "dst", "classifier", "idea"]
+    for key, group in probes.groupby(keys, sort=False):
+        line = dict(zip(keys, key, strict=True))
+        classifier = line.pop("classifier")
+        line["dst"] = classifier if line["dst"] else "none"
+        line["seeds"] = group["seed"].nunique()
+        for when, part in group.groupby("when", sort=False):
+            by_block = part.pivot(index="seed", columns="block", values="gradient")
+            first, last = by_block[by_block.columns.min()], by_block[by_block.columns.max()]
+            ratio = first / last
+            line |= {f"first_{when}": _geometric(first), f"last_{when}": _geometric(last),
+                     f"ratio_{when}": _geometric(ratio), f"ratio_{when}_min": ratio.min(),
+                     f"ratio_{when}_max": ratio.max()}  # fmt: skip
+        found.append(line)
+    table = pd.DataFrame(found)
+    return table.sort_values(["data", "identity", "blocks", "g", "dst", "idea"])
+
+
+def _geometric(values: pd.Series) -> float:
+    """The geometric mean of numbers of which none is negative."""
+    return math.exp(values.map(math.log).mean()) if values.gt(0).all() else 0.0
+
+
+def demo_row(table: pd.DataFrame) -> tuple[str, str]:
+    """Return g and the classifiers of the FSNN that ``syops demo`` shows, from `readings`.
+
+    Of the networks of spikes whose mean accuracy is behind the best one's by no more than both
+    standard deviations together, which three seeds cannot tell apart, it is the one of least DC
+    that was trained by DST, as a DSNN stands beside it. No single seed is looked at.
+    """
+    spike = table[table["stream"] == "spike"]
+    best = spike.loc[spike["accuracy"].idxmax()]
+    behind = best["accuracy"] - spike["accuracy"]
+    near = spike[(behind <= spike["accuracy_sd"] + best["accuracy_sd"]) & (spike["dst"] != "none")]
+    chosen = near.loc[near["dc_mj"].idxmin()]
+    return str(chosen["g"]), str(chosen["dst"])
 
 
 def _of_size(frame: pd.DataFrame, data: str, blocks: int, channels: int) -> pd.DataFrame:
@@ -199,6 +254,27 @@ def readable_readings(table: pd.DataFrame) -> str:
     head = ("| g | no DST | DST, shared: spike | accumulated | DST, separate: spike | "
             "accumulated |")  # fmt: skip
     return "\n".join([head, "|---|--:|--:|--:|--:|--:|", *lines, ""])
+
+
+def readable_gradients(table: pd.DataFrame) -> str:
+    """`gradients_of_training` in Markdown."""
+
+    def norm(value: float) -> str:
+        return f"{value:.1e}"
+
+    def kind(g: str, identity: bool) -> str:
+        return f"{'spiking' if g == 'none' else g}{', identity' * identity}"
+
+    lines = [
+        f"| {row.data} | {kind(row.g, row.identity)} | {row.blocks} | {row.dst} | "
+        f"{row.idea or '–'} | {norm(row.first_before)} | {norm(row.last_before)} | "
+        f"{norm(row.first_after)} | {norm(row.last_after)} | "
+        f"{row.ratio_after:.2g} ({row.ratio_after_min:.2g}..{row.ratio_after_max:.2g}) |"
+        for row in table.itertuples()
+    ]  # fmt: skip
+    head = ("| data | blocks | number | DST, classifiers | changed | before: first | last | "
+            "after: first | last | first / last, over the seeds |")  # fmt: skip
+    return "\n".join([head, "|---|---|--:|---|---|--:|--:|--:|--:|--:|", *lines, ""])
 
 
 def readable_depth(table: pd.DataFrame) -> str:

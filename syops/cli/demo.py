@@ -37,4 +37,5 @@ def demo(style: str) -> None:
     if style == "json":
         emit(f"{json.dumps([row._asdict() for row in found], indent=2)}\n")
     else:
-        show(Table(COLUMNS, tuple(tuple(row) for row in found)))
+        cells = tuple(tuple(getattr(row, column.key) for column in COLUMNS) for row in found)
+        show(Table(COLUMNS, cells))

@@ -176,9 +176,17 @@ class Bottleneck(Block):
         return (self.bn3,)
 
 
+def _give_both(network: nn.Module, state: dict[str, Tensor], prefix: str, *others: object) -> None:
+    """Give the classifier of weights that have one to both streams of a network that has two."""
+    if isinstance(network, Network) and network.fc_acc is not None:
+        for key in network.fc_acc.state_dict():
+            if f"{prefix}fc.{key}" in state:
+                state.setdefault(f"{prefix}fc_acc.{key}", state[f"{prefix}fc.{key}"])
+
+
 class Network(nn.Module):
     """A stem (conv1, bn1, sn1), blocks, and a classifier (fc), which both streams share unless the
-    accumulated one has its own (fc_acc).
+    accumulated one has its own (fc_acc). Weights with one classifier give it to both streams.
 
     Input: images [N, C, H, W], which are repeated ``T`` times after the stem's convolution, or
     event data [T, N, C, H, W] with a T of its own. Output: logits [N, num_classes], or with an AAP
@@ -198,6 +206,7 @@ class Network(nn.Module):
 
     def __init__(self, T: int, num_classes: int, in_channels: int) -> None:
         super().__init__()
+        self.register_load_state_dict_pre_hook(_give_both)
         self.fc_acc = None
         self.T = T
         positive_int("num_classes", num_classes)
@@ -232,11 +241,12 @@ class Network(nn.Module):
         streams = Streams(spikes, spikes)
         for stage in self.stages():
             streams = stage(streams)
-        spike = self.fc(self.features(streams.spike))
         if streams.accumulated is None:
-            return spike
+            return self.fc(self.features(streams.spike))
         classifier = self.fc if self.fc_acc is None else self.fc_acc
-        return Streams(spike, classifier(self.features(streams.accumulated)))
+        accumulated = classifier(self.features(streams.accumulated))
+        # The deployed classifier is the last layer, which an audit does not ask for spikes.
+        return Streams(self.fc(self.features(streams.spike)), accumulated)
 
     def features(self, maps: Tensor) -> Tensor:
         """Return the time mean of the pooled features: [T, N, C, H, W] -> [N, C]."""

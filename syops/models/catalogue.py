@@ -12,14 +12,14 @@ _NEURON = {"neuron": "IF", "v_threshold": 1.0, "detach_reset": True, "surrogate"
 """The fields of `syops.models.parts.Neurons`."""
 
 _STREAMS: dict[str, dict[str, Any]] = {
-    "dsnn": {"g": "IAND", "residual": "sew", "classifier": "shared"},
+    "dsnn": {"g": "IAND", "residual": "sew", "classifier": "separate"},
     "fsnn": {"g": "IAND", "residual": "sew"},
     "sew": {"g": "ADD"},
     "spiking": {},
     "tdbn": {},
     "plain": {},
     "ann": {},
-    "spikformer": {"g": "ADD", "aap": False, "classifier": "shared"},
+    "spikformer": {"g": "ADD", "aap": False, "classifier": None},
 }
 """What a user can choose about the streams of a network, with the defaults."""
 
@@ -83,6 +83,19 @@ def _resnets() -> Iterable[tuple[str, Entry]]:
     yield "preact_resnet18", Entry("preact", "spiking", {}, _sizes(50, 1000, 3))
 
 
+def _small() -> Iterable[tuple[str, Entry]]:
+    """Yield the narrow networks of 18 layers for grey images of 28x28 pixels."""
+    fixed = {"depth": 18, "kernel": 3, "strides": (1, 2, 2, 1)}
+    sizes = {"channels": 8, "num_classes": 10, "in_channels": 1}
+    for name, streams in (
+        ("dsnn18_small", "dsnn"),
+        ("fsnn18_small", "fsnn"),
+        ("sew_resnet18_small", "sew"),
+    ):
+        yield name, Entry("resnet", streams, fixed, {"T": 4, **sizes}, image=(1, 28))
+    yield "resnet18_small", Entry("resnet", "ann", {"T": 1, **fixed}, sizes, None, (1, 28))
+
+
 def _seven_b() -> Iterable[tuple[str, Entry]]:
     narrow, wide = (32,) * 7, (64,) * 4 + (128,) * 3
     for streams in ("sew", "dsnn", "fsnn", "spiking", "plain"):
@@ -111,7 +124,7 @@ def _spikformers() -> Iterable[tuple[str, Entry]]:
         )
 
 
-_ENTRIES = dict((*_resnets(), *_seven_b(), *_digits(), *_spikformers()))
+_ENTRIES = dict((*_resnets(), *_small(), *_seven_b(), *_digits(), *_spikformers()))
 
 
 def list_models() -> tuple[str, ...]:

@@ -53,7 +53,7 @@ class Keywords(TypedDict, total=False):
     g: Literal["ADD", "AND", "IAND", "OR", "XOR"]
     residual: Literal["sew", "spiking"]
     aap: bool
-    classifier: Literal["shared", "separate"]
+    classifier: Literal["shared", "separate"] | None
     neuron: Literal["IF", "LIF", "PLIF"]
     v_threshold: float
     detach_reset: bool
@@ -81,14 +81,15 @@ def create_model(
     have ``g``, the connection function: AND, IAND, OR or XOR (default IAND), for ``sew_*`` also ADD
     (the default there); the former two have ``residual``, the spike stream of Eq. (10): "sew" or
     "spiking". ``dsnn*`` returns the named tuple ``(spike, accumulated)``, the others a tensor.
-    It has ``classifier="shared"``, or "separate" for one of each stream, which start equal.
+    It has ``classifier="separate"``, one for each stream, which start equal, or "shared" for one of
+    both; weights with one classifier give it to both streams.
 
     ``spikformer*`` has ``neuron="LIF"``, ``g="ADD"`` and ``aap=False``; with ``aap=True`` (and
     another g) it returns the named tuple, and has ``classifier`` too. ``spikformer_4_384`` has
     ``num_classes=10``, and other sizes by ``depth``, ``width``, ``heads`` and ``patch`` (4 or 16).
 
-    ``*_digits`` are of any number of ``blocks=8``, of ``channels=16``; they have 10 classes and 1
-    channel.
+    ``*_digits`` are of any number of ``blocks=8``, of ``channels=16``; ``*18_small`` are for images
+    of 28x28, with ``channels=8`` in the first stage. Both have 10 classes and 1 channel.
 
     Raises:
         SyopsLookupError: an unknown name or keyword.

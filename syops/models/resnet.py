@@ -1,4 +1,4 @@
-"""Build residual networks for ImageNet, of 18, 34, 50, 101 and 152 layers.
+"""Build residual networks for ImageNet, of 18, 34, 50, 101 and 152 layers, and narrow ones of 18.
 
 DSNN, FSNN, SEW ResNet, Spiking ResNet (with td-BN, too) and the ANN have one topology. They differ
 in the `Kit` of their blocks. The names in the state dict are torchvision's, plus `aap`::
@@ -14,6 +14,7 @@ in the `Kit` of their blocks. The names in the state dict are torchvision's, plu
 Neurons have no entries, except for the `w` of a PLIF neuron.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from syops.errors import SyopsValueError
 from syops.models.blocks import BasicBlock, Block, Bottleneck, Kit, Network, conv, initialise
 from syops.models.connect import LOGICAL, connection
 from syops.models.jelly import layer
-from syops.models.parts import CLASSIFIERS, Neurons, one_of
+from syops.models.parts import CLASSIFIERS, Neurons, one_of, positive_int
 
 # depth: (block, blocks in each of the four stages)
 DEPTHS: dict[int, tuple[type[Block], tuple[int, int, int, int]]] = {
@@ -44,24 +45,41 @@ def make_stage(
 
 
 class ResNet(Network):
-    """A residual network of ``depth`` layers, made of the parts in ``kit``."""
+    """A residual network of ``depth`` layers, made of the parts in ``kit``.
 
-    halvings = 5
+    Args:
+        channels: of the first stage; each further one has twice as many.
+        kernel: height and width of the stem's convolution.
+        strides: of the first block of each stage.
+    """
 
-    def __init__(self, depth: int, kit: Kit, T: int, num_classes: int, in_channels: int) -> None:
+    def __init__(
+        self,
+        depth: int,
+        kit: Kit,
+        T: int,
+        num_classes: int,
+        in_channels: int,
+        channels: int = 64,
+        kernel: int = 7,
+        strides: Sequence[int] = (1, 2, 2, 2),
+    ) -> None:
         super().__init__(T, num_classes, in_channels)
-        block, (n1, n2, n3, n4) = DEPTHS[depth]
-        self.conv1 = conv(in_channels, 64, 7, stride=2)
-        self.bn1 = kit.norm(64)
+        block, counts = DEPTHS[depth]
+        c, e = positive_int("channels", channels), block.expansion
+        self.halvings = 2 + list(strides).count(2)
+        self.conv1 = conv(in_channels, c, kernel, stride=2)
+        self.bn1 = kit.norm(c)
         self.sn1 = kit.neuron()
         self.maxpool = layer.MaxPool2d(3, stride=2, padding=1)
-        e = block.expansion
-        self.layer1 = make_stage(block, n1, 64, 64, 1, kit)
-        self.layer2 = make_stage(block, n2, 64 * e, 128, 2, kit)
-        self.layer3 = make_stage(block, n3, 128 * e, 256, 2, kit)
-        self.layer4 = make_stage(block, n4, 256 * e, 512, 2, kit)
+        widths = [c, 2 * c, 4 * c, 8 * c]
+        before = [c, *(e * width for width in widths)]
+        stages = zip(counts, before[:-1], widths, strides, strict=True)
+        self.layer1, self.layer2, self.layer3, self.layer4 = (
+            make_stage(block, n, inputs, width, stride, kit) for n, inputs, width, stride in stages
+        )
         self.avgpool = layer.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(512 * e, num_classes)
+        self.fc = nn.Linear(before[-1], num_classes)
         initialise(self)
 
     def pool(self, spikes: Tensor) -> Tensor:

@@ -261,10 +261,12 @@ class Spikformer(Network):
         return maps.mean((0, 2))
 
 
-def spikformer_kit(neurons: Neurons, g: str, aap: bool, classifier: str) -> Kit:
-    """Return what the blocks are made of, checked."""
+def spikformer_kit(neurons: Neurons, g: str, aap: bool, classifier: str | None) -> Kit:
+    """Return what the blocks are made of, checked; a classifier None is "separate" with an AAP."""
     if not isinstance(aap, bool):
         raise SyopsValueError(f"aap={aap!r}: expected True or False")
+    if classifier is None:
+        return Kit(neurons, connection(g), aap, separate=aap)
     separate = one_of("classifier", classifier, CLASSIFIERS) == "separate"
     if separate and not aap:
         raise SyopsValueError("classifier='separate': there is one stream alone without aap=True")

@@ -57,12 +57,13 @@ def attach_aap(
     model: nn.Module,
     *,
     copy_weights: bool = False,
-    classifier: Literal["shared", "separate"] = "shared",
+    classifier: Literal["shared", "separate"] | None = None,
 ) -> nn.Module:
     """Return the DSNN around an FSNN: a new network with a fresh AAP, whose output are `Streams`.
 
-    The accumulated stream goes through the classifier of ``model``, or with
-    ``classifier="separate"`` through one of its own, which starts as a copy.
+    The accumulated stream goes through a classifier of its own, which starts as a copy, or with
+    ``classifier="shared"`` through that of ``model``. None, the default, is "separate" in a bundled
+    network and "shared" in any other.
 
     All else it shares with ``model``, which is left as it is, unless ``copy_weights``. Neurons stay
     what they are, also where ``dsnn*`` would refuse them (behind a sum, a threshold above 1).
@@ -74,6 +75,8 @@ def attach_aap(
         >>> dsnn(torch.zeros(1, 1, 8, 8))._fields
         ('spike', 'accumulated')
     """
+    if classifier is None:
+        classifier = "separate" if isinstance(model, Network) else "shared"
     separate = one_of("classifier", classifier, CLASSIFIERS) == "separate"
     dsnn = _twin(model, copy_weights)
     blocks = _blocks(dsnn)

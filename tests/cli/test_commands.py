@@ -487,7 +487,7 @@ def test_run_dsnn18_in_its_own_process():
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     out, err = done.stdout, done.stderr
     assert done.returncode == 0
-    assert out.startswith("dsnn18: 11.9 M parameters, T = 4, input 1x3x224x224; 1 sample\n")
+    assert out.startswith("dsnn18: 12.4 M parameters, T = 4, input 1x3x224x224; 1 sample\n")
     # O_mac and EC of the paper's network, from its architecture alone.
     assert re.search(r"^total .* 199 M ", out, re.M)
     assert "at firing rates from 0 to 1: 917 µJ to 7.02 mJ\n" in out

@@ -27,7 +27,7 @@ from syops.report.gate import Limits, check
 from syops.report.report import Report
 from syops.units import joules
 from tests import ROOT
-from tests.support.networks import SMALLEST, bundled
+from tests.support.networks import SMALLEST, bundled, frame
 from tests.support.reports import BINARY, FIXED, SMALL, analog, spiking
 
 
@@ -640,7 +640,7 @@ def test_bundled_networks_are_not_warned_of_without_data(name):
     """Sums of spikes beside that, which are MACs by design."""
     keywords = {} if name.startswith("resnet") else {"T": 4}
     events = "7b" in name
-    shape = (4, 2, 2, 128, 128) if events else (4, 1, 8, 8) if "digits" in name else (4, 3, 64, 64)
+    shape = (4, 2, 2, 128, 128) if events else (4, *frame(name))
     with torch.device("meta"):
         model = create_model(name, **keywords)
     report = get_model_bounds(model, shape, batch_dim=1 if events else 0, input_signal="analog")

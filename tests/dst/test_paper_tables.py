@@ -10,7 +10,7 @@ import torch
 from syops import create_model, get_model_bounds, get_model_syops
 from syops.dst.paper import Line, paired_sew, table2, table3, table4
 from tests import ROOT
-from tests.support.networks import SMALLEST, bundled
+from tests.support.networks import SMALLEST, bundled, frame
 
 approx = pytest.approx
 E_MAC, E_AC = 4.6, 0.9  # pJ; with counts in G they give mJ
@@ -99,9 +99,7 @@ def small(name: str) -> tuple[dict, tuple[int, ...], int]:
         return {"T": 2}, (1, 3, 64, 64), 0
     if name.startswith("spikformer"):
         return {"T": 2, "depth": 1}, (1, 3, 32, 32), 0
-    if name.endswith("digits"):
-        return {"T": 2}, (1, 1, 8, 8), 0
-    return ({} if name.startswith("resnet") else {"T": 2}), (1, 3, 32, 32), 0
+    return ({} if name.startswith("resnet") else {"T": 2}), (1, *frame(name)), 0
 
 
 @pytest.mark.parametrize("name", bundled(quick=SMALLEST))

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from syops import get_model_bounds, get_model_syops
-from syops.errors import SyopsError, SyopsValueError
-from syops.models import attach_aap, create_model, detach_aap
+from syops.errors import SyopsValueError
+from syops.models import attach_aap, create_model, demo, detach_aap
 
 SMALL = {"T": 2}
 NETWORKS = {
@@ -27,7 +28,7 @@ def images(name, n=2):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_separate_classifiers_start_equal_and_then_differ(name):
-    shared, separate, x = created(name), created(name, classifier="separate"), images(name)
+    shared, separate, x = created(name, classifier="shared"), created(name), images(name)
     own = {"fc_acc.weight", "fc_acc.bias"}
     assert separate.state_dict().keys() - shared.state_dict().keys() == own
     with torch.no_grad():
@@ -42,7 +43,7 @@ def test_separate_classifiers_start_equal_and_then_differ(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_second_classifier_costs_parameters_but_no_operations(name):
-    shared, separate = created(name), created(name, classifier="separate")
+    shared, separate = created(name, classifier="shared"), created(name, classifier="separate")
     x = images(name)
     one, two = get_model_syops(shared, x), get_model_syops(separate, x)
     assert one.totals == two.totals
@@ -69,12 +70,12 @@ def test_detach_keeps_the_classifier_of_the_spikes():
     assert network.fc_acc is not None
 
 
-@pytest.mark.parametrize("classifier", ["shared", "separate"])
+@pytest.mark.parametrize("classifier", ["shared", "separate", None])
 def test_attach_with_either_classifier(classifier):
     torch.manual_seed(0)
     fsnn = create_model("fsnn_digits", blocks=2).eval()
     dsnn = attach_aap(fsnn, classifier=classifier)
-    expected = create_model("dsnn_digits", blocks=2, classifier=classifier)
+    expected = create_model("dsnn_digits", blocks=2, classifier=classifier or "separate")
     assert dsnn.state_dict().keys() == expected.state_dict().keys()
     assert fsnn.fc_acc is None
     x = images("dsnn_digits")
@@ -92,9 +93,45 @@ def test_weights_of_both_kinds_load(classifier, tmp_path):
     x = images("dsnn_digits")
     with torch.no_grad():
         assert torch.equal(loaded(x).accumulated, network(x).accumulated)
-    other = "shared" if classifier == "separate" else "separate"
-    with pytest.raises(SyopsError, match="fc_acc"):
-        created("dsnn_digits", classifier=other, weights=path)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_with_one_classifier_give_it_to_both_streams(name, tmp_path):
+    network, path = created(name, classifier="shared"), tmp_path / "weights.pt"
+    with torch.no_grad():
+        network.fc.bias += torch.arange(len(network.fc.bias))
+    torch.save(network.state_dict(), path)
+    by_hand = created(name, seed=1)
+    by_hand.load_state_dict(network.state_dict())
+    x = images(name)
+    with torch.no_grad():
+        expected = network(x)
+        for loaded in (created(name, seed=1, weights=path), by_hand):
+            assert loaded.fc_acc is not None
+            assert torch.equal(loaded(x).spike, expected.spike)
+            assert torch.equal(loaded(x).accumulated, expected.accumulated)
+
+
+def test_weights_with_two_classifiers_need_both():
+    state = created("dsnn_digits").state_dict()
+    with pytest.raises(RuntimeError, match="fc_acc"):
+        created("dsnn_digits", classifier="shared").load_state_dict(state)
+    del state["fc.weight"]
+    with pytest.raises(RuntimeError, match=r"fc\.weight"):
+        created("dsnn_digits").load_state_dict(state)
+
+
+def test_weights_of_earlier_versions_answer_as_before():
+    """Those of the demo, trained with one classifier: the answers of a network that has one."""
+    path, x = demo.weights("dsnn_digits"), demo.digits()[0][:50]
+    assert "fc_acc.weight" not in load_file(path)
+    networks = [create_model("dsnn_digits", weights=path, **kind).eval()
+                for kind in ({}, {"classifier": "shared"})]  # fmt: skip
+    assert [network.fc_acc is None for network in networks] == [False, True]
+    with torch.no_grad():
+        new, old = (network(x) for network in networks)
+    assert torch.equal(new.spike, old.spike)
+    assert torch.equal(new.accumulated, old.accumulated)
 
 
 @pytest.mark.parametrize(

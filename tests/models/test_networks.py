@@ -3,6 +3,7 @@
 import copy
 import itertools
 import math
+import re
 import subprocess
 import sys
 
@@ -66,7 +67,8 @@ def test_list_models():
     others = {"preact_resnet18", "spiking_7b", "plain_7b"} | {f"resnet{d}" for d in DEPTHS}
     spikformer = {f"spikformer_{size}" for size in ("4_384", "8_384", "8_512", "8_768")}
     digits = {f"{family}_digits" for family in ("dsnn", "fsnn", "sew", "spiking")}
-    assert set(list_models()) == spiking | tdbn | seven_b | others | spikformer | digits
+    small = {f"{family}18_small" for family in ("dsnn", "fsnn", "sew_resnet", "resnet")}
+    assert set(list_models()) == spiking | tdbn | seven_b | others | spikformer | digits | small
 
 
 def test_listing_needs_no_torch():
@@ -168,11 +170,17 @@ def aap_params(depth):
     return first + sum(9 * c * e + (c * e) * (2 * c * e) + 2 * (2 * c * e) for c in (64, 128, 256))
 
 
+def classifier_params(depth):
+    """That of the accumulated stream, for 1000 classes."""
+    return (513 if depth < 50 else 2049) * 1000
+
+
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("family", ["fsnn", "sew_resnet", "dsnn"])
 def test_parameter_count_is_the_published_one(family, depth):
     params = sum(p.numel() for p in on_meta(f"{family}{depth}").parameters())
-    assert params == published_params(depth) + (aap_params(depth) if family == "dsnn" else 0)
+    more = aap_params(depth) + classifier_params(depth) if family == "dsnn" else 0
+    assert params == published_params(depth) + more
 
 
 def torchvision_names(depth):
@@ -195,7 +203,9 @@ def torchvision_names(depth):
 def test_state_dict_has_the_names_of_torchvision_and_the_aap_apart(depth):
     without, with_aap = (on_meta(f"{f}{depth}").state_dict() for f in ("fsnn", "dsnn"))
     assert without.keys() == torchvision_names(depth)
-    assert without.keys() == {k for k in with_aap if ".aap." not in k}
+    own = {"fc_acc.weight", "fc_acc.bias"}
+    assert without.keys() == {k for k in with_aap if ".aap." not in k} - own
+    assert own <= with_aap.keys()
     expected = {f"layer{i}.0.aap.{m}.weight" for i in (2, 3, 4) for m in ("depthwise", "pointwise")}
     if depth >= 50:
         expected.add("layer1.0.aap.pointwise.weight")
@@ -284,7 +294,8 @@ def test_the_fsnn_is_the_dsnn_without_its_aap_bitwise(depth):
     x = images()
     dsnn = fresh(f"dsnn{depth}", x, g="OR")
     fsnn = create_model(f"fsnn{depth}", g="OR", num_classes=10).eval()
-    fsnn.load_state_dict({k: v for k, v in dsnn.state_dict().items() if ".aap." not in k})
+    state = dsnn.state_dict().items()
+    fsnn.load_state_dict({k: v for k, v in state if not re.search(r"\.aap\.|^fc_acc\.", k)})
     with torch.no_grad():
         assert torch.equal(fsnn(x), dsnn(x).spike)
 
@@ -368,7 +379,7 @@ def test_an_input_that_is_no_tensor():
 
 def fed_by_spikes(name, family):
     """Whether only {0, 1} reaches this convolution or linear layer."""
-    if name in ("conv1", "fc"):
+    if name in ("conv1", "fc", "fc_acc"):
         return False
     if ".aap." in name:  # a_0 = o_0: before the first block, both streams carry spikes
         return name == "layer1.0.aap.pointwise"

@@ -150,7 +150,9 @@ def test_parameters_of_the_7b_nets(name):
     wide = "wide" in name
     widths = (64,) * 4 + (128,) * 3 if wide else (32,) * 7
     aap = 64 * 128 + 2 * 128 if name == "dsnn_wide7b" else 0
-    assert params(name) == seven_b_params(widths, 10 if wide else 11) + aap
+    classes = 10 if wide else 11
+    second = (widths[-1] + 1) * classes if name.startswith("dsnn") else 0
+    assert params(name) == seven_b_params(widths, classes) + aap + second
     assert params(name, neuron="IF") < params(name)
     model = on_meta(name)
     assert (model.T, model.conv1.in_channels) == (16, 2)

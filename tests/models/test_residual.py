@@ -58,8 +58,8 @@ def test_parameter_count_is_the_published_one(name, depth):
 
 def test_an_aap_adds_its_down_samplings():
     def extra(depth):
-        names = (f"dsnn{depth}", f"fsnn{depth}")
-        dsnn, fsnn = (sum(p.numel() for p in on_meta(name).parameters()) for name in names)
+        both = on_meta(f"dsnn{depth}", classifier="shared"), on_meta(f"fsnn{depth}")
+        dsnn, fsnn = (sum(p.numel() for p in network.parameters()) for network in both)
         return dsnn - fsnn
 
     # pointwise C_in C_out, BN 2 C_out, and depthwise 9 C_in where it strides
@@ -78,7 +78,7 @@ def dense_counts(model, size=224):
         if isinstance(module, _BatchNorm):
             counts["mac"] += 2 * out.numel()
         else:
-            kind = "mac" if name in ("conv1", "fc") else "ac"
+            kind = "mac" if name in ("conv1", "fc", "fc_acc") else "ac"
             counts[kind] += out.numel() * module.weight[0].numel()
 
     for name, module in model.named_modules():

@@ -17,7 +17,7 @@ from syops import check_full_spike, create_model, get_model_bounds, get_model_sy
 from syops.errors import ForwardError, SyopsTypeError, SyopsValueError
 from syops.report.report import Report
 from tests import ROOT
-from tests.support.networks import BLOCKS, bundled
+from tests.support.networks import BLOCKS, bundled, frame
 
 
 def on_meta(name, **keywords):
@@ -192,11 +192,12 @@ def test_full_spike_networks_pass(name):
     assert not check_full_spike(on_meta(name), shape, batch_dim=int(events), allow=()).full_spike
 
 
-def test_a_dual_stream_offends_in_its_aap_alone():
-    audit = check_full_spike(on_meta("dsnn18"), (1, 3, 224, 224))
-    assert {row.layer for row in audit.offending} == {
-        f"layer{i}.0.aap.{what}" for i in (2, 3, 4) for what in ("depthwise", "pointwise")
-    }
+@pytest.mark.parametrize("classifier", ["shared", "separate"])
+def test_a_dual_stream_offends_in_its_accumulated_stream_alone(classifier):
+    audit = check_full_spike(on_meta("dsnn18", classifier=classifier), (1, 3, 224, 224))
+    aap = {f"layer{i}.0.aap.{what}" for i in (2, 3, 4) for what in ("depthwise", "pointwise")}
+    own = {"fc_acc"} if classifier == "separate" else set()
+    assert {row.layer for row in audit.offending} == aap | own
 
 
 @pytest.mark.parametrize("allow", ["first", ["stem"], None, [1], {"last", "middle"}])
@@ -302,8 +303,7 @@ def check_classes(name, variant):
     """The classes of the audit are those of what random spikes bring to each layer."""
     keywords = {"num_classes": 4, **variant, **({} if name.startswith("resnet") else {"T": 2})}
     events = "7b" in name
-    frame = (1, 8, 8) if "digits" in name else (3, 32, 32)
-    shape = (2, 2, 2, 128, 128) if events else (2, *frame)
+    shape = (2, 2, 2, 128, 128) if events else (2, *frame(name))
     torch.manual_seed(0)
     model = create_model(name, **keywords).eval()
     audit = check_full_spike(model, torch.randn(shape), batch_dim=int(events))

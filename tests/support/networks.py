@@ -12,7 +12,7 @@ from syops.models import list_models
 
 def repeats(name: str) -> bool:
     """Whether a network is made of the blocks of a smaller one, more of them or wider ones."""
-    return name.endswith(("34", "101", "152", "wide7b", "8_512", "8_768"))
+    return name.endswith(("34", "101", "152", "wide7b", "8_512", "8_768", "18_small"))
 
 
 BLOCKS = frozenset(
@@ -28,6 +28,13 @@ SMALLEST = BLOCKS | {"dsnn18", "fsnn18", "sew_resnet18", "spiking_resnet18", "se
 
 DISTINCT = frozenset(name for name in list_models() if not repeats(name))
 """Those that do not repeat another one."""
+
+
+def frame(name: str) -> tuple[int, int, int]:
+    """A small image for a network that takes images: channels, height and width."""
+    if name.endswith("_small"):
+        return 1, 28, 28
+    return (1, 8, 8) if "digits" in name else (3, 32, 32)
 
 
 def bundled(names: Iterable[str] | None = None, *, quick: Collection[str] = DISTINCT) -> list[Any]:

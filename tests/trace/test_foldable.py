@@ -18,7 +18,7 @@ from syops import check_full_spike, fold_bn, get_model_bounds, get_model_syops
 from syops.fold import plan_folding
 from syops.models import create_model
 from tests.support.examples import examples
-from tests.support.networks import BLOCKS, bundled
+from tests.support.networks import BLOCKS, bundled, frame
 
 C = SIZE = 3  # no shape tells a wrong axis
 
@@ -257,8 +257,7 @@ def test_counter_and_fold_bn_agree_on_bundled_networks(name):
     steps = {} if name.startswith("resnet") else {"T": 2}
     model = randomised(create_model(name, num_classes=4, **steps))
     events = "7b" in name
-    frame = (1, 8, 8) if "digits" in name else (3, 32, 32)
-    x = torch.rand((2, 1, 2, 128, 128) if events else (1, *frame), dtype=torch.float64)
+    x = torch.rand((2, 1, 2, 128, 128) if events else (1, *frame(name)), dtype=torch.float64)
     report = get_model_syops(model, x, batch_dim=int(events))
     expected = folded_in(report, model)
     assert expected

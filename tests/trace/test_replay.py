@@ -26,7 +26,7 @@ from syops.ops import Rule, Tally, analog
 from syops.trace.forward import ForwardPass
 from syops.trace.plan.tree import Plans
 from tests.support.examples import random_examples, times
-from tests.support.networks import BLOCKS, bundled
+from tests.support.networks import BLOCKS, bundled, frame
 
 from ..properties import test_no_layer_disappears as programs
 
@@ -76,8 +76,7 @@ def same_by_replay(monkeypatch, model, batches, **options):
 def inputs_of(name, batches=3):
     if "7b" in name:
         return [(torch.rand(2, 1, 2, 128, 128) > 0.9).float() for _ in range(batches)]
-    frame = (1, 8, 8) if "digits" in name else (3, 32, 32)
-    return [torch.rand(1, *frame) for _ in range(batches)]
+    return [torch.rand(1, *frame(name)) for _ in range(batches)]
 
 
 @pytest.mark.parametrize("name", bundled(quick=BLOCKS))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from syops.api import get_model_syops
@@ -16,20 +15,23 @@ class Row(NamedTuple):
 
     Attributes:
         name: of the network.
-        accuracy: share of right answers; with an AAP, of the accumulated stream.
+        accuracy: share of right answers; with an AAP, of the accumulated stream. None where logits
+            are NaN.
         time_steps: T.
         ec_mj: least and largest energy of a sample over all firing rates, Eq. (15).
         ac, mac: O_ac and O_mac of a sample.
         dc_mj: energy of a sample at the firing rates found, Eq. (7).
+        energy_ratio: E(SNN)/E(ANN), Eq. (6); of a network without time-steps None.
     """
 
     name: str
-    accuracy: float
+    accuracy: float | None
     time_steps: int
     ec_mj: tuple[float, float]
     ac: float
     mac: float
     dc_mj: float
+    energy_ratio: float | None
 
 
 def measure(
@@ -39,7 +41,7 @@ def measure(
     *,
     events: bool = False,
 ) -> Row:
-    """Let ``model`` answer ``batches``, and count the same batches.
+    """Let ``model`` answer ``batches``, and count while it does.
 
     Args:
         name: of the network, in the row.
@@ -47,17 +49,17 @@ def measure(
         batches: images [N, C, H, W], or with ``events`` frames [T, N, C, H, W], and labels [N].
         events: the inputs bring their own T.
     """
-    right = samples = 0
-    model.eval()
-    with torch.no_grad():
-        for x, y in batches:
-            outputs = model(x)
-            logits = outputs if isinstance(outputs, Tensor) else outputs.accumulated
-            right += int((logits.argmax(1) == y).sum())
-            samples += len(y)
-    inputs = [x for x, _ in batches]
-    T = len(inputs[0]) if events else int(model.T)  # type: ignore[arg-type]
+    T = len(batches[0][0]) if events else int(model.T)  # type: ignore[arg-type]
     report = get_model_syops(
-        model, inputs, batch_dim=1 if events else 0, time_steps=T, progress=False
+        model, batches, batch_dim=1 if events else 0, time_steps=T, output=_answer, progress=False
     )
-    return Row(name, right / samples, T, report.ec_mj, report.ac, report.mac, report.dc_mj)
+    return Row(
+        name, report.accuracy, T, report.ec_mj, report.ac, report.mac, report.dc_mj,
+        report.energy_ratio,
+    )  # fmt: skip
+
+
+def _answer(output: Any) -> Tensor:
+    """Return the logits that answer: of both streams the accumulated one's."""
+    logits: Tensor = output if isinstance(output, Tensor) else output.accumulated
+    return logits
