@@ -25,6 +25,7 @@ from syops.run.limit import check_limit
 from syops.run.loop import Batches
 from syops.run.naming import call_of
 from syops.run.scores import Output, check_output
+from syops.run.spread import check_path
 from syops.run.subject import Counting, Subject
 from syops.run.tally import Tally
 from syops.run.tracing import trace_on_meta
@@ -50,6 +51,9 @@ def get_model_syops(
     energy: Profile | Mapping[str, Profile] = "horowitz45-fp32",
     output: Output = None,
     limit: int | None = None,
+    spread: bool = False,
+    stop_when: float | None = None,
+    keep_samples: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     device: torch.device | str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -98,6 +102,13 @@ def get_model_syops(
             is taken. If there are several, a note says so instead of an accuracy. With ``unroll``
             a function gets the list of all outputs; an index or name applies to each of them.
         limit: samples to count at most; the last batch is cut.
+        spread: tell the samples of a batch apart: ``report.spread`` has standard deviation, 95 %
+            confidence interval, minimum and maximum of AC, MAC and DC over samples. The counts of
+            each sample are kept in memory until the report is given up: about 24 bytes a layer.
+        stop_when: end the count once half the 95 % confidence interval of the DC is at most this
+            share of its mean, such as 0.01; after 32 samples at least. Implies ``spread``.
+        keep_samples: an ``.npz`` file that gets AC, MAC and DC of each sample in each layer.
+            Implies ``spread``.
         progress: a progress bar, with the DC so far; by default for several batches on a terminal.
         device: where to run; by default where the model is. Inputs are moved there.
         checkpoint: a file to keep the count in. If it is there, the count goes on from it: the
@@ -151,14 +162,23 @@ def get_model_syops(
         neurons=neurons,
         rules=rules,
         energy=energy,
+        by_sample=spread or stop_when is not None or keep_samples is not None,
     )
     given.check_inputs(inputs, prepare)
+    if keep_samples is not None:
+        check_path(keep_samples)
     check_output(output)
     check_limit(limit)
     network = counting.subject.model
     home = device_of(network) if device is None else given.device(device)
     if checkpoint is not None:
         check_keeping(checkpoint, checkpoint_seconds)
+    for name, value in (("stop_when", stop_when), ("keep_samples", keep_samples)):
+        if value is not None and (checkpoint is not None or distributed):
+            raise SyopsValueError(
+                f"{name} needs all samples in one process: leave out "
+                + ("distributed" if distributed else "checkpoint")
+            )
     work = Work(
         counting=counting,
         batches=Batches(inputs, prepare, home, limit),
@@ -167,6 +187,8 @@ def get_model_syops(
         call=call,
         checkpoint=None if checkpoint is None else (checkpoint, checkpoint_seconds),
         group=Group(inputs) if distributed else None,
+        stop_when=stop_when,
+        keep_samples=keep_samples,
     )
     return work.count()
 

@@ -72,6 +72,18 @@ from syops.report.report import Report
     "--limit", type=click.IntRange(1, 2**31 - 1), metavar="N",
     help="Count N samples at most.",
 )  # fmt: skip
+@click.option(
+    "--spread", is_flag=True,
+    help="Tell samples apart: standard deviation, 95 % confidence interval, minimum and maximum.",
+)  # fmt: skip
+@click.option(
+    "--stop-when", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="SHARE",
+    help="End once half the 95 % confidence interval of DC is within SHARE of it, such as 0.01.",
+)  # fmt: skip
+@click.option(
+    "--keep-samples", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.npz",
+    help="Write AC, MAC and DC of each sample in each layer.",
+)  # fmt: skip
 @click.option("--shuffle", is_flag=True, help="Read --data in an order that --seed draws.")
 @click.option(
     "--workers", type=click.IntRange(0, 1024), metavar="N",
@@ -150,7 +162,8 @@ def run(
     """Count MODEL on an input, or on a data set, and price it.
 
     MODEL is a bundled network (see 'syops models') or package.module:callable, a function or
-    class, in the current directory or installed, that builds a torch.nn.Module.
+    class, in the current directory or installed, that builds a torch.nn.Module; or FILE.nir, a
+    graph that takes [T, N, ...] (--set dt=0.001, --set neurons=sinabs).
     """
     chosen = {name: options.pop(name) for name in Run.__dataclass_fields__ if name in options}
     work = Run(**chosen, counting=options)

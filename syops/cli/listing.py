@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from syops.cli.options import FILE
-from syops.cli.output import emit, show
+from syops.cli.output import Display, display_options, emit, show
 from syops.cost.profiles import list_energy_models, load_energy_models
 from syops.models import list_models
+from syops.report.menu import COLUMNS as MENU
+from syops.report.report import Report
 from syops.show.formats import DEFAULT, FORMATS, Format
 from syops.show.table import Column
 from syops.show.tabular import Table
@@ -61,8 +64,23 @@ def table2(style: str) -> None:
 
 @click.command()
 @click.argument("file", type=FILE, required=False)
-def energy(file: Path | None) -> None:
+@click.option(
+    "--compare", type=FILE, metavar="REPORT",
+    help="Price the network of a REPORT that 'syops run --format json' wrote under every profile "
+    "and every other model of energy; models that do not apply say why.",
+)  # fmt: skip
+@display_options()
+def energy(file: Path | None, compare: Path | None, display: Display) -> None:
     """List the energy profiles, with their sources: those of syops, or of a .toml FILE."""
+    if compare is not None:
+        if file is not None:
+            raise click.UsageError("FILE lists profiles and --compare prices a report: give one")
+        display.check(MENU)
+        display.show(Report.load(compare).energy_menu())
+        return
+    for name in ("output", "columns", "sort", "top", "units", "style", "verbose"):
+        if click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{'format' if name == 'style' else name} needs --compare")
     found = list_energy_models() if file is None else tuple(load_energy_models(file).values())
     rows = [
         (m.name, m.e_ac_pj, m.e_mac_pj, "only" if m.spike_only else "", m.technology) for m in found

@@ -26,6 +26,7 @@ from syops.report.difference import LayerComparison
 from syops.report.fit import Fit
 from syops.report.memory import COLUMNS as ACCESSES
 from syops.report.memory import Memory
+from syops.report.menu import EnergyMenu
 from syops.report.report import Report
 from syops.show.formats import DEFAULT, FORMATS, WholeFormat
 from syops.show.formats.cells import printable
@@ -34,7 +35,7 @@ from syops.show.layers import COLUMNS as OPERATIONS
 from syops.show.table import Column
 from syops.show.tabular import Table
 
-Shown: TypeAlias = Report | Memory | Baselines | Fit | Comparison | LayerComparison
+Shown: TypeAlias = Report | Memory | Baselines | Fit | EnergyMenu | Comparison | LayerComparison
 """What a command shows."""
 
 Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
@@ -169,7 +170,7 @@ def _reports(result: Shown) -> Sequence[tuple[str, Figures]]:
     """What figures are of, each with what to call it beside the others."""
     if isinstance(result, Report):
         return [("", result)]
-    if isinstance(result, Memory | Baselines | Fit):
+    if isinstance(result, Memory | Baselines | Fit | EnergyMenu):
         return [("", result.report)]
     return [
         (f"{name}: ", report) for name, report in zip(result.names, result.reports, strict=True)

@@ -78,6 +78,7 @@ class Run:
         from syops.api import get_model_syops
         from syops.cli.loading import load_model
         from syops.models.calibration import calibrate
+        from syops.models.nir import SUFFIX as NIR
         from syops.models.weights import load_weights
 
         silence_torch()
@@ -91,7 +92,10 @@ class Run:
             raise click.UsageError(
                 f"{model} has its loop over time-steps itself: leave --unroll out"
             )
-        batches = self._batches(network, bundled, sample_shape(model, keywords))
+        is_graph = model.endswith(NIR)
+        batches, steps = self._batches(
+            network, bundled, self.batch_dim or int(is_graph), sample_shape(model, keywords)
+        )
         if self.weights is None and bundled:
             note(
                 "without --weights, firing rates are those of untrained weights, not "
@@ -111,28 +115,36 @@ class Run:
             report = get_model_syops(
                 network,
                 batches,
-                batch_dim=self.batch_dim,
+                batch_dim=self.batch_dim or int(is_graph),
                 unroll=self.unroll,
                 output=_output(self.logits),
                 checkpoint=kept,
                 distributed=self.distributed,
                 device=place.device,
-                **self.counting,
+                **{**self.counting, "time_steps": steps},
             )
         if kept is not None and place.rank == 0:
             files = f"{kept}.*" if self.distributed else kept
             note(f"the whole count is kept in {files}; remove it to count anew")
         return report
 
-    def _batches(self, network: Any, bundled: bool, default: tuple[int, ...]) -> Any:
-        """Return the data set, or the input, cut into batches if that is asked for."""
-        from syops.cli.loading import read_input, split
+    def _batches(
+        self, network: Any, bundled: bool, batch_dim: int, default: tuple[int, ...]
+    ) -> tuple[Any, int | None]:
+        """Return the data set, or the input, cut into batches if that is asked for; and T."""
+        import torch
+
+        from syops.cli.loading import read_input, spike_trains, split
         from syops.cli.sources import Reading, open_data
+        from syops.models.nir import NIRNetwork
         from syops.trace.inputs import time_steps, weight_dtype
 
-        axis, unroll = self.batch_dim, self.unroll
-        if unroll is not None and axis >= unroll:
-            axis += 1
+        steps: int | None = self.counting["time_steps"]
+        unroll, is_graph = self.unroll, isinstance(network, NIRNetwork)
+        axis = batch_dim if unroll is None or batch_dim < unroll else batch_dim + 1
+        if self.data is None and is_graph and self.input_path is None:
+            trains = spike_trains(network, self.shape, steps, self.batch_size, self.seed)
+            return trains, len(trains)
         if self.data is None:
             told = self.input_path, self.shape, default, self.batch_size, self.seed
             try:
@@ -141,7 +153,9 @@ class Run:
                 if isinstance(error, SyopsError):
                     raise
                 raise SyopsValueError(f"the input cannot be made: {first_line(error)}") from error
-            return split(inputs, self.batch_size, axis)
+            if is_graph and isinstance(inputs, torch.Tensor) and steps is None:
+                steps = len(inputs)
+            return split(inputs, self.batch_size, axis), steps
         reading = Reading(
             batch_size=self.batch_size,
             batch_dim=axis,
@@ -152,11 +166,11 @@ class Run:
             transform=self.transform,
             image=_image(self.shape or default),
             dtype=weight_dtype(network),
-            time_steps=time_steps(network, self.counting["time_steps"]),
+            time_steps=time_steps(network, steps),
             bundled=bundled,
         )
         with prints_aside():
-            return open_data(self.data, reading)
+            return open_data(self.data, reading), steps
 
 
 def _first(batches: Any, is_read: bool) -> Tensor:

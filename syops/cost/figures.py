@@ -16,10 +16,12 @@ from syops.cost.later import late
 from syops.cost.layer import Layer, Totals, layer_of
 from syops.cost.pricing import NOTHING, Price, check_energy, millijoules, price
 from syops.cost.profiles import Profile, get_energy_model
+from syops.cost.spread import SampleTable, SpreadUnknown, Terms, spread_of
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.ledger import merge_rows, pairs
 from syops.ledger.provenance import Provenance, merge_versions
 from syops.ledger.rows import Row, Updates, Verdict, ends, merge_updates, row_names
+from syops.ledger.samples import Spread
 from syops.ledger.scores import Scores
 from syops.ops.kinds import COUNTED, KINDS, SYNAPTIC, Kind
 from syops.ops.values import SPIKES
@@ -57,6 +59,8 @@ class Figures:
             has told it: ``dataclasses.replace(report, accuracy=0.71)``, which replaces ``scores``.
         scores: how often the network was right, by class, where the data had labels.
         ended: what ended the count before all data was counted; empty if nothing did.
+        sample_table: the counts of each sample, where they were taken; not in files.
+        held_spread: the spread of merged reports, and of a file; see `spread`.
         provenance: what was called, with which seed, weights and data. Reports are equal if their
             figures are, wherever they come from.
 
@@ -85,6 +89,8 @@ class Figures:
     scores: Scores | None = None
     ended: tuple[str, ...] = ()
     provenance: Provenance = field(default=Provenance(), compare=False)
+    sample_table: SampleTable | None = field(default=None, repr=False, compare=False)
+    held_spread: Spread | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         accuracy = self.accuracy
@@ -101,6 +107,39 @@ class Figures:
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to pickle or copy, with all that is computed late computed."""
         return {**vars(self), "ann_rows": self.ann_rows, "notes": self.notes}
+
+    # Spread over samples
+
+    @property
+    def spread(self) -> Spread | None:
+        """How samples differ in ACs, MACs and DC; None where that is not known, see
+        `spread_reason`."""
+        return self._spread[0]
+
+    @property
+    def spread_reason(self) -> str:
+        """Why there is no spread; "" if there is one."""
+        return self._spread[1]
+
+    @cached_property
+    def _spread(self) -> tuple[Spread | None, str]:
+        terms = Terms(self.energy, self.conventions, self.kinds)
+        if self.sample_table is not None:
+            if self.sample_table.counts.number != self.samples:
+                return None, "the count has gone on since; ask the report of all samples"
+            try:
+                return spread_of(self.sample_table, self.effective_rows, terms), ""
+            except SpreadUnknown as reason:
+                return None, str(reason)
+        held = self.held_spread
+        if held is None:
+            return None, "samples were not told apart; count with spread=True"
+        if not held.basis.items() <= terms.basis(self.effective_rows).items():
+            return None, (
+                "the spread holds for the prices, conventions, kinds and classes of layers that "
+                "it was found with, and the counts of each sample were not kept"
+            )
+        return held, ""
 
     # Headline figures, per sample
 
@@ -191,6 +230,8 @@ class Figures:
             measured=True,
             accuracy=None,
             scores=None,
+            sample_table=None,
+            held_spread=None,
         )
 
     @property
@@ -375,6 +416,8 @@ class Figures:
             input_shape=max(self.input_shape, other.input_shape),
             ann_rows=ann,
             **_answers(self, other),
+            sample_table=None,
+            held_spread=_joint_spread(self.spread, other.spread),
             passes=self.passes + other.passes if self.passes and other.passes else 0,
             versions=merge_versions(self.versions, other.versions),
             provenance=self.provenance + other.provenance,
@@ -411,6 +454,14 @@ class Figures:
 
     def _mj(self, picojoules: Fraction | float) -> float:
         return millijoules(picojoules, self.samples)
+
+
+def _joint_spread(one: Spread | None, two: Spread | None) -> Spread | None:
+    """Return the spread over the samples of both; None where these are not priced alike."""
+    if one is None or two is None:
+        return None
+    shared = one.basis.keys() & two.basis.keys()
+    return one + two if all(one.basis[name] == two.basis[name] for name in shared) else None
 
 
 def _only(numbers: Iterable[int]) -> int | None:

@@ -139,6 +139,7 @@ class Row:
         dense: synaptic operations of a dense engine; for other kinds the operations done.
         drives: one or two operands, none where the product is analog throughout.
         weight_shape: of what is applied, where these are weights; () where it differed.
+        stride, groups: of a convolution; () and 1 elsewhere.
         result_shape: channels and spatial sizes of a convolution's result; () where it differed.
         unnormalised: the operand, if the norm before it is folded into the weights; empty where
             that makes no difference.
@@ -178,6 +179,8 @@ class Row:
     changed: int = 0
     weight_shape: tuple[int, ...] = ()
     result_shape: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    groups: int = 1
     place: int = field(default=0, compare=False)
     call: str = field(default="", compare=False)
 
@@ -225,6 +228,8 @@ class Row:
             unnormalised=unnormalised,
             weight_shape=self.weight_shape,
             result_shape=self.result_shape,
+            stride=self.stride,
+            groups=self.groups,
         )
 
     def folded_into(self, path: str, note: str) -> Row:
@@ -264,6 +269,7 @@ class Row:
             changed=self.changed + other.changed,
             weight_shape=_alike(self.weight_shape, other.weight_shape),
             result_shape=_alike(self.result_shape, other.result_shape),
+            stride=_alike(self.stride, other.stride),
             place=min(self.place, other.place),
         )
 

@@ -18,6 +18,7 @@ from syops.files import read_text, write_text
 from syops.report.baselines import Baselines
 from syops.report.fit import Fit
 from syops.report.memory import Memory
+from syops.report.menu import EnergyMenu
 from syops.show.formats import FORMATS
 from syops.show.formats.csv import to_csv
 from syops.show.formats.html import to_html
@@ -125,6 +126,16 @@ class Report(Figures, Tabular):
                 of range.
         """
         return Fit.of(self, get_chip(chip), limits, weight_bits)
+
+    def energy_menu(self) -> EnergyMenu:
+        """Return what every energy profile and every other model of energy says of this network.
+
+        Models that do not apply refuse, and say why. The spread is the message.
+
+        Raises:
+            SyopsValueError: nothing was measured.
+        """
+        return EnergyMenu.of(self)
 
     # Forms
 

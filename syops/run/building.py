@@ -16,6 +16,7 @@ from syops._torch import packed_in
 from syops.cost.energy import Energy
 from syops.cost.later import later
 from syops.cost.pricing import check_energy
+from syops.cost.spread import SampleTable
 from syops.errors import SyopsError, SyopsValueError, first_line
 from syops.ledger.ledger import Ledger
 from syops.ledger.provenance import Provenance, fingerprint
@@ -65,6 +66,7 @@ def build_report(
         passes=ledger.passes,
         measured=kind is MeasuredReport,
         scores=scores,
+        sample_table=SampleTable(ledger.by_sample, ledger.keys) if ledger.by_sample else None,
         provenance=Provenance(
             calls=(call,) if call else (),
             seeds=(torch.initial_seed(),) if kind is MeasuredReport else (),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from syops.errors import SyopsValueError
 from syops.ledger.ledger import Ledger
+from syops.ledger.samples import SampleCounts
 from syops.report.report import MeasuredReport, Report
 from syops.run.building import build_report, name_batch
 from syops.run.distributed import Group
@@ -15,6 +17,7 @@ from syops.run.keeping import Keeping, kept, properties
 from syops.run.loop import Batches, count_batches
 from syops.run.progress import progress_bar
 from syops.run.scores import Answers, Output
+from syops.run.spread import StopWhen, write_samples
 from syops.run.subject import Counting, Subject
 from syops.run.tally import Tally
 from syops.trace import inputs as given
@@ -31,6 +34,8 @@ class Work:
         call: what was called for it.
         checkpoint: the file that the count is kept in, and the seconds between two checkpoints.
         group: the processes that count together.
+        stop_when, keep_samples: as of `syops.get_model_syops`; neither with a checkpoint nor in a
+            group.
     """
 
     counting: Counting
@@ -40,6 +45,8 @@ class Work:
     call: str = ""
     checkpoint: tuple[Any, float] | None = None
     group: Group | None = None
+    stop_when: float | None = None
+    keep_samples: str | os.PathLike[str] | None = None
 
     def count(self) -> MeasuredReport:
         """Count all batches, and return the report of them; in a group, of all processes.
@@ -70,6 +77,8 @@ class Work:
         if begun is not None:
             tally.before = (begun.batches, begun.report.samples)
             tally.steps.add(begun.report.time_steps)
+        if counting.by_sample:
+            tally.ledger.by_sample = SampleCounts(bool(counting.chosen["fold_bn"]))
         answers = Answers(self.output, tally.notes)
 
         def report() -> MeasuredReport:
@@ -86,14 +95,19 @@ class Work:
             return own if keeping is None else keeping.unread(own, subject)
 
         try:
+            stop, notes = self.stop_when, tally.notes
+            ends = () if stop is None else (StopWhen(stop, report, notes),)
             with kept(keeping, tally, report) as saver, self._bar(report, tally) as bar:
                 batches = replace(self.batches, unread=unread)
-                count_batches(batches, counting, tally, (answers, *bar, *saver))
+                count_batches(batches, counting, tally, (answers, *ends, *bar, *saver))
         except (Exception, KeyboardInterrupt) as error:
             if tally.at_batch:
                 name_batch(error, tally, report)
             raise
-        return report()
+        found = report()
+        if self.keep_samples is not None:
+            write_samples(found, self.keep_samples)
+        return found
 
     def _bar(self, report: Callable[[], Report], tally: Tally) -> Any:
         """Return a progress bar, of the first process alone."""

@@ -141,6 +141,7 @@ def properties(
         "output": output,
         "limit": limit,
         "device": None if device is None else device.type,
+        "spread": counting.by_sample,
         "process": "{} of {}".format(*share),
         "versions": dict(versions()),
     }

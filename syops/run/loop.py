@@ -165,7 +165,7 @@ def _count(
     source = fingerprint.of_batch(given_batch, samples, subject)
     known = [None if name == "auto" else given.SIGNALS[name] for name in names]
     axis = subject.time_axis(batch)
-    axes = subject.axes(batch)
+    axes = subject.axes(batch, counting.by_sample)
     run = partial(observer.run, args, kwargs, known, axis, samples, subject.call, axes)
     try:
         output = until_known(run, partial(_again, lending, Random.now()))

@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import TqdmWarning
 
+from syops.cost.pricing import PJ_PER_MJ
 from syops.report.report import Report
 from syops.run.loop import After, Counted
 from syops.trace import inputs as given
@@ -102,7 +103,14 @@ class _Updates:
 
     def _told(self, seconds: float) -> str:
         report = self._report()
-        told = [] if report.dc_mj is None else [f"DC {joules(report.dc_mj)}"]
+        told = [] if report.dc_mj is None else [f"DC {joules(report.dc_mj)}{_give_or_take(report)}"]
         if not self._by_samples and seconds > 0:
             told.append(f"{self._samples / seconds:.0f} samples/s")
         return ", ".join(told)
+
+
+def _give_or_take(report: Report) -> str:
+    """Return half the 95 % confidence interval of the DC, if samples are told apart."""
+    spread = report.spread
+    width = None if spread is None else spread.dc.half_width
+    return "" if width is None else f" ± {joules(width / PJ_PER_MJ)}"

@@ -107,10 +107,11 @@ class Subject:
             return self.unroll.axis(batch)
         return given.time_axis(given.first_tensor(batch), self.batch_dim, self.steps)
 
-    def axes(self, batch: given.Arguments) -> Axes:
-        """Return where the time-steps of a batch's first tensor are, if that is certain.
+    def axes(self, batch: given.Arguments, by_sample: bool = False) -> Axes:
+        """Return where the time-steps, and samples, of a batch's first tensor are.
 
-        A dimension that has as many positions as T alone need not be that of time.
+        As far as that is certain: a dimension that has as many positions as T alone need not be
+        that of time.
         """
         shape = given.first_tensor(batch).shape
         time = None
@@ -118,7 +119,11 @@ class Subject:
             time = self.unroll.axis(batch)
         elif len(shape) > 1 and self.batch_dim % len(shape) == 1:
             time = 0 if self.steps in (None, shape[0]) else None
-        return Axes(None if time is None else along(shape, time, shape[time]))
+        known = None if time is None else along(shape, time, shape[time])
+        dim = self.batch_axis(batch) % len(shape) if by_sample and shape else None
+        if dim is None or shape[dim] == 1:
+            return Axes(known)
+        return Axes(known, along(shape, dim, shape[dim]))
 
     def steps_of(self, batch: given.Arguments) -> int | None:
         """Return T of a batch.
@@ -169,6 +174,7 @@ class Counting:
         energy: prices the operations.
         strict: an operator without a rule is an error.
         chosen: the conventions ``fold_bn``, ``graded`` and ``ac``.
+        by_sample: the samples of a batch are told apart.
     """
 
     subject: Subject
@@ -176,6 +182,7 @@ class Counting:
     energy: Energy
     strict: bool
     chosen: Mapping[str, Any]
+    by_sample: bool = False
 
     @classmethod
     def of(
@@ -194,6 +201,7 @@ class Counting:
         energy: Profile | Mapping[str, Profile],
         unroll: int | None = None,
         by_calls: bool = False,
+        by_sample: bool = False,
     ) -> Self:
         """Check the arguments of `syops.get_model_syops` that do not concern the data."""
         choice("graded", graded, GRADED)
@@ -211,13 +219,16 @@ class Counting:
             energy=energy_model,
             strict=strict,
             chosen={"fold_bn": fold_bn, "graded": graded, "ac": ac},
+            by_sample=by_sample,
         )
 
     @property
     def settings(self) -> Settings:
         """What the observer of a pass is told."""
         told = self.subject.settings
-        return replace(told, graded=self.chosen["graded"], strict=self.strict)
+        return replace(
+            told, graded=self.chosen["graded"], strict=self.strict, by_sample=self.by_sample
+        )
 
     @property
     def conventions(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from syops.cost.warnings import find_cautions
 from syops.errors import SyopsError, SyopsValueError, shown
 from syops.ledger.provenance import HEXADECIMAL, Provenance
 from syops.ledger.rows import Drive, Magnitudes, Row, Updates, joined_magnitudes
+from syops.ledger.samples import Moments, Spread
 from syops.ledger.scores import Scores
 from syops.ops.kinds import KINDS
 from syops.ops.values import Evidence, Seen, Unit
@@ -57,6 +58,7 @@ def to_json(report: Figures) -> str:
         "accuracy": report.accuracy,
         "accuracy_top5": report.scores and report.scores.accuracy_top5,
         "scores": report.scores and asdict(report.scores),
+        "spread": _spread_to_json(report),
         "complete": report.complete,
         "warnings": [asdict(warning) for warning in find_cautions(report)],
         "per_sample": {name: getattr(report, name) for name in _HEADLINE},
@@ -136,6 +138,7 @@ def _report(content: Fields) -> Figures:
         passes=content.count("passes") if content.has("passes") else 0,
         updates=content.each("updates", _updates) if content.has("updates") else (),
         scores=_scores(content, accuracy) if content.has("scores") else None,
+        held_spread=content.optional("spread", _spread) if content.has("spread") else None,
         provenance=_provenance(content) if content.has("provenance") else Provenance(),
     )
 
@@ -165,6 +168,37 @@ def _scores(content: Fields, accuracy: float | None) -> Scores | None:
     if accuracy != scores.accuracy:
         content.refuse("accuracy", f"that of the scores, {scores.accuracy}")
     return scores
+
+
+def _spread_to_json(report: Figures) -> dict[str, Any] | None:
+    """Return the spread over samples, if it is known: what it is made of, and what follows."""
+    spread = report.spread
+    if spread is None:
+        return None
+    moments = {"ac": spread.ac, "mac": spread.mac, "dc": spread.dc}
+    return {"basis": dict(spread.basis)} | {
+        name: {
+            **{key: _plain(value) for key, value in asdict(each).items()},
+            "deviation": each.deviation,
+            "half_width": each.half_width,
+        }
+        for name, each in moments.items()
+    }
+
+
+def _spread(content: Fields, key: str) -> Spread:
+    inner = content.inner(key)
+    ac, mac, dc = (_moments(inner.inner(name)) for name in ("ac", "mac", "dc"))
+    return Spread(ac, mac, dc, inner.mapping("basis", (str,)))
+
+
+def _moments(content: Fields) -> Moments:
+    number = content.count("number", least=1)
+    moments = Moments(number, *map(content.fraction, ("total", "squares", "least", "most")))
+    mean = moments.total / number
+    if not moments.least <= mean <= moments.most or moments.squares < mean * moments.total:
+        content.refuse("total", "sums of values between least and most")
+    return moments
 
 
 def _rows(content: Fields, key: str) -> tuple[Row, ...]:
@@ -280,6 +314,8 @@ def _row_from_json(content: Fields) -> Row:
         changed=content.count("changed") if content.has("changed") else 0,
         weight_shape=content.counts("weight_shape") if content.has("weight_shape") else (),
         result_shape=content.counts("result_shape") if content.has("result_shape") else (),
+        stride=content.counts("stride") if content.has("stride") else (),
+        groups=content.count("groups", least=1) if content.has("groups") else 1,
         place=content.count("place") if content.has("place") else 0,
         call=content.text("call") if content.has("call") else "",
     )

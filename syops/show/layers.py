@@ -10,7 +10,9 @@ from syops.cost.energy import EnergyModel
 from syops.cost.figures import Figures
 from syops.cost.layer import Layer, block_of
 from syops.cost.networks import ComparisonRow
+from syops.cost.pricing import PJ_PER_MJ
 from syops.cost.warnings import find_cautions
+from syops.ledger.samples import Spread
 from syops.ledger.scores import Scores
 from syops.ops.kinds import COUNTED
 from syops.show.table import Column, Value, check_count
@@ -147,7 +149,7 @@ def _caption(report: Figures) -> str:
 
 
 def _findings(report: Figures) -> Iterator[str]:
-    """Say what the totals mean: three sentences at most."""
+    """Say what the totals mean: three sentences at most, four where samples are told apart."""
     dc, (low, high) = report.dc_mj, report.ec_mj
     if report.network_type == "ANN" and dc == low == high:
         yield f"Energy: {joules(dc)}{incomplete(report)}\n  = {_dc_sum(report)}"
@@ -163,10 +165,28 @@ def _findings(report: Figures) -> Iterator[str]:
             f"{incomplete(report)}\n  = {_dc_sum(report)}"
         )
         yield _interval(report)
+    yield from _spread(report)
     if report.measured:
         yield from _against_ann(report)
     elif (even := report.break_even_rate) is not None:
         yield f"Break-even firing rate with the same network as an ANN: {break_even_in_words(even)}"
+
+
+def _spread(report: Figures) -> Iterator[str]:
+    if report.spread is not None:
+        yield f"DC over samples: {spread_in_words(report.spread)}"
+    elif report.sample_table is not None:
+        yield f"DC over samples: not known; {report.spread_reason}"
+
+
+def spread_in_words(spread: Spread) -> str:
+    """Say how the DC of samples differs."""
+    dc = spread.dc
+    ends = " to ".join(joules(float(end) / PJ_PER_MJ) for end in (dc.least, dc.most))
+    if dc.half_width is None or dc.deviation is None:
+        return f"{ends}, of a single sample"
+    width, deviation = (joules(each / PJ_PER_MJ) for each in (dc.half_width, dc.deviation))
+    return f"mean ± {width} (95 %), standard deviation {deviation}, {ends}"
 
 
 def _interval(report: Figures) -> str:

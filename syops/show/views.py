@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 from syops.cost.energy import EnergyMap, EnergyModel
 from syops.cost.figures import Figures
 from syops.cost.layer import Layer
+from syops.cost.pricing import PJ_PER_MJ
 from syops.ledger.provenance import short
 from syops.show.formats.cells import in_common_units, in_words
 from syops.show.layers import (
@@ -20,6 +21,7 @@ from syops.show.layers import (
     dearest_column,
     layer_table,
     shown_columns,
+    spread_in_words,
     values_of,
 )
 from syops.show.table import Column, Value
@@ -108,6 +110,10 @@ class View:
             yield Figure("accuracy", f"{report.accuracy:.2%}", told)
         if report.dc_mj is not None:
             yield Figure("DC", joules(report.dc_mj), f"dynamic consumption, as measured{without}")
+        if report.spread is not None and report.spread.dc.half_width is not None:
+            width = joules(report.spread.dc.half_width / PJ_PER_MJ)
+            told = spread_in_words(report.spread).partition(", ")[2]
+            yield Figure("DC ±", width, f"95 % confidence interval of the mean; {told}")
         interval = f"{low} to {high}" if self._ends else f"from {low}"
         end = "" if self._ends else ", no upper end"
         yield Figure("EC", interval, f"estimated consumption, rates 0 to 1{end}{without}")

@@ -101,12 +101,14 @@ class Measurements:
             return None
         return Repeated(known, self.gauge.same(x, known.copies) if known.copies else ())
 
-    def normalisation(self, row: Row, site: Hashable, result: LayerResult | None) -> None:
+    def normalisation(
+        self, row: Row, site: Hashable, x: Tensor, result: LayerResult | None
+    ) -> None:
         """Count a norm that was executed: 2 MACs per element, unless it turns out foldable.
 
-        ``result``: what it gave, if it is a scale and a shift for each channel.
+        ``x``: its input. ``result``: what it gave, if it is a scale and a shift for each channel.
         """
-        self._pending.append(Norm(row, site, result))
+        self._pending.append(Norm(row, site, result, self._axes(x)))
 
     def tally(self, row: Row, site: Hashable, prepared: bool = False) -> None:
         """Count work whose cost is known from shapes; ``prepared``: as of a product."""
@@ -138,10 +140,10 @@ class Measurements:
             evidence = evidence_of(signal)
         numel = tensor.numel()
         if not self._values or not numel or not self._may_drive(signal, evidence):
-            return OperandReadings(evidence, numel, fan_out)
+            return OperandReadings(evidence, numel, fan_out, axes=self._axes(tensor))
         record = self._tensors.find(tensor) or self._tensors.put(tensor, signal)
         binary = evidence.signal == "binary" and signal is not UNKNOWN
-        axes = Axes(record.time, record.samples)
+        axes = self._axes(tensor)
         split = split_of(axes, max(len(fan_out.spatial), 1))
         spikes, events = self.gauge.spikes(tensor, record.cache, fan_out, binary, split)
         unit = evidence.unit or Unit()
@@ -155,6 +157,11 @@ class Measurements:
             *(evidence, numel, fan_out, spikes, events, magnitude, graded_events, look),
             *(record.padding, unit, axes, split),
         )
+
+    def _axes(self, tensor: Tensor) -> Axes:
+        """Return where the time-steps and samples of a tensor are."""
+        record = self._tensors.find(tensor)
+        return Axes() if record is None else Axes(record.time, record.samples)
 
     def _is_blurred(self, signal: Signal, evidence: Evidence, dtype: torch.dtype) -> bool:
         """Return whether values do not tell magnitudes: rounded too far, or in unknown units."""

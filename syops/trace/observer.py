@@ -25,7 +25,6 @@ from syops.ledger.ledger import Ledger
 from syops.ledger.steps import History
 from syops.ops.rule import input_tensors, tensors_in
 from syops.ops.values import Shown
-from syops.trace.account import Accounts
 from syops.trace.axes import NOWHERE, Axes
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Gauge
@@ -48,6 +47,7 @@ from syops.trace.repeats import differ
 from syops.trace.replay import Replay
 from syops.trace.restore import left_as_found
 from syops.trace.settings import Settings
+from syops.trace.settling import Accounts
 from syops.trace.unroll import Call, once
 from syops.trace.watch import Watch
 from syops.trace.weights import RECURRENT

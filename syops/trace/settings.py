@@ -23,6 +23,7 @@ class Settings:
         states: names of buffers that are known to be states, not weights.
         hooked: the modules, each with "_forward_hooks" or "_forward_pre_hooks", that have hooks
             which do not run here: they may do anything with what goes in or comes out.
+        by_sample: the samples of a batch are told apart.
     """
 
     graded: Graded = "mac"
@@ -32,3 +33,4 @@ class Settings:
     find: Find = find
     states: frozenset[str] = frozenset()
     hooked: frozenset[tuple[str, str]] = frozenset()
+    by_sample: bool = False

@@ -92,7 +92,7 @@ def test_errors_are_one_line(syops, mine, options, text):
     status, _, err = syops("run", "mine:net", *options)
     assert status == 2
     assert text in err
-    assert len([line for line in err.splitlines() if "error" in line]) == 1
+    assert len([line for line in err.splitlines() if line.startswith("syops: error")]) == 1
 
 
 def test_error_at_a_batch_prints_what_was_counted(syops, mine):

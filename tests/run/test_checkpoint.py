@@ -298,6 +298,8 @@ def test_limit_cuts_the_last_batch_once(file):
         ({"checkpoint": 5}, SyopsTypeError, "checkpoint must be a path, got int"),
         ({"checkpoint": "/nowhere/x"}, SyopsFileError, "cannot write /nowhere/x"),
         ({"checkpoint": "/"}, SyopsFileError, "cannot read /"),
+        ({"stop_when": 0.1}, SyopsValueError, "stop_when needs all samples in one process"),
+        ({"keep_samples": "x.npz"}, SyopsValueError, "keep_samples .* leave out checkpoint"),
         ({"checkpoint_seconds": -1}, SyopsValueError, "checkpoint_seconds must be 0 or more"),
         ({"checkpoint_seconds": "1"}, SyopsTypeError, "checkpoint_seconds must be a number"),
         ({"checkpoint_seconds": float("nan")}, SyopsValueError, "must be 0 or more, got nan"),
