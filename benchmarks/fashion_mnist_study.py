@@ -144,6 +144,7 @@ class Study:
             **asdict(run),
             "recipe": asdict(RECIPE),
             "torch": torch.__version__,
+            "cpu": torch.backends.cpu.get_cpu_capability(),  # rounding depends on it
             "epochs": [{"loss": each.loss, "validation": each.accuracy} for each in epochs],
             "rows": tested(run, network, test),
         }

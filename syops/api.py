@@ -29,6 +29,7 @@ from syops.run.spread import check_path
 from syops.run.subject import Counting, Subject
 from syops.run.tally import Tally
 from syops.run.tracing import trace_on_meta
+from syops.run.zeros import check_zeros
 from syops.trace import inputs as given
 from syops.trace.restore import device_of, plainly
 
@@ -59,6 +60,7 @@ def get_model_syops(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_seconds: float = SECONDS,
     distributed: bool = False,
+    zeros: bool = False,
 ) -> MeasuredReport:
     """Count the synaptic operations of a spiking network on data, and price them.
 
@@ -119,6 +121,8 @@ def get_model_syops(
             is to be initialised: rank r of K takes batches r, r + K, ... of the loader, which is to
             give all of them to each. The report is that of all, in every process. A checkpoint is
             a file for each, such as ``count.0-of-2``.
+        zeros: measure zeros among inputs and weights of layers and among activations too, for
+            `Report.zeros`. A count takes up to half as long again; see ``docs/zeros.md``.
 
     Returns:
         the counts per layer and per sample, and the energy that follows.
@@ -169,6 +173,7 @@ def get_model_syops(
         check_path(keep_samples)
     check_output(output)
     check_limit(limit)
+    check_zeros(zeros)
     network = counting.subject.model
     home = device_of(network) if device is None else given.device(device)
     if checkpoint is not None:
@@ -189,6 +194,7 @@ def get_model_syops(
         group=Group(inputs) if distributed else None,
         stop_when=stop_when,
         keep_samples=keep_samples,
+        zeros=zeros,
     )
     return work.count()
 

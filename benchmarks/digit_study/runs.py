@@ -237,6 +237,7 @@ def perform(run: Run, folder: Path) -> str:
         "run": {**asdict(run), "label": run.variant.label},
         "keywords": run.keywords,
         "torch": torch.__version__,
+        "cpu": torch.backends.cpu.get_cpu_capability(),  # rounding depends on it
         "seconds": round(time.perf_counter() - start, 1),
         "epochs": [{"loss": epoch.loss, "accuracy": epoch.accuracy} for epoch in epochs],
         **tested(run, network, *test),

@@ -26,6 +26,7 @@ from syops.cli.options import (
     SEEN_SIGNAL,
     TIME_STEPS,
     UNROLL,
+    ZEROS,
     Keyword,
     Shape,
 )
@@ -142,6 +143,7 @@ from syops.report.report import Report
 @MEMORY
 @BASELINES
 @NONZERO
+@ZEROS
 @SEEN_SIGNAL
 @click.option(
     "--ac", type=click.Choice(AC_COUNTS), default="rate",
@@ -156,6 +158,7 @@ def run(
     memory: bool,
     baselines: bool,
     nonzero: float | None,
+    zeros: bool,
     display: Display,
     **options: Any,
 ) -> None:
@@ -166,8 +169,8 @@ def run(
     graph that takes [T, N, ...] (--set dt=0.001, --set neurons=sinabs).
     """
     chosen = {name: options.pop(name) for name in Run.__dataclass_fields__ if name in options}
-    work = Run(**chosen, counting=options)
-    view = View(memory, baselines, nonzero)
+    work = Run(**chosen, counting=options | {"zeros": zeros})
+    view = View(memory, baselines, nonzero, zeros)
     if sweep is None:
         if picture is not None:
             raise click.UsageError("--picture needs --sweep")

@@ -95,6 +95,11 @@ NONZERO = click.option(
     help="Of --baselines: the share of the ANN's activations that are not zero, to add ANNs that "
     "skip zeros.",
 )  # fmt: skip
+ZEROS = click.option(
+    "--zeros", is_flag=True,
+    help="Measure zeros among inputs, weights and activations, and tell what they leave of the "
+    "work: NeuroBench's metrics. Takes longer.",
+)  # fmt: skip
 GRADED = click.option(
     "--graded", type=click.Choice(choices.GRADED), default="mac",
     help="Count an integer that is no spike as a MAC, or as so many ACs as its magnitude.",

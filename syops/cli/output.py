@@ -28,6 +28,8 @@ from syops.report.memory import COLUMNS as ACCESSES
 from syops.report.memory import Memory
 from syops.report.menu import EnergyMenu
 from syops.report.report import Report
+from syops.report.zeros import COLUMNS as ZEROS
+from syops.report.zeros import ZeroReport
 from syops.show.formats import DEFAULT, FORMATS, WholeFormat
 from syops.show.formats.cells import printable
 from syops.show.formats.text import to_terminal, to_text
@@ -35,7 +37,9 @@ from syops.show.layers import COLUMNS as OPERATIONS
 from syops.show.table import Column
 from syops.show.tabular import Table
 
-Shown: TypeAlias = Report | Memory | Baselines | Fit | EnergyMenu | Comparison | LayerComparison
+Shown: TypeAlias = (
+    Report | Memory | Baselines | ZeroReport | Fit | EnergyMenu | Comparison | LayerComparison
+)
 """What a command shows."""
 
 Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
@@ -115,29 +119,38 @@ def command_line() -> str | None:
 
 @dataclass(frozen=True)
 class View:
-    """What of a report is to be shown: its operations, its memory, or its baselines."""
+    """What of a report is to be shown: its operations, its memory, its baselines or its zeros."""
 
     memory: bool
     baselines: bool
     nonzero: float | None
+    zeros: bool = False
 
     def check(self, display: Display) -> None:
         """Find out before the count whether it can be shown so."""
-        if self.memory and self.baselines:
-            raise click.UsageError("--memory and --baselines are two tables: give one of them")
+        names = [name for name in ("memory", "baselines", "zeros") if getattr(self, name)]
+        if len(names) > 1:
+            asked = " and ".join(f"--{name}" for name in names)
+            raise click.UsageError(f"{asked} are tables of their own: give one of them")
         if self.nonzero is not None and not self.baselines:
             raise click.UsageError("--nonzero needs --baselines")
-        if self.memory and display.depth is not None:
-            raise click.UsageError("--depth does not apply to --memory, which tells every layer")
-        if self.baselines and display.depth is not None:
-            raise click.UsageError("--depth does not apply to --baselines, which tell no layers")
-        display.check(ACCESSES if self.memory else ANNS if self.baselines else OPERATIONS)
+        if names and display.depth is not None:
+            raise click.UsageError(
+                f"--depth does not apply to --{names[0]}, a table that adds no layers up"
+            )
+        display.check(_COLUMNS[names[0]] if names else OPERATIONS)
 
     def of(self, report: Report) -> Shown:
         """Return what is shown of a report."""
         if self.baselines:
             return report.baselines(self.nonzero)
+        if self.zeros:
+            return report.zeros()
         return report.memory() if self.memory else report
+
+
+_COLUMNS = {"memory": ACCESSES, "baselines": ANNS, "zeros": ZEROS}
+"""All columns of the tables that are no layers."""
 
 
 FORMAT = click.option(
@@ -170,7 +183,7 @@ def _reports(result: Shown) -> Sequence[tuple[str, Figures]]:
     """What figures are of, each with what to call it beside the others."""
     if isinstance(result, Report):
         return [("", result)]
-    if isinstance(result, Memory | Baselines | Fit | EnergyMenu):
+    if isinstance(result, Memory | Baselines | ZeroReport | Fit | EnergyMenu):
         return [("", result.report)]
     return [
         (f"{name}: ", report) for name, report in zip(result.names, result.reports, strict=True)

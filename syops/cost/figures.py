@@ -23,6 +23,7 @@ from syops.ledger.provenance import Provenance, merge_versions
 from syops.ledger.rows import Row, Updates, Verdict, ends, merge_updates, row_names
 from syops.ledger.samples import Spread
 from syops.ledger.scores import Scores
+from syops.ledger.zeros import ZeroCounts
 from syops.ops.kinds import COUNTED, KINDS, SYNAPTIC, Kind
 from syops.ops.values import SPIKES
 
@@ -59,6 +60,7 @@ class Figures:
             has told it: ``dataclasses.replace(report, accuracy=0.71)``, which replaces ``scores``.
         scores: how often the network was right, by class, where the data had labels.
         ended: what ended the count before all data was counted; empty if nothing did.
+        zero_counts: the zeros that were met; None where they were not measured.
         sample_table: the counts of each sample, where they were taken; not in files.
         held_spread: the spread of merged reports, and of a file; see `spread`.
         provenance: what was called, with which seed, weights and data. Reports are equal if their
@@ -88,6 +90,7 @@ class Figures:
     updates: tuple[Updates, ...] = ()
     scores: Scores | None = None
     ended: tuple[str, ...] = ()
+    zero_counts: ZeroCounts | None = None
     provenance: Provenance = field(default=Provenance(), compare=False)
     sample_table: SampleTable | None = field(default=None, repr=False, compare=False)
     held_spread: Spread | None = field(default=None, repr=False, compare=False)
@@ -230,6 +233,7 @@ class Figures:
             measured=True,
             accuracy=None,
             scores=None,
+            zero_counts=None,
             sample_table=None,
             held_spread=None,
         )
@@ -416,6 +420,9 @@ class Figures:
             input_shape=max(self.input_shape, other.input_shape),
             ann_rows=ann,
             **_answers(self, other),
+            zero_counts=None
+            if self.zero_counts is None or other.zero_counts is None
+            else self.zero_counts + other.zero_counts,
             sample_table=None,
             held_spread=_joint_spread(self.spread, other.spread),
             passes=self.passes + other.passes if self.passes and other.passes else 0,

@@ -19,6 +19,7 @@ from syops.report.baselines import Baselines
 from syops.report.fit import Fit
 from syops.report.memory import Memory
 from syops.report.menu import EnergyMenu
+from syops.report.zeros import ZeroReport
 from syops.show.formats import FORMATS
 from syops.show.formats.csv import to_csv
 from syops.show.formats.html import to_html
@@ -88,7 +89,7 @@ class Report(Figures, Tabular):
         return Memory.of(self, MemoryModel() if model is None else model)
 
     def baselines(
-        self, nonzero: float | None = None, memory: MemoryModel | None = None
+        self, nonzero: float | Report | None = None, memory: MemoryModel | None = None
     ) -> Baselines:
         """Return what the same network costs as an ANN of fp32, int8 and as few bits as T asks for.
 
@@ -97,14 +98,26 @@ class Report(Figures, Tabular):
 
         Args:
             nonzero: the share of the ANN's activations that are not zero, over all synaptic
-                operations: adds each baseline once more, as an ANN that skips zeros.
+                operations: adds each baseline once more, as an ANN that skips zeros. Or the
+                report of an ANN that was counted with ``zeros=True``, which tells that share.
             memory: what an access costs; by default SRAM at 45 nm.
 
         Raises:
-            SyopsValueError: T is not known; a share that is none.
+            SyopsValueError: T is not known; a share that is none; a report without zeros.
             SyopsTypeError: a share that is no number; no memory model.
         """
         return Baselines.of(self, MemoryModel() if memory is None else memory, nonzero)
+
+    def zeros(self) -> ZeroReport:
+        """Return what zeros among inputs, weights and activations leave of the work.
+
+        Effective ACs and MACs, activation and connection sparsity, membrane updates and footprint,
+        as NeuroBench defines them; see `syops.cost.zeros`. Needs a count with ``zeros=True``.
+
+        Raises:
+            SyopsValueError: zeros were not measured.
+        """
+        return ZeroReport.of(self)
 
     def fit(
         self,

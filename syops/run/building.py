@@ -21,6 +21,7 @@ from syops.errors import SyopsError, SyopsValueError, first_line
 from syops.ledger.ledger import Ledger
 from syops.ledger.provenance import Provenance, fingerprint
 from syops.ledger.scores import Scores
+from syops.ledger.zeros import ZeroCounts
 from syops.report.report import MeasuredReport, Report
 from syops.run.subject import Subject
 from syops.run.tally import Tally
@@ -37,6 +38,7 @@ def build_report(
     conventions: Mapping[str, Any],
     scores: Scores | None = None,
     call: str = "",
+    zero_counts: ZeroCounts | None = None,
 ) -> AnyReport:
     """Build the report of what has been counted so far; ``call``: what was called for it."""
     if tally.first is None:
@@ -66,6 +68,7 @@ def build_report(
         passes=ledger.passes,
         measured=kind is MeasuredReport,
         scores=scores,
+        zero_counts=zero_counts,
         sample_table=SampleTable(ledger.by_sample, ledger.keys) if ledger.by_sample else None,
         provenance=Provenance(
             calls=(call,) if call else (),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +21,9 @@ from syops.run.scores import Answers, Output
 from syops.run.spread import StopWhen, write_samples
 from syops.run.subject import Counting, Subject
 from syops.run.tally import Tally
+from syops.run.zeros import taken_in
 from syops.trace import inputs as given
+from syops.trace.zeros import ZeroWatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,7 @@ class Work:
         group: the processes that count together.
         stop_when, keep_samples: as of `syops.get_model_syops`; neither with a checkpoint nor in a
             group.
+        zeros: as of `syops.get_model_syops`.
     """
 
     counting: Counting
@@ -47,6 +51,7 @@ class Work:
     group: Group | None = None
     stop_when: float | None = None
     keep_samples: str | os.PathLike[str] | None = None
+    zeros: bool = False
 
     def count(self) -> MeasuredReport:
         """Count all batches, and return the report of them; in a group, of all processes.
@@ -80,13 +85,21 @@ class Work:
         if counting.by_sample:
             tally.ledger.by_sample = SampleCounts(bool(counting.chosen["fold_bn"]))
         answers = Answers(self.output, tally.notes)
+        watch = ZeroWatch(subject.model) if self.zeros else None
 
         def report() -> MeasuredReport:
             if begun is not None and tally.first is None:
                 return replace(begun.report, ended=tally.ended)
             conventions, scores = counting.conventions, answers.scores()
             rest = build_report(
-                MeasuredReport, tally, subject, counting.energy, conventions, scores, self.call
+                MeasuredReport,
+                tally,
+                subject,
+                counting.energy,
+                conventions,
+                scores,
+                self.call,
+                None if watch is None else watch.counts,
             )
             return rest if keeping is None else keeping.whole(rest)
 
@@ -96,10 +109,15 @@ class Work:
 
         try:
             stop, notes = self.stop_when, tally.notes
+            measured = () if watch is None else (taken_in(watch),)
             ends = () if stop is None else (StopWhen(stop, report, notes),)
-            with kept(keeping, tally, report) as saver, self._bar(report, tally) as bar:
+            with (
+                watch or nullcontext(),
+                kept(keeping, tally, report) as saver,
+                self._bar(report, tally) as bar,
+            ):
                 batches = replace(self.batches, unread=unread)
-                count_batches(batches, counting, tally, (answers, *ends, *bar, *saver))
+                count_batches(batches, counting, tally, (answers, *measured, *ends, *bar, *saver))
         except (Exception, KeyboardInterrupt) as error:
             if tally.at_batch:
                 name_batch(error, tally, report)
@@ -126,6 +144,7 @@ class Work:
             output=self.output,
             limit=batches.limit,
             device=batches.home,
+            zeros=self.zeros,
             share=(0, 1) if self.group is None else self.group.share,
         )
         return Keeping.at(path if self.group is None else self.group.path(path), seconds, told)

@@ -124,6 +124,7 @@ def properties(
     output: Output,
     limit: int | None,
     device: torch.device | None,
+    zeros: bool = False,
     share: tuple[int, int] = (0, 1),
 ) -> dict[str, str]:
     """Return what two counts must have in common for one to go on with the other.
@@ -142,6 +143,7 @@ def properties(
         "limit": limit,
         "device": None if device is None else device.type,
         "spread": counting.by_sample,
+        "zeros": zeros,
         "process": "{} of {}".format(*share),
         "versions": dict(versions()),
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, fields, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 from syops.cost.energy import Energy, EnergyMap, EnergyModel
 from syops.cost.figures import Figures
@@ -19,6 +19,7 @@ from syops.ledger.provenance import HEXADECIMAL, Provenance
 from syops.ledger.rows import Drive, Magnitudes, Row, Updates, joined_magnitudes
 from syops.ledger.samples import Moments, Spread
 from syops.ledger.scores import Scores
+from syops.ledger.zeros import ZeroCounts, ZeroKind, Zeros
 from syops.ops.kinds import KINDS
 from syops.ops.values import Evidence, Seen, Unit
 from syops.show.fields import LARGEST_COUNT, LARGEST_NUMBER, MOST, Fields, parsed
@@ -70,6 +71,7 @@ def to_json(report: Figures) -> str:
         "unaccounted": dict(report.unaccounted),
         "prepared": [_row_to_json(row) for row in report.prepared],
         "updates": [asdict(each) for each in report.updates],
+        "zeros": report.zero_counts and asdict(report.zero_counts),
         "notes": report.notes,
         "ended": report.ended,
         "kinds": sorted(report.kinds),
@@ -138,6 +140,7 @@ def _report(content: Fields) -> Figures:
         passes=content.count("passes") if content.has("passes") else 0,
         updates=content.each("updates", _updates) if content.has("updates") else (),
         scores=_scores(content, accuracy) if content.has("scores") else None,
+        zero_counts=content.optional("zeros", _zeros) if content.has("zeros") else None,
         held_spread=content.optional("spread", _spread) if content.has("spread") else None,
         provenance=_provenance(content) if content.has("provenance") else Provenance(),
     )
@@ -337,6 +340,28 @@ def _updates(content: Fields) -> Updates:
     if updates.starts > updates.calls:
         content.refuse("starts", f"at most calls, {updates.calls}")
     return updates
+
+
+def _zeros(content: Fields, key: str) -> ZeroCounts:
+    inner = content.inner(key)
+    modules = inner.each("modules", _zeros_of_module)
+    return ZeroCounts(inner.count("footprint"), inner.count("samples", least=1), modules)
+
+
+def _zeros_of_module(content: Fields) -> Zeros:
+    told = {each.name for each in fields(Zeros)} - {"path", "name", "kind"}
+    counts = {name: content.count(name) for name in sorted(told)}
+    for part, whole in (
+        ("nonzero", "values"),
+        ("effective", "dense"),
+        ("spiking", "effective"),
+        ("timed", "calls"),
+        ("zero_weights", "weights"),
+    ):
+        if counts[part] > counts[whole]:
+            content.refuse(part, f"at most {whole}, {counts[whole]}")
+    kind: Any = content.text("kind", get_args(ZeroKind))
+    return Zeros(content.text("path"), content.text("name"), kind, **counts)
 
 
 def _drive_to_json(drive: Drive) -> dict[str, Any]:

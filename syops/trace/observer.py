@@ -48,6 +48,7 @@ from syops.trace.replay import Replay
 from syops.trace.restore import left_as_found
 from syops.trace.settings import Settings
 from syops.trace.settling import Accounts
+from syops.trace.states import buffers_of_neurons
 from syops.trace.unroll import Call, once
 from syops.trace.watch import Watch
 from syops.trace.weights import RECURRENT
@@ -101,7 +102,8 @@ class Observer:
         self._model = model
         self._plans = plans
         self._accounts = Accounts(ledger, history)
-        self._settings = settings
+        known = settings.states | buffers_of_neurons(model)
+        self._settings = replace(settings, states=known)
         self._history = history
         self._watched: list[tuple[str, nn.Module]] = []
         self._hooks: dict[int, _Hooks] = {}

@@ -319,6 +319,18 @@ def test_memory_is_told_in_every_format(syops, trained):
     assert syops("bounds", "fsnn_digits", "--memory", "--top", "2")[0] == 0
 
 
+def test_zeros_are_told(syops, report, trained):
+    """1.5 spikes a sample reach five weights each; half of the four weights before are zero."""
+    status, out, _ = syops("run", *trained, "--zeros", "--format", "json")
+    assert status == 0
+    told = json.loads(out)["per_sample"]
+    counted = report(*trained, "--ac", "events")
+    assert told["effective_ac"] == 1.5 * 5
+    assert told["connection_sparsity"] == 2 / 14
+    assert told["dense"] == sum(layer.dense for layer in counted.layers if layer.kind == "linear")
+    assert "Connection sparsity" in syops("run", *trained, "--zeros")[1]
+
+
 def test_baselines_are_told(syops, report, trained):
     """Where T is not known there are none: then the count is printed, and what to type."""
     Path("nosteps.py").write_text("from torch import nn\n\nNet = lambda: nn.Linear(2, 2)\n")
@@ -606,6 +618,7 @@ def bad_files():
         (["run", "clinets:Net", "--memory", "--depth", "1"], ["--depth", "--memory"]),
         (["bounds", "clinets:Net", "--memory", "--columns", "rate"], ["'rate'", "weights"]),
         (["run", "clinets:Net", "--memory", "--baselines"], ["--memory and --baselines"]),
+        (["run", "clinets:Net", "--zeros", "--sort", "rate"], ["'rate'", "sparsity"]),
         (["bounds", "clinets:Net", "--nonzero", "0.5"], ["--nonzero needs --baselines"]),
         (["run", "clinets:Net", "--baselines", "--nonzero", "2"], ["--nonzero", "2"]),
         (["run", "clinets:Net", "--baselines", "--depth", "1"], ["--depth", "--baselines"]),

@@ -98,6 +98,19 @@ def test_a_count_goes_on_where_it_ended(file, whole):
     assert read(file).batches == BATCHES
 
 
+def test_what_is_measured_beside_the_counts_is_kept(file):
+    layer, options = nn.Linear(4, 3), {"zeros": True, "spread": True}
+    batches = list(X.round().split(4))
+    whole = get_model_syops(layer, batches, **options)
+    for at in (2, 5):
+        with pytest.raises(OSError, match="gone"):
+            get_model_syops(layer, Failing(batches, at), checkpoint=file, **options)
+    report = get_model_syops(layer, batches, checkpoint=file, **options)
+    assert same(report, whole)
+    assert report.zero_counts == whole.zero_counts is not None
+    assert report.spread == whole.spread is not None
+
+
 def test_a_complete_count_is_not_run_again(tmp_path):
     layer = nn.Linear(4, 3)
     asleep = Asleep(4, 3)
