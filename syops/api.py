@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from syops.choices import ENDS, GRADED, AcCount, End, Graded, InputSignal, Signal, choice
+from syops.choices import ENDS, AcCount, End, Graded, InputSignal, Signal, choice
+from syops.cost.conventions import AnyConvention, chosen
 from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.ledger import Ledger
@@ -41,10 +42,12 @@ def get_model_syops(
     batch_dim: int = 0,
     time_steps: int | None = None,
     unroll: int | None = None,
-    fold_bn: bool = True,
-    graded: Graded = "mac",
-    ac: AcCount = "rate",
+    convention: AnyConvention = "dst",
+    fold_bn: bool | None = None,
+    graded: Graded | None = None,
+    ac: AcCount | None = None,
     strict: bool = False,
+    values: bool = False,
     input_signal: InputSignal | Sequence[InputSignal] = "auto",
     neurons: Mapping[type[nn.Module], Signal] | None = None,
     rules: Mapping[Any, Rule] | None = None,
@@ -81,11 +84,19 @@ def get_model_syops(
         unroll: call the model once for each slice of its first tensor along this dimension, with
             its states kept, such as 0 for [T, N, ...]; T is the number of slices. A model that
             takes back the states that it returned needs a loop of your own: see `count_syops`.
-        fold_bn: BatchNorms that can be folded into the layers before or after them cost nothing.
+        convention: what counts as an AC and what as a MAC: "dst", that of the DST paper; another
+            one by name, a ``.toml`` file with one, or a `Convention`; see `get_convention`. It
+            changes nothing of what is measured: ``report.under(...)`` shows the same counts under
+            another one.
+        fold_bn: whether BatchNorms that can be folded into the layers before or after them cost
+            nothing; by default as the convention says, as are the next two.
         graded: "mac", or "ac" to count an integer input as so many ACs as its magnitude.
         ac: the count that is priced: "rate" (firing rate · dense, the paper's) or "events"
             (the fan-out of every spike).
         strict: an operator without a rule is an error instead of being listed.
+        values: look at each call by its values alone, too, as other tools do, so that the counts
+            can be seen under their conventions. Layers are computed twice for it, and nothing is
+            learned from one batch for the next.
         input_signal: "auto" (looked up in the data), "analog", "binary", "ternary" or "graded";
             or a list, one for each tensor that the model is called with.
         neurons: classes of modules that are neurons and cannot be watched from inside, such as a
@@ -132,9 +143,10 @@ def get_model_syops(
         SyopsValueError: an argument out of range, an empty loader, NaN in what is looked at, a
             neuron that sends other values than ``neurons`` says, a label that is no class; a
             checkpoint of another model, other weights, data or conventions.
-        SyopsLookupError: an unknown energy profile; an output without the part that is named.
-        SyopsFileError: a file of energy profiles that cannot be read; a checkpoint that is torn or
-            cannot be written.
+        SyopsLookupError: an unknown energy profile or convention; an output without the
+            part that is named.
+        SyopsFileError: a file of energy profiles or conventions that cannot be read; a checkpoint
+            that is torn or cannot be written.
         ForwardError: the model failed on the input.
         SyopsRuntimeError: distributed: there is no process group; another process has failed or
             died, or has read other batches.
@@ -144,7 +156,7 @@ def get_model_syops(
     Ctrl-C ends the count after the batch that is being counted; the `KeyboardInterrupt` has a
     report too. A second one ends it at once, without.
 
-    Example:
+    Examples:
         >>> spikes = torch.eye(4)  # 4 samples, each with one spike in 4
         >>> report = get_model_syops(nn.Linear(4, 3), spikes)
         >>> report.ac, report.mac, report.layers[0].rate
@@ -161,7 +173,9 @@ def get_model_syops(
         fold_bn=fold_bn,
         graded=graded,
         ac=ac,
+        convention=convention,
         strict=strict,
+        values=values,
         input_signal=input_signal,
         neurons=neurons,
         rules=rules,
@@ -205,10 +219,12 @@ def count_syops(
     samples: int | None = None,
     batch_dim: int = 0,
     time_steps: int | None = None,
-    fold_bn: bool = True,
-    graded: Graded = "mac",
-    ac: AcCount = "rate",
+    convention: AnyConvention = "dst",
+    fold_bn: bool | None = None,
+    graded: Graded | None = None,
+    ac: AcCount | None = None,
     strict: bool = False,
+    values: bool = False,
     input_signal: InputSignal | Sequence[InputSignal] = "auto",
     neurons: Mapping[type[nn.Module], Signal] | None = None,
     rules: Mapping[Any, Rule] | None = None,
@@ -231,7 +247,8 @@ def count_syops(
             and T is ``model.T``, if there is one.
         input_signal: as of `get_model_syops`, of tensors that come from outside of the block. What
             an earlier call gave, such as a membrane potential, is known.
-        model, fold_bn, graded, ac, strict, neurons, rules, energy: see `get_model_syops`.
+        model, convention, fold_bn, graded, ac, strict, values, neurons, rules,
+            energy: see `get_model_syops`.
 
     Returns:
         a context manager, which ``with`` binds to a name. Its ``report`` has the batches that are
@@ -244,7 +261,7 @@ def count_syops(
         SyopsRuntimeError: the model is being counted already; at its call, it is called in
             inference mode; at the end of the block, a layer ran in another thread.
 
-    Example:
+    Examples:
         >>> net, x = nn.Linear(4, 3), torch.eye(4).repeat(5, 1, 1)  # [T, N, 4]
         >>> with count_syops(net, time_steps=5) as count:
         ...     current = sum(net(x[t]) for t in range(5))
@@ -263,7 +280,9 @@ def count_syops(
         fold_bn=fold_bn,
         graded=graded,
         ac=ac,
+        convention=convention,
         strict=strict,
+        values=values,
         input_signal=input_signal,
         neurons=neurons,
         rules=rules,
@@ -280,8 +299,9 @@ def get_model_bounds(
     batch_dim: int = 0,
     time_steps: int | None = None,
     unroll: int | None = None,
-    fold_bn: bool = True,
-    graded: Graded = "mac",
+    convention: AnyConvention = "dst",
+    fold_bn: bool | None = None,
+    graded: Graded | None = None,
     input_signal: InputSignal | Sequence[InputSignal] = "auto",
     neurons: Mapping[type[nn.Module], Signal] | None = None,
     rules: Mapping[Any, Rule] | None = None,
@@ -301,7 +321,9 @@ def get_model_bounds(
             ``unroll`` it is a dimension of the slice.
         time_steps: T; by default ``model.T`` if there is one.
         unroll: see `get_model_syops`.
-        fold_bn: BatchNorms that can be folded into the layers before or after them cost nothing.
+        convention: see `get_model_syops`.
+        fold_bn: whether BatchNorms that can be folded into the layers before or after them cost
+            nothing; by default as the convention says, as is the next one.
         graded: "mac", or "ac" to count an integer input as up to so many ACs as its largest
             magnitude, where that is known.
         input_signal: what inputs hold: "analog", "binary", "ternary" or "graded" (integers without
@@ -324,17 +346,17 @@ def get_model_bounds(
     Raises:
         SyopsTypeError: a model or input that cannot be used.
         SyopsValueError: an argument out of range.
-        SyopsLookupError: an unknown energy profile.
-        SyopsFileError: a file of energy profiles that cannot be read.
+        SyopsLookupError: an unknown energy profile or convention.
+        SyopsFileError: a file of energy profiles or conventions that cannot be read.
         ForwardError: the model cannot run without values; names the layer.
 
-    Example:
+    Examples:
         >>> report = get_model_bounds(nn.Linear(4, 3), (1, 4), input_signal="binary")
         >>> report.dense_ac, report.ec_mj  # 12 ACs at 0.9 pJ, if every input fires
         (12.0, (0.0, 1.08e-08))
     """
     call = call_of(get_model_bounds, locals())
-    choice("graded", graded, GRADED)
+    known = chosen(convention, graded, None, fold_bn)
     energy_model = get_energy_model(energy)
     subject = Subject.of(model, batch_dim, neurons, rules, time_steps, unroll)
     traced = trace_on_meta(subject, inputs, given.signal_names(input_signal))
@@ -342,8 +364,8 @@ def get_model_bounds(
     tally.steps.add(traced.steps)
     plainly(lambda: tally.ann.prepare(subject.model, traced.shapes, Ledger()))
     tally.ann.add(traced.shapes, traced.ledger, traced.states)
-    conventions = subject.conventions(traced.signals, graded=graded, fold_bn=fold_bn)
-    return build_report(Report, tally, subject, energy_model, conventions, call=call)
+    conventions = subject.conventions(traced.signals)
+    return build_report(Report, tally, subject, energy_model, known, conventions, call=call)
 
 
 def check_full_spike(
@@ -375,7 +397,7 @@ def check_full_spike(
     Raises:
         SyopsTypeError, SyopsValueError, ForwardError: see `get_model_bounds`.
 
-    Example:
+    Examples:
         >>> layers = (nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
         >>> audit = check_full_spike(nn.Sequential(*layers), (1, 4))
         >>> [(row.layer, row.verdict) for row in audit.offending]
@@ -394,6 +416,6 @@ def check_full_spike(
         traced.history,
         allow=tuple(end for end in ENDS if end in allowed),
         input_shape=tuple(given.first_tensor(traced.shapes).shape),
-        conventions=subject.conventions(traced.signals, fold_bn=fold_bn),
+        conventions={"fold_bn": fold_bn, **subject.conventions(traced.signals)},
         versions=dict(versions()),
     )

@@ -176,6 +176,10 @@ def used(report):
         lambda: check(report, Limits(energy_ratio=1)),
         lambda: check(valid, Limits(), baseline=report),
         lambda: report.memory().to_json(),
+        lambda: report.energy_menu().to_json(),
+        lambda: report.fit("loihi").to_json(),
+        lambda: report.fit("speck").to_json(),
+        lambda: report.fit("truenorth").to_json(),
     ):
         with suppress(SyopsError):
             work()
@@ -209,7 +213,7 @@ def test_mutated_report_is_refused_or_consistent(rng: random.Random, changes):
         (("rows", 0, "dtype"), "int9999", r"rows\[0\].dtype must be a dtype"),
         (("input_shape",), [-1], "input_shape must be"),
         (("unaccounted",), {"x": -1}, "unaccounted.x must be"),
-        (("conventions", "graded"), "some", "conventions.graded must be"),
+        (("convention", "graded"), "some", "convention.graded must be"),
         (("energy", "e_ac_pj"), "1e999999999 pJ", "e_ac_pj must be"),
         (("energy",), {"rules": []}, "no pattern matches"),
         (("model",), "\ud800", "surrogates not allowed"),

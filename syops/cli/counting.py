@@ -14,6 +14,7 @@ from syops.cli.networks import named
 from syops.cli.options import (
     BASELINES,
     BATCH_DIM,
+    CONVENTION,
     DEPTH,
     ENERGY,
     FILE,
@@ -26,6 +27,7 @@ from syops.cli.options import (
     SEEN_SIGNAL,
     TIME_STEPS,
     UNROLL,
+    VALUES,
     ZEROS,
     Keyword,
     Shape,
@@ -137,17 +139,20 @@ from syops.report.report import Report
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, metavar="SEED",
     help="Seed of initial weights, random inputs and --shuffle.",
 )  # fmt: skip
+@CONVENTION
 @FOLD_BN
 @ENERGY
 @GRADED
+@VALUES
 @MEMORY
 @BASELINES
 @NONZERO
 @ZEROS
 @SEEN_SIGNAL
 @click.option(
-    "--ac", type=click.Choice(AC_COUNTS), default="rate",
-    help="ACs that are priced: firing rate x dense count, or the synapses that spikes reached.",
+    "--ac", type=click.Choice(AC_COUNTS),
+    help="ACs that are priced: firing rate x dense count, or the synapses that spikes reached.  "
+    "[default: as --convention says, which is rate]",
 )  # fmt: skip
 @display_options(DEPTH)
 def run(

@@ -1,4 +1,4 @@
-"""Run ``syops models``, ``syops energy`` and ``syops table2``: list what comes with syops."""
+"""Run ``syops models``, ``energy``, ``conventions`` and ``table2``: list what comes with syops."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from syops.cli.options import FILE
 from syops.cli.output import Display, display_options, emit, show
+from syops.cost.conventions import TEXTS, list_conventions, load_conventions
 from syops.cost.profiles import list_energy_models, load_energy_models
 from syops.models import list_models
 from syops.report.menu import COLUMNS as MENU
@@ -99,3 +100,26 @@ def energy(file: Path | None, compare: Path | None, display: Display) -> None:
             if text:
                 click.echo(f"\n{click.wrap_text(f'{names}:', subsequent_indent='')}")
                 click.echo(click.wrap_text(text, initial_indent="  ", subsequent_indent="  "))
+
+
+@click.command()
+@click.argument("file", type=FILE, required=False)
+@click.option("--bibtex", is_flag=True, help="Print the BibTeX entries of the sources.")
+def conventions(file: Path | None, bibtex: bool) -> None:
+    """List what may count as an AC or a MAC, with sources and scope: of syops, or of a .toml FILE.
+
+    'syops run --convention NAME' counts under one; a saved report is seen under another one by
+    'syops compare REPORT --convention NAME'.
+    """
+    found = list_conventions() if file is None else tuple(load_conventions(file).values())
+    if bibtex:
+        emit("\n\n".join(filter(None, (each.bibtex.strip() for each in found))) + "\n")
+        return
+    columns = (Column("name", "name"), Column("title", "title"))
+    show(Table(columns, tuple((each.name, each.title) for each in found)))
+    for each in found:
+        click.echo(f"\n{each.name}:")
+        for name in TEXTS:
+            if name not in ("name", "title", "bibtex") and (text := getattr(each, name)):
+                told = f"{name.replace('_', ' ')}: {text}"
+                click.echo(click.wrap_text(told, initial_indent="  ", subsequent_indent="    "))

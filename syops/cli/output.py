@@ -22,6 +22,7 @@ from syops.files import check_writable, write_text
 from syops.report.baselines import COLUMNS as ANNS
 from syops.report.baselines import Baselines
 from syops.report.comparison import Comparison
+from syops.report.conventions import Conventions
 from syops.report.difference import LayerComparison
 from syops.report.fit import Fit
 from syops.report.memory import COLUMNS as ACCESSES
@@ -38,7 +39,15 @@ from syops.show.table import Column
 from syops.show.tabular import Table
 
 Shown: TypeAlias = (
-    Report | Memory | Baselines | ZeroReport | Fit | EnergyMenu | Comparison | LayerComparison
+    Report
+    | Memory
+    | Baselines
+    | ZeroReport
+    | Fit
+    | EnergyMenu
+    | Comparison
+    | LayerComparison
+    | Conventions
 )
 """What a command shows."""
 

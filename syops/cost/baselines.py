@@ -136,7 +136,7 @@ class BaselineFigures:
         step = {row.key: row for row in report.ann_rows or ()}
         driven = [
             (row, verdict)
-            for row, verdict in zip(report.rows, report.verdicts, strict=True)
+            for row, verdict in zip(report.effective_rows, report.verdicts, strict=True)
             if row.kind in SYNAPTIC and verdict.signal in SPIKES and verdict.dense_ac
         ]
         if not report.measured or not all(row.key in step for row, _ in driven):

@@ -267,7 +267,7 @@ def _spikesim(report: Figures, c: Constants) -> float:
         if row.groups != 1:
             raise Refused(f"a convolution with groups: {_name(row)}")
         outputs, inputs, *kernel = row.weight_shape
-        cycles = row.written // outputs * -(-inputs // size) * -(-outputs // size)
+        cycles = row.written // max(1, outputs) * -(-inputs // size) * -(-outputs // size)
         total += cycles * (control + rows * math.prod(kernel) * c["rram_crossbar_pj"])
     if not total:
         raise Refused("no conv2d")
@@ -317,7 +317,7 @@ def lemaire_counts(report: Figures, fifo: int) -> tuple[dict[str, int], list[tup
             counts["acc_addr"] += (
                 row.calls * row.weight_shape[0] * math.prod(kernel) if kernel else 0
             )
-            accesses.append((4 * (uses if kernel else numel), 4 * (numel // row.calls)))
+            accesses.append((4 * (uses if kernel else numel), 4 * (numel // max(1, row.calls))))
             if len(chain) == 1:
                 accesses.append((4 * row.written, 4 * row.written))
         else:
@@ -352,7 +352,7 @@ def _chain(report: Figures) -> list[tuple[Row, Verdict]]:
         neuron = row.kind == "neuron" and row.operator in ("IFNode", "LIFNode")
         if not (neuron if place % 2 else layer):
             raise Refused(f"not a chain of layers and IF or LIF neurons: {_name(row)}")
-        if layer and not row.weight_shape:
+        if layer and not (row.weight_shape and (row.stride or row.kind != "conv")):
             raise Refused(f"its weights or its input differ in shape: {_name(row)}")
     if len(found) % 2 == 0:
         what = _name(found[-1][0]) if found else "nothing was counted"

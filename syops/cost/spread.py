@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple
 
+from syops.cost.conventions import DEFAULT, SWITCHES, Convention
 from syops.cost.energy import Energy
 from syops.cost.pricing import price
 from syops.errors import SyopsValueError
@@ -34,28 +35,36 @@ class Terms:
 
     Attributes:
         energy: the prices.
-        conventions: those of the report.
+        convention: that of the report.
         kinds: of the rows inside the totals.
     """
 
     energy: Energy
-    conventions: Mapping[str, object]
+    convention: Convention
     kinds: frozenset[str]
 
     @property
     def graded(self) -> str:
-        return str(self.conventions.get("graded", "mac"))
+        return self.convention.graded
 
     @property
     def by_events(self) -> bool:
-        return self.conventions.get("ac") == "events"
+        return self.convention.ac == "events"
+
+    @property
+    def are_linear(self) -> bool:
+        """Whether what a row comes to is a sum over samples, as under the default."""
+        known, plain = self.convention, DEFAULT
+        others = [name for name in SWITCHES if name not in ("graded", "ac", "norms", "neurons")]
+        is_plain = all(getattr(known, name) == getattr(plain, name) for name in others)
+        return is_plain and known.graded != "spikes" and known.norms != "free"
 
     def basis(self, rows: tuple[Row, ...]) -> dict[str, str]:
         """Return what a spread of these rows depends on, but for the samples."""
         told = {
             "energy": repr(self.energy),
             "conventions": ", ".join(
-                f"{name} {self.conventions.get(name)}" for name in ("fold_bn", "graded", "ac")
+                f"{name} {getattr(self.convention, name)}" for name in SWITCHES
             ),
             "kinds": ", ".join(sorted(self.kinds)),
         }
@@ -98,6 +107,9 @@ def sample_values(
     Raises:
         SpreadUnknown: samples cannot be told apart everywhere.
     """
+    if not terms.are_linear:
+        name = terms.convention.name
+        raise SpreadUnknown(f"it is not known under convention {name!r} how samples differ")
     weights = Weights({}, {}, {})
     for row, key in zip(rows, table.keys, strict=True):
         if row.kind in terms.kinds:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import zip_longest
 
+from syops.ledger.calls import ByValue
 from syops.ops.kinds import RESAMPLING, SYNAPTIC
 from syops.ops.values import LARGEST, SPIKES, Evidence, Unit
 
@@ -147,6 +148,7 @@ class Row:
         repeated: synaptic operations on the same values as at the time-step before, which no
             neuron had a part in.
         changed: such operations on other values than at the time-step before.
+        by_value: its operations split by the values of each call, where that was asked for.
         place: of the row among those of a pass, the least of all passes; rows are in this order.
         call: a digest of the call site, the same in every process; "" in reports of syops 0.1.0.
             Rows are equal if they say the same, wherever in the code that was done.
@@ -177,6 +179,7 @@ class Row:
     unnormalised: tuple[Drive, ...] = ()
     repeated: int = 0
     changed: int = 0
+    by_value: ByValue = ByValue()
     weight_shape: tuple[int, ...] = ()
     result_shape: tuple[int, ...] = ()
     stride: tuple[int, ...] = ()
@@ -267,6 +270,7 @@ class Row:
             written=self.written + other.written,
             repeated=self.repeated + other.repeated,
             changed=self.changed + other.changed,
+            by_value=self.by_value + other.by_value,
             weight_shape=_alike(self.weight_shape, other.weight_shape),
             result_shape=_alike(self.result_shape, other.result_shape),
             stride=_alike(self.stride, other.stride),
@@ -283,7 +287,8 @@ class Row:
     def verdict(self, graded: str) -> Verdict:
         """Class the row: one spike operand makes it AC, otherwise it is MAC.
 
-        ``graded``: "mac", or "ac" to count a graded input as so many ACs as its magnitude in units.
+        ``graded``: "mac"; "ac" to count a graded input as so many ACs as its magnitude in units;
+        or "spikes" to count each entry that is not zero as one.
         """
         if self.kind not in SYNAPTIC:
             return Verdict("", None, Fraction(self.ac), self.ac, self.mac, self.ac)
@@ -312,6 +317,11 @@ class Row:
             )
         if "graded" in signals:
             drive = self.drives[signals.index("graded")]
+            if graded == "spikes":
+                counts = drive.ac, drive.events, 0, self.dense
+                return Verdict(
+                    "graded", _rate(drive), *counts, *_spikes([drive]), rates=drive.rates
+                )
             if graded == "ac":
                 upper = _times(self.dense, drive.evidence.largest)
                 magnitudes = drive.in_units()

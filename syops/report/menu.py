@@ -123,7 +123,7 @@ class EnergyMenu(Tabular):
             )
         refused = sum(each.energy_mj is None for each in self.estimates)
         if refused:
-            yield f"{refused} models refuse this network"
+            yield f"{refused} model{'s refuse' if refused > 1 else ' refuses'} this network"
 
     def _notes(self) -> Iterator[str]:
         yield (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass
+from typing import Any
 
 from syops.cost.warnings import find_cautions
 from syops.cost.zeros import ZeroFigures
@@ -45,6 +46,25 @@ class ZeroReport(ZeroFigures, Tabular):
         >>> zeros.effective_ac, zeros.dense, zeros.footprint  # one input in four; 15 floats
         (3.0, 12.0, 60)
     """
+
+    def to_neurobench(self) -> dict[str, Any]:
+        """Return the metrics under the names that NeuroBench gives them; None is left out.
+
+        ``json.dumps`` of it has the keys of what ``Benchmark.run`` of NeuroBench 2.3 returns.
+        """
+        found = {
+            "Footprint": self.footprint,
+            "ConnectionSparsity": self.connection_sparsity,
+            "ClassificationAccuracy": self.report.accuracy,
+            "ActivationSparsity": self.activation_sparsity,
+            "SynapticOperations": {
+                "Effective_MACs": self.effective_mac,
+                "Effective_ACs": self.effective_ac,
+                "Dense": self.dense,
+            },
+            "MembraneUpdates": self.membrane_updates,
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
     @property
     def notes(self) -> tuple[str, ...]:

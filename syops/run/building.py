@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +13,9 @@ import torch
 from torch import nn
 
 from syops._torch import packed_in
+from syops.cost.conventions import MAGNITUDES, Convention, check_recorded
 from syops.cost.energy import Energy
+from syops.cost.figures import kinds_under
 from syops.cost.later import later
 from syops.cost.pricing import check_energy
 from syops.cost.spread import SampleTable
@@ -35,12 +37,15 @@ def build_report(
     tally: Tally,
     subject: Subject,
     energy: Energy,
+    convention: Convention,
     conventions: Mapping[str, Any],
     scores: Scores | None = None,
     call: str = "",
     zero_counts: ZeroCounts | None = None,
+    recorded: Iterable[str] = (),
 ) -> AnyReport:
-    """Build the report of what has been counted so far; ``call``: what was called for it."""
+    """Build the report of what has been counted so far; ``call``: what was called for it;
+    ``recorded``: what was measured besides."""
     if tally.first is None:
         raise SyopsValueError(
             "inputs: the loader gave no batch; an iterator that was used up is empty"
@@ -49,6 +54,8 @@ def build_report(
     notes, unseen = tuple(tally.notes), _unseen(subject.name, tally.ledger)
     rows = ledger.rows
     check_energy(energy, rows)
+    measured = frozenset({MAGNITUDES, *recorded})
+    check_recorded(rows, convention, measured, subject.name)
     return kind(
         model=subject.name,
         rows=rows,
@@ -68,6 +75,10 @@ def build_report(
         passes=ledger.passes,
         measured=kind is MeasuredReport,
         scores=scores,
+        convention=convention,
+        kinds=kinds_under(convention),
+        recorded=measured,
+        modules=ledger.modules,
         zero_counts=zero_counts,
         sample_table=SampleTable(ledger.by_sample, ledger.keys) if ledger.by_sample else None,
         provenance=Provenance(

@@ -83,7 +83,7 @@ class Work:
             tally.before = (begun.batches, begun.report.samples)
             tally.steps.add(begun.report.time_steps)
         if counting.by_sample:
-            tally.ledger.by_sample = SampleCounts(bool(counting.chosen["fold_bn"]))
+            tally.ledger.by_sample = SampleCounts(counting.convention.folds)
         answers = Answers(self.output, tally.notes)
         watch = ZeroWatch(subject.model) if self.zeros else None
 
@@ -96,10 +96,12 @@ class Work:
                 tally,
                 subject,
                 counting.energy,
+                counting.convention,
                 conventions,
                 scores,
                 self.call,
                 None if watch is None else watch.counts,
+                counting.recorded,
             )
             return rest if keeping is None else keeping.whole(rest)
 

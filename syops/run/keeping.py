@@ -136,6 +136,8 @@ def properties(
         "model": subject.name,
         "time_steps": subject.steps,
         "conventions": dict(sorted(counting.conventions.items())),
+        "convention": repr(counting.convention),
+        "recorded": ", ".join(sorted(counting.recorded)),
         "energy": repr(counting.energy),
         "neurons": {kind.__qualname__: str(signal) for kind, signal in subject.neurons.items()},
         "prepare": prepare,

@@ -104,7 +104,8 @@ def count_batches(
         after: what is called after each batch, in this order. All are called; the count ends
             early if one of them returns True.
     """
-    plans = None if batches.is_single else Plans()
+    learns = not batches.is_single and not counting.settings.by_values
+    plans = Plans() if learns else None
     observer = Observer(tally.model, tally.ledger, counting.settings, plans=plans)
 
     def watched() -> None:

@@ -37,7 +37,9 @@ def in_letters(value: Any) -> str:
     """Return a value; of large or unknown ones what they are."""
     if isinstance(value, Tensor | np.ndarray):
         return f"{type(value).__name__}{list(value.shape)}"
-    if isinstance(value, str | int | float | bool | type(None) | torch.device):
+    if isinstance(value, str):
+        return repr(value)
+    if isinstance(value, int | float | bool | type(None) | torch.device):
         return shown(value)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{in_letters(k)}: {in_letters(v)}" for k, v in value.items()) + "}"

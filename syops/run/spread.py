@@ -95,7 +95,7 @@ def write_samples(report: Figures, path: str | os.PathLike[str]) -> None:
     """
     table = report.sample_table
     assert table is not None
-    terms = Terms(report.energy, report.conventions, report.kinds)
+    terms = Terms(report.energy, report.convention, report.kinds)
     names, columns = [], []
     for layer, row, key in zip(report.layers, report.effective_rows, table.keys, strict=True):
         if not layer.counted:

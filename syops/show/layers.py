@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from syops.cost.conventions import DEFAULT
 from syops.cost.energy import EnergyModel
 from syops.cost.figures import Figures
 from syops.cost.layer import Layer, block_of
@@ -101,7 +102,7 @@ def shown_columns(report: Figures) -> Sequence[str]:
     """Return the columns that a layer table has unless the user says otherwise."""
     if not report.measured:
         return POSSIBLE
-    events = report.conventions.get("ac") == "events"
+    events = report.convention.ac == "events"
     return ["ac_events" if key == "ac" and events else key for key in MEASURED]
 
 
@@ -143,9 +144,9 @@ def _caption(report: Figures) -> str:
     samples = "1 sample" if report.samples == 1 else f"mean of {report.samples} samples"
     seen = samples if report.measured else "per sample, without data"
     right = "" if report.accuracy is None else f"; accuracy {report.accuracy:.2%}"
-    return (
-        f"{report.model}: {quantity(report.params)} parameters{steps}, input {shape}; {seen}{right}"
-    )
+    under = "" if report.convention == DEFAULT else f"; convention {report.convention.name}"
+    facts = f"{quantity(report.params)} parameters{steps}, input {shape}"
+    return f"{report.model}: {facts}; {seen}{right}{under}"
 
 
 def _findings(report: Figures) -> Iterator[str]:
@@ -253,6 +254,8 @@ def _against_ann(report: Figures) -> Iterator[str]:
         if report.network_type != "ANN" or report.time_steps is not None:
             unknown = report.time_steps is None
             why = ": its time-steps are not known" if unknown else ""
+            if report.convention.counter != "syops":
+                why = f": {report.convention.counter} has none"
             yield f"The ratio to the same network as an ANN is not available{why}"
         return
     if ratio == 0:
@@ -286,6 +289,9 @@ def _remarks(report: Figures) -> Iterator[str]:
         yield f"Break-even firing rate with the ANN: {told}; measured: {rate:.3f}"
     if not report.measured:
         yield from input_in_words(report.conventions)
+    if report.convention != DEFAULT:
+        told = f" ({report.convention.title})" if report.convention.title else ""
+        yield f"Convention: {report.convention.name}{told}"
     folded = sum(layer.folded is not None for layer in report.layers)
     if folded:
         norms = "1 BatchNorm" if folded == 1 else f"{folded} BatchNorms"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
+from syops.cost.conventions import DEFAULT, SWITCHES
 from syops.cost.energy import EnergyMap, EnergyModel
 from syops.cost.figures import Figures
 from syops.cost.layer import Layer
@@ -118,7 +119,7 @@ class View:
         end = "" if self._ends else ", no upper end"
         yield Figure("EC", interval, f"estimated consumption, rates 0 to 1{end}{without}")
         if report.priced_ac is not None:
-            events = report.conventions.get("ac") == "events"
+            events = report.convention.ac == "events"
             meaning = "fan-out of every spike" if events else "firing rate · dense"
             yield Figure("O_ac", quantity(report.priced_ac), f"accumulates: {meaning}{missing}")
         else:
@@ -327,6 +328,12 @@ class View:
     @property
     def conventions(self) -> Iterator[tuple[str, str, str]]:
         """Name, value and meaning of each."""
+        convention = self.report.convention
+        yield "convention", convention.name, convention.title
+        for name in SWITCHES:
+            value = getattr(convention, name)
+            if value != getattr(DEFAULT, name) or (name, value) in _MEANING:
+                yield name, value, _MEANING.get((name, value), "")
         for name, value in self.report.conventions.items():
             yield name, _told(value), _MEANING.get((name, value)) or _MEANING.get(name) or ""
         yield "in the totals", ", ".join(sorted(self.report.kinds)), "kinds of rows"
@@ -374,10 +381,15 @@ def _told(value: Any) -> str:
 
 
 _MEANING: dict[Any, str] = {
-    ("fold_bn", True): "BatchNorms that can be folded into the layer before them cost nothing",
-    ("fold_bn", False): "every normalisation is counted: 2 MACs per element",
+    ("norms", "folded"): "BatchNorms that can be folded into the layer before them cost nothing",
+    ("norms", "counted"): "every normalisation is counted: 2 MACs per element",
+    ("norms", "free"): "no normalisation costs anything",
     ("graded", "mac"): "integer inputs such as {0, 1, 2} cost MACs",
     ("graded", "ac"): "integer inputs such as {0, 1, 2} cost as many ACs as their magnitude",
+    ("graded", "spikes"): "integer inputs such as {0, 1, 2} cost one AC each where they are not 0",
+    ("repeats", "once"): "MACs on the values of the time-step before are done once",
+    ("pairs", "min"): "a product of two spike tensors is priced at the lesser of their rates",
+    ("saturated", "mac"): "a layer whose inputs all fire costs MACs",
     ("ac", "rate"): "priced are firing rate · dense count",
     ("ac", "events"): "priced is the fan-out of every single spike",
     "batch_dim": "the dimension of the input that counts samples",

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from syops.errors import SyopsValueError
+from syops.ledger.calls import ByValue
 from syops.ledger.ledger import Ledger
 from syops.ledger.rows import Drive, Magnitudes, Row, Updates, joined_magnitudes, merge_updates
 from syops.ledger.steps import Arrival, History
@@ -54,6 +55,11 @@ class Readings:
         self._sums = [[sum(count) for count in part] for part in self._counts]
         self._totals = [sum(each) for each in zip(*self._sums, strict=True)]
         self._looks = [_merged(p, each) for p, each in enumerate(zip(*looked, strict=True))]
+
+    @property
+    def each(self) -> Sequence[Sequence[int]]:
+        """The counts of each pass, summed over samples and steps."""
+        return self._sums
 
     def total(self, place: int) -> int:
         """Return the sum of a count."""
@@ -143,6 +149,39 @@ class Repeated:
 
 
 @dataclass(frozen=True, slots=True)
+class LookReadings:
+    """What one operand holds by its values alone; places in the readings."""
+
+    binary: int
+    spikes: int
+    events: int | None
+    uniform: int
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """How a product looks to a tool that sees nothing but the values of its operands."""
+
+    operands: tuple[LookReadings, ...]
+    pairs: int | None
+
+    def of(self, dense: int, readings: Readings) -> ByValue:
+        """Return the events of the passes with a {0, 1} operand, and what the others do."""
+        total = ByValue()
+        for counts in readings.each:
+            spikes = [each for each in self.operands if counts[each.binary]]
+            if not spikes:
+                total += ByValue(dense=dense)
+            elif len(spikes) == 2 and self.pairs is not None:
+                total += ByValue(counts[self.pairs])
+            else:
+                first = spikes[0]
+                events = counts[first.spikes] * first.uniform
+                total += ByValue(events if first.events is None else counts[first.events])
+        return total
+
+
+@dataclass(frozen=True, slots=True)
 class Synaptic:
     """A synaptic operation; ``folded`` is its operand with the norm ``norm`` folded into it."""
 
@@ -156,6 +195,7 @@ class Synaptic:
     norm: LayerKey | None
     folded: OperandReadings | None
     again: Repeated | None
+    looks: Looks | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +356,8 @@ def _settled_product(call: Synaptic, folded: OperandReadings | None, readings: R
     row = call.result.named(call.row) if call.result else call.row
     row = row.driven_by(drives, joint_ac, joint_events, unnormalised)
     row = _of_passes(row, readings.passes)
+    if call.looks is not None:
+        row = replace(row, by_value=call.looks.of(dense, readings))
     if call.again is None:
         return row
     repeated, changed = call.again.of(dense, readings)

@@ -158,6 +158,7 @@ class Calls(Observer):
         analysed = self._analysed
         self.drop()
         analysed.settle(self._accounts, samples)
+        self._keep_looks()
 
     def drop(self) -> None:
         """End the pass, and forget what it did."""

@@ -92,7 +92,7 @@ class Dispatch:
         self.tensors = tensors
         self.repeats = Repeats(tensors, has_values=settings.values)
         self.measurements = Measurements(
-            tensors, self.repeats, gauge, graded=settings.graded, values=settings.values
+            tensors, self.repeats, gauge, values=settings.values, by_values=settings.by_values
         )
         self.outside = Outside(model)
         self.call_site = call_site

@@ -293,9 +293,9 @@ def test_options_of_the_count_reach_it(report, trained):
         macs = 8 if len(energy) == 1 else 0.23
         assert found.dc_mj == pytest.approx((4 * macs + 7.5 * 2) * 1e-9)
     events = report(*trained, "--ac", "events", "--graded", "ac", "--no-fold-bn")
-    assert events.conventions["ac"] == "events"
-    assert events.conventions["graded"] == "ac"
-    assert events.conventions["fold_bn"] is False
+    assert events.convention.ac == "events"
+    assert events.convention.graded == "ac"
+    assert events.convention.norms == "counted"
     assert report(*trained, "--time-steps", 7).time_steps == 7
 
 

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.kills import try_kills
 from syops import get_model_syops
+from syops.cost.energy import EnergyModel
 from syops.errors import SyopsFileError, SyopsTypeError, SyopsValueError
 from syops.run import keeping
 from syops.run.checkpoint import read
@@ -226,7 +227,7 @@ def other_network():
     ("options", "told"),
     [
         ({"limit": 9}, "limit: there None, here 9"),
-        ({"graded": "ac"}, "conventions: there .*'mac'.*, here .*'ac'"),
+        ({"graded": "ac"}, "convention: there .*graded='mac'.*, here .*graded='ac'"),
         ({"time_steps": 2}, "time_steps: there None, here 2"),
         ({"energy": "horowitz45-int8"}, "energy: "),
         ({"output": 0}, "output: there None, here 0"),
@@ -240,6 +241,13 @@ def test_other_options_are_refused(file, options, told):
     with pytest.raises(SyopsValueError, match=f"checkpoint of another count \\(.*{told}"):
         get_model_syops(net(), loader(), checkpoint=file, **options)
     assert file.read_bytes() == content
+
+
+def test_prices_that_differ_far_behind_are_refused(file):
+    begun(file, energy=EnergyModel("mine", 1, 2, technology="90 nm " * 20))
+    other = EnergyModel("mine", 1, 2, technology="90 nm " * 20 + "!")
+    with pytest.raises(SyopsValueError, match="checkpoint of another count .energy"):
+        get_model_syops(net(), loader(), checkpoint=file, energy=other)
 
 
 def test_other_networks_weights_and_versions_are_refused(file, monkeypatch):

@@ -148,7 +148,7 @@ def test_states_in_buffers_are_no_weights():
 
 def test_calls_are_told_without_defaults():
     torch.manual_seed(7)
-    report = get_model_syops(net(), X, time_steps=1, graded="mac", prepare=None)
+    report = get_model_syops(net(), X, time_steps=1, prepare=None)
     assert report.provenance.calls == ("get_model_syops(Linear, Tensor[12, 4], time_steps=1)",)
     bounds = get_model_bounds(net(), (1, 4), input_signal="binary").provenance
     assert bounds == Provenance(("get_model_bounds(Linear, [1, 4], input_signal='binary')",))
