@@ -136,9 +136,7 @@ def properties(
         "model": subject.name,
         "time_steps": subject.steps,
         "conventions": dict(sorted(counting.conventions.items())),
-        "convention": repr(counting.convention),
         "recorded": ", ".join(sorted(counting.recorded)),
-        "energy": repr(counting.energy),
         "neurons": {kind.__qualname__: str(signal) for kind, signal in subject.neurons.items()},
         "prepare": prepare,
         "output": output,
@@ -149,7 +147,8 @@ def properties(
         "process": "{} of {}".format(*share),
         "versions": dict(versions()),
     }
-    return {name: in_letters(value) for name, value in found.items()}
+    told = {name: in_letters(value) for name, value in found.items()}
+    return told | {"convention": repr(counting.convention), "energy": repr(counting.energy)}
 
 
 def check_keeping(path: object, seconds: object) -> None:
