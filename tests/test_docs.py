@@ -68,6 +68,8 @@ def given():
         "parts_of_the_data": [[x[0]], [x[1]]],
         "report": report,
         "other": report,
+        "spiking": report,
+        "ann_report": get_model_syops(model, x[0], zeros=True),
         "reports": [report, report],
         "ax": Figure().add_subplot(),
         "compare": compare,
