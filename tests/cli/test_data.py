@@ -130,7 +130,7 @@ def test_checkpoint(syops, mine):
     _, plain, _ = syops(*command)
     first = syops(*command, "--checkpoint", "count", "--checkpoint-seconds", 0)
     assert first[0] == 0
-    assert "count holds the whole count; remove it to count anew" in first[2]
+    assert "the whole count is kept in count; remove it to count anew" in first[2]
     again = syops(*command, "--checkpoint", "count")
     assert "count is there" in again[2]
     for _, out, _ in (first, again):
