@@ -15,6 +15,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -73,7 +74,7 @@ def by_sinabs(model: nn.Module) -> Contestant:
 
 def by_neurobench(model: nn.Module) -> Contestant:
     """Count with NeuroBench's `SynapticOperations`, after each batch as its benchmark does."""
-    metrics = _imported("neurobench", "metrics.workload", "models")
+    metrics = imported("neurobench", "metrics.workload", "models")
     run_plain = plain(model)
 
     def run(batches: Batches) -> object:
@@ -95,7 +96,7 @@ def by_neurobench(model: nn.Module) -> Contestant:
 
 def by_version_005(model: nn.Module) -> Contestant:
     """Count with syops-counter 0.0.5, told of spikingjelly's layers."""
-    engine, ops = _version_005()
+    engine, ops = modules_of_005()
     hooks = {
         layer.Conv2d: ops.conv_syops_counter_hook,
         layer.Linear: ops.linear_syops_counter_hook,
@@ -136,9 +137,10 @@ def _unpacked(requirement: str) -> Path:
     return folder
 
 
-def _imported(package: str, *names: str) -> dict[str, Any]:
+@cache
+def imported(package: str, *names: str, version: str = "") -> dict[str, Any]:
     """Import modules of a wheel; what they import and is not installed is a stub."""
-    sys.path.append(str(_unpacked(package)))
+    sys.path.append(str(_unpacked(f"{package}=={version}" if version else package)))
     while True:
         try:
             return {name: importlib.import_module(f"{package}.{name}") for name in names}
@@ -150,7 +152,8 @@ def _imported(package: str, *names: str) -> dict[str, Any]:
                 del sys.modules[name]
 
 
-def _version_005() -> tuple[Any, Any]:
+@cache
+def modules_of_005() -> tuple[Any, Any]:
     """Import syops-counter 0.0.5 under another name.
 
     It asks for neurons by names of spikingjelly before 0.0.0.0.14, and shows a progress bar of a

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from syops.errors import SyopsError
     from syops.fold import fold_bn
     from syops.models import create_model, list_models
+    from syops.models.nir import from_nir
     from syops.report.audit import Audit
     from syops.report.comparison import Comparison, compare
     from syops.report.fit import Fit
@@ -43,6 +44,7 @@ __all__ = [
     "count_syops",
     "create_model",
     "fold_bn",
+    "from_nir",
     "get_chip",
     "get_energy_model",
     "get_model_bounds",
@@ -71,6 +73,7 @@ _HOME = {
     "count_syops": "api",
     "create_model": "models",
     "fold_bn": "fold",
+    "from_nir": "models.nir",
     "get_chip": "cost.chips",
     "get_energy_model": "cost.profiles",
     "get_model_bounds": "api",

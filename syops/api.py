@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from syops.choices import ENDS, GRADED, AcCount, End, Graded, InputSignal, Signal, choice
+from syops.choices import ENDS, AcCount, End, Graded, InputSignal, Signal, choice
+from syops.cost.conventions import AnyConvention, chosen
 from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.ledger import Ledger
 from syops.ops.rule import Rule
 from syops.report.audit import Audit
 from syops.report.report import MeasuredReport, Report
-from syops.run.building import build_report, call_of, name_batch, versions
+from syops.run.building import build_report, versions
 from syops.run.caller import Count
+from syops.run.count import Work
+from syops.run.distributed import Group
+from syops.run.keeping import SECONDS, check_keeping
 from syops.run.limit import check_limit
-from syops.run.loop import Batches, count_batches
-from syops.run.progress import progress_bar
-from syops.run.scores import Answers, Output, check_output
+from syops.run.loop import Batches
+from syops.run.naming import call_of
+from syops.run.scores import Output, check_output
+from syops.run.spread import check_path
 from syops.run.subject import Counting, Subject
 from syops.run.tally import Tally
 from syops.run.tracing import trace_on_meta
+from syops.run.zeros import check_zeros
 from syops.trace import inputs as given
 from syops.trace.restore import device_of, plainly
 
@@ -35,10 +42,12 @@ def get_model_syops(
     batch_dim: int = 0,
     time_steps: int | None = None,
     unroll: int | None = None,
-    fold_bn: bool = True,
-    graded: Graded = "mac",
-    ac: AcCount = "rate",
+    convention: AnyConvention = "dst",
+    fold_bn: bool | None = None,
+    graded: Graded | None = None,
+    ac: AcCount | None = None,
     strict: bool = False,
+    values: bool = False,
     input_signal: InputSignal | Sequence[InputSignal] = "auto",
     neurons: Mapping[type[nn.Module], Signal] | None = None,
     rules: Mapping[Any, Rule] | None = None,
@@ -46,8 +55,15 @@ def get_model_syops(
     energy: Profile | Mapping[str, Profile] = "horowitz45-fp32",
     output: Output = None,
     limit: int | None = None,
+    spread: bool = False,
+    stop_when: float | None = None,
+    keep_samples: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     device: torch.device | str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_seconds: float = SECONDS,
+    distributed: bool = False,
+    zeros: bool = False,
 ) -> MeasuredReport:
     """Count the synaptic operations of a spiking network on data, and price them.
 
@@ -68,11 +84,19 @@ def get_model_syops(
         unroll: call the model once for each slice of its first tensor along this dimension, with
             its states kept, such as 0 for [T, N, ...]; T is the number of slices. A model that
             takes back the states that it returned needs a loop of your own: see `count_syops`.
-        fold_bn: BatchNorms that can be folded into the layers before or after them cost nothing.
+        convention: what counts as an AC and what as a MAC: "dst", that of the DST paper; another
+            one by name, a ``.toml`` file with one, or a `Convention`; see `get_convention`. It
+            changes nothing of what is measured: ``report.under(...)`` shows the same counts under
+            another one.
+        fold_bn: whether BatchNorms that can be folded into the layers before or after them cost
+            nothing; by default as the convention says, as are the next two.
         graded: "mac", or "ac" to count an integer input as so many ACs as its magnitude.
         ac: the count that is priced: "rate" (firing rate · dense, the paper's) or "events"
             (the fan-out of every spike).
         strict: an operator without a rule is an error instead of being listed.
+        values: look at each call by its values alone, too, as other tools do, so that the counts
+            can be seen under their conventions. Layers are computed twice for it, and nothing is
+            learned from one batch for the next.
         input_signal: "auto" (looked up in the data), "analog", "binary", "ternary" or "graded";
             or a list, one for each tensor that the model is called with.
         neurons: classes of modules that are neurons and cannot be watched from inside, such as a
@@ -91,8 +115,25 @@ def get_model_syops(
             is taken. If there are several, a note says so instead of an accuracy. With ``unroll``
             a function gets the list of all outputs; an index or name applies to each of them.
         limit: samples to count at most; the last batch is cut.
+        spread: tell the samples of a batch apart: ``report.spread`` has standard deviation, 95 %
+            confidence interval, minimum and maximum of AC, MAC and DC over samples. The counts of
+            each sample are kept in memory until the report is given up: about 24 bytes a layer.
+        stop_when: end the count once half the 95 % confidence interval of the DC is at most this
+            share of its mean, such as 0.01; after 32 samples at least. Implies ``spread``.
+        keep_samples: an ``.npz`` file that gets AC, MAC and DC of each sample in each layer.
+            Implies ``spread``.
         progress: a progress bar, with the DC so far; by default for several batches on a terminal.
         device: where to run; by default where the model is. Inputs are moved there.
+        checkpoint: a file to keep the count in. If it is there, the count goes on from it: the
+            batches that it has are read again and compared, not run. It stays when the count is
+            complete; then the same call returns its report.
+        checkpoint_seconds: between two checkpoints.
+        distributed: share the batches out to the processes of torch's default process group, which
+            is to be initialised: rank r of K takes batches r, r + K, ... of the loader, which is to
+            give all of them to each. The report is that of all, in every process. A checkpoint is
+            a file for each, such as ``count.0-of-2``.
+        zeros: measure zeros among inputs and weights of layers and among activations too, for
+            `Report.zeros`. A count takes up to half as long again; see ``docs/zeros.md``.
 
     Returns:
         the counts per layer and per sample, and the energy that follows.
@@ -100,17 +141,22 @@ def get_model_syops(
     Raises:
         SyopsTypeError: a model or batch that cannot be used.
         SyopsValueError: an argument out of range, an empty loader, NaN in what is looked at, a
-            neuron that sends other values than ``neurons`` says, a label that is no class.
-        SyopsLookupError: an unknown energy profile; an output without the part that is named.
-        SyopsFileError: a file of energy profiles that cannot be read.
+            neuron that sends other values than ``neurons`` says, a label that is no class; a
+            checkpoint of another model, other weights, data or conventions.
+        SyopsLookupError: an unknown energy profile or convention; an output without the
+            part that is named.
+        SyopsFileError: a file of energy profiles or conventions that cannot be read; a checkpoint
+            that is torn or cannot be written.
         ForwardError: the model failed on the input.
+        SyopsRuntimeError: distributed: there is no process group; another process has failed or
+            died, or has read other batches.
 
     An error at one batch of many names it, and has a report of those before it: ``error.report``.
     One that is not syops' own, raised by a data set, says it in a note (``error.__notes__``).
     Ctrl-C ends the count after the batch that is being counted; the `KeyboardInterrupt` has a
     report too. A second one ends it at once, without.
 
-    Example:
+    Examples:
         >>> spikes = torch.eye(4)  # 4 samples, each with one spike in 4
         >>> report = get_model_syops(nn.Linear(4, 3), spikes)
         >>> report.ac, report.mac, report.layers[0].rate
@@ -127,40 +173,44 @@ def get_model_syops(
         fold_bn=fold_bn,
         graded=graded,
         ac=ac,
+        convention=convention,
         strict=strict,
+        values=values,
         input_signal=input_signal,
         neurons=neurons,
         rules=rules,
         energy=energy,
+        by_sample=spread or stop_when is not None or keep_samples is not None,
     )
     given.check_inputs(inputs, prepare)
+    if keep_samples is not None:
+        check_path(keep_samples)
     check_output(output)
     check_limit(limit)
+    check_zeros(zeros)
     network = counting.subject.model
     home = device_of(network) if device is None else given.device(device)
-    batches = Batches(inputs, prepare, home, limit)
-    tally = Tally(network, Ledger(), counting.subject.ann_counts())
-    answers = Answers(output, tally.notes)
-
-    def report() -> MeasuredReport:
-        return build_report(
-            MeasuredReport,
-            tally,
-            counting.subject,
-            counting.energy,
-            counting.conventions,
-            answers.scores(),
-            call,
-        )
-
-    try:
-        with progress_bar(progress, inputs, limit, report) as bar:
-            count_batches(batches, counting, tally, (answers, *bar))
-    except (Exception, KeyboardInterrupt) as error:
-        if tally.at_batch:
-            name_batch(error, tally, report)
-        raise
-    return report()
+    if checkpoint is not None:
+        check_keeping(checkpoint, checkpoint_seconds)
+    for name, value in (("stop_when", stop_when), ("keep_samples", keep_samples)):
+        if value is not None and (checkpoint is not None or distributed):
+            raise SyopsValueError(
+                f"{name} needs all samples in one process: leave out "
+                + ("distributed" if distributed else "checkpoint")
+            )
+    work = Work(
+        counting=counting,
+        batches=Batches(inputs, prepare, home, limit),
+        output=output,
+        progress=progress,
+        call=call,
+        checkpoint=None if checkpoint is None else (checkpoint, checkpoint_seconds),
+        group=Group(inputs) if distributed else None,
+        stop_when=stop_when,
+        keep_samples=keep_samples,
+        zeros=zeros,
+    )
+    return work.count()
 
 
 def count_syops(
@@ -169,10 +219,12 @@ def count_syops(
     samples: int | None = None,
     batch_dim: int = 0,
     time_steps: int | None = None,
-    fold_bn: bool = True,
-    graded: Graded = "mac",
-    ac: AcCount = "rate",
+    convention: AnyConvention = "dst",
+    fold_bn: bool | None = None,
+    graded: Graded | None = None,
+    ac: AcCount | None = None,
     strict: bool = False,
+    values: bool = False,
     input_signal: InputSignal | Sequence[InputSignal] = "auto",
     neurons: Mapping[type[nn.Module], Signal] | None = None,
     rules: Mapping[Any, Rule] | None = None,
@@ -195,7 +247,8 @@ def count_syops(
             and T is ``model.T``, if there is one.
         input_signal: as of `get_model_syops`, of tensors that come from outside of the block. What
             an earlier call gave, such as a membrane potential, is known.
-        model, fold_bn, graded, ac, strict, neurons, rules, energy: see `get_model_syops`.
+        model, convention, fold_bn, graded, ac, strict, values, neurons, rules,
+            energy: see `get_model_syops`.
 
     Returns:
         a context manager, which ``with`` binds to a name. Its ``report`` has the batches that are
@@ -208,7 +261,7 @@ def count_syops(
         SyopsRuntimeError: the model is being counted already; at its call, it is called in
             inference mode; at the end of the block, a layer ran in another thread.
 
-    Example:
+    Examples:
         >>> net, x = nn.Linear(4, 3), torch.eye(4).repeat(5, 1, 1)  # [T, N, 4]
         >>> with count_syops(net, time_steps=5) as count:
         ...     current = sum(net(x[t]) for t in range(5))
@@ -227,7 +280,9 @@ def count_syops(
         fold_bn=fold_bn,
         graded=graded,
         ac=ac,
+        convention=convention,
         strict=strict,
+        values=values,
         input_signal=input_signal,
         neurons=neurons,
         rules=rules,
@@ -244,8 +299,9 @@ def get_model_bounds(
     batch_dim: int = 0,
     time_steps: int | None = None,
     unroll: int | None = None,
-    fold_bn: bool = True,
-    graded: Graded = "mac",
+    convention: AnyConvention = "dst",
+    fold_bn: bool | None = None,
+    graded: Graded | None = None,
     input_signal: InputSignal | Sequence[InputSignal] = "auto",
     neurons: Mapping[type[nn.Module], Signal] | None = None,
     rules: Mapping[Any, Rule] | None = None,
@@ -265,7 +321,9 @@ def get_model_bounds(
             ``unroll`` it is a dimension of the slice.
         time_steps: T; by default ``model.T`` if there is one.
         unroll: see `get_model_syops`.
-        fold_bn: BatchNorms that can be folded into the layers before or after them cost nothing.
+        convention: see `get_model_syops`.
+        fold_bn: whether BatchNorms that can be folded into the layers before or after them cost
+            nothing; by default as the convention says, as is the next one.
         graded: "mac", or "ac" to count an integer input as up to so many ACs as its largest
             magnitude, where that is known.
         input_signal: what inputs hold: "analog", "binary", "ternary" or "graded" (integers without
@@ -288,17 +346,17 @@ def get_model_bounds(
     Raises:
         SyopsTypeError: a model or input that cannot be used.
         SyopsValueError: an argument out of range.
-        SyopsLookupError: an unknown energy profile.
-        SyopsFileError: a file of energy profiles that cannot be read.
+        SyopsLookupError: an unknown energy profile or convention.
+        SyopsFileError: a file of energy profiles or conventions that cannot be read.
         ForwardError: the model cannot run without values; names the layer.
 
-    Example:
+    Examples:
         >>> report = get_model_bounds(nn.Linear(4, 3), (1, 4), input_signal="binary")
         >>> report.dense_ac, report.ec_mj  # 12 ACs at 0.9 pJ, if every input fires
         (12.0, (0.0, 1.08e-08))
     """
     call = call_of(get_model_bounds, locals())
-    choice("graded", graded, GRADED)
+    known = chosen(convention, graded, None, fold_bn)
     energy_model = get_energy_model(energy)
     subject = Subject.of(model, batch_dim, neurons, rules, time_steps, unroll)
     traced = trace_on_meta(subject, inputs, given.signal_names(input_signal))
@@ -306,8 +364,8 @@ def get_model_bounds(
     tally.steps.add(traced.steps)
     plainly(lambda: tally.ann.prepare(subject.model, traced.shapes, Ledger()))
     tally.ann.add(traced.shapes, traced.ledger, traced.states)
-    conventions = subject.conventions(traced.signals, graded=graded, fold_bn=fold_bn)
-    return build_report(Report, tally, subject, energy_model, conventions, call=call)
+    conventions = subject.conventions(traced.signals)
+    return build_report(Report, tally, subject, energy_model, known, conventions, call=call)
 
 
 def check_full_spike(
@@ -339,7 +397,7 @@ def check_full_spike(
     Raises:
         SyopsTypeError, SyopsValueError, ForwardError: see `get_model_bounds`.
 
-    Example:
+    Examples:
         >>> layers = (nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
         >>> audit = check_full_spike(nn.Sequential(*layers), (1, 4))
         >>> [(row.layer, row.verdict) for row in audit.offending]
@@ -358,6 +416,6 @@ def check_full_spike(
         traced.history,
         allow=tuple(end for end in ENDS if end in allowed),
         input_shape=tuple(given.first_tensor(traced.shapes).shape),
-        conventions=subject.conventions(traced.signals, fold_bn=fold_bn),
+        conventions={"fold_bn": fold_bn, **subject.conventions(traced.signals)},
         versions=dict(versions()),
     )

@@ -83,7 +83,7 @@ def fold_bn(model: nn.Module, inputs: Any = None) -> nn.Module:
             or of another type.
         ForwardError: the model fails on `inputs`; names the layer.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> fold_bn(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)), (1, 3, 32, 32))
         Sequential(

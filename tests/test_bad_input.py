@@ -176,6 +176,10 @@ def used(report):
         lambda: check(report, Limits(energy_ratio=1)),
         lambda: check(valid, Limits(), baseline=report),
         lambda: report.memory().to_json(),
+        lambda: report.energy_menu().to_json(),
+        lambda: report.fit("loihi").to_json(),
+        lambda: report.fit("speck").to_json(),
+        lambda: report.fit("truenorth").to_json(),
     ):
         with suppress(SyopsError):
             work()
@@ -209,7 +213,7 @@ def test_mutated_report_is_refused_or_consistent(rng: random.Random, changes):
         (("rows", 0, "dtype"), "int9999", r"rows\[0\].dtype must be a dtype"),
         (("input_shape",), [-1], "input_shape must be"),
         (("unaccounted",), {"x": -1}, "unaccounted.x must be"),
-        (("conventions", "graded"), "some", "conventions.graded must be"),
+        (("convention", "graded"), "some", "convention.graded must be"),
         (("energy", "e_ac_pj"), "1e999999999 pJ", "e_ac_pj must be"),
         (("energy",), {"rules": []}, "no pattern matches"),
         (("model",), "\ud800", "surrogates not allowed"),
@@ -516,8 +520,8 @@ def test_bad_batch_is_named_and_those_before_it_are_kept():
     with pytest.raises(SyopsValueError, match=r"^batch 7 .*after 56 samples: .*NaN") as raised:
         get_model_syops(Forward(), batches)
     report = raised.value.report
-    assert any("at batch 7" in note for note in report.notes)
-    assert replace(report, notes=good.notes) == good
+    assert "at batch 7" in report.ended[0]
+    assert replace(report, ended=()) == good
     batches[0] = torch.rand(8, 5)
     with pytest.raises(SyopsError, match=r"^batch 0 .*after 0 samples") as raised:
         get_model_syops(Forward(), batches)

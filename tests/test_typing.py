@@ -1,4 +1,4 @@
-"""``mypy --strict`` on the README's examples, and on what must and must not pass."""
+"""``mypy --strict`` on the examples of README and docs, and on what must and must not pass."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+
+PAGES = (
+    "README.md",
+    *(
+        f"docs/{name}.md"
+        for name in ("own_network", "own_operators", "spike_only", "output", "energy", "folding")
+    ),
+    *(f"docs/{name}.md" for name in ("networks", "training")),
+)
+"""Those whose examples stand alone."""
 
 GIVEN = {
     "Axes": "from matplotlib.axes import Axes",
@@ -75,9 +85,10 @@ def with_what_it_needs(code: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.once
-def test_readme_examples_pass_mypy_strict(tmp_path):
-    examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
-    assert len(examples) > 5
+def test_examples_pass_mypy_strict(tmp_path):
+    pages = [(ROOT / page).read_text("utf-8") for page in PAGES]
+    examples = [code for page in pages for code in re.findall(r"```python\n(.*?)```", page, re.S)]
+    assert len(examples) > 10
     for i, code in enumerate([*examples, PROMISED]):
         (tmp_path / f"example{i}.py").write_text(with_what_it_needs(code), "utf-8")
     options = ("--strict", "--follow-imports=silent", f"--cache-dir={ROOT / '.mypy_cache/readme'}")

@@ -99,6 +99,6 @@ def cli(context: click.Context) -> None:
 for command in (
     *(demo.demo, counting.run, tracing.bounds, tracing.audit),
     *(comparing.compare, comparing.check, hardware.fit),
-    *(listing.models, listing.energy, listing.table2),
+    *(listing.models, listing.energy, listing.conventions, listing.table2),
 ):
     cli.add_command(command)

@@ -12,11 +12,13 @@ from click.core import ParameterSource
 
 from syops.cli.aside import prints_aside
 from syops.cli.networks import fed, named, sizes, structure
-from syops.cli.options import ENERGY, FILE, FOLD_BN, GRADED, KEYWORDS, SHAPE
+from syops.cli.options import CONVENTION, ENERGY, FILE, FOLD_BN, GRADED, KEYWORDS, SHAPE
 from syops.cli.output import Display, display_options, warn
+from syops.cost.conventions import DEFAULT, Convention
 from syops.errors import SyopsValueError
 from syops.report.comparison import REFERENCES, Reference
 from syops.report.comparison import compare as put_side_by_side
+from syops.report.conventions import Conventions, conventions_named
 from syops.report.gate import Limits
 from syops.report.gate import check as hold_against
 from syops.report.report import Report
@@ -30,30 +32,49 @@ from syops.units import read_count, read_energy, read_share
     help="Compare the energy of each network with that of the same network as an ANN, or with that "
     "of the first network.",
 )  # fmt: skip
+@click.option(
+    "--conventions", "names", metavar="NAMES",
+    help="Show each network under several conventions: all, or names with commas (see 'syops "
+    "conventions'), and why they differ.",
+)  # fmt: skip
 @click.option("--layers", is_flag=True, help="Compare two networks layer by layer.")
 @KEYWORDS
 @SHAPE
+@CONVENTION
 @FOLD_BN
 @GRADED
 @ENERGY
 @display_options()
 def compare(
-    networks: tuple[str, ...], to: Reference, layers: bool, display: Display, **counting: Any
+    networks: tuple[str, ...],
+    to: Reference,
+    names: str | None,
+    layers: bool,
+    display: Display,
+    **counting: Any,
 ) -> None:
     """Put networks side by side, in the layout of the DST paper's Table 2.
 
     A NETWORK is a report that 'syops run' or 'syops bounds' wrote with --format json, or a MODEL
     as they take it, of which the bounds are compared. LABEL=NETWORK calls it LABEL.
 
-    --energy is for all of them, a report is then priced anew; the other options of a count are for
-    those that are a MODEL.
+    --energy and --convention are for all of them, a report is then priced anew; the other options
+    of a count are for those that are a MODEL.
     """
     display.check()
+    if names is not None and (layers or _is_asked("to")):
+        raise click.UsageError(
+            "--conventions is a table of its own: leave --layers and --ratio out"
+        )
+    chosen = None if names is None else conventions_named(names)
     if layers and len(networks) != 2:
         raise click.UsageError(f"--layers compares two networks, got {len(networks)}")
     given = [_labelled(network) for network in networks]
     check_saved([network for _, network in given])
     reports = [read_report(label, network, **counting) for label, network in given]
+    if chosen is not None:
+        display.show(Conventions(tuple(reports), chosen))
+        return
     result = put_side_by_side(reports, to)
     display.show(result.layers() if layers else result)
 
@@ -97,12 +118,14 @@ def read_report(
     keywords: tuple[tuple[str, Any], ...],
     shape: tuple[int, ...] | None,
     energy: Any,
+    convention: Convention = DEFAULT,
     **counting: Any,
 ) -> Report:
     """Return a saved report, or the bounds of a model; ``label``: what it is to be called."""
     with prints_aside():  # the ANN is traced where it is first asked for, here in `replace`
         if _is_saved(network):
             report = Report.load(network)
+            report = report.under(convention) if _is_asked("convention") else report
             report = report.priced(energy) if _is_asked("energy") else report
         else:
             from syops.api import get_model_bounds
@@ -112,6 +135,7 @@ def read_report(
                 sizes(network, keywords, shape),
                 input_signal=fed(network),
                 energy=energy,
+                convention=convention,
                 **counting,
             )
             report = named(found, network)

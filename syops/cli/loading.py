@@ -24,6 +24,7 @@ from syops.errors import (
     SyopsTypeError,
     SyopsValueError,
 )
+from syops.models.nir import SUFFIX, NIRNetwork, from_nir
 from syops.run.data.arrays import MOST_UNPACKED, SUFFIXES
 from syops.run.data.images import read_image
 from syops.trace.inputs import weight_dtype
@@ -38,11 +39,15 @@ _YOUR_OWN = (
 
 
 def load_model(name: str, keywords: Mapping[str, Any]) -> nn.Module:
-    """Build a bundled model, or call ``package.module:callable``, with ``keywords``.
+    """Build a bundled model, read an NIR file, or call ``package.module:callable``.
+
+    ``keywords`` are the arguments of what builds it.
 
     Modules are found in the current directory too. Raises `SyopsLookupError` for what does not
     exist, `SyopsTypeError` for what does not build a model and `SyopsError` if it fails.
     """
+    if name.endswith(SUFFIX):
+        return _built(name, lambda: from_nir(name, **keywords))
     if ":" not in name:
         try:
             return _built(name, lambda: models.create_model(name, **keywords))
@@ -107,6 +112,37 @@ def read_input(
         )
     note(f"the input is random, of shape {list(shape)}")
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def spike_trains(
+    network: NIRNetwork,
+    shape: tuple[int, ...] | None,
+    steps: int | None,
+    batch_size: int | None,
+    seed: int,
+) -> Tensor:
+    """Draw random spikes for an NIR graph: [T, N, ...].
+
+    Args:
+        network: says the shape of its input.
+        shape: of the whole input, if the user says it.
+        steps: T; 16 by default.
+        batch_size: N; 1 by default.
+        seed: of the spikes.
+
+    Raises:
+        SyopsValueError: neither the graph nor the user says the shape.
+    """
+    if shape is None and not network.input_shape:
+        raise SyopsValueError("the graph does not say the shape of its input; give --input-shape")
+    whole = shape or (steps or 16, batch_size or 1, *network.input_shape)
+    note(f"the input is random spikes at rate {RATE}, of shape {list(whole)}")
+    drawn = torch.rand(whole, generator=torch.Generator().manual_seed(seed))
+    return (drawn < RATE).to(weight_dtype(network))
+
+
+RATE = 0.1
+"""Of random spikes for a network of which no input is given."""
 
 
 def split(inputs: Inputs, batch_size: int | None, batch_dim: int) -> Inputs | list[Tensor]:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from syops import choices
+from syops.cost.conventions import Convention, get_convention
 from syops.cost.energy import Energy
 from syops.cost.profiles import get_energy_model
 
@@ -57,8 +58,15 @@ BATCH_DIM = click.option(
     help="Dimension of the input that counts samples; 1 for [T, N, ...].",
 )  # fmt: skip
 FOLD_BN = click.option(
+    "--fold-bn/--no-fold-bn", default=None,
+    help="Fold BatchNorms into the layers before them, or count them as 2 MACs an element.  "
+    "[default: as --convention says, which is to fold]",
+)  # fmt: skip
+
+
+FOLDED = click.option(
     "--fold-bn/--no-fold-bn", default=True,
-    help="Fold BatchNorms into the layers before them, or count them as 2 MACs an element.",
+    help="Take BatchNorms to be folded into the layers before them, or to be executed.",
 )  # fmt: skip
 
 
@@ -80,6 +88,10 @@ ENERGY = click.option(
     "PATTERN=PROFILE is for the layers or the dtype of weights that match, such as "
     "layer1.*=horowitz45-int8. Repeatable; the first match counts.",
 )  # fmt: skip
+VALUES = click.option(
+    "--values", is_flag=True,
+    help="Look at each call by its values alone, too, as other tools do, for their conventions.",
+)  # fmt: skip
 MEMORY = click.option(
     "--memory", is_flag=True,
     help="Tell what is read from and written to memory instead of the operations, and what that "
@@ -95,9 +107,26 @@ NONZERO = click.option(
     help="Of --baselines: the share of the ANN's activations that are not zero, to add ANNs that "
     "skip zeros.",
 )  # fmt: skip
+ZEROS = click.option(
+    "--zeros", is_flag=True,
+    help="Measure zeros among inputs, weights and activations, and tell what they leave of the "
+    "work: NeuroBench's metrics. Takes longer.",
+)  # fmt: skip
 GRADED = click.option(
-    "--graded", type=click.Choice(choices.GRADED), default="mac",
-    help="Count an integer that is no spike as a MAC, or as so many ACs as its magnitude.",
+    "--graded", type=click.Choice(choices.GRADED),
+    help="Count an integer that is no spike as a MAC, or as so many ACs as its magnitude.  "
+    "[default: as --convention says, which is mac]",
+)  # fmt: skip
+
+
+def _convention(context: click.Context, option: click.Parameter, value: str) -> Convention:
+    return get_convention(value)
+
+
+CONVENTION = click.option(
+    "--convention", default="dst", metavar="NAME", callback=_convention,
+    help="What counts as an AC and what as a MAC: a convention (see 'syops conventions'), "
+    "FILE.toml or FILE.toml:NAME.",
 )  # fmt: skip
 DEPTH = click.option(
     "--depth", type=click.IntRange(min=1), metavar="N",

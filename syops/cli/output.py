@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,15 +17,20 @@ from syops.cli.aside import prints_aside
 from syops.cli.options import COLUMNS, OUTPUT, SORT, TOP, UNITS, VERBOSE
 from syops.cost.figures import Figures
 from syops.cost.warnings import find_cautions
+from syops.errors import SyopsFileError
 from syops.files import check_writable, write_text
 from syops.report.baselines import COLUMNS as ANNS
 from syops.report.baselines import Baselines
 from syops.report.comparison import Comparison
+from syops.report.conventions import Conventions
 from syops.report.difference import LayerComparison
 from syops.report.fit import Fit
 from syops.report.memory import COLUMNS as ACCESSES
 from syops.report.memory import Memory
+from syops.report.menu import EnergyMenu
 from syops.report.report import Report
+from syops.report.zeros import COLUMNS as ZEROS
+from syops.report.zeros import ZeroReport
 from syops.show.formats import DEFAULT, FORMATS, WholeFormat
 from syops.show.formats.cells import printable
 from syops.show.formats.text import to_terminal, to_text
@@ -33,7 +38,17 @@ from syops.show.layers import COLUMNS as OPERATIONS
 from syops.show.table import Column
 from syops.show.tabular import Table
 
-Shown: TypeAlias = Report | Memory | Baselines | Fit | Comparison | LayerComparison
+Shown: TypeAlias = (
+    Report
+    | Memory
+    | Baselines
+    | ZeroReport
+    | Fit
+    | EnergyMenu
+    | Comparison
+    | LayerComparison
+    | Conventions
+)
 """What a command shows."""
 
 Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
@@ -89,6 +104,16 @@ class Display:
         else:
             emit(made, self.output)
 
+    def show_anyhow(self, result: Shown) -> None:
+        """Print or write what took long to count; print it also where it cannot be written."""
+        try:
+            self.show(result)
+        except SyopsFileError:  # the disk is full, say
+            if self.output is None:
+                raise
+            replace(self, output=None).show(result)
+            raise
+
     def _made(self, result: Shown) -> Table | str:
         if self.style == DEFAULT:
             return result.table(**self.arrangement)
@@ -103,29 +128,38 @@ def command_line() -> str | None:
 
 @dataclass(frozen=True)
 class View:
-    """What of a report is to be shown: its operations, its memory, or its baselines."""
+    """What of a report is to be shown: its operations, its memory, its baselines or its zeros."""
 
     memory: bool
     baselines: bool
     nonzero: float | None
+    zeros: bool = False
 
     def check(self, display: Display) -> None:
         """Find out before the count whether it can be shown so."""
-        if self.memory and self.baselines:
-            raise click.UsageError("--memory and --baselines are two tables: give one of them")
+        names = [name for name in ("memory", "baselines", "zeros") if getattr(self, name)]
+        if len(names) > 1:
+            asked = " and ".join(f"--{name}" for name in names)
+            raise click.UsageError(f"{asked} are tables of their own: give one of them")
         if self.nonzero is not None and not self.baselines:
             raise click.UsageError("--nonzero needs --baselines")
-        if self.memory and display.depth is not None:
-            raise click.UsageError("--depth does not apply to --memory, which tells every layer")
-        if self.baselines and display.depth is not None:
-            raise click.UsageError("--depth does not apply to --baselines, which tell no layers")
-        display.check(ACCESSES if self.memory else ANNS if self.baselines else OPERATIONS)
+        if names and display.depth is not None:
+            raise click.UsageError(
+                f"--depth does not apply to --{names[0]}, a table that adds no layers up"
+            )
+        display.check(_COLUMNS[names[0]] if names else OPERATIONS)
 
     def of(self, report: Report) -> Shown:
         """Return what is shown of a report."""
         if self.baselines:
             return report.baselines(self.nonzero)
+        if self.zeros:
+            return report.zeros()
         return report.memory() if self.memory else report
+
+
+_COLUMNS = {"memory": ACCESSES, "baselines": ANNS, "zeros": ZEROS}
+"""All columns of the tables that are no layers."""
 
 
 FORMAT = click.option(
@@ -158,7 +192,7 @@ def _reports(result: Shown) -> Sequence[tuple[str, Figures]]:
     """What figures are of, each with what to call it beside the others."""
     if isinstance(result, Report):
         return [("", result)]
-    if isinstance(result, Memory | Baselines | Fit):
+    if isinstance(result, Memory | Baselines | ZeroReport | Fit | EnergyMenu):
         return [("", result.report)]
     return [
         (f"{name}: ", report) for name, report in zip(result.names, result.reports, strict=True)

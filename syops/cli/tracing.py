@@ -13,9 +13,11 @@ from syops.cli.networks import fed, named, sizes, structure
 from syops.cli.options import (
     BASELINES,
     BATCH_DIM,
+    CONVENTION,
     DEPTH,
     ENERGY,
     FOLD_BN,
+    FOLDED,
     GRADED,
     KEYWORDS,
     MEMORY,
@@ -39,6 +41,7 @@ from syops.files import check_writable
 @BATCH_DIM
 @TIME_STEPS
 @UNROLL
+@CONVENTION
 @FOLD_BN
 @ENERGY
 @GRADED
@@ -86,7 +89,7 @@ def bounds(
 @UNSEEN_SIGNAL
 @BATCH_DIM
 @UNROLL
-@FOLD_BN
+@FOLDED
 @click.option(
     "--allow", type=click.Choice([*ENDS, "none"]), multiple=True, default=list(ENDS),
     help="Layers that need not be spike-only, in the order of execution. Repeatable.",

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from syops.api import get_model_syops
 from syops.complexity.custom import Hook, Substitutes
 from syops.complexity.printed import Costs, Style, print_free, print_tree
+from syops.cost.conventions import AnyConvention
 from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.report.report import Report
 from syops.trace.inputs import weight_dtype
@@ -45,6 +46,7 @@ def get_model_complexity_info(
     syops_units: str | None = None,
     param_units: str | None = None,
     output_precision: int = 2,
+    convention: AnyConvention = "dst",
 ) -> tuple[list[str], str] | tuple[np.ndarray, int]:
     """Count a network for a script that was written for syops-counter 0.0.5.
 
@@ -68,6 +70,8 @@ def get_model_complexity_info(
         syops_units: "G Ops", "M Ops" or "K Ops"; None is what suits, anything else "Ops".
         param_units: "M" or "K"; None is what suits, anything else plain numbers.
         output_precision: decimals of figures in units.
+        convention: what counts as an AC and what as a MAC; "syops-0.0.5" gives the ACs and MACs
+            of 0.0.5. See `get_model_syops`.
 
     Returns:
         ops and params. With ``as_strings`` [ops, ACs, MACs] and params as text; without, an array
@@ -78,7 +82,8 @@ def get_model_complexity_info(
         UserWarning: what may mislead, as `Report.warnings` has it; that the input was random.
 
     Raises:
-        SyopsTypeError, SyopsValueError: an argument that cannot be used.
+        SyopsTypeError, SyopsValueError, SyopsLookupError, SyopsFileError: an argument that cannot
+            be used.
         ForwardError: the model failed on the input.
 
     Example:
@@ -99,7 +104,7 @@ def get_model_complexity_info(
         inputs = drawn.to(weight_dtype(model))
         warnings.warn(_RANDOM, stacklevel=2)
     with substitutes:
-        whole = get_model_syops(model, inputs, output=False)
+        whole = get_model_syops(model, inputs, output=False, convention=convention)
     modules = dict(all_paths(model))
     skipped = {path for path, module in modules.items() if type(module) in ignored}
     report = _without(whole, skipped, substitutes)
@@ -185,6 +190,7 @@ def _without(report: Report, skipped: set[str], substitutes: Substitutes) -> Rep
     return replace(
         report,
         rows=tuple(row for row in report.rows if kept(row.path)),
+        modules=tuple(calls for calls in report.modules if kept(calls.path)),
         unaccounted={
             where: calls for where, calls in report.unaccounted.items() if kept(_path_in(where))
         },

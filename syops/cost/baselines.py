@@ -38,6 +38,7 @@ from syops.cost.energy import EnergyModel
 from syops.cost.figures import Figures
 from syops.cost.memory import MemoryFigures, MemoryModel
 from syops.cost.profiles import get_energy_model
+from syops.cost.zeros import ZeroFigures
 from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.ops.kinds import SYNAPTIC
 from syops.ops.values import SPIKES
@@ -106,7 +107,7 @@ class BaselineFigures:
     nonzero: float | None = None
 
     @classmethod
-    def of(cls, report: Figures, model: MemoryModel, nonzero: float | None) -> Self:
+    def of(cls, report: Figures, model: MemoryModel, nonzero: float | Figures | None) -> Self:
         """Return the baselines of a network; see `syops.report.report.Report.baselines`."""
         if report.ann is None or report.time_steps is None:
             raise SyopsValueError(
@@ -135,7 +136,7 @@ class BaselineFigures:
         step = {row.key: row for row in report.ann_rows or ()}
         driven = [
             (row, verdict)
-            for row, verdict in zip(report.rows, report.verdicts, strict=True)
+            for row, verdict in zip(report.effective_rows, report.verdicts, strict=True)
             if row.kind in SYNAPTIC and verdict.signal in SPIKES and verdict.dense_ac
         ]
         if not report.measured or not all(row.key in step for row, _ in driven):
@@ -233,12 +234,15 @@ def _millijoules(figures: Figures) -> float:
 
 
 def _share(nonzero: object) -> float | None:
-    """Validate a share of non-zero activations."""
+    """Return a share of non-zero activations, or what an ANN's report says of it."""
     if nonzero is None:
         return None
+    if isinstance(nonzero, Figures):
+        return ZeroFigures.of(nonzero).nonzero_share
     if not isinstance(nonzero, int | float) or isinstance(nonzero, bool):
         raise SyopsTypeError(
-            f"nonzero must be the share of activations that are not zero, got {shown(nonzero)}"
+            "nonzero must be the share of activations that are not zero, or a report of an ANN "
+            f"that was counted with zeros=True, got {shown(nonzero)}"
         )
     if not 0 <= nonzero <= 1:
         raise SyopsValueError(f"nonzero must be a share between 0 and 1, got {shown(nonzero)}")

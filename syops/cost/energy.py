@@ -49,7 +49,7 @@ class EnergyModel:
         SyopsTypeError: a cost that is neither a number nor text, or another field of a wrong type.
         SyopsValueError: a cost that is negative, infinite or NaN, or whose unit is no energy.
 
-    Example:
+    Examples:
         >>> EnergyModel("mine", e_ac_pj="30 fJ", e_mac_pj=0.23).e_ac_pj
         0.03
     """

@@ -11,20 +11,34 @@ from functools import cached_property
 from numbers import Real
 from typing import Any, Self
 
+from syops.cost.conventions import (
+    DEFAULT,
+    MAGNITUDES,
+    AnyConvention,
+    Convention,
+    check_recorded,
+    classed,
+    get_convention,
+)
 from syops.cost.energy import Energy
 from syops.cost.later import late
 from syops.cost.layer import Layer, Totals, layer_of
 from syops.cost.pricing import NOTHING, Price, check_energy, millijoules, price
 from syops.cost.profiles import Profile, get_energy_model
+from syops.cost.spread import SampleTable, SpreadUnknown, Terms, spread_of
+from syops.cost.tools import MODULE_TOOLS, TOOLS
 from syops.errors import SyopsTypeError, SyopsValueError
+from syops.ledger.calls import ModuleCalls, merge_calls
 from syops.ledger.ledger import merge_rows, pairs
 from syops.ledger.provenance import Provenance, merge_versions
 from syops.ledger.rows import Row, Updates, Verdict, ends, merge_updates, row_names
+from syops.ledger.samples import Spread
 from syops.ledger.scores import Scores
+from syops.ledger.zeros import ZeroCounts
 from syops.ops.kinds import COUNTED, KINDS, SYNAPTIC, Kind
 from syops.ops.values import SPIKES
 
-_SAME = ("model", "params", "conventions", "energy", "kinds", "measured")
+_SAME = ("model", "params", "convention", "conventions", "energy", "kinds", "measured")
 """What two reports must have in common to be merged."""
 
 
@@ -42,7 +56,7 @@ class Figures:
         input_shape: of the first input of the first batch; of merged reports the larger one.
         ann_rows: the same network as an ANN, of which `ann` makes a report; None where T is not
             known. They may come `later`.
-        conventions: fold_bn, graded, ac, batch_dim, input_signal.
+        conventions: how it was counted: batch_dim, input_signal, and whose loop over time it was.
         versions: of syops and the libraries it counted with; of merged reports all that differ.
         unaccounted: operators without a rule and where they were met, with their calls.
         prepared: rows of work on weights alone, such as the product in ``linear(x, a @ b)`` or a
@@ -56,6 +70,13 @@ class Figures:
         accuracy: share of the samples that the network gets right: of ``scores``, or as somebody
             has told it: ``dataclasses.replace(report, accuracy=0.71)``, which replaces ``scores``.
         scores: how often the network was right, by class, where the data had labels.
+        ended: what ended the count before all data was counted; empty if nothing did.
+        convention: what the counts are taken for: ACs, MACs or nothing. See `under`.
+        recorded: what was measured besides, which some conventions need.
+        modules: what the calls of modules look like by their values alone, where that was measured.
+        zero_counts: the zeros that were met; None where they were not measured.
+        sample_table: the counts of each sample, where they were taken; not in files.
+        held_spread: the spread of merged reports, and of a file; see `spread`.
         provenance: what was called, with which seed, weights and data. Reports are equal if their
             figures are, wherever they come from.
 
@@ -82,7 +103,14 @@ class Figures:
     passes: int = 0
     updates: tuple[Updates, ...] = ()
     scores: Scores | None = None
+    ended: tuple[str, ...] = ()
+    convention: Convention = DEFAULT
+    recorded: frozenset[str] = frozenset({MAGNITUDES})
+    modules: tuple[ModuleCalls, ...] = ()
+    zero_counts: ZeroCounts | None = None
     provenance: Provenance = field(default=Provenance(), compare=False)
+    sample_table: SampleTable | None = field(default=None, repr=False, compare=False)
+    held_spread: Spread | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         accuracy = self.accuracy
@@ -100,6 +128,39 @@ class Figures:
         """Return the state to pickle or copy, with all that is computed late computed."""
         return {**vars(self), "ann_rows": self.ann_rows, "notes": self.notes}
 
+    # Spread over samples
+
+    @property
+    def spread(self) -> Spread | None:
+        """How samples differ in ACs, MACs and DC; None where that is not known, see
+        `spread_reason`."""
+        return self._spread[0]
+
+    @property
+    def spread_reason(self) -> str:
+        """Why there is no spread; "" if there is one."""
+        return self._spread[1]
+
+    @cached_property
+    def _spread(self) -> tuple[Spread | None, str]:
+        terms = Terms(self.energy, self.convention, self.kinds)
+        if self.sample_table is not None:
+            if self.sample_table.counts.number != self.samples:
+                return None, "the count has gone on since; ask the report of all samples"
+            try:
+                return spread_of(self.sample_table, self.effective_rows, terms), ""
+            except SpreadUnknown as reason:
+                return None, str(reason)
+        held = self.held_spread
+        if held is None:
+            return None, "samples were not told apart; count with spread=True"
+        if not held.basis.items() <= terms.basis(self.effective_rows).items():
+            return None, (
+                "the spread holds for the prices, conventions, kinds and classes of layers that "
+                "it was found with, and the counts of each sample were not kept"
+            )
+        return held, ""
+
     # Headline figures, per sample
 
     @property
@@ -114,8 +175,8 @@ class Figures:
 
     @property
     def priced_ac(self) -> float | None:
-        """The accumulates that the DC is made of: `ac` or `ac_events`, as the conventions say."""
-        return self.ac_events if self.conventions.get("ac") == "events" else self.ac
+        """The accumulates that the DC is made of: `ac` or `ac_events`, as the convention says."""
+        return self.ac_events if self.convention.ac == "events" else self.ac
 
     @property
     def mac(self) -> float:
@@ -174,9 +235,9 @@ class Figures:
 
         Normalisations cost what they do in the SNN, nothing where they are folded; neurons are
         updated once. Its rows are those of the SNN, as far as one step executes them. None
-        where T is not known.
+        where T is not known, and under the conventions of tools, which have none.
         """
-        if self.ann_rows is None:
+        if self.ann_rows is None or self.convention.counter != "syops":
             return None
         return replace(
             self,
@@ -189,6 +250,9 @@ class Figures:
             measured=True,
             accuracy=None,
             scores=None,
+            zero_counts=None,
+            sample_table=None,
+            held_spread=None,
         )
 
     @property
@@ -231,10 +295,10 @@ class Figures:
         Of what was derived, that is a proof; an input, or the result of an operator without a
         rule, was looked up in the data. `check_full_spike` also tells the causes.
         """
-        exempt = ends(self.rows)
+        exempt = ends(self.effective_rows)
         return tuple(
             layer
-            for row, layer in zip(self.rows, self.layers, strict=True)
+            for row, layer in zip(self.effective_rows, self.layers, strict=True)
             if row.kind in SYNAPTIC and layer.signal not in SPIKES and row.layer not in exempt
         )
 
@@ -262,15 +326,13 @@ class Figures:
 
     @cached_property
     def effective_rows(self) -> tuple[Row, ...]:
-        """The rows with norms folded, or all counted, as the conventions say."""
-        fold_bn = bool(self.conventions.get("fold_bn", True))
-        return tuple(row.under(fold_bn) for row in self.rows)
+        """The rows as the convention sees them, with norms folded, counted or free."""
+        return tuple(row for row, _ in self._classed)
 
     @cached_property
     def verdicts(self) -> tuple[Verdict, ...]:
         """The class of each row, and the exact counts that follow."""
-        graded = str(self.conventions.get("graded", "mac"))
-        return tuple(row.verdict(graded) for row in self.effective_rows)
+        return tuple(verdict for _, verdict in self._classed)
 
     @cached_property
     def totals(self) -> Totals:
@@ -289,7 +351,7 @@ class Figures:
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """The rows, classed and divided by the number of samples."""
-        names = row_names(self.rows, self.model)
+        names = row_names(self.effective_rows, self.model)
         whole = self._sums.dc
         steps = self.time_steps or _only(len(v.rates) for v in self.verdicts if v.rates)
         return tuple(
@@ -334,6 +396,21 @@ class Figures:
         check_energy(model, self.rows)
         return replace(self, energy=model)
 
+    def under(self, convention: AnyConvention) -> Self:
+        """Return the same counts under another convention.
+
+        Args:
+            convention: as for `get_model_syops`.
+
+        Raises:
+            SyopsLookupError, SyopsFileError, SyopsTypeError, SyopsValueError: see
+                `get_convention`; also a convention that needs what was not counted.
+        """
+        known = get_convention(convention)
+        check_recorded(self.rows, known, self.recorded, self.model)
+        own = COUNTED if self.convention.counter in MODULE_TOOLS else self.kinds
+        return replace(self, convention=known, kinds=kinds_under(known, own))
+
     def merge(self, other: Self) -> Self:
         """Return the report of both data sets together, exact and independent of the order.
 
@@ -369,10 +446,18 @@ class Figures:
             prepared=merge_rows(self.prepared, other.prepared),
             updates=merge_updates(*self.updates, *other.updates),
             notes=tuple(sorted({*self.notes, *other.notes})),
+            ended=tuple(sorted({*self.ended, *other.ended})),
             input_shape=max(self.input_shape, other.input_shape),
             ann_rows=ann,
             **_answers(self, other),
+            zero_counts=None
+            if self.zero_counts is None or other.zero_counts is None
+            else self.zero_counts + other.zero_counts,
+            sample_table=None,
+            held_spread=_joint_spread(self.spread, other.spread),
             passes=self.passes + other.passes if self.passes and other.passes else 0,
+            recorded=self.recorded & other.recorded,
+            modules=merge_calls((*self.modules, *other.modules)),
             versions=merge_versions(self.versions, other.versions),
             provenance=self.provenance + other.provenance,
         )
@@ -385,18 +470,24 @@ class Figures:
         return self if other == 0 else self.merge(other)
 
     @cached_property
+    def _classed(self) -> tuple[tuple[Row, Verdict], ...]:
+        if self.convention.counter != "syops":
+            return tuple(TOOLS[self.convention.counter](self.rows, self.modules, self.samples))
+        return tuple(classed(row, self.convention) for row in self.rows)
+
+    @cached_property
     def _prices(self) -> tuple[Price, ...]:
-        events = self.conventions.get("ac") == "events"
-        classed = zip(self.rows, self.verdicts, strict=True)
+        events = self.convention.ac == "events"
+        classed = zip(self.effective_rows, self.verdicts, strict=True)
         return tuple(price(row, verdict, self.energy, events) for row, verdict in classed)
 
     @cached_property
     def _sums(self) -> Price:
-        priced = zip(self.rows, self._prices, strict=True)
+        priced = zip(self.effective_rows, self._prices, strict=True)
         return sum((cost for row, cost in priced if row.kind in self.kinds), NOTHING)
 
     def _of(self, kinds: frozenset[str]) -> list[Verdict]:
-        classed = zip(self.rows, self.verdicts, strict=True)
+        classed = zip(self.effective_rows, self.verdicts, strict=True)
         return [verdict for row, verdict in classed if row.kind in kinds]
 
     @property
@@ -408,6 +499,26 @@ class Figures:
 
     def _mj(self, picojoules: Fraction | float) -> float:
         return millijoules(picojoules, self.samples)
+
+
+def kinds_under(convention: Convention, own: frozenset[str] = COUNTED) -> frozenset[str]:
+    """Return the kinds inside the totals: all that a tool counts, or one's own.
+
+    Args:
+        convention: what rows are seen under.
+        own: those that were chosen, but for neurons, which the convention decides on.
+    """
+    if convention.counter in MODULE_TOOLS:
+        return frozenset(KINDS)
+    return own | {"neuron"} if convention.neurons == "in" else own - {"neuron"}
+
+
+def _joint_spread(one: Spread | None, two: Spread | None) -> Spread | None:
+    """Return the spread over the samples of both; None where these are not priced alike."""
+    if one is None or two is None:
+        return None
+    shared = one.basis.keys() & two.basis.keys()
+    return one + two if all(one.basis[name] == two.basis[name] for name in shared) else None
 
 
 def _only(numbers: Iterable[int]) -> int | None:

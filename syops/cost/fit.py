@@ -118,7 +118,7 @@ class FitFigures:
         if weight_bits is not None and (type(weight_bits) is not int or not 1 <= weight_bits <= 64):
             raise SyopsValueError(f"weight_bits must be from 1 to 64, got {weight_bits!r}")
         checked = chip.stated(tuple(limits))
-        names = row_names(report.rows, report.model)
+        names = row_names(report.effective_rows, report.model)
         buffers = Buffers(report)
         layers = [
             _needs(name, row, verdict, report, buffers, weight_bits)

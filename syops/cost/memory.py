@@ -64,7 +64,7 @@ class MemoryModel:
         SyopsTypeError, SyopsValueError: points that are no rising sizes with costs of at least 0,
             or a size below 1.
 
-    Example:
+    Examples:
         >>> dram = MemoryModel(points=((0, 162.5),))  # 1.3 nJ for 8 bytes, whatever the size
         >>> float(dram.pj_per_byte(MIB))
         162.5
@@ -195,7 +195,7 @@ class MemoryFigures:
             raise SyopsTypeError(f"memory: expected a MemoryModel, got {type(model).__name__}")
         buffers = Buffers(report)
         rows, sums = [], (_NOTHING, _NOTHING, _NOTHING)
-        names = row_names(report.rows, report.model)
+        names = row_names(report.effective_rows, report.model)
         for name, row, verdict in zip(names, report.effective_rows, report.verdicts, strict=True):
             ways = traffic(row, verdict, buffers, model.message_bytes, model.queue)
             if not ways or row.kind not in report.kinds | {"neuron"}:

@@ -11,7 +11,7 @@ from syops.cost.energy import Energy, EnergyMap, EnergyModel
 from syops.ledger.rows import Row, Verdict
 from syops.ops.kinds import SYNAPTIC
 
-_PJ_PER_MJ = 10**9
+PJ_PER_MJ = 10**9
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ NOTHING = Price(Fraction(0), Fraction(0), Fraction(0))
 
 def millijoules(picojoules: Fraction | float, samples: int) -> float:
     """Divide by the number of samples; round once."""
-    return float(picojoules / (samples * _PJ_PER_MJ))
+    return float(picojoules / (samples * PJ_PER_MJ))
 
 
 def price(row: Row, verdict: Verdict, energy: Energy, events: bool) -> Price:

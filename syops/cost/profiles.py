@@ -9,23 +9,13 @@ thing in one report and another thing in the next.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
-from functools import cache
-from importlib import resources
-from pathlib import Path
 from typing import Any, overload
 
 from syops.cost.energy import Energy, EnergyMap, EnergyModel
-from syops.errors import (
-    SyopsLookupError,
-    SyopsTypeError,
-    SyopsValueError,
-    did_you_mean,
-    first_line,
-)
-from syops.files import read_text
+from syops.cost.entries import Entries, check_keys
+from syops.errors import SyopsTypeError, SyopsValueError
 
 Profile = str | os.PathLike[str] | EnergyModel
 """How one energy model is named: a profile, a file, or the model itself."""
@@ -75,10 +65,7 @@ def get_energy_model(energy: object) -> Energy:
             "energy must be the name of a profile, a .toml file, an EnergyModel or a dict of "
             f"these, got {type(energy).__name__}"
         )
-    path, dot, name = energy.rpartition(".toml")
-    if dot and (not name or name.startswith(":")):
-        return _from_file(Path(path + dot), name[1:])
-    return _named(energy, _profiles(), "known profiles")
+    return _PROFILES.find(energy)
 
 
 def list_energy_models() -> tuple[EnergyModel, ...]:
@@ -88,7 +75,7 @@ def list_energy_models() -> tuple[EnergyModel, ...]:
         >>> list_energy_models()[0].name
         'horowitz45-fp32'
     """
-    return tuple(_profiles().values())
+    return tuple(_PROFILES.known.values())
 
 
 def load_energy_models(path: str | os.PathLike[str]) -> dict[str, EnergyModel]:
@@ -108,26 +95,7 @@ def load_energy_models(path: str | os.PathLike[str]) -> dict[str, EnergyModel]:
         ...     load_energy_models(file)["mine"].e_ac_pj
         0.03
     """
-    return _parsed(read_text(Path(path)), str(path))
-
-
-def _from_file(path: Path, name: str) -> EnergyModel:
-    profiles = load_energy_models(path)
-    if not name and len(profiles) > 1:
-        raise SyopsLookupError(
-            f"{path} holds {len(profiles)} energy profiles; say which, such as "
-            f"{path}:{next(iter(profiles))}; known: {', '.join(profiles)}"
-        )
-    return _named(name or next(iter(profiles)), profiles, f"profiles in {path}")
-
-
-def _named(name: str, profiles: Mapping[str, EnergyModel], known: str) -> EnergyModel:
-    if name not in profiles:
-        hint = did_you_mean(name, profiles)
-        raise SyopsLookupError(
-            f"unknown energy profile {name!r}; {hint}{known}: {', '.join(profiles)}"
-        )
-    return profiles[name]
+    return _PROFILES.load(path)
 
 
 def _by_pattern(energy: Mapping[Any, Any]) -> EnergyMap:
@@ -144,36 +112,9 @@ def _by_pattern(energy: Mapping[Any, Any]) -> EnergyMap:
     return EnergyMap(tuple(rules))
 
 
-@cache
-def _profiles() -> dict[str, EnergyModel]:
-    text = resources.files("syops.cost").joinpath("profiles.toml").read_text("utf-8")
-    return _parsed(text, "profiles.toml")
-
-
-def _parsed(text: str, where: str) -> dict[str, EnergyModel]:
-    try:
-        content = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError: also an integer of 5000 digits
-        raise SyopsValueError(f"{where} is not TOML: {first_line(error)}") from error
-    for name, entry in content.items():
-        if not isinstance(entry, dict):
-            raise SyopsValueError(
-                f"{where}: {name!r} stands outside of a profile; put it under a heading such as "
-                "[my-chip]"
-            )
-    if not content:
-        raise SyopsValueError(f"{where} holds no energy profile, such as [my-chip]")
-    return {name: _profile(name, entry, where) for name, entry in content.items()}
-
-
 def _profile(name: str, entry: dict[str, Any], where: str) -> EnergyModel:
     known = [field.name for field in fields(EnergyModel) if field.name != "name"]
-    for key in entry:
-        if key not in known:
-            hint = did_you_mean(key, known)
-            raise SyopsValueError(
-                f"{where}: [{name}]: unknown key {key!r}; {hint}known: {', '.join(known)}"
-            )
+    check_keys(name, entry, known, where)
     for key in ("e_ac_pj", "e_mac_pj"):
         if key not in entry and not (key == "e_mac_pj" and entry.get("spike_only") is True):
             hint = "; where a MAC has no price, it is 'none'" if key == "e_mac_pj" else ""
@@ -184,3 +125,6 @@ def _profile(name: str, entry: dict[str, Any], where: str) -> EnergyModel:
         return EnergyModel(name, **entry)
     except (SyopsValueError, SyopsTypeError) as error:
         raise type(error)(f"{where}: {error}") from None
+
+
+_PROFILES = Entries("energy profile", "profiles", "[my-chip]", "profiles.toml", _profile)

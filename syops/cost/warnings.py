@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypeVar
 
+from syops.cost.conventions import MAGNITUDES
 from syops.cost.energy import EnergyModel
 from syops.cost.figures import Figures
 from syops.ledger.rows import Drive, Magnitudes, Row, Updates, Verdict, ends, row_names
@@ -53,10 +54,14 @@ def find_cautions(report: Figures) -> Iterator[Caution]:
     rows = [
         (name, row, verdict)
         for name, row, verdict in zip(
-            row_names(report.rows, report.model), report.rows, report.verdicts, strict=True
+            row_names(report.effective_rows, report.model),
+            report.effective_rows,
+            report.verdicts,
+            strict=True,
         )
         if row.kind in report.kinds or row.kind == "neuron"
     ]
+    yield from _partial(report)
     yield from _incomplete(report)
     yield from _one_step(report)
     yield from _steps_inside(report)
@@ -80,6 +85,11 @@ def _some(names: Sequence[str]) -> str:
     """Return the first names, and how many more there are."""
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _partial(report: Figures) -> Iterator[Caution]:
+    for why in report.ended:
+        yield Caution("partial", (), f"a part of the data was counted: {why}")
 
 
 def _incomplete(report: Figures) -> Iterator[Caution]:
@@ -296,7 +306,7 @@ def _silent_or_saturated(report: Figures, rows: list[Named]) -> Iterator[Caution
 
 
 def _graded(report: Figures, rows: list[Named]) -> Iterator[Caution]:
-    exempt = ends(report.rows)
+    exempt = ends(report.effective_rows)
     layers = tuple(
         name
         for name, row, verdict in rows
@@ -305,17 +315,12 @@ def _graded(report: Figures, rows: list[Named]) -> Iterator[Caution]:
         and verdict.mac
         and row.layer not in exempt
     )
-    if not layers or report.conventions.get("graded") == "ac":
+    if not layers or report.convention.graded != "mac":
         return
-    other = replace(report, conventions={**report.conventions, "graded": "ac"})
-    if other.dc_mj is None or report.dc_mj is None:
-        low, high = map(joules, other.ec_mj)
-        ended = math.isfinite(other.ec_mj[1])
-        share, result = "", f"EC is {low} to {high}" if ended else "EC has no upper end"
+    if MAGNITUDES not in report.recorded:
+        share, result = "", "what they cost is not known, as an earlier version counted"
     else:
-        energy = sum(layer.dc_mj or 0 for layer in report.layers if layer.name in set(layers))
-        share = f", {energy / report.dc_mj:.1%} of DC" if report.dc_mj else ""
-        result = f"DC is {joules(other.dc_mj)}"
+        share, result = _as_acs(report, layers)
     yield Caution(
         "graded",
         layers,
@@ -325,9 +330,21 @@ def _graded(report: Figures, rows: list[Named]) -> Iterator[Caution]:
     )
 
 
+def _as_acs(report: Figures, layers: Sequence[str]) -> tuple[str, str]:
+    """Return the share of graded layers in DC, and the energy with them counted as ACs."""
+    other = replace(report, convention=report.convention.but(graded="ac"))
+    if other.dc_mj is None or report.dc_mj is None:
+        low, high = map(joules, other.ec_mj)
+        ended = math.isfinite(other.ec_mj[1])
+        return "", f"EC is {low} to {high}" if ended else "EC has no upper end"
+    energy = sum(layer.dc_mj or 0 for layer in report.layers if layer.name in set(layers))
+    share = f", {energy / report.dc_mj:.1%} of DC" if report.dc_mj else ""
+    return share, f"DC is {joules(other.dc_mj)}"
+
+
 def _chip(report: Figures, rows: list[Named]) -> Iterator[Caution]:
     """Yield what the energy model cannot run or price."""
-    exempt = ends(report.rows)
+    exempt = ends(report.effective_rows)
     groups: dict[tuple[EnergyModel, str], list[str]] = {}
     for name, row, verdict in rows:
         model = report.energy.model_for(row.path, row.dtype)

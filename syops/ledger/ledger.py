@@ -8,7 +8,9 @@ from dataclasses import replace
 from hashlib import blake2b
 from types import CodeType
 
+from syops.ledger.calls import ModuleCalls
 from syops.ledger.rows import Row, Updates
+from syops.ledger.samples import SampleCounts
 
 _Family = tuple[str, str, str, str]
 _Key = tuple[_Family, Hashable]
@@ -25,6 +27,10 @@ class Ledger:
         self.passes = 0
         self.unaccounted: dict[str, int] = {}
         self.updates: tuple[Updates, ...] = ()
+        self.modules: tuple[ModuleCalls, ...] = ()
+        """The calls of modules by their values alone, where that was asked for."""
+        self.by_sample: SampleCounts | None = None
+        """The counts of each sample, where somebody asks."""
         self.unseen: dict[str, None] = {}
         """Modules that read a tensor which neither an operator made nor the model holds."""
 

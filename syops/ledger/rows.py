@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import zip_longest
 
+from syops.ledger.calls import ByValue
 from syops.ops.kinds import RESAMPLING, SYNAPTIC
 from syops.ops.values import LARGEST, SPIKES, Evidence, Unit
 
@@ -139,6 +140,7 @@ class Row:
         dense: synaptic operations of a dense engine; for other kinds the operations done.
         drives: one or two operands, none where the product is analog throughout.
         weight_shape: of what is applied, where these are weights; () where it differed.
+        stride, groups: of a convolution; () and 1 elsewhere.
         result_shape: channels and spatial sizes of a convolution's result; () where it differed.
         unnormalised: the operand, if the norm before it is folded into the weights; empty where
             that makes no difference.
@@ -146,6 +148,7 @@ class Row:
         repeated: synaptic operations on the same values as at the time-step before, which no
             neuron had a part in.
         changed: such operations on other values than at the time-step before.
+        by_value: its operations split by the values of each call, where that was asked for.
         place: of the row among those of a pass, the least of all passes; rows are in this order.
         call: a digest of the call site, the same in every process; "" in reports of syops 0.1.0.
             Rows are equal if they say the same, wherever in the code that was done.
@@ -176,8 +179,11 @@ class Row:
     unnormalised: tuple[Drive, ...] = ()
     repeated: int = 0
     changed: int = 0
+    by_value: ByValue = ByValue()
     weight_shape: tuple[int, ...] = ()
     result_shape: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    groups: int = 1
     place: int = field(default=0, compare=False)
     call: str = field(default="", compare=False)
 
@@ -225,6 +231,8 @@ class Row:
             unnormalised=unnormalised,
             weight_shape=self.weight_shape,
             result_shape=self.result_shape,
+            stride=self.stride,
+            groups=self.groups,
         )
 
     def folded_into(self, path: str, note: str) -> Row:
@@ -262,8 +270,10 @@ class Row:
             written=self.written + other.written,
             repeated=self.repeated + other.repeated,
             changed=self.changed + other.changed,
+            by_value=self.by_value + other.by_value,
             weight_shape=_alike(self.weight_shape, other.weight_shape),
             result_shape=_alike(self.result_shape, other.result_shape),
+            stride=_alike(self.stride, other.stride),
             place=min(self.place, other.place),
         )
 
@@ -277,7 +287,8 @@ class Row:
     def verdict(self, graded: str) -> Verdict:
         """Class the row: one spike operand makes it AC, otherwise it is MAC.
 
-        ``graded``: "mac", or "ac" to count a graded input as so many ACs as its magnitude in units.
+        ``graded``: "mac"; "ac" to count a graded input as so many ACs as its magnitude in units;
+        or "spikes" to count each entry that is not zero as one.
         """
         if self.kind not in SYNAPTIC:
             return Verdict("", None, Fraction(self.ac), self.ac, self.mac, self.ac)
@@ -306,6 +317,11 @@ class Row:
             )
         if "graded" in signals:
             drive = self.drives[signals.index("graded")]
+            if graded == "spikes":
+                counts = drive.ac, drive.events, 0, self.dense
+                return Verdict(
+                    "graded", _rate(drive), *counts, *_spikes([drive]), rates=drive.rates
+                )
             if graded == "ac":
                 upper = _times(self.dense, drive.evidence.largest)
                 magnitudes = drive.in_units()

@@ -188,7 +188,7 @@ class Product:
     ``applied`` is what is applied to the input, weights or the right one of two activations;
     ``written`` the number of elements of the result; ``kernel`` how channels lie in ``applied``,
     where these are weights; ``prepared`` says that both factors are weights, so that it need not
-    be done for each sample.
+    be done for each sample. ``stride`` and ``groups`` are those of a convolution.
     """
 
     kind: str
@@ -202,6 +202,8 @@ class Product:
     written: int = 0
     kernel: Kernel | None = None
     prepared: bool = False
+    stride: tuple[int, ...] = ()
+    groups: int = 1
 
     @property
     def is_plain(self) -> bool:

@@ -105,6 +105,8 @@ def convolution(
         applied=weight,
         written=call.out.numel(),
         kernel=Kernel(outputs, 1 - outputs, groups, transposed, even, bias) if whole else None,
+        stride=_per_dim(stride, size),
+        groups=groups,
     )
 
 

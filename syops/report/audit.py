@@ -13,7 +13,7 @@ from syops.show.proof import render_proof
 class Audit(Proof):
     """What `check_full_spike` returns: a `Proof`, with ways to show it.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> from syops import check_full_spike
         >>> print(check_full_spike(nn.Linear(4, 2), (1, 4), input_signal="binary"))

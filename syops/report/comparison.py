@@ -66,7 +66,7 @@ class Comparison(Tabular):
         reports: one for each name.
         to: what energies are compared with, "ann" or "first".
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> from syops import get_model_bounds
         >>> networks = compare([get_model_bounds(nn.Linear(4, 2), (1, 4), input_signal="binary")])
@@ -209,7 +209,7 @@ def compare(reports: Mapping[str, Report] | Iterable[Report], to: Reference = "a
         SyopsTypeError: something that is no report.
         SyopsValueError: no reports, or another ``to``.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> from syops import get_model_bounds
         >>> small, large = (get_model_bounds(nn.Linear(4, n), (1, 4)) for n in (2, 4))

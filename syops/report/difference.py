@@ -100,7 +100,7 @@ class LayerComparison(Tabular):
         columns: Sequence[str] = MEASURED if self._measured else POSSIBLE
         if not any(None in (pair.first, pair.second) for pair in self.rows):
             columns = [key for key in columns if key != "only_in"]
-        if all(report.conventions.get("ac") == "events" for report in self.reports):
+        if all(report.convention.ac == "events" for report in self.reports):
             columns = ["ac_events_diff" if key == "ac_diff" else key for key in columns]
         return columns
 
@@ -174,7 +174,7 @@ def _with_difference(
 
 
 def _by_key(report: Figures) -> dict[Hashable, Layer]:
-    return {row.key: layer for row, layer in zip(report.rows, report.layers, strict=True)}
+    return {row.key: layer for row, layer in zip(report.effective_rows, report.layers, strict=True)}
 
 
 def _is_inside(layer: Layer | None) -> bool:
@@ -229,8 +229,8 @@ def _unlike(names: Sequence[str], reports: Sequence[Figures]) -> Iterator[str]:
         yield f"Not alike: {what} {'; '.join(parts)}"
 
 
-def _convention(name: str) -> Callable[[Figures], Hashable]:
-    return lambda report: report.conventions.get(name)
+def _switch(name: str) -> Callable[[Figures], Hashable]:
+    return lambda report: getattr(report.convention, name)
 
 
 def _input_signal(report: Figures) -> Hashable:
@@ -248,9 +248,17 @@ def _sample(report: Figures) -> tuple[int, ...]:
 
 
 _ALIKE: tuple[tuple[str, Callable[[Figures], Hashable], Callable[[Any], str]], ...] = (
-    ("BatchNorms", _convention("fold_bn"), lambda fold: "folded" if fold else "counted"),
-    ("graded inputs", _convention("graded"), str.upper),
-    ("ACs, by", _convention("ac"), str),
+    ("BatchNorms", _switch("norms"), str),
+    (
+        "graded inputs",
+        _switch("graded"),
+        lambda kind: f"{kind}" if kind == "spikes" else kind.upper(),
+    ),
+    ("ACs, by", _switch("ac"), str),
+    ("repeated MACs", _switch("repeats"), str),
+    ("rate of two spikes", _switch("pairs"), str),
+    ("saturated layers", _switch("saturated"), str.upper),
+    ("counted as by", _switch("counter"), str),
     ("input taken to be", _input_signal, str),
     ("energy model", lambda report: report.energy, lambda energy: energy.name),
     ("input", _sample, lambda shape: "x".join(map(str, shape))),

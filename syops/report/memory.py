@@ -38,7 +38,7 @@ _POSSIBLE = ("name", "kind", "signal", "ec_min_mj", "ec_max_mj")
 class Memory(MemoryFigures, Tabular):
     """What `syops.report.report.Report.memory` returns: `MemoryFigures`, with ways to show them.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from syops import get_model_syops

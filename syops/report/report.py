@@ -7,17 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from syops.cost.chips import Chip, get_chip
+from syops.cost.conventions import AnyConvention
 from syops.cost.figures import Figures
 from syops.cost.memory import MemoryModel
 from syops.cost.warnings import Caution, find_cautions
 from syops.errors import SyopsValueError
 from syops.files import read_text, write_text
 from syops.report.baselines import Baselines
+from syops.report.conventions import Conventions, conventions_named
 from syops.report.fit import Fit
 from syops.report.memory import Memory
+from syops.report.menu import EnergyMenu
+from syops.report.zeros import ZeroReport
 from syops.show.formats import FORMATS
 from syops.show.formats.csv import to_csv
 from syops.show.formats.html import to_html
@@ -28,6 +32,7 @@ from syops.show.frame import frame_of, rates_frame_of
 from syops.show.html import to_notebook, to_page
 from syops.show.json import figures_from_json, to_json
 from syops.show.layers import dearest_column, layer_table, shown_columns
+from syops.show.methods import methods
 from syops.show.table import ALL
 from syops.show.tabular import Arrangement, Table, Tabular
 
@@ -36,7 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from syops.show.plots.layers import Plot
+    from syops.show.plots.layers import Plot, Scale
 
 
 _SUFFIXES = {each.suffix: name for name, each in FORMATS.items()}
@@ -47,7 +52,7 @@ _SUFFIXES = {each.suffix: name for name, each in FORMATS.items()}
 class Report(Figures, Tabular):
     """What `get_model_syops` and `get_model_bounds` return: `Figures`, with ways to show them.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> from syops import get_model_bounds
         >>> network = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2))
@@ -84,10 +89,10 @@ class Report(Figures, Tabular):
         Raises:
             SyopsTypeError: no memory model.
         """
-        return Memory.of(self, MemoryModel() if model is None else model)
+        return Memory.of(self._own, MemoryModel() if model is None else model)
 
     def baselines(
-        self, nonzero: float | None = None, memory: MemoryModel | None = None
+        self, nonzero: float | Report | None = None, memory: MemoryModel | None = None
     ) -> Baselines:
         """Return what the same network costs as an ANN of fp32, int8 and as few bits as T asks for.
 
@@ -96,14 +101,76 @@ class Report(Figures, Tabular):
 
         Args:
             nonzero: the share of the ANN's activations that are not zero, over all synaptic
-                operations: adds each baseline once more, as an ANN that skips zeros.
+                operations: adds each baseline once more, as an ANN that skips zeros. Or the
+                report of an ANN that was counted with ``zeros=True``, which tells that share.
             memory: what an access costs; by default SRAM at 45 nm.
 
         Raises:
-            SyopsValueError: T is not known; a share that is none.
+            SyopsValueError: T is not known; a share that is none; a report without zeros.
             SyopsTypeError: a share that is no number; no memory model.
         """
-        return Baselines.of(self, MemoryModel() if memory is None else memory, nonzero)
+        return Baselines.of(self._own, MemoryModel() if memory is None else memory, nonzero)
+
+    def conventions_table(self, conventions: str | Sequence[AnyConvention] = "all") -> Conventions:
+        """Return what this count comes to under several conventions, and why each differs.
+
+        Args:
+            conventions: "all" that ship with syops; names with commas between them; or a list of
+                what `get_convention` takes.
+
+        Raises:
+            SyopsLookupError, SyopsFileError, SyopsTypeError, SyopsValueError: see
+                `get_convention`. One that needs what was not counted has no figures, and says so.
+        """
+        return Conventions((self,), conventions_named(conventions))
+
+    def methods(self) -> str:
+        """Return what a paper says of these figures: what was counted, how, with which constants.
+
+        A paragraph, and the BibTeX entries of the sources.
+
+        Example:
+            >>> from torch import nn
+            >>> from syops import get_model_bounds
+            >>> text = get_model_bounds(nn.Linear(4, 3), (1, 4)).methods()
+            >>> "An AC costs 0.9 pJ and a MAC costs 4.6 pJ (45 nm" in text
+            True
+        """
+        return methods(self)
+
+    @property
+    def _own(self) -> Self:
+        """The same counts as syops sees them: the conventions of tools have no ANN, no accesses."""
+        return self if self.convention.counter == "syops" else self.under("dst")
+
+    def zeros(self) -> ZeroReport:
+        """Return what zeros among inputs, weights and activations leave of the work.
+
+        Effective ACs and MACs, activation and connection sparsity, membrane updates and footprint,
+        as NeuroBench defines them; see `syops.cost.zeros`. Needs a count with ``zeros=True``.
+
+        Raises:
+            SyopsValueError: zeros were not measured.
+        """
+        return ZeroReport.of(self)
+
+    def to_neurobench(self) -> dict[str, Any]:
+        """Return NeuroBench's metrics under its names, for ``json.dumps``.
+
+        Needs a count with ``zeros=True``; see `zeros`.
+
+        Raises:
+            SyopsValueError: zeros were not measured.
+
+        Example:
+            >>> import torch
+            >>> from torch import nn
+            >>> from syops import get_model_syops
+            >>> report = get_model_syops(nn.Linear(4, 3), torch.eye(4), zeros=True)
+            >>> report.to_neurobench()["SynapticOperations"]
+            {'Effective_MACs': 0.0, 'Effective_ACs': 3.0, 'Dense': 12.0}
+        """
+        return self.zeros().to_neurobench()
 
     def fit(
         self,
@@ -124,7 +191,17 @@ class Report(Figures, Tabular):
             SyopsFileError, SyopsValueError: a file that cannot be read or holds no chip; bits out
                 of range.
         """
-        return Fit.of(self, get_chip(chip), limits, weight_bits)
+        return Fit.of(self._own, get_chip(chip), limits, weight_bits)
+
+    def energy_menu(self) -> EnergyMenu:
+        """Return what every energy profile and every other model of energy says of this network.
+
+        Models that do not apply refuse, and say why. The spread is the message.
+
+        Raises:
+            SyopsValueError: nothing was measured.
+        """
+        return EnergyMenu.of(self._own)
 
     # Forms
 
@@ -254,25 +331,33 @@ class Report(Figures, Tabular):
                 ) from error
             raise
 
-    def plot(self, kind: Plot = "energy", ax: Axes | None = None) -> Figure:
+    def plot(
+        self,
+        kind: Plot = "energy",
+        ax: Axes | None = None,
+        ec: bool = True,
+        scale: Scale = "linear",
+    ) -> Figure:
         """Draw the layers in the order in which they are executed, with energies per sample.
 
         ``report.plot().savefig("energy.pdf")``. See `syops.show.plots.layers.plot_report`.
 
         Args:
             kind: "energy" of each layer, "rates" (of firing), "rates_over_time" (time-steps ×
-                layers), or "cumulative" energy.
+                layers), "cumulative" energy, or the energy of "modules".
             ax: where to draw; by default in a new figure as wide as a page.
+            ec: whether "energy" shows EC, which may be much longer than what was measured.
+            scale: of the energies of "energy", "linear" or "log".
 
         Raises:
             SyopsLookupError: an unknown kind.
             SyopsTypeError: ``ax`` is no matplotlib Axes.
-            SyopsValueError: firing rates without data or without known time-steps, or no layer
-                inside the totals.
+            SyopsValueError: firing rates without data or without known time-steps, no layer
+                inside the totals, or an unknown scale.
         """
         from syops.show.plots.layers import plot_report  # with matplotlib
 
-        return plot_report(self, kind, ax)
+        return plot_report(self, kind, ax, ec, scale)
 
     def save_html(self, path: str | os.PathLike[str], command: str | None = None) -> None:
         """Write a page with everything in it: layers, plots, conventions, energy profile, versions.
@@ -299,7 +384,7 @@ class Report(Figures, Tabular):
 class MeasuredReport(Report):
     """What `get_model_syops` returns: a `Report` of a run on data, whose ACs and DC are known.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from syops import get_model_syops

@@ -86,8 +86,10 @@ class Count:
             self._tally,
             counting.subject,
             counting.energy,
+            counting.convention,
             counting.conventions,
             call=self._call,
+            recorded=counting.recorded,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 import warnings
@@ -11,6 +12,7 @@ from typing import Any
 
 from tqdm import TqdmWarning
 
+from syops.cost.pricing import PJ_PER_MJ
 from syops.report.report import Report
 from syops.run.loop import After, Counted
 from syops.trace import inputs as given
@@ -30,7 +32,12 @@ SHARE = 0.02
 
 @contextmanager
 def progress_bar(
-    wanted: bool | None, inputs: Any, limit: int | None, report: Callable[[], Report]
+    wanted: bool | None,
+    inputs: Any,
+    limit: int | None,
+    report: Callable[[], Report],
+    before: tuple[int, int] = (0, 0),
+    processes: int = 1,
 ) -> Iterator[tuple[After, ...]]:
     """Give what is to be called after each batch to have a progress bar.
 
@@ -41,13 +48,16 @@ def progress_bar(
         wanted: a bar or none; by default one for several batches on a terminal.
         inputs, limit: as of `syops.get_model_syops`.
         report: gives the report of what has been counted.
+        before: batches and samples that were counted earlier.
+        processes: that share the batches out; this one has about so many times fewer.
     """
     unit, total = _total(inputs, limit)
     single = given.is_single(inputs) or (unit == "batch" and total == 1)
     if not (not single and sys.stderr.isatty() if wanted is None else wanted):
         yield ()
         return
-    with tqdm(total=total, desc="syops", unit=f" {unit}") as bar:
+    done, total = before[unit == "sample"], total and math.ceil(total / processes)
+    with tqdm(total=total, desc="syops", unit=f" {unit}", initial=done) as bar:
         yield (_Updates(bar, unit == "sample", report),)
 
 
@@ -93,7 +103,14 @@ class _Updates:
 
     def _told(self, seconds: float) -> str:
         report = self._report()
-        told = [] if report.dc_mj is None else [f"DC {joules(report.dc_mj)}"]
+        told = [] if report.dc_mj is None else [f"DC {joules(report.dc_mj)}{_give_or_take(report)}"]
         if not self._by_samples and seconds > 0:
             told.append(f"{self._samples / seconds:.0f} samples/s")
         return ", ".join(told)
+
+
+def _give_or_take(report: Report) -> str:
+    """Return half the 95 % confidence interval of the DC, if samples are told apart."""
+    spread = report.spread
+    width = None if spread is None else spread.dc.half_width
+    return "" if width is None else f" ± {joules(width / PJ_PER_MJ)}"

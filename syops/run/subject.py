@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from torch import nn
 
-from syops.choices import AC_COUNTS, GRADED, AcCount, Graded, InputSignal, Signal, choice
+from syops.choices import AcCount, Graded, InputSignal, Signal
+from syops.cost.conventions import VALUES, AnyConvention, Convention, chosen
 from syops.cost.energy import Energy, EnergyMap
 from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import ForwardError, SyopsValueError
@@ -107,10 +108,11 @@ class Subject:
             return self.unroll.axis(batch)
         return given.time_axis(given.first_tensor(batch), self.batch_dim, self.steps)
 
-    def axes(self, batch: given.Arguments) -> Axes:
-        """Return where the time-steps of a batch's first tensor are, if that is certain.
+    def axes(self, batch: given.Arguments, by_sample: bool = False) -> Axes:
+        """Return where the time-steps, and samples, of a batch's first tensor are.
 
-        A dimension that has as many positions as T alone need not be that of time.
+        As far as that is certain: a dimension that has as many positions as T alone need not be
+        that of time.
         """
         shape = given.first_tensor(batch).shape
         time = None
@@ -118,7 +120,11 @@ class Subject:
             time = self.unroll.axis(batch)
         elif len(shape) > 1 and self.batch_dim % len(shape) == 1:
             time = 0 if self.steps in (None, shape[0]) else None
-        return Axes(None if time is None else along(shape, time, shape[time]))
+        known = None if time is None else along(shape, time, shape[time])
+        dim = self.batch_axis(batch) % len(shape) if by_sample and shape else None
+        if dim is None or shape[dim] == 1:
+            return Axes(known)
+        return Axes(known, along(shape, dim, shape[dim]))
 
     def steps_of(self, batch: given.Arguments) -> int | None:
         """Return T of a batch.
@@ -147,7 +153,7 @@ class Subject:
             "own, which count_syops counts"
         )
 
-    def conventions(self, signals: Sequence[str], **chosen: bool | str) -> dict[str, Any]:
+    def conventions(self, signals: Sequence[str]) -> dict[str, Any]:
         """Return what the counts depend on, as a report keeps it."""
         own = {"rules": ", ".join(sorted(map(str, self.rules)))} if self.rules else {}
         shared = {"batch_dim": self.batch_dim, "input_signal": ", ".join(signals)}
@@ -156,7 +162,7 @@ class Subject:
             loop = {"unroll": self.unroll.dim}
         elif self.by_calls:
             loop = {"time_loop": "caller"}
-        return {**chosen, **shared, **loop, **own}
+        return {**shared, **loop, **own}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,14 +174,18 @@ class Counting:
         signals: what the inputs hold: one name for all tensors, or one each.
         energy: prices the operations.
         strict: an operator without a rule is an error.
-        chosen: the conventions ``fold_bn``, ``graded`` and ``ac``.
+        values: whether each call is looked at by its values alone, too.
+        convention: what the counts are taken for.
+        by_sample: the samples of a batch are told apart.
     """
 
     subject: Subject
     signals: tuple[InputSignal, ...]
     energy: Energy
     strict: bool
-    chosen: Mapping[str, Any]
+    values: bool
+    convention: Convention
+    by_sample: bool = False
 
     @classmethod
     def of(
@@ -184,20 +194,22 @@ class Counting:
         *,
         batch_dim: int,
         time_steps: int | None,
-        fold_bn: bool,
-        graded: Graded,
-        ac: AcCount,
+        fold_bn: bool | None,
+        graded: Graded | None,
+        ac: AcCount | None,
+        convention: AnyConvention,
         strict: bool,
+        values: bool,
         input_signal: InputSignal | Sequence[InputSignal],
         neurons: Mapping[type[nn.Module], Signal] | None,
         rules: Mapping[Any, Rule] | None,
         energy: Profile | Mapping[str, Profile],
         unroll: int | None = None,
         by_calls: bool = False,
+        by_sample: bool = False,
     ) -> Self:
         """Check the arguments of `syops.get_model_syops` that do not concern the data."""
-        choice("graded", graded, GRADED)
-        choice("ac", ac, AC_COUNTS)
+        known = chosen(convention, graded, ac, fold_bn)
         signals = given.signal_names(input_signal)
         energy_model = get_energy_model(energy)
         subject = Subject.of(
@@ -210,19 +222,26 @@ class Counting:
             signals=signals,
             energy=energy_model,
             strict=strict,
-            chosen={"fold_bn": fold_bn, "graded": graded, "ac": ac},
+            values=values or bool(known.needs),
+            convention=known,
+            by_sample=by_sample,
         )
 
     @property
     def settings(self) -> Settings:
         """What the observer of a pass is told."""
         told = self.subject.settings
-        return replace(told, graded=self.chosen["graded"], strict=self.strict)
+        return replace(told, strict=self.strict, by_values=self.values, by_sample=self.by_sample)
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """What is measured besides."""
+        return (VALUES,) if self.values else ()
 
     @property
     def conventions(self) -> dict[str, Any]:
         """What the counts depend on, as a report keeps it."""
-        return self.subject.conventions(self.signals, **self.chosen)
+        return self.subject.conventions(self.signals)
 
 
 def _check_patterns(energy: Energy, model: nn.Module) -> None:

@@ -6,18 +6,23 @@ Each value in a file is checked, since the file may be cut off or written by ano
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, fields, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast, get_args
 
+from syops.cost.conventions import DEFAULT, MAGNITUDES, SWITCHES, TEXTS, Convention, chosen
 from syops.cost.energy import Energy, EnergyMap, EnergyModel
 from syops.cost.figures import Figures
 from syops.cost.pricing import check_energy
 from syops.cost.warnings import find_cautions
 from syops.errors import SyopsError, SyopsValueError, shown
+from syops.ledger.calls import ByValue, Look, ModuleCalls
 from syops.ledger.provenance import HEXADECIMAL, Provenance
 from syops.ledger.rows import Drive, Magnitudes, Row, Updates, joined_magnitudes
+from syops.ledger.samples import Moments, Spread
 from syops.ledger.scores import Scores
+from syops.ledger.zeros import ZeroCounts, ZeroKind, Zeros
 from syops.ops.kinds import KINDS
 from syops.ops.values import Evidence, Seen, Unit
 from syops.show.fields import LARGEST_COUNT, LARGEST_NUMBER, MOST, Fields, parsed
@@ -30,6 +35,8 @@ SCHEMA = 2
 2: the ANN's rows; dtype, elements of weights and of results for each row; accuracy; an energy model
    for each layer; in words whether the network is full-spike.
 """
+
+_SHORT_CUTS = ("graded", "ac", "fold_bn")
 
 _HEADLINE = (
     *("ac", "ac_events", "mac", "dense_ac", "mean_rate", "dc_mj", "ec_mj"),
@@ -57,18 +64,24 @@ def to_json(report: Figures) -> str:
         "accuracy": report.accuracy,
         "accuracy_top5": report.scores and report.scores.accuracy_top5,
         "scores": report.scores and asdict(report.scores),
+        "spread": _spread_to_json(report),
         "complete": report.complete,
         "warnings": [asdict(warning) for warning in find_cautions(report)],
         "per_sample": {name: getattr(report, name) for name in _HEADLINE},
         "totals": totals,
         "energy": _energy_to_json(report.energy),
+        "convention": asdict(report.convention),
         "conventions": dict(report.conventions),
+        "recorded": sorted(report.recorded),
+        "modules": [_plain_fields(each) for each in report.modules],
         "versions": dict(report.versions),
         "provenance": asdict(report.provenance),
         "unaccounted": dict(report.unaccounted),
         "prepared": [_row_to_json(row) for row in report.prepared],
         "updates": [asdict(each) for each in report.updates],
+        "zeros": report.zero_counts and asdict(report.zero_counts),
         "notes": report.notes,
+        "ended": report.ended,
         "kinds": sorted(report.kinds),
         "layers": [asdict(layer) for layer in report.layers],
         "rows": [_row_to_json(row) for row in report.rows],
@@ -114,6 +127,8 @@ def _report(content: Fields) -> Figures:
     rows = _rows(content, "rows")
     if not rows:
         content.refuse("rows", "a list of at least one row")
+    conventions = _conventions(content)
+    convention, recorded = _convention(content, conventions)
     return Figures(
         model=content.text("model"),
         rows=rows,
@@ -123,17 +138,23 @@ def _report(content: Fields) -> Figures:
         params=content.count("params"),
         input_shape=_shape(content),
         ann_rows=ann_rows,
-        conventions=_conventions(content),
+        conventions={name: conventions[name] for name in conventions if name not in _SHORT_CUTS},
         versions=content.mapping("versions", (str,)),
         unaccounted=_unaccounted(content),
         prepared=_rows(content, "prepared") if content.has("prepared") else (),
         notes=tuple(content.values("notes", str)),
+        ended=tuple(content.values("ended", str)) if content.has("ended") else (),
         kinds=frozenset(content.values("kinds", str, KINDS)),
         measured=content.truth("measured"),
         accuracy=accuracy,
         passes=content.count("passes") if content.has("passes") else 0,
         updates=content.each("updates", _updates) if content.has("updates") else (),
         scores=_scores(content, accuracy) if content.has("scores") else None,
+        convention=convention,
+        recorded=recorded,
+        modules=content.each("modules", _module_calls) if content.has("modules") else (),
+        zero_counts=content.optional("zeros", _zeros) if content.has("zeros") else None,
+        held_spread=content.optional("spread", _spread) if content.has("spread") else None,
         provenance=_provenance(content) if content.has("provenance") else Provenance(),
     )
 
@@ -163,6 +184,37 @@ def _scores(content: Fields, accuracy: float | None) -> Scores | None:
     if accuracy != scores.accuracy:
         content.refuse("accuracy", f"that of the scores, {scores.accuracy}")
     return scores
+
+
+def _spread_to_json(report: Figures) -> dict[str, Any] | None:
+    """Return the spread over samples, if it is known: what it is made of, and what follows."""
+    spread = report.spread
+    if spread is None:
+        return None
+    moments = {"ac": spread.ac, "mac": spread.mac, "dc": spread.dc}
+    return {"basis": dict(spread.basis)} | {
+        name: {
+            **{key: _plain(value) for key, value in asdict(each).items()},
+            "deviation": each.deviation,
+            "half_width": each.half_width,
+        }
+        for name, each in moments.items()
+    }
+
+
+def _spread(content: Fields, key: str) -> Spread:
+    inner = content.inner(key)
+    ac, mac, dc = (_moments(inner.inner(name)) for name in ("ac", "mac", "dc"))
+    return Spread(ac, mac, dc, inner.mapping("basis", (str,)))
+
+
+def _moments(content: Fields) -> Moments:
+    number = content.count("number", least=1)
+    moments = Moments(number, *map(content.fraction, ("total", "squares", "least", "most")))
+    mean = moments.total / number
+    if not moments.least <= mean <= moments.most or moments.squares < mean * moments.total:
+        content.refuse("total", "sums of values between least and most")
+    return moments
 
 
 def _rows(content: Fields, key: str) -> tuple[Row, ...]:
@@ -201,6 +253,20 @@ def _conventions(content: Fields) -> dict[str, Any]:
     if type(batch_dim) is not int or not -dims <= batch_dim < max(dims, 1):
         inner.refuse("batch_dim", f"a dimension of an input with {dims}")
     return found
+
+
+def _convention(content: Fields, conventions: dict[str, Any]) -> tuple[Convention, frozenset[str]]:
+    """Return what a report is seen under, and what was recorded besides."""
+    if content.has("convention"):
+        inner = content.inner("convention")
+        texts: dict[str, Any] = {name: inner.text(name) for name in TEXTS}
+        switches: dict[str, Any] = {n: inner.text(n, known) for n, known in SWITCHES.items()}
+        known = Convention(**texts, **switches)
+        return known, frozenset(content.values("recorded", str))
+    # syops 0.1.0 had three switches, and took magnitudes if one of them asked for it.
+    short_cuts = {name: conventions[name] for name in _SHORT_CUTS if name in conventions}
+    recorded = {MAGNITUDES} if short_cuts.get("graded") == "ac" else set[str]()
+    return chosen(DEFAULT, **short_cuts), frozenset(recorded)
 
 
 def _unaccounted(content: Fields) -> dict[str, int]:
@@ -242,6 +308,7 @@ def _energy_model(content: Fields) -> EnergyModel:
 
 def _row_to_json(row: Row) -> dict[str, Any]:
     content = {field.name: _plain(getattr(row, field.name)) for field in fields(Row)}
+    content["by_value"] = asdict(row.by_value)
     for name in ("drives", "unnormalised"):
         content[name] = [_drive_to_json(drive) for drive in getattr(row, name)]
     return content
@@ -278,19 +345,35 @@ def _row_from_json(content: Fields) -> Row:
         changed=content.count("changed") if content.has("changed") else 0,
         weight_shape=content.counts("weight_shape") if content.has("weight_shape") else (),
         result_shape=content.counts("result_shape") if content.has("result_shape") else (),
+        stride=content.counts("stride") if content.has("stride") else (),
+        groups=content.count("groups", least=1) if content.has("groups") else 1,
         place=content.count("place") if content.has("place") else 0,
         call=content.text("call") if content.has("call") else "",
+        by_value=_by_value(content.inner("by_value")) if content.has("by_value") else ByValue(),
     )
     for name in ("joint_ac", "joint_events"):
         if getattr(row, name) > row.dense:
             content.refuse(name, f"at most dense, {row.dense}")
     if row.repeated + row.changed > row.dense:
         content.refuse("repeated", f"with changed at most dense, {row.dense}")
+    _check_shapes(content, row)
     for i, drive in enumerate(drives):
         for name in ("ac", "events"):
             if getattr(drive, name) > row.dense:
                 content.refuse("drives", f"at most dense, {row.dense}, in drives[{i}].{name}")
     return row
+
+
+def _check_shapes(content: Fields, row: Row) -> None:
+    """Refuse shapes that contradict one another."""
+    if not row.weight_shape:
+        return
+    if math.prod(row.weight_shape) != row.weights:
+        content.refuse("weight_shape", f"the sizes of weights, {row.weights}")
+    if row.kind == "conv":
+        rank = len(row.weight_shape) - 2
+        if rank < 1 or len(row.stride) not in (0, rank) or 0 in row.stride:
+            content.refuse("stride", f"{max(rank, 1)} sizes from 1, one for each of the kernel's")
 
 
 def _updates(content: Fields) -> Updates:
@@ -299,6 +382,28 @@ def _updates(content: Fields) -> Updates:
     if updates.starts > updates.calls:
         content.refuse("starts", f"at most calls, {updates.calls}")
     return updates
+
+
+def _zeros(content: Fields, key: str) -> ZeroCounts:
+    inner = content.inner(key)
+    modules = inner.each("modules", _zeros_of_module)
+    return ZeroCounts(inner.count("footprint"), inner.count("samples", least=1), modules)
+
+
+def _zeros_of_module(content: Fields) -> Zeros:
+    told = {each.name for each in fields(Zeros)} - {"path", "name", "kind"}
+    counts = {name: content.count(name) for name in sorted(told)}
+    for part, whole in (
+        ("nonzero", "values"),
+        ("effective", "dense"),
+        ("spiking", "effective"),
+        ("timed", "calls"),
+        ("zero_weights", "weights"),
+    ):
+        if counts[part] > counts[whole]:
+            content.refuse(part, f"at most {whole}, {counts[whole]}")
+    kind: Any = content.text("kind", get_args(ZeroKind))
+    return Zeros(content.text("path"), content.text("name"), kind, **counts)
 
 
 def _drive_to_json(drive: Drive) -> dict[str, Any]:
@@ -400,3 +505,36 @@ def _seen(content: Fields) -> Seen:
     if low > high:
         content.refuse("low", f"at most high, {high}")
     return Seen(low, high, content.truth("integer"))
+
+
+# What calls look like
+
+
+def _plain_fields(calls: ModuleCalls) -> dict[str, Any]:
+    return {field.name: _plain(getattr(calls, field.name)) for field in fields(ModuleCalls)}
+
+
+def _module_calls(content: Fields) -> ModuleCalls:
+    texts: dict[str, Any] = {name: content.text(name) for name in ("path", "module", "base")}
+    return ModuleCalls(
+        kind=content.text("kind", KINDS),
+        look=cast("Look", content.text("look", get_args(Look))),
+        calls=content.count("calls", least=1),
+        operations=content.count("operations"),
+        mean=content.fraction("mean"),
+        at_mean=content.fraction("at_mean"),
+        effective=content.count("effective"),
+        per_sample=_signed(content, "per_sample"),
+        **texts,
+    )
+
+
+def _signed(content: Fields, key: str) -> Fraction:
+    try:
+        return Fraction(content.text(key))
+    except (ValueError, ZeroDivisionError):
+        return content.refuse(key, "a fraction")
+
+
+def _by_value(content: Fields) -> ByValue:
+    return ByValue(content.count("events"), content.count("dense"))

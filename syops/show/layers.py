@@ -6,11 +6,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from syops.cost.conventions import DEFAULT
 from syops.cost.energy import EnergyModel
 from syops.cost.figures import Figures
 from syops.cost.layer import Layer, block_of
 from syops.cost.networks import ComparisonRow
+from syops.cost.pricing import PJ_PER_MJ
 from syops.cost.warnings import find_cautions
+from syops.ledger.samples import Spread
 from syops.ledger.scores import Scores
 from syops.ops.kinds import COUNTED
 from syops.show.table import Column, Value, check_count
@@ -99,7 +102,7 @@ def shown_columns(report: Figures) -> Sequence[str]:
     """Return the columns that a layer table has unless the user says otherwise."""
     if not report.measured:
         return POSSIBLE
-    events = report.conventions.get("ac") == "events"
+    events = report.convention.ac == "events"
     return ["ac_events" if key == "ac" and events else key for key in MEASURED]
 
 
@@ -141,13 +144,13 @@ def _caption(report: Figures) -> str:
     samples = "1 sample" if report.samples == 1 else f"mean of {report.samples} samples"
     seen = samples if report.measured else "per sample, without data"
     right = "" if report.accuracy is None else f"; accuracy {report.accuracy:.2%}"
-    return (
-        f"{report.model}: {quantity(report.params)} parameters{steps}, input {shape}; {seen}{right}"
-    )
+    under = "" if report.convention == DEFAULT else f"; convention {report.convention.name}"
+    facts = f"{quantity(report.params)} parameters{steps}, input {shape}"
+    return f"{report.model}: {facts}; {seen}{right}{under}"
 
 
 def _findings(report: Figures) -> Iterator[str]:
-    """Say what the totals mean: three sentences at most."""
+    """Say what the totals mean: three sentences at most, four where samples are told apart."""
     dc, (low, high) = report.dc_mj, report.ec_mj
     if report.network_type == "ANN" and dc == low == high:
         yield f"Energy: {joules(dc)}{incomplete(report)}\n  = {_dc_sum(report)}"
@@ -163,10 +166,28 @@ def _findings(report: Figures) -> Iterator[str]:
             f"{incomplete(report)}\n  = {_dc_sum(report)}"
         )
         yield _interval(report)
+    yield from _spread(report)
     if report.measured:
         yield from _against_ann(report)
     elif (even := report.break_even_rate) is not None:
         yield f"Break-even firing rate with the same network as an ANN: {break_even_in_words(even)}"
+
+
+def _spread(report: Figures) -> Iterator[str]:
+    if report.spread is not None:
+        yield f"DC over samples: {spread_in_words(report.spread)}"
+    elif report.sample_table is not None:
+        yield f"DC over samples: not known; {report.spread_reason}"
+
+
+def spread_in_words(spread: Spread) -> str:
+    """Say how the DC of samples differs."""
+    dc = spread.dc
+    ends = " to ".join(joules(float(end) / PJ_PER_MJ) for end in (dc.least, dc.most))
+    if dc.half_width is None or dc.deviation is None:
+        return f"{ends}, of a single sample"
+    width, deviation = (joules(each / PJ_PER_MJ) for each in (dc.half_width, dc.deviation))
+    return f"mean ± {width} (95 %), standard deviation {deviation}, {ends}"
 
 
 def _interval(report: Figures) -> str:
@@ -233,6 +254,8 @@ def _against_ann(report: Figures) -> Iterator[str]:
         if report.network_type != "ANN" or report.time_steps is not None:
             unknown = report.time_steps is None
             why = ": its time-steps are not known" if unknown else ""
+            if report.convention.counter != "syops":
+                why = f": {report.convention.counter} has none"
             yield f"The ratio to the same network as an ANN is not available{why}"
         return
     if ratio == 0:
@@ -266,6 +289,9 @@ def _remarks(report: Figures) -> Iterator[str]:
         yield f"Break-even firing rate with the ANN: {told}; measured: {rate:.3f}"
     if not report.measured:
         yield from input_in_words(report.conventions)
+    if report.convention != DEFAULT:
+        told = f" ({report.convention.title})" if report.convention.title else ""
+        yield f"Convention: {report.convention.name}{told}"
     folded = sum(layer.folded is not None for layer in report.layers)
     if folded:
         norms = "1 BatchNorm" if folded == 1 else f"{folded} BatchNorms"

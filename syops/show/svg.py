@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 
 from syops.cost.figures import Figures
 from syops.cost.networks import ComparisonRow
-from syops.show.plots.axes import AC, BAND, EDGE, MAC
-from syops.show.plots.layers import Plot, has_rates_over_time, plot_report
+from syops.show.plots.axes import AC, BAND, EDGE, MAC, ON_AC
+from syops.show.plots.layers import Plot, plot_report
 from syops.show.plots.networks import ComparisonPlot, plot_comparison
+from syops.show.plots.steps import has_rates_over_time
 
 _PLOTS: dict[Plot, str] = {
     "energy": "Energy by layer, in the order of execution",
@@ -72,7 +73,7 @@ def _inline_svg(figure: Figure, name: str, told: str) -> Markup:
     figure.savefig(out, format="svg", transparent=True, metadata=metadata)
     themed = {AC: "var(--ac)", MAC: "var(--mac)", BAND: "var(--ec)", EDGE: "var(--edge)"}
     colors = {color.lower(): theme for color, theme in themed.items()}
-    colors["#000000"] = "currentColor"
+    colors |= {"#000000": "currentColor", ON_AC.lower(): "var(--bg)"}
     svg = re.sub(r"<style.*?</style>", "", out.getvalue(), flags=re.DOTALL)
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<[^>]+>", lambda tag: _at_home(tag[0], name, colors), svg)

@@ -192,9 +192,9 @@ class TableData:
             return self
         rows = "1 more row" if left == 1 else f"{left} more rows"
         inside = ", but inside the total" if self.total else ""
-        return replace(
-            self, rows=self.rows[:top], notes=(f"Not shown{inside}: {rows}", *self.notes)
-        )
+        told = f"{rows} not shown{inside}"
+        caption = "; ".join(filter(None, [self.caption, told]))
+        return replace(self, rows=self.rows[:top], caption=caption)
 
     def _selected(self, columns: str | Sequence[str]) -> Self:
         if not isinstance(columns, Iterable):

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
+from syops.cost.conventions import DEFAULT, SWITCHES
 from syops.cost.energy import EnergyMap, EnergyModel
 from syops.cost.figures import Figures
 from syops.cost.layer import Layer
+from syops.cost.pricing import PJ_PER_MJ
 from syops.ledger.provenance import short
 from syops.show.formats.cells import in_common_units, in_words
 from syops.show.layers import (
@@ -20,6 +22,7 @@ from syops.show.layers import (
     dearest_column,
     layer_table,
     shown_columns,
+    spread_in_words,
     values_of,
 )
 from syops.show.table import Column, Value
@@ -108,11 +111,15 @@ class View:
             yield Figure("accuracy", f"{report.accuracy:.2%}", told)
         if report.dc_mj is not None:
             yield Figure("DC", joules(report.dc_mj), f"dynamic consumption, as measured{without}")
+        if report.spread is not None and report.spread.dc.half_width is not None:
+            width = joules(report.spread.dc.half_width / PJ_PER_MJ)
+            told = spread_in_words(report.spread).partition(", ")[2]
+            yield Figure("DC ±", width, f"95 % confidence interval of the mean; {told}")
         interval = f"{low} to {high}" if self._ends else f"from {low}"
         end = "" if self._ends else ", no upper end"
         yield Figure("EC", interval, f"estimated consumption, rates 0 to 1{end}{without}")
         if report.priced_ac is not None:
-            events = report.conventions.get("ac") == "events"
+            events = report.convention.ac == "events"
             meaning = "fan-out of every spike" if events else "firing rate · dense"
             yield Figure("O_ac", quantity(report.priced_ac), f"accumulates: {meaning}{missing}")
         else:
@@ -321,6 +328,12 @@ class View:
     @property
     def conventions(self) -> Iterator[tuple[str, str, str]]:
         """Name, value and meaning of each."""
+        convention = self.report.convention
+        yield "convention", convention.name, convention.title
+        for name in SWITCHES:
+            value = getattr(convention, name)
+            if value != getattr(DEFAULT, name) or (name, value) in _MEANING:
+                yield name, value, _MEANING.get((name, value), "")
         for name, value in self.report.conventions.items():
             yield name, _told(value), _MEANING.get((name, value)) or _MEANING.get(name) or ""
         yield "in the totals", ", ".join(sorted(self.report.kinds)), "kinds of rows"
@@ -368,10 +381,15 @@ def _told(value: Any) -> str:
 
 
 _MEANING: dict[Any, str] = {
-    ("fold_bn", True): "BatchNorms that can be folded into the layer before them cost nothing",
-    ("fold_bn", False): "every normalisation is counted: 2 MACs per element",
+    ("norms", "folded"): "BatchNorms that can be folded into the layer before them cost nothing",
+    ("norms", "counted"): "every normalisation is counted: 2 MACs per element",
+    ("norms", "free"): "no normalisation costs anything",
     ("graded", "mac"): "integer inputs such as {0, 1, 2} cost MACs",
     ("graded", "ac"): "integer inputs such as {0, 1, 2} cost as many ACs as their magnitude",
+    ("graded", "spikes"): "integer inputs such as {0, 1, 2} cost one AC each where they are not 0",
+    ("repeats", "once"): "MACs on the values of the time-step before are done once",
+    ("pairs", "min"): "a product of two spike tensors is priced at the lesser of their rates",
+    ("saturated", "mac"): "a layer whose inputs all fire costs MACs",
     ("ac", "rate"): "priced are firing rate · dense count",
     ("ac", "events"): "priced is the fan-out of every single spike",
     "batch_dim": "the dimension of the input that counts samples",

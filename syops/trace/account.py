@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from syops.errors import SyopsValueError
+from syops.ledger.calls import ByValue
 from syops.ledger.ledger import Ledger
 from syops.ledger.rows import Drive, Magnitudes, Row, Updates, joined_magnitudes, merge_updates
 from syops.ledger.steps import Arrival, History
@@ -25,7 +26,6 @@ from syops.ops.fanout import FanOut
 from syops.ops.values import Evidence, Seen, Unit
 from syops.trace.axes import BEFORE, NOWHERE, Axes, Place, Split
 from syops.trace.foldable import Folding
-from syops.trace.gauge import Gauge
 from syops.trace.lineage import LayerKey, LayerResult, Padding
 from syops.trace.neurons.library import SIGNALS, NeuronSignal
 from syops.trace.repeats import Again
@@ -56,6 +56,11 @@ class Readings:
         self._totals = [sum(each) for each in zip(*self._sums, strict=True)]
         self._looks = [_merged(p, each) for p, each in enumerate(zip(*looked, strict=True))]
 
+    @property
+    def each(self) -> Sequence[Sequence[int]]:
+        """The counts of each pass, summed over samples and steps."""
+        return self._sums
+
     def total(self, place: int) -> int:
         """Return the sum of a count."""
         return self._totals[place]
@@ -67,6 +72,10 @@ class Readings:
             sum(sum(counts[place][t * number : (t + 1) * number]) for counts in self._counts)
             for t in range(split.steps)
         )
+
+    def by_sample(self, place: int, number: int) -> list[list[int]]:
+        """Return the sum of a count for each sample of each pass, of so many samples."""
+        return [[sum(counts[place][n::number]) for n in range(number)] for counts in self._counts]
 
     def product(self, place: int, other: int) -> int:
         """Return the sum of the products of two counts, each of one pass."""
@@ -140,6 +149,39 @@ class Repeated:
 
 
 @dataclass(frozen=True, slots=True)
+class LookReadings:
+    """What one operand holds by its values alone; places in the readings."""
+
+    binary: int
+    spikes: int
+    events: int | None
+    uniform: int
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """How a product looks to a tool that sees nothing but the values of its operands."""
+
+    operands: tuple[LookReadings, ...]
+    pairs: int | None
+
+    def of(self, dense: int, readings: Readings) -> ByValue:
+        """Return the events of the passes with a {0, 1} operand, and what the others do."""
+        total = ByValue()
+        for counts in readings.each:
+            spikes = [each for each in self.operands if counts[each.binary]]
+            if not spikes:
+                total += ByValue(dense=dense)
+            elif len(spikes) == 2 and self.pairs is not None:
+                total += ByValue(counts[self.pairs])
+            else:
+                first = spikes[0]
+                events = counts[first.spikes] * first.uniform
+                total += ByValue(events if first.events is None else counts[first.events])
+        return total
+
+
+@dataclass(frozen=True, slots=True)
 class Synaptic:
     """A synaptic operation; ``folded`` is its operand with the norm ``norm`` folded into it."""
 
@@ -153,6 +195,7 @@ class Synaptic:
     norm: LayerKey | None
     folded: OperandReadings | None
     again: Repeated | None
+    looks: Looks | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +203,7 @@ class Norm:
     row: Row
     site: Hashable
     result: LayerResult | None
+    axes: Axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,14 +314,24 @@ def _settled(item: Synaptic | Norm | Known, folding: Folding, readings: Readings
     """Return the row that one cost comes to."""
     match item:
         case Synaptic():
-            layer = item.result.layer if item.result else None
-            norm = folding.absorbed.get(layer) if layer else None
-            folded = item.folded if norm == item.norm else None
-            return _settled_product(item, folded, readings)
+            return _settled_product(item, _folded(item, folding), readings)
         case Norm():
             return _of_passes(_settled_norm(item, folding), readings.passes)
         case Known():
             return _of_passes(item.row, readings.passes)
+
+
+def _folded(item: Synaptic, folding: Folding) -> OperandReadings | None:
+    """Return the operand with the norm before the product folded into it, if it is."""
+    layer = item.result.layer if item.result else None
+    norm = folding.absorbed.get(layer) if layer else None
+    return item.folded if norm == item.norm else None
+
+
+def drives_of(item: Synaptic, folding: Folding, fold_bn: bool) -> tuple[OperandReadings, ...]:
+    """Return what drives a product, with norms folded where they can be if ``fold_bn`` says so."""
+    folded = _folded(item, folding) if fold_bn else None
+    return item.operands if folded is None else (folded,)
 
 
 def _settled_norm(call: Norm, folding: Folding) -> Row:
@@ -302,6 +356,8 @@ def _settled_product(call: Synaptic, folded: OperandReadings | None, readings: R
     row = call.result.named(call.row) if call.result else call.row
     row = row.driven_by(drives, joint_ac, joint_events, unnormalised)
     row = _of_passes(row, readings.passes)
+    if call.looks is not None:
+        row = replace(row, by_value=call.looks.of(dense, readings))
     if call.again is None:
         return row
     repeated, changed = call.again.of(dense, readings)
@@ -384,73 +440,3 @@ def _steps(
     if not isinstance(time, tuple) or split is None or split.steps == 1:
         return None
     return tuple((numel // split.steps, count) for count in readings.by_step(spikes, split))
-
-
-_MOST = 64
-"""Passes whose readings are kept until they are settled."""
-
-Pass = tuple[Account, Taken, int]
-"""What a pass comes to, its readings, and the samples in it."""
-
-
-class Accounts:
-    """Settle passes, those that came to the same together.
-
-    Args:
-        ledger: where they go.
-        history: where what arrived at each product goes, if anybody asks.
-    """
-
-    def __init__(self, ledger: Ledger, history: History | None = None) -> None:
-        self._ledger = ledger
-        self._history = history
-        self._open: list[Pass] = []
-
-    def add(self, account: Account, gauge: Gauge, samples: int, wait: bool = False) -> None:
-        """Note a pass.
-
-        Args:
-            account: what it comes to.
-            gauge: its readings.
-            samples: in it.
-            wait: it can be settled later, with others.
-
-        Raises:
-            SyopsValueError: see `settle`.
-        """
-        self._open.append((account, (gauge.counts, gauge.looks), samples))
-        if not wait or len(self._open) == _MOST:
-            self.settle()
-
-    def settle(self) -> None:
-        """Settle all passes that were noted.
-
-        Raises:
-            SyopsValueError: see `Account.rows`. The passes before that one are settled.
-        """
-        passes, self._open = self._open, []
-        alike: dict[int, list[Pass]] = {}
-        for each in passes:
-            alike.setdefault(id(each[0]), []).append(each)
-        try:
-            settled = [(group, _rows(group)) for group in alike.values()]
-        except SyopsValueError:
-            if len(passes) == 1:
-                raise
-            for each in passes:  # in their order: the first one that is wrong says so
-                self._enter([each], _rows([each]))
-            return
-        for group, rows in settled:
-            self._enter(group, rows)
-
-    def _enter(self, group: Sequence[Pass], rows: Sequence[Row]) -> None:
-        account, _, _ = group[0]
-        account.enter(rows, len(group), self._ledger, self._history)
-        self._ledger.samples += sum(samples for _, _, samples in group)
-        self._ledger.passes += len(group)
-
-
-def _rows(group: Sequence[Pass]) -> list[Row]:
-    """Return the rows of passes that came to the same."""
-    account, _, _ = group[0]
-    return account.rows(Readings([taken for _, taken, _ in group]))

@@ -192,7 +192,7 @@ def _moved(
 ) -> Place | None:
     """Return where what is marked in an operand is in the result of that number."""
     dim, name = marked_dim(layout), call.func.overloadpacket.__name__
-    if rule.in_order:
+    if rule.in_order or rule.casts:
         same = source.numel() == out.numel()
         return reshaped(layout, out.shape) if same else None
     if rule.moves and rule.overwrites:  # a copy into another tensor
@@ -207,7 +207,7 @@ def _moved(
             return _placed(layout, out, dim) if dim < source.dim() - changed else None
         to = None if rule.channel is None else rule.channel(call.args, source, out, dim)
         return None if to is None else _placed(layout, out, to)
-    if torch.Tag.pointwise in call.func.tags:
+    if torch.Tag.pointwise in call.func.tags or name in ("zeros_like", "ones_like"):
         return _placed(layout, out, dim + out.dim() - source.dim())
     if name in _REDUCTIONS:
         return _reduced(call, source, layout, out)

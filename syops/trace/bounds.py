@@ -35,7 +35,7 @@ def trace(
     signals: Sequence[NeuronSignal | Shown],
     ledger: Ledger,
     settings: Settings,
-    history: History,
+    history: History | None,
     call: Call = once,
 ) -> frozenset[str]:
     """Count one forward pass of a shadow of the model; the model itself is not run.
@@ -46,7 +46,7 @@ def trace(
         signals: of the tensors among them.
         ledger: where dense counts and derived signals go.
         settings: how the pass is counted.
-        history: where it goes by which operators each tensor was made.
+        history: where it goes by which operators each tensor was made; None not to ask.
         call: calls the model, once or several times in the pass.
 
     Returns:
@@ -82,7 +82,7 @@ def states_of(
         return settings.states
     signals = [UNKNOWN] * len(input_tensors(*arguments))
     try:
-        return trace(model, arguments, signals, Ledger(), settings, History(), call)
+        return trace(model, arguments, signals, Ledger(), settings, None, call)
     except SyopsError:  # it needs values: a pass with values will show them
         return settings.states
 

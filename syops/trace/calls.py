@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from syops._torch import Modes, buffers_of, in_backward
+from syops._torch import Modes, in_backward
 from syops.errors import SyopsRuntimeError
 from syops.ledger.ledger import Ledger
 from syops.ops.values import UNKNOWN, kind_of
@@ -25,9 +25,8 @@ from syops.trace.axes import Axes
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Gauge
 from syops.trace.live import Tensors
-from syops.trace.neurons import NeuronSignal, library_of
+from syops.trace.neurons import NeuronSignal
 from syops.trace.observer import Observer, _Hooks
-from syops.trace.paths import paths_of
 from syops.trace.restore import left_as_found, take_apart
 from syops.trace.settings import Settings
 
@@ -58,8 +57,7 @@ class Calls(Observer):
     def __init__(
         self, model: nn.Module, ledger: Ledger, settings: Settings, caller: Caller
     ) -> None:
-        known = settings.states | _states_of_neurons(model)
-        super().__init__(model, ledger, replace(settings, states=known))
+        super().__init__(model, ledger, settings)
         self._caller = caller
         self._modes = ExitStack()
         self._known: Tensors | None = None
@@ -160,6 +158,7 @@ class Calls(Observer):
         analysed = self._analysed
         self.drop()
         analysed.settle(self._accounts, samples)
+        self._keep_looks()
 
     def drop(self) -> None:
         """End the pass, and forget what it did."""
@@ -224,14 +223,3 @@ class Calls(Observer):
             self._caller.failed()
         else:
             self._caller.returned(module, output)
-
-
-def _states_of_neurons(model: nn.Module) -> frozenset[str]:
-    """Return the names of buffers that neurons of known libraries keep as states."""
-    found = set()
-    for module, path in paths_of(model).items():
-        library = library_of(module)
-        if library is not None:
-            names = buffers_of(module).keys() & library.states(module).keys()
-            found |= {f"{path}.{name}" if path else name for name in names}
-    return frozenset(found)

@@ -5,31 +5,58 @@ No function here waits for the device: results are int64 tensors, read later.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from syops.ops.fanout import FanOut
+from syops.ops.values import Unit
 
 EXACT_IN_FLOAT32 = 2**24
 """Integers up to here are exact in float32; a sum of 20,000,001 ones is not."""
 
 
-def nonzero_per_position(x: Tensor, spatial: int, binary: bool, first: int = 0) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Say what entries are weighted with: their magnitude in a unit.
+
+    Attributes:
+        unit: of the magnitudes.
+        largest: of them, where that is known.
+    """
+
+    unit: Unit
+    largest: int | None = None
+
+
+Weighting = bool | Literal["derived"] | Weights
+"""How entries are counted: each one, known to be 0 or 1; each that is not 0, of anything or of
+values that were derived, so that there is no NaN; or each by its magnitude."""
+
+
+def nonzero_per_position(
+    x: Tensor, spatial: int, weighting: bool | Literal["derived"], first: int = 0
+) -> Tensor:
     """Return how many entries of ``x`` are not zero, for each position of its last dimensions.
 
     Args:
         x: any shape.
         spatial: number of trailing dimensions to keep (at least one is kept of a tensor that
             has any, so that no partial sum grows large).
-        binary: ``x`` is known to hold {0, 1} only, so that it can be summed as it is.
+        weighting: see `Weighting`. What holds {0, 1} alone can be summed as it is.
         first: number of first dimensions to keep too.
 
     Returns:
         int64 counts, of the shape of the kept dimensions.
     """
-    return _summed(x if binary else x != 0, spatial, largest=1, first=first)
+    if weighting == "derived" and x.dtype.is_floating_point:
+        x = x.sign().abs()  # many times faster than what a comparison gives is added up
+    elif weighting is not True:
+        x = x != 0
+    return _summed(x, spatial, largest=1, first=first)
 
 
 def total(per_position: Tensor, first: int) -> Tensor:
@@ -42,11 +69,13 @@ def magnitude_per_position(
     spatial: int,
     unit: Fraction = Fraction(1),
     factor: Tensor | None = None,
+    largest: int | None = None,
     first: int = 0,
 ) -> Tensor:
     """Count as `nonzero_per_position`, with each entry weighted by its magnitude in units.
 
-    ``factor``: one element that the unit is multiplied by. An entry is a multiple of the unit up
+    ``factor``: one element that the unit is multiplied by. ``largest``: of the magnitudes, where
+    that is known. An entry is a multiple of the unit up
     to rounding, so that the nearest multiple is the one.
     """
     if factor is not None or unit != 1:
@@ -54,7 +83,7 @@ def magnitude_per_position(
         multiples = (x.to(torch.float64) / size).round().abs()
         return _summed(multiples.nan_to_num(0, 0), spatial, largest=None, first=first)
     whole = x if x.dtype.is_floating_point else x.to(torch.int64)  # |-128| does not fit int8
-    return _summed(whole.abs(), spatial, largest=None, first=first)
+    return _summed(whole.abs(), spatial, largest, first)
 
 
 def _summed(x: Tensor, spatial: int, largest: int | None, first: int = 0) -> Tensor:
@@ -92,6 +121,11 @@ def coincidences(left: Tensor, right: Tensor) -> Tensor:
     per_column = (left != 0).sum(-2, dtype=torch.int64)
     per_row = (right != 0).sum(-1, dtype=torch.int64)
     return (per_column * per_row).sum()
+
+
+def binary(x: Tensor) -> Tensor:
+    """Return 1 if every entry is 0 or 1, else 0."""
+    return ((x == 0) | (x == 1)).all().to(torch.int64)
 
 
 def look(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -92,7 +92,7 @@ class Dispatch:
         self.tensors = tensors
         self.repeats = Repeats(tensors, has_values=settings.values)
         self.measurements = Measurements(
-            tensors, self.repeats, gauge, graded=settings.graded, values=settings.values
+            tensors, self.repeats, gauge, values=settings.values, by_values=settings.by_values
         )
         self.outside = Outside(model)
         self.call_site = call_site
@@ -108,7 +108,7 @@ class Dispatch:
         self.execute = executed if settings.values else executed_on_meta
         self._history = history
         self._told: set[int] = set()
-        self._axes = ("time", "samples")
+        self._axes = ("time", "samples") if settings.by_sample else ("time",)
         self._costs: Sequence[Cost] = ()
         """Of the operator that is being counted."""
 
@@ -444,7 +444,9 @@ class Dispatch:
                 made = self.folds.normalised(cost, call)
                 if self._recorder is not None and self.folds.unnormalised:
                     self._recorder.give_up()
-                self.measurements.normalisation(row, site, made.result if made else None)
+                self.measurements.normalisation(
+                    row, site, cost.input, made.result if made else None
+                )
                 return made
             case Tally():
                 self.measurements.tally(row, site, prepared or cost.prepared)

@@ -12,7 +12,6 @@ from syops.ledger.rows import Updates, merge_updates
 from syops.ledger.steps import INPUT, History, Step
 from syops.ops.rule import Rule
 from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Shown, Table, kind_of
-from syops.trace.account import Accounts
 from syops.trace.axes import NOWHERE, Axes, along
 from syops.trace.dispatch import Dispatch
 from syops.trace.foldable import decide
@@ -26,6 +25,7 @@ from syops.trace.paths import Paths
 from syops.trace.plan.recorder import Recorder
 from syops.trace.rows import neuron_row
 from syops.trace.settings import Settings
+from syops.trace.settling import Accounts
 from syops.trace.watch import Watch, inside
 
 

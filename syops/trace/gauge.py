@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from syops.ops.fanout import FanOut
-from syops.ops.values import Unit
 from syops.trace import counting
 from syops.trace.axes import Split, apart
+from syops.trace.counting import Weighting, Weights
 
 Cache = dict[Any, Any]
 """What was worked out for one reading of a tensor and serves the next one."""
@@ -61,7 +61,7 @@ class Gauge:
         x: Tensor,
         cache: Cache,
         fan_out: FanOut,
-        weighting: bool | Unit,
+        weighting: Weighting,
         split: Split | None = None,
     ) -> tuple[int, int | None]:
         """Count the entries of ``x``, and the synapses that they reach.
@@ -70,8 +70,7 @@ class Gauge:
             x: any tensor.
             cache: of its values.
             fan_out: the synapses at each of its positions.
-            weighting: whether all entries are known to be 0 or 1, or the unit of their magnitudes,
-                which they are weighted with.
+            weighting: how entries are counted.
             split: how ``x`` is read by time-step and by sample; there is a count for each then.
 
         Returns:
@@ -98,6 +97,11 @@ class Gauge:
         if "look" not in cache:
             cache["look"] = self._look(lambda: counting.look(counting.strided(x)))
         return cache["look"]
+
+    def binary(self, x: Tensor) -> int:
+        """Find whether every entry of ``x`` is 0 or 1: a count of 1, or else 0."""
+        self._told("binary", [x], None)
+        return self._count(lambda: counting.binary(counting.strided(x)))
 
     def coincidences(self, left: Tensor, right: Tensor) -> int:
         """Count the products of two activations in which both factors are not zero."""
@@ -130,15 +134,16 @@ class Gauge:
         x: Tensor,
         cache: Cache,
         spatial: int,
-        weighting: bool | Unit,
+        weighting: Weighting,
         split: Split | None,
     ) -> Tensor:
         x = counting.strided(x)
         x, first = (x, 0) if split is None else (apart(x, split), len(split.first))
-        if not isinstance(weighting, Unit):
+        if not isinstance(weighting, Weights):
             return counting.nonzero_per_position(x, spatial, weighting, first)
-        factor = self.factor(weighting.scale) if weighting.scale else None
-        return counting.magnitude_per_position(x, spatial, weighting.size, factor, first)
+        unit, largest = weighting.unit, weighting.largest
+        factor = self.factor(unit.scale) if unit.scale else None
+        return counting.magnitude_per_position(x, spatial, unit.size, factor, largest, first)
 
     def _map(self, fan_out: FanOut, x: Tensor) -> Tensor:
         key = fan_out, x.device

@@ -28,8 +28,19 @@ from syops.ops.values import (
     evidence_of,
     for_weights,
 )
-from syops.trace.account import Account, Declared, Known, Norm, OperandReadings, Repeated, Synaptic
+from syops.trace.account import (
+    Account,
+    Declared,
+    Known,
+    LookReadings,
+    Looks,
+    Norm,
+    OperandReadings,
+    Repeated,
+    Synaptic,
+)
 from syops.trace.axes import Axes, split_of
+from syops.trace.counting import Weighting, Weights
 from syops.trace.foldable import Folding
 from syops.trace.gauge import Gauge
 from syops.trace.lineage import LayerResult, Padding, Unnormalised
@@ -45,17 +56,23 @@ class Measurements:
         tensors: what is known of the live tensors.
         repeats: which of them hold the same values as before.
         gauge: takes the readings.
-        graded: "mac" or "ac": whether magnitudes are wanted.
         values: whether tensors have values; on ``meta`` nothing is counted or looked at.
+        by_values: whether each call is also looked at by its values alone.
     """
 
     def __init__(
-        self, tensors: Tensors, repeats: Repeats, gauge: Gauge, *, graded: str, values: bool
+        self,
+        tensors: Tensors,
+        repeats: Repeats,
+        gauge: Gauge,
+        *,
+        values: bool,
+        by_values: bool = False,
     ) -> None:
         self._tensors = tensors
         self._repeats = repeats
-        self._graded = graded
         self._values = values
+        self._by_values = by_values and values
         self._pending: list[Synaptic | Norm | Known] = []
         self._declared: list[Declared] = []
         self.gauge = gauge
@@ -91,9 +108,18 @@ class Measurements:
             folded = self._operand(before.tensor, driven.fan_out, driven.channel)
         if len(operands) == 1:
             again = self._again((row.family, site), product.operands[0].tensor)
-        self._pending.append(
-            Synaptic(row, site, operands, pairs, prepared, arriving, result, norm, folded, again)
-        )
+        told = row, site, operands, pairs, prepared, arriving, result, norm, folded, again
+        self._pending.append(Synaptic(*told, self._looks(product) if self._by_values else None))
+
+    def _looks(self, product: Product) -> Looks:
+        """Look at a product as a tool does that sees nothing but its operands' values."""
+        operands = []
+        for each in product.operands:
+            spikes, events = self.gauge.spikes(each.tensor, {}, each.fan_out, False)
+            binary = self.gauge.binary(each.tensor)
+            operands.append(LookReadings(binary, spikes, events, each.fan_out.uniform or 0))
+        pairs = None if product.pairs is None else self.gauge.coincidences(*product.pairs)
+        return Looks(tuple(operands), pairs)
 
     def _again(self, layer: Hashable, x: Tensor) -> Repeated | None:
         known = self._repeats.arrive(layer, x)
@@ -101,12 +127,14 @@ class Measurements:
             return None
         return Repeated(known, self.gauge.same(x, known.copies) if known.copies else ())
 
-    def normalisation(self, row: Row, site: Hashable, result: LayerResult | None) -> None:
+    def normalisation(
+        self, row: Row, site: Hashable, x: Tensor, result: LayerResult | None
+    ) -> None:
         """Count a norm that was executed: 2 MACs per element, unless it turns out foldable.
 
-        ``result``: what it gave, if it is a scale and a shift for each channel.
+        ``x``: its input. ``result``: what it gave, if it is a scale and a shift for each channel.
         """
-        self._pending.append(Norm(row, site, result))
+        self._pending.append(Norm(row, site, result, self._axes(x)))
 
     def tally(self, row: Row, site: Hashable, prepared: bool = False) -> None:
         """Count work whose cost is known from shapes; ``prepared``: as of a product."""
@@ -138,23 +166,32 @@ class Measurements:
             evidence = evidence_of(signal)
         numel = tensor.numel()
         if not self._values or not numel or not self._may_drive(signal, evidence):
-            return OperandReadings(evidence, numel, fan_out)
+            return OperandReadings(evidence, numel, fan_out, axes=self._axes(tensor))
         record = self._tensors.find(tensor) or self._tensors.put(tensor, signal)
         binary = evidence.signal == "binary" and signal is not UNKNOWN
-        axes = Axes(record.time, record.samples)
+        derived = isinstance(signal, Table)
+        weighting: Weighting = binary or ("derived" if derived else False)
+        axes = self._axes(tensor)
         split = split_of(axes, max(len(fan_out.spatial), 1))
-        spikes, events = self.gauge.spikes(tensor, record.cache, fan_out, binary, split)
+        spikes, events = self.gauge.spikes(tensor, record.cache, fan_out, weighting, split)
         unit = evidence.unit or Unit()
         magnitude, graded_events = None, None
         if isinstance(signal, Table) and evidence.largest <= 1:
             magnitude, graded_events = spikes, events
-        elif self._graded == "ac":
-            magnitude, graded_events = self.gauge.spikes(tensor, record.cache, fan_out, unit, split)
+        else:
+            weights = Weights(unit, int(evidence.largest) if derived else None)
+            told = record.cache, fan_out, weights, split
+            magnitude, graded_events = self.gauge.spikes(tensor, *told)
         look = self.gauge.look(tensor, record.cache) if signal in (UNKNOWN, INTEGER) else None
         return OperandReadings(
             *(evidence, numel, fan_out, spikes, events, magnitude, graded_events, look),
             *(record.padding, unit, axes, split),
         )
+
+    def _axes(self, tensor: Tensor) -> Axes:
+        """Return where the time-steps and samples of a tensor are."""
+        record = self._tensors.find(tensor)
+        return Axes() if record is None else Axes(record.time, record.samples)
 
     def _is_blurred(self, signal: Signal, evidence: Evidence, dtype: torch.dtype) -> bool:
         """Return whether values do not tell magnitudes: rounded too far, or in unknown units."""
@@ -165,9 +202,8 @@ class Measurements:
         return rounded or bool(name and self._tensors.factor(name) is None)
 
     def _may_drive(self, signal: Signal, evidence: Evidence) -> bool:
-        """Return whether the row may come out as AC, so that its spikes have to be counted."""
-        wanted = (*SPIKES, "graded") if self._graded == "ac" else SPIKES
-        return signal is UNKNOWN or evidence.signal in wanted
+        """Return whether some convention may count the row as AC, from its spikes."""
+        return signal is UNKNOWN or evidence.signal in (*SPIKES, "graded")
 
     def account(
         self,

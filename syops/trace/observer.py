@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from syops._torch import (
@@ -21,17 +22,18 @@ from syops._torch import (
     without_forward_hook,
 )
 from syops.errors import ForwardError, SyopsError, SyopsRuntimeError, first_line
+from syops.ledger.calls import ModuleCalls, merge_calls
 from syops.ledger.ledger import Ledger
 from syops.ledger.steps import History
 from syops.ops.rule import input_tensors, tensors_in
 from syops.ops.values import Shown
-from syops.trace.account import Accounts
 from syops.trace.axes import NOWHERE, Axes
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Gauge
 from syops.trace.lineage import Provenance
 from syops.trace.live import Tensors
 from syops.trace.meta import SilentNeuron
+from syops.trace.modules import module_call, squeezed_sizes
 from syops.trace.neurons import (
     Library,
     NeuronSignal,
@@ -48,6 +50,8 @@ from syops.trace.repeats import differ
 from syops.trace.replay import Replay
 from syops.trace.restore import left_as_found
 from syops.trace.settings import Settings
+from syops.trace.settling import Accounts
+from syops.trace.states import buffers_of_neurons
 from syops.trace.unroll import Call, once
 from syops.trace.watch import Watch
 from syops.trace.weights import RECURRENT
@@ -100,8 +104,12 @@ class Observer:
     ) -> None:
         self._model = model
         self._plans = plans
+        self._ledger = ledger
         self._accounts = Accounts(ledger, history)
-        self._settings = settings
+        self._looked: list[ModuleCalls] = []
+        self._squeezed = squeezed_sizes(model) if settings.by_values else None
+        known = settings.states | buffers_of_neurons(model)
+        self._settings = replace(settings, states=known)
         self._history = history
         self._watched: list[tuple[str, nn.Module]] = []
         self._hooks: dict[int, _Hooks] = {}
@@ -230,7 +238,14 @@ class Observer:
             raise StatesFound(self.states)
         if isinstance(finished, ForwardPass):
             self.provenance = finished.provenance
+        self._keep_looks()
         return output
+
+    def _keep_looks(self) -> None:
+        """Add what calls of modules looked like to the ledger."""
+        if self._looked:
+            self._ledger.modules = merge_calls((*self._ledger.modules, *self._looked))
+            self._looked = []
 
     def _begin(self) -> Watch:
         """Begin at the code that calls the model, in this thread."""
@@ -240,6 +255,7 @@ class Observer:
         self._elsewhere.clear()
         self._failed_in = ""
         self._inside_neurons = 0
+        self._looked = []
         self._watch = Watch(self._where, self._settings.find, reads=self._settings.values)
         return self._watch
 
@@ -365,6 +381,24 @@ class Observer:
         if not self._inside_neurons and not self._watch.is_on:
             self._watch.start()
 
+    def _look_at(
+        self, hooks: _Hooks, module: nn.Module, args: tuple[Any, ...], output: Any
+    ) -> None:
+        """Note what a call of a module looks like, if that is asked for."""
+        watch = self._watch
+        if not self._settings.by_values or watch is None or self._pass is None:
+            return
+        if threading.get_ident() != self._thread:
+            return
+        listener, watch.listener = watch.listener, None
+        try:
+            with torch.no_grad():
+                found = module_call(hooks.path, module, args, output, self._squeezed)
+        finally:
+            watch.listener = listener
+        if found is not None:
+            self._looked.append(found)
+
     def _left(self, hooks: _Hooks, module: nn.Module, output: Any) -> None:
         if self._pass is None or threading.get_ident() != self._thread:
             return
@@ -409,6 +443,7 @@ class _Hooks:
         self.observer._entered(self, module, args, kwargs)
 
     def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        self.observer._look_at(self, module, args, output)
         self.observer._left(self, module, output)
 
 

@@ -18,8 +18,9 @@ from torch.autograd.graph import increment_version
 from syops._torch import identity, storage_identity, unwatched, version_of
 from syops.ops.registry import Find
 from syops.ops.traits import traits_of
-from syops.ops.values import UNKNOWN, Unit
+from syops.ops.values import UNKNOWN
 from syops.trace.axes import Split
+from syops.trace.counting import Weighting
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Cache, Gauge
 from syops.trace.live import Played, Tensors
@@ -288,7 +289,7 @@ class _Taken(Gauge):
         x: Tensor,
         cache: Cache,
         spatial: int,
-        weighting: bool | Unit,
+        weighting: Weighting,
         split: Split | None,
     ) -> Tensor:
         found: Tensor = self._caches[self._number(cache)][weighting, spatial, split]

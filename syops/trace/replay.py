@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from syops._torch import tree_leaves
 from syops.ops.registry import Find
 from syops.ops.rule import Rule, tensors_in
-from syops.trace.account import Accounts
 from syops.trace.axes import Axes
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Cache, Gauge
@@ -38,6 +37,7 @@ from syops.trace.plan.register import Register, is_plain
 from syops.trace.plan.tree import Node, Plans
 from syops.trace.rehearse import rehearse
 from syops.trace.rows import is_called_at
+from syops.trace.settling import Accounts
 from syops.trace.watch import Watch
 
 E = TypeVar("E")

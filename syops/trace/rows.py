@@ -66,6 +66,8 @@ def row_of(cost: Cost, path: str, params: int, out: Any) -> Row:
         written=written,
         weight_shape=weight_shape,
         result_shape=result_shape,
+        stride=cost.stride if isinstance(cost, Product) else (),
+        groups=cost.groups if isinstance(cost, Product) else 1,
     )
 
 

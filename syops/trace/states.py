@@ -258,15 +258,34 @@ def tensors_of(model: nn.Module) -> Iterator[Tensor]:
 def own_buffers(model: nn.Module) -> frozenset[str]:
     """Return the names of the buffers that may be states or weights, which only a pass can tell.
 
-    Those of torch's own modules, and of norms that compute as torch's do, are weights.
+    Those of torch's own modules, and of norms that compute as torch's do, are weights. Those of
+    the neurons of a library are told by its adapter.
     """
     return frozenset(
         f"{path}.{name}" if path else name
         for module, path in paths_of(model).items()
         if not (is_from(type(module), "torch.nn") or applies_its_weights(module))
+        and not _is_of_its_library(module)
         for name, tensor in buffers_of(module).items()
         if tensor is not None
     )
+
+
+def buffers_of_neurons(model: nn.Module) -> frozenset[str]:
+    """Return the names of the buffers that neurons of known libraries keep as states."""
+    found = set[str]()
+    for module, path in paths_of(model).items():
+        library = neurons.library_of(module)
+        if library is not None:
+            names = buffers_of(module).keys() & library.states(module).keys()
+            found |= {f"{path}.{name}" if path else name for name in names}
+    return frozenset(found)
+
+
+def _is_of_its_library(module: nn.Module) -> bool:
+    """Return whether a neuron is of a library's class, and not of a user's that is derived."""
+    library = neurons.library_of(module)
+    return library is not None and any(is_from(type(module), name) for name in library.packages)
 
 
 def _held(value: Any) -> Iterator[Tensor]:

@@ -293,9 +293,9 @@ def test_options_of_the_count_reach_it(report, trained):
         macs = 8 if len(energy) == 1 else 0.23
         assert found.dc_mj == pytest.approx((4 * macs + 7.5 * 2) * 1e-9)
     events = report(*trained, "--ac", "events", "--graded", "ac", "--no-fold-bn")
-    assert events.conventions["ac"] == "events"
-    assert events.conventions["graded"] == "ac"
-    assert events.conventions["fold_bn"] is False
+    assert events.convention.ac == "events"
+    assert events.convention.graded == "ac"
+    assert events.convention.norms == "counted"
     assert report(*trained, "--time-steps", 7).time_steps == 7
 
 
@@ -317,6 +317,18 @@ def test_memory_is_told_in_every_format(syops, trained):
         assert status == 0
         assert words in out
     assert syops("bounds", "fsnn_digits", "--memory", "--top", "2")[0] == 0
+
+
+def test_zeros_are_told(syops, report, trained):
+    """1.5 spikes a sample reach five weights each; half of the four weights before are zero."""
+    status, out, _ = syops("run", *trained, "--zeros", "--format", "json")
+    assert status == 0
+    told = json.loads(out)["per_sample"]
+    counted = report(*trained, "--ac", "events")
+    assert told["effective_ac"] == 1.5 * 5
+    assert told["connection_sparsity"] == 2 / 14
+    assert told["dense"] == sum(layer.dense for layer in counted.layers if layer.kind == "linear")
+    assert "Connection sparsity" in syops("run", *trained, "--zeros")[1]
 
 
 def test_baselines_are_told(syops, report, trained):
@@ -606,6 +618,7 @@ def bad_files():
         (["run", "clinets:Net", "--memory", "--depth", "1"], ["--depth", "--memory"]),
         (["bounds", "clinets:Net", "--memory", "--columns", "rate"], ["'rate'", "weights"]),
         (["run", "clinets:Net", "--memory", "--baselines"], ["--memory and --baselines"]),
+        (["run", "clinets:Net", "--zeros", "--sort", "rate"], ["'rate'", "sparsity"]),
         (["bounds", "clinets:Net", "--nonzero", "0.5"], ["--nonzero needs --baselines"]),
         (["run", "clinets:Net", "--baselines", "--nonzero", "2"], ["--nonzero", "2"]),
         (["run", "clinets:Net", "--baselines", "--depth", "1"], ["--depth", "--baselines"]),

@@ -93,6 +93,23 @@ def test_numbers_are_those_of_a_report():
     assert (params, report.params) == (33, 33)
 
 
+def test_the_convention_of_version_005_gives_its_numbers():
+    """The bias of a call once, times the rate; a norm 2 operations a value, a neuron 1 AC each."""
+    spikes = torch.tensor([[1.0, 0, 0, 0], [1, 1, 0, 1]])
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), neuron.IFNode())
+    loader = [(spikes, None), (spikes + 0.5, None)]
+    linear, norm = 2 * 4 * 3 + 3, 2 * 2 * 3
+    counts, params = quiet(model, (4,), loader, convention="syops-0.0.5")
+    ac = (linear * 0.5 + 2 * 6) / 4
+    assert counts[1:3].tolist() == pytest.approx([ac, (linear + 2 * norm) / 4])
+    assert counts[0] == pytest.approx((2 * linear + 2 * norm + 2 * 6) / 4)
+    assert params == 21
+    ignoring = quiet(model, (4,), loader, convention="syops-0.0.5", ignore_modules=[nn.Linear])
+    assert ignoring[0][1:3].tolist() == [3, 2 * norm / 4]
+    with pytest.raises(SyopsError, match="syops-0.0.6"):
+        quiet(model, (4,), loader, convention="syops-0.0.6")
+
+
 def test_positional_arguments_stand_where_they_stood():
     stream = io.StringIO()
     found = get_model_complexity_info(

@@ -197,10 +197,10 @@ def test_which_of_several_profiles_is_meant(mine):
         get_energy_model(f"{mine}:chop")
 
 
-def test_energy_file_of_the_readme(tmp_path):
-    readme = (ROOT / "README.md").read_text("utf-8")
+def test_energy_file_of_the_docs(tmp_path):
+    page = (ROOT / "docs" / "energy.md").read_text("utf-8")
     path = tmp_path / "my.toml"
-    path.write_text(readme.partition("```toml\n")[2].partition("```")[0])
+    path.write_text(page.partition("```toml\n")[2].partition("```")[0])
     chip = get_energy_model(path)
     assert (chip.e_ac_pj, chip.e_mac_pj, chip.e_neuron_pj) == (23.6, None, 81)
 

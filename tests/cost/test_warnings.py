@@ -543,7 +543,7 @@ def test_graded_rows_tell_their_share_and_what_they_are_as_ac():
     assert warning.layers == ("layer2.0.conv1",)
     assert "6.3% of DC" in warning.text
     assert 'graded="ac"' in warning.advice
-    as_ac = replace(FIXED, conventions={**FIXED.conventions, "graded": "ac"})
+    as_ac = replace(FIXED, convention=FIXED.convention.but(graded="ac"))
     assert "graded" not in kinds(as_ac)
     assert "DC is 10.2 mJ" in warning.text
     assert f"{as_ac.dc_mj:.1f}" == "10.2"
@@ -687,7 +687,7 @@ def test_the_example_is_not_warned_of():
     assert kinds(get_model_syops(model, list(events.split(16)))) == []
 
 
-def test_readme_explains_every_kind_of_warning():
+def test_docs_explain_every_kind_of_warning():
     source = Path(warnings.__file__).read_text("utf-8")
     made = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     found = {
@@ -696,6 +696,8 @@ def test_readme_explains_every_kind_of_warning():
         if ast.unparse(node.func) == "Caution" and isinstance(node.args[0], ast.Constant)
     }
     assert len(found) > 8
-    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", (ROOT / "README.md").read_text("utf-8"), re.M)
+    rows = re.findall(
+        r"^\| ((?:`\w+`(?:, )?)+) \|", (ROOT / "docs" / "reading.md").read_text("utf-8"), re.M
+    )
     explained = {kind for row in rows for kind in re.findall(r"\w+", row)}
     assert found | {"silent", "saturated", "offending", "ends", "unpriced"} <= explained

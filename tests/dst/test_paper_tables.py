@@ -135,8 +135,8 @@ def test_the_command_prints_all_rows(syops):
         assert line.network in plain
         assert f"| {line.network}" in markdown
     assert plain.count(" NO\n") == 1
-    readme = (ROOT / "README.md").read_text("utf-8")
+    page = (ROOT / "docs" / "paper.md").read_text("utf-8")
     dc_of_table_2 = markdown.index("Is the DC"), markdown.index("Table 3")
     shown = markdown[: dc_of_table_2[0]] + markdown[dc_of_table_2[1] :]
     for row in re.findall(r"^\|.*\|$", shown, re.MULTILINE):
-        assert row in readme
+        assert row in page

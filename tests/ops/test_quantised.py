@@ -228,6 +228,29 @@ def test_parametrised_weights_are_weights(how):
     assert report.params == plain.params
 
 
+@pytest.mark.parametrize("kind", ["dynamic", "static"])
+def test_several_batches_are_counted_as_one_each(kind):
+    static = kind == "static"
+    network = converted() if static else ao.quantize_dynamic(perceptron(), {nn.Linear}, torch.qint8)
+    batches = [spikes(2, 2, 8, 8) if static else spikes(5, 8) for _ in range(3)]
+    one = get_model_syops(network, batches[0], input_signal="binary")
+    all_ = get_model_syops(network, batches, input_signal="binary", strict=True)
+    assert all_.totals.ac_events == 3 * one.totals.ac_events > 0
+    assert (all_.passes, all_.samples) == (3, 3 * one.samples)
+
+
+def test_observers_are_left_as_found():
+    network = Static().train()
+    network.qconfig = ao.get_default_qat_qconfig("x86")
+    network = ao.prepare_qat(network)
+    network(spikes(2, 2, 8, 8))
+    network.eval()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    get_model_syops(network, [3 * spikes(2, 2, 8, 8)] * 2)
+    after = network.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
 def test_quantised_layers_are_priced_by_dtype():
     network = ao.quantize_dynamic(perceptron(), {nn.Linear}, torch.qint8)
     prices = {"qint8": "horowitz45-int8", "*": "horowitz45-fp32"}

@@ -457,9 +457,9 @@ def test_the_bounds_command(syops):
 
 
 @pytest.mark.parametrize("name", ["sew_resnet18", "fsnn34"])
-def test_the_readme_shows_what_is_printed(syops, name):
-    readme = (ROOT / "README.md").read_text("utf-8")
-    shown = readme.split(f"$ syops audit {name}\n")[1].split("```")[0]
+def test_the_docs_show_what_is_printed(syops, name):
+    page = (ROOT / "docs" / "spike_only.md").read_text("utf-8")
+    shown = page.split(f"$ syops audit {name}\n")[1].split("```")[0]
     printed = syops("audit", name)[1]
     assert printed.startswith(shown.removesuffix("...\n"))
     assert shown.endswith("...\n") or printed == shown

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from syops import compare, create_model, get_model_bounds
+from syops.cost.conventions import get_convention
 from syops.cost.energy import EnergyMap, EnergyModel
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.rows import Row
@@ -85,12 +86,21 @@ def test_all_counts_have_one_unit_and_all_energies():
     assert headings(FIXED, FIXED, SMALL)[6] == "O_mac (G)"
 
 
+COUNTED = SMALL.convention
+
+
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        ({"conventions": {"fold_bn": True}}, "BatchNorms counted in small; folded in other"),
-        ({"conventions": {"graded": "ac"}}, "graded inputs MAC in small; AC in other"),
-        ({"conventions": {"ac": "events"}}, "ACs, by rate in small; events in other"),
+        ({"convention": get_convention("dst")}, "BatchNorms counted in small; folded in other"),
+        (
+            {"convention": COUNTED.but(graded="ac")},
+            "graded inputs MAC in small; AC in other",
+        ),
+        (
+            {"convention": COUNTED.but(ac="events")},
+            "ACs, by rate in small; events in other",
+        ),
         ({"energy": EnergyModel("my", 1, 2)}, "energy model mine in small; my in other"),
         ({"energy": EnergyModel("mine", 1, 2)}, "energy model mine in small; mine in other"),
         ({"input_shape": (1, 3, 9, 8)}, "input 3x8x8 in small; 3x9x8 in other"),
@@ -105,8 +115,7 @@ def test_all_counts_have_one_unit_and_all_energies():
     ],
 )
 def test_different_conventions_are_noted(other, words):
-    conventions = {**SMALL.conventions, **other.pop("conventions", {})}
-    unlike = replace(SMALL, conventions=conventions, **other)
+    unlike = replace(SMALL, **other)
     both = compare({"small": SMALL, "other": unlike})
     assert both.notes == (f"Not alike: {words}",)
     assert both.table().warnings == both.layers().table().warnings == both.notes
@@ -130,7 +139,7 @@ def test_input_signals_are_noted():
 
 
 def test_note_for_the_odd_one_of_many():
-    odd = replace(SMALL, model="odd", conventions={**SMALL.conventions, "fold_bn": True})
+    odd = replace(SMALL, model="odd", convention=get_convention("dst"))
     (note,) = compare([SMALL, SMALL, odd, SMALL, SMALL]).notes
     assert note == "Not alike: BatchNorms folded in odd; counted in the others"
 
@@ -223,7 +232,7 @@ def test_compare_is_a_function_not_the_module():
 
 
 def net(*rows, model="net"):
-    return Report(model, rows, 1, EnergyModel("mine", 1, 10), conventions={"ac": "rate"})
+    return Report(model, rows, 1, EnergyModel("mine", 1, 10))
 
 
 FIRST = net(
@@ -312,7 +321,7 @@ def test_there_is_no_difference_to_what_is_not_known():
 
 
 def test_layers_differ_in_the_acs_that_are_priced():
-    events = [replace(report, conventions={"ac": "events"}) for report in (FIRST, SECOND)]
+    events = [replace(report, convention=get_convention("exact")) for report in (FIRST, SECOND)]
     keys = [column.key for column in compare(events).layers().table().columns]
     assert "ac_events_diff" in keys
     assert "ac_diff" not in keys

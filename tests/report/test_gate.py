@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from syops.cost.conventions import get_convention
 from syops.cost.energy import EnergyModel
 from syops.errors import SyopsValueError
 from syops.report.gate import Limits, check
@@ -47,7 +48,7 @@ def test_every_limit_has_a_finding():
 
 
 def test_acs_are_those_that_are_priced():
-    events = replace(SMALL, conventions={**SMALL.conventions, "ac": "events"})
+    events = replace(SMALL, convention=SMALL.convention.but(ac="events"))
     assert check(events, Limits(ac=3.9e7))[0].ok
     assert not check(SMALL, Limits(ac=3.9e7))[0].ok
 
@@ -132,7 +133,7 @@ def test_full_spike_is_told_once():
     [
         {"energy": EnergyModel("other", 1, 2)},
         {"input_shape": (1, 3, 9, 9)},
-        {"conventions": {"fold_bn": True}},
+        {"convention": get_convention("dst")},
     ],
 )
 def test_a_baseline_that_was_not_counted_alike(change):

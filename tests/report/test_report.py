@@ -93,7 +93,7 @@ def test_merging_joins_what_was_seen_before_it_classes():
 
 
 def test_reports_of_different_conventions_are_not_merged(report):
-    with pytest.raises(SyopsValueError, match="conventions"):
+    with pytest.raises(SyopsValueError, match="convention"):
         report.merge(get_model_syops(net(), IMAGE, time_steps=1, fold_bn=False))
 
 

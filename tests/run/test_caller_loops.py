@@ -166,6 +166,13 @@ def layers(report):
     )
 
 
+def without_steps(report):
+    return [
+        replace(row, drives=tuple(replace(drive, steps=None) for drive in row.drives))
+        for row in layers(report)
+    ]
+
+
 def classed(drive):
     return replace(drive, evidence=drive.evidence.signal, magnitudes=())
 
@@ -229,6 +236,6 @@ def test_each_call_a_batch_of_its_own(plan):
     with torch.no_grad(), count_syops(net) as count:
         run(net, batch(plan))
     outside = count.report
-    assert layers(outside) == layers(inside)
+    assert without_steps(outside) == without_steps(inside)  # each call has time-steps of its own
     assert outside.samples == plan["steps"] * plan["samples"]
     assert outside.energy_ratio is None

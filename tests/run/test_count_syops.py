@@ -477,13 +477,20 @@ def test_sinabs_batches_of_time_and_samples_are_right_by_themselves():
     assert not [caution for caution in one.warnings if caution.kind == "samples"]
 
 
-# --- the README -----------------------------------------------------------------------------------
+# --- the docs -------------------------------------------------------------------------------------
 
 
-def test_loops_of_the_readme():
-    """Its examples give the same counts, on a network that keeps its states or hands them on."""
-    section = (ROOT / "README.md").read_text("utf-8").partition("### Where is the time loop?")[2]
-    unrolled, watched = re.findall(r"```python\n(.*?)```", section.partition("\n### ")[0], re.S)
+@pytest.mark.parametrize(
+    ("page", "title"),
+    [
+        ("README.md", "Where is my time loop?"),
+        ("docs/own_network.md", "Where is the time loop?"),
+    ],
+)
+def test_loops_of_the_docs(page, title):
+    """Their examples give the same counts, on a network that keeps its states or hands them on."""
+    section = (ROOT / page).read_text("utf-8").partition(f"## {title}")[2]
+    unrolled, watched = re.findall(r"```python\n(.*?)```", section.partition("\n## ")[0], re.S)
     rows = []
     for code, library in ((unrolled, "snntorch, hidden"), (watched, "snntorch")):
         names = {"model": Rate(library).eval(), "x": X, "get_model_syops": get_model_syops}

@@ -206,11 +206,10 @@ def test_arrangements_that_make_no_sense():
 
 def test_hidden_rows_are_noted():
     assert TABLE.arranged(top=3) == TABLE
-    assert TABLE.arranged(top=2).notes == ("Not shown: 1 more row",)
-    assert TABLE.arranged(top=1).notes == ("Not shown: 2 more rows",)
-    assert replace(TABLE, total=TABLE.rows[0]).arranged(top=1).notes == (
-        "Not shown, but inside the total: 2 more rows",
-    )
+    assert TABLE.arranged(top=2).caption == "1 more row not shown"
+    assert TABLE.arranged(top=1).caption == "2 more rows not shown"
+    summed = replace(TABLE, total=TABLE.rows[0], caption="Nets").arranged(top=1)
+    assert summed.caption == "Nets; 2 more rows not shown, but inside the total"
 
 
 def test_the_most_expensive_layers_are_the_first_ones():

@@ -200,7 +200,7 @@ def test_the_page_holds_everything_and_refers_to_nothing():
     page = Elements(text)
     said = " ".join(page.text.split())
     for fact in (
-        "fold_bn yes – BatchNorms that can be folded into the layer before them cost nothing",
+        "norms folded – BatchNorms that can be folded into the layer before them cost nothing",
         "ac rate – priced are firing rate · dense count",
         "in the totals conv, linear, matmul, norm, recurrent",
         "name mine Eac 1 pJ Emac 10 pJ technology paper source J. Doe, Costs, 2020",
@@ -214,7 +214,7 @@ def test_the_page_holds_everything_and_refers_to_nothing():
     assert all(svg["role"] == "img" and svg["aria-label"] for svg in page.of("svg"))
     svg = "".join(re.findall("<svg.*?</svg>", text, re.DOTALL))
     assert not re.search("#[0-9a-f]{6}", svg)  # all colours are those of the theme
-    assert set(re.findall(r"var\(--(\w+)\)", svg)) == {"ac", "mac", "ec", "edge"}
+    assert set(re.findall(r"var\(--(\w+)\)", svg)) == {"ac", "mac", "ec", "edge", "bg"}
     for _, attributes in page.tags:
         for name in ("src", "href", "xlink:href", "action", "srcset", "data", "poster"):
             assert re.match("#|data:,", attributes.get(name) or "#"), attributes

@@ -76,7 +76,7 @@ def test_json_gives_the_same_report_back(report, change):
 def test_fields_of_the_json(report):
     content = json.loads(report.to_json())
     assert content["schema"] == 2
-    assert content["conventions"]["fold_bn"] is True
+    assert content["convention"]["norms"] == "folded"
     assert content["energy"]["e_mac_pj"] == 4.6
     assert content["versions"]["torch"] == torch.__version__
     assert content["totals"]["ac"] == str(report.totals.ac)

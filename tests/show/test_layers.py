@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import pytest
 
+from syops.cost.conventions import get_convention
 from syops.cost.energy import EnergyModel
 from syops.cost.profiles import get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
@@ -145,7 +146,7 @@ def test_arguments_of_another_type_are_named(ask, words):
 
 
 def test_events_are_shown_where_they_are_what_is_priced():
-    text = str(replace(REPORT, conventions={"ac": "events"}))
+    text = str(replace(REPORT, convention=get_convention("exact")))
     assert line_of(text, "block.a.conv").split()[3:6] == ["0.250", "4.50", "-"]
     assert line_of(text, "total").split()[2] == "5.45"
     assert "16.4 µJ" in line_of(text, "Dynamic")

@@ -17,6 +17,7 @@ from sklearn.isotonic import IsotonicRegression
 from torch import nn
 
 from syops import compare, get_model_syops
+from syops.cost.conventions import get_convention
 from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
 from syops.show.plots.axes import AC, BAND, MAC, spread
 from tests import ROOT
@@ -32,15 +33,25 @@ def drawn(figure):
 
 
 def bars(ax, color):
-    """The bars of one colour: {place: (bottom, top)}."""
+    """The bars of one colour: {place: (start, end)}."""
     return {
-        round(bar.get_x() + bar.get_width() / 2, 6): (
-            pytest.approx(bar.get_y()),
-            pytest.approx(bar.get_y() + bar.get_height()),
+        round(bar.get_y() + bar.get_height() / 2, 6): (
+            pytest.approx(bar.get_x()),
+            pytest.approx(bar.get_x() + bar.get_width()),
         )
         for bar in ax.patches
         if hasattr(bar, "get_height") and to_hex(bar.get_facecolor()) == color.lower()
     }
+
+
+def whiskers(ax):
+    """The thin lines of EC: {place: (start, end)}."""
+    lines = [line for lines in ax.collections for line in lines.get_segments()]
+    return {y: (pytest.approx(start), pytest.approx(end)) for (start, y), (end, _) in lines}
+
+
+def names(ax):
+    return [tick.get_text() for tick in ax.get_yticklabels()]
 
 
 def stairs(ax, color):
@@ -61,33 +72,37 @@ def legend(ax):
 # --- one network --------------------------------------------------------------------------------
 
 
-def test_energy_by_layer_stacks_acs_on_macs_before_the_interval():
+def test_energy_by_layer_has_acs_beside_macs_and_the_interval():
     ax = drawn(NET.plot())
     assert bars(ax, MAC) == {0: (0, 10), 1: (0, 0), 2: (0, 0), 3: (0, 1)}
     assert bars(ax, AC) == {0: (10, 10), 1: (0, 5), 2: (0, 1), 3: (1, 1)}
-    assert bars(ax, BAND) == {1: (0, 20), 2: (0, 10)}
-    assert ax.get_ylabel() == "energy per sample (µJ)"
-    assert ax.get_ylim()[0] == 0
-    assert 20 < ax.get_ylim()[1] < 25
-    labels = [tick.get_text() for tick in ax.get_xticklabels()]
-    assert labels == ["stem", "block.a.conv", "block.b.conv", "block.b.proj"]
-    assert legend(ax) == ["EC, firing rates 0 to 1", "MAC", "AC, as measured"]
+    assert whiskers(ax) == {1: (0, 20), 2: (0, 10)}
+    assert ax.get_xlabel() == "energy per sample (µJ)"
+    assert ax.get_xlim()[0] == 0
+    assert 20 < ax.get_xlim()[1] < 25
+    assert names(ax) == ["stem", "block.a.conv", "block.b.conv", "block.b.proj"]
+    assert texts(ax) == ["10.0 µJ", "5.00 µJ", "1.00 µJ", "1.00 µJ"]
+    assert sorted(legend(ax)) == ["AC, as measured", "EC, firing rates 0 to 1", "MAC"]
+    first, last = (
+        tick.get_window_extent().y0 for tick in ax.get_yticklabels()[:: len(names(ax)) - 1]
+    )
+    assert first > last  # the first layer is on top
     assert ax.get_title(loc="left") == "Net: energy by layer (mine)"
 
 
 def test_spikes_that_are_priced_by_their_fan_out_are_drawn_so():
-    ax = drawn(replace(NET, conventions={"ac": "events"}).plot())
+    ax = drawn(replace(NET, convention=get_convention("exact")).plot())
     assert bars(ax, AC) == {0: (10, 10), 1: (0, 4.5), 2: (0, 0.95), 3: (1, 1)}
 
 
 def test_rows_outside_the_totals_are_drawn_if_they_are_asked_for():
     ax = drawn(NET.select(["neuron", "add"]).plot())
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["spike", "block.b"]
+    assert names(ax) == ["spike", "block.b"]
     # 1500 MACs at 10 pJ, 2500 ACs at 1 pJ, whatever the firing rates.
     assert bars(ax, MAC) == {0: (0, 15), 1: (0, 2.5)}
-    assert ax.get_ylabel() == "energy per sample (nJ)"
-    assert legend(ax)[0] == "MAC, and AC outside synapses"
-    assert bars(ax, BAND) == {}
+    assert ax.get_xlabel() == "energy per sample (nJ)"
+    assert "MAC, and AC outside synapses" in legend(ax)
+    assert whiskers(ax) == {}
 
 
 def test_macs_without_a_price_are_marked():
@@ -96,7 +111,7 @@ def test_macs_without_a_price_are_marked():
     assert bars(ax, MAC) == {}
     assert bars(ax, AC)[1] == (0, 63.5)  # 5 M AC at 12.7 pJ
     (crosses,) = [line for line in ax.lines if line.get_label() == "MACs without a price"]
-    assert crosses.get_xdata().tolist() == [0, 3]
+    assert crosses.get_ydata().tolist() == [0, 3]
     assert ax.get_title(loc="left") == "Net: energy by layer (odin)"
     assert sorted(texts(drawn(chip.plot("cumulative")))) == [
         "DC 76.2 µJ",
@@ -116,11 +131,45 @@ def test_firing_rates():
     ax = drawn(NET.plot("rates"))
     assert bars(ax, AC) == {1: (0, 0.25), 2: (0, 0.1)}
     (crosses, mean) = ax.lines[-2:]
-    assert crosses.get_xdata().tolist() == [0, 3]
-    assert mean.get_ydata() == [0.2, 0.2]
+    assert crosses.get_ydata().tolist() == [0, 3]
+    assert mean.get_xdata() == [0.2, 0.2]
+    assert texts(ax) == ["0.250", "0.100"]
     assert "mean of spike-driven synapses 0.200" in legend(ax)
-    assert "spikes per neuron and time-step" in ax.get_ylabel()
-    assert 0.25 < ax.get_ylim()[1] < 0.3
+    assert "spikes per neuron and time-step" in ax.get_xlabel()
+    assert 0.25 < ax.get_xlim()[1] < 0.3
+
+
+def test_energy_without_the_interval_is_as_long_as_what_was_measured():
+    ax = drawn(NET.plot(ec=False))
+    assert whiskers(ax) == {}
+    assert bars(ax, AC)[1] == (0, 5)
+    assert 10 < ax.get_xlim()[1] < 12.5
+    assert_readable(ax.figure)
+
+
+def test_energy_on_a_logarithmic_axis():
+    ax = drawn(NET.plot(scale="log"))
+    assert ax.get_xscale() == "log"
+    dots = {line.get_label(): line.get_xydata().tolist() for line in ax.lines}
+    assert dots["mostly MACs"] == [[pytest.approx(10), 0], [pytest.approx(1), 3]]
+    assert dots["mostly ACs"] == [[pytest.approx(5), 1], [pytest.approx(1), 2]]
+    assert bars(ax, MAC) == bars(ax, AC) == {}
+    assert_readable(ax.figure)
+    with pytest.raises(SyopsValueError, match="scale must be one of linear, log; got 'lgo'"):
+        NET.plot(scale="lgo")
+
+
+def test_modules_are_as_high_as_their_share():
+    ax = drawn(NET.plot("modules"))
+    found = {
+        (patch.get_x(), round(17 * patch.get_y()), round(17 * patch.get_height()))
+        for patch in ax.patches
+        if patch.get_width() == 1
+    }
+    # stem, block; block.a, block.b; conv and proj in block.b: 17 µJ in all.
+    assert found >= {(0, 0, 10), (0, 10, 7), (1, 10, 5), (1, 15, 2), (2, 15, 1), (2, 16, 1)}
+    assert texts(ax)[:2] == ["stem  10.0 µJ", "block  7.00 µJ"]
+    assert_readable(deep(163).plot("modules"))
 
 
 def test_firing_rates_over_time():
@@ -153,8 +202,9 @@ def test_cumulative_energy_ends_at_the_totals():
 def test_without_data_there_are_macs_and_the_interval():
     ax = drawn(BOUNDS.plot())
     assert bars(ax, MAC) == {0: (0, 10), 1: (0, 0), 2: (0, 0), 3: (0, 1)}
-    assert bars(ax, BAND) == {1: (0, 20), 2: (0, 10)}
+    assert whiskers(ax) == {1: (0, 20), 2: (0, 10)}
     assert bars(ax, AC) == {}
+    assert texts(ax) == ["10.0 µJ", "up to 20.0 µJ", "up to 10.0 µJ", "1.00 µJ"]
     assert ax.get_title(loc="left") == "Net: energy by layer (mine), without data"
     assert sorted(texts(drawn(BOUNDS.plot("cumulative")))) == ["EC max 41.0 µJ", "EC min 11.0 µJ"]
     with pytest.raises(SyopsValueError, match="Net: firing rates are not known without data"):
@@ -163,27 +213,27 @@ def test_without_data_there_are_macs_and_the_interval():
 
 def test_an_ann_has_no_interval_and_no_rates():
     ann = replace(NET, rows=(analog("a", 2_000), analog("b", 4_000)))
-    assert bars(drawn(ann.plot()), BAND) == {}
+    assert whiskers(drawn(ann.plot())) == {}
     assert texts(drawn(ann.plot("cumulative"))) == ["DC 30.0 nJ"]
     ax = drawn(ann.plot("rates"))
     assert legend(ax) == ["no spikes: MAC"]
-    assert ax.get_ylim() == (0, 1)
+    assert ax.get_xlim() == (0, 1)
 
 
 def test_a_network_that_does_nothing_can_be_drawn():
     silent = replace(NET, rows=(spiking("a", 0, 0),))
-    for kind in ("energy", "rates", "cumulative"):
+    for kind in ("energy", "rates", "cumulative", "modules"):
         ax = drawn(silent.plot(kind))
         ax.figure.draw_without_rendering()
-        assert ax.get_ylim() == (0, 1)
+        assert (0, 1) in (ax.get_xlim(), ax.get_ylim())
 
 
 @pytest.mark.parametrize(
     ("layers", "blocks"),
     [
-        *[(1, 1), (10, 4), (48, 4), (49, 1), (300, 4)],
-        *(pytest.param(n, 1, marks=pytest.mark.slow) for n in (10, 48, 300)),
-        *(pytest.param(n, 4, marks=pytest.mark.slow) for n in (1, 49)),
+        *[(1, 1), (25, 4), (26, 1), (300, 4)],
+        *(pytest.param(n, 1, marks=pytest.mark.slow) for n in (10, 25, 48, 49, 300)),
+        *(pytest.param(n, 4, marks=pytest.mark.slow) for n in (1, 26, 48, 49)),
     ],
 )
 def test_labels_stay_apart_and_inside_with_any_number_of_layers(layers, blocks):
@@ -191,22 +241,38 @@ def test_labels_stay_apart_and_inside_with_any_number_of_layers(layers, blocks):
         figure = deep(layers, blocks).plot(kind)
         assert_readable(figure)
         ax = drawn(figure)
-        assert len(ax.get_xticklabels()) >= min(layers, 3)
+        labels = ax.get_yticklabels() if kind == "energy" else ax.get_xticklabels()
+        assert len(labels) >= min(layers, 3)
         assert ax.get_position().height > 0.4
 
 
-def test_labels_of_many_layers_are_those_of_blocks():
+def test_many_layers_are_drawn_by_block():
     # 112 layers, in 3 stages of 9 blocks of 4 layers and a last one of 1, and one left over.
+    report = deep(112)
+    ax = drawn(report.plot())
+    assert names(ax)[:2] == ["stage0.0", "stage0.1"]
+    assert names(ax)[-2:] == ["stage2.9", "stage3.0"]
+    whole = sum(layer.dc_mj for layer in report.layers)
+    drawn_ = [bars(ax, color) for color in (MAC, AC)]
+    assert sum(e.expected - s.expected for found in drawn_ for s, e in found.values()) == (
+        pytest.approx(whole * 1e3)
+    )
+    assert "112 layers by block" in ax.get_title(loc="left")
+    flat = replace(NET, rows=tuple(spiking(f"conv{i}", 1000, 0.1) for i in range(100)))
+    shown = names(drawn(flat.plot()))
+    assert len(shown) == 34
+    assert (shown[0], shown[-1]) == ("conv0 to conv2", "conv99 to conv99")
+    assert names(drawn(deep(25).plot())) == [layer.name for layer in deep(25).layers]
+
+
+def test_labels_of_many_layers_are_those_of_blocks_along_the_axis():
     labels = {
         tick.get_position()[0]: tick.get_text()
-        for tick in drawn(deep(112).plot()).get_xticklabels()
+        for tick in drawn(deep(112).plot("cumulative")).get_xticklabels()
     }
     assert labels[1.5] == "stage0.0"
     assert labels[5.5] == "stage0.1"
     assert list(labels.values())[-2:] == ["stage2.9", "stage3.0"]
-    flat = replace(NET, rows=tuple(spiking(f"conv{i}", 1000, 0.1) for i in range(100)))
-    labels = [tick.get_text() for tick in drawn(flat.plot()).get_xticklabels()]
-    assert labels == [f"conv{i}" for i in range(0, 100, 3)]
 
 
 def test_long_names_are_folded_and_leave_room_for_the_picture():
@@ -225,11 +291,11 @@ def test_names_are_shown_as_they_are(name, tmp_path):
         figure.savefig(tmp_path / "x.pdf")
     shown = name.replace("\n", "\\n")
     assert drawn(figure).get_title(loc="left").startswith(shown[:9])
-    assert drawn(figure).get_xticklabels()[0].get_text()[:9] == shown[:9]
     ax = drawn(figure)
-    names = [*ax.get_xticklabels(), *(t for t in ax.get_children() if ": energy" in str(t))]
-    assert len(names) == 3
-    for label in names:
+    assert names(ax)[0][:9] == shown[:9]
+    labels = [*ax.get_yticklabels(), *(t for t in ax.get_children() if ": energy" in str(t))]
+    assert len(labels) == 3
+    for label in labels:
         assert not label.get_usetex()
         assert not label.get_parse_math()
 
@@ -367,6 +433,18 @@ def test_names_of_networks_stay_apart(kind, count):
     assert_readable(compare(reports).plot(kind))
 
 
+def test_lines_to_the_names_of_networks_do_not_cross():
+    places = [(0.9, 0.6), (0.1, 0.62), (0.5, 0.61), (0.7, 0.605)]
+    reports = [network(f"n{i}", e, e, e, accuracy=a) for i, (e, a) in enumerate(places)]
+    ax = drawn(compare(reports).plot("accuracy"))
+    (leaders,) = [lines for lines in ax.collections if len(lines.get_segments()) == 4]
+    lines = [line.tolist() for line in leaders.get_segments()]
+    for (_, *one), (_, *other) in combinations(lines, 2):
+        order = [(a[1] > b[1]) - (a[1] < b[1]) for a, b in zip(one, other, strict=True)]
+        assert order[0] == order[1] != 0
+    assert all(start[1] == bend[1] for start, bend, _ in lines)  # level, then to the name
+
+
 @given(
     st.lists(st.floats(0, 1), max_size=12).map(sorted),
     st.floats(1e-3, 0.3),
@@ -409,5 +487,5 @@ def assert_readable(figure):
 
 
 def test_a_report_with_hard_names_is_readable():
-    for kind in ("energy", "rates", "cumulative"):
+    for kind in ("energy", "rates", "cumulative", "modules"):
         assert_readable(FIXED.plot(kind))

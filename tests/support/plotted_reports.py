@@ -24,7 +24,7 @@ NET = Report(
     params=1_234_567,
     input_shape=(2, 3, 8, 8),
     ann_rows=(analog("", 7_000_000, "linear"),),
-    conventions={"ac": "rate", "fold_bn": True, "graded": "mac", "batch_dim": 0},
+    conventions={"batch_dim": 0},
     versions={"syops": "0.1.0", "torch": "2.13.0"},
     notes=("mind the gap",),
 )

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 
+from syops.cost.conventions import get_convention
 from syops.cost.energy import EnergyModel
 from syops.ledger.rows import Drive, Row
 from syops.ops.values import Evidence
@@ -44,7 +45,6 @@ FIXED = Report(
     time_steps=4,
     params=1_234_567,
     input_shape=(2, 3, 8, 8),
-    conventions={"ac": "rate", "fold_bn": True, "graded": "mac"},
     unaccounted={"aten.foo at layer1.0": 3},
     notes=("mind the_gap",),
 )
@@ -64,7 +64,7 @@ SMALL = Report(
     params=7_000,
     input_shape=(1, 3, 8, 8),
     ann_rows=(analog("all", 30_000_000, "linear"),),
-    conventions={"ac": "rate", "fold_bn": False, "graded": "mac"},
+    convention=get_convention("dst").but(norms="counted"),
     accuracy=0.70125,
 )
 BLIND = replace(SMALL, model="blind", measured=False, accuracy=None)

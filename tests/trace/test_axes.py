@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import count
 from math import prod
 
@@ -13,6 +14,7 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
 from syops import count_syops, get_model_bounds, get_model_syops
+from syops.ledger.samples import Moments
 from syops.report.report import Report
 from syops.trace.axes import Axes, along, apart, number_in, reshaped, split_of
 from tests.support.examples import examples
@@ -336,3 +338,25 @@ def test_rates_frame():
     assert frame.iloc[0].isna().all()
     assert frame.loc[last.name].tolist() == list(last.rates)
     assert get_model_bounds(model, (T, N, 2, 4, 4), batch_dim=1).rates_frame().shape == (0, 0)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(sorted(MOVES | LATER)), st.integers(0, 4)), min_size=1, max_size=4
+    ),
+    st.integers(0, 9),
+)
+@examples(200)
+def test_samples_of_random_programs(program, seed):
+    x = (torch.rand(T, N, C, H, generator=torch.Generator().manual_seed(seed)) > 0.5).float()
+    model = Program(program)
+    report = get_model_syops(model, x, batch_dim=1, spread=True)
+    if report.spread is None:
+        return
+    tags = torch.arange(float(N)).reshape(1, N, 1, 1).expand(T, N, C, H)
+    last, first = model.work(tags), -model.work(-tags)
+    assert torch.equal(last, first)  # no entry is made of two samples
+    seen = model.work(x)
+    truth = [Fraction(int(seen[last == n].sum())) for n in range(N)]
+    assert report.spread.ac == Moments.of(truth)
+    assert len({int((last == n).sum()) for n in range(N)}) == 1

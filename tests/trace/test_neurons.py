@@ -22,6 +22,8 @@ from torch import nn
 from torch.nn.modules import module as modules
 from torch.nn.modules.module import register_module_forward_hook
 
+import syops.trace.observer
+import syops.trace.states
 from syops import SyopsError, check_full_spike, get_model_bounds, get_model_syops
 from syops.errors import ForwardError, SyopsValueError
 from tests.support.examples import random_examples, some
@@ -166,6 +168,25 @@ def assert_as_before(net, before):
         if held is not None:
             assert version == old, (path, name)
             assert torch.equal(held.nan_to_num(), then.nan_to_num()), (path, name)
+
+
+def synaptic(rows):
+    return [row for row in rows if row[2]]
+
+
+WITH_BUFFERS = [n for n in NETWORKS if n.id.startswith(("snntorch", "sinabs"))]
+
+
+@random_examples
+@pytest.mark.parametrize("make", some(WITH_BUFFERS, one_of=3))
+def test_states_that_an_adapter_tells_are_those_that_a_pass_finds(make, monkeypatch):
+    """What is computed of weights alone is a row only where a pass takes a state for a weight."""
+    x = torch.rand(5, 3, SIZE, generator=torch.Generator().manual_seed(0)) * 3
+    net = make()
+    told = synaptic(counts(net, x))
+    monkeypatch.setattr(syops.trace.observer, "buffers_of_neurons", lambda model: frozenset())
+    monkeypatch.setattr(syops.trace.states, "_is_of_its_library", lambda module: False)
+    assert synaptic(counts(net, x)) == told
 
 
 @random_examples

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from syops.cost.figures import Figures
@@ -24,6 +25,9 @@ from syops.units import ENERGIES, common_unit, largest_end
 
 AC = "#0072B2"
 MAC = "#E69F00"
+ON_AC = "#FFFFFF"
+ON_MAC = "#141414"
+"""What is written on these colours. White is the background on a page, dark as that may be."""
 BAND = "#DADADA"
 EDGE = "#9A9A9A"
 EC_LABEL = "EC, firing rates 0 to 1"
@@ -79,20 +83,28 @@ def finish(ax: Axes, title: str) -> None:
 def label_right(ax: Axes, labels: Iterable[tuple[float, float, str]]) -> None:
     """Write texts to the right of the axes, each with a line to its (x, y).
 
-    They are at the height of y, or where there is room.
+    They are at the height of y, or where there is room. Lines run level up to the edge of the axes
+    and only then to their text, so that no two of them cross.
     """
     figure = figure_of(ax)
     figure.draw_without_rendering()  # the layout of the axes
     transform = ax.transScale + ax.transLimits
-    placed = sorted((float(transform.transform((x, y))[1]), x, y, text) for x, y, text in labels)
+    placed: list[tuple[float, float, str]] = []
+    for x, y, text in labels:
+        across, up = transform.transform((x, y))
+        placed.append((float(across), float(up), text))
+    placed.sort(key=lambda each: each[1])
     gap = 1.25 * SMALL / (72 * ax.get_window_extent().height / figure.dpi)
-    places = spread([place for place, *_ in placed], gap)
-    for place, (_, x, y, text) in zip(places, placed, strict=True):
-        ax.annotate(
-            text, (x, y), (1.02, place), "data", "axes fraction",
-            fontsize=SMALL, va="center", **PLAIN,
-            arrowprops={"arrowstyle": "-", "lw": 0.5, "color": EDGE, "shrinkA": 1, "shrinkB": 2},
+    places = spread([y for _, y, _ in placed], gap)
+    lines = []
+    for place, (x, y, text) in zip(places, placed, strict=True):
+        lines.append([(x, y), (1, y), (1.03, place)])
+        ax.text(
+            1.035, place, text, transform=ax.transAxes, fontsize=SMALL, va="center", **PLAIN
         )  # fmt: skip
+    leaders = LineCollection(lines, colors=EDGE, linewidths=0.5, transform=ax.transAxes, zorder=0)
+    leaders.set_clip_on(False)
+    ax.add_collection(leaders, autolim=False)
 
 
 def figure_of(ax: Axes) -> Figure:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
+from syops.choices import choice
 from syops.cost.figures import Figures
 from syops.cost.layer import Layer
 from syops.errors import SyopsLookupError, SyopsValueError
@@ -37,26 +36,40 @@ from syops.show.plots.axes import (
     spread,
     unit_of,
 )
+from syops.show.plots.bars import bars_height, bars_of, energy_bars, rate_bars
+from syops.show.plots.modules import MODULES_HEIGHT, module_blocks
+from syops.show.plots.steps import draw_steps, has_rates_over_time
 from syops.units import ENERGIES, joules, largest_end
 
-Plot: TypeAlias = Literal["energy", "rates", "rates_over_time", "cumulative"]
+Plot: TypeAlias = Literal["energy", "rates", "rates_over_time", "cumulative", "modules"]
 """What can be drawn of a report."""
+
+Scale: TypeAlias = Literal["linear", "log"]
 
 MAX_LABELS = 48
 """So many labels fit side by side."""
 
 
-def plot_report(report: Figures, kind: Plot = "energy", ax: Axes | None = None) -> Figure:
+def plot_report(
+    report: Figures,
+    kind: Plot = "energy",
+    ax: Axes | None = None,
+    ec: bool = True,
+    scale: Scale = "linear",
+) -> Figure:
     """Draw the layers inside the totals in the order in which they are executed.
 
     Args:
         report: measured or bounds.
-        kind: "energy": of each layer, in joules per sample: its MACs, upon them its ACs, and
-            behind both the interval EC for firing rates from 0 to 1; of a bounds report, MACs and
-            EC. "rates": the firing rate of each layer's input, in spikes per neuron and time-step.
-            "rates_over_time": the same at each time-step. "cumulative": the energy up to each
-            layer.
+        kind: "energy": of each layer, in joules per sample: its MACs, then its ACs as measured,
+            and as a thin line the interval EC for firing rates from 0 to 1. "rates": the firing
+            rate of each layer's input, in spikes per neuron and time-step. More than 25 layers are
+            drawn by block in both. "rates_over_time": the rates at each time-step. "cumulative":
+            the energy up to each layer. "modules": modules, as high as their share of the energy,
+            with those inside beside them.
         ax: where to draw; by default in a new figure as wide as a page.
+        ec: whether "energy" shows EC, which may be much longer than what was measured.
+        scale: of the energies of "energy": "linear", or "log", with a dot for each layer.
 
     Returns:
         The figure, to show or to save.
@@ -64,10 +77,12 @@ def plot_report(report: Figures, kind: Plot = "energy", ax: Axes | None = None) 
     Raises:
         SyopsLookupError: an unknown kind.
         SyopsTypeError: ``ax`` is no matplotlib Axes.
-        SyopsValueError: firing rates of a report without data, or a report without layers.
+        SyopsValueError: firing rates of a report without data, a report without layers, or an
+            unknown scale.
     """
-    if kind not in _KINDS:
-        raise SyopsLookupError(f"kind: no such plot: {kind!r}; known: {', '.join(_KINDS)}")
+    if kind not in _TITLES:
+        raise SyopsLookupError(f"kind: no such plot: {kind!r}; known: {', '.join(_TITLES)}")
+    log = choice("scale", scale, get_args(Scale)) == "log"
     layers = [layer for layer in report.layers if layer.counted and layer.folded is None]
     if not layers:
         raise SyopsValueError(f"{report.model}: nothing to plot, as no layer is inside the totals")
@@ -81,89 +96,35 @@ def plot_report(report: Figures, kind: Plot = "energy", ax: Axes | None = None) 
             f"{report.model}: it is not known of any layer which entries of its input belong to "
             "which time-step; give time_steps=, and batch_dim=1 for inputs of [T, N, ...]"
         )
-    depth = _Depth.of(layers)
+    bars, depth = bars_of(layers), _Depth.of(layers)
     if ax is None:
         longest = max(len(label) for _, label in depth.labels)
-        ax = new_axes(HEIGHT + 0.055 * longest)
+        along = HEIGHT + 0.055 * longest
+        heights = {"cumulative": along, "rates_over_time": along, "modules": MODULES_HEIGHT}
+        ax = new_axes(heights.get(kind, bars_height(bars)))
     check_axes(ax)
-    depth.draw(ax)
-    what = _KINDS[kind](report, layers, ax)
+    if kind == "cumulative":
+        depth.draw(ax)
+        _cumulative(report, layers, ax)
+    elif kind == "rates_over_time":
+        depth.draw(ax)
+        draw_steps(layers, ax)
+    elif kind == "modules":
+        module_blocks(layers, report.measured, ax)
+    elif kind == "rates":
+        rate_bars(report, bars, ax)
+    else:
+        energy_bars(report, bars, ax, ec, log)
+    what = _TITLES[kind].format(short(report.energy.name))
+    if len(bars) < len(layers) and kind in ("energy", "rates"):
+        what = f"{what}, {len(layers)} layers by block"
     finish(ax, f"{short(report.model)}: {what}" + ("" if report.measured else ", without data"))
     if kind == "cumulative":
         label_right(ax, _totals(report, len(layers) - 0.5))
     return figure_of(ax)
 
 
-def _energy(report: Figures, layers: Sequence[Layer], ax: Axes) -> str:
-    x = range(len(layers))
-    unit = unit_of(layers)
-    low, high, open_ones = intervals(layers, ENERGIES[unit])
-    _ec_bars(ax, low, high)
-    _arrows(ax, open_ones, [high[i] for i in open_ones])
-    if any(low):
-        ax.bar(x, low, 0.62, color=MAC, label=constant_part(report))
-    if report.measured:
-        energy = _energies_of(layers, unit)
-        ax.bar(x, _minus(energy, low), 0.62, low, color=AC, label="AC, as measured")
-    _crosses(ax, [i for i in x if layers[i].unpriced], "MACs without a price")
-    _energy_axis(ax, unit)
-    return f"energy by layer ({short(report.energy.name)})"
-
-
-def _rates(report: Figures, layers: Sequence[Layer], ax: Axes) -> str:
-    driven = [(x, layer.rate) for x, layer in enumerate(layers) if layer.rate is not None]
-    others = [x for x, layer in enumerate(layers) if layer.rate is None]
-    if driven:
-        x, rates = zip(*driven, strict=True)
-        ax.bar(x, rates, 0.62, color=AC, label="spikes")
-    _crosses(ax, others, "no spikes: MAC")
-    mean = report.mean_rate
-    if mean is not None:
-        told = f"mean of spike-driven synapses {mean:.3f}"
-        ax.axhline(mean, color="black", lw=0.9, ls="--", label=told)
-    ax.set_ylabel("firing rate of the input\n(spikes per neuron and time-step)")
-    ax.set_ylim(0, 1.06 * max((rate for _, rate in driven), default=0) or 1)
-    return "firing rates by layer"
-
-
-def has_rates_over_time(report: Figures) -> bool:
-    """Return whether there is a layer inside the totals whose rates are known by time-step."""
-    return any(layer.counted and layer.rates for layer in report.layers)
-
-
-def _rates_over_time(report: Figures, layers: Sequence[Layer], ax: Axes) -> str:
-    steps = next(len(layer.rates) for layer in layers if layer.rates)
-    nothing = (math.nan,) * steps
-    columns = [nothing if layer.rates is None else layer.rates for layer in layers]
-    top = max(rate for layer in layers for rate in layer.rates or ())
-    image = ax.imshow(
-        list(zip(*columns, strict=True)),
-        cmap=_shades(),
-        vmin=0,
-        vmax=top or 1,
-        aspect="auto",
-        origin="lower",
-        interpolation="nearest",
-    )
-    driven = [x for x, layer in enumerate(layers) if layer.rates is None and layer.rate is not None]
-    others = [x for x, layer in enumerate(layers) if layer.rates is None and layer.rate is None]
-    for places, marker, label in ((others, "x", "no spikes: MAC"), (driven, "_", "steps unknown")):
-        if places:
-            ax.plot(places, [0] * len(places), marker, color=MAC, ms=4, zorder=3, label=label)
-    bar = ax.figure.colorbar(image, ax=ax, pad=0.01)
-    bar.set_label("firing rate of the input\n(spikes per neuron)")
-    ax.set_ylabel("time-step")
-    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_ylim(-0.5, steps - 0.5)
-    return "firing rates by layer and time-step"
-
-
-def _shades() -> LinearSegmentedColormap:
-    """Return colours from white to that of ACs."""
-    return LinearSegmentedColormap.from_list("rates", ["white", AC])
-
-
-def _cumulative(report: Figures, layers: Sequence[Layer], ax: Axes) -> str:
+def _cumulative(report: Figures, layers: Sequence[Layer], ax: Axes) -> None:
     edges = [x - 0.5 for x in range(len(layers) + 1)]
     unit = unit_of([report])
     low, high, open_ones = intervals(layers, ENERGIES[unit])
@@ -180,7 +141,6 @@ def _cumulative(report: Figures, layers: Sequence[Layer], ax: Axes) -> str:
         energy = _sums(_energies_of(layers, unit))
         ax.stairs(energy, edges, baseline=low, fill=True, color=AC, label="AC, as measured")
     _energy_axis(ax, unit)
-    return f"energy up to each layer ({short(report.energy.name)})"
 
 
 def _totals(report: Figures, x: float) -> list[tuple[float, float, str]]:
@@ -201,30 +161,13 @@ def _top(report: Figures) -> float:
     )
 
 
-_KINDS: dict[Plot, Callable[[Figures, Sequence[Layer], Axes], str]] = {
-    "energy": _energy,
-    "rates": _rates,
-    "rates_over_time": _rates_over_time,
-    "cumulative": _cumulative,
+_TITLES: dict[Plot, str] = {
+    "energy": "energy by layer ({})",
+    "rates": "firing rates by layer",
+    "rates_over_time": "firing rates by layer and time-step",
+    "cumulative": "energy up to each layer ({})",
+    "modules": "energy by module ({})",
 }
-
-
-def _ec_bars(ax: Axes, low: Sequence[float], high: Sequence[float]) -> None:
-    spans = [(x, a, b - a) for x, (a, b) in enumerate(zip(low, high, strict=True)) if b > a]
-    if spans:
-        x, bottoms, heights = zip(*spans, strict=True)
-        outline = 0.4 if len(low) <= MAX_LABELS else 0
-        ax.bar(
-            x, heights, 0.9, bottoms,
-            color=BAND, edgecolor=EDGE, linewidth=outline, label=EC_LABEL,
-        )  # fmt: skip
-
-
-def _crosses(ax: Axes, places: Sequence[int], label: str) -> None:
-    """Mark layers that have no bar for a reason."""
-    if places:
-        zeros = [0] * len(places)
-        ax.plot(places, zeros, "x", color=MAC, ms=4, clip_on=False, zorder=3, label=label)
 
 
 def _energies_of(layers: Iterable[Layer], unit: str) -> list[float]:
@@ -242,10 +185,6 @@ def _arrows(ax: Axes, places: Sequence[int], ends: Sequence[float]) -> None:
     """Mark intervals without an upper end."""
     if places:
         ax.plot(places, ends, "^", color=EDGE, ms=5, clip_on=False, zorder=3, label=OPEN_LABEL)
-
-
-def _minus(left: Sequence[float], right: Sequence[float]) -> list[float]:
-    return [a - b for a, b in zip(left, right, strict=True)]
 
 
 def _sums(values: Iterable[float]) -> list[float]:

@@ -1,0 +1,386 @@
+"""Price one network under every model of energy that is known here, or say why a model refuses.
+
+The profiles of ``profiles.toml`` price each operation. The models of ``models.toml`` also know
+memory, crossbars or events of a processor; each has a function here. Both files give every
+constant with its source, and `docs/energy_models.md` has them in a table.
+
+Counts are sums over all samples; T is in them, as everything executed is counted.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from syops.cost.figures import Figures
+from syops.cost.memory import KIB, MIB, Access, MemoryFigures, MemoryModel
+from syops.cost.pricing import millijoules
+from syops.cost.profiles import list_energy_models
+from syops.cost.traffic import itemsize
+from syops.errors import SyopsValueError
+from syops.ledger.rows import Row, Verdict
+from syops.ops.kinds import SYNAPTIC
+
+Constants = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class MenuModel:
+    """Describe a model of energy.
+
+    Attributes:
+        name: its id.
+        fidelity: "paper", "code" or "own".
+        scope: what it takes in.
+        refuses: what it cannot do.
+        source: where it is from.
+        constants: by name.
+        sources: what states each of them.
+    """
+
+    name: str
+    fidelity: str
+    scope: str
+    refuses: str
+    source: str
+    constants: Constants
+    sources: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Hold what one model says of a network.
+
+    Attributes:
+        name: its id.
+        fidelity, scope, source: of the model.
+        energy_mj: in mJ per sample; None where it refuses.
+        refused: why it refuses, "" where it does not.
+    """
+
+    name: str
+    fidelity: str
+    scope: str
+    source: str
+    energy_mj: float | None
+    refused: str = ""
+
+
+class Refused(SyopsValueError):
+    """Say why a model does not apply to a network."""
+
+
+@cache
+def menu_models() -> tuple[MenuModel, ...]:
+    """Return the models of ``models.toml``."""
+    text = resources.files("syops.cost").joinpath("models.toml").read_text("utf-8")
+    return tuple(MenuModel(name, **entry) for name, entry in tomllib.loads(text).items())
+
+
+def estimates(report: Figures) -> tuple[Estimate, ...]:
+    """Return what each profile and each model says.
+
+    Raises:
+        SyopsValueError: nothing was measured.
+    """
+    if not report.measured:
+        raise SyopsValueError("energy models price what was measured: give a report of a run")
+    return (*_by_profiles(report), *(_by_model(report, model) for model in menu_models()))
+
+
+def _by_profiles(report: Figures) -> Iterator[Estimate]:
+    for model in list_energy_models():
+        priced = report.priced(model)
+        refused = ""
+        if report.totals.mac and model.e_mac_pj is None:
+            refused = f"no price for MACs: {_named(_with_macs(report))}"
+        energy = None if refused else priced.dc_mj
+        yield Estimate(model.name, "paper", model.includes, model.source, energy, refused)
+
+
+def _by_model(report: Figures, model: MenuModel) -> Estimate:
+    try:
+        energy: float | None = millijoules(
+            MODELS[model.name](report, model.constants), report.samples
+        )
+        refused = ""
+    except Refused as error:
+        energy, refused = None, str(error)
+    return Estimate(model.name, model.fidelity, model.scope, model.source, energy, refused)
+
+
+# What the models ask of a report
+
+
+def _synaptic(report: Figures) -> list[tuple[Row, Verdict]]:
+    """Return the synaptic rows inside the totals, in the order of execution."""
+    return [
+        (row, verdict)
+        for row, verdict in zip(report.effective_rows, report.verdicts, strict=True)
+        if row.kind in report.kinds & set(SYNAPTIC)
+    ]
+
+
+def _neurons(report: Figures) -> list[Row]:
+    """Return the rows of neurons.
+
+    Raises:
+        Refused: there is none.
+    """
+    found = [row for row in report.rows if row.kind == "neuron"]
+    if not found:
+        raise Refused("no neuron is known as one, so that its updates are not told apart")
+    return found
+
+
+def _with_macs(report: Figures) -> list[str]:
+    """Return the rows inside the totals that do MACs."""
+    pairs = zip(report.effective_rows, report.verdicts, strict=True)
+    return [_name(row) for row, verdict in pairs if row.kind in report.kinds and verdict.mac]
+
+
+def _only_spikes(report: Figures) -> None:
+    macs = _with_macs(report)
+    if macs:
+        raise Refused(f"no price for MACs: {_named(macs)}")
+
+
+def _name(row: Row) -> str:
+    return f"{row.path or 'the model'} ({row.operator})"
+
+
+def _named(names: Sequence[str], most: int = 3) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def _sent(report: Figures) -> int:
+    """Return the spikes that neurons send: those that reach any layer but the first."""
+    return sum(verdict.spikes for _, verdict in _synaptic(report)[1:])
+
+
+# Processors, by event
+
+
+def _kerasspiking(report: Figures, c: Constants) -> float:
+    """Return E = synops · e_s + updates · e_n, synops = mean rate · connections."""
+    _only_spikes(report)
+    updates = sum(row.dense for row in _neurons(report))
+    return float(report.totals.ac) * c["synop_pj"] + updates * c["neuron_pj"]
+
+
+def _sana_fe(report: Figures, c: Constants) -> float:
+    """Return the energy of synaptic events, neuron updates, spikes and messages."""
+    _only_spikes(report)
+    total = 0.0
+    for row, verdict in _synaptic(report):
+        if row.kind == "matmul":
+            raise Refused(f"a product of two activations: {_name(row)}")
+        each = c["synapse_conv_pj" if row.kind == "conv" else "synapse_dense_pj"]
+        total += verdict.ac_events * each + verdict.spikes * c["message_pj"]
+    updates = sum(row.dense for row in _neurons(report))
+    total += updates * (c["soma_access_pj"] + c["soma_update_pj"])
+    return total + _sent(report) * c["soma_spike_pj"]
+
+
+def _spyx(report: Figures, c: Constants) -> float:
+    """Return SOP·(E_ACC + b·E_w) + N·T·(E_CMP + 2·b·E_u) + spikes·E_SUB."""
+    _only_spikes(report)
+    updates = sum(row.dense for row in _neurons(report))
+    synops, bits = report.totals.ac_events, c["bits"]
+    weights = synops * (c["accumulate_pj"] + bits * c["weight_pj_per_bit"])
+    states = updates * (c["compare_pj"] + 2 * bits * c["state_pj_per_bit"])
+    return weights + states + _sent(report) * c["subtract_pj"]
+
+
+# Memory
+
+
+def _accesses(report: Figures, law: Callable[[Access], float]) -> float:
+    """Return the report's DC and its accesses under a law, over all samples."""
+    if report.dc_mj is None:
+        raise Refused("some MACs have no price in the report's own profile")
+    figures = MemoryFigures.of(report, MemoryModel())
+    found = (access for row in figures.rows for access in row.accesses)
+    memory = sum((access.count or 0.0) * law(access) for access in found if access.count)
+    return report.dc_mj * 1e9 * report.samples + memory * report.samples
+
+
+def _interpolated(report: Figures, c: Constants) -> float:
+    sizes = {8 * KIB: "8_KiB", 32 * KIB: "32_KiB", MIB: "1_MiB"}
+    points = [(size, c[f"{name}_pj_per_8_bytes"] / 8) for size, name in sizes.items()]
+    model = MemoryModel(points=((0, 0.0), *points))
+    return _accesses(
+        report, lambda access: float(model.pj_per_byte(access.buffer)) * access.bytes_each
+    )
+
+
+def _regression(report: Figures, c: Constants) -> float:
+    return _accesses(
+        report, lambda access: c["slope_pj_per_bit"] * 8 * access.buffer + c["intercept_pj"]
+    )
+
+
+def _width(report: Figures, c: Constants) -> float:
+    def law(access: Access) -> float:
+        return c["pj_per_64_bits"] / max(1, 64 // (8 * access.bytes_each))
+
+    return _accesses(report, law)
+
+
+def step_bytes(report: Figures) -> dict[str, int]:
+    """Return the bytes of weights, biases and states that are read or written, over all samples."""
+    weights = biases = 0
+    for row, verdict in _synaptic(report):
+        each = itemsize(row.dtype)
+        weights += each * (verdict.mac or verdict.ac_events)
+        biases += each * row.written if row.params > row.weights else 0
+    states = sum(itemsize(row.dtype) * row.written for row in _neurons(report))
+    return {"weights": weights, "biases": biases, "states": 2 * states}
+
+
+def _step(report: Figures, c: Constants) -> float:
+    totals = report.totals
+    arithmetic = totals.ac_events * c["ac_pj"] + totals.mac * c["mac_pj"]
+    return arithmetic + 8 * c["memory_pj_per_bit"] * sum(step_bytes(report).values())
+
+
+# Crossbars
+
+
+def _spikesim(report: Figures, c: Constants) -> float:
+    """Return Σ T · ceil(Ci/X) · ceil(Co/X) · Ho · Wo · E_cycle."""
+    size = int(c["crossbar_size"])
+    rows = size / 8
+    control = c["htree_pj"] + c["memory_fetch_pj"] + c["tile_buffer_pj"]
+    control += rows * (16 * c["subtraction_pj"] + c["temporary_buffer_pj"])
+    control += rows * rows * (c["adc_pj"] + c["mux_pj"]) + c["neuron_pj"]
+    total = 0.0
+    for row, _ in _synaptic(report):
+        if row.operator != "conv2d" or len(row.weight_shape) != 4:
+            raise Refused(f"not a conv2d of one shape: {_name(row)}")
+        if row.groups != 1:
+            raise Refused(f"a convolution with groups: {_name(row)}")
+        outputs, inputs, *kernel = row.weight_shape
+        cycles = row.written // max(1, outputs) * -(-inputs // size) * -(-outputs // size)
+        total += cycles * (control + rows * math.prod(kernel) * c["rram_crossbar_pj"])
+    if not total:
+        raise Refused("no conv2d")
+    return total
+
+
+# Lemaire et al., as printed
+
+
+def lemaire_counts(report: Figures, fifo: int) -> tuple[dict[str, int], list[tuple[int, int]]]:
+    """Count operations, addressing and accesses of a chain of layers and neurons.
+
+    Args:
+        report: the network.
+        fifo: messages that a queue holds.
+
+    Returns:
+        the operations ``ac``, ``mac``, ``acc_addr`` and ``mac_addr``; and of each kind of access
+        the bytes and those of its buffer.
+
+    Raises:
+        Refused: a network out of the paper's scope; names the row.
+    """
+    chain = _chain(report)
+    counts = dict.fromkeys(("ac", "mac", "acc_addr", "mac_addr"), 0)
+    accesses: list[tuple[int, int]] = []
+    steps = report.time_steps or 1
+    for place, (row, verdict) in enumerate(chain):
+        results = 4 * (row.written // (report.samples * steps))
+        if row.kind == "neuron":
+            _, following = chain[place + 1]
+            counts["ac"] += following.spikes
+            counts["mac"] += row.dense if row.operator == "LIFNode" else 0
+            each = 4 * (row.dense // (report.samples * steps))
+            accesses += [(4 * row.dense, each), (4 * row.dense, each)]
+            accesses.append((4 * following.spikes, 4 * fifo))
+            continue
+        kernel = row.weight_shape[2:] if row.kind == "conv" else ()
+        outputs = _outputs(row) // row.groups
+        has_bias = row.params > row.weights
+        numel = row.drives[0].numel
+        parameters = 4 * (row.weights + (_outputs(row) if has_bias else 0))
+        if verdict.mac:
+            uses = row.dense
+            counts["mac"] += uses
+            counts["acc_addr"] += numel + row.written
+            counts["acc_addr"] += (
+                row.calls * row.weight_shape[0] * math.prod(kernel) if kernel else 0
+            )
+            accesses.append((4 * (uses if kernel else numel), 4 * (numel // max(1, row.calls))))
+            if len(chain) == 1:
+                accesses.append((4 * row.written, 4 * row.written))
+        else:
+            uses = verdict.spikes * outputs * math.prod(kernel)
+            reached = [-(-k // s) for k, s in zip(kernel, row.stride, strict=True)]
+            counts["ac"] += verdict.spikes * outputs * math.prod(reached)
+            counts["acc_addr"] += uses
+            counts["mac_addr"] += 2 * verdict.spikes if kernel else 0
+            accesses.append((4 * verdict.spikes, 4 * fifo))
+            accesses += [(4 * uses, results), (4 * uses, results)]
+        counts["ac"] += row.written if has_bias else 0
+        accesses.append((4 * (uses + (row.written if has_bias else 0)), parameters))
+    return counts, accesses
+
+
+def _outputs(row: Row) -> int:
+    """Return the channels of a result; the weights of a linear layer may lie either way."""
+    if row.kind == "conv":
+        return row.weight_shape[0]
+    return row.weights * row.written // max(1, row.dense)
+
+
+def _chain(report: Figures) -> list[tuple[Row, Verdict]]:
+    """Return the layers and neurons of a network in which they take turns, layers at both ends."""
+    found = [
+        (row, verdict)
+        for row, verdict in zip(report.effective_rows, report.verdicts, strict=True)
+        if row.folded is None
+    ]
+    for place, (row, _) in enumerate(found):
+        layer = row.operator in ("conv1d", "conv2d", "conv3d", "linear") and len(row.drives) == 1
+        neuron = row.kind == "neuron" and row.operator in ("IFNode", "LIFNode")
+        if not (neuron if place % 2 else layer):
+            raise Refused(f"not a chain of layers and IF or LIF neurons: {_name(row)}")
+        if layer and not (row.weight_shape and (row.stride or row.kind != "conv")):
+            raise Refused(f"its weights or its input differ in shape: {_name(row)}")
+    if len(found) % 2 == 0:
+        what = _name(found[-1][0]) if found else "nothing was counted"
+        raise Refused(f"the spikes of the last neuron reach no layer, and are not counted: {what}")
+    return found
+
+
+def _lemaire(report: Figures, c: Constants) -> float:
+    counts, accesses = lemaire_counts(report, int(c["fifo_messages"]))
+    sizes = {8 * KIB: "8_KiB", 32 * KIB: "32_KiB", MIB: "1_MiB"}
+    points = [(size, c[f"{name}_pj_per_4_bytes"] / 4) for size, name in sizes.items()]
+    model = MemoryModel(points=((0, 0.0), *points))
+    memory = sum(read * float(model.pj_per_byte(buffer)) for read, buffer in accesses)
+    accumulates, products = counts["ac"] + counts["acc_addr"], counts["mac"] + counts["mac_addr"]
+    return accumulates * c["add_pj"] + products * (c["multiply_pj"] + c["add_pj"]) + memory
+
+
+MODELS: dict[str, Callable[[Figures, Any], float]] = {
+    "lemaire-interpolated": _interpolated,
+    "lemaire-regression": _regression,
+    "lemaire-width": _width,
+    "lemaire-2022": _lemaire,
+    "step": _step,
+    "spikesim": _spikesim,
+    "spyx-honest": _spyx,
+    "sana-fe-loihi": _sana_fe,
+    "kerasspiking-loihi": _kerasspiking,
+    "kerasspiking-spinnaker": _kerasspiking,
+    "kerasspiking-spinnaker2": _kerasspiking,
+}
+"""The energy of each model over all samples, in pJ."""

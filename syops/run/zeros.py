@@ -1,0 +1,24 @@
+"""Measure zeros batch by batch."""
+
+from __future__ import annotations
+
+from syops.errors import SyopsTypeError
+from syops.run.loop import After, Counted
+from syops.trace.zeros import ZeroWatch
+
+
+def check_zeros(zeros: object) -> None:
+    """Refuse what is neither True nor False."""
+    if not isinstance(zeros, bool):
+        raise SyopsTypeError(f"zeros must be True or False, got {zeros!r}")
+
+
+def taken_in(watch: ZeroWatch) -> After:
+    """Return what is called after each batch to take in what was watched of it."""
+
+    def follow(found: Counted) -> bool:
+        calls = (found.steps or 1) if found.by_calls else 1
+        watch.complete(calls, found.samples)
+        return False
+
+    return follow
