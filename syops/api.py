@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -15,24 +14,25 @@ from syops.cost.conventions import AnyConvention, chosen
 from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.ledger import Ledger
-from syops.ledger.samples import SampleCounts
 from syops.ops.rule import Rule
 from syops.report.audit import Audit
 from syops.report.report import MeasuredReport, Report
-from syops.run.building import build_report, call_of, name_batch, versions
+from syops.run.building import build_report, versions
 from syops.run.caller import Count
+from syops.run.count import Work
+from syops.run.distributed import Group
+from syops.run.keeping import SECONDS, check_keeping
 from syops.run.limit import check_limit
-from syops.run.loop import Batches, count_batches
-from syops.run.progress import progress_bar
-from syops.run.scores import Answers, Output, check_output
-from syops.run.spread import StopWhen, check_path, write_samples
+from syops.run.loop import Batches
+from syops.run.naming import call_of
+from syops.run.scores import Output, check_output
+from syops.run.spread import check_path
 from syops.run.subject import Counting, Subject
 from syops.run.tally import Tally
 from syops.run.tracing import trace_on_meta
-from syops.run.zeros import check_zeros, taken_in
+from syops.run.zeros import check_zeros
 from syops.trace import inputs as given
 from syops.trace.restore import device_of, plainly
-from syops.trace.zeros import ZeroWatch
 
 
 def get_model_syops(
@@ -60,6 +60,9 @@ def get_model_syops(
     keep_samples: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     device: torch.device | str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_seconds: float = SECONDS,
+    distributed: bool = False,
     zeros: bool = False,
 ) -> MeasuredReport:
     """Count the synaptic operations of a spiking network on data, and price them.
@@ -121,6 +124,14 @@ def get_model_syops(
             Implies ``spread``.
         progress: a progress bar, with the DC so far; by default for several batches on a terminal.
         device: where to run; by default where the model is. Inputs are moved there.
+        checkpoint: a file to keep the count in. If it is there, the count goes on from it: the
+            batches that it has are read again and compared, not run. It stays when the count is
+            complete; then the same call returns its report.
+        checkpoint_seconds: between two checkpoints.
+        distributed: share the batches out to the processes of torch's default process group, which
+            is to be initialised: rank r of K takes batches r, r + K, ... of the loader, which is to
+            give all of them to each. The report is that of all, in every process. A checkpoint is
+            a file for each, such as ``count.0-of-2``.
         zeros: measure zeros among inputs and weights of layers and among activations too, for
             `Report.zeros`. A count takes up to half as long again; see ``docs/zeros.md``.
 
@@ -130,11 +141,15 @@ def get_model_syops(
     Raises:
         SyopsTypeError: a model or batch that cannot be used.
         SyopsValueError: an argument out of range, an empty loader, NaN in what is looked at, a
-            neuron that sends other values than ``neurons`` says, a label that is no class.
+            neuron that sends other values than ``neurons`` says, a label that is no class; a
+            checkpoint of another model, other weights, data or conventions.
         SyopsLookupError: an unknown energy profile or convention; an output without the
             part that is named.
-        SyopsFileError: a file of energy profiles or conventions that cannot be read.
+        SyopsFileError: a file of energy profiles or conventions that cannot be read; a checkpoint
+            that is torn or cannot be written.
         ForwardError: the model failed on the input.
+        SyopsRuntimeError: distributed: there is no process group; another process has failed or
+            died, or has read other batches.
 
     An error at one batch of many names it, and has a report of those before it: ``error.report``.
     One that is not syops' own, raised by a data set, says it in a note (``error.__notes__``).
@@ -175,40 +190,27 @@ def get_model_syops(
     check_zeros(zeros)
     network = counting.subject.model
     home = device_of(network) if device is None else given.device(device)
-    batches = Batches(inputs, prepare, home, limit)
-    tally = Tally(network, Ledger(), counting.subject.ann_counts())
-    if counting.by_sample:
-        tally.ledger.by_sample = SampleCounts(counting.convention.folds)
-    answers = Answers(output, tally.notes)
-    watch = ZeroWatch(network) if zeros else None
-
-    def report() -> MeasuredReport:
-        return build_report(
-            MeasuredReport,
-            tally,
-            counting.subject,
-            counting.energy,
-            counting.convention,
-            counting.conventions,
-            answers.scores(),
-            call,
-            None if watch is None else watch.counts,
-            counting.recorded,
-        )
-
-    try:
-        ends = [] if stop_when is None else [StopWhen(stop_when, report, tally.notes)]
-        measured = () if watch is None else (taken_in(watch),)
-        with watch or nullcontext(), progress_bar(progress, inputs, limit, report) as bar:
-            count_batches(batches, counting, tally, (answers, *measured, *ends, *bar))
-    except (Exception, KeyboardInterrupt) as error:
-        if tally.at_batch:
-            name_batch(error, tally, report)
-        raise
-    found = report()
-    if keep_samples is not None:
-        write_samples(found, keep_samples)
-    return found
+    if checkpoint is not None:
+        check_keeping(checkpoint, checkpoint_seconds)
+    for name, value in (("stop_when", stop_when), ("keep_samples", keep_samples)):
+        if value is not None and (checkpoint is not None or distributed):
+            raise SyopsValueError(
+                f"{name} needs all samples in one process: leave out "
+                + ("distributed" if distributed else "checkpoint")
+            )
+    work = Work(
+        counting=counting,
+        batches=Batches(inputs, prepare, home, limit),
+        output=output,
+        progress=progress,
+        call=call,
+        checkpoint=None if checkpoint is None else (checkpoint, checkpoint_seconds),
+        group=Group(inputs) if distributed else None,
+        stop_when=stop_when,
+        keep_samples=keep_samples,
+        zeros=zeros,
+    )
+    return work.count()
 
 
 def count_syops(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any
 
 import click
 
 from syops.choices import AC_COUNTS
-from syops.cli.aside import prints_aside, silence_torch
-from syops.cli.networks import named, sample_shape
+from syops.cli.distributed import joined
+from syops.cli.networks import named
 from syops.cli.options import (
     BASELINES,
     BATCH_DIM,
@@ -29,15 +29,14 @@ from syops.cli.options import (
     UNROLL,
     VALUES,
     ZEROS,
+    Keyword,
     Shape,
 )
-from syops.cli.output import Display, View, display_options, note
-from syops.errors import SyopsError, SyopsFileError, SyopsValueError, first_line
-from syops.models import list_models
+from syops.cli.output import Display, View, display_options
+from syops.cli.running import Keywords, Run
+from syops.cli.sweep import check_sweep, count_sweep
+from syops.errors import SyopsValueError
 from syops.report.report import Report
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @click.command()
@@ -110,6 +109,29 @@ if TYPE_CHECKING:
     help="Samples per forward pass. A single image is repeated N times; an input with more "
     "samples is counted in several passes.  [default: all at once; 32 with --data]",
 )  # fmt: skip
+@click.option(
+    "--checkpoint", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Keep the count in FILE, and go on from it if it is there: after a crash or Ctrl-C the "
+    "same command ends with the counts of a run without it. FILE stays at the end.",
+)  # fmt: skip
+@click.option(
+    "--checkpoint-seconds", type=click.FloatRange(min=0), metavar="S", default=60,
+    help="Write --checkpoint every S seconds, and at the end.",
+)  # fmt: skip
+@click.option(
+    "--distributed", is_flag=True,
+    help="Share the batches out to the processes of torchrun --nproc-per-node=K -m syops run ... "
+    "--distributed, on GPUs where there are any. The first one prints.",
+)  # fmt: skip
+@click.option(
+    "--sweep", type=Keyword(), metavar="NAME=V1,V2,...",
+    help="Count MODEL with each of these values of an argument, such as T=1,2,4,8, and put them "
+    "side by side: energy against accuracy over T.",
+)  # fmt: skip
+@click.option(
+    "--picture", type=click.Path(dir_okay=False, writable=True, path_type=Path), metavar="FILE",
+    help="Draw what --sweep finds in FILE: .pdf, .png or .svg.",
+)  # fmt: skip
 @BATCH_DIM
 @TIME_STEPS
 @UNROLL
@@ -135,26 +157,15 @@ if TYPE_CHECKING:
 @display_options(DEPTH)
 def run(
     model: str,
-    keywords: tuple[tuple[str, Any], ...],
-    weights: Path | None,
-    input_path: Path | None,
-    data: str | None,
-    labels: Path | None,
-    transform: Literal["plain", "imagenet"] | None,
-    shuffle: bool,
-    workers: int | None,
-    logits: str | None,
-    shape: tuple[int, ...] | None,
-    batch_size: int | None,
-    batch_dim: int,
-    unroll: int | None,
-    seed: int,
+    keywords: Keywords,
+    sweep: tuple[str, Any] | None,
+    picture: Path | None,
     memory: bool,
     baselines: bool,
     nonzero: float | None,
     zeros: bool,
     display: Display,
-    **counting: Any,
+    **options: Any,
 ) -> None:
     """Count MODEL on an input, or on a data set, and price it.
 
@@ -162,145 +173,37 @@ def run(
     class, in the current directory or installed, that builds a torch.nn.Module; or FILE.nir, a
     graph that takes [T, N, ...] (--set dt=0.001, --set neurons=sinabs).
     """
+    chosen = {name: options.pop(name) for name in Run.__dataclass_fields__ if name in options}
+    work = Run(**chosen, counting=options | {"zeros": zeros})
     view = View(memory, baselines, nonzero, zeros)
-    view.check(display)
-    _check_options(data, input_path, labels, transform, shuffle, workers)
-    if unroll is not None and data is None and input_path is None:
-        raise click.UsageError("--unroll needs --input or --data, with time-steps")
-
-    import torch
-
-    from syops.api import get_model_syops
-    from syops.cli.loading import load_model, read_input, spike_trains, split
-    from syops.cli.sources import Reading, open_data
-    from syops.models.calibration import calibrate
-    from syops.models.nir import SUFFIX as NIR
-    from syops.models.nir import NIRNetwork
-    from syops.models.weights import load_weights
-    from syops.trace.inputs import time_steps, weight_dtype
-
-    silence_torch()
-    torch.manual_seed(seed)
-    with prints_aside():
-        network = load_model(model, dict(keywords))
-    if weights is not None:
-        load_weights(network, weights)
-    bundled = model in list_models()
-    if bundled and unroll is not None:
-        raise click.UsageError(f"{model} has its loop over time-steps itself: leave --unroll out")
-    is_graph = model.endswith(NIR)
-    batch_dim = batch_dim or int(is_graph)
-    axis = batch_dim if unroll is None or batch_dim < unroll else batch_dim + 1
-    default = sample_shape(model, keywords)
-    batches: Any
-    if data is not None:
-        reading = Reading(
-            batch_size=batch_size,
-            batch_dim=axis,
-            workers=workers,
-            shuffle=shuffle,
-            seed=seed,
-            labels=labels,
-            transform=transform,
-            image=_image(shape or default),
-            dtype=weight_dtype(network),
-            time_steps=time_steps(network, counting["time_steps"]),
-            bundled=bundled,
-        )
-        with prints_aside():
-            batches = open_data(data, reading)
-    elif isinstance(network, NIRNetwork) and input_path is None:
-        batches = spike_trains(network, shape, counting["time_steps"], batch_size, seed)
-        counting["time_steps"] = len(batches)
+    if sweep is None:
+        if picture is not None:
+            raise click.UsageError("--picture needs --sweep")
+        view.check(display)
     else:
-        try:
-            inputs = read_input(network, input_path, shape, default, batch_size, seed)
-        except (RuntimeError, MemoryError) as error:  # torch raises RuntimeError
-            if isinstance(error, SyopsError):
-                raise
-            raise SyopsValueError(f"the input cannot be made: {first_line(error)}") from error
-        if is_graph and isinstance(inputs, torch.Tensor) and counting["time_steps"] is None:
-            counting["time_steps"] = len(inputs)
-        batches = split(inputs, batch_size, axis)
-    if weights is None and bundled:
-        note(
-            "without --weights, firing rates are those of untrained weights, not representative; "
-            "BatchNorm statistics are calibrated on the input, so that deep layers fire at all"
-        )
-        calibrate(network, _first(batches, data is not None))
-    elif weights is None:
-        note(
-            "without --weights, firing rates are not representative unless MODEL loads trained "
-            "weights itself"
-        )
+        check_sweep(keywords, sweep, picture, view, display)
+    work.check()
 
-    def show(report: Report) -> None:
-        result = named(report, model)
+    if sweep is not None:
+        count_sweep(work, model, keywords, sweep, display, picture)
+        return
+    with joined(work.distributed) as place:
         try:
-            shown = view.of(result)
-        except SyopsValueError:  # without T there are no baselines: keep what was counted
-            replace(display, columns=None, sort=None).show(result)
+            report = work.report(model, keywords, place)
+        except (Exception, KeyboardInterrupt) as error:
+            before = getattr(error, "report", None)
+            if isinstance(before, Report) and place.rank == 0:
+                show_as(view, named(before, model), display)
             raise
-        try:
-            display.show(shown)
-        except SyopsFileError:  # the disk is full, say
-            if display.output is None:
-                raise
-            replace(display, output=None).show(shown)
-            raise
+    if place.rank == 0:
+        show_as(view, named(report, model), display)
 
+
+def show_as(view: View, report: Report, display: Display) -> None:
+    """Print or write a report; as it is, where it has not what is to be seen of it."""
     try:
-        with prints_aside():
-            report = get_model_syops(
-                network,
-                batches,
-                batch_dim=batch_dim,
-                unroll=unroll,
-                output=_output(logits),
-                zeros=zeros,
-                **counting,
-            )
-    except (Exception, KeyboardInterrupt) as error:
-        before = getattr(error, "report", None)
-        if isinstance(before, Report):
-            show(before)
+        shown = view.of(report)
+    except SyopsValueError:  # without T there are no baselines: keep what was counted
+        replace(display, columns=None, sort=None).show(report)
         raise
-    show(report)
-
-
-def _first(batches: Any, is_read: bool) -> Tensor:
-    """Return the first input; ``is_read``: there are labels beside it."""
-    first = next(iter(batches)) if is_read else batches
-    return cast("Tensor", first[0] if isinstance(first, tuple | list) else first)
-
-
-def _check_options(
-    data: str | None,
-    input_path: Path | None,
-    labels: Path | None,
-    transform: str | None,
-    shuffle: bool,
-    workers: int | None,
-) -> None:
-    """Refuse what only makes sense with ``--data``, or not with it."""
-    if data is not None and input_path is not None:
-        raise click.UsageError("--input is one input and --data a data set: give one of them")
-    only = {"labels": labels, "transform": transform, "shuffle": shuffle, "workers": workers}
-    for name, value in only.items():
-        if data is None and value:
-            raise click.UsageError(f"--{name} needs --data")
-
-
-def _image(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Return channels, height and width of a sample or of a batch."""
-    if len(shape) < 3:
-        raise click.UsageError(f"--input-shape: expected C,H,W, got {','.join(map(str, shape))}")
-    channels, height, width = shape[-3:]
-    return channels, height, width
-
-
-def _output(logits: str | None) -> int | str | Literal[False] | None:
-    """Return which part of the model's output holds the logits, as `get_model_syops` takes it."""
-    if logits == "none":
-        return False
-    return int(logits) if logits is not None and logits.lstrip("-").isdecimal() else logits
+    display.show_anyhow(shown)

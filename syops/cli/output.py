@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,6 +17,7 @@ from syops.cli.aside import prints_aside
 from syops.cli.options import COLUMNS, OUTPUT, SORT, TOP, UNITS, VERBOSE
 from syops.cost.figures import Figures
 from syops.cost.warnings import find_cautions
+from syops.errors import SyopsFileError
 from syops.files import check_writable, write_text
 from syops.report.baselines import COLUMNS as ANNS
 from syops.report.baselines import Baselines
@@ -102,6 +103,16 @@ class Display:
             show(made, self.output, self.verbose)
         else:
             emit(made, self.output)
+
+    def show_anyhow(self, result: Shown) -> None:
+        """Print or write what took long to count; print it also where it cannot be written."""
+        try:
+            self.show(result)
+        except SyopsFileError:  # the disk is full, say
+            if self.output is None:
+                raise
+            replace(self, output=None).show(result)
+            raise
 
     def _made(self, result: Shown) -> Table | str:
         if self.style == DEFAULT:

@@ -70,6 +70,7 @@ class Figures:
         accuracy: share of the samples that the network gets right: of ``scores``, or as somebody
             has told it: ``dataclasses.replace(report, accuracy=0.71)``, which replaces ``scores``.
         scores: how often the network was right, by class, where the data had labels.
+        ended: what ended the count before all data was counted; empty if nothing did.
         convention: what the counts are taken for: ACs, MACs or nothing. See `under`.
         recorded: what was measured besides, which some conventions need.
         modules: what the calls of modules look like by their values alone, where that was measured.
@@ -102,6 +103,7 @@ class Figures:
     passes: int = 0
     updates: tuple[Updates, ...] = ()
     scores: Scores | None = None
+    ended: tuple[str, ...] = ()
     convention: Convention = DEFAULT
     recorded: frozenset[str] = frozenset({MAGNITUDES})
     modules: tuple[ModuleCalls, ...] = ()
@@ -444,6 +446,7 @@ class Figures:
             prepared=merge_rows(self.prepared, other.prepared),
             updates=merge_updates(*self.updates, *other.updates),
             notes=tuple(sorted({*self.notes, *other.notes})),
+            ended=tuple(sorted({*self.ended, *other.ended})),
             input_shape=max(self.input_shape, other.input_shape),
             ann_rows=ann,
             **_answers(self, other),

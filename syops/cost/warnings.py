@@ -61,6 +61,7 @@ def find_cautions(report: Figures) -> Iterator[Caution]:
         )
         if row.kind in report.kinds or row.kind == "neuron"
     ]
+    yield from _partial(report)
     yield from _incomplete(report)
     yield from _one_step(report)
     yield from _steps_inside(report)
@@ -84,6 +85,11 @@ def _some(names: Sequence[str]) -> str:
     """Return the first names, and how many more there are."""
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _partial(report: Figures) -> Iterator[Caution]:
+    for why in report.ended:
+        yield Caution("partial", (), f"a part of the data was counted: {why}")
 
 
 def _incomplete(report: Figures) -> Iterator[Caution]:

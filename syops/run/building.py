@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import platform
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -10,9 +9,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from syops._torch import packed_in
 from syops.cost.conventions import MAGNITUDES, Convention, check_recorded
@@ -21,7 +19,7 @@ from syops.cost.figures import kinds_under
 from syops.cost.later import later
 from syops.cost.pricing import check_energy
 from syops.cost.spread import SampleTable
-from syops.errors import SyopsError, SyopsValueError, first_line, shown
+from syops.errors import SyopsError, SyopsValueError, first_line
 from syops.ledger.ledger import Ledger
 from syops.ledger.provenance import Provenance, fingerprint
 from syops.ledger.scores import Scores
@@ -73,6 +71,7 @@ def build_report(
         prepared=ledger.prepared,
         updates=ledger.updates,
         notes=later(lambda: tuple(filter(None, (*notes, as_ann().note, unseen)))),
+        ended=tally.ended,
         passes=ledger.passes,
         measured=kind is MeasuredReport,
         scores=scores,
@@ -102,54 +101,17 @@ def _unseen(model: str, ledger: Ledger) -> str:
     )
 
 
-def call_of(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
-    """Return a call as one would write it, without arguments that are the defaults.
-
-    >>> def count(model, limit=None): ...
-    >>> call_of(count, {"model": torch.nn.Linear(2, 2), "limit": 8})
-    'count(Linear, limit=8)'
-    """
-    told = []
-    for name, parameter in inspect.signature(function).parameters.items():
-        value, default = arguments[name], parameter.default
-        if default is parameter.empty:
-            told.append(_named(value))
-        elif value is not default and not (type(value) is type(default) and value == default):
-            told.append(f"{name}={_named(value)}")
-    return f"{function.__name__}({', '.join(told)})"
-
-
-def _named(value: Any) -> str:
-    """Return a value in a few letters, the same in every process."""
-    if isinstance(value, Tensor | np.ndarray):
-        return f"{type(value).__name__}{list(value.shape)}"
-    if isinstance(value, str | int | float | bool | type(None) | torch.device):
-        return shown(value)
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_named(k)}: {_named(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, tuple) or (isinstance(value, list) and len(value) <= _FEW):
-        return f"[{', '.join(map(_named, value))}]"
-    return str(getattr(value, "__qualname__", type(value).__name__))
-
-
-_FEW = 8
-"""Elements of a list that is an argument rather than a data set."""
-
-
 def name_batch(error: BaseException, tally: Tally, report: Callable[[], Report]) -> None:
     """Say in an error at which batch it came, and attach the report of those before.
 
     The error stays the exception that it is, also where it is not one of syops. The report says
-    in a note how it came about. After an interrupt in the midst of a batch there is none.
+    in ``ended`` how it came about. After an interrupt in the midst of a batch there is none.
     """
     interrupted = isinstance(error, KeyboardInterrupt)
-    # What waits to be added may fail later than the batches behind it, and labels after theirs.
-    number = min(tally.batches, tally.ledger.passes)
-    where = f"batch {number} (the first is 0), after {tally.ledger.samples} samples"
+    samples = tally.before[1] + tally.ledger.samples
+    where = f"batch {tally.batch} (the first is 0), after {samples} samples"
     why = "interrupted" if interrupted else f"ended by an error ({_told(error)})"
-    tally.notes[f"Incomplete: the count was {why} at {where}; the figures are of these alone"] = (
-        None
-    )
+    tally.ended = (f"the count was {why} at {where}",)
     before = None
     with suppress(SyopsError):
         before = None if interrupted and not tally.is_exact else report()

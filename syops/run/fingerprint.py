@@ -15,6 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from syops._torch import packed_in
+from syops.run.subject import Subject
+from syops.trace import inputs as given
 from syops.trace.neurons import library_of
 from syops.trace.paths import paths_of
 
@@ -34,11 +37,17 @@ def of_weights(model: nn.Module, states: Collection[str]) -> str | None:
     """
     digest = sha256()
     named: dict[str, Tensor] = dict(chain(model.named_parameters(), model.named_buffers()))
+    for module, path in paths_of(model).items():
+        named |= {f"{path} {place}": packed for place, packed in enumerate(packed_in(module))}
     try:
         for name in sorted(named.keys() - states - set(_library_states(model))):
             tensor = named[name].detach()
-            digest.update(_described(name, tensor.dtype, tuple(tensor.shape)))
-            digest.update(np.ascontiguousarray(_array(tensor)).data)
+            kind: object = tensor.dtype
+            values = tensor
+            if tensor.is_quantized:
+                kind, values = f"{kind} {_steps(tensor)}", tensor.int_repr()
+            digest.update(_described(name, kind, tuple(tensor.shape)))
+            digest.update(np.ascontiguousarray(_array(values)).data)
     except _Opaque:
         return None
     return digest.hexdigest()
@@ -76,6 +85,12 @@ def of_samples(
     return total
 
 
+def of_batch(batch: given.Batch, samples: int, subject: Subject) -> int | None:
+    """Return the sum of the fingerprints of the samples of a batch that are to be counted."""
+    dims = (subject.batch_axis(batch.arguments), subject.batch_dim)
+    return of_samples(batch.source, batch.cut_from or samples, dims, samples)
+
+
 def of_first(batch: Any) -> bytes:
     """Return a fingerprint of the beginning of a batch, which tells it from most others."""
     digest = sha256()
@@ -88,6 +103,13 @@ def of_first(batch: Any) -> bytes:
         except _Opaque:
             digest.update(type(leaf).__name__.encode())
     return digest.digest()
+
+
+def _steps(tensor: Tensor) -> tuple[object, object]:
+    """Return the scales and zeros of a quantised tensor."""
+    if tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+        return tensor.q_scale(), tensor.q_zero_point()
+    return tensor.q_per_channel_scales().tolist(), tensor.q_per_channel_zero_points().tolist()
 
 
 def _library_states(model: nn.Module) -> Iterator[str]:

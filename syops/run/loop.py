@@ -29,6 +29,10 @@ from syops.trace.restore import Place, Random, left_as_found, plainly
 from syops.trace.states import Lending
 
 
+def _all(batches: Iterable[given.Batch], subject: Subject) -> Iterable[given.Batch]:
+    return batches
+
+
 @dataclass(frozen=True)
 class Batches:
     """Hold what a model is called with, one batch after the other.
@@ -36,12 +40,14 @@ class Batches:
     Attributes:
         inputs, prepare, limit: as of `syops.get_model_syops`.
         home: the device to run on; None for a model without tensors.
+        unread: of all batches, those that are to be counted.
     """
 
     inputs: Any
     prepare: Callable[[Any], Any] | None
     home: torch.device | None
     limit: int | None = None
+    unread: Callable[[Iterable[given.Batch], Subject], Iterable[given.Batch]] = _all
 
     @property
     def is_single(self) -> bool:
@@ -52,7 +58,8 @@ class Batches:
         """Yield the batches; ``notes`` gets what a reader should know of how they end."""
         dtype = given.weight_dtype(counting.subject.model)
         batches = given.batches(self.inputs, self.prepare, dtype)
-        return limited(batches, self.limit, counting.subject, notes)
+        subject = counting.subject
+        return self.unread(limited(batches, self.limit, subject, notes), subject)
 
 
 @dataclass(frozen=True)
@@ -156,7 +163,7 @@ def _count(
     if tally.first is None:
         on_meta = tree_map(given.on_meta, batch)
         observer.know(states_of(tally.model, on_meta, counting.settings, subject.call))
-    source = _of_samples(given_batch, samples, subject)
+    source = fingerprint.of_batch(given_batch, samples, subject)
     known = [None if name == "auto" else given.SIGNALS[name] for name in names]
     axis = subject.time_axis(batch)
     axes = subject.axes(batch, counting.by_sample)
@@ -166,7 +173,8 @@ def _count(
     except ForwardError as error:
         raise subject.explained(error, batch) from error.__cause__
     if tally.first is None:
-        tally.weights = fingerprint.of_weights(tally.model, observer.states)
+        tally.states = observer.states
+        tally.weights = fingerprint.of_weights(tally.model, tally.states)
     tally.first = tally.first or shapes
     tally.data = None if source is None or tally.data is None else tally.data + source
     tally.steps.add(steps)
@@ -181,12 +189,6 @@ def _count(
         by_calls=subject.unroll is not None,
         settle=observer.settle,
     )
-
-
-def _of_samples(batch: given.Batch, samples: int, subject: Subject) -> int | None:
-    """Return the fingerprint of the samples of a batch that are to be counted."""
-    dims = (subject.batch_axis(batch.arguments), subject.batch_dim)
-    return fingerprint.of_samples(batch.source, batch.cut_from or samples, dims, samples)
 
 
 def _again(lending: Lending, generators: Random) -> None:

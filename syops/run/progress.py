@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 import warnings
@@ -31,7 +32,12 @@ SHARE = 0.02
 
 @contextmanager
 def progress_bar(
-    wanted: bool | None, inputs: Any, limit: int | None, report: Callable[[], Report]
+    wanted: bool | None,
+    inputs: Any,
+    limit: int | None,
+    report: Callable[[], Report],
+    before: tuple[int, int] = (0, 0),
+    processes: int = 1,
 ) -> Iterator[tuple[After, ...]]:
     """Give what is to be called after each batch to have a progress bar.
 
@@ -42,13 +48,16 @@ def progress_bar(
         wanted: a bar or none; by default one for several batches on a terminal.
         inputs, limit: as of `syops.get_model_syops`.
         report: gives the report of what has been counted.
+        before: batches and samples that were counted earlier.
+        processes: that share the batches out; this one has about so many times fewer.
     """
     unit, total = _total(inputs, limit)
     single = given.is_single(inputs) or (unit == "batch" and total == 1)
     if not (not single and sys.stderr.isatty() if wanted is None else wanted):
         yield ()
         return
-    with tqdm(total=total, desc="syops", unit=f" {unit}") as bar:
+    done, total = before[unit == "sample"], total and math.ceil(total / processes)
+    with tqdm(total=total, desc="syops", unit=f" {unit}", initial=done) as bar:
         yield (_Updates(bar, unit == "sample", report),)
 
 

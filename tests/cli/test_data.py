@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def test_errors_are_one_line(syops, mine, options, text):
     status, _, err = syops("run", "mine:net", *options)
     assert status == 2
     assert text in err
-    assert len([line for line in err.splitlines() if "error" in line]) == 1
+    assert len([line for line in err.splitlines() if line.startswith("syops: error")]) == 1
 
 
 def test_error_at_a_batch_prints_what_was_counted(syops, mine):
@@ -99,7 +100,7 @@ def test_error_at_a_batch_prints_what_was_counted(syops, mine):
     assert status == 2
     report = json.loads(out)
     assert report["samples"] == 8
-    assert report["notes"][0].startswith("Incomplete: the count was ended by an error")
+    assert report["ended"][0].startswith("the count was ended by an error")
     assert "batch 1 (the first is 0), after 8 samples: mine:broken failed" in err
 
 
@@ -108,7 +109,7 @@ def test_interrupt_prints_what_was_counted(syops, mine):
     assert status == 130
     report = json.loads(out)
     assert report["samples"] == 8
-    assert report["notes"][0].startswith("Incomplete: the count was interrupted at batch 1")
+    assert report["ended"][0].startswith("the count was interrupted at batch 1")
     assert "interrupted" in err
 
 
@@ -122,3 +123,22 @@ def test_report_that_cannot_be_written_is_printed(syops, mine, monkeypatch):
     assert status == 2
     assert json.loads(out)["samples"] == 20
     assert "cannot write out.json: No space left on device" in err
+
+
+def test_checkpoint(syops, mine):
+    command = ("run", "mine:net", "--data", "xy.npz", "--batch-size", 6, "--format", "json")
+    _, plain, _ = syops(*command)
+    first = syops(*command, "--checkpoint", "count", "--checkpoint-seconds", 0)
+    assert first[0] == 0
+    assert "the whole count is kept in count; remove it to count anew" in first[2]
+    again = syops(*command, "--checkpoint", "count")
+    assert "count is there" in again[2]
+    for _, out, _ in (first, again):
+        content = json.loads(out)
+        assert "--checkpoint count" in content["provenance"]["calls"][0]
+        content["provenance"]["calls"] = json.loads(plain)["provenance"]["calls"]
+        assert content == json.loads(plain)
+    Path("count").write_text(Path("count").read_text()[:-1])
+    status, out, err = syops(*command, "--checkpoint", "count")
+    assert (status, out) == (2, "")
+    assert "syops: error: count is torn or was changed: its checksum is wrong" in err

@@ -54,6 +54,21 @@ def test_weights_are_hashed_by_name_shape_and_value():
     assert get_model_syops(layer, X).provenance.weights != digest.hexdigest()
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_packed_weights_of_quantised_layers_are_hashed():
+    def of(layer):
+        made = torch.ao.nn.quantized.dynamic.Linear.from_float(layer)
+        return fingerprint.of_weights(nn.Sequential(made), ())
+
+    for layer in (net(), net()):
+        layer.qconfig = torch.ao.quantization.default_dynamic_qconfig
+        assert len(of(layer)) == 64
+        before = of(layer)
+        with torch.no_grad():
+            layer.weight[0, 0] += 1
+        assert of(layer) != before
+
+
 def test_data_is_hashed_sample_by_sample():
     total = 0
     for x, y in zip(X, Y, strict=True):
@@ -133,7 +148,7 @@ def test_states_in_buffers_are_no_weights():
 
 def test_calls_are_told_without_defaults():
     torch.manual_seed(7)
-    report = get_model_syops(net(), X, time_steps=1, graded="mac", prepare=None)
+    report = get_model_syops(net(), X, time_steps=1, prepare=None)
     assert report.provenance.calls == ("get_model_syops(Linear, Tensor[12, 4], time_steps=1)",)
     bounds = get_model_bounds(net(), (1, 4), input_signal="binary").provenance
     assert bounds == Provenance(("get_model_bounds(Linear, [1, 4], input_signal='binary')",))
