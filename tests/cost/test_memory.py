@@ -265,7 +265,9 @@ def test_memory_needs_sizes_in_the_report():
     memory = report.memory()
     assert memory.ann is memory.energy_ratio is None
     assert "T is not known" in str(memory)
-    assert "loihi is no mere arithmetic" in " ".join(str(report.priced("loihi").memory()).split())
+    assert "loihi is no mere arithmetic" in " ".join(
+        report.priced("loihi").memory().to_text().split()
+    )
 
 
 # Costs
