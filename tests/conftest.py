@@ -1,6 +1,7 @@
 """What tests of several rooms share."""
 
 import os
+import signal
 import sys
 
 # Before torch is imported: pytest-xdist has one process for each core.
@@ -13,6 +14,10 @@ from syops.cli import main
 
 settings.register_profile("patient", deadline=None)  # another process may have the processor
 settings.load_profile("patient")
+
+
+# Programs that a shell starts with & ignore Ctrl-C, and so would what tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from syops.choices import InputSignal
-from syops.cli.aside import silence_torch
+from syops.cli.aside import prints_aside, silence_torch
 from syops.cli.output import command_line
 from syops.models import input_shape, list_models
 from syops.report.audit import Audit
@@ -64,6 +64,7 @@ def fed(model: str, said: tuple[InputSignal, ...] = ()) -> tuple[InputSignal, ..
 
 def named(result: Result, model: str) -> Result:
     """Name the figures after the command, and after the bundled network, as some share a class."""
-    if isinstance(result, Report) and (command := command_line()):
-        result = replace(result, provenance=replace(result.provenance, calls=(command,)))
-    return replace(result, model=model) if model in list_models() else result
+    with prints_aside():  # the ANN is traced where it is first asked for, here in `replace`
+        if isinstance(result, Report) and (command := command_line()):
+            result = replace(result, provenance=replace(result.provenance, calls=(command,)))
+        return replace(result, model=model) if model in list_models() else result

@@ -151,7 +151,8 @@ UNITS = click.option(
 )  # fmt: skip
 VERBOSE = click.option(
     "--verbose", is_flag=True,
-    help="Show all that is to be said below a table, not only the first three sentences.",
+    help="Show all that is to be said below a table, not only the first three sentences. A file "
+    "that -o names has all.",
 )  # fmt: skip
 OUTPUT = click.option(
     "-o", "--output", metavar="FILE", help="Write to FILE instead of standard output.",

@@ -28,7 +28,7 @@ from syops.cost.figures import Figures
 from syops.cost.traffic import Buffers, itemsize
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.rows import Row, Verdict, row_names
-from syops.ops.kinds import SYNAPTIC
+from syops.ops.kinds import PLANAR, SYNAPTIC
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class _Needs:
         if self.row.operator == "linear" and len(shape) == 2:
             channels = self.fan_in
             return self.row.weights // max(1, channels), channels, 1, 1, 1, 1
-        if self.row.operator != "conv2d" or len(shape) != 4 or len(result) != 3:
+        if self.row.operator != PLANAR or len(shape) != 4 or len(result) != 3:
             return None
         return shape[0], shape[1], shape[2], shape[3], result[1], result[2]
 

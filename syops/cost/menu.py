@@ -24,7 +24,7 @@ from syops.cost.profiles import list_energy_models
 from syops.cost.traffic import itemsize
 from syops.errors import SyopsValueError
 from syops.ledger.rows import Row, Verdict
-from syops.ops.kinds import SYNAPTIC
+from syops.ops.kinds import LAYERS, PLANAR, SYNAPTIC
 
 Constants = Mapping[str, float]
 
@@ -262,7 +262,7 @@ def _spikesim(report: Figures, c: Constants) -> float:
     control += rows * rows * (c["adc_pj"] + c["mux_pj"]) + c["neuron_pj"]
     total = 0.0
     for row, _ in _synaptic(report):
-        if row.operator != "conv2d" or len(row.weight_shape) != 4:
+        if row.operator != PLANAR or len(row.weight_shape) != 4:
             raise Refused(f"not a conv2d of one shape: {_name(row)}")
         if row.groups != 1:
             raise Refused(f"a convolution with groups: {_name(row)}")
@@ -348,7 +348,7 @@ def _chain(report: Figures) -> list[tuple[Row, Verdict]]:
         if row.folded is None
     ]
     for place, (row, _) in enumerate(found):
-        layer = row.operator in ("conv1d", "conv2d", "conv3d", "linear") and len(row.drives) == 1
+        layer = row.operator in LAYERS and len(row.drives) == 1
         neuron = row.kind == "neuron" and row.operator in ("IFNode", "LIFNode")
         if not (neuron if place % 2 else layer):
             raise Refused(f"not a chain of layers and IF or LIF neurons: {_name(row)}")

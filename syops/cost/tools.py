@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from syops.ledger.calls import TERNARY, TWO, ModuleCalls
 from syops.ledger.rows import Row, Verdict
-from syops.ops.kinds import SYNAPTIC
+from syops.ops.kinds import BATCH_NORM, SYNAPTIC
 
 Classed = tuple[Row, Verdict]
 
@@ -27,7 +27,7 @@ def _as_spikingjelly(row: Row) -> Verdict:
         signal = "other" if seen.dense else "binary"
         return _verdict(signal, seen.events, seen.dense, row.dense - seen.dense)
     if row.kind == "norm":
-        has_weights = row.operator == "batch_norm" and row.weights
+        has_weights = row.operator == BATCH_NORM and row.weights
         return Verdict("", None, mac=row.written if has_weights else 0)
     return row.verdict("mac")
 

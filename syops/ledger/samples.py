@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 
 class Column(NamedTuple):
@@ -44,7 +43,7 @@ class SampleCounts:
         self.fold_bn = fold_bn
         self.number = 0
         self.unknown: set[Hashable] = set()
-        self._batches: list[tuple[int, int, dict[Column, list[tuple[Fraction, Any]]]]] = []
+        self._batches: list[tuple[int, int, dict[Column, list[tuple[Fraction, array[int]]]]]] = []
 
     def add(self, start: int, number: int, shares: Shares, unknown: Iterable[Hashable]) -> None:
         """Add a batch.
@@ -56,7 +55,7 @@ class SampleCounts:
             unknown: rows whose samples cannot be told apart.
         """
         held = {
-            column: [(factor, np.array(counts, dtype=np.int64)) for factor, counts in parts]
+            column: [(factor, array("q", counts)) for factor, counts in parts]
             for column, parts in shares.items()
         }
         self._batches.append((start, number, held))
@@ -73,10 +72,12 @@ class SampleCounts:
             for factor, counts in parts
         ]
         whole = math.lcm(1, *{weight.denominator for _, weight, _ in used})
-        sums = np.zeros(self.number, dtype=object)
+        sums = [0] * self.number
         for start, weight, counts in used:
-            sums[start : start + len(counts)] += counts.astype(object) * int(weight * whole)
-        return [Fraction(int(each), whole) for each in sums]
+            share = int(weight * whole)
+            for place, count in enumerate(counts, start):
+                sums[place] += count * share
+        return [Fraction(each, whole) for each in sums]
 
 
 @dataclass(frozen=True, slots=True)

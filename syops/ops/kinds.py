@@ -22,6 +22,15 @@ SYNAPTIC = ("conv", "linear", "matmul", "recurrent")
 BATCH_DIMS = {"conv1d": 3, "conv2d": 4, "conv3d": 5, "linear": 2}
 """Dimensions of a batch without a time axis, by the operator that it is fed to first."""
 
+PLANAR = "conv2d"
+"""The convolution of images, in the column of operators."""
+
+LAYERS = ("conv1d", PLANAR, "conv3d", "linear")
+"""Layers with one weight for each synapse, in the column of operators."""
+
+BATCH_NORM = "batch_norm"
+"""The norm with statistics of the training data, in the column of operators."""
+
 RESAMPLING = ("upsample_", "grid_sampler_", "affine_grid")
 """Operators whose coefficients are no weights: none of them is a first or last layer."""
 

@@ -50,7 +50,7 @@ class Memory(MemoryFigures, Tabular):
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know."""
-        return tuple(_notes(self.report))
+        return (*_cautions(self.report), *not_counted(self.report))
 
     @property
     def _shown(self) -> Sequence[str]:
@@ -79,8 +79,8 @@ class Memory(MemoryFigures, Tabular):
             total,
             f"{self.report.model}: memory accesses{without}",
             tuple(self._findings()),
-            self.notes,
-            warnings_in_words(self.report),
+            tuple(not_counted(self.report)),
+            (*warnings_in_words(self.report), *_cautions(self.report)),
         )
 
     def to_json(self) -> str:
@@ -130,7 +130,8 @@ def _sum(values: Iterable[float | None]) -> float | None:
     return None if None in known else sum(known)  # type: ignore[arg-type]
 
 
-def _notes(report: Figures) -> Iterator[str]:
+def _cautions(report: Figures) -> Iterator[str]:
+    """Yield what may mislead, which stands before the figures."""
     if report.ann_rows is None:
         yield "T is not known, so that buffers are as large as all that a sample takes"
     whole = [model.name for model in report.energy.models if model.e_mac_pj is None]
@@ -139,4 +140,3 @@ def _notes(report: Figures) -> Iterator[str]:
             f"A synaptic operation of {', '.join(whole)} is no mere arithmetic; with the memory "
             "model some of it is counted twice"
         )
-    yield from not_counted(report)

@@ -35,6 +35,8 @@ def call_of(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
 
 def in_letters(value: Any) -> str:
     """Return a value; of large or unknown ones what they are."""
+    if isinstance(value, Tensor) and value.is_nested:
+        return f"{type(value).__name__}[nested]"
     if isinstance(value, Tensor | np.ndarray):
         return f"{type(value).__name__}{list(value.shape)}"
     if isinstance(value, str):

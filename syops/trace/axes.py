@@ -8,13 +8,13 @@ that is not followed, nothing is known.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from syops.ops.dimensions import BATCHED, LAST, LIKE, REDUCTIONS, SOFTMAX, STACK
 from syops.ops.rule import Call, Cost, Normalisation, Product, Rule
 
 
@@ -176,7 +176,7 @@ def _of_one(
         return steps[0]
     if not rule.joins:
         return max(steps) if in_order else None
-    if call.func is torch.ops.aten.stack.default and list(steps) == list(range(len(call.tensors))):
+    if call.func is STACK and list(steps) == list(range(len(call.tensors))):
         return along(out.shape, int(call.arg("dim")) % out.dim(), len(steps))
     return None
 
@@ -201,15 +201,15 @@ def _moved(
         piece = None if rule.piece is None else rule.piece(call.args, source, out, number)
         if piece is not None and piece[0] == dim:
             return _part(layout, *piece, out)
-        last = _LAST.search(name)
+        last = LAST.search(name)
         if last is not None or rule.pads:
             changed = int(last[1]) if last else len(call.args[1]) // 2
             return _placed(layout, out, dim) if dim < source.dim() - changed else None
         to = None if rule.channel is None else rule.channel(call.args, source, out, dim)
         return None if to is None else _placed(layout, out, to)
-    if torch.Tag.pointwise in call.func.tags or name in ("zeros_like", "ones_like"):
+    if torch.Tag.pointwise in call.func.tags or name in LIKE:
         return _placed(layout, out, dim + out.dim() - source.dim())
-    if name in _REDUCTIONS:
+    if name in REDUCTIONS:
         return _reduced(call, source, layout, out)
     return _placed(layout, out, dim) if _stays(call, costs, source, dim, name) else None
 
@@ -224,12 +224,6 @@ def _part(layout: Layout, dim: int, start: int, stop: int, out: Tensor) -> Place
     if stop - start == number * inner:
         return _placed(layout, out, dim)
     return start // inner if stop - start == inner and start % inner == 0 else None
-
-
-_LAST = re.compile(r"(?:pool|pad|upsample_\D*)(\d)d")
-"""Operators that change the last dimensions, so many, and do for the others what they do."""
-
-_REDUCTIONS = ("mean", "sum", "amax", "amin")
 
 
 def _reduced(call: Call, source: Tensor, layout: Layout, out: Tensor) -> Layout | None:
@@ -247,9 +241,9 @@ def _reduced(call: Call, source: Tensor, layout: Layout, out: Tensor) -> Layout 
 
 def _stays(call: Call, costs: Sequence[Cost], source: Tensor, dim: int, name: str) -> bool:
     """Return whether an operator does for each position of a dimension what it does."""
-    if name in _BATCHED:
+    if name in BATCHED:
         return dim < source.dim() - 2 and source.dim() > 2
-    if name == "_softmax":
+    if name == SOFTMAX:
         return int(call.arg("dim")) % source.dim() != dim
     for cost in costs:
         if isinstance(cost, Normalisation):
@@ -259,18 +253,8 @@ def _stays(call: Call, costs: Sequence[Cost], source: Tensor, dim: int, name: st
             if operand.tensor is not source or operand.channel is None:
                 return False
             return dim < operand.channel % source.dim()
-    last = _LAST.search(name)
+    last = LAST.search(name)
     return last is not None and dim < source.dim() - int(last[1])
-
-
-_BATCHED = (
-    "bmm",
-    "_scaled_dot_product_flash_attention_for_cpu",
-    "_scaled_dot_product_flash_attention",
-    "_scaled_dot_product_efficient_attention",
-    "_scaled_dot_product_cudnn_attention",
-)
-"""Products of activations, each position along the first dimensions for itself."""
 
 
 def _placed(layout: Layout, out: Tensor, to: int) -> Layout | None:

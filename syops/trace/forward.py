@@ -307,6 +307,8 @@ class ForwardPass:
 
     def _is_as_reset(self, state: Tensor) -> bool:
         """Return whether a state is a literal, or has not been written into in this pass."""
+        if any(state is buffer for buffer in self.tensors.buffered):
+            return not self.tensors.was_written(state)
         signal = self.tensors.signal(state)
         return signal is LEARNED or (isinstance(signal, Table) and not signal.atoms)
 

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -157,13 +158,14 @@ def test_version_option(syops):
 
 
 def test_models_are_listed_with_parameters_and_steps(syops):
-    lines = [line.split() for line in syops("models")[1].splitlines()[2:]]
-    listed = {name: (" ".join(size), steps) for name, *size, steps in lines}
+    heading, _, *lines = syops("models")[1].splitlines()
+    assert heading.split() == ["name", "parameters", "(M)", "T"]
+    listed = {name: (size, steps) for name, size, steps in map(str.split, lines)}
     assert len(listed) == len(lines) >= 12
     # Parameters of the ResNets that torchvision documents.
-    assert listed["sew_resnet18"] == ("11.7 M", "4")
-    assert listed["fsnn50"] == ("25.6 M", "4")
-    assert listed["sew_resnet101"] == ("44.5 M", "4")
+    assert listed["sew_resnet18"] == ("11.7", "4")
+    assert listed["fsnn50"] == ("25.6", "4")
+    assert listed["sew_resnet101"] == ("44.5", "4")
 
 
 def test_energy_profiles_are_listed_with_their_source(syops):
@@ -220,8 +222,12 @@ def test_output_formats(syops, report, trained):
 
 def test_html_page_names_the_command(syops, report, trained):
     status, page, _ = syops("run", *trained, "--format", "html")
+    command = "syops run " + " ".join(trained) + " --format html"
+    found = report(*trained)
+    found = replace(found, provenance=replace(found.provenance, calls=(command,)))
     assert status == 0
-    assert page == to_page(report(*trained), "syops run " + " ".join(trained) + " --format html")
+    assert "--format json" not in page
+    assert page == to_page(found, command)
 
 
 def test_units_option(syops, trained):
@@ -529,7 +535,9 @@ def test_a_small_bundled_network(report):
 
 
 def test_output_goes_to_a_file_instead(syops, trained, here):
-    expected = syops("run", *trained)[1]
+    expected = syops("run", *trained, "--verbose")[1]
+    assert "more with --verbose" in syops("run", *trained)[1]
+    assert "more with --verbose" not in expected
     (here / "out.txt").write_text("old")
     status, out, _ = syops("run", *trained, "-o", "out.txt")
     assert (status, out) == (0, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import threading
+from dataclasses import replace
 from itertools import cycle
 
 import pytest
@@ -191,6 +192,10 @@ class Parts(nn.Module):
         return by_parts(self, x)
 
 
+def no_rates(verdict):
+    return replace(verdict, rates=None)
+
+
 def by_parts(net, x):
     spikes = (net.norm(net.conv(x)) > 0).float()
     skipped = spikes + spikes.flip(0) * 0  # {0, 1, 2}, although no two spikes meet
@@ -205,8 +210,8 @@ def test_parts_called_by_the_caller(steps):
     with torch.no_grad(), count_syops(net, samples=4, time_steps=steps) as count:
         for x in batches:
             by_parts(net, x)
-    counted, whole = (
-        [(row.path, row.dense, row.mac, row.folded, row.verdict("mac")) for row in rows]
+    counted, whole = (  # only who says what a time-step is knows rates by time-step
+        [(row.path, row.dense, row.mac, row.folded, no_rates(row.verdict("mac"))) for row in rows]
         for rows in (count.report.rows, [r for r in expected.rows if r.kind in expected.kinds])
     )
     assert counted == whole

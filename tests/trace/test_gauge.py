@@ -14,6 +14,7 @@ X = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
 CALLS = {
     "spikes": (X, {}, FanOut(3), True),
     "look": (X, {}),
+    "binary": (X,),
     "coincidences": (X[None], X[None]),
     "same": (X, 2),
 }
