@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from syops import create_model, get_model_bounds
 from syops.models import list_models
+from tests.support.examples import some
 from tests.support.networks import SMALLEST, bundled, frame, repeats
 from tests.support.versions import differentiable
 
@@ -92,17 +93,17 @@ def not_spikes(found: dict[str, str]) -> set[str]:
 def with_g(names: list[str]) -> list[Any]:
     """Each with every connection function it takes, and DSNN and FSNN with both spike streams.
 
-    All of them of the smallest network of a family; of others only CI tries more than one.
+    All of them of the smallest network of a family; of others more than one is slow, and one of
+    three of these is run unless SYOPS_EXAMPLES asks for all.
     """
     every: list[dict[str, Any]] = [{"g": g} for g in ("IAND", "AND", "OR", "XOR")]
     every += [{"residual": "spiking"}]
-    return [
-        pytest.param(name, keywords, marks=pytest.mark.slow)
-        if repeats(name) or (i and name not in SMALLEST)
-        else (name, keywords)
-        for name in names
-        for i, keywords in enumerate(every if re.match("[df]snn", name) else [{}])
-    ]
+    quick, slow = [], []
+    for name in names:
+        for i, keywords in enumerate(every if re.match("[df]snn", name) else [{}]):
+            is_slow = repeats(name) or (i and name not in SMALLEST)
+            (slow if is_slow else quick).append((name, keywords))
+    return quick + [pytest.param(*case, marks=pytest.mark.slow) for case in some(slow, one_of=3)]
 
 
 @pytest.mark.parametrize(("name", "keywords"), with_g(SPIKE_ONLY))
