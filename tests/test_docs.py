@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import re
+import socket
 from dataclasses import replace
 
 import jsonschema
@@ -63,6 +64,7 @@ def given():
         "torch": torch,
         "nn": nn,
         "model": model,
+        "build": lambda T: Model().eval(),
         "x": x,
         "loader": [(x[0], torch.tensor([0, 1])), (x[1], torch.tensor([2, 3]))],
         "parts_of_the_data": [[x[0]], [x[1]]],
@@ -86,13 +88,24 @@ def pages(language, long):
     ]
 
 
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
 def run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    alone = {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    for name, value in alone.items():  # as torchrun does it, for a group of one process
+        monkeypatch.setenv(name, str(value))
     names = given()
     for i, code in enumerate(blocks(page, "python")):
         source = compile(code, f"{page.name}, example {i + 1}", "exec")
         with contextlib.redirect_stdout(io.StringIO()):
             exec(source, names)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize("page", pages("python", long=False))

@@ -299,7 +299,7 @@ def test_event_data_brings_its_own_time_steps():
 
 def test_the_aap_leaves_the_spike_stream_alone_bitwise():
     x = images()
-    dual = fresh(x, g="IAND", aap=True, classifier="shared")
+    dual = fresh(x, g="IAND", aap=True)
     single = create_model("spikformer_4_384", g="IAND", **SMALL).eval()
     lacking = single.load_state_dict(dual.state_dict(), strict=False)
     assert lacking.missing_keys == []
