@@ -383,4 +383,4 @@ def test_twelve_networks_of_the_papers_table_2():
         assert ec[0] == pytest.approx(float(expected["ec_min_mj"]), abs=0.06)
         assert ec[0] < float(expected["dc_mj"]) < ec[1]
         assert (ac, dc) == (None, None)
-    assert any("BatchNorms" in note for note in table.notes)
+    assert any("BatchNorms" in text for text in table.warnings)
