@@ -50,7 +50,7 @@ def pairs(layer: nn.Module, inputs: Tensor, weights: Tensor, output: Tensor) -> 
         output: what it returned, whose shape is wanted.
     """
     if isinstance(layer, nn.Linear):
-        return inputs.reshape(-1, inputs.shape[-1]).sum(0) @ weights.sum(0)
+        return (inputs.reshape(-1, inputs.shape[-1]).sum(0) * weights.sum(0)).sum()
     assert isinstance(layer, CONVOLUTIONS + TRANSPOSED)
     dims, groups = weights.dim() - 2, layer.groups
     channels = inputs.shape[-dims - 1 :]
