@@ -8,10 +8,10 @@ from dataclasses import asdict, astuple, dataclass
 
 from syops.cost.baselines import BaselineFigures
 from syops.cost.warnings import find_cautions
-from syops.show.html import to_table_page
+from syops.report.worked_out import WorkedOut
 from syops.show.layers import not_counted, warnings_in_words
 from syops.show.table import Column
-from syops.show.tabular import Table, Tabular
+from syops.show.tabular import Table
 from syops.units import factor, joules, without_infinity
 
 COLUMNS = (
@@ -37,7 +37,7 @@ _POSSIBLE = tuple(name for name in _MEASURED if not name.endswith("ratio"))
 
 
 @dataclass(frozen=True, repr=False)
-class Baselines(BaselineFigures, Tabular):
+class Baselines(BaselineFigures, WorkedOut):
     """What `syops.report.report.Report.baselines` returns: figures, with ways to show them.
 
     Example:
@@ -89,10 +89,6 @@ class Baselines(BaselineFigures, Tabular):
             "rows": [asdict(row) for row in self.rows],
         }
         return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
-
-    def to_page(self, command: str | None = None) -> str:
-        """Return the table as a page of HTML that loads nothing; see `Report.save_html`."""
-        return to_table_page(self.report.model, self.to_html(), command)
 
     def _findings(self) -> Iterator[str]:
         report = self.report

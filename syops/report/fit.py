@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from syops.cost.chips import LIMITS
 from syops.cost.fit import FitFigures, FitRow
 from syops.cost.warnings import find_cautions
-from syops.show.html import to_table_page
+from syops.report.worked_out import WorkedOut
 from syops.show.layers import incomplete, warnings_in_words
 from syops.show.table import Column, Value
-from syops.show.tabular import Table, Tabular
+from syops.show.tabular import Table
 from syops.units import quantity, without_infinity
 
 COLUMNS = (
@@ -35,7 +35,7 @@ _SHOWN = ("name", "neurons", "weights", "fan_in", "cores", "synops_per_core", "e
 
 
 @dataclass(frozen=True, repr=False)
-class Fit(FitFigures, Tabular):
+class Fit(FitFigures, WorkedOut):
     """What `syops.report.report.Report.fit` returns: `FitFigures`, with ways to show them.
 
     Example:
@@ -101,10 +101,6 @@ class Fit(FitFigures, Tabular):
             "rows": [asdict(row) for row in self.rows],
         }
         return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
-
-    def to_page(self, command: str | None = None) -> str:
-        """Return the table as a page of HTML that loads nothing; see `Report.save_html`."""
-        return to_table_page(self.report.model, self.to_html(), command)
 
     def _findings(self) -> Iterator[str]:
         name = self.chip.name

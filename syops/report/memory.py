@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from syops.cost.figures import Figures
 from syops.cost.memory import MemoryFigures, MemoryRow
 from syops.cost.warnings import find_cautions
-from syops.show.html import to_table_page
+from syops.report.worked_out import WorkedOut
 from syops.show.layers import break_even_in_words, incomplete, not_counted, warnings_in_words
 from syops.show.table import Column, Value
-from syops.show.tabular import Table, Tabular
+from syops.show.tabular import Table
 from syops.units import factor, joules, without_infinity
 
 COLUMNS = (
@@ -35,7 +35,7 @@ _POSSIBLE = ("name", "kind", "signal", "ec_min_mj", "ec_max_mj")
 
 
 @dataclass(frozen=True, repr=False)
-class Memory(MemoryFigures, Tabular):
+class Memory(MemoryFigures, WorkedOut):
     """What `syops.report.report.Report.memory` returns: `MemoryFigures`, with ways to show them.
 
     Examples:
@@ -97,10 +97,6 @@ class Memory(MemoryFigures, Tabular):
             "rows": [asdict(row) for row in self.rows],
         }
         return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
-
-    def to_page(self, command: str | None = None) -> str:
-        """Return the table as a page of HTML that loads nothing; see `Report.save_html`."""
-        return to_table_page(self.report.model, self.to_html(), command)
 
     def _findings(self) -> Iterator[str]:
         low, high = map(joules, self.ec_mj)

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from syops.cost.figures import Figures
 from syops.cost.menu import Estimate, estimates
 from syops.cost.warnings import find_cautions
-from syops.show.html import to_table_page
+from syops.report.worked_out import WorkedOut
 from syops.show.layers import warnings_in_words
 from syops.show.table import Column
-from syops.show.tabular import Table, Tabular
+from syops.show.tabular import Table
 from syops.units import factor, joules, without_infinity
 
 COLUMNS = (
@@ -30,7 +30,7 @@ _SHOWN = ("name", "fidelity", "energy_mj", "ratio", "refused")
 
 
 @dataclass(frozen=True, repr=False)
-class EnergyMenu(Tabular):
+class EnergyMenu(WorkedOut):
     """Hold what every model of energy says of one network.
 
     Attributes:
@@ -108,10 +108,6 @@ class EnergyMenu(Tabular):
             "estimates": [asdict(each) for each in self.estimates],
         }
         return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
-
-    def to_page(self, command: str | None = None) -> str:
-        """Return the table as a page of HTML that loads nothing; see `Report.save_html`."""
-        return to_table_page(self.report.model, self.to_html(), command)
 
     def _findings(self) -> Iterator[str]:
         known = [each for each in self.known if each.energy_mj]

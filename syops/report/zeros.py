@@ -9,10 +9,10 @@ from typing import Any
 
 from syops.cost.warnings import find_cautions
 from syops.cost.zeros import ZeroFigures
-from syops.show.html import to_table_page
+from syops.report.worked_out import WorkedOut
 from syops.show.layers import warnings_in_words
 from syops.show.table import Column
-from syops.show.tabular import Table, Tabular
+from syops.show.tabular import Table
 from syops.units import quantity
 
 COLUMNS = (
@@ -34,7 +34,7 @@ _METRICS = (
 
 
 @dataclass(frozen=True, repr=False)
-class ZeroReport(ZeroFigures, Tabular):
+class ZeroReport(ZeroFigures, WorkedOut):
     """What `syops.report.report.Report.zeros` returns: figures, with ways to show them.
 
     Example:
@@ -101,10 +101,6 @@ class ZeroReport(ZeroFigures, Tabular):
             "rows": [asdict(row) for row in self.rows],
         }
         return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-
-    def to_page(self, command: str | None = None) -> str:
-        """Return the table as a page of HTML that loads nothing; see `Report.save_html`."""
-        return to_table_page(self.report.model, self.to_html(), command)
 
     def _findings(self) -> Iterator[str]:
         for name, share in (
