@@ -1,16 +1,15 @@
 """Train networks by dual-stream training (DST), the paper's method. The counter does without it."""
 
-from syops.dst.data import EVENT_SETS, digit_events, digits, get_data
-from syops.dst.events import (
-    Events,
-    integrate,
-    random_temporal_delete,
-    saccade_events,
-)
-from syops.dst.loop import DivergedError, Epoch, evaluate, fit, seed_everything
-from syops.dst.loss import dst_loss
-from syops.dst.probes import BlockProbe, probe_blocks
-from syops.dst.recipes import RECIPES, Recipe, get_recipe
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from syops.dst.data import EVENT_SETS, digit_events, digits, get_data
+    from syops.dst.events import Events, integrate, random_temporal_delete, saccade_events
+    from syops.dst.loop import DivergedError, Epoch, evaluate, fit, seed_everything
+    from syops.dst.loss import dst_loss
+    from syops.dst.probes import BlockProbe, probe_blocks
+    from syops.dst.recipes import RECIPES, Recipe, get_recipe
 
 __all__ = [
     "EVENT_SETS",
@@ -33,3 +32,32 @@ __all__ = [
     "saccade_events",
     "seed_everything",
 ]
+
+_HOME = {
+    "BlockProbe": "probes",
+    "DivergedError": "loop",
+    "EVENT_SETS": "data",
+    "Epoch": "loop",
+    "Events": "events",
+    "RECIPES": "recipes",
+    "Recipe": "recipes",
+    "digit_events": "data",
+    "digits": "data",
+    "dst_loss": "loss",
+    "evaluate": "loop",
+    "fit": "loop",
+    "get_data": "data",
+    "get_recipe": "recipes",
+    "integrate": "events",
+    "probe_blocks": "probes",
+    "random_temporal_delete": "events",
+    "saccade_events": "events",
+    "seed_everything": "loop",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what trains networks on first use: reading event data needs no spikingjelly."""
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
