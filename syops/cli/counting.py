@@ -23,6 +23,7 @@ from syops.cli.options import (
     KEYWORDS,
     MEMORY,
     MODEL,
+    NEURON_RATES,
     NONZERO,
     SEEN_SIGNAL,
     TIME_STEPS,
@@ -148,6 +149,7 @@ from syops.report.report import Report
 @BASELINES
 @NONZERO
 @ZEROS
+@NEURON_RATES
 @SEEN_SIGNAL
 @click.option(
     "--ac", type=click.Choice(AC_COUNTS),
@@ -164,6 +166,7 @@ def run(
     baselines: bool,
     nonzero: float | None,
     zeros: bool,
+    neuron_rates: bool,
     display: Display,
     **options: Any,
 ) -> None:
@@ -174,8 +177,8 @@ def run(
     graph that takes [T, N, ...] (--set dt=0.001, --set neurons=sinabs).
     """
     chosen = {name: options.pop(name) for name in Run.__dataclass_fields__ if name in options}
-    work = Run(**chosen, counting=options | {"zeros": zeros})
-    view = View(memory, baselines, nonzero, zeros)
+    work = Run(**chosen, counting=options | {"zeros": zeros, "neuron_rates": neuron_rates})
+    view = View(memory, baselines, nonzero, zeros, neuron_rates)
     if sweep is None:
         if picture is not None:
             raise click.UsageError("--picture needs --sweep")

@@ -112,6 +112,11 @@ ZEROS = click.option(
     help="Measure zeros among inputs, weights and activations, and tell what they leave of the "
     "work: NeuroBench's metrics. Takes longer.",
 )  # fmt: skip
+NEURON_RATES = click.option(
+    "--neuron-rates", is_flag=True,
+    help="Count the spikes of each neuron, and tell how often they fire: mean, quartiles, and the "
+    "shares that never and always do.",
+)  # fmt: skip
 GRADED = click.option(
     "--graded", type=click.Choice(choices.GRADED),
     help="Count an integer that is no spike as a MAC, or as so many ACs as its magnitude.  "
