@@ -407,7 +407,8 @@ def test_latex_has_the_caption_label_and_notes_of_its_user():
     assert text.count("Warning: ") == 2
     assert text.partition(r"\usebox0\fi")[2].splitlines()[3] == "By hand."
     bare = MIXED.to_latex(notes=False)
-    assert "Ratio: " not in bare and "Warning: " in bare
+    assert "Ratio: " not in bare
+    assert "Warning: " in bare
 
 
 @pytest.mark.parametrize(
