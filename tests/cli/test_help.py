@@ -12,10 +12,11 @@ from syops.models import list_models
 
 def test_summaries_are_whole(syops):
     listed = " ".join(syops("--help")[1].partition("Commands:")[2].split())
+    listed = listed.replace("time- steps", "time-steps")  # broken at a hyphen
     assert "..." not in listed
     for name, command in cli.commands.items():
         summary = " ".join(command.help.partition("\n\n")[0].split())
-        assert re.search(rf"{name} {re.escape(summary)}", listed.replace("time- steps", "time-steps"))
+        assert f"{name} {summary}" in listed
 
 
 @pytest.mark.parametrize("name", cli.commands)
