@@ -10,6 +10,7 @@ import click
 
 from syops.choices import AC_COUNTS
 from syops.cli.distributed import joined
+from syops.cli.help import command
 from syops.cli.networks import named
 from syops.cli.options import (
     BASELINES,
@@ -40,7 +41,7 @@ from syops.errors import SyopsValueError
 from syops.report.report import Report
 
 
-@click.command()
+@command("syops run dsnn18 --set T=4 --depth 1")
 @MODEL
 @KEYWORDS
 @click.option(

@@ -235,8 +235,17 @@ class Report(Figures, Tabular):
     def to_markdown(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> str:
         return to_markdown(self.table(depth=depth, **arrangement))
 
-    def to_latex(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> str:
-        return to_latex(self.table(depth=depth, **arrangement))
+    def to_latex(
+        self,
+        *,
+        depth: int | None = None,
+        caption: str | None = None,
+        label: str | None = None,
+        notes: bool | str = True,
+        **arrangement: Unpack[Arrangement],
+    ) -> str:
+        table = self.table(depth=depth, **arrangement)
+        return to_latex(table, caption=caption, label=label, notes=notes)
 
     def to_html(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> str:
         return to_html(self.table(depth=depth, **arrangement))
