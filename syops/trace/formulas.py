@@ -136,7 +136,7 @@ def _each(formula: Callable[..., Any], operators: Iterable[Any]) -> dict[Any, Ca
     return dict.fromkeys(operators, formula)
 
 
-_FORMULAS = {
+_FORMULAS: dict[Any, Callable[..., Any]] = {
     _aten.convolution.default: _convolution,
     _aten.native_batch_norm.default: _batch_norm,
     _aten.mean.dim: _mean,
