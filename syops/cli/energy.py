@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,9 @@ def energy(
     if file is not None:
         raise click.UsageError("FILE lists profiles and --compare prices a network: give one")
     display.check(COLUMNS)
-    sizes = {"queue": queue, "bits": bits and int(bits)}
-    memory = MemoryModel(**{name: size for name, size in sizes.items() if size is not None})
+    memory = MemoryModel(bits=None if bits is None else int(bits))
+    if queue is not None:
+        memory = replace(memory, queue=queue)
     display.show(_report(compare, **counting).energy_menu(memory))
 
 
