@@ -10,6 +10,7 @@ import click
 
 from syops.choices import AC_COUNTS
 from syops.cli.distributed import joined
+from syops.cli.help import command
 from syops.cli.networks import named
 from syops.cli.options import (
     BASELINES,
@@ -25,6 +26,7 @@ from syops.cli.options import (
     KEYWORDS,
     MEMORY,
     MODEL,
+    NEURON_RATES,
     NONZERO,
     SEEN_SHAPE,
     SEEN_SIGNAL,
@@ -42,7 +44,7 @@ from syops.errors import SyopsValueError
 from syops.report.report import Report
 
 
-@click.command()
+@command("syops run dsnn18 --set T=4 --depth 1")
 @MODEL
 @KEYWORDS
 @WEIGHTS
@@ -130,6 +132,7 @@ from syops.report.report import Report
 @BASELINES
 @NONZERO
 @ZEROS
+@NEURON_RATES
 @SEEN_SIGNAL
 @click.option(
     "--ac", type=click.Choice(AC_COUNTS),
@@ -146,6 +149,7 @@ def run(
     baselines: bool,
     nonzero: float | None,
     zeros: bool,
+    neuron_rates: bool,
     display: Display,
     **options: Any,
 ) -> None:
@@ -156,8 +160,8 @@ def run(
     graph that takes [T, N, ...] (--set dt=0.001, --set neurons=sinabs).
     """
     chosen = {name: options.pop(name) for name in Run.__dataclass_fields__ if name in options}
-    work = Run(**chosen, counting=options | {"zeros": zeros})
-    view = View(memory, baselines, nonzero, zeros)
+    work = Run(**chosen, counting=options | {"zeros": zeros, "neuron_rates": neuron_rates})
+    view = View(memory, baselines, nonzero, zeros, neuron_rates)
     if sweep is None:
         if picture is not None:
             raise click.UsageError("--picture needs --sweep")

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from syops.cli.comparing import is_saved
 from syops.cli.distributed import Place
+from syops.cli.help import command
 from syops.cli.networks import named
 from syops.cli.options import (
     BATCH_DIM,
@@ -34,7 +35,7 @@ from syops.show.tabular import Table
 _COUNTING = ("keywords", "weights", "input_path", "data", "shape", "batch_dim", "time_steps")
 
 
-@click.command()
+@command("syops energy --compare dsnn18")
 @click.argument("file", type=FILE, required=False)
 @click.option(
     "--compare", metavar="NETWORK",
