@@ -29,7 +29,7 @@ from syops.show.formats.html import to_html
 from syops.show.formats.latex import to_latex
 from syops.show.formats.markdown import to_markdown
 from syops.show.formats.text import to_text
-from syops.show.frame import frame_of, rates_frame_of
+from syops.show.frame import frame_of, rates_frame_of, spread_frame_of
 from syops.show.html import to_notebook, to_page
 from syops.show.json import figures_from_json, to_json
 from syops.show.layers import dearest_column, layer_table, shown_columns
@@ -205,15 +205,20 @@ class Report(Figures, Tabular):
         """
         return Fit.of(self._own, get_chip(chip), limits, weight_bits)
 
-    def energy_menu(self) -> EnergyMenu:
+    def energy_menu(self, memory: MemoryModel | None = None) -> EnergyMenu:
         """Return what every energy profile and every other model of energy says of this network.
 
         Models that do not apply refuse, and say why. The spread is the message.
 
+        Args:
+            memory: the size of queues and the bits of weights and states in the models that know
+                memory, such as ``MemoryModel(queue=0, bits=8)``; what an access costs is theirs.
+
         Raises:
-            SyopsValueError: nothing was measured.
+            SyopsValueError: nothing was measured; a memory model with prices of its own.
+            SyopsTypeError: no memory model.
         """
-        return EnergyMenu.of(self._own)
+        return EnergyMenu.of(self._own, memory)
 
     # Forms
 
@@ -300,6 +305,25 @@ class Report(Figures, Tabular):
             [[0.0, 1.0, 0.25]]
         """
         return rates_frame_of(self)
+
+    def spread_frame(self) -> pd.DataFrame:
+        """Return how samples differ as a pandas table: all of them, and those of each class.
+
+        ``samples``, and of ``ac``, ``mac`` and ``dc_pj`` mean, standard deviation, half of the 95 %
+        confidence interval, least and most. Classes are there where all samples have labels.
+
+        Raises:
+            SyopsValueError: it is not known how samples differ; says why.
+
+        Example:
+            >>> import torch
+            >>> from syops import get_model_syops
+            >>> labelled = [(torch.eye(4), torch.tensor([0, 0, 1, 1]))]
+            >>> report = get_model_syops(torch.nn.Linear(4, 3), labelled, spread=True)
+            >>> report.spread_frame()[["samples", "ac_mean"]].to_numpy().tolist()
+            [[4.0, 3.0], [2.0, 3.0], [2.0, 3.0]]
+        """
+        return spread_frame_of(self)
 
     def to_json(self) -> str:
         """Return the report as JSON; `from_json` gives an equal one back."""
