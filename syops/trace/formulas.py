@@ -41,8 +41,12 @@ def by_formula(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 def empty_like(x: Tensor) -> Tensor:
     """Return a tensor without values that lies as another one does on ``meta``."""
     is_repeated = x.dim() > 0 and x.stride(0) == 0 and len(x) > 0  # one image, T times
-    in_order = (x[0] if is_repeated else x).is_contiguous()
-    return x.new_empty(x.shape) if in_order else torch.empty_like(x)
+    return x.new_empty(x.shape) if _in_order(x[0] if is_repeated else x) else torch.empty_like(x)
+
+
+def _in_order(x: Tensor) -> bool:
+    """Return whether a tensor lies as a new one does, also in dimensions of one position."""
+    return x.stride() == x.new_empty(x.shape).stride()
 
 
 def _windows(
@@ -83,7 +87,7 @@ def _batch_norm(
     momentum: float,
     eps: float,
 ) -> tuple[Tensor, ...] | None:
-    if training or mean is None or var is None or not x.is_contiguous():
+    if training or mean is None or var is None or not _in_order(x):
         return None
     if any(each.shape != x.shape[1:2] for each in tensors_in((weight, bias, mean, var))):
         return None
@@ -93,13 +97,13 @@ def _batch_norm(
 def _pointwise(*operands: Any) -> Tensor | None:
     shapes = {each.shape if isinstance(each, Tensor) else type(each) for each in operands}
     tensors = tensors_in(operands)
-    if len(shapes - {int, float}) != 1 or not all(each.is_contiguous() for each in tensors):
+    if len(shapes - {int, float}) != 1 or not all(map(_in_order, tensors)):
         return None
     return tensors[0].new_empty(tensors[0].shape)
 
 
 def _mean(x: Tensor, dims: Sizes | None, keepdim: bool = False) -> Tensor | None:
-    if not dims or not x.is_contiguous():
+    if not dims or not _in_order(x):
         return None
     gone = {dim % x.dim() for dim in dims if -x.dim() <= dim < x.dim()}
     if len(gone) != len(dims):
@@ -124,7 +128,7 @@ def _max_pool(
     ceil_mode: bool = False,
 ) -> tuple[Tensor, Tensor] | None:
     sizes = _windows(x.shape[2:], kernel, stride or kernel, padding, dilation)
-    if sizes is None or ceil_mode or x.dim() != 4 or not x.is_contiguous():
+    if sizes is None or ceil_mode or x.dim() != 4 or not _in_order(x):
         return None
     if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
         return None
