@@ -358,23 +358,24 @@ class Observer:
         is_neuron, is_recurrent = hooks.neuron is not None, isinstance(module, RECURRENT)
         if not (is_neuron or is_recurrent or hooks.library is not None):
             return
-        # A neuron is not looked into, nor is what is asked of it here.
-        is_seen = self._watch.is_on and self._watch.is_innermost
-        if is_seen:
-            self._watch.stop()
-        tensors = tensors_in(inputs)
-        if hooks.library is not None and tensors and not tensors[0].is_nested:
-            steps, samples = hooks.library.layout(module, tensors[0])
-            states = tensors[1:] or tensors_in(hooks.library.states(module).values())
-            lies = hooks.library.time_in(module)
-            self._pass.update(tensors[0], lies, steps, samples, states)
-        if is_neuron:
-            self._pass.enter_neuron(tensors)
-            self._inside_neurons += 1
-        elif is_recurrent:
-            self._pass.enter_recurrent(tensors[1:])
-        if is_seen and not is_neuron:
-            self._watch.start()
+        watch = self._watch
+        if is_neuron and watch.is_on and watch.is_innermost:
+            watch.stop()  # it is not looked into
+        listener, watch.listener = watch.listener, None  # nor is what is asked of it here
+        try:
+            tensors = tensors_in(inputs)
+            if hooks.library is not None and tensors and not tensors[0].is_nested:
+                steps, samples = hooks.library.layout(module, tensors[0])
+                states = tensors[1:] or tensors_in(hooks.library.states(module).values())
+                lies = hooks.library.time_in(module)
+                self._pass.update(tensors[0], lies, steps, samples, states)
+            if is_neuron:
+                self._pass.enter_neuron(tensors)
+                self._inside_neurons += 1
+            elif is_recurrent:
+                self._pass.enter_recurrent(tensors[1:])
+        finally:
+            watch.listener = listener
 
     def _returned(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """Record what a neuron sends, before any other hook of its module runs."""

@@ -30,17 +30,17 @@ class Matching:
         """Return whether this is the tensor that the plan tells of."""
         if not isinstance(tensor, Tensor):
             return False
-        if isinstance(told, Ref):
-            entry = self._entries.get(identity(tensor)) or self._register.entry(tensor)
-            if entry is None or entry.id != told.id:
-                return False
-            _, storage, version = marks_of(tensor)
-            return (
-                version - entry.version == told.writes
-                and storage == entry.storage
-                and entry.metadata.fits(tensor, self._starts.get(storage, 0))
-            )
-        return self._is_new(told, tensor)
+        if isinstance(told, New):
+            return self._is_new(told, tensor)
+        entry = self._entries.get(identity(tensor)) or self._register.entry(tensor)
+        if entry is None or entry.id != told.id:
+            return False
+        _, storage, version = marks_of(tensor)
+        return (
+            version - entry.version == told.writes
+            and storage == entry.storage
+            and entry.metadata.fits(tensor, self._starts.get(storage, 0))
+        )
 
     def _is_new(self, told: New, tensor: Tensor) -> bool:
         register = self._register
@@ -64,8 +64,10 @@ class Matching:
         if len(told) != len(values):
             return False
         for each, value in zip(told, values, strict=True):
-            if each is not value and not self.argument(each, value):
-                return False
+            if each is not value:
+                fits = self.met if type(each) is Ref else self.argument
+                if not fits(each, value):
+                    return False
         return True
 
     def argument(self, told: Any, value: Any) -> bool:
