@@ -2,6 +2,7 @@
 
     python benchmarks/overhead.py                          all work, as a table
     python benchmarks/overhead.py --only digits loop       some of it
+    python benchmarks/overhead.py --alone                  without the other counters
     python benchmarks/overhead.py --save docs/overhead.md  the page of the documentation
     python benchmarks/overhead.py --device cuda            on a GPU
 
@@ -20,7 +21,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,12 +189,17 @@ class Measured:
     failed: str = ""
 
 
-def measure(work: Work, rounds: int, device: torch.device) -> dict[str, Measured]:
-    """Time all contestants on some work, in turn."""
+def measure(
+    work: Work,
+    rounds: int,
+    device: torch.device,
+    peers: Mapping[str, Callable[[nn.Module], Contestant]],
+) -> dict[str, Measured]:
+    """Time plain passes, this package and its peers on some work, in turn."""
     torch.manual_seed(0)
     model = work.model().eval().to(device)
     batches = [torch.randn(work.shape, device=device) for _ in range(work.batches)]
-    makers = {"plain passes": plain, "syops": counted, **PEERS}
+    makers = {"plain passes": plain, "syops": counted, **peers}
     measured = {name: Measured([]) for name in makers}
     contestants: dict[str, Contestant] = {}
     for name, make in makers.items():
@@ -216,10 +222,9 @@ def measure(work: Work, rounds: int, device: torch.device) -> dict[str, Measured
 
 def table(results: dict[str, dict[str, Measured]]) -> str:
     """Return the ratios of all contestants, as Markdown."""
-    lines = [
-        "| | plain passes | syops | aim | memory | " + " | ".join(PEERS) + " |",
-        "|---|---|---|---|---|" + "---|" * len(PEERS),
-    ]
+    peers = [name for name in PEERS if all(name in measured for measured in results.values())]
+    heads = ["", "plain passes", "syops", "aim", "memory", *peers]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     notes = []
     for key, measured in results.items():
         work, base = WORK[key], measured["plain passes"]
@@ -235,7 +240,7 @@ def table(results: dict[str, dict[str, Measured]]) -> str:
             f"**{ratio(measured['syops'])}**",
             f"{work.aim:.2f}" if work.aim else "",
             "{:.0f} → {:.0f} MiB".format(*grown),
-            *(ratio(measured[name]) for name in PEERS),
+            *(ratio(measured[name]) for name in peers),
         ]
         lines.append("| " + " | ".join(cells) + " |")
         notes += [f"{name}, {work.name}: {m.failed}" for name, m in measured.items() if m.failed]
@@ -278,6 +283,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", nargs="+", choices=WORK, default=list(WORK))
+    parser.add_argument("--alone", action="store_true", help="without the other counters")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--save", type=Path, help="write the page of the documentation")
@@ -287,7 +293,7 @@ def main() -> None:
     device = torch.device(args.device)
     results: dict[str, dict[str, Measured]] = {}
     for key in args.only:
-        results[key] = measure(WORK[key], args.rounds, device)
+        results[key] = measure(WORK[key], args.rounds, device, {} if args.alone else PEERS)
         print(table({key: results[key]}), flush=True)
     options = "" if device.type == "cpu" else f" --device {device}"
     page = PAGE.format(
