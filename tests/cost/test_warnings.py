@@ -27,7 +27,7 @@ from syops.report.gate import Limits, check
 from syops.report.report import Report
 from syops.units import joules
 from tests import ROOT
-from tests.support.networks import SMALLEST, bundled, frame
+from tests.support.networks import SMALLEST, TINY, bundled, frame
 from tests.support.reports import BINARY, FIXED, SMALL, analog, spiking
 
 
@@ -637,7 +637,7 @@ def test_warnings_do_not_depend_on_batches(size):
 # --- no false alarm -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", bundled(quick=SMALLEST))
+@pytest.mark.parametrize("name", bundled(quick=TINY, slow=SMALLEST))
 def test_bundled_networks_are_not_warned_of_without_data(name):
     """Sums of spikes beside that, which are MACs by design."""
     keywords = {} if name.startswith("resnet") else {"T": 4}
@@ -656,7 +656,7 @@ SMALL_ONES = [
 ]
 
 
-@pytest.mark.parametrize("name", SMALL_ONES)
+@pytest.mark.parametrize("name", bundled(SMALL_ONES, quick=TINY | {"plain_7b"}, slow=SMALL_ONES))
 def test_calibrated_networks_are_not_warned_of(name):
     torch.manual_seed(0)
     events = "7b" in name
