@@ -192,4 +192,7 @@ class Spread:
 
     def __add__(self, other: Spread) -> Spread:
         basis = {**self.basis, **other.basis}
+        for name in self.basis.keys() & other.basis.keys():
+            if self.basis[name] != other.basis[name]:
+                basis[name] = f"{self.basis[name]}, {other.basis[name]}"
         return Spread(self.ac + other.ac, self.mac + other.mac, self.dc + other.dc, basis)
