@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syops.ledger.calls import Look, ModuleCalls
+from syops.trace.zeros import sides_of
 
 _CONVS: dict[type[nn.Module], Any] = {nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d, nn.Conv3d: F.conv3d}
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -135,15 +136,17 @@ def _applied(module: Any, x: Tensor, output: Tensor) -> int:
 
 
 def _reached(module: Any, base: Any, x: Tensor, *, weights: bool) -> float:
-    """Return Σ entries · fan-out, ``weights``: of those weights alone that are not 0."""
+    """Return Σ entries · fan-out; ``weights``: of those weights alone that are not 0.
+
+    NeuroBench calls the layer, which pads as its mode says; sinabs takes every padding for zeros.
+    """
     x = x.to(torch.float64)
     applied = (module.weight != 0) if weights else torch.ones_like(module.weight)
     applied = applied.to(torch.float64)
     if base is module:
         return float(x.reshape(-1, x.shape[-1]).sum(0) @ applied.sum(0))
     padding = module.padding
-    if module.padding_mode != "zeros" and not isinstance(padding, str):
-        sides = [size for size in reversed(padding) for _ in range(2)]
-        x, padding = F.pad(x, sides, mode=module.padding_mode), 0
+    if weights and module.padding_mode != "zeros":
+        x, padding = F.pad(x, sides_of(module), mode=module.padding_mode), 0
     told = module.stride, padding, module.dilation, module.groups
     return float(_CONVS[base](x, applied, None, *told).sum())

@@ -61,12 +61,12 @@ def pairs(layer: nn.Module, inputs: Tensor, weights: Tensor, output: Tensor) -> 
     w = weights.reshape(groups, -1, *weights.shape[1:]).sum(1).to(torch.float64)
     padding: Any = layer.padding
     if layer.padding_mode != "zeros":
-        x, padding = F.pad(x, _sides(layer), mode=layer.padding_mode), 0
+        x, padding = F.pad(x, sides_of(layer), mode=layer.padding_mode), 0
     convolve = (F.conv1d, F.conv2d, F.conv3d)[dims - 1]
     return convolve(x, w, None, layer.stride, padding, layer.dilation, groups).sum()
 
 
-def _sides(layer: Any) -> list[int]:
+def sides_of(layer: Any) -> list[int]:
     """Return how far each side is padded, from the last dimension on, as `F.pad` takes it."""
     sides: list[int] = []
     for dim in reversed(range(len(layer.kernel_size))):

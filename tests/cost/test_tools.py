@@ -63,6 +63,22 @@ def test_neurobench_skips_zero_weights(report):
     assert (seen.totals.ac, seen.totals.mac) == (2 * 2 + 1 + 9, 0)
 
 
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "circular"])
+@pytest.mark.parametrize("padding", [1, "same"])
+def test_padding_is_that_of_the_tools(mode, padding):
+    """NeuroBench calls the layer with ones for weights that are not 0; sinabs pads with zeros."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(2, 3, 3, padding=padding, padding_mode=mode, bias=False)
+    x = (torch.rand(2, 2, 4, 4) > 0.5).float()
+    report = get_model_syops(nn.Sequential(layer), x, values=True)
+    if padding != "same":
+        sums = peers.sinabs(nn.Sequential(layer), [x])
+        assert report.under("sinabs").ac == pytest.approx(sums[0])
+    with torch.no_grad():
+        layer.weight.fill_(1)
+        assert report.under("neurobench").totals.ac == int(layer(x).sum())
+
+
 def test_version_005_multiplies_operations_by_a_rate(report):
     """(4 · 2 + 2 biases) · 3/4; ReLU: 4 elements, and 2/2 in the first sample; 4 · 3 · 3/4."""
     seen = report.under("syops-0.0.5")
