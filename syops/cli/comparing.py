@@ -11,11 +11,13 @@ import click
 from click.core import ParameterSource
 
 from syops.cli.aside import prints_aside
+from syops.cli.help import command, completes
 from syops.cli.networks import fed, named, sizes, structure
 from syops.cli.options import CONVENTION, ENERGY, FILE, FOLD_BN, GRADED, KEYWORDS, SHAPE
 from syops.cli.output import Display, display_options, warn
 from syops.cost.conventions import DEFAULT, Convention
 from syops.errors import SyopsValueError
+from syops.models.catalogue import list_models
 from syops.report.comparison import REFERENCES, Reference
 from syops.report.comparison import compare as put_side_by_side
 from syops.report.conventions import Conventions, conventions_named
@@ -25,10 +27,12 @@ from syops.report.report import Report
 from syops.units import read_count, read_energy, read_share
 
 
-@click.command()
-@click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
+@command("syops compare ours=report.json sew_resnet18 --to first")
+@click.argument(
+    "networks", nargs=-1, required=True, metavar="NETWORK...", shell_complete=completes(list_models)
+)
 @click.option(
-    "--ratio", "to", type=click.Choice(REFERENCES), default="ann",
+    "--to", type=click.Choice(REFERENCES), default="ann",
     help="Compare the energy of each network with that of the same network as an ANN, or with that "
     "of the first network.",
 )  # fmt: skip
@@ -63,9 +67,7 @@ def compare(
     """
     display.check()
     if names is not None and (layers or _is_asked("to")):
-        raise click.UsageError(
-            "--conventions is a table of its own: leave --layers and --ratio out"
-        )
+        raise click.UsageError("--conventions is a table of its own: leave --layers and --to out")
     chosen = None if names is None else conventions_named(names)
     if layers and len(networks) != 2:
         raise click.UsageError(f"--layers compares two networks, got {len(networks)}")
@@ -165,7 +167,7 @@ ENERGY_AMOUNT, COUNT, SHARE = (
 )
 
 
-@click.command()
+@command("syops check report.json --max-dc 2.5mJ --full-spike")
 @click.argument("report", type=FILE)
 @click.option("--max-dc", "dc_mj", type=ENERGY_AMOUNT, metavar="ENERGY", help="Such as 2.5mJ.")
 @click.option(

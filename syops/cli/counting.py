@@ -10,6 +10,7 @@ import click
 
 from syops.choices import AC_COUNTS
 from syops.cli.distributed import joined
+from syops.cli.help import command
 from syops.cli.networks import named
 from syops.cli.options import (
     BASELINES,
@@ -23,6 +24,7 @@ from syops.cli.options import (
     KEYWORDS,
     MEMORY,
     MODEL,
+    NEURON_RATES,
     NONZERO,
     SEEN_SIGNAL,
     TIME_STEPS,
@@ -39,7 +41,7 @@ from syops.errors import SyopsValueError
 from syops.report.report import Report
 
 
-@click.command()
+@command("syops run dsnn18 --set T=4 --depth 1")
 @MODEL
 @KEYWORDS
 @click.option(
@@ -148,6 +150,7 @@ from syops.report.report import Report
 @BASELINES
 @NONZERO
 @ZEROS
+@NEURON_RATES
 @SEEN_SIGNAL
 @click.option(
     "--ac", type=click.Choice(AC_COUNTS),
@@ -164,6 +167,7 @@ def run(
     baselines: bool,
     nonzero: float | None,
     zeros: bool,
+    neuron_rates: bool,
     display: Display,
     **options: Any,
 ) -> None:
@@ -174,8 +178,8 @@ def run(
     graph that takes [T, N, ...] (--set dt=0.001, --set neurons=sinabs).
     """
     chosen = {name: options.pop(name) for name in Run.__dataclass_fields__ if name in options}
-    work = Run(**chosen, counting=options | {"zeros": zeros})
-    view = View(memory, baselines, nonzero, zeros)
+    work = Run(**chosen, counting=options | {"zeros": zeros, "neuron_rates": neuron_rates})
+    view = View(memory, baselines, nonzero, zeros, neuron_rates)
     if sweep is None:
         if picture is not None:
             raise click.UsageError("--picture needs --sweep")

@@ -11,9 +11,11 @@ from typing import Any
 import click
 
 from syops import choices
-from syops.cost.conventions import Convention, get_convention
+from syops.cli.help import completes
+from syops.cost.conventions import Convention, get_convention, list_conventions
 from syops.cost.energy import Energy
-from syops.cost.profiles import get_energy_model
+from syops.cost.profiles import get_energy_model, list_energy_models
+from syops.models.catalogue import list_models
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -48,7 +50,7 @@ class Keyword(click.ParamType):
             return name, literal
 
 
-MODEL = click.argument("model")
+MODEL = click.argument("model", shell_complete=completes(list_models))
 KEYWORDS = click.option(
     "--set", "keywords", type=Keyword(), multiple=True, metavar="NAME=VALUE",
     help="Argument of MODEL, such as T=6 or g=OR; a Python literal or a string. Repeatable.",
@@ -84,6 +86,7 @@ def _energy(context: click.Context, option: click.Parameter, values: tuple[str, 
 
 ENERGY = click.option(
     "--energy", multiple=True, default=["horowitz45-fp32"], metavar="PROFILE", callback=_energy,
+    shell_complete=completes(lambda: (each.name for each in list_energy_models())),
     help="What the operations cost: a profile (see 'syops energy'), FILE.toml or FILE.toml:NAME. "
     "PATTERN=PROFILE is for the layers or the dtype of weights that match, such as "
     "layer1.*=horowitz45-int8. Repeatable; the first match counts.",
@@ -112,6 +115,11 @@ ZEROS = click.option(
     help="Measure zeros among inputs, weights and activations, and tell what they leave of the "
     "work: NeuroBench's metrics. Takes longer.",
 )  # fmt: skip
+NEURON_RATES = click.option(
+    "--neuron-rates", is_flag=True,
+    help="Count the spikes of each neuron, and tell how often they fire: mean, quartiles, and the "
+    "shares that never and always do.",
+)  # fmt: skip
 GRADED = click.option(
     "--graded", type=click.Choice(choices.GRADED),
     help="Count an integer that is no spike as a MAC, or as so many ACs as its magnitude.  "
@@ -125,6 +133,7 @@ def _convention(context: click.Context, option: click.Parameter, value: str) -> 
 
 CONVENTION = click.option(
     "--convention", default="dst", metavar="NAME", callback=_convention,
+    shell_complete=completes(lambda: (each.name for each in list_conventions())),
     help="What counts as an AC and what as a MAC: a convention (see 'syops conventions'), "
     "FILE.toml or FILE.toml:NAME.",
 )  # fmt: skip

@@ -30,6 +30,7 @@ from syops.cost.tools import MODULE_TOOLS, TOOLS
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.calls import ModuleCalls, merge_calls
 from syops.ledger.ledger import merge_rows, pairs
+from syops.ledger.neurons import NeuronLayer, merge_neurons
 from syops.ledger.provenance import Provenance, merge_versions
 from syops.ledger.rows import Row, Updates, Verdict, ends, merge_updates, row_names
 from syops.ledger.samples import Spread
@@ -75,6 +76,7 @@ class Figures:
         recorded: what was measured besides, which some conventions need.
         modules: what the calls of modules look like by their values alone, where that was measured.
         zero_counts: the zeros that were met; None where they were not measured.
+        neuron_layers: the spikes of each neuron; None where they were not counted.
         sample_table: the counts of each sample, where they were taken; not in files.
         held_spread: the spread of merged reports, and of a file; see `spread`.
         provenance: what was called, with which seed, weights and data. Reports are equal if their
@@ -108,6 +110,7 @@ class Figures:
     recorded: frozenset[str] = frozenset({MAGNITUDES})
     modules: tuple[ModuleCalls, ...] = ()
     zero_counts: ZeroCounts | None = None
+    neuron_layers: tuple[NeuronLayer, ...] | None = None
     provenance: Provenance = field(default=Provenance(), compare=False)
     sample_table: SampleTable | None = field(default=None, repr=False, compare=False)
     held_spread: Spread | None = field(default=None, repr=False, compare=False)
@@ -229,6 +232,27 @@ class Figures:
             return None
         return float(sum((verdict.ac for verdict in verdicts), Fraction(0)) / dense)
 
+    @property
+    def spikes_per_synapse(self) -> float | None:
+        """Spikes that arrive at a spike-driven synapse per sample, on average.
+
+        The sum of all fan-outs over the connections, a weight of a convolution counting once for
+        each position of its output. None without data, where T is not known, where nothing is
+        spike-driven, or where one time-step does not execute all of it.
+        """
+        if not self.measured or self.ann is None:
+            return None
+        step = {row.key: row for row in self.ann.rows}
+        driven = [
+            (row, verdict)
+            for row, verdict in zip(self.effective_rows, self.verdicts, strict=True)
+            if row.kind in SYNAPTIC and verdict.signal in SPIKES and verdict.dense_ac
+        ]
+        if not all(row.key in step for row, _ in driven):
+            return None
+        synapses = sum(step[row.key].dense for row, _ in driven)
+        return sum(v.ac_events for _, v in driven) / synapses if synapses else None
+
     # Against the ANN
 
     @cached_property
@@ -253,6 +277,7 @@ class Figures:
             accuracy=None,
             scores=None,
             zero_counts=None,
+            neuron_layers=None,
             sample_table=None,
             held_spread=None,
         )
@@ -455,6 +480,7 @@ class Figures:
             zero_counts=None
             if self.zero_counts is None or other.zero_counts is None
             else self.zero_counts + other.zero_counts,
+            neuron_layers=merge_neurons(self.neuron_layers, other.neuron_layers),
             sample_table=None,
             held_spread=_joint_spread(self, other),
             passes=self.passes + other.passes if self.passes and other.passes else 0,

@@ -21,6 +21,7 @@ from syops.report.conventions import Conventions, conventions_named
 from syops.report.fit import Fit
 from syops.report.memory import Memory
 from syops.report.menu import EnergyMenu
+from syops.report.neurons import NeuronReport
 from syops.report.zeros import ZeroReport
 from syops.show.formats import FORMATS
 from syops.show.formats.csv import to_csv
@@ -154,6 +155,17 @@ class Report(Figures, Tabular):
         """
         return ZeroReport.of(self)
 
+    def neuron_rates(self) -> NeuronReport:
+        """Return how often neurons fire: rates of each layer of neurons and their distribution.
+
+        Mean rates, at each time-step too, quartiles over neurons, and the shares that never and
+        always fire. Needs a count with ``neuron_rates=True``.
+
+        Raises:
+            SyopsValueError: the spikes of neurons were not counted.
+        """
+        return NeuronReport.of(self)
+
     def to_neurobench(self) -> dict[str, Any]:
         """Return NeuroBench's metrics under its names, for ``json.dumps``.
 
@@ -223,8 +235,17 @@ class Report(Figures, Tabular):
     def to_markdown(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> str:
         return to_markdown(self.table(depth=depth, **arrangement))
 
-    def to_latex(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> str:
-        return to_latex(self.table(depth=depth, **arrangement))
+    def to_latex(
+        self,
+        *,
+        depth: int | None = None,
+        caption: str | None = None,
+        label: str | None = None,
+        notes: bool | str = True,
+        **arrangement: Unpack[Arrangement],
+    ) -> str:
+        table = self.table(depth=depth, **arrangement)
+        return to_latex(table, caption=caption, label=label, notes=notes)
 
     def to_html(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> str:
         return to_html(self.table(depth=depth, **arrangement))
@@ -344,7 +365,8 @@ class Report(Figures, Tabular):
 
         Args:
             kind: "energy" of each layer, "rates" (of firing), "rates_over_time" (time-steps ×
-                layers), "cumulative" energy, or the energy of "modules".
+                layers), "cumulative" energy, the energy of "modules", or, where the spikes of
+                neurons were counted, "neuron_rates" and "neuron_rates_over_time".
             ax: where to draw; by default in a new figure as wide as a page.
             ec: whether "energy" shows EC, which may be much longer than what was measured.
             scale: of the energies of "energy", "linear" or "log".

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from syops._torch import tree_map
 from syops.errors import SyopsError, SyopsRuntimeError, SyopsValueError
-from syops.ledger.ledger import Ledger
 from syops.report.report import MeasuredReport
 from syops.run import fingerprint
 from syops.run.building import build_report
@@ -45,8 +44,7 @@ class Count:
     def __init__(self, counting: Counting, samples: int | None, call: str = "") -> None:
         self._counting = counting
         self._call = call
-        network = counting.subject.model
-        self._tally = Tally(network, Ledger(), counting.subject.ann_counts(), samples=samples)
+        self._tally = counting.tally(samples)
         self._loop: Loop | None = None
 
     def __enter__(self) -> Self:
@@ -121,7 +119,7 @@ class Loop:
 
     def __init__(self, counting: Counting, tally: Tally) -> None:
         subject = counting.subject
-        self.observer = Calls(subject.model, tally.ledger, counting.settings, self)
+        self.observer = Calls(subject.model, tally.ledger, counting.settings, self, tally.spikes)
         self._counting = counting
         self._tally = tally
         self._steps = (subject.steps or 1) if subject.by_calls else 1

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from syops.errors import SyopsError, SyopsValueError
-from syops.ledger.ledger import Ledger
 from syops.ledger.samples import SampleCounts
 from syops.report.report import MeasuredReport, Report
 from syops.run.building import build_report, name_batch
@@ -76,7 +75,7 @@ class Work:
         counting, keeping = self.counting, self._keeping()
         subject = counting.subject
         begun = None if keeping is None else keeping.begun
-        tally = Tally(subject.model, Ledger(), subject.ann_counts())
+        tally = counting.tally()
         if self.group is not None:
             tally.share = self.group.share
         if begun is not None:

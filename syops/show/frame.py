@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from syops.cost.figures import Figures
@@ -26,12 +27,22 @@ def frame_of(report: Figures, totals: bool) -> pd.DataFrame:
 
 def rates_frame_of(report: Figures) -> pd.DataFrame:
     """Return rates by time-step; see `syops.report.report.Report.rates_frame`."""
-    import pandas as pd
-
     driven = [layer for layer in report.layers if layer.counted and layer.rate is not None]
     known = {layer.name: layer.rates for layer in driven if layer.rates is not None}
-    steps = len(next(iter(known.values()), ()))
-    rates = [known.get(layer.name, (None,) * steps) for layer in driven]
-    names = pd.Index([layer.name for layer in driven], name="layer")
+    return rates_by_step([(layer.name, known.get(layer.name)) for layer in driven], "layer")
+
+
+def rates_by_step(rows: Sequence[tuple[str, Sequence[float] | None]], of: str) -> pd.DataFrame:
+    """Return a line for each row, a column for each time-step; NaN where rates are not known.
+
+    Args:
+        rows: names and rates.
+        of: what the names are of.
+    """
+    import pandas as pd
+
+    steps = max((len(rates) for _, rates in rows if rates is not None), default=0)
+    cells = [(None,) * steps if rates is None else rates for _, rates in rows]
+    names = pd.Index([name for name, _ in rows], name=of)
     columns = pd.RangeIndex(steps, name="time_step")
-    return pd.DataFrame(rates, index=names, columns=columns, dtype=float)
+    return pd.DataFrame(cells, index=names, columns=columns, dtype=float)

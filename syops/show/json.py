@@ -25,6 +25,7 @@ from syops.ledger.scores import Scores
 from syops.ledger.zeros import ZeroCounts, ZeroKind, Zeros
 from syops.ops.kinds import KINDS
 from syops.ops.values import Evidence, Seen, Unit
+from syops.show.counts import neurons_from_json, neurons_to_json
 from syops.show.fields import LARGEST_COUNT, LARGEST_NUMBER, MOST, Fields, parsed
 from syops.units import without_infinity
 
@@ -40,7 +41,7 @@ _SHORT_CUTS = ("graded", "ac", "fold_bn")
 
 _HEADLINE = (
     *("ac", "ac_events", "mac", "dense_ac", "mean_rate", "dc_mj", "ec_mj"),
-    *("energy_ratio", "break_even_rate"),
+    *("energy_ratio", "break_even_rate", "spikes_per_synapse"),
 )
 
 
@@ -80,6 +81,7 @@ def to_json(report: Figures) -> str:
         "prepared": [_row_to_json(row) for row in report.prepared],
         "updates": [asdict(each) for each in report.updates],
         "zeros": report.zero_counts and asdict(report.zero_counts),
+        "neurons": neurons_to_json(report.neuron_layers),
         "notes": report.notes,
         "ended": report.ended,
         "kinds": sorted(report.kinds),
@@ -154,6 +156,9 @@ def _report(content: Fields) -> Figures:
         recorded=recorded,
         modules=content.each("modules", _module_calls) if content.has("modules") else (),
         zero_counts=content.optional("zeros", _zeros) if content.has("zeros") else None,
+        neuron_layers=content.optional("neurons", neurons_from_json)
+        if content.has("neurons")
+        else None,
         held_spread=content.optional("spread", _spread) if content.has("spread") else None,
         provenance=_provenance(content) if content.has("provenance") else Provenance(),
     )

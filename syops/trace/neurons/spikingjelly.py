@@ -70,6 +70,9 @@ class SpikingJelly(Library):
             return tuple(range(surrogate.max_spike_count + 1))
         return _NEURONS[kind.__name__]
 
+    def sends_spikes(self, module: nn.Module) -> bool:
+        return any(_is_from(kind, "neuron") for kind in type(module).__mro__)
+
     def states(self, module: nn.Module) -> dict[str, Any]:
         memories = vars(module)["_memories"]
         found = {name: value for name, value in memories.items() if name not in _SETTINGS}
