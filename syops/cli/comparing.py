@@ -83,7 +83,7 @@ def compare(
 
 def check_saved(networks: Sequence[str]) -> None:
     """Refuse options of a count where all networks were counted already."""
-    if not all(map(_is_saved, networks)):
+    if not all(map(is_saved, networks)):
         return
     for name, option in (
         ("keywords", "--set"),
@@ -100,10 +100,10 @@ def _labelled(network: str) -> tuple[str, str]:
     label, equals, rest = network.partition("=")
     if equals and not Path(network).exists():
         return label, rest
-    return Path(network).stem if _is_saved(network) else "", network
+    return Path(network).stem if is_saved(network) else "", network
 
 
-def _is_saved(network: str) -> bool:
+def is_saved(network: str) -> bool:
     return network.lower().endswith(".json") or Path(network).is_file()
 
 
@@ -125,7 +125,7 @@ def read_report(
 ) -> Report:
     """Return a saved report, or the bounds of a model; ``label``: what it is to be called."""
     with prints_aside():  # the ANN is traced where it is first asked for, here in `replace`
-        if _is_saved(network):
+        if is_saved(network):
             report = Report.load(network)
             report = report.under(convention) if _is_asked("convention") else report
             report = report.priced(energy) if _is_asked("energy") else report

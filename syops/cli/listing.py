@@ -1,4 +1,4 @@
-"""Run ``syops models``, ``energy``, ``conventions`` and ``table2``: list what comes with syops."""
+"""Run ``syops models``, ``conventions`` and ``table2``: list what comes with syops."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from syops.cli.help import command
 from syops.cli.options import FILE, OUTPUT
-from syops.cli.output import Display, display_options, emit, show
+from syops.cli.output import emit, show
 from syops.cost.conventions import TEXTS, list_conventions, load_conventions
-from syops.cost.profiles import list_energy_models, load_energy_models
 from syops.files import check_writable
 from syops.models import list_models
-from syops.report.menu import COLUMNS as MENU
-from syops.report.report import Report
 from syops.show.formats import DEFAULT, FORMATS, Format
 from syops.show.formats.csv import csv_rows, to_csv
 from syops.show.formats.text import WIDTH, to_text
@@ -89,45 +85,6 @@ def table2(style: str, output: Path | None) -> None:
         return
     cited = f"% {CITATION}" if style == "latex" else click.wrap_text(CITATION, WIDTH)
     emit("\n".join([f"{cited}\n", *map(_TABLES[style], tables())]), output)
-
-
-@command("syops energy --compare report.json")
-@click.argument("file", type=FILE, required=False)
-@click.option(
-    "--compare", type=FILE, metavar="REPORT",
-    help="Price the network of a REPORT that 'syops run --format json' wrote under every profile "
-    "and every other model of energy; models that do not apply say why.",
-)  # fmt: skip
-@display_options()
-def energy(file: Path | None, compare: Path | None, display: Display) -> None:
-    """List the energy profiles, with their sources: those of syops, or of a .toml FILE."""
-    if compare is not None:
-        if file is not None:
-            raise click.UsageError("FILE lists profiles and --compare prices a report: give one")
-        display.check(MENU)
-        display.show(Report.load(compare).energy_menu())
-        return
-    for name in ("output", "columns", "sort", "top", "units", "style", "verbose"):
-        if click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT:
-            raise click.UsageError(f"--{'format' if name == 'style' else name} needs --compare")
-    found = list_energy_models() if file is None else tuple(load_energy_models(file).values())
-    rows = [
-        (m.name, m.e_ac_pj, m.e_mac_pj, "only" if m.spike_only else "", m.technology) for m in found
-    ]
-    columns = (
-        Column("name", "name"),
-        Column("e_ac_pj", "AC (pJ)", "number"),
-        Column("e_mac_pj", "MAC (pJ)", "number"),
-        Column("spike_only", "spikes"),
-        Column("technology", "technology"),
-    )
-    show(Table(columns, tuple(rows)))
-    for told in ("source", "includes"):
-        for text in dict.fromkeys(getattr(model, told) for model in found):
-            names = ", ".join(model.name for model in found if getattr(model, told) == text)
-            if text:
-                click.echo(f"\n{click.wrap_text(f'{names}:', subsequent_indent='')}")
-                click.echo(click.wrap_text(text, initial_indent="  ", subsequent_indent="  "))
 
 
 @command("syops conventions --bibtex")

@@ -182,6 +182,31 @@ SHAPE = click.option(
     "three those of a batch, such as T,N,C,H,W with --batch-dim 1.  [default: 3,224,224, and for a "
     "bundled network what the paper feeds it]",
 )  # fmt: skip
+WEIGHTS = click.option(
+    "--weights", type=FILE, metavar="FILE",
+    help="State dict to load, from torch.save or .safetensors. Without it the weights are seeded "
+    "random ones, and a bundled network's BatchNorms are calibrated on the input.",
+)  # fmt: skip
+INPUT = click.option(
+    "--input", "input_path", type=FILE, metavar="FILE",
+    help="A .npy, .npz or .pt file as the model takes it (several arrays: its arguments, by name "
+    "or position), or an image, which is resized, cropped and normalised as for ImageNet. "
+    "Default: the sample photograph that matplotlib ships.",
+)  # fmt: skip
+DATA = click.option(
+    "--data", metavar="X",
+    help="A data set, read batch by batch: a .npy, .npz or .pt file; a folder of images or of "
+    "event clips (.npz), whose sub-folders are classes; an IDX file such as "
+    "t10k-images-idx3-ubyte.gz, with its labels beside it; or package.module:callable that returns "
+    "a loader. With labels, the accuracy is measured too.",
+)  # fmt: skip
+SEEN_SHAPE = click.option(
+    "--input-shape", "shape", type=Shape(), metavar="C,H,W",
+    help="What the image is made to fit: C,H,W or N,C,H,W with C 3, or 1 for grey. Any other shape "
+    "gives seeded random values instead of the photograph; one size or three are those of a "
+    "sample, two or more than three those of a batch, such as T,N,C,H,W.  [default: 3,224,224, and "
+    "for a bundled network what the paper feeds it]",
+)  # fmt: skip
 _MEANING = (
     "Values of the input: real numbers, {0,1}, {-1,0,1}, integers, or whatever the data shows."
 )

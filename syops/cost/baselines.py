@@ -135,7 +135,8 @@ class BaselineFigures:
         energy = synaptic * (1.0 if nonzero is None else nonzero) + rest
         memory = None
         if nonzero is None:
-            memory = energy + (MemoryFigures.of(ann, self.memory.model).energy_mj or 0.0)
+            model = replace(self.memory.model, bits=None)  # an ANN has its own
+            memory = energy + (MemoryFigures.of(ann, model).energy_mj or 0.0)
         ends, memory_ends = report.ec_mj, self.memory.ec_mj
         low, high = (sum(pair) for pair in zip(ends, memory_ends, strict=True))
         assert precision.energy.e_mac_pj is not None

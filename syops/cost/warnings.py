@@ -73,6 +73,7 @@ def find_cautions(report: Figures) -> Iterator[Caution]:
     yield from _either(report, rows)
     yield from _silent_or_saturated(report, rows)
     yield from _graded(report, rows)
+    yield from _rounded(report, [named for named in rows if named[1].kind in report.kinds])
     yield from _chip(report, [named for named in rows if named[1].kind in report.kinds])
 
 
@@ -340,6 +341,28 @@ def _as_acs(report: Figures, layers: Sequence[str]) -> tuple[str, str]:
     energy = sum(layer.dc_mj or 0 for layer in report.layers if layer.name in set(layers))
     share = f", {energy / report.dc_mj:.1%} of DC" if report.dc_mj else ""
     return share, f"DC is {joules(other.dc_mj)}"
+
+
+def _rounded(report: Figures, rows: list[Named]) -> Iterator[Caution]:
+    """Warn of weights that may need few bits and are priced as floating-point numbers."""
+    groups: dict[EnergyModel, dict[str, str]] = {}
+    for name, row, _ in rows:
+        model = report.energy.model_for(row.path, row.dtype)
+        if row.rounded and "floating point" in model.technology:
+            groups.setdefault(model, {})[name] = row.path
+    for model, layers in groups.items():
+        pattern, rest = next(iter(layers.values())), report.energy.models[-1].name
+        yield Caution(
+            "rounded",
+            tuple(layers),
+            f"weights that were rounded or made of signs are priced as {model.name} prices those "
+            f"of {_some(list(layers))}",
+            "if they need few bits, price them so by layer, such as "
+            f"energy={{{pattern!r}: 'horowitz45-int8', '*': {rest!r}}} "
+            f"(--energy {pattern}=horowitz45-int8 --energy {rest})"
+            if pattern
+            else "if they need few bits, price them so: energy='horowitz45-int8'",
+        )
 
 
 def _chip(report: Figures, rows: list[Named]) -> Iterator[Caution]:

@@ -205,15 +205,20 @@ class Report(Figures, Tabular):
         """
         return Fit.of(self._own, get_chip(chip), limits, weight_bits)
 
-    def energy_menu(self) -> EnergyMenu:
+    def energy_menu(self, memory: MemoryModel | None = None) -> EnergyMenu:
         """Return what every energy profile and every other model of energy says of this network.
 
         Models that do not apply refuse, and say why. The spread is the message.
 
+        Args:
+            memory: the size of queues and the bits of weights and states in the models that know
+                memory, such as ``MemoryModel(queue=0, bits=8)``; what an access costs is theirs.
+
         Raises:
-            SyopsValueError: nothing was measured.
+            SyopsValueError: nothing was measured; a memory model with prices of its own.
+            SyopsTypeError: no memory model.
         """
-        return EnergyMenu.of(self._own)
+        return EnergyMenu.of(self._own, memory)
 
     # Forms
 

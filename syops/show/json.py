@@ -352,6 +352,7 @@ def _row_from_json(content: Fields) -> Row:
         result_shape=content.counts("result_shape") if content.has("result_shape") else (),
         stride=content.counts("stride") if content.has("stride") else (),
         groups=content.count("groups", least=1) if content.has("groups") else 1,
+        rounded=content.truth("rounded") if content.has("rounded") else False,
         place=content.count("place") if content.has("place") else 0,
         call=content.text("call") if content.has("call") else "",
         by_value=_by_value(content.inner("by_value")) if content.has("by_value") else ByValue(),

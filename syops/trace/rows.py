@@ -21,7 +21,7 @@ _NOTHING = Fraction(0)
 _PACKAGE = f"{__package__}."
 
 
-def row_of(cost: Cost, path: str, params: int, out: Any) -> Row:
+def row_of(cost: Cost, path: str, params: int, out: Any, rounded: bool = False) -> Row:
     """Return the row of one call.
 
     Args:
@@ -29,6 +29,7 @@ def row_of(cost: Cost, path: str, params: int, out: Any) -> Row:
         path: the innermost module.
         params: number of parameters of that module; 0 if an earlier row has told it.
         out: the operator's result.
+        rounded: the weights that are applied were rounded.
     """
     ac = mac = weights = written = 0
     weight, dtype = "", tensors_in((out,))[0].dtype
@@ -68,6 +69,7 @@ def row_of(cost: Cost, path: str, params: int, out: Any) -> Row:
         result_shape=result_shape,
         stride=cost.stride if isinstance(cost, Product) else (),
         groups=cost.groups if isinstance(cost, Product) else 1,
+        rounded=rounded,
     )
 
 

@@ -40,7 +40,9 @@ _POTENTIALS = ("mem", "v", "v_mem")
 _NO_ACTIVATIONS = (nn.MultiheadAttention, nn.Softmax, nn.Softmin, nn.LogSoftmax, nn.Softmax2d)
 
 
-def pairs(layer: nn.Module, inputs: Tensor, weights: Tensor, output: Tensor) -> Tensor:
+def pairs(
+    layer: nn.Module, inputs: Tensor, weights: Tensor, output: Tensor, *, repeats: bool = True
+) -> Tensor:
     """Return how many pairs of an input and a weight a layer multiplies.
 
     Args:
@@ -48,6 +50,7 @@ def pairs(layer: nn.Module, inputs: Tensor, weights: Tensor, output: Tensor) -> 
         inputs: what it was called with: whether an input counts.
         weights: whether a weight counts.
         output: what it returned, whose shape is wanted.
+        repeats: padding that repeats inputs lets them meet more weights; else it is of zeros.
     """
     if isinstance(layer, nn.Linear):
         return (inputs.reshape(-1, inputs.shape[-1]).sum(0) * weights.sum(0)).sum()
@@ -60,13 +63,13 @@ def pairs(layer: nn.Module, inputs: Tensor, weights: Tensor, output: Tensor) -> 
         return _transposed(layer, x, w, output).sum()
     w = weights.reshape(groups, -1, *weights.shape[1:]).sum(1).to(torch.float64)
     padding: Any = layer.padding
-    if layer.padding_mode != "zeros":
-        x, padding = F.pad(x, sides_of(layer), mode=layer.padding_mode), 0
+    if repeats and layer.padding_mode != "zeros":
+        x, padding = F.pad(x, _sides(layer), mode=layer.padding_mode), 0
     convolve = (F.conv1d, F.conv2d, F.conv3d)[dims - 1]
     return convolve(x, w, None, layer.stride, padding, layer.dilation, groups).sum()
 
 
-def sides_of(layer: Any) -> list[int]:
+def _sides(layer: Any) -> list[int]:
     """Return how far each side is padded, from the last dimension on, as `F.pad` takes it."""
     sides: list[int] = []
     for dim in reversed(range(len(layer.kernel_size))):
