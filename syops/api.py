@@ -116,8 +116,9 @@ def get_model_syops(
             a function gets the list of all outputs; an index or name applies to each of them.
         limit: samples to count at most; the last batch is cut.
         spread: tell the samples of a batch apart: ``report.spread`` has standard deviation, 95 %
-            confidence interval, minimum and maximum of AC, MAC and DC over samples. The counts of
-            each sample are kept in memory until the report is given up: about 24 bytes a layer.
+            confidence interval, minimum and maximum of AC, MAC and DC over samples, and of each
+            class where there are labels. The counts of each sample are kept in memory until the
+            report is given up: about 24 bytes a layer.
         stop_when: end the count once half the 95 % confidence interval of the DC is at most this
             share of its mean, such as 0.01; after 32 samples at least. Implies ``spread``.
         keep_samples: an ``.npz`` file that gets AC, MAC and DC of each sample in each layer.
@@ -191,6 +192,7 @@ def get_model_syops(
     check_output(output)
     check_limit(limit)
     check_truth("zeros", zeros)
+    check_truth("spread", spread)
     network = counting.subject.model
     home = device_of(network) if device is None else given.device(device)
     if checkpoint is not None:
@@ -232,6 +234,7 @@ def count_syops(
     neurons: Mapping[type[nn.Module], Signal] | None = None,
     rules: Mapping[Any, Rule] | None = None,
     energy: Profile | Mapping[str, Profile] = "horowitz45-fp32",
+    spread: bool = False,
     neuron_rates: bool = False,
 ) -> Count:
     """Count the synaptic operations of the calls of a model that are made in a block.
@@ -252,7 +255,7 @@ def count_syops(
         input_signal: as of `get_model_syops`, of tensors that come from outside of the block. What
             an earlier call gave, such as a membrane potential, is known.
         model, convention, fold_bn, graded, ac, strict, values, neurons, rules, energy,
-            neuron_rates: see `get_model_syops`.
+            spread, neuron_rates: see `get_model_syops`.
 
     Returns:
         a context manager, which ``with`` binds to a name. Its ``report`` has the batches that are
@@ -292,6 +295,7 @@ def count_syops(
         rules=rules,
         energy=energy,
         by_calls=time_steps is not None,
+        by_sample=spread,
         neuron_rates=neuron_rates,
     )
     return Count(counting, samples, call)

@@ -148,8 +148,12 @@ class Figures:
     def _spread(self) -> tuple[Spread | None, str]:
         terms = Terms(self.energy, self.convention, self.kinds)
         if self.sample_table is not None:
-            if self.sample_table.counts.number != self.samples:
-                return None, "the count has gone on since; ask the report of all samples"
+            apart = self.sample_table.counts.number
+            if apart != self.samples:
+                return None, (
+                    f"the report is of {self.samples} samples, and {apart} are told apart; ask the "
+                    "report of all samples, and leave samples= out"
+                )
             try:
                 return spread_of(self.sample_table, self.effective_rows, terms), ""
             except SpreadUnknown as reason:

@@ -22,6 +22,7 @@ from syops.report.fit import Fit
 from syops.report.memory import Memory
 from syops.report.menu import EnergyMenu
 from syops.report.neurons import NeuronReport
+from syops.report.training import Training
 from syops.report.zeros import ZeroReport
 from syops.show.formats import FORMATS
 from syops.show.formats.csv import to_csv
@@ -29,7 +30,7 @@ from syops.show.formats.html import to_html
 from syops.show.formats.latex import to_latex
 from syops.show.formats.markdown import to_markdown
 from syops.show.formats.text import to_text
-from syops.show.frame import frame_of, rates_frame_of
+from syops.show.frame import frame_of, rates_frame_of, spread_frame_of
 from syops.show.html import to_notebook, to_page
 from syops.show.json import figures_from_json, to_json
 from syops.show.layers import dearest_column, layer_table, shown_columns
@@ -220,6 +221,23 @@ class Report(Figures, Tabular):
         """
         return EnergyMenu.of(self._own, memory)
 
+    def training(self, optimizer: Any = None) -> Training:
+        """Return what a training step costs: forward, backward and the optimiser.
+
+        Which products of the backward pass are spike-driven follows from the forward pass; see
+        `syops.cost.training`. The count must have been made with gradients, by `count_syops`
+        around the user's own step.
+
+        Args:
+            optimizer: a ``torch.optim.SGD``, whose operations are added.
+
+        Raises:
+            SyopsValueError: no gradients were recorded; an operator whose backward pass is not
+                known; an optimiser whose operations are not.
+            SyopsTypeError: no optimiser.
+        """
+        return Training.of(self._own, optimizer)
+
     # Forms
 
     def table(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> Table:
@@ -305,6 +323,25 @@ class Report(Figures, Tabular):
             [[0.0, 1.0, 0.25]]
         """
         return rates_frame_of(self)
+
+    def spread_frame(self) -> pd.DataFrame:
+        """Return how samples differ as a pandas table: all of them, and those of each class.
+
+        ``samples``, and of ``ac``, ``mac`` and ``dc_pj`` mean, standard deviation, half of the 95 %
+        confidence interval, least and most. Classes are there where all samples have labels.
+
+        Raises:
+            SyopsValueError: it is not known how samples differ; says why.
+
+        Example:
+            >>> import torch
+            >>> from syops import get_model_syops
+            >>> labelled = [(torch.eye(4), torch.tensor([0, 0, 1, 1]))]
+            >>> report = get_model_syops(torch.nn.Linear(4, 3), labelled, spread=True)
+            >>> report.spread_frame()[["samples", "ac_mean"]].to_numpy().tolist()
+            [[4.0, 3.0], [2.0, 3.0], [2.0, 3.0]]
+        """
+        return spread_frame_of(self)
 
     def to_json(self) -> str:
         """Return the report as JSON; `from_json` gives an equal one back."""

@@ -315,10 +315,11 @@ class Loop:
     def _axes(self, module: nn.Module, batch: given.Arguments) -> Axes:
         """Return the time-step that a call is, where each is one; or where they are in a batch."""
         subject, is_model = self._counting.subject, module is self._tally.model
+        known = subject.axes(batch, self._counting.by_sample) if is_model else NOWHERE
         if not subject.by_calls:
-            return subject.axes(batch) if is_model else NOWHERE
+            return known
         counts = is_model or module is self._first
-        return Axes(self._calls[is_model] - 1) if counts else NOWHERE
+        return Axes(self._calls[is_model] - 1, known.samples) if counts else NOWHERE
 
     def _time(self, batch: given.Arguments) -> tuple[int, bool] | None:
         """Return the dimension of the first tensor that counts time-steps, and if these differ."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from syops.errors import SyopsError, SyopsValueError
-from syops.ledger.samples import SampleCounts
 from syops.report.report import MeasuredReport, Report
 from syops.run.building import build_report, name_batch
 from syops.run.distributed import Group
@@ -17,7 +16,7 @@ from syops.run.keeping import Keeping, kept, properties
 from syops.run.loop import Batches, count_batches
 from syops.run.progress import progress_bar
 from syops.run.scores import Answers, Output
-from syops.run.spread import StopWhen, write_samples
+from syops.run.spread import Labels, StopWhen, write_samples
 from syops.run.subject import Counting, Subject
 from syops.run.tally import Tally
 from syops.run.zeros import taken_in
@@ -81,8 +80,7 @@ class Work:
         if begun is not None:
             tally.before = (begun.batches, begun.report.samples)
             tally.steps.add(begun.report.time_steps)
-        if counting.by_sample:
-            tally.ledger.by_sample = SampleCounts(counting.convention.folds)
+        counts = tally.ledger.by_sample
         answers = Answers(self.output, tally.notes)
         watch = ZeroWatch(subject.model) if self.zeros else None
 
@@ -111,6 +109,7 @@ class Work:
         try:
             stop, notes = self.stop_when, tally.notes
             measured = () if watch is None else (taken_in(watch),)
+            labels = () if counts is None else (Labels(counts),)
             ends = () if stop is None else (StopWhen(stop, report, notes),)
             with (
                 watch or nullcontext(),
@@ -118,7 +117,8 @@ class Work:
                 self._bar(report, tally) as bar,
             ):
                 batches = replace(self.batches, unread=unread)
-                count_batches(batches, counting, tally, (answers, *measured, *ends, *bar, *saver))
+                after = (*labels, answers, *measured, *ends, *bar, *saver)
+                count_batches(batches, counting, tally, after)
         except (Exception, KeyboardInterrupt) as error:
             if tally.at_batch:
                 name_batch(error, tally, report)

@@ -14,6 +14,7 @@ from syops.cost.energy import Energy, EnergyMap
 from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import ForwardError, SyopsValueError
 from syops.ledger.ledger import Ledger
+from syops.ledger.samples import SampleCounts
 from syops.ops.own import own_rules
 from syops.ops.registry import finder
 from syops.ops.rule import Rule
@@ -239,8 +240,10 @@ class Counting:
         """Return an empty tally; ``samples``: as of `Tally`."""
         subject = self.subject
         spikes = Spikes(subject.model, subject.neurons) if self.neuron_rates else None
-        ann = subject.ann_counts()
-        return Tally(subject.model, Ledger(), ann, samples=samples, spikes=spikes)
+        ledger, ann = Ledger(), subject.ann_counts()
+        if self.by_sample:
+            ledger.by_sample = SampleCounts(self.convention.folds)
+        return Tally(subject.model, ledger, ann, samples=samples, spikes=spikes)
 
     @property
     def settings(self) -> Settings:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from syops.cost.figures import Figures
+from syops.errors import SyopsValueError
+from syops.ledger.samples import Spread
 from syops.show.layers import layer_table
 
 if TYPE_CHECKING:
@@ -46,3 +48,28 @@ def rates_by_step(rows: Sequence[tuple[str, Sequence[float] | None]], of: str) -
     names = pd.Index([name for name, _ in rows], name=of)
     columns = pd.RangeIndex(steps, name="time_step")
     return pd.DataFrame(cells, index=names, columns=columns, dtype=float)
+
+
+def spread_frame_of(report: Figures) -> pd.DataFrame:
+    """Return how samples differ; see `syops.report.report.Report.spread_frame`."""
+    import pandas as pd
+
+    spread = report.spread
+    if spread is None:
+        raise SyopsValueError(f"spread_frame: {report.spread_reason}")
+    classes = spread.by_class or {}
+    names = pd.Index(["all", *classes], name="class", dtype=object)
+    return pd.DataFrame(list(map(_spread_cells, (spread, *classes.values()))), index=names)
+
+
+def _spread_cells(spread: Spread) -> dict[str, float | None]:
+    cells: dict[str, float | None] = {"samples": spread.dc.number}
+    for name, moments in (("ac", spread.ac), ("mac", spread.mac), ("dc_pj", spread.dc)):
+        cells |= {
+            f"{name}_mean": moments.mean,
+            f"{name}_deviation": moments.deviation,
+            f"{name}_half_width": moments.half_width,
+            f"{name}_least": float(moments.least),
+            f"{name}_most": float(moments.most),
+        }
+    return cells
