@@ -35,9 +35,9 @@ from syops.trace.live import Tensors
 from syops.trace.meta import SilentNeuron
 from syops.trace.modules import module_call, squeezed_sizes
 from syops.trace.neurons import (
-    Library,
     NeuronSignal,
     kept,
+    library_of,
     neuron_signal,
     state_tensors,
     updating,
@@ -149,7 +149,7 @@ class Observer:
         """Put hooks on the model, which `put_back` removes; see `watching`."""
         self._watched = [(path, module) for module, path in paths_of(self._model).items()]
         self._hooks = {
-            id(module): _Hooks(self, path, self._neuron_signal(module), updating(module))
+            id(module): _Hooks(self, path, self._neuron_signal(module), module)
             for path, module in self._watched
         }
         for _, module in self._watched:
@@ -391,8 +391,8 @@ class Observer:
         self._pass.leave_neuron(
             hooks.neuron,
             tensors_in((output,)),
-            state_tensors(module),
-            kept(module),
+            state_tensors(hooks.keeper, module),
+            kept(hooks.keeper, module),
             type(module) in self._settings.neurons,
         )
         if not self._inside_neurons and not self._watch.is_on:
@@ -449,12 +449,13 @@ class _Hooks:
         observer: Observer,
         path: str,
         neuron: NeuronSignal | None,
-        library: Library | None,
+        module: nn.Module,
     ) -> None:
         self.observer = observer
         self.path = path
         self.neuron = neuron
-        self.library = library
+        self.library = updating(module)
+        self.keeper = library_of(module)
 
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.observer._entered(self, module, args, kwargs)

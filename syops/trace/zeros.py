@@ -148,7 +148,11 @@ class ZeroWatch:
         self._sums: dict[tuple[str, str], Zeros] = {}
         self._paths = paths_of(self.model)
         self._neurons = {m for m in self._paths if library_of(m) or updating(m)}
-        states = {id(state) for neuron in self._neurons for state in state_tensors(neuron)}
+        states = {
+            id(state)
+            for neuron in self._neurons
+            for state in state_tensors(library_of(neuron), neuron)
+        }
         self.footprint = sum(
             tensor.numel() * tensor.element_size()
             for tensor in (*self.model.parameters(), *self.model.buffers())
