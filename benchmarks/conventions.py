@@ -74,6 +74,12 @@ def neurobench(model: nn.Module, batches: list[Tensor]) -> Figure:
 
 def version_005(model: nn.Module, batches: list[Tensor]) -> Figure:
     """Return the ACs and MACs of syops-counter 0.0.5."""
+    _, ac, mac, _ = counts_of_005(model, batches)
+    return ac, mac
+
+
+def counts_of_005(model: nn.Module, batches: list[Tensor]) -> tuple[float, ...]:
+    """Return the four numbers of syops-counter 0.0.5: ops, ACs, MACs and its sum of rates."""
     engine, _ = modules_of_005()
     functional.reset_net(model)
     with redirect_stdout(io.StringIO()):
@@ -83,7 +89,7 @@ def version_005(model: nn.Module, batches: list[Tensor]) -> Figure:
             [(batch, None) for batch in batches],
             print_per_layer_stat=False,
         )
-    return float(counts[1]), float(counts[2])
+    return tuple(map(float, counts))
 
 
 TOOLS: dict[str, tuple[Callable[[nn.Module, list[Tensor]], Figure], float]] = {

@@ -3,6 +3,7 @@
     python benchmarks/fashion_mnist_study.py train    half an hour of one core
     python benchmarks/fashion_mnist_study.py report   the table of docs/fashion_mnist.md
     python benchmarks/fashion_mnist_study.py ship     the best weights, for the demo
+    python benchmarks/fashion_mnist_study.py verify   train what is shipped anew, and compare it
 
 Stopped, 'train' goes on after the last epoch that was finished; what is done is not done again.
 Several may run at once, with networks of their own: 'train fsnn ann'.
@@ -20,14 +21,15 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 import torch
 from fashion_mnist import RECIPE as RECIPE_OF_CSNN
 from fashion_mnist import data, split
-from safetensors.torch import save_file
-from torch import nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 from torch.utils.data import Subset, TensorDataset
 
 import syops.models.demo
@@ -61,8 +63,12 @@ accurate on the validation images. The accuracy of a DSNN is that of its accumul
 |---|---|--:|--:|
 {rows}
 
-**Commands:** `python benchmarks/fashion_mnist_study.py train`, then `ship`.
+**Commands:** `python benchmarks/fashion_mnist_study.py train`, then `ship`. `verify` trains these
+anew and compares weights and figures bit for bit; on another processor sums may be rounded in
+another order, and other networks come out.
 """
+SHIPPED = {"fsnn18_small": "spike", "dsnn18_small": "accumulated"}
+"""What is shipped, and by which stream's answers it is chosen."""
 BATCH = 100
 """Images that are tested and counted at once."""
 
@@ -167,18 +173,54 @@ class Study:
     def ship(self) -> None:
         """Put the FSNN and the DSNN that answer most validation images right into the package."""
         chosen = {}
-        for stream, name in (("spike", "fsnn18_small"), ("accumulated", "dsnn18_small")):
+        for name, stream in SHIPPED.items():
             run = self._best(stream)
-            network = run.made()
-            load_weights(network, self.weights(run))
-            if stream == "spike" and run.classifier:
-                network = detach_aap(network)
-            state = {key: value.contiguous() for key, value in network.state_dict().items()}
-            write_whole(TARGET / f"{name}.safetensors", partial(save_file, state))
+            write_whole(stored(name), partial(save_file, self._state(run, stream)))
             row = next(row for row in self._rows(run) if row["stream"] == stream)
             chosen[name] = (run, row)
             print(f"{name}: {row['network']}, {self.weights(run)}")
         write_text(TARGET / "MODEL_CARD_FASHION_MNIST.md", card(chosen))
+
+    def verify(self) -> None:
+        """Train what is shipped anew, and compare weights, losses and figures bit for bit.
+
+        Raises:
+            SyopsError: something differs.
+        """
+        runs = {name: self._best(stream) for name, stream in SHIPPED.items()}
+        differing = []
+        with TemporaryDirectory() as folder:
+            again = Study(Path(folder))
+            again.prepare()
+            again.train({run.key for run in runs.values()})
+            for name, run in runs.items():
+                old, new = load_file(stored(name)), again._state(run, SHIPPED[name])
+                same = old.keys() == new.keys() and all(old[k].equal(new[k]) for k in old)
+                print(f"{name}: {'the same' if same else 'other'} weights, bit for bit")
+                differing += [] if same else [name]
+            for run in set(runs.values()):
+                old, new = (json.loads(of.result(run).read_text("utf-8")) for of in (self, again))
+                same = all(old[part] == new[part] for part in ("epochs", "rows"))
+                print(f"{run.title}: {'the same' if same else 'other'} losses and figures")
+                differing += [] if same else [run.key]
+        if differing:
+            raise SyopsError(
+                f"not reproduced: {', '.join(differing)}; other processors and versions of torch "
+                "round sums in another order"
+            )
+
+    def prepare(self) -> None:
+        """Make the folders."""
+        for path in (self.folder / "runs", self.folder / "weights"):
+            path.mkdir(parents=True, exist_ok=True)
+
+    def _state(self, run: Run, stream: str) -> dict[str, Tensor]:
+        """Return the weights of the network that gives a stream."""
+        network = run.made()
+        load_weights(network, self.weights(run))
+        if stream == "spike" and run.classifier:
+            network = detach_aap(network)
+        return {key: value.contiguous() for key, value in network.state_dict().items()}
 
     def _done(self) -> list[Run]:
         return [run for run in RUNS if self.result(run).exists()]
@@ -205,6 +247,11 @@ class Study:
             low, high = row.pop("ec_mj")
             rows.append({**named, **row, "ec_min_mj": low, "ec_max_mj": high})
         return rows
+
+
+def stored(name: str) -> Path:
+    """Return the file of shipped weights."""
+    return TARGET / f"{name}.safetensors"
 
 
 def tested(run: Run, network: nn.Module, test: TensorDataset) -> list[dict[str, Any]]:
@@ -258,18 +305,20 @@ def main() -> None:
     train.add_argument("runs", nargs="*", metavar="RUN", help=f"of {', '.join(KEYS)}; all if none")
     commands.add_parser("report", help="write the table of what has been trained")
     commands.add_parser("ship", help="put the weights of the best FSNN and DSNN into the package")
+    commands.add_parser("verify", help="train what is shipped anew, and compare it bit for bit")
     given = parser.parse_args()
     study = Study(given.folder.resolve())
-    for path in (study.folder / "runs", study.folder / "weights"):
-        path.mkdir(parents=True, exist_ok=True)
+    study.prepare()
     if given.command == "train":
         if unknown := set(given.runs) - set(KEYS):
             parser.error(f"unknown: {', '.join(sorted(unknown))}; runs are {', '.join(KEYS)}")
         study.train(given.runs)
     elif given.command == "report":
         study.report()
-    else:
+    elif given.command == "ship":
         study.ship()
+    else:
+        study.verify()
 
 
 if __name__ == "__main__":

@@ -73,7 +73,11 @@ def version_of(tensor: Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
 
 
-def marks_of(tensor: Tensor) -> tuple[int, int, int]:
+Marks = tuple[int, int, int]
+"""The identity of a tensor, that of its storage, and its version."""
+
+
+def marks_of(tensor: Tensor) -> Marks:
     """Return `identity`, `storage_identity` and `version_of`, sooner than one by one."""
     version = -1 if tensor.is_inference() else tensor._version
     return tensor._cdata, tensor.untyped_storage()._cdata, version

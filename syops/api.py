@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from syops.choices import ENDS, AcCount, End, Graded, InputSignal, Signal, choice
+from syops.choices import ENDS, AcCount, End, Graded, InputSignal, Signal, check_truth, choice
 from syops.cost.conventions import AnyConvention, chosen
 from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
@@ -30,7 +30,6 @@ from syops.run.spread import check_path
 from syops.run.subject import Counting, Subject
 from syops.run.tally import Tally
 from syops.run.tracing import trace_on_meta
-from syops.run.zeros import check_zeros
 from syops.trace import inputs as given
 from syops.trace.restore import device_of, plainly
 
@@ -64,6 +63,7 @@ def get_model_syops(
     checkpoint_seconds: float = SECONDS,
     distributed: bool = False,
     zeros: bool = False,
+    neuron_rates: bool = False,
 ) -> MeasuredReport:
     """Count the synaptic operations of a spiking network on data, and price them.
 
@@ -116,8 +116,9 @@ def get_model_syops(
             a function gets the list of all outputs; an index or name applies to each of them.
         limit: samples to count at most; the last batch is cut.
         spread: tell the samples of a batch apart: ``report.spread`` has standard deviation, 95 %
-            confidence interval, minimum and maximum of AC, MAC and DC over samples. The counts of
-            each sample are kept in memory until the report is given up: about 24 bytes a layer.
+            confidence interval, minimum and maximum of AC, MAC and DC over samples, and of each
+            class where there are labels. The counts of each sample are kept in memory until the
+            report is given up: about 24 bytes a layer.
         stop_when: end the count once half the 95 % confidence interval of the DC is at most this
             share of its mean, such as 0.01; after 32 samples at least. Implies ``spread``.
         keep_samples: an ``.npz`` file that gets AC, MAC and DC of each sample in each layer.
@@ -134,6 +135,8 @@ def get_model_syops(
             a file for each, such as ``count.0-of-2``.
         zeros: measure zeros among inputs and weights of layers and among activations too, for
             `Report.zeros`. A count takes up to half as long again; see ``docs/zeros.md``.
+        neuron_rates: count the spikes of each neuron, for `Report.neuron_rates`: 8 bytes a neuron,
+            and one more read of what neurons send.
 
     Returns:
         the counts per layer and per sample, and the energy that follows.
@@ -181,13 +184,15 @@ def get_model_syops(
         rules=rules,
         energy=energy,
         by_sample=spread or stop_when is not None or keep_samples is not None,
+        neuron_rates=neuron_rates,
     )
     given.check_inputs(inputs, prepare)
     if keep_samples is not None:
         check_path(keep_samples)
     check_output(output)
     check_limit(limit)
-    check_zeros(zeros)
+    check_truth("zeros", zeros)
+    check_truth("spread", spread)
     network = counting.subject.model
     home = device_of(network) if device is None else given.device(device)
     if checkpoint is not None:
@@ -229,6 +234,8 @@ def count_syops(
     neurons: Mapping[type[nn.Module], Signal] | None = None,
     rules: Mapping[Any, Rule] | None = None,
     energy: Profile | Mapping[str, Profile] = "horowitz45-fp32",
+    spread: bool = False,
+    neuron_rates: bool = False,
 ) -> Count:
     """Count the synaptic operations of the calls of a model that are made in a block.
 
@@ -247,8 +254,8 @@ def count_syops(
             and T is ``model.T``, if there is one.
         input_signal: as of `get_model_syops`, of tensors that come from outside of the block. What
             an earlier call gave, such as a membrane potential, is known.
-        model, convention, fold_bn, graded, ac, strict, values, neurons, rules,
-            energy: see `get_model_syops`.
+        model, convention, fold_bn, graded, ac, strict, values, neurons, rules, energy,
+            spread, neuron_rates: see `get_model_syops`.
 
     Returns:
         a context manager, which ``with`` binds to a name. Its ``report`` has the batches that are
@@ -288,6 +295,8 @@ def count_syops(
         rules=rules,
         energy=energy,
         by_calls=time_steps is not None,
+        by_sample=spread,
+        neuron_rates=neuron_rates,
     )
     return Count(counting, samples, call)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, TypeAlias, TypeVar, get_args
 
-from syops.errors import SyopsValueError, did_you_mean
+from syops.errors import SyopsTypeError, SyopsValueError, did_you_mean
 
 T = TypeVar("T")
 
@@ -29,6 +29,16 @@ AC_COUNTS: tuple[AcCount, ...] = get_args(AcCount)
 SIGNALS: tuple[Signal, ...] = get_args(Signal)
 INPUT_SIGNALS: tuple[InputSignal, ...] = get_args(InputSignal)
 ENDS: tuple[End, ...] = get_args(End)
+
+
+def check_truth(name: str, value: object) -> None:
+    """Refuse an argument that is neither True nor False.
+
+    Raises:
+        SyopsTypeError: it is something else.
+    """
+    if not isinstance(value, bool):
+        raise SyopsTypeError(f"{name} must be True or False, got {value!r}")
 
 
 def choice(name: str, value: object, known: Iterable[T]) -> T:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
-from syops.cli import comparing, counting, demo, hardware, listing, tracing
+from syops.cli import comparing, counting, demo, energy, hardware, listing, tracing
 from syops.errors import SyopsError, SyopsFileError, first_line, shown
 
 
@@ -99,6 +99,6 @@ def cli(context: click.Context) -> None:
 for command in (
     *(demo.demo, counting.run, tracing.bounds, tracing.audit),
     *(comparing.compare, comparing.check, hardware.fit),
-    *(listing.models, listing.energy, listing.conventions, listing.table2),
+    *(listing.models, energy.energy, listing.conventions, listing.table2),
 ):
     cli.add_command(command)

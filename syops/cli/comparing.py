@@ -11,11 +11,13 @@ import click
 from click.core import ParameterSource
 
 from syops.cli.aside import prints_aside
+from syops.cli.help import command, completes
 from syops.cli.networks import fed, named, sizes, structure
 from syops.cli.options import CONVENTION, ENERGY, FILE, FOLD_BN, GRADED, KEYWORDS, SHAPE
 from syops.cli.output import Display, display_options, warn
 from syops.cost.conventions import DEFAULT, Convention
 from syops.errors import SyopsValueError
+from syops.models.catalogue import list_models
 from syops.report.comparison import REFERENCES, Reference
 from syops.report.comparison import compare as put_side_by_side
 from syops.report.conventions import Conventions, conventions_named
@@ -25,10 +27,12 @@ from syops.report.report import Report
 from syops.units import read_count, read_energy, read_share
 
 
-@click.command()
-@click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
+@command("syops compare ours=report.json sew_resnet18 --to first")
+@click.argument(
+    "networks", nargs=-1, required=True, metavar="NETWORK...", shell_complete=completes(list_models)
+)
 @click.option(
-    "--ratio", "to", type=click.Choice(REFERENCES), default="ann",
+    "--to", type=click.Choice(REFERENCES), default="ann",
     help="Compare the energy of each network with that of the same network as an ANN, or with that "
     "of the first network.",
 )  # fmt: skip
@@ -63,9 +67,7 @@ def compare(
     """
     display.check()
     if names is not None and (layers or _is_asked("to")):
-        raise click.UsageError(
-            "--conventions is a table of its own: leave --layers and --ratio out"
-        )
+        raise click.UsageError("--conventions is a table of its own: leave --layers and --to out")
     chosen = None if names is None else conventions_named(names)
     if layers and len(networks) != 2:
         raise click.UsageError(f"--layers compares two networks, got {len(networks)}")
@@ -81,7 +83,7 @@ def compare(
 
 def check_saved(networks: Sequence[str]) -> None:
     """Refuse options of a count where all networks were counted already."""
-    if not all(map(_is_saved, networks)):
+    if not all(map(is_saved, networks)):
         return
     for name, option in (
         ("keywords", "--set"),
@@ -98,10 +100,10 @@ def _labelled(network: str) -> tuple[str, str]:
     label, equals, rest = network.partition("=")
     if equals and not Path(network).exists():
         return label, rest
-    return Path(network).stem if _is_saved(network) else "", network
+    return Path(network).stem if is_saved(network) else "", network
 
 
-def _is_saved(network: str) -> bool:
+def is_saved(network: str) -> bool:
     return network.lower().endswith(".json") or Path(network).is_file()
 
 
@@ -123,7 +125,7 @@ def read_report(
 ) -> Report:
     """Return a saved report, or the bounds of a model; ``label``: what it is to be called."""
     with prints_aside():  # the ANN is traced where it is first asked for, here in `replace`
-        if _is_saved(network):
+        if is_saved(network):
             report = Report.load(network)
             report = report.under(convention) if _is_asked("convention") else report
             report = report.priced(energy) if _is_asked("energy") else report
@@ -165,7 +167,7 @@ ENERGY_AMOUNT, COUNT, SHARE = (
 )
 
 
-@click.command()
+@command("syops check report.json --max-dc 2.5mJ --full-spike")
 @click.argument("report", type=FILE)
 @click.option("--max-dc", "dc_mj", type=ENERGY_AMOUNT, metavar="ENERGY", help="Such as 2.5mJ.")
 @click.option(

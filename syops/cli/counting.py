@@ -10,27 +10,32 @@ import click
 
 from syops.choices import AC_COUNTS
 from syops.cli.distributed import joined
+from syops.cli.help import command
 from syops.cli.networks import named
 from syops.cli.options import (
     BASELINES,
     BATCH_DIM,
     CONVENTION,
+    DATA,
     DEPTH,
     ENERGY,
     FILE,
     FOLD_BN,
     GRADED,
+    INPUT,
     KEYWORDS,
     MEMORY,
     MODEL,
+    NEURON_RATES,
     NONZERO,
+    SEEN_SHAPE,
     SEEN_SIGNAL,
     TIME_STEPS,
     UNROLL,
     VALUES,
+    WEIGHTS,
     ZEROS,
     Keyword,
-    Shape,
 )
 from syops.cli.output import Display, View, display_options
 from syops.cli.running import Keywords, Run
@@ -39,27 +44,12 @@ from syops.errors import SyopsValueError
 from syops.report.report import Report
 
 
-@click.command()
+@command("syops run dsnn18 --set T=4 --depth 1")
 @MODEL
 @KEYWORDS
-@click.option(
-    "--weights", type=FILE, metavar="FILE",
-    help="State dict to load, from torch.save or .safetensors. Without it the weights are seeded "
-    "random ones, and a bundled network's BatchNorms are calibrated on the input.",
-)  # fmt: skip
-@click.option(
-    "--input", "input_path", type=FILE, metavar="FILE",
-    help="A .npy, .npz or .pt file as the model takes it (several arrays: its arguments, by name "
-    "or position), or an image, which is resized, cropped and normalised as for ImageNet. "
-    "Default: the sample photograph that matplotlib ships.",
-)  # fmt: skip
-@click.option(
-    "--data", metavar="X",
-    help="A data set, read batch by batch: a .npy, .npz or .pt file; a folder of images or of "
-    "event clips (.npz), whose sub-folders are classes; an IDX file such as "
-    "t10k-images-idx3-ubyte.gz, with its labels beside it; or package.module:callable that returns "
-    "a loader. With labels, the accuracy is measured too.",
-)  # fmt: skip
+@WEIGHTS
+@INPUT
+@DATA
 @click.option(
     "--labels", type=FILE, metavar="FILE",
     help="The labels of --data: integers, in a .npy, .npz, .pt or IDX file.  [default: the array y "
@@ -97,13 +87,7 @@ from syops.report.report import Report
     help="The part of the model's output that holds the logits: an index or a name, such as "
     "accumulated; or none, for no accuracy.  [default: the only part that fits the labels]",
 )  # fmt: skip
-@click.option(
-    "--input-shape", "shape", type=Shape(), metavar="C,H,W",
-    help="What the image is made to fit: C,H,W or N,C,H,W with C 3, or 1 for grey. Any other shape "
-    "gives seeded random values instead of the photograph; one size or three are those of a "
-    "sample, two or more than three those of a batch, such as T,N,C,H,W.  [default: 3,224,224, and "
-    "for a bundled network what the paper feeds it]",
-)  # fmt: skip
+@SEEN_SHAPE
 @click.option(
     "--batch-size", type=click.IntRange(1, 2**31 - 1), metavar="N",
     help="Samples per forward pass. A single image is repeated N times; an input with more "
@@ -148,6 +132,7 @@ from syops.report.report import Report
 @BASELINES
 @NONZERO
 @ZEROS
+@NEURON_RATES
 @SEEN_SIGNAL
 @click.option(
     "--ac", type=click.Choice(AC_COUNTS),
@@ -164,6 +149,7 @@ def run(
     baselines: bool,
     nonzero: float | None,
     zeros: bool,
+    neuron_rates: bool,
     display: Display,
     **options: Any,
 ) -> None:
@@ -174,8 +160,8 @@ def run(
     graph that takes [T, N, ...] (--set dt=0.001, --set neurons=sinabs).
     """
     chosen = {name: options.pop(name) for name in Run.__dataclass_fields__ if name in options}
-    work = Run(**chosen, counting=options | {"zeros": zeros})
-    view = View(memory, baselines, nonzero, zeros)
+    work = Run(**chosen, counting=options | {"zeros": zeros, "neuron_rates": neuron_rates})
+    view = View(memory, baselines, nonzero, zeros, neuron_rates)
     if sweep is None:
         if picture is not None:
             raise click.UsageError("--picture needs --sweep")

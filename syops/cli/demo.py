@@ -7,6 +7,7 @@ import json
 import click
 
 from syops.cli.aside import silence_torch
+from syops.cli.help import command
 from syops.cli.output import emit, show
 from syops.show.table import Column
 from syops.show.tabular import Table
@@ -22,7 +23,7 @@ COLUMNS = (
 )
 
 
-@click.command()
+@command("syops demo --data digits")
 @click.option(
     "--data",
     type=click.Choice(["digits", "fashion-mnist"]),

@@ -7,16 +7,19 @@ from typing import Any
 import click
 
 from syops.cli.comparing import check_saved, read_report
+from syops.cli.help import command, completes
 from syops.cli.options import FOLD_BN, KEYWORDS, SHAPE
 from syops.cli.output import Display, display_options
-from syops.cost.chips import get_chip
+from syops.cost.chips import get_chip, list_chips
+from syops.models.catalogue import list_models
 from syops.report.fit import COLUMNS
 
 
-@click.command()
-@click.argument("network", metavar="NETWORK")
+@command("syops fit report.json --chip loihi --weight-bits 8")
+@click.argument("network", metavar="NETWORK", shell_complete=completes(list_models))
 @click.option(
     "--chip", required=True, metavar="CHIP",
+    shell_complete=completes(lambda: (each.name for each in list_chips())),
     help="loihi, loihi2, truenorth, speck, FILE.toml or FILE.toml:NAME.",
 )  # fmt: skip
 @click.option(

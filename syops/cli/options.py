@@ -11,9 +11,11 @@ from typing import Any
 import click
 
 from syops import choices
-from syops.cost.conventions import Convention, get_convention
+from syops.cli.help import completes
+from syops.cost.conventions import Convention, get_convention, list_conventions
 from syops.cost.energy import Energy
-from syops.cost.profiles import get_energy_model
+from syops.cost.profiles import get_energy_model, list_energy_models
+from syops.models.catalogue import list_models
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -48,7 +50,7 @@ class Keyword(click.ParamType):
             return name, literal
 
 
-MODEL = click.argument("model")
+MODEL = click.argument("model", shell_complete=completes(list_models))
 KEYWORDS = click.option(
     "--set", "keywords", type=Keyword(), multiple=True, metavar="NAME=VALUE",
     help="Argument of MODEL, such as T=6 or g=OR; a Python literal or a string. Repeatable.",
@@ -84,6 +86,7 @@ def _energy(context: click.Context, option: click.Parameter, values: tuple[str, 
 
 ENERGY = click.option(
     "--energy", multiple=True, default=["horowitz45-fp32"], metavar="PROFILE", callback=_energy,
+    shell_complete=completes(lambda: (each.name for each in list_energy_models())),
     help="What the operations cost: a profile (see 'syops energy'), FILE.toml or FILE.toml:NAME. "
     "PATTERN=PROFILE is for the layers or the dtype of weights that match, such as "
     "layer1.*=horowitz45-int8. Repeatable; the first match counts.",
@@ -112,6 +115,11 @@ ZEROS = click.option(
     help="Measure zeros among inputs, weights and activations, and tell what they leave of the "
     "work: NeuroBench's metrics. Takes longer.",
 )  # fmt: skip
+NEURON_RATES = click.option(
+    "--neuron-rates", is_flag=True,
+    help="Count the spikes of each neuron, and tell how often they fire: mean, quartiles, and the "
+    "shares that never and always do.",
+)  # fmt: skip
 GRADED = click.option(
     "--graded", type=click.Choice(choices.GRADED),
     help="Count an integer that is no spike as a MAC, or as so many ACs as its magnitude.  "
@@ -125,6 +133,7 @@ def _convention(context: click.Context, option: click.Parameter, value: str) -> 
 
 CONVENTION = click.option(
     "--convention", default="dst", metavar="NAME", callback=_convention,
+    shell_complete=completes(lambda: (each.name for each in list_conventions())),
     help="What counts as an AC and what as a MAC: a convention (see 'syops conventions'), "
     "FILE.toml or FILE.toml:NAME.",
 )  # fmt: skip
@@ -172,6 +181,31 @@ SHAPE = click.option(
     help="Sizes of the input: one or three are those of a sample, such as C,H,W; two or more than "
     "three those of a batch, such as T,N,C,H,W with --batch-dim 1.  [default: 3,224,224, and for a "
     "bundled network what the paper feeds it]",
+)  # fmt: skip
+WEIGHTS = click.option(
+    "--weights", type=FILE, metavar="FILE",
+    help="State dict to load, from torch.save or .safetensors. Without it the weights are seeded "
+    "random ones, and a bundled network's BatchNorms are calibrated on the input.",
+)  # fmt: skip
+INPUT = click.option(
+    "--input", "input_path", type=FILE, metavar="FILE",
+    help="A .npy, .npz or .pt file as the model takes it (several arrays: its arguments, by name "
+    "or position), or an image, which is resized, cropped and normalised as for ImageNet. "
+    "Default: the sample photograph that matplotlib ships.",
+)  # fmt: skip
+DATA = click.option(
+    "--data", metavar="X",
+    help="A data set, read batch by batch: a .npy, .npz or .pt file; a folder of images or of "
+    "event clips (.npz), whose sub-folders are classes; an IDX file such as "
+    "t10k-images-idx3-ubyte.gz, with its labels beside it; or package.module:callable that returns "
+    "a loader. With labels, the accuracy is measured too.",
+)  # fmt: skip
+SEEN_SHAPE = click.option(
+    "--input-shape", "shape", type=Shape(), metavar="C,H,W",
+    help="What the image is made to fit: C,H,W or N,C,H,W with C 3, or 1 for grey. Any other shape "
+    "gives seeded random values instead of the photograph; one size or three are those of a "
+    "sample, two or more than three those of a batch, such as T,N,C,H,W.  [default: 3,224,224, and "
+    "for a bundled network what the paper feeds it]",
 )  # fmt: skip
 _MEANING = (
     "Values of the input: real numbers, {0,1}, {-1,0,1}, integers, or whatever the data shows."

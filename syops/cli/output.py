@@ -28,6 +28,7 @@ from syops.report.fit import Fit
 from syops.report.memory import COLUMNS as ACCESSES
 from syops.report.memory import Memory
 from syops.report.menu import EnergyMenu
+from syops.report.neurons import NeuronReport
 from syops.report.report import Report
 from syops.report.zeros import COLUMNS as ZEROS
 from syops.report.zeros import ZeroReport
@@ -35,6 +36,7 @@ from syops.show.formats import DEFAULT, FORMATS, WholeFormat
 from syops.show.formats.cells import printable
 from syops.show.formats.text import to_terminal, to_text
 from syops.show.layers import COLUMNS as OPERATIONS
+from syops.show.neurons import COLUMNS as NEURONS
 from syops.show.table import Column
 from syops.show.tabular import Table
 
@@ -43,6 +45,8 @@ Shown: TypeAlias = (
     | Memory
     | Baselines
     | ZeroReport
+    | NeuronReport
+    | NeuronReport
     | Fit
     | EnergyMenu
     | Comparison
@@ -128,24 +132,26 @@ def command_line() -> str | None:
 
 @dataclass(frozen=True)
 class View:
-    """What of a report is to be shown: its operations, its memory, its baselines or its zeros."""
+    """What of a report is to be shown: its operations, or one of the tables beside these."""
 
     memory: bool
     baselines: bool
     nonzero: float | None
     zeros: bool = False
+    neuron_rates: bool = False
 
     def check(self, display: Display) -> None:
         """Find out before the count whether it can be shown so."""
-        names = [name for name in ("memory", "baselines", "zeros") if getattr(self, name)]
+        names = [name for name in _COLUMNS if getattr(self, name)]
+        options = [f"--{name}".replace("_", "-") for name in names]
         if len(names) > 1:
-            asked = " and ".join(f"--{name}" for name in names)
+            asked = " and ".join(options)
             raise click.UsageError(f"{asked} are tables of their own: give one of them")
         if self.nonzero is not None and not self.baselines:
             raise click.UsageError("--nonzero needs --baselines")
         if names and display.depth is not None:
             raise click.UsageError(
-                f"--depth does not apply to --{names[0]}, a table that adds no layers up"
+                f"--depth does not apply to {options[0]}, a table that adds no layers up"
             )
         display.check(_COLUMNS[names[0]] if names else OPERATIONS)
 
@@ -155,10 +161,12 @@ class View:
             return report.baselines(self.nonzero)
         if self.zeros:
             return report.zeros()
+        if self.neuron_rates:
+            return report.neuron_rates()
         return report.memory() if self.memory else report
 
 
-_COLUMNS = {"memory": ACCESSES, "baselines": ANNS, "zeros": ZEROS}
+_COLUMNS = {"memory": ACCESSES, "baselines": ANNS, "zeros": ZEROS, "neuron_rates": NEURONS}
 """All columns of the tables that are no layers."""
 
 
@@ -192,7 +200,7 @@ def _reports(result: Shown) -> Sequence[tuple[str, Figures]]:
     """What figures are of, each with what to call it beside the others."""
     if isinstance(result, Report):
         return [("", result)]
-    if isinstance(result, Memory | Baselines | ZeroReport | Fit | EnergyMenu):
+    if isinstance(result, Memory | Baselines | ZeroReport | NeuronReport | Fit | EnergyMenu):
         return [("", result.report)]
     return [
         (f"{name}: ", report) for name, report in zip(result.names, result.reports, strict=True)

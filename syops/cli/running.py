@@ -33,21 +33,21 @@ class Run:
             batch_dim, unroll, seed, checkpoint, distributed: the options of these names.
     """
 
-    weights: Path | None
-    input_path: Path | None
-    data: str | None
-    labels: Path | None
-    transform: Literal["plain", "imagenet"] | None
-    shuffle: bool
-    workers: int | None
-    logits: str | None
-    shape: tuple[int, ...] | None
-    batch_size: int | None
-    batch_dim: int
-    unroll: int | None
-    seed: int
-    checkpoint: Path | None
-    distributed: bool
+    weights: Path | None = None
+    input_path: Path | None = None
+    data: str | None = None
+    labels: Path | None = None
+    transform: Literal["plain", "imagenet"] | None = None
+    shuffle: bool = False
+    workers: int | None = None
+    logits: str | None = None
+    shape: tuple[int, ...] | None = None
+    batch_size: int | None = None
+    batch_dim: int = 0
+    unroll: int | None = None
+    seed: int = 0
+    checkpoint: Path | None = None
+    distributed: bool = False
     counting: Mapping[str, Any]
 
     def check(self) -> None:

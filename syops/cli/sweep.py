@@ -31,10 +31,7 @@ def check_sweep(
         raise click.UsageError(f"--sweep {name}: expected different values, such as {name}=1,2,4")
     if name in dict(keywords):
         raise click.UsageError(f"--set {name} and --sweep {name}: give one of them")
-    if (
-        view != View(memory=False, baselines=False, nonzero=None, zeros=False)
-        or display.depth is not None
-    ):
+    if view != View(memory=False, baselines=False, nonzero=None) or display.depth is not None:
         raise click.UsageError("--sweep compares whole networks: it has no layers to show")
     if picture is not None and picture.suffix.lower() not in _SUFFIXES:
         raise click.UsageError(f"--picture {picture}: its suffix must be {', '.join(_SUFFIXES)}")

@@ -9,6 +9,7 @@ import click
 
 from syops.choices import ENDS, InputSignal
 from syops.cli.aside import prints_aside
+from syops.cli.help import command
 from syops.cli.networks import fed, named, sizes, structure
 from syops.cli.options import (
     BASELINES,
@@ -33,7 +34,7 @@ from syops.cli.output import Display, View, display_options, emit
 from syops.files import check_writable
 
 
-@click.command()
+@command("syops bounds fsnn18 --sort EC_max --top 5")
 @MODEL
 @KEYWORDS
 @SHAPE
@@ -82,7 +83,7 @@ def bounds(
     display.show(view.of(named(report, model)))
 
 
-@click.command()
+@command("syops audit sew_resnet18 --allow none")
 @MODEL
 @KEYWORDS
 @SHAPE

@@ -62,7 +62,6 @@ class Substitutes:
         }
         self._done: Sums = {path: np.zeros(4) for path in self._paths.values()}
         self._batch: Sums = {}
-        self._batches = 0
         self._handles: list[Any] = []
 
     def covers(self, path: str) -> bool:
@@ -72,16 +71,14 @@ class Substitutes:
         )
 
     def costs(self, samples: int) -> Sums:
-        """Return what was counted: ops, ACs and MACs per sample, 100 · rate per batch."""
+        """Return what was counted, per sample: ops, ACs, MACs and 100 · rate."""
         self.next_batch()
-        per = np.array([samples, samples, samples, max(1, self._batches)])
-        return {path: counts / per for path, counts in self._done.items()}
+        return {path: counts / samples for path, counts in self._done.items()}
 
     def next_batch(self) -> None:
         """Note that all calls of a batch were made."""
         for path, counts in self._batch.items():
             self._done[path] += counts
-        self._batches += bool(self._batch)
         self._batch.clear()
 
     def __enter__(self) -> None:

@@ -20,6 +20,7 @@ from syops.api import get_model_syops
 from syops.complexity.custom import Hook, Substitutes
 from syops.complexity.printed import Costs, Style, print_free, print_tree
 from syops.cost.conventions import AnyConvention
+from syops.cost.tools import known_to_005
 from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.report.report import Report
 from syops.trace.inputs import weight_dtype
@@ -70,8 +71,8 @@ def get_model_complexity_info(
         syops_units: "G Ops", "M Ops" or "K Ops"; None is what suits, anything else "Ops".
         param_units: "M" or "K"; None is what suits, anything else plain numbers.
         output_precision: decimals of figures in units.
-        convention: what counts as an AC and what as a MAC; "syops-0.0.5" gives the ACs and MACs
-            of 0.0.5. See `get_model_syops`.
+        convention: what counts as an AC and what as a MAC; "syops-0.0.5" gives the ACs, MACs and
+            rates of 0.0.5. See `get_model_syops`.
 
     Returns:
         ops and params. With ``as_strings`` [ops, ACs, MACs] and params as text; without, an array
@@ -111,10 +112,11 @@ def get_model_complexity_info(
     for caution in report.warnings:
         warnings.warn(str(caution), stacklevel=2)
     custom = substitutes.costs(whole.samples)
-    counts = _totals(report, custom.values())
+    rates = _rates(report)
+    counts = _totals(report, rates, custom.values())
     stream = sys.stdout if ost is None else ost
     style = Style(syops_units, param_units, output_precision)
-    costs = Costs(report, custom, counts)
+    costs = Costs(report, rates, custom, counts)
     if verbose:
         print_free(model, costs, stream)
     if print_per_layer_stat:
@@ -203,9 +205,25 @@ def _path_in(where: str) -> str:
     return "" if path == "the model" else path
 
 
-def _totals(report: Report, custom: Iterable[np.ndarray]) -> np.ndarray:
-    rate = float("nan") if report.mean_rate is None else 100 * report.mean_rate
-    counts = np.array([report.mac + report.dense_ac, report.ac or 0.0, report.mac, rate])
-    for each in custom:
-        counts[:3] += each[:3]
-    return counts
+def _rates(report: Report) -> dict[str, float] | None:
+    """Return what 0.0.5 sums up as the rate of each module per sample; None for any other rate."""
+    if report.convention.counter != "syops-0.0.5":
+        return None
+    sums: dict[str, float] = {}
+    for calls in known_to_005(report.modules):
+        share = float(100 * calls.mean / report.samples)
+        sums[calls.path] = sums.get(calls.path, 0.0) + share
+    return sums
+
+
+def _totals(
+    report: Report, rates: Mapping[str, float] | None, custom: Iterable[np.ndarray]
+) -> np.ndarray:
+    """Return [ops, ACs, MACs, percent] per sample; of 0.0.5 the percentages are summed too."""
+    added = sum(custom, np.zeros(4))
+    if rates is not None:
+        rate = sum(rates.values()) + added[3]
+    else:
+        rate = float("nan") if report.mean_rate is None else 100 * report.mean_rate
+    ops = np.array([report.mac + report.dense_ac, report.ac or 0.0, report.mac])
+    return np.append(ops + added[:3], rate)

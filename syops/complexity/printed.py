@@ -64,13 +64,19 @@ class Costs:
 
     Attributes:
         report: the counts of syops.
+        rates: of modules, as 0.0.5 sums them up per sample; None for those of syops.
         custom: [ops, ACs, MACs, percent] of the modules that functions of the user's count.
         totals: [ops, ACs, MACs, ...] of both.
     """
 
     report: Report
+    rates: Mapping[str, float] | None
     custom: Mapping[str, np.ndarray]
     totals: np.ndarray
+
+    def mean(self, percent: float) -> float:
+        """Return the mean over batches of percentages that were summed up per sample."""
+        return percent / 100 * self.report.samples / max(1, self.report.passes)
 
 
 def print_tree(model: nn.Module, costs: Costs, style: Style, stream: TextIO) -> None:
@@ -84,7 +90,7 @@ def print_tree(model: nn.Module, costs: Costs, style: Style, stream: TextIO) -> 
         params = sum(p.numel() for p in parameters_of(module).values() if p is not None)
         if not own and not params and path not in costs.custom:
             return ""
-        return ", ".join(_parts(own, params, costs, costs.custom.get(path), style))
+        return ", ".join(_parts(path, own, params, costs, style))
 
     def tree(path: str, module: nn.Module) -> list[str]:
         below = [
@@ -103,10 +109,9 @@ def print_tree(model: nn.Module, costs: Costs, style: Style, stream: TextIO) -> 
     print("\n".join(tree("", model)), file=stream)
 
 
-def _parts(
-    own: list[Layer], params: int, costs: Costs, custom: np.ndarray | None, style: Style
-) -> Iterator[str]:
+def _parts(path: str, own: list[Layer], params: int, costs: Costs, style: Style) -> Iterator[str]:
     """Yield what is said of one module."""
+    custom, rates = costs.custom.get(path), costs.rates or {}
     counted = [layer for layer in own if layer.counted]
     ac, mac = (sum(getattr(each, what) or 0.0 for each in counted) for what in ("ac", "mac"))
     if custom is not None:
@@ -121,7 +126,9 @@ def _parts(
         yield f"{_share(mac, all_mac)} MACs"
     synaptic = [layer for layer in counted if layer.kind in SYNAPTIC]
     if custom is not None:
-        yield f"{custom[3] / 100:.3%} Spike Rate"
+        yield f"{costs.mean(custom[3]):.3%} Spike Rate"
+    elif path in rates:
+        yield f"{costs.mean(rates[path]):.3%} Spike Rate"
     elif synaptic:
         rate = block_of("", "", synaptic).rate
         yield "no spikes" if rate is None else f"{rate:.3%} Spike Rate"

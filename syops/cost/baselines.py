@@ -41,7 +41,6 @@ from syops.cost.profiles import get_energy_model
 from syops.cost.zeros import ZeroFigures
 from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.ops.kinds import SYNAPTIC
-from syops.ops.values import SPIKES
 
 
 class Precision(NamedTuple):
@@ -126,23 +125,8 @@ class BaselineFigures:
 
     @property
     def spikes_per_synapse(self) -> float | None:
-        """Spikes that arrive at a spike-driven synapse per sample, on average.
-
-        The sum of all fan-outs over the connections, a weight of a convolution counting once for
-        each position of its output. None without data, where nothing is spike-driven, or where one
-        time-step does not execute all of it.
-        """
-        report = self.report
-        step = {row.key: row for row in report.ann_rows or ()}
-        driven = [
-            (row, verdict)
-            for row, verdict in zip(report.effective_rows, report.verdicts, strict=True)
-            if row.kind in SYNAPTIC and verdict.signal in SPIKES and verdict.dense_ac
-        ]
-        if not report.measured or not all(row.key in step for row, _ in driven):
-            return None
-        synapses = sum(step[row.key].dense for row, _ in driven)
-        return sum(v.ac_events for _, v in driven) / synapses if synapses else None
+        """Spikes that arrive at a spike-driven synapse per sample; see `Figures`."""
+        return self.report.spikes_per_synapse
 
     def _row(self, precision: Precision, nonzero: float | None = None) -> Baseline:
         report, ann = self.report, self._ann(precision)
@@ -151,7 +135,8 @@ class BaselineFigures:
         energy = synaptic * (1.0 if nonzero is None else nonzero) + rest
         memory = None
         if nonzero is None:
-            memory = energy + (MemoryFigures.of(ann, self.memory.model).energy_mj or 0.0)
+            model = replace(self.memory.model, bits=None)  # an ANN has its own
+            memory = energy + (MemoryFigures.of(ann, model).energy_mj or 0.0)
         ends, memory_ends = report.ec_mj, self.memory.ec_mj
         low, high = (sum(pair) for pair in zip(ends, memory_ends, strict=True))
         assert precision.energy.e_mac_pj is not None

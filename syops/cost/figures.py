@@ -30,6 +30,7 @@ from syops.cost.tools import MODULE_TOOLS, TOOLS
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.calls import ModuleCalls, merge_calls
 from syops.ledger.ledger import merge_rows, pairs
+from syops.ledger.neurons import NeuronLayer, merge_neurons
 from syops.ledger.provenance import Provenance, merge_versions
 from syops.ledger.rows import Row, Updates, Verdict, ends, merge_updates, row_names
 from syops.ledger.samples import Spread
@@ -75,6 +76,7 @@ class Figures:
         recorded: what was measured besides, which some conventions need.
         modules: what the calls of modules look like by their values alone, where that was measured.
         zero_counts: the zeros that were met; None where they were not measured.
+        neuron_layers: the spikes of each neuron; None where they were not counted.
         sample_table: the counts of each sample, where they were taken; not in files.
         held_spread: the spread of merged reports, and of a file; see `spread`.
         provenance: what was called, with which seed, weights and data. Reports are equal if their
@@ -108,6 +110,7 @@ class Figures:
     recorded: frozenset[str] = frozenset({MAGNITUDES})
     modules: tuple[ModuleCalls, ...] = ()
     zero_counts: ZeroCounts | None = None
+    neuron_layers: tuple[NeuronLayer, ...] | None = None
     provenance: Provenance = field(default=Provenance(), compare=False)
     sample_table: SampleTable | None = field(default=None, repr=False, compare=False)
     held_spread: Spread | None = field(default=None, repr=False, compare=False)
@@ -145,15 +148,21 @@ class Figures:
     def _spread(self) -> tuple[Spread | None, str]:
         terms = Terms(self.energy, self.convention, self.kinds)
         if self.sample_table is not None:
-            if self.sample_table.counts.number != self.samples:
-                return None, "the count has gone on since; ask the report of all samples"
+            apart = self.sample_table.counts.number
+            if apart != self.samples:
+                return None, (
+                    f"the report is of {self.samples} samples, and {apart} are told apart; ask the "
+                    "report of all samples, and leave samples= out"
+                )
             try:
                 return spread_of(self.sample_table, self.effective_rows, terms), ""
             except SpreadUnknown as reason:
                 return None, str(reason)
         held = self.held_spread
         if held is None:
-            return None, "samples were not told apart; count with spread=True"
+            return None, (
+                "samples were not told apart in all that was counted; count with spread=True"
+            )
         if not held.basis.items() <= terms.basis(self.effective_rows).items():
             return None, (
                 "the spread holds for the prices, conventions, kinds and classes of layers that "
@@ -227,6 +236,27 @@ class Figures:
             return None
         return float(sum((verdict.ac for verdict in verdicts), Fraction(0)) / dense)
 
+    @property
+    def spikes_per_synapse(self) -> float | None:
+        """Spikes that arrive at a spike-driven synapse per sample, on average.
+
+        The sum of all fan-outs over the connections, a weight of a convolution counting once for
+        each position of its output. None without data, where T is not known, where nothing is
+        spike-driven, or where one time-step does not execute all of it.
+        """
+        if not self.measured or self.ann is None:
+            return None
+        step = {row.key: row for row in self.ann.rows}
+        driven = [
+            (row, verdict)
+            for row, verdict in zip(self.effective_rows, self.verdicts, strict=True)
+            if row.kind in SYNAPTIC and verdict.signal in SPIKES and verdict.dense_ac
+        ]
+        if not all(row.key in step for row, _ in driven):
+            return None
+        synapses = sum(step[row.key].dense for row, _ in driven)
+        return sum(v.ac_events for _, v in driven) / synapses if synapses else None
+
     # Against the ANN
 
     @cached_property
@@ -251,6 +281,7 @@ class Figures:
             accuracy=None,
             scores=None,
             zero_counts=None,
+            neuron_layers=None,
             sample_table=None,
             held_spread=None,
         )
@@ -453,8 +484,9 @@ class Figures:
             zero_counts=None
             if self.zero_counts is None or other.zero_counts is None
             else self.zero_counts + other.zero_counts,
+            neuron_layers=merge_neurons(self.neuron_layers, other.neuron_layers),
             sample_table=None,
-            held_spread=_joint_spread(self.spread, other.spread),
+            held_spread=_joint_spread(self, other),
             passes=self.passes + other.passes if self.passes and other.passes else 0,
             recorded=self.recorded & other.recorded,
             modules=merge_calls((*self.modules, *other.modules)),
@@ -513,12 +545,14 @@ def kinds_under(convention: Convention, own: frozenset[str] = COUNTED) -> frozen
     return own | {"neuron"} if convention.neurons == "in" else own - {"neuron"}
 
 
-def _joint_spread(one: Spread | None, two: Spread | None) -> Spread | None:
-    """Return the spread over the samples of both; None where these are not priced alike."""
-    if one is None or two is None:
-        return None
-    shared = one.basis.keys() & two.basis.keys()
-    return one + two if all(one.basis[name] == two.basis[name] for name in shared) else None
+def _joint_spread(one: Figures, two: Figures) -> Spread | None:
+    """Return the spread over the samples of both; None where that of one is not known.
+
+    Where layers have other classes in one, it holds for no report: its basis has both.
+    """
+    spreads = [each.spread or each.held_spread for each in (one, two)]
+    known = [each for each in spreads if each is not None]
+    return known[0] + known[1] if len(known) == 2 else None
 
 
 def _only(numbers: Iterable[int]) -> int | None:

@@ -38,7 +38,7 @@ from typing import Self
 from syops.cost.energy import LARGEST
 from syops.cost.figures import Figures
 from syops.cost.pricing import millijoules
-from syops.cost.traffic import Buffers, Part, traffic
+from syops.cost.traffic import Buffers, Part, itemsize, traffic
 from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.ledger.rows import row_names
 
@@ -46,6 +46,9 @@ _NOTHING = Fraction(0)
 
 KIB = 1024
 MIB = 1024 * KIB
+
+WIDTHS = (8, 16, 32, 64)
+"""Bits that an element may be said to have."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,13 @@ class MemoryModel:
             default SRAM at 45 nm: 10, 20 and 100 pJ for 8 bytes from 8 KiB, 32 KiB and 1 MiB
             (Horowitz, ISSCC 2014), and nothing from no memory at all.
         message_bytes: size of a spike in the queue of a layer.
-        queue: messages that a queue holds; 1000 in Lemaire et al.
+        queue: messages that a queue (FIFO) holds; 1000 in Lemaire et al. With 0 there is no queue,
+            whose accesses then cost as much as those to no memory at all.
+        bits: of a weight, a value and a state: 8, 16, 32 or 64. None is what their dtype has.
 
     Raises:
         SyopsTypeError, SyopsValueError: points that are no rising sizes with costs of at least 0,
-            or a size below 1.
+            a message of less than a byte, a queue of less than 0, or other bits.
 
     Examples:
         >>> dram = MemoryModel(points=((0, 162.5),))  # 1.3 nJ for 8 bytes, whatever the size
@@ -78,6 +83,7 @@ class MemoryModel:
     )
     message_bytes: int = 4
     queue: int = 1000
+    bits: int | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -94,14 +100,23 @@ class MemoryModel:
                 "memory model: points must be pairs of bytes and pJ per byte, at least 0 and at "
                 f"most {LARGEST:g}, the smallest size first, got {shown(self.points)}"
             )
-        for name in ("message_bytes", "queue"):
+        for name, least in (("message_bytes", 1), ("queue", 0)):
             size = getattr(self, name)
-            if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= LARGEST:
+            if not isinstance(size, int) or isinstance(size, bool) or not least <= size <= LARGEST:
                 raise SyopsValueError(
-                    f"memory model: {name} must be an integer, at least 1 and at most {LARGEST:g}, "
-                    f"got {shown(size)}"
+                    f"memory model: {name} must be an integer, at least {least} and at most "
+                    f"{LARGEST:g}, got {shown(size)}"
                 )
+        if self.bits is not None and self.bits not in WIDTHS:
+            raise SyopsValueError(
+                "memory model: bits must be 8, 16, 32 or 64, or None for those of the dtype, got "
+                f"{shown(self.bits)}"
+            )
         object.__setattr__(self, "points", points)
+
+    def bytes_each(self, dtype: str) -> int:
+        """Return the bytes of an element that the simulation holds in a dtype."""
+        return itemsize(dtype) if self.bits is None else self.bits // 8
 
     def pj_per_byte(self, size: int) -> Fraction:
         """Return the exact cost of one byte from a memory of ``size`` bytes."""
@@ -197,7 +212,8 @@ class MemoryFigures:
         rows, sums = [], (_NOTHING, _NOTHING, _NOTHING)
         names = row_names(report.effective_rows, report.model)
         for name, row, verdict in zip(names, report.effective_rows, report.verdicts, strict=True):
-            ways = traffic(row, verdict, buffers, model.message_bytes, model.queue)
+            each = model.bytes_each(row.dtype)
+            ways = traffic(row, verdict, buffers, each, model.message_bytes, model.queue)
             if not ways or row.kind not in report.kinds | {"neuron"}:
                 continue
             now, *ends = (

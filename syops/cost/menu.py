@@ -21,8 +21,7 @@ from syops.cost.figures import Figures
 from syops.cost.memory import KIB, MIB, Access, MemoryFigures, MemoryModel
 from syops.cost.pricing import millijoules
 from syops.cost.profiles import list_energy_models
-from syops.cost.traffic import itemsize
-from syops.errors import SyopsValueError
+from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.rows import Row, Verdict
 from syops.ops.kinds import LAYERS, PLANAR, SYNAPTIC
 
@@ -82,15 +81,29 @@ def menu_models() -> tuple[MenuModel, ...]:
     return tuple(MenuModel(name, **entry) for name, entry in tomllib.loads(text).items())
 
 
-def estimates(report: Figures) -> tuple[Estimate, ...]:
+def estimates(report: Figures, memory: MemoryModel | None = None) -> tuple[Estimate, ...]:
     """Return what each profile and each model says.
 
+    Args:
+        report: the network.
+        memory: the queues and the bits of the models that know memory, which have the prices.
+
     Raises:
-        SyopsValueError: nothing was measured.
+        SyopsValueError: nothing was measured, or a memory model with prices.
+        SyopsTypeError: no memory model.
     """
+    memory = MemoryModel() if memory is None else memory
+    if not isinstance(memory, MemoryModel):
+        raise SyopsTypeError(f"memory: expected a MemoryModel, got {type(memory).__name__}")
+    if memory.points != MemoryModel().points:
+        raise SyopsValueError(
+            "energy models have prices of memory of their own: give MemoryModel(queue=..., "
+            "bits=...) without points, or call report.memory(model) for prices of yours"
+        )
     if not report.measured:
         raise SyopsValueError("energy models price what was measured: give a report of a run")
-    return (*_by_profiles(report), *(_by_model(report, model) for model in menu_models()))
+    others = (_by_model(report, model, memory) for model in menu_models())
+    return (*_by_profiles(report), *others)
 
 
 def _by_profiles(report: Figures) -> Iterator[Estimate]:
@@ -103,11 +116,13 @@ def _by_profiles(report: Figures) -> Iterator[Estimate]:
         yield Estimate(model.name, "paper", model.includes, model.source, energy, refused)
 
 
-def _by_model(report: Figures, model: MenuModel) -> Estimate:
+def _by_model(report: Figures, model: MenuModel, memory: MemoryModel) -> Estimate:
     try:
-        energy: float | None = millijoules(
-            MODELS[model.name](report, model.constants), report.samples
-        )
+        if model.name in MEMORY_MODELS:
+            spent = MEMORY_MODELS[model.name](report, model.constants, memory)
+        else:
+            spent = MODELS[model.name](report, model.constants)
+        energy: float | None = millijoules(spent, report.samples)
         refused = ""
     except Refused as error:
         energy, refused = None, str(error)
@@ -201,53 +216,56 @@ def _spyx(report: Figures, c: Constants) -> float:
 # Memory
 
 
-def _accesses(report: Figures, law: Callable[[Access], float]) -> float:
+def _accesses(report: Figures, model: MemoryModel, law: Callable[[Access], float]) -> float:
     """Return the report's DC and its accesses under a law, over all samples."""
     if report.dc_mj is None:
         raise Refused("some MACs have no price in the report's own profile")
-    figures = MemoryFigures.of(report, MemoryModel())
+    figures = MemoryFigures.of(report, model)
     found = (access for row in figures.rows for access in row.accesses)
     memory = sum((access.count or 0.0) * law(access) for access in found if access.count)
     return report.dc_mj * 1e9 * report.samples + memory * report.samples
 
 
-def _interpolated(report: Figures, c: Constants) -> float:
+def _interpolated(report: Figures, c: Constants, memory: MemoryModel) -> float:
     sizes = {8 * KIB: "8_KiB", 32 * KIB: "32_KiB", MIB: "1_MiB"}
     points = [(size, c[f"{name}_pj_per_8_bytes"] / 8) for size, name in sizes.items()]
-    model = MemoryModel(points=((0, 0.0), *points))
-    return _accesses(
-        report, lambda access: float(model.pj_per_byte(access.buffer)) * access.bytes_each
-    )
+    prices = MemoryModel(points=((0, 0.0), *points))
+
+    def law(access: Access) -> float:
+        return float(prices.pj_per_byte(access.buffer)) * access.bytes_each
+
+    return _accesses(report, memory, law)
 
 
-def _regression(report: Figures, c: Constants) -> float:
-    return _accesses(
-        report, lambda access: c["slope_pj_per_bit"] * 8 * access.buffer + c["intercept_pj"]
-    )
+def _regression(report: Figures, c: Constants, memory: MemoryModel) -> float:
+    def law(access: Access) -> float:
+        return c["slope_pj_per_bit"] * 8 * access.buffer + c["intercept_pj"]
+
+    return _accesses(report, memory, law)
 
 
-def _width(report: Figures, c: Constants) -> float:
+def _width(report: Figures, c: Constants, memory: MemoryModel) -> float:
     def law(access: Access) -> float:
         return c["pj_per_64_bits"] / max(1, 64 // (8 * access.bytes_each))
 
-    return _accesses(report, law)
+    return _accesses(report, memory, law)
 
 
-def step_bytes(report: Figures) -> dict[str, int]:
+def step_bytes(report: Figures, memory: MemoryModel) -> dict[str, int]:
     """Return the bytes of weights, biases and states that are read or written, over all samples."""
     weights = biases = 0
     for row, verdict in _synaptic(report):
-        each = itemsize(row.dtype)
+        each = memory.bytes_each(row.dtype)
         weights += each * (verdict.mac or verdict.ac_events)
         biases += each * row.written if row.params > row.weights else 0
-    states = sum(itemsize(row.dtype) * row.written for row in _neurons(report))
+    states = sum(memory.bytes_each(row.dtype) * row.written for row in _neurons(report))
     return {"weights": weights, "biases": biases, "states": 2 * states}
 
 
-def _step(report: Figures, c: Constants) -> float:
+def _step(report: Figures, c: Constants, memory: MemoryModel) -> float:
     totals = report.totals
     arithmetic = totals.ac_events * c["ac_pj"] + totals.mac * c["mac_pj"]
-    return arithmetic + 8 * c["memory_pj_per_bit"] * sum(step_bytes(report).values())
+    return arithmetic + 8 * c["memory_pj_per_bit"] * sum(step_bytes(report, memory).values())
 
 
 # Crossbars
@@ -277,12 +295,14 @@ def _spikesim(report: Figures, c: Constants) -> float:
 # Lemaire et al., as printed
 
 
-def lemaire_counts(report: Figures, fifo: int) -> tuple[dict[str, int], list[tuple[int, int]]]:
+def lemaire_counts(
+    report: Figures, memory: MemoryModel
+) -> tuple[dict[str, int], list[tuple[int, int]]]:
     """Count operations, addressing and accesses of a chain of layers and neurons.
 
     Args:
         report: the network.
-        fifo: messages that a queue holds.
+        memory: the queues, and the bits of an element; 32 unless it says otherwise.
 
     Returns:
         the operations ``ac``, ``mac``, ``acc_addr`` and ``mac_addr``; and of each kind of access
@@ -295,21 +315,23 @@ def lemaire_counts(report: Figures, fifo: int) -> tuple[dict[str, int], list[tup
     counts = dict.fromkeys(("ac", "mac", "acc_addr", "mac_addr"), 0)
     accesses: list[tuple[int, int]] = []
     steps = report.time_steps or 1
+    width = memory.bytes_each("float32")
+    message, queue = memory.message_bytes, memory.message_bytes * memory.queue
     for place, (row, verdict) in enumerate(chain):
-        results = 4 * (row.written // (report.samples * steps))
+        results = width * (row.written // (report.samples * steps))
         if row.kind == "neuron":
             _, following = chain[place + 1]
             counts["ac"] += following.spikes
             counts["mac"] += row.dense if row.operator == "LIFNode" else 0
-            each = 4 * (row.dense // (report.samples * steps))
-            accesses += [(4 * row.dense, each), (4 * row.dense, each)]
-            accesses.append((4 * following.spikes, 4 * fifo))
+            each = width * (row.dense // (report.samples * steps))
+            accesses += [(width * row.dense, each), (width * row.dense, each)]
+            accesses.append((message * following.spikes, queue))
             continue
         kernel = row.weight_shape[2:] if row.kind == "conv" else ()
         outputs = _outputs(row) // row.groups
         has_bias = row.params > row.weights
         numel = row.drives[0].numel
-        parameters = 4 * (row.weights + (_outputs(row) if has_bias else 0))
+        parameters = width * (row.weights + (_outputs(row) if has_bias else 0))
         if verdict.mac:
             uses = row.dense
             counts["mac"] += uses
@@ -317,19 +339,20 @@ def lemaire_counts(report: Figures, fifo: int) -> tuple[dict[str, int], list[tup
             counts["acc_addr"] += (
                 row.calls * row.weight_shape[0] * math.prod(kernel) if kernel else 0
             )
-            accesses.append((4 * (uses if kernel else numel), 4 * (numel // max(1, row.calls))))
+            read = uses if kernel else numel
+            accesses.append((width * read, width * (numel // max(1, row.calls))))
             if len(chain) == 1:
-                accesses.append((4 * row.written, 4 * row.written))
+                accesses.append((width * row.written, width * row.written))
         else:
             uses = verdict.spikes * outputs * math.prod(kernel)
             reached = [-(-k // s) for k, s in zip(kernel, row.stride, strict=True)]
             counts["ac"] += verdict.spikes * outputs * math.prod(reached)
             counts["acc_addr"] += uses
             counts["mac_addr"] += 2 * verdict.spikes if kernel else 0
-            accesses.append((4 * verdict.spikes, 4 * fifo))
-            accesses += [(4 * uses, results), (4 * uses, results)]
+            accesses.append((message * verdict.spikes, queue))
+            accesses += [(width * uses, results), (width * uses, results)]
         counts["ac"] += row.written if has_bias else 0
-        accesses.append((4 * (uses + (row.written if has_bias else 0)), parameters))
+        accesses.append((width * (uses + (row.written if has_bias else 0)), parameters))
     return counts, accesses
 
 
@@ -360,22 +383,26 @@ def _chain(report: Figures) -> list[tuple[Row, Verdict]]:
     return found
 
 
-def _lemaire(report: Figures, c: Constants) -> float:
-    counts, accesses = lemaire_counts(report, int(c["fifo_messages"]))
+def _lemaire(report: Figures, c: Constants, memory: MemoryModel) -> float:
+    counts, accesses = lemaire_counts(report, memory)
     sizes = {8 * KIB: "8_KiB", 32 * KIB: "32_KiB", MIB: "1_MiB"}
     points = [(size, c[f"{name}_pj_per_4_bytes"] / 4) for size, name in sizes.items()]
-    model = MemoryModel(points=((0, 0.0), *points))
-    memory = sum(read * float(model.pj_per_byte(buffer)) for read, buffer in accesses)
+    prices = MemoryModel(points=((0, 0.0), *points))
+    fetched = sum(read * float(prices.pj_per_byte(buffer)) for read, buffer in accesses)
     accumulates, products = counts["ac"] + counts["acc_addr"], counts["mac"] + counts["mac_addr"]
-    return accumulates * c["add_pj"] + products * (c["multiply_pj"] + c["add_pj"]) + memory
+    return accumulates * c["add_pj"] + products * (c["multiply_pj"] + c["add_pj"]) + fetched
 
 
-MODELS: dict[str, Callable[[Figures, Any], float]] = {
+MEMORY_MODELS: dict[str, Callable[[Figures, Any, MemoryModel], float]] = {
     "lemaire-interpolated": _interpolated,
     "lemaire-regression": _regression,
     "lemaire-width": _width,
     "lemaire-2022": _lemaire,
     "step": _step,
+}
+"""The energy of each model of memory over all samples, in pJ."""
+
+MODELS: dict[str, Callable[[Figures, Any], float]] = {
     "spikesim": _spikesim,
     "spyx-honest": _spyx,
     "sana-fe-loihi": _sana_fe,
@@ -383,4 +410,4 @@ MODELS: dict[str, Callable[[Figures, Any], float]] = {
     "kerasspiking-spinnaker": _kerasspiking,
     "kerasspiking-spinnaker2": _kerasspiking,
 }
-"""The energy of each model over all samples, in pJ."""
+"""The energy of each other model over all samples, in pJ."""

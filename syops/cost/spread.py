@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple
@@ -94,9 +94,22 @@ def spread_of(table: SampleTable, rows: tuple[Row, ...], terms: Terms) -> Spread
     Raises:
         SpreadUnknown: samples cannot be told apart everywhere.
     """
-    values = sample_values(table, rows, terms)
-    ac, mac, dc = map(Moments.of, values)
-    return Spread(ac, mac, dc, terms.basis(rows))
+    values, classes = sample_values(table, rows, terms), table.counts.classes
+    by_class = None
+    if classes is not None:
+        by_class = {label: _spread(values, places) for label, places in classes.items()}
+    return replace(_spread(values), basis=terms.basis(rows), by_class=by_class)
+
+
+def _spread(
+    values: tuple[list[Fraction], list[Fraction], list[Fraction]],
+    places: Sequence[int] | None = None,
+) -> Spread:
+    """Return mean and spread over all samples, or over those at some places."""
+    ac, mac, dc = (
+        Moments.of(each if places is None else [each[place] for place in places]) for each in values
+    )
+    return Spread(ac, mac, dc)
 
 
 def sample_values(

@@ -56,12 +56,15 @@ def by_sinabs(rows: object, calls: Iterable[ModuleCalls], samples: int) -> list[
     ]
 
 
+def known_to_005(calls: Iterable[ModuleCalls]) -> list[ModuleCalls]:
+    """Return the calls that syops-counter 0.0.5 counts: of a subclass it counts nothing."""
+    return [each for each in calls if not each.base or each.module.startswith("torch.nn.")]
+
+
 def by_version_005(rows: object, calls: Iterable[ModuleCalls], samples: int) -> list[Classed]:
     """Return the modules of exactly the classes that syops-counter 0.0.5 knows."""
     found = []
-    for each in calls:
-        if each.base and not each.module.startswith("torch.nn."):
-            continue  # of a subclass it counts nothing
+    for each in known_to_005(calls):
         if each.kind == "neuron":
             verdict = _verdict(each.look, each.operations, 0, each.operations)
         elif each.look in TWO:

@@ -42,17 +42,17 @@ Parts = tuple[Part, Part, Part, Part]
 
 
 def traffic(
-    row: Row, verdict: Verdict, buffers: Buffers, message_bytes: int, queue: int
+    row: Row, verdict: Verdict, buffers: Buffers, each: int, message_bytes: int, queue: int
 ) -> list[Parts]:
     """Return what a row accesses: nothing, its accesses, or all that they may be without data.
 
     Args:
         row, verdict: what was counted, and what follows.
         buffers: how large they are.
+        each: bytes of an element.
         message_bytes: size of a spike in the queue of a layer.
         queue: messages that it holds.
     """
-    each = itemsize(row.dtype)
     if row.kind == "neuron" and row.written:
         states = _always(row.written)
         return [(_NONE, _NONE, Part(states, states, each, each * buffers.states(row)), _NONE)]
@@ -65,15 +65,20 @@ def traffic(
     if row.kind not in SYNAPTIC:
         return []
     return [
-        _synaptic(row, driving, buffers, message_bytes, queue) for driving in _driving(row, verdict)
+        _synaptic(row, driving, buffers, each, message_bytes, queue)
+        for driving in _driving(row, verdict)
     ]
 
 
 def _synaptic(
-    row: Row, driving: Sequence[int], buffers: Buffers, message_bytes: int, queue: int
+    row: Row,
+    driving: Sequence[int],
+    buffers: Buffers,
+    each: int,
+    message_bytes: int,
+    queue: int,
 ) -> Parts:
     """Return the accesses of a layer: for each event of the operands that drive it, or dense."""
-    each = itemsize(row.dtype)
     size = each * buffers.results(row)
     if not driving:
         once = row.drives[0].numel if row.drives and row.kind != "conv" else row.dense

@@ -37,9 +37,11 @@ class SampleCounts:
     Attributes:
         number: the samples so far.
         unknown: rows whose samples cannot be told apart.
+        labels: the class of each sample; None where some have none.
     """
 
     def __init__(self, fold_bn: bool) -> None:
+        self.labels: array[int] | None = array("q")
         self.fold_bn = fold_bn
         self.number = 0
         self.unknown: set[Hashable] = set()
@@ -61,6 +63,23 @@ class SampleCounts:
         self._batches.append((start, number, held))
         self.number = max(self.number, start + number)
         self.unknown |= set(unknown)
+
+    def label(self, labels: Iterable[int] | None) -> None:
+        """Note the classes of the samples of a batch; None: it has none."""
+        if labels is None:
+            self.labels = None
+        elif self.labels is not None:
+            self.labels.extend(labels)
+
+    @property
+    def classes(self) -> Mapping[int, Sequence[int]] | None:
+        """The samples of each class, by its label; None where not all have one."""
+        if self.labels is None or len(self.labels) != self.number:
+            return None
+        found: dict[int, list[int]] = {label: [] for label in sorted(set(self.labels))}
+        for place, label in enumerate(self.labels):
+            found[label].append(place)
+        return found
 
     def totals(self, weights: Mapping[Column, Fraction]) -> list[Fraction]:
         """Return for each sample the sum of all counts, each times its weight."""
@@ -182,14 +201,27 @@ class Spread:
         ac: accumulates of a sample, as priced: by rate or by events.
         mac: multiply-accumulates of a sample.
         dc: energy of a sample, in pJ.
-        basis: what they hold for; see `syops.cost.spread.basis_of`.
+        basis: what they hold for; see `syops.cost.spread.Terms.basis`.
+        by_class: the same of the samples of each class, by its label; None where not all samples
+            have one.
     """
 
     ac: Moments
     mac: Moments
     dc: Moments
     basis: Mapping[str, str] = field(default_factory=dict)
+    by_class: Mapping[int, Spread] | None = None
 
     def __add__(self, other: Spread) -> Spread:
         basis = {**self.basis, **other.basis}
-        return Spread(self.ac + other.ac, self.mac + other.mac, self.dc + other.dc, basis)
+        for name in self.basis.keys() & other.basis.keys():
+            if self.basis[name] != other.basis[name]:
+                basis[name] = f"{self.basis[name]}, {other.basis[name]}"
+        by_class: dict[int, Spread] | None = None
+        if self.by_class is not None and other.by_class is not None:
+            by_class = dict(self.by_class)
+            for label, spread in other.by_class.items():
+                by_class[label] = by_class[label] + spread if label in by_class else spread
+            by_class = dict(sorted(by_class.items()))
+        sums = self.ac + other.ac, self.mac + other.mac, self.dc + other.dc
+        return Spread(*sums, basis, by_class)

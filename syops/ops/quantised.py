@@ -9,7 +9,7 @@ Packed weights are no tensors. They are unpacked to see their sizes and their dt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -92,6 +92,20 @@ def same(call: Call) -> Sequence[Signal]:
 def integer(call: Call) -> Signal:
     """Return the signal of what is stored: integers, of which 0 does not stand for zero."""
     return LEARNED if analog(call) is LEARNED else INTEGER
+
+
+_ROUNDING = {"round", "floor", "ceil", "trunc", "sign", "sgn", "_fused_moving_avg_obs_fq_helper"}
+
+
+def makes_few_values(name: str, results: Iterable[Signal]) -> bool:
+    """Return whether an operator rounds, or gives the two signs alone: {-1, 1} or {-1, 0, 1}.
+
+    Weights of few bits are made so. A mask, {0, 1}, leaves a weight all its bits.
+    """
+    if name in _ROUNDING or "fake_quantize" in name:
+        return True
+    supports = (signal.support for signal in results if isinstance(signal, Table) and signal.values)
+    return any(min(support) < 0 < max(support) for support in supports)
 
 
 # Packed weights
@@ -217,7 +231,14 @@ def norm_cost(call: Call) -> Sequence[Cost]:
     """2 MACs per element; its result is rounded, so that it is not folded."""
     x = call.args[0]
     name = call.func.name().removeprefix("quantized::").removesuffix("_relu").rstrip("123d")
-    return (Normalisation(name, x.numel(), x, affine=False),)
+    first = {
+        "batch_norm": x.dim(),
+        "layer_norm": x.dim() - len(call.args[1]) if name == "layer_norm" else 0,
+        "group_norm": 1,
+        "instance_norm": 2,
+    }
+    apart = tuple(range(first.get(name, 0)))
+    return (Normalisation(name, x.numel(), x, affine=False, apart=apart),)
 
 
 def activation_cost(call: Call) -> Sequence[Cost]:

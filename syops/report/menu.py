@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from syops.cost.figures import Figures
+from syops.cost.memory import MemoryModel
 from syops.cost.menu import Estimate, estimates
 from syops.cost.warnings import find_cautions
 from syops.report.worked_out import WorkedOut
@@ -53,9 +54,9 @@ class EnergyMenu(WorkedOut):
     estimates: tuple[Estimate, ...]
 
     @classmethod
-    def of(cls, report: Figures) -> EnergyMenu:
+    def of(cls, report: Figures, memory: MemoryModel | None = None) -> EnergyMenu:
         """Return what all models say; see `syops.report.report.Report.energy_menu`."""
-        return cls(report, estimates(report))
+        return cls(report, estimates(report, memory))
 
     @property
     def known(self) -> tuple[Estimate, ...]:

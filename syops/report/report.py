@@ -21,6 +21,8 @@ from syops.report.conventions import Conventions, conventions_named
 from syops.report.fit import Fit
 from syops.report.memory import Memory
 from syops.report.menu import EnergyMenu
+from syops.report.neurons import NeuronReport
+from syops.report.training import Training
 from syops.report.zeros import ZeroReport
 from syops.show.formats import FORMATS
 from syops.show.formats.csv import to_csv
@@ -28,7 +30,7 @@ from syops.show.formats.html import to_html
 from syops.show.formats.latex import to_latex
 from syops.show.formats.markdown import to_markdown
 from syops.show.formats.text import to_text
-from syops.show.frame import frame_of, rates_frame_of
+from syops.show.frame import frame_of, rates_frame_of, spread_frame_of
 from syops.show.html import to_notebook, to_page
 from syops.show.json import figures_from_json, to_json
 from syops.show.layers import dearest_column, layer_table, shown_columns
@@ -154,6 +156,17 @@ class Report(Figures, Tabular):
         """
         return ZeroReport.of(self)
 
+    def neuron_rates(self) -> NeuronReport:
+        """Return how often neurons fire: rates of each layer of neurons and their distribution.
+
+        Mean rates, at each time-step too, quartiles over neurons, and the shares that never and
+        always fire. Needs a count with ``neuron_rates=True``.
+
+        Raises:
+            SyopsValueError: the spikes of neurons were not counted.
+        """
+        return NeuronReport.of(self)
+
     def to_neurobench(self) -> dict[str, Any]:
         """Return NeuroBench's metrics under its names, for ``json.dumps``.
 
@@ -193,15 +206,37 @@ class Report(Figures, Tabular):
         """
         return Fit.of(self._own, get_chip(chip), limits, weight_bits)
 
-    def energy_menu(self) -> EnergyMenu:
+    def energy_menu(self, memory: MemoryModel | None = None) -> EnergyMenu:
         """Return what every energy profile and every other model of energy says of this network.
 
         Models that do not apply refuse, and say why. The spread is the message.
 
+        Args:
+            memory: the size of queues and the bits of weights and states in the models that know
+                memory, such as ``MemoryModel(queue=0, bits=8)``; what an access costs is theirs.
+
         Raises:
-            SyopsValueError: nothing was measured.
+            SyopsValueError: nothing was measured; a memory model with prices of its own.
+            SyopsTypeError: no memory model.
         """
-        return EnergyMenu.of(self._own)
+        return EnergyMenu.of(self._own, memory)
+
+    def training(self, optimizer: Any = None) -> Training:
+        """Return what a training step costs: forward, backward and the optimiser.
+
+        Which products of the backward pass are spike-driven follows from the forward pass; see
+        `syops.cost.training`. The count must have been made with gradients, by `count_syops`
+        around the user's own step.
+
+        Args:
+            optimizer: a ``torch.optim.SGD``, whose operations are added.
+
+        Raises:
+            SyopsValueError: no gradients were recorded; an operator whose backward pass is not
+                known; an optimiser whose operations are not.
+            SyopsTypeError: no optimiser.
+        """
+        return Training.of(self._own, optimizer)
 
     # Forms
 
@@ -223,8 +258,17 @@ class Report(Figures, Tabular):
     def to_markdown(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> str:
         return to_markdown(self.table(depth=depth, **arrangement))
 
-    def to_latex(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> str:
-        return to_latex(self.table(depth=depth, **arrangement))
+    def to_latex(
+        self,
+        *,
+        depth: int | None = None,
+        caption: str | None = None,
+        label: str | None = None,
+        notes: bool | str = True,
+        **arrangement: Unpack[Arrangement],
+    ) -> str:
+        table = self.table(depth=depth, **arrangement)
+        return to_latex(table, caption=caption, label=label, notes=notes)
 
     def to_html(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> str:
         return to_html(self.table(depth=depth, **arrangement))
@@ -279,6 +323,25 @@ class Report(Figures, Tabular):
             [[0.0, 1.0, 0.25]]
         """
         return rates_frame_of(self)
+
+    def spread_frame(self) -> pd.DataFrame:
+        """Return how samples differ as a pandas table: all of them, and those of each class.
+
+        ``samples``, and of ``ac``, ``mac`` and ``dc_pj`` mean, standard deviation, half of the 95 %
+        confidence interval, least and most. Classes are there where all samples have labels.
+
+        Raises:
+            SyopsValueError: it is not known how samples differ; says why.
+
+        Example:
+            >>> import torch
+            >>> from syops import get_model_syops
+            >>> labelled = [(torch.eye(4), torch.tensor([0, 0, 1, 1]))]
+            >>> report = get_model_syops(torch.nn.Linear(4, 3), labelled, spread=True)
+            >>> report.spread_frame()[["samples", "ac_mean"]].to_numpy().tolist()
+            [[4.0, 3.0], [2.0, 3.0], [2.0, 3.0]]
+        """
+        return spread_frame_of(self)
 
     def to_json(self) -> str:
         """Return the report as JSON; `from_json` gives an equal one back."""
@@ -344,7 +407,8 @@ class Report(Figures, Tabular):
 
         Args:
             kind: "energy" of each layer, "rates" (of firing), "rates_over_time" (time-steps ×
-                layers), "cumulative" energy, or the energy of "modules".
+                layers), "cumulative" energy, the energy of "modules", or, where the spikes of
+                neurons were counted, "neuron_rates" and "neuron_rates_over_time".
             ax: where to draw; by default in a new figure as wide as a page.
             ec: whether "energy" shows EC, which may be much longer than what was measured.
             scale: of the energies of "energy", "linear" or "log".

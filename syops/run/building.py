@@ -80,6 +80,7 @@ def build_report(
         recorded=measured,
         modules=ledger.modules,
         zero_counts=zero_counts,
+        neuron_layers=None if tally.spikes is None else tally.spikes.layers,
         sample_table=SampleTable(ledger.by_sample, ledger.keys) if ledger.by_sample else None,
         provenance=Provenance(
             calls=(call,) if call else (),

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from syops._torch import tree_map
 from syops.errors import SyopsError, SyopsRuntimeError, SyopsValueError
-from syops.ledger.ledger import Ledger
 from syops.report.report import MeasuredReport
 from syops.run import fingerprint
 from syops.run.building import build_report
@@ -45,8 +44,7 @@ class Count:
     def __init__(self, counting: Counting, samples: int | None, call: str = "") -> None:
         self._counting = counting
         self._call = call
-        network = counting.subject.model
-        self._tally = Tally(network, Ledger(), counting.subject.ann_counts(), samples=samples)
+        self._tally = counting.tally(samples)
         self._loop: Loop | None = None
 
     def __enter__(self) -> Self:
@@ -121,7 +119,7 @@ class Loop:
 
     def __init__(self, counting: Counting, tally: Tally) -> None:
         subject = counting.subject
-        self.observer = Calls(subject.model, tally.ledger, counting.settings, self)
+        self.observer = Calls(subject.model, tally.ledger, counting.settings, self, tally.spikes)
         self._counting = counting
         self._tally = tally
         self._steps = (subject.steps or 1) if subject.by_calls else 1
@@ -317,10 +315,11 @@ class Loop:
     def _axes(self, module: nn.Module, batch: given.Arguments) -> Axes:
         """Return the time-step that a call is, where each is one; or where they are in a batch."""
         subject, is_model = self._counting.subject, module is self._tally.model
+        known = subject.axes(batch, self._counting.by_sample) if is_model else NOWHERE
         if not subject.by_calls:
-            return subject.axes(batch) if is_model else NOWHERE
+            return known
         counts = is_model or module is self._first
-        return Axes(self._calls[is_model] - 1) if counts else NOWHERE
+        return Axes(self._calls[is_model] - 1, known.samples) if counts else NOWHERE
 
     def _time(self, batch: given.Arguments) -> tuple[int, bool] | None:
         """Return the dimension of the first tensor that counts time-steps, and if these differ."""

@@ -8,9 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-from syops.errors import SyopsValueError
-from syops.ledger.ledger import Ledger
-from syops.ledger.samples import SampleCounts
+from syops.errors import SyopsError, SyopsValueError
 from syops.report.report import MeasuredReport, Report
 from syops.run.building import build_report, name_batch
 from syops.run.distributed import Group
@@ -18,7 +16,7 @@ from syops.run.keeping import Keeping, kept, properties
 from syops.run.loop import Batches, count_batches
 from syops.run.progress import progress_bar
 from syops.run.scores import Answers, Output
-from syops.run.spread import StopWhen, write_samples
+from syops.run.spread import Labels, StopWhen, write_samples
 from syops.run.subject import Counting, Subject
 from syops.run.tally import Tally
 from syops.run.zeros import taken_in
@@ -76,14 +74,13 @@ class Work:
         counting, keeping = self.counting, self._keeping()
         subject = counting.subject
         begun = None if keeping is None else keeping.begun
-        tally = Tally(subject.model, Ledger(), subject.ann_counts())
+        tally = counting.tally()
         if self.group is not None:
             tally.share = self.group.share
         if begun is not None:
             tally.before = (begun.batches, begun.report.samples)
             tally.steps.add(begun.report.time_steps)
-        if counting.by_sample:
-            tally.ledger.by_sample = SampleCounts(counting.convention.folds)
+        counts = tally.ledger.by_sample
         answers = Answers(self.output, tally.notes)
         watch = ZeroWatch(subject.model) if self.zeros else None
 
@@ -112,6 +109,7 @@ class Work:
         try:
             stop, notes = self.stop_when, tally.notes
             measured = () if watch is None else (taken_in(watch),)
+            labels = () if counts is None else (Labels(counts),)
             ends = () if stop is None else (StopWhen(stop, report, notes),)
             with (
                 watch or nullcontext(),
@@ -119,14 +117,19 @@ class Work:
                 self._bar(report, tally) as bar,
             ):
                 batches = replace(self.batches, unread=unread)
-                count_batches(batches, counting, tally, (answers, *measured, *ends, *bar, *saver))
+                after = (*labels, answers, *measured, *ends, *bar, *saver)
+                count_batches(batches, counting, tally, after)
         except (Exception, KeyboardInterrupt) as error:
             if tally.at_batch:
                 name_batch(error, tally, report)
             raise
         found = report()
         if self.keep_samples is not None:
-            write_samples(found, self.keep_samples)
+            try:
+                write_samples(found, self.keep_samples)
+            except SyopsError as error:
+                error.report = found
+                raise
         return found
 
     def _bar(self, report: Callable[[], Report], tally: Tally) -> Any:

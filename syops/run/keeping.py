@@ -143,6 +143,7 @@ def properties(
         "limit": limit,
         "device": None if device is None else device.type,
         "spread": counting.by_sample,
+        "neuron_rates": counting.neuron_rates,
         "zeros": zeros,
         "process": "{} of {}".format(*share),
         "versions": dict(versions()),

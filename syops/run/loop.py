@@ -106,7 +106,9 @@ def count_batches(
     """
     learns = not batches.is_single and not counting.settings.by_values
     plans = Plans() if learns else None
-    observer = Observer(tally.model, tally.ledger, counting.settings, plans=plans)
+    observer = Observer(
+        tally.model, tally.ledger, counting.settings, plans=plans, spikes=tally.spikes
+    )
 
     def watched() -> None:
         # States are lent when nobody else counts the model any more, which the observer ensures.

@@ -86,12 +86,10 @@ class Answers:
 
     def _labels(self, found: Counted) -> Tensor | None:
         """Return the labels of a batch; None if it has none."""
-        labels = found.labels
-        if isinstance(labels, np.ndarray) and labels.dtype.kind in "iufb":
-            labels = torch.from_numpy(np.array(labels))
-        if not isinstance(labels, Tensor):
+        labels = labels_of(found)
+        if labels is None:
             return None
-        if labels.dtype not in _INTEGERS or tuple(labels.shape) != (found.samples,):
+        if not are_classes(labels, found.samples):
             kind = str(labels.dtype).removeprefix("torch.")
             raise _Unknown(
                 f"class labels are integers of shape [{found.samples}], one for each sample of a "
@@ -189,6 +187,19 @@ class Answers:
         self._counts.index_add_(1, labels, right)
         self._nans += logits.isnan().any(1).sum()
         self._labelled += len(labels)
+
+
+def labels_of(found: Counted) -> Tensor | None:
+    """Return what came with a batch as a tensor; None if that is no array."""
+    labels = found.labels
+    if isinstance(labels, np.ndarray) and labels.dtype.kind in "iufb":
+        return torch.from_numpy(np.array(labels))
+    return labels if isinstance(labels, Tensor) else None
+
+
+def are_classes(labels: Tensor, samples: int) -> bool:
+    """Return whether there is one integer for each sample."""
+    return labels.dtype in _INTEGERS and tuple(labels.shape) == (samples,)
 
 
 class _Unknown(Exception):

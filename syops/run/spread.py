@@ -13,7 +13,9 @@ from syops.cost.figures import Figures
 from syops.cost.spread import SpreadUnknown, Terms, sample_values
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.files import check_writable, write_whole
+from syops.ledger.samples import SampleCounts
 from syops.run.loop import Counted
+from syops.run.scores import are_classes, labels_of
 
 LEAST = 32
 """Samples that a count has at least before it may end early."""
@@ -67,6 +69,24 @@ class StopWhen:
             "the 95 % confidence interval of the mean DC is within that share of it"
         ] = None
         return True
+
+
+class Labels:
+    """Note the class of each sample, where there are labels.
+
+    Args:
+        counts: of each sample.
+    """
+
+    def __init__(self, counts: SampleCounts) -> None:
+        self._counts = counts
+
+    def __call__(self, found: Counted) -> bool:
+        """Note those of a batch; see `syops.run.loop.After`."""
+        labels = labels_of(found)
+        is_known = labels is not None and are_classes(labels, found.samples)
+        self._counts.label(labels.tolist() if labels is not None and is_known else None)
+        return False
 
 
 def check_path(path: object) -> None:

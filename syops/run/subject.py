@@ -8,20 +8,24 @@ from typing import Any, Self
 
 from torch import nn
 
-from syops.choices import AcCount, Graded, InputSignal, Signal
+from syops.choices import AcCount, Graded, InputSignal, Signal, check_truth
 from syops.cost.conventions import VALUES, AnyConvention, Convention, chosen
 from syops.cost.energy import Energy, EnergyMap
 from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import ForwardError, SyopsValueError
+from syops.ledger.ledger import Ledger
+from syops.ledger.samples import SampleCounts
 from syops.ops.own import own_rules
 from syops.ops.registry import finder
 from syops.ops.rule import Rule
+from syops.run.tally import Tally
 from syops.trace import inputs as given
 from syops.trace.ann import AnnCounts
 from syops.trace.axes import Axes, along
 from syops.trace.neurons import NeuronSignal
 from syops.trace.paths import all_paths
 from syops.trace.settings import Settings
+from syops.trace.spikes import Spikes
 from syops.trace.unroll import Call, Unroll, once
 
 
@@ -177,6 +181,7 @@ class Counting:
         values: whether each call is looked at by its values alone, too.
         convention: what the counts are taken for.
         by_sample: the samples of a batch are told apart.
+        neuron_rates: the spikes of each neuron are counted.
     """
 
     subject: Subject
@@ -186,6 +191,7 @@ class Counting:
     values: bool
     convention: Convention
     by_sample: bool = False
+    neuron_rates: bool = False
 
     @classmethod
     def of(
@@ -207,6 +213,7 @@ class Counting:
         unroll: int | None = None,
         by_calls: bool = False,
         by_sample: bool = False,
+        neuron_rates: bool = False,
     ) -> Self:
         """Check the arguments of `syops.get_model_syops` that do not concern the data."""
         known = chosen(convention, graded, ac, fold_bn)
@@ -216,6 +223,7 @@ class Counting:
             model, batch_dim, neurons, rules, time_steps, unroll, by_calls=by_calls
         )
         _check_patterns(energy_model, subject.model)
+        check_truth("neuron_rates", neuron_rates)
         given.check_values(subject.model)
         return cls(
             subject=subject,
@@ -225,7 +233,17 @@ class Counting:
             values=values or bool(known.needs),
             convention=known,
             by_sample=by_sample,
+            neuron_rates=neuron_rates,
         )
+
+    def tally(self, samples: int | None = None) -> Tally:
+        """Return an empty tally; ``samples``: as of `Tally`."""
+        subject = self.subject
+        spikes = Spikes(subject.model, subject.neurons) if self.neuron_rates else None
+        ledger, ann = Ledger(), subject.ann_counts()
+        if self.by_sample:
+            ledger.by_sample = SampleCounts(self.convention.folds)
+        return Tally(subject.model, ledger, ann, samples=samples, spikes=spikes)
 
     @property
     def settings(self) -> Settings:

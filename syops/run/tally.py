@@ -9,6 +9,7 @@ from torch import nn
 from syops.ledger.ledger import Ledger
 from syops.trace import inputs as given
 from syops.trace.ann import AnnCounts
+from syops.trace.spikes import Spikes
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Tally:
         share: the place of this process among several, and how many there are.
         weights: their fingerprint, once a batch was counted; None also where it is not known.
         states: the buffers that it leaves out, as they are states.
+        spikes: those of each neuron, where they are counted.
         data: the sum of the fingerprints of all samples; None where that is not known.
     """
 
@@ -50,6 +52,7 @@ class Tally:
     share: tuple[int, int] = (0, 1)
     weights: str | None = None
     states: frozenset[str] = frozenset()
+    spikes: Spikes | None = None
     data: int | None = 0
 
     @property

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from syops.errors import SyopsTypeError
 from syops.run.loop import After, Counted
 from syops.trace.zeros import ZeroWatch
-
-
-def check_zeros(zeros: object) -> None:
-    """Refuse what is neither True nor False."""
-    if not isinstance(zeros, bool):
-        raise SyopsTypeError(f"zeros must be True or False, got {zeros!r}")
 
 
 def taken_in(watch: ZeroWatch) -> After:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -17,7 +18,10 @@ from markupsafe import Markup, escape
 
 from syops.cost.figures import Figures
 from syops.cost.networks import ComparisonRow
+from syops.cost.neurons import NeuronFigures
 from syops.show.formats.cells import printable, subscripted
+from syops.show.formats.html import to_html
+from syops.show.neurons import neuron_table
 from syops.show.views import View
 
 if TYPE_CHECKING:
@@ -38,7 +42,14 @@ def to_page(report: Figures, command: str | None = None) -> str:
     from syops.show.svg import report_pictures  # with matplotlib
 
     pictures = report_pictures(report)
-    return _render_page("report.html", report.model, command, view=View(report), pictures=pictures)
+    return _render_page(
+        "report.html",
+        report.model,
+        command,
+        view=View(report),
+        pictures=pictures,
+        neurons=_neurons(report),
+    )
 
 
 def to_comparison_page(
@@ -65,6 +76,14 @@ def to_comparison_page(
         pictures=comparison_pictures(rows),
         views={name: View(r) for name, r in zip(names, reports, strict=True)},
     )
+
+
+def _neurons(report: Figures) -> Markup | None:
+    """Return how often neurons fire as a ``<table>``; None where that was not counted."""
+    if report.neuron_layers is None:
+        return None
+    table = replace(neuron_table(NeuronFigures(report)), caption="", warnings=())
+    return Markup(to_html(table))
 
 
 def to_table_page(title: str, table: str, command: str | None = None) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import asdict, fields, replace
 from fractions import Fraction
 from typing import Any, cast, get_args
@@ -25,6 +26,7 @@ from syops.ledger.scores import Scores
 from syops.ledger.zeros import ZeroCounts, ZeroKind, Zeros
 from syops.ops.kinds import KINDS
 from syops.ops.values import Evidence, Seen, Unit
+from syops.show.counts import neurons_from_json, neurons_to_json
 from syops.show.fields import LARGEST_COUNT, LARGEST_NUMBER, MOST, Fields, parsed
 from syops.units import without_infinity
 
@@ -36,11 +38,13 @@ SCHEMA = 2
    for each layer; in words whether the network is full-spike.
 """
 
+_LABEL = re.compile(r"0|-?[1-9][0-9]{0,18}")
+
 _SHORT_CUTS = ("graded", "ac", "fold_bn")
 
 _HEADLINE = (
     *("ac", "ac_events", "mac", "dense_ac", "mean_rate", "dc_mj", "ec_mj"),
-    *("energy_ratio", "break_even_rate"),
+    *("energy_ratio", "break_even_rate", "spikes_per_synapse"),
 )
 
 
@@ -80,6 +84,7 @@ def to_json(report: Figures) -> str:
         "prepared": [_row_to_json(row) for row in report.prepared],
         "updates": [asdict(each) for each in report.updates],
         "zeros": report.zero_counts and asdict(report.zero_counts),
+        "neurons": neurons_to_json(report.neuron_layers),
         "notes": report.notes,
         "ended": report.ended,
         "kinds": sorted(report.kinds),
@@ -154,6 +159,9 @@ def _report(content: Fields) -> Figures:
         recorded=recorded,
         modules=content.each("modules", _module_calls) if content.has("modules") else (),
         zero_counts=content.optional("zeros", _zeros) if content.has("zeros") else None,
+        neuron_layers=content.optional("neurons", neurons_from_json)
+        if content.has("neurons")
+        else None,
         held_spread=content.optional("spread", _spread) if content.has("spread") else None,
         provenance=_provenance(content) if content.has("provenance") else Provenance(),
     )
@@ -191,8 +199,19 @@ def _spread_to_json(report: Figures) -> dict[str, Any] | None:
     spread = report.spread
     if spread is None:
         return None
+    classes = spread.by_class
+    return {
+        "basis": dict(spread.basis),
+        **_moments_to_json(spread),
+        "by_class": None
+        if classes is None
+        else {str(label): _moments_to_json(each) for label, each in classes.items()},
+    }
+
+
+def _moments_to_json(spread: Spread) -> dict[str, Any]:
     moments = {"ac": spread.ac, "mac": spread.mac, "dc": spread.dc}
-    return {"basis": dict(spread.basis)} | {
+    return {
         name: {
             **{key: _plain(value) for key, value in asdict(each).items()},
             "deviation": each.deviation,
@@ -204,8 +223,26 @@ def _spread_to_json(report: Figures) -> dict[str, Any] | None:
 
 def _spread(content: Fields, key: str) -> Spread:
     inner = content.inner(key)
-    ac, mac, dc = (_moments(inner.inner(name)) for name in ("ac", "mac", "dc"))
-    return Spread(ac, mac, dc, inner.mapping("basis", (str,)))
+    by_class = None
+    if inner.has("by_class"):
+        by_class = inner.optional("by_class", _spread_by_class)
+    whole = Spread(*_all_moments(inner), inner.mapping("basis", (str,)), by_class)
+    if by_class and sum(each.dc.number for each in by_class.values()) != whole.dc.number:
+        inner.refuse("by_class", f"the {whole.dc.number} samples by class")
+    return whole
+
+
+def _spread_by_class(content: Fields, key: str) -> dict[int, Spread]:
+    inner = content.inner(key)
+    labels = inner.plain()
+    if not all(_LABEL.fullmatch(label) for label in labels):
+        content.refuse(key, "an object with integers for names")
+    return {int(label): Spread(*_all_moments(inner.inner(label))) for label in labels}
+
+
+def _all_moments(content: Fields) -> tuple[Moments, Moments, Moments]:
+    ac, mac, dc = (_moments(content.inner(name)) for name in ("ac", "mac", "dc"))
+    return ac, mac, dc
 
 
 def _moments(content: Fields) -> Moments:
@@ -347,6 +384,8 @@ def _row_from_json(content: Fields) -> Row:
         result_shape=content.counts("result_shape") if content.has("result_shape") else (),
         stride=content.counts("stride") if content.has("stride") else (),
         groups=content.count("groups", least=1) if content.has("groups") else 1,
+        backward=_pair(content, "backward") if content.has("backward") else (0, 0),
+        rounded=content.truth("rounded") if content.has("rounded") else False,
         place=content.count("place") if content.has("place") else 0,
         call=content.text("call") if content.has("call") else "",
         by_value=_by_value(content.inner("by_value")) if content.has("by_value") else ByValue(),
@@ -362,6 +401,13 @@ def _row_from_json(content: Fields) -> Row:
             if getattr(drive, name) > row.dense:
                 content.refuse("drives", f"at most dense, {row.dense}, in drives[{i}].{name}")
     return row
+
+
+def _pair(content: Fields, key: str) -> tuple[int, int]:
+    counts = content.counts(key)
+    if len(counts) != 2:
+        content.refuse(key, "two counts")
+    return counts[0], counts[1]
 
 
 def _check_shapes(content: Fields, row: Row) -> None:

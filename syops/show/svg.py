@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from syops.cost.figures import Figures
 from syops.cost.networks import ComparisonRow
+from syops.cost.neurons import NeuronFigures
 from syops.show.plots.axes import AC, BAND, EDGE, MAC, ON_AC
 from syops.show.plots.layers import Plot, plot_report
 from syops.show.plots.networks import ComparisonPlot, plot_comparison
@@ -24,6 +25,8 @@ _PLOTS: dict[Plot, str] = {
     "rates": "Firing rate of the input of each layer",
     "rates_over_time": "Firing rate of the input of each layer at each time-step",
     "cumulative": "Energy up to each layer",
+    "neuron_rates": "Firing rates of the neurons of each module",
+    "neuron_rates_over_time": "Firing rate of the neurons of each module at each time-step",
 }
 
 _STYLE = {
@@ -38,6 +41,11 @@ def report_pictures(report: Figures) -> Mapping[str, Markup]:
     left_out = {
         "rates": report.mean_rate is None,
         "rates_over_time": report.time_steps == 1 or not has_rates_over_time(report),
+    }
+    rows = NeuronFigures(report).rows if report.neuron_layers else ()
+    left_out |= {
+        "neuron_rates": all(row.rate is None for row in rows),
+        "neuron_rates_over_time": report.time_steps == 1 or all(row.rates is None for row in rows),
     }
     kinds = [kind for kind in _PLOTS if not left_out.get(kind)]
     if not any(layer.counted and layer.folded is None for layer in report.layers):

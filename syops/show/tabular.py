@@ -94,9 +94,29 @@ class Tabular(ABC):
         """Write a table for GitHub and the like, with its caption and notes."""
         return to_markdown(self.table(**arrangement))
 
-    def to_latex(self, **arrangement: Unpack[Arrangement]) -> str:
-        r"""Write a table with rules from booktabs, to ``\input`` in a paper."""
-        return to_latex(self.table(**arrangement))
+    def to_latex(
+        self,
+        *,
+        caption: str | None = None,
+        label: str | None = None,
+        notes: bool | str = True,
+        **arrangement: Unpack[Arrangement],
+    ) -> str:
+        r"""Write a table with rules from booktabs, to ``\input`` in a paper.
+
+        Args:
+            caption: LaTeX instead of the table's own caption.
+            label: what ``\ref`` calls the table, such as "tab:energy".
+            notes: whether the sentences about the table stand below it, or LaTeX instead of them.
+                Warnings stay.
+            arrangement: of `table`.
+
+        Raises:
+            SyopsTypeError, SyopsValueError: as `table`; also for a label that LaTeX cannot refer
+                to, and for one without a caption.
+        """
+        table = self.table(**arrangement)
+        return to_latex(table, caption=caption, label=label, notes=notes)
 
     def to_html(self, **arrangement: Unpack[Arrangement]) -> str:
         """Write a ``<table>`` to paste into a page."""

@@ -128,6 +128,8 @@ class View:
         yield Figure("O_mac", quantity(report.mac), f"multiply-accumulates{missing}")
         if report.mean_rate is not None:
             yield Figure("mean rate", f"{report.mean_rate:.3f}", "of spike-driven synapses")
+        if report.spikes_per_synapse is not None:
+            yield Figure("spikes per synapse", quantity(report.spikes_per_synapse), "and inference")
         if report.energy_ratio is not None:
             ratio = factor(report.energy_ratio)
             yield Figure("E(SNN)/E(ANN)", ratio, "against the same network as an ANN")

@@ -29,6 +29,7 @@ from syops.trace.neurons import NeuronSignal
 from syops.trace.observer import Observer, _Hooks
 from syops.trace.restore import left_as_found, take_apart
 from syops.trace.settings import Settings
+from syops.trace.spikes import Spikes
 
 
 class Caller(Protocol):
@@ -52,12 +53,18 @@ class Calls(Observer):
         ledger: where the counts go.
         settings: how passes are counted.
         caller: is told of the calls, and says where a pass begins and ends.
+        spikes: where those of each neuron are counted, if anybody asks.
     """
 
     def __init__(
-        self, model: nn.Module, ledger: Ledger, settings: Settings, caller: Caller
+        self,
+        model: nn.Module,
+        ledger: Ledger,
+        settings: Settings,
+        caller: Caller,
+        spikes: Spikes | None = None,
     ) -> None:
-        super().__init__(model, ledger, settings)
+        super().__init__(model, ledger, settings, spikes=spikes)
         self._caller = caller
         self._modes = ExitStack()
         self._known: Tensors | None = None
@@ -129,6 +136,8 @@ class Calls(Observer):
             tensors.take_over(self._known)
         self._known = tensors
         self._paths.begin()
+        if self._spikes is not None:
+            self._spikes.begin()
         self._pass = self._analysis(self._watch, tensors, Gauge(tensors.factor))
 
     def called(
@@ -159,6 +168,7 @@ class Calls(Observer):
         self.drop()
         analysed.settle(self._accounts, samples)
         self._keep_looks()
+        self._keep_spikes(samples)
 
     def drop(self) -> None:
         """End the pass, and forget what it did."""

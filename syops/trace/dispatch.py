@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from syops._torch import identity, weights_in
 from syops.errors import SyopsValueError
 from syops.ledger.steps import Arrival, History
+from syops.ops.quantised import makes_few_values
 from syops.ops.recipes import recipe_of
 from syops.ops.rule import Call, Cost, Normalisation, Product, Rule, Tally, tensors_in
 from syops.ops.traits import Traits, traits_of
@@ -44,6 +45,13 @@ _ALIAS = torch.ops.aten.alias.default
 def _learned(call: Call) -> list[Tensor]:
     """Return the operands that were weights."""
     return [tensor for tensor in call.tensors if call.signals[id(tensor)] is LEARNED]
+
+
+def _weights_are_learned(call: Call, before: Before) -> None:
+    """Note that operands made of parameters alone are weights, also where few values are known."""
+    for tensor, record in before.records:
+        if record is not None and record.fixed and record.parts:
+            call.signals[id(tensor)] = LEARNED
 
 
 def _applies_weights(cost: Cost, call: Call) -> bool:
@@ -196,7 +204,7 @@ class Dispatch:
         else:
             self._computed(rule, traits, call, before)
         if before.fixed:
-            self._mark_fixed(call)
+            self._mark_fixed(traits, call, before)
         self._follow_axes(rule, call, before)
         if numbered is not None and rule is not None:
             self.repeats.after(rule, traits, call, numbered)
@@ -231,12 +239,16 @@ class Dispatch:
             for tensor, place in zip(call.outputs, found, strict=True):
                 setattr(self.tensors.latest(tensor), axis, place)
 
-    def _mark_fixed(self, call: Call) -> None:
+    def _mark_fixed(self, traits: Traits, call: Call, before: Before) -> None:
         """Mark results that are made without data and chance, and note of which parameters."""
         parts = frozenset[str]().union(*map(self.tensors.parts, call.tensors))
-        for tensor in call.outputs:
-            record = self.tensors.latest(tensor)
-            record.fixed, record.parts = True, parts
+        records = [self.tensors.latest(tensor) for tensor in call.outputs]
+        rounded = bool(parts) and (
+            any(record.rounded for _, record in before.records if record is not None)
+            or makes_few_values(traits.name, [record.signal for record in records])
+        )
+        for record in records:
+            record.fixed, record.parts, record.rounded = True, parts, rounded
 
     def _unknown(self, call: Call, before: Before) -> None:
         """Name an operator without a rule, and have its results looked at in the data.
@@ -340,6 +352,8 @@ class Dispatch:
         outputs = call.outputs
         signals = signals_of(rule, call, before.fixed, outputs)
         own = None
+        if rule.counted:
+            _weights_are_learned(call, before)
         if view is None:
             prepared = before.fixed and any(signal is LEARNED for signal in signals)
             view, own = self._charged(rule, traits, call, before, prepared)
@@ -423,7 +437,7 @@ class Dispatch:
         if isinstance(cost, Product) and cost.is_plain:
             cost = in_attention(self.tensors, cost)
             of_two = cost.pairs is not None or cost.operator == "q @ k"
-        row = row_of(cost, path, params, call.out)
+        row = row_of(cost, path, params, call.out, rounded=self._is_rounded(cost))
         match cost:
             case Product():
                 for operand in cost.operands:
@@ -451,6 +465,16 @@ class Dispatch:
             case Tally():
                 self.measurements.tally(row, site, prepared or cost.prepared)
         return None
+
+    def _is_rounded(self, cost: Cost) -> bool:
+        """Return whether the weights that are applied were rounded, or hold two values alone."""
+        if not isinstance(cost, Product) or cost.applied is None:
+            return False
+        record, _ = self.tensors.known(cost.applied)
+        if record is None or not record.parts:
+            return False
+        few = record.recipe.values if record.recipe else ()
+        return record.rounded or len(few) > 1
 
 
 def executed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

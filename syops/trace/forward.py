@@ -156,10 +156,14 @@ class ForwardPass:
                 continue
             told = (None, None) if place else (repeats, time)
             self.repeats.hand(tensor, (call, place), *told)
-        for tensor in given:
+        for place, tensor in enumerate(given):
             record = self.tensors.find(tensor)
-            if record is not None and record.time is None and not record.fixed:
+            if record is None or record.fixed:
+                continue
+            if record.time is None:
                 record.time = axes.time
+            if record.samples is None and not place:
+                record.samples = axes.samples
 
     def operator(
         self, rule: Rule | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -91,6 +91,8 @@ class Record:
     """Made of parameters, literals and shapes alone: no data and no chance had a part in it."""
     parts: frozenset[str] = frozenset()
     """The parameters that it is made of, if it is fixed."""
+    rounded: bool = False
+    """Whether an operator that rounds made it of parameters, or had a part in that."""
     time: Place | None = None
     """Where its time-steps are, where that is known."""
     samples: Place | None = None

@@ -23,6 +23,7 @@ from syops._torch import (
     hooks_of,
     parameters_of,
 )
+from syops.trace.formulas import empty_like
 from syops.trace.neurons import NeuronSignal, neuron_signal, reset, stand_still
 from syops.trace.neurons.library import is_from
 from syops.trace.paths import paths_of
@@ -44,7 +45,7 @@ class SilentNeuron(nn.Module):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         stand_still(self, x)
-        return torch.empty_like(x)
+        return empty_like(x)
 
 
 class Shadow:

@@ -11,13 +11,11 @@ from fractions import Fraction
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syops.ledger.calls import Look, ModuleCalls
+from syops.trace.zeros import LAYERS, TRANSPOSED, is_spiking, pairs
 
-_CONVS: dict[type[nn.Module], Any] = {nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d, nn.Conv3d: F.conv3d}
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _POOLS = (
     *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
     *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
@@ -51,19 +49,18 @@ def module_call(
         return None
     kind = type(module)
     told = path, f"{kind.__module__}.{kind.__qualname__}"
-    base = next((c for c in (*_CONVS, nn.Linear, *_TRANSPOSED) if isinstance(module, c)), None)
-    if isinstance(base, type) and issubclass(base, _TRANSPOSED):
+    base = next((layer for layer in LAYERS if isinstance(module, layer)), None)
+    if base in TRANSPOSED:
+        assert base is not None
         return _counted(*told, "conv", base.__name__, _convolved(module, x, output), x)
     if base is not None:
-        is_linear = base is nn.Linear
-        operations = _applied(module, x, output) if is_linear else _convolved(module, x, output)
-        counted = "linear" if is_linear else "conv"
+        counted = "linear" if base is nn.Linear else "conv"
+        operations = (_applied if base is nn.Linear else _convolved)(module, x, output)
         samples = squeezed[0] if squeezed else x.shape[0]
-        applied = module if is_linear else base
         return _counted(
             *(*told, counted, base.__name__, operations, x),
-            effective=round(_reached(module, applied, x != 0, weights=True)),
-            per_sample=Fraction(_reached(module, applied, x, weights=False)) / samples,
+            effective=_effective(module, x, output),
+            per_sample=_reached(module, x, output) / samples,
         )
     if kind in _POOLS:
         return _counted(*told, "pool", "", x.numel(), x)
@@ -86,7 +83,7 @@ def look_of(x: Tensor) -> Look:
     low, high = torch.aminmax(x)
     if low >= 0 and high <= 1 and bool(((x == low) | (x == high)).all()):
         return "two"
-    return "ternary" if bool(((x == 0) | (x.abs() == 1)).all()) else "other"
+    return "ternary" if is_spiking(x) else "other"
 
 
 def squeezed_sizes(model: nn.Module) -> tuple[int, int] | None:
@@ -134,16 +131,12 @@ def _applied(module: Any, x: Tensor, output: Tensor) -> int:
     return x.numel() * outputs + (outputs if module.bias is not None else 0)
 
 
-def _reached(module: Any, base: Any, x: Tensor, *, weights: bool) -> float:
-    """Return Σ entries · fan-out, ``weights``: of those weights alone that are not 0."""
-    x = x.to(torch.float64)
-    applied = (module.weight != 0) if weights else torch.ones_like(module.weight)
-    applied = applied.to(torch.float64)
-    if base is module:
-        return float(x.reshape(-1, x.shape[-1]).sum(0) @ applied.sum(0))
-    padding = module.padding
-    if module.padding_mode != "zeros" and not isinstance(padding, str):
-        sides = [size for size in reversed(padding) for _ in range(2)]
-        x, padding = F.pad(x, sides, mode=module.padding_mode), 0
-    told = module.stride, padding, module.dilation, module.groups
-    return float(_CONVS[base](x, applied, None, *told).sum())
+def _effective(module: Any, x: Tensor, output: Tensor) -> int:
+    """Return the pairs of an entry and a weight neither of which is 0."""
+    return int(pairs(module, x != 0, module.weight != 0, output))
+
+
+def _reached(module: Any, x: Tensor, output: Tensor) -> Fraction:
+    """Return Σ entries · fan-out, as sinabs has it: all padding is of zeros."""
+    weights = torch.ones_like(module.weight, dtype=torch.float64)
+    return Fraction(float(pairs(module, x.to(torch.float64), weights, output, repeats=False)))

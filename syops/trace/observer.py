@@ -35,9 +35,9 @@ from syops.trace.live import Tensors
 from syops.trace.meta import SilentNeuron
 from syops.trace.modules import module_call, squeezed_sizes
 from syops.trace.neurons import (
-    Library,
     NeuronSignal,
     kept,
+    library_of,
     neuron_signal,
     state_tensors,
     updating,
@@ -51,6 +51,7 @@ from syops.trace.replay import Replay
 from syops.trace.restore import left_as_found
 from syops.trace.settings import Settings
 from syops.trace.settling import Accounts
+from syops.trace.spikes import Spikes
 from syops.trace.states import buffers_of_neurons
 from syops.trace.unroll import Call, once
 from syops.trace.watch import Watch
@@ -89,6 +90,7 @@ class Observer:
         settings: how passes are counted.
         history: where it goes by which operators each tensor was made; None not to ask.
         plans: what the passes teach for later ones; None where there are none.
+        spikes: where those of each neuron are counted, if anybody asks.
 
     Attributes:
         provenance: of the results of layers in the last pass.
@@ -101,8 +103,10 @@ class Observer:
         settings: Settings,
         history: History | None = None,
         plans: Plans | None = None,
+        spikes: Spikes | None = None,
     ) -> None:
         self._model = model
+        self._spikes = spikes
         self._plans = plans
         self._ledger = ledger
         self._accounts = Accounts(ledger, history)
@@ -145,7 +149,7 @@ class Observer:
         """Put hooks on the model, which `put_back` removes; see `watching`."""
         self._watched = [(path, module) for module, path in paths_of(self._model).items()]
         self._hooks = {
-            id(module): _Hooks(self, path, self._neuron_signal(module), updating(module))
+            id(module): _Hooks(self, path, self._neuron_signal(module), module)
             for path, module in self._watched
         }
         for _, module in self._watched:
@@ -239,7 +243,14 @@ class Observer:
         if isinstance(finished, ForwardPass):
             self.provenance = finished.provenance
         self._keep_looks()
+        self._keep_spikes(samples)
         return output
+
+    def _keep_spikes(self, samples: int) -> None:
+        """Add the spikes of a pass to those before, once the pass itself is in the ledger."""
+        if self._spikes is not None:
+            self.settle()
+            self._spikes.complete(samples)
 
     def _keep_looks(self) -> None:
         """Add what calls of modules looked like to the ledger."""
@@ -256,6 +267,8 @@ class Observer:
         self._failed_in = ""
         self._inside_neurons = 0
         self._looked = []
+        if self._spikes is not None:
+            self._spikes.begin()
         self._watch = Watch(self._where, self._settings.find, reads=self._settings.values)
         return self._watch
 
@@ -366,7 +379,11 @@ class Observer:
     def _returned(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """Record what a neuron sends, before any other hook of its module runs."""
         hooks = self._hooks.get(id(module))
-        if hooks is None or hooks.neuron is None or not self._is_inside(module):
+        if hooks is None or not self._is_inside(module):
+            return
+        if self._spikes is not None:
+            self._spikes.sent(module, hooks.neuron, output)
+        if hooks.neuron is None:
             return
         assert self._pass is not None
         assert self._watch is not None
@@ -374,8 +391,8 @@ class Observer:
         self._pass.leave_neuron(
             hooks.neuron,
             tensors_in((output,)),
-            state_tensors(module),
-            kept(module),
+            state_tensors(hooks.keeper, module),
+            kept(hooks.keeper, module),
             type(module) in self._settings.neurons,
         )
         if not self._inside_neurons and not self._watch.is_on:
@@ -432,12 +449,13 @@ class _Hooks:
         observer: Observer,
         path: str,
         neuron: NeuronSignal | None,
-        library: Library | None,
+        module: nn.Module,
     ) -> None:
         self.observer = observer
         self.path = path
         self.neuron = neuron
-        self.library = library
+        self.library = updating(module)
+        self.keeper = library_of(module)
 
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.observer._entered(self, module, args, kwargs)

@@ -72,7 +72,7 @@ class Accounts:
     def _enter(self, group: Sequence[Pass], readings: Readings, rows: Sequence[Row]) -> None:
         account, _, number = group[0]
         counts = self._ledger.by_sample
-        if counts is not None:
+        if counts is not None and number:
             told = account, rows, readings, number, counts.fold_bn
             shares, unknown = shares_of(*told)
             for place, each in enumerate(shares):

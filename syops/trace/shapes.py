@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from syops._torch import schema_of, version_of
 from syops.ops.registry import find
 from syops.ops.rule import Number, tensors_in
+from syops.trace.formulas import by_formula
 
 
 def on_meta(tensor: Tensor) -> Tensor:
@@ -105,7 +106,10 @@ class _Shape(tuple[Any, ...]):
 
 @lru_cache(maxsize=4096)
 def _results(func: Any, args: Any, kwargs: Any) -> tuple[_Meta, ...] | None:
-    out = func(*_arguments(args), **dict(_arguments(kwargs)))
+    told = _arguments(args), dict(_arguments(kwargs))
+    out = by_formula(func, *told)
+    if out is None:
+        out = func(*told[0], **told[1])
     tensors = out if isinstance(out, (tuple, list)) else (out,)
     if not all(isinstance(tensor, Tensor) and tensor.is_meta for tensor in tensors):
         return None

@@ -40,7 +40,9 @@ _POTENTIALS = ("mem", "v", "v_mem")
 _NO_ACTIVATIONS = (nn.MultiheadAttention, nn.Softmax, nn.Softmin, nn.LogSoftmax, nn.Softmax2d)
 
 
-def pairs(layer: nn.Module, inputs: Tensor, weights: Tensor, output: Tensor) -> Tensor:
+def pairs(
+    layer: nn.Module, inputs: Tensor, weights: Tensor, output: Tensor, *, repeats: bool = True
+) -> Tensor:
     """Return how many pairs of an input and a weight a layer multiplies.
 
     Args:
@@ -48,6 +50,7 @@ def pairs(layer: nn.Module, inputs: Tensor, weights: Tensor, output: Tensor) -> 
         inputs: what it was called with: whether an input counts.
         weights: whether a weight counts.
         output: what it returned, whose shape is wanted.
+        repeats: padding that repeats inputs lets them meet more weights; else it is of zeros.
     """
     if isinstance(layer, nn.Linear):
         return (inputs.reshape(-1, inputs.shape[-1]).sum(0) * weights.sum(0)).sum()
@@ -60,7 +63,7 @@ def pairs(layer: nn.Module, inputs: Tensor, weights: Tensor, output: Tensor) -> 
         return _transposed(layer, x, w, output).sum()
     w = weights.reshape(groups, -1, *weights.shape[1:]).sum(1).to(torch.float64)
     padding: Any = layer.padding
-    if layer.padding_mode != "zeros":
+    if repeats and layer.padding_mode != "zeros":
         x, padding = F.pad(x, _sides(layer), mode=layer.padding_mode), 0
     convolve = (F.conv1d, F.conv2d, F.conv3d)[dims - 1]
     return convolve(x, w, None, layer.stride, padding, layer.dilation, groups).sum()
@@ -145,7 +148,11 @@ class ZeroWatch:
         self._sums: dict[tuple[str, str], Zeros] = {}
         self._paths = paths_of(self.model)
         self._neurons = {m for m in self._paths if library_of(m) or updating(m)}
-        states = {id(state) for neuron in self._neurons for state in state_tensors(neuron)}
+        states = {
+            id(state)
+            for neuron in self._neurons
+            for state in state_tensors(library_of(neuron), neuron)
+        }
         self.footprint = sum(
             tensor.numel() * tensor.element_size()
             for tensor in (*self.model.parameters(), *self.model.buffers())

@@ -337,6 +337,20 @@ def test_zeros_are_told(syops, report, trained):
     assert "Connection sparsity" in syops("run", *trained, "--zeros")[1]
 
 
+def test_rates_of_neurons_are_told(syops, report, trained):
+    status, out, err = syops("run", "fsnn_digits", "--neuron-rates", "--format", "json")
+    assert status == 0, err
+    rows = json.loads(out)["rows"]
+    assert rows
+    assert all(row["neurons"] == sum(row["histogram"]) > 0 for row in rows)
+    assert "No module is known to be a neuron" in syops("run", *trained, "--neuron-rates")[1]
+    # 1.5 spikes a sample reach five weights each, of 2 x 5.
+    assert report(*trained).spikes_per_synapse == 0.75
+    status, _, err = syops("run", *trained, "--neuron-rates", "--zeros")
+    assert status == 2
+    assert "--zeros and --neuron-rates are tables of their own" in err
+
+
 def test_baselines_are_told(syops, report, trained):
     """Where T is not known there are none: then the count is printed, and what to type."""
     Path("nosteps.py").write_text("from torch import nn\n\nNet = lambda: nn.Linear(2, 2)\n")

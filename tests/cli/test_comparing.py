@@ -43,7 +43,7 @@ def test_saved_reports_in_every_format(syops):
             columns=["name", "dc_mj", "ratio"], sort="dc_mj", top=1, units="J"
         )
     assert json.loads(syops(*args, "--format", "json")[1]) == json.loads(both.to_json())
-    assert syops(*args, "--ratio", "first")[1] == f"{compare(reports, to='first')}\n"
+    assert syops(*args, "--to", "first")[1] == f"{compare(reports, to='first')}\n"
     assert syops(*args, "--layers")[1] == f"{both.layers()}\n"
     layers = json.loads(syops(*args, "--layers", "--format", "json")[1])
     assert layers == json.loads(both.layers().to_json())
@@ -175,7 +175,7 @@ def test_check_against_a_baseline(syops, here):
         ),
         (["compare", "small.json", "--sort", "dcc"], ["'dcc'"]),
         (["compare", "small.json", "--units", "mW"], ["'mW'", "known"]),
-        (["compare", "small.json", "--ratio", "last"], ["--ratio", "last"]),
+        (["compare", "small.json", "--to", "last"], ["--to", "last"]),
         (["compare", "small.json", "--layers"], ["--layers", "two", "got 1"]),
         (["compare", "small.json", "--no-fold-bn"], ["--fold-bn", "saved reports"]),
         (["compare", "small.json", "--set", "T=3"], ["--set", "saved reports"]),

@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from spikingjelly.activation_based import neuron
+from spikingjelly.activation_based import functional, neuron
 from torch import nn
 
 from syops import get_model_complexity_info, get_model_syops
@@ -96,7 +96,7 @@ def test_numbers_are_those_of_a_report():
 def test_the_convention_of_version_005_gives_its_numbers():
     """The bias of a call once, times the rate; a norm 2 operations a value, a neuron 1 AC each."""
     spikes = torch.tensor([[1.0, 0, 0, 0], [1, 1, 0, 1]])
-    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), neuron.IFNode())
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), neuron.IFNode()).eval()
     loader = [(spikes, None), (spikes + 0.5, None)]
     linear, norm = 2 * 4 * 3 + 3, 2 * 2 * 3
     counts, params = quiet(model, (4,), loader, convention="syops-0.0.5")
@@ -104,10 +104,26 @@ def test_the_convention_of_version_005_gives_its_numbers():
     assert counts[1:3].tolist() == pytest.approx([ac, (linear + 2 * norm) / 4])
     assert counts[0] == pytest.approx((2 * linear + 2 * norm + 2 * 6) / 4)
     assert params == 21
+    # One rate a call, 1 where it is no spike: of the norm always, of the linear layer once.
+    with torch.no_grad():
+        sent = [float(model(x)[0].mean()) for x in (spikes, spikes + 0.5) if not model[2].reset()]
+    assert counts[3] == pytest.approx(100 * (0.5 + 1 + 1 + 1 + sum(sent)) / 4)
     ignoring = quiet(model, (4,), loader, convention="syops-0.0.5", ignore_modules=[nn.Linear])
     assert ignoring[0][1:3].tolist() == [3, 2 * norm / 4]
     with pytest.raises(SyopsError, match="syops-0.0.6"):
         quiet(model, (4,), loader, convention="syops-0.0.6")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["conv-BN", "attention"])
+def test_the_fourth_number_is_that_of_version_005(name):
+    peers = pytest.importorskip("benchmarks.conventions", reason="sinabs is missing")
+    model, batches = peers.CASES[name].built()
+    told = peers.counts_of_005(model, batches)
+    functional.reset_net(model)
+    loader = [(batch, None) for batch in batches]
+    counts, _ = quiet(model, batches[0].shape[1:], loader, convention="syops-0.0.5")
+    assert counts[3] == pytest.approx(told[3], rel=1e-12)
 
 
 def test_positional_arguments_stand_where_they_stood():

@@ -295,7 +295,8 @@ def test_the_cost_of_a_byte_lies_on_straight_lines():
         ({"points": (1, 2)}, SyopsTypeError),
         ({"points": (("a", 2),)}, SyopsTypeError),
         ({"points": None}, SyopsTypeError),
-        ({"queue": 0}, SyopsValueError),
+        ({"queue": -1}, SyopsValueError),
+        ({"bits": 12}, SyopsValueError),
         ({"message_bytes": 1.5}, SyopsValueError),
     ],
 )

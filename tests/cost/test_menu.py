@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -10,7 +11,10 @@ from torch import nn
 from syops import Report, get_model_bounds, get_model_syops, list_energy_models
 from syops.cli import cli
 from syops.cost import menu
-from syops.errors import SyopsValueError
+from syops.cost.memory import MemoryModel
+from syops.errors import SyopsTypeError, SyopsValueError
+from syops.models import create_model
+from syops.models.calibration import calibrate
 from tests import ROOT
 
 activation_based = pytest.importorskip("spikingjelly.activation_based")
@@ -48,27 +52,31 @@ def counted(network, x):
     return get_model_syops(network, x, batch_dim=1, time_steps=T)
 
 
-def energy(report, name):
-    return next(each for each in menu.estimates(report) if each.name == name)
+def energy(report, name, memory=None):
+    return next(each for each in report.energy_menu(memory).estimates if each.name == name)
 
 
-@pytest.mark.parametrize("node", [neuron.IFNode, neuron.LIFNode])
-@pytest.mark.parametrize("kind", ["spikes", "real"])
-def test_lemaire_and_step_are_what_spikingjelly_computes(node, kind):
+@pytest.mark.parametrize(
+    ("node", "kind", "queue"),
+    [(neuron.IFNode, "real", 1000), (neuron.LIFNode, "spikes", 1000), (neuron.IFNode, "spikes", 9)],
+)
+def test_lemaire_and_step_are_what_spikingjelly_computes(node, kind, queue):
     network, x = chain(node), data(kind, 2, 12, 12)
-    config = counters.LemaireEnergyConfig(strict=False)  # a Flatten is refused otherwise
+    memory = MemoryModel(queue=queue)
+    # Not strict, as a Flatten is refused otherwise.
+    config = counters.LemaireEnergyConfig(strict=False, snn_fifo_capacity_elements=queue)
     told = counters.estimate_lemaire_energy(network, x, config=config)
     report = counted(network, x)
-    found, accesses = menu.lemaire_counts(report, 1000)
+    found, accesses = menu.lemaire_counts(report, memory)
     assert found == {name: told.counts[name] for name in found}
     assert found["ac"] > 5000
     names = [name for name in told.counts if name.endswith("_bytes")]
     assert sum(read for read, _ in accesses) == sum(told.counts[name] for name in names)
-    assert energy(report, "lemaire-2022").energy_mj == pytest.approx(told.total_pj * 1e-9)
+    assert energy(report, "lemaire-2022", memory).energy_mj == pytest.approx(told.total_pj * 1e-9)
 
     functional.reset_net(network)
     simple = counters.estimate_simple_energy(network, x).counts
-    assert menu.step_bytes(report) == {
+    assert menu.step_bytes(report, memory) == {
         "weights": simple["weight_read_bytes"],
         "biases": simple["bias_read_bytes"],
         "states": simple["neuron_state_read_bytes"] + simple["neuron_state_write_bytes"],
@@ -111,30 +119,40 @@ def test_processors_by_hand(small):
         assert energy(report, name).energy_mj == pytest.approx(expected * 1e-9), name
 
 
-def test_laws_of_memory_by_hand(small):
+@pytest.mark.parametrize(("queue", "bits"), [(1000, None), (0, 8), (300, 16)])
+def test_laws_of_memory_by_hand(small, queue, bits):
     report, first, second = small
-    counts = [  # accesses and the bytes of their buffer, of 4 bytes each
-        (first * 8, 640), (2 * first, 4000), (2 * first * 8, 32),
-        (2 * 8 * T, 32),
-        (second * 3, 96), (2 * second, 4000), (2 * second * 3, 12),
+    size = 4 if bits is None else bits // 8
+    counts = [  # accesses, the bytes of each and those of their buffer; a message has 4 bytes
+        (first * 8, size, 160 * size), (2 * first, 4, 4 * queue), (2 * first * 8, size, 8 * size),
+        (2 * 8 * T, size, 8 * size),
+        (second * 3, size, 24 * size), (2 * second, 4, 4 * queue), (2 * second * 3, size, 3 * size),
     ]  # fmt: skip
-    arithmetic = (first * 8 + second * 3) * 0.9
-    laws = {
-        "lemaire-interpolated": lambda size: 4 * 1.25 * size / 8192,
-        "lemaire-regression": lambda size: 1.09e-5 * 8 * size + 13.2,
-        "lemaire-width": lambda size: 10 / 2,
-    }
-    for name, law in laws.items():
-        expected = arithmetic + sum(number * law(size) for number, size in counts)
-        assert energy(report, name).energy_mj == pytest.approx(expected * 1e-9), name
-
-
-def test_step_by_hand(small):
-    report, first, second = small
     synops = first * 8 + second * 3
-    stored = 4 * (synops + 8 * T) + 2 * 4 * 8 * T
+    laws = {
+        "lemaire-interpolated": lambda each, buffer: each * 1.25 * buffer / 8192,
+        "lemaire-regression": lambda each, buffer: 1.09e-5 * 8 * buffer + 13.2,
+        "lemaire-width": lambda each, buffer: 10 / (64 // (8 * each)),
+    }
+    memory = MemoryModel(queue=queue, bits=bits)
+    for name, law in laws.items():
+        expected = synops * 0.9 + sum(n * law(each, buffer) for n, each, buffer in counts)
+        assert energy(report, name, memory).energy_mj == pytest.approx(expected * 1e-9), name
+    stored = size * (synops + 8 * T) + 2 * size * 8 * T
     expected = synops * 0.9 + stored * 8 * 3.12
-    assert energy(report, "step").energy_mj == pytest.approx(expected * 1e-9)
+    assert energy(report, "step", memory).energy_mj == pytest.approx(expected * 1e-9)
+
+
+def test_a_chain_in_8_bits_by_hand(small):
+    """Messages keep their 4 bytes; addressing of a linear layer is its fan-out."""
+    report, first, second = small
+    synops, price = first * 8 + second * 3, 2.5 / 8192  # pJ a byte, for each byte of a buffer
+    adds = synops + 8 * T + second + synops
+    memory = (first * 8 + 8 * T) * 168 + 2 * first * 8 * 8 + 2 * 8 * T * 8
+    memory += second * 3 * 24 + 2 * second * 3 * 3 + 4 * (first + 2 * second) * 4 * 10
+    expected = adds * 0.1 + memory * price
+    found = energy(report, "lemaire-2022", MemoryModel(queue=10, bits=8))
+    assert found.energy_mj == pytest.approx(expected * 1e-9)
 
 
 def test_models_refuse_by_name():
@@ -152,6 +170,10 @@ def test_models_refuse_by_name():
     assert refused == "not a chain of layers and IF or LIF neurons: 1 (avg_pool)"
     ends = nn.Sequential(layer.Linear(4, 3), neuron.IFNode())
     assert "reach no layer" in energy(get_model_syops(ends, spikes), "lemaire-2022").refused
+    with pytest.raises(SyopsValueError, match="without points"):
+        bare.energy_menu(MemoryModel(points=((0, 1),)))
+    with pytest.raises(SyopsTypeError, match="expected a MemoryModel, got int"):
+        bare.energy_menu(8)
     with pytest.raises(SyopsValueError, match="what was measured"):
         get_model_bounds(nn.Linear(4, 3), (1, 4)).energy_menu()
 
@@ -171,7 +193,7 @@ def test_every_constant_has_a_source_and_the_docs_tables_are_the_files():
         assert all(source.strip() for source in model.sources.values())
         assert model.fidelity in ("paper", "code", "own")
         assert all((model.scope, model.refuses, model.source))
-    assert MODELS.keys() == menu.MODELS.keys()
+    assert MODELS.keys() == menu.MODELS.keys() | menu.MEMORY_MODELS.keys()
     profiles = [
         [m.name, f"{m.e_ac_pj:g}", "none" if m.e_mac_pj is None else f"{m.e_mac_pj:g}", m.source]
         for m in list_energy_models()
@@ -192,16 +214,38 @@ def test_command(small, tmp_path):
     report, _, _ = small
     saved, run = tmp_path / "net.json", CliRunner().invoke
     report.save(saved)
-    result = run(cli, ["energy", "--compare", str(saved)], obj=[])
+    command = ["energy", "--compare", str(saved)]
+    result = run(cli, command, obj=[])
     assert (result.exit_code, "Spread: " in result.output) == (0, True)
     assert all(model in result.output for model in MODELS)
-    content = json.loads(
-        run(cli, ["energy", "--compare", str(saved), "--format", "json"], obj=[]).stdout
-    )
+    content = json.loads(run(cli, [*command, "--format", "json"], obj=[]).stdout)
     assert content["spread"] == Report.load(saved).energy_menu().spread > 100
-    for bad in (["energy", "--top", "3"], ["energy", str(saved), "--compare", str(saved)]):
-        assert run(cli, bad, obj=[]).exit_code == 2
+    smaller = run(cli, [*command, "--queue", "0", "--bits", "8", "--format", "json"], obj=[])
+    told = {each["name"]: each["energy_mj"] for each in json.loads(smaller.stdout)["estimates"]}
+    assert told["step"] == pytest.approx(energy(report, "step", MemoryModel(bits=8)).energy_mj)
     (tmp_path / "no.json").write_text("{}")
-    assert run(cli, ["energy", "--compare", str(tmp_path / "no.json")], obj=[]).exit_code != 0
+    for bad, said in (
+        (["energy", "--top", "3"], "--top needs --compare"),
+        (["energy", "--bits", "8"], "--bits needs --compare"),
+        ([*command, "--set", "T=1"], "--set does not apply to a saved report"),
+        (["energy", str(saved), "--compare", str(saved)], "give one"),
+        (["energy", "--compare", "nowhere"], "unknown model 'nowhere'"),
+        (["energy", "--compare", str(tmp_path / "no.json")], "no.json"),
+    ):
+        failed = run(cli, bad, obj=[])
+        assert failed.exit_code, bad
+        assert said in f"{failed.output}{failed.exception}"
     for name in ("markdown", "csv", "latex", "html"):
         assert report.energy_menu().to_format(name)
+
+
+def test_command_counts_a_network(tmp_path):
+    x = torch.ones(2, 1, 8, 8)
+    np.save(tmp_path / "x.npy", x.numpy())
+    command = ["energy", "--compare", "fsnn_digits", "--set", "T=2", "--format", "json"]
+    result = CliRunner().invoke(cli, [*command, "--input", str(tmp_path / "x.npy")], obj=[])
+    energies = {e["name"]: e["energy_mj"] for e in json.loads(result.stdout)["estimates"]}
+    torch.manual_seed(0)
+    network = create_model("fsnn_digits", T=2)
+    calibrate(network, x)
+    assert energies["horowitz45-fp32"] == get_model_syops(network, x).dc_mj

@@ -97,6 +97,19 @@ def test_negative_inputs_subtract_in_sinabs():
     assert (report.ac, report.under("exact").ac) == (0, 6)
 
 
+@pytest.mark.parametrize("padding", ["same", 1])
+def test_padding_that_repeats_entries_has_them_reach_more(padding):
+    """A kernel of ones sums up how many ones of an input reach a position; sinabs pads zeros."""
+    layer = nn.Conv2d(1, 3, (4, 3), padding=padding, padding_mode="reflect", bias=False)
+    nn.init.ones_(layer.weight)
+    x = (torch.rand(2, 1, 6, 5, generator=torch.Generator().manual_seed(0)) < 0.4).float()
+    network = nn.Sequential(layer)
+    report = get_model_syops(network, x, values=True, zeros=True)
+    assert report.under("neurobench").totals.ac == report.zeros().effective_ac * 2 == layer(x).sum()
+    if padding == 1:  # a word means nothing to sinabs
+        assert report.under("sinabs").ac == peers.sinabs(network, [x])[0] != report.ac_events
+
+
 def test_loops_of_the_callers():
     network = nn.Linear(2, 3)
     with count_syops(network, time_steps=2, convention="spikingjelly") as count:

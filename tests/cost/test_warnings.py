@@ -689,6 +689,34 @@ def test_the_example_is_not_warned_of():
     assert kinds(get_model_syops(model, list(events.split(16)))) == []
 
 
+class Pairs(nn.Module):
+    """Spikes times spikes."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = neuron.IFNode(0.5), neuron.IFNode(0.5)
+
+    def forward(self, x):
+        return self.one(x[:, 0]) @ self.two(x[:, 1])
+
+
+def test_rates_of_batches_are_said_where_two_are_multiplied():
+    """8 products: one sample has only spikes, the other one has none. Its rates are 1, or 1/2."""
+    x = torch.stack([torch.ones(2, 2, 2), torch.zeros(2, 2, 2)])
+    together = get_model_syops(Pairs(), x)
+    assert together.ac == Fraction(1, 4) * 16 / 2
+    told = named(together, "batched").text
+    assert "2 a sample here, and 4 coincidences of spikes" in told
+    parts = [get_model_syops(Pairs(), part) for part in x.split(1)]
+    apart = get_model_syops(Pairs(), list(x.split(1)), progress=False)
+    assert apart.ac == (parts[0] + parts[1]).ac == 8 / 2
+    assert apart.ac_events == together.ac_events == 4
+    assert "batched" not in kinds(apart) + kinds(parts[0] + parts[1])
+    assert "batched" in kinds(apart + together)
+    assert "batched" not in kinds(together.under("exact"))
+    assert kinds(together.under("exact")) == kinds(apart)
+
+
 def test_docs_explain_every_kind_of_warning():
     source = Path(warnings.__file__).read_text("utf-8")
     made = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]

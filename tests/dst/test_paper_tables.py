@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
+from importlib import resources
 
 import pytest
 import torch
 
 from syops import create_model, get_model_bounds, get_model_syops
-from syops.dst.paper import Line, paired_sew, table2, table3, table4
+from syops.dst.paper import Line, equal_as_printed, paired_sew, table2, table3, table4
 from tests import ROOT
 from tests.support.networks import SMALLEST, TINY, bundled, frame
 
@@ -67,9 +70,45 @@ def test_the_upper_end_printed_for_the_papers_own_networks_is_that_of_sew():
 
 def test_every_printed_dc_is_possible_but_one():
     lines = [*table2(), *table3(), *table4()]
-    outside = [line.network for line in lines if line.dc_inside is False]
-    assert outside == ["SEW, ADD, DVS Gesture"]
-    assert sum(line.dc_inside is None for line in lines) == 3  # A2S
+    for reading in ("folded", "counted"):
+        inside = [line.dc_inside(getattr(line, reading)) for line in lines]
+        outside = [line for line, is_in in zip(lines, inside, strict=True) if is_in is False]
+        assert [(line.network, line.data) for line in outside] == [("SEW, ADD", "DVS Gesture")]
+        assert inside.count(None) == 3  # A2S
+
+
+@pytest.mark.parametrize("name", ["fsnn18", "sew_resnet50"])
+def test_both_readings_are_what_a_count_with_and_without_folding_gives(name):
+    line = lines(name).popitem()[1]
+    with torch.device("meta"):
+        model = create_model(name, T=line.T)
+    for fold_bn, reading in ((True, line.folded), (False, line.counted)):
+        bounds = get_model_bounds(model, (1, 3, 224, 224), input_signal="analog", fold_bn=fold_bn)
+        assert reading.o_mac == approx(bounds.mac / 1e9, rel=1e-12)
+        assert reading.dense_ac == approx(bounds.dense_ac / 1e9, rel=1e-12)
+
+
+def test_equal_at_printed_precision():
+    # As worked out by hand from the O_mac of either reading, rounded to two decimals.
+    found = {
+        (line.network, line.source): [
+            equal_as_printed(line.printed_o_mac, each.o_mac) for each in (line.folded, line.counted)
+        ]
+        for line in table2()
+    }
+    assert found["FSNN-18 (DST)", "this paper"] == [True, False]  # 0.1185, 0.1336; 0.12
+    assert found["SEW ResNet-34 (ADD)", "Deng et al. 2022"] == [False, True]  # 6.438, 6.463; 6.46
+    assert found["Spiking ResNet-34 td-BN", "Zheng et al. 2021"] == [False, False]  # 0.155; 0.15
+    assert found["PreAct-ResNet-18", "Meng et al. 2022"] == [None, None]
+
+
+def test_the_paper_prints_two_decimals():
+    folder = resources.files("syops.dst.paper")
+    for name in ("table2.csv", "table3.csv", "table4.csv"):
+        for row in csv.DictReader(folder.joinpath(name).read_text("utf-8").splitlines()):
+            for key, value in row.items():
+                if value and key.endswith(("_mj", "_g")):
+                    assert re.fullmatch(r"\d+\.\d\d", value), (name, key, value)
 
 
 def test_macs_of_the_dual_streams_do_not_grow_with_depth():
@@ -130,13 +169,33 @@ def test_the_command_prints_all_rows(syops):
         assert (status, err) == (0, "")
         return out
 
-    plain, markdown = run(), run("--format", "markdown")
+    plain, markdown, latex = run(), run("--format", "markdown"), run("--format", "latex")
+    assert plain.startswith("G. Chen, P. Peng, G. Li, Y. Tian, Training Full Spike")
+    assert max(map(len, plain.splitlines())) <= 80
     for line in (*table2(), *table3(), *table4()):
         assert line.network in plain
         assert f"| {line.network}" in markdown
-    assert plain.count(" NO\n") == 1
+        assert f"\n{line.network} & " in latex
+    table = plain[: plain.index("EC min")].splitlines()
+    rows = [line.split("  ") for line in table if line.startswith(("Spiking", "SEW"))]
+    assert len({tuple(row) for row in rows}) == len(rows)  # equal names are told apart
+    dvs = plain[plain.index("Table 3, DVS") : plain.index("Table 3, CIFAR10")]
+    assert dvs.count(" no\n") == 1
     page = (ROOT / "docs" / "paper.md").read_text("utf-8")
-    dc_of_table_2 = markdown.index("Is the DC"), markdown.index("Table 3")
-    shown = markdown[: dc_of_table_2[0]] + markdown[dc_of_table_2[1] :]
-    for row in re.findall(r"^\|.*\|$", shown, re.MULTILINE):
-        assert row in page
+    for row in re.findall(r"^\|.*\|$", markdown, re.MULTILINE):
+        assert row in page, row
+
+
+def test_the_command_gives_data(syops, tmp_path):
+    """A row for each of the 33 networks and two readings, the same in CSV and JSON, as printed."""
+    path = tmp_path / "tables.csv"
+    assert syops("table2", "--format", "csv", "-o", path) == (0, "", "")
+    rows = list(csv.DictReader(path.read_text("utf-8").splitlines()))
+    found = json.loads(syops("table2", "--format", "json")[1])
+    assert len(rows) == len(found) == 2 * (19 + 11 + 3)
+    assert list(rows[0]) == list(found[0])
+    by_name = {(row["name"], row["bn"]): row for row in found}
+    sew = by_name["SEW ResNet-18 (ADD)", "counted"]
+    assert (sew["printed_mac"], sew["printed_ec_max_mj"]) == (2_750_000_000, 16.4)
+    assert (sew["mac_equal"], sew["ec_max_equal"], sew["dc_inside"]) == (True, False, True)
+    assert sew["mac"] - by_name["SEW ResNet-18 (ADD)", "folded"]["mac"] == approx(0.0151e9, abs=1e5)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from syops import get_model_bounds, get_model_syops
+from syops import Report, get_model_bounds, get_model_syops
 from syops.errors import ForwardError
 
 with warnings.catch_warnings():
@@ -173,6 +173,7 @@ def test_fake_quantised_layers_have_weights_while_observers_run(passes):
     )
     assert [(row.kind, row.weights) for row in synaptic(report)] == [("conv", 54), ("linear", 60)]
     assert report.complete
+    assert priced_as_floats(report) == ("conv", "head")
     bounds = get_model_bounds(network, (1, 2, 8, 8))
     assert [row.dense * 2 * passes for row in synaptic(bounds)] == [
         row.dense for row in synaptic(report)
@@ -216,7 +217,17 @@ class Ternary(nn.Module):
         return torch.where(weight.abs() > 0.1, weight.sign(), torch.zeros_like(weight))
 
 
-@pytest.mark.parametrize("how", [Binary, Ternary])
+class Signs(nn.Module):
+    def forward(self, weight):
+        return torch.where(weight > 0, 1.0, -1.0)
+
+
+class StraightThrough(nn.Module):
+    def forward(self, weight):
+        return weight + ((weight * 7).round() / 7 - weight).detach()
+
+
+@pytest.mark.parametrize("how", [Binary, Ternary, Signs, StraightThrough])
 def test_parametrised_weights_are_weights(how):
     network, x = perceptron(), spikes(5, 8)
     plain = get_model_syops(network, x)
@@ -226,6 +237,47 @@ def test_parametrised_weights_are_weights(how):
     assert (row.kind, row.dense, row.weights) == ("linear", 5 * 128, 128)
     assert row.drives[0].events == int(x.sum()) * 16
     assert report.params == plain.params
+    assert priced_as_floats(plain) == ()
+    assert priced_as_floats(report) == ("0",)
+    assert priced_as_floats(get_model_bounds(network, (5, 8))) == ("0",)
+    prices = {"0": "horowitz45-int8", "*": "horowitz45-fp32"}
+    assert priced_as_floats(report.priced(prices)) == ()
+    (caution,) = (each for each in report.warnings if each.kind == "rounded")
+    assert "energy={'0': 'horowitz45-int8', '*': 'horowitz45-fp32'}" in caution.advice
+    assert Report.from_json(report.to_json()) == report
+
+
+def priced_as_floats(report):
+    return next((each.layers for each in report.warnings if each.kind == "rounded"), ())
+
+
+class Connected(nn.Module):
+    def forward(self, weight):
+        return (weight > 0).float()
+
+
+@pytest.mark.parametrize("how", [Signs, Connected])
+def test_weights_of_few_values_are_no_second_activation(how):
+    """A spike reaches all outputs; real numbers stay MACs, though the weights are 0 and 1."""
+    network, x = nn.Linear(8, 6), spikes(5, 8)
+    parametrize.register_parametrization(network, "weight", how())
+    report = get_model_syops(network, x)
+    assert (report.totals.ac_events, report.totals.ac, report.mac) == (int(x.sum()) * 6,) * 2 + (0,)
+    real = get_model_syops(network, x + 0.5)
+    assert (real.totals.mac, real.ac, real.ec_mj[0]) == (5 * 48, 0, real.dc_mj)
+    assert priced_as_floats(real) == ("ParametrizedLinear",)
+
+
+class Mask(nn.Module):
+    def forward(self, weight):
+        return weight * (weight.abs() > 0.1)
+
+
+def test_weights_that_are_masked_or_normalised_are_no_rounded_ones():
+    network = perceptron()
+    parametrize.register_parametrization(network[0], "weight", Mask())
+    nn.utils.parametrizations.weight_norm(network[2])
+    assert priced_as_floats(get_model_syops(network, spikes(5, 8))) == ()
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "static"])

@@ -9,6 +9,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+from spikingjelly.activation_based import neuron
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -100,7 +101,8 @@ def test_a_count_goes_on_where_it_ended(file, whole):
 
 
 def test_what_is_measured_beside_the_counts_is_kept(file):
-    layer, options = nn.Linear(4, 3), {"zeros": True, "spread": True}
+    layer = nn.Sequential(nn.Linear(4, 3), neuron.IFNode(0.2))
+    options = {"zeros": True, "spread": True, "neuron_rates": True}
     batches = list(X.round().split(4))
     whole = get_model_syops(layer, batches, **options)
     for at in (2, 5):
@@ -110,6 +112,8 @@ def test_what_is_measured_beside_the_counts_is_kept(file):
     assert same(report, whole)
     assert report.zero_counts == whole.zero_counts is not None
     assert report.spread == whole.spread is not None
+    assert report.neuron_layers == whole.neuron_layers is not None
+    assert 0 < whole.neuron_layers[0].spikes < 23 * 3
 
 
 def test_a_complete_count_is_not_run_again(tmp_path):

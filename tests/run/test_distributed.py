@@ -12,6 +12,7 @@ from datetime import timedelta
 import pytest
 import torch
 import torch.distributed as dist
+from spikingjelly.activation_based import neuron
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.data.distributed import DistributedSampler
@@ -28,9 +29,10 @@ class Net(nn.Module):
     def __init__(self):
         super().__init__()
         self.first, self.second = nn.Linear(4, 6), nn.Linear(6, 3)
+        self.neurons = neuron.IFNode(1e-6)
 
     def forward(self, x):
-        return self.second((self.first(x) > 0).float())
+        return self.second(self.neurons(self.first(x)))
 
 
 class Breaking:
@@ -120,8 +122,10 @@ def test_more_processes_than_batches(tmp_path, whole):
 
 
 def test_limit_is_that_of_all_processes(tmp_path):
-    one = get_model_syops(net(), loader(), limit=10)
-    for _, report in counted(tmp_path, 2, options=lambda rank: {"limit": 10}):
+    options = {"limit": 10, "neuron_rates": True}
+    one = get_model_syops(net(), loader(), **options)
+    assert 0 < one.neuron_layers[0].spikes < one.neuron_layers[0].entries == 60
+    for _, report in counted(tmp_path, 2, options=lambda rank: options):
         assert same(report, one)
 
 

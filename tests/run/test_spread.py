@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import statistics
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -16,12 +18,12 @@ from spikingjelly.activation_based import layer, neuron
 from torch import nn
 from torch.nn import functional as F
 
-from syops import get_model_syops
+from syops import count_syops, get_model_syops
 from syops.errors import SyopsFileError, SyopsTypeError, SyopsValueError
 from syops.ledger.samples import Moments, quantile
 from syops.report.report import Report
 from tests.support.examples import examples
-from tests.support.loops import NEURONS, Looped
+from tests.support.loops import NEURONS, Looped, Network, run
 
 
 class Flat(nn.Module):
@@ -185,7 +187,10 @@ def test_a_class_that_is_overturned_holds_for_all_samples():
     assert both.spread.mac == Moments.of([Fraction(12)] * 8)
     first, second = (get_model_syops(model, x, spread=True) for x in (spikes, values))
     assert first.spread.ac == Moments.of([Fraction(3)] * 4)
-    assert first.merge(second).spread is None
+    merged = first.merge(second)
+    for report in (merged, merged.merge(first)):
+        assert report.spread is None
+        assert "classes of layers" in report.spread_reason
 
 
 class Mixing(nn.Module):
@@ -203,6 +208,14 @@ def test_samples_that_are_mixed_have_no_spread():
     assert "fc" in report.spread_reason
     assert "not known; it is not known which part of fc" in str(report)
     assert get_model_syops(Mixing(), list(torch.eye(4).split(1)), spread=True).spread.dc.number == 4
+
+
+def test_samples_that_cannot_be_kept_leave_the_report(tmp_path):
+    path = tmp_path / "samples.npz"
+    with pytest.raises(SyopsValueError, match="keep_samples: it is not known which") as raised:
+        get_model_syops(Mixing(), torch.eye(4), keep_samples=path)
+    assert raised.value.report == get_model_syops(Mixing(), torch.eye(4))
+    assert not path.exists()
 
 
 def test_the_count_ends_when_the_interval_is_narrow():
@@ -259,3 +272,80 @@ def test_quantiles_of_students_t(freedom):
     points = np.linspace(0, end, pieces + 1)
     density = scale * (1 + points**2 / freedom) ** (-(freedom + 1) / 2)
     assert 2 * np.trapezoid(density, points) == pytest.approx(0.95, abs=1e-6)
+
+
+def test_spread_of_each_class():
+    """Against the samples of a class, counted by themselves; merged, from a file, as a table."""
+    torch.manual_seed(0)
+    x, labels = torch.randn(7, 2, 4, 4), torch.tensor([2, -1, 2, 2, -1, 5, 2])
+    model = nn.Sequential(conv(), neuron.IFNode(0.2), conv()).eval()
+    parts = [(x[:3], labels[:3]), (x[3:], labels[3:].numpy())]
+    told = {"spread": True, "progress": False, "output": False}
+    report = get_model_syops(model, parts, **told)
+    truth = alone(model, x, batch_dim=0)
+    for label, spread in report.spread.by_class.items():
+        places = (labels == label).nonzero().flatten().tolist()
+        expected = [Moments.of([each[place] for place in places]) for each in truth]
+        assert [spread.ac, spread.mac, spread.dc] == expected
+    assert list(report.spread.by_class) == [-1, 2, 5]
+    one, two = (get_model_syops(model, [part], **told) for part in parts)
+    merged = Report.from_json((two + Report.from_json(one.to_json())).to_json())
+    assert merged.spread == replace(report.spread, basis=merged.spread.basis)
+    frame = merged.spread_frame()
+    assert frame["samples"].tolist() == [7, 2, 4, 1]
+    energies = [float(truth[2][place]) for place in (0, 2, 3, 6)]
+    assert frame.loc[2, "dc_pj_deviation"] == pytest.approx(statistics.stdev(energies))
+    assert frame.loc[5].isna().sum() == 6  # deviation and interval of a single sample
+    missing = get_model_syops(model, [parts[0], x[3:]], **told)
+    assert missing.spread.by_class is None
+    assert report.merge(missing).spread.by_class is None
+    with pytest.raises(SyopsValueError, match="spread_frame: samples were not told apart"):
+        get_model_syops(model, x).spread_frame()
+    damaged = json.loads(report.to_json())
+    del damaged["spread"]["by_class"]["2"]
+    with pytest.raises(SyopsValueError, match="by_class must be the 7 samples by class"):
+        Report.from_json(json.dumps(damaged))
+
+
+@pytest.mark.parametrize("library", ["torch", "snntorch, hidden", "sinabs"])
+def test_samples_of_a_loop_of_the_callers_own(library):
+    """Of batches of 3 and 1, against blocks with a single sample."""
+    x = (torch.rand(T, 4, 6, generator=torch.Generator().manual_seed(1)) > 0.5).float()
+
+    def counted(part):
+        net = Network(library).eval()
+        with count_syops(net, time_steps=T, spread=True) as count:
+            run(net, part)
+        return count.report
+
+    parts = [counted(part) for part in x.split((3, 1), 1)]
+    truth = [counted(part)._sums.dc for part in x.split(1, 1)]
+    assert (parts[0] + parts[1]).spread.dc == Moments.of(truth), parts[0].spread_reason
+    assert len(set(truth)) > 1
+
+
+def test_blocks_whose_samples_are_not_told_apart():
+    x = torch.eye(4)
+    mixing = Mixing()
+    with count_syops(mixing, spread=True) as count:
+        mixing(x)
+    assert "which part of fc" in count.report.spread_reason
+    net = nn.Sequential(nn.Linear(4, 3))
+    with count_syops(net, samples=4, spread=True) as count:
+        net[0](x)  # a part alone: nobody says how many samples it had
+    assert count.report.ac == 3
+    assert "of 4 samples, and 0 are told apart" in count.report.spread_reason
+
+
+def test_an_early_end_goes_by_the_class_that_holds():
+    """Spikes that vary in number stop being ACs; MACs do not vary, so that the count ends."""
+    torch.manual_seed(0)
+    spikes = [(torch.rand(16, 20) > 0.9).float() for _ in range(3)]
+    told = {"stop_when": 0.001, "progress": False}
+    whole = get_model_syops(nn.Linear(20, 3), spikes, **told)
+    assert whole.samples == 48
+    assert whole.spread.dc.deviation > 0
+    batches = [spikes[0], torch.rand(16, 20), *spikes[1:]]
+    report = get_model_syops(nn.Linear(20, 3), batches, **told)
+    assert report.samples == 32
+    assert report.spread.dc == Moments.of([Fraction(60) * Fraction("4.6")] * 32)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from syops.errors import SyopsLookupError, SyopsValueError
+from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError
 from syops.report.comparison import compare
 from syops.show.formats.cells import cell_text
 from syops.show.formats.csv import to_csv
@@ -399,6 +399,63 @@ def test_latex_compiles_whatever_the_names_are(tmp_path):
     wide = [int(line) for line in re.findall(r"Overfull .* at lines (\d+)", log)]
     hostile = 1 + sum(table.count("\n") + 1 for table in tables[:3])
     assert all(line > hostile for line in wide)
+
+
+def test_latex_has_the_caption_label_and_notes_of_its_user():
+    text = FIXED.to_latex(caption=r"Energy of $N_1$~\cite{x}", label="tab:energy", notes="By hand.")
+    assert r"\caption{Energy of $N_1$~\cite{x}}\label{tab:energy}\par" in text
+    assert text.count("Warning: ") == 2
+    assert text.partition(r"\usebox0\fi")[2].splitlines()[3] == "By hand."
+    bare = MIXED.to_latex(notes=False)
+    assert "Ratio: " not in bare
+    assert "Warning: " in bare
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ({"label": "tab energy"}, SyopsValueError, "label: 'tab energy' cannot be referred to"),
+        ({"label": "a}b"}, SyopsValueError, "label: "),
+        ({"label": "a", "caption": ""}, SyopsValueError, "needs a caption"),
+        ({"label": 3}, SyopsTypeError, "label must be text, got 3"),
+        ({"caption": b"x"}, SyopsTypeError, "caption must be text"),
+        ({"notes": None}, SyopsTypeError, "notes must be True, False or LaTeX, got None"),
+    ],
+)
+def test_what_latex_cannot_have(given, error, words):
+    with pytest.raises(error, match=words):
+        FIXED.to_latex(**given)
+
+
+def test_only_an_x_that_multiplies_is_a_times_sign():
+    table = replace(TABLE, caption="resnet50x4, 0xff, 2x3x8: x = 3 x 0.9 pJ")
+    assert r"{resnet50x4, 0xff, 2$\times$3$\times$8: x = 3 $\times$ 0.9 pJ}" in to_latex(table)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
+def test_latex_of_a_wide_table_stays_readable(tmp_path):
+    """Narrow, wide and far too wide: as it is, in smaller letters, shrunk, which the log says."""
+    few = "layer,kind,signal,rate,O_ac,O_mac,DC"
+    shrunk = []
+    for i, columns in enumerate(("layer,DC", few, "all")):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        shrunk.append("table shrunk" in compiled(folder, FIXED.to_latex(columns=columns)))
+    assert shrunk == [False, False, True]
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="no pdftotext")
+def test_latex_repeats_headings_and_numbers_a_long_table_once(tmp_path):
+    rows = tuple(analog(f"layer{i}.conv", 10) for i in range(120))
+    compiled(tmp_path, replace(FIXED, rows=rows).to_latex(label="tab:long"), r"See \ref{tab:long}.")
+    text = subprocess.run(
+        ["pdftotext", "-raw", "paper.pdf", "-"], cwd=tmp_path, capture_output=True, check=True
+    ).stdout.decode()
+    pages = text.count("\f")
+    assert pages >= 3
+    assert text.count("Table 1: ") == 1
+    assert text.count("share\n") == text.count("continued\n") + 1
+    assert text.count("continued on the next page") == text.count("continued\n") >= 1
 
 
 def test_html_of_an_empty_table():

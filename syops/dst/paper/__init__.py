@@ -18,11 +18,19 @@ from typing import Any
 import torch
 
 from syops.api import get_model_bounds
+from syops.cost.conventions import get_convention
 from syops.cost.profiles import get_energy_model
 from syops.models import create_model
+from syops.report.report import Report
 
 ENERGY = "horowitz45-fp32"
 GIGA = 1e9
+CITATION = (
+    "G. Chen, P. Peng, G. Li, Y. Tian, Training Full Spike Neural Networks via Auxiliary "
+    "Accumulation Pathway, 2023, arXiv:2301.11929"
+)
+DECIMALS = 2
+"""Of all figures that the paper prints."""
 EVENTS = (2, 128, 128)
 
 
@@ -33,7 +41,7 @@ class Workload:
     Attributes:
         model: name of a bundled network.
         shape: of one sample, without time-steps.
-        fold_bn: False where the paper counts a BatchNorm as 2 MACs per element.
+        fold_bn: False where the paper's figures count a BatchNorm as 2 MACs per element.
         keywords: of the network, such as T.
         events: whether the input has time-steps, [T, N, ...].
     """
@@ -46,18 +54,37 @@ class Workload:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """Hold what an architecture says where its BatchNorms are folded, or where they are counted.
+
+    Attributes:
+        o_mac, dense_ac: operations in G per sample; the latter is O_ac at firing rate 1.
+    """
+
+    o_mac: float
+    dense_ac: float
+
+    @property
+    def ec(self) -> tuple[float, float]:
+        """EC in mJ: the energy at firing rates 0 and 1, Eq. (15)."""
+        energy, macs = get_energy_model(ENERGY), self.o_mac
+        return energy.energy_pj(0, macs), energy.energy_pj(self.dense_ac, macs)
+
+
+@dataclass(frozen=True)
 class Line:
     """One network of a table: what is printed, and what its architecture says.
 
     Operations are in G per sample, energies in mJ; None where the paper prints nothing.
 
     Attributes:
-        network: as the paper calls it, with what tells it from others.
+        network: as the paper calls it.
         source: whose network it is.
         T: time-steps.
         workload: the bundled network.
         printed_o_ac, printed_o_mac, printed_ec, printed_dc: the paper's figures.
-        o_mac, dense_ac: ours; the latter is O_ac at firing rate 1.
+        folded, counted: ours, with BatchNorms folded and with BatchNorms counted.
+        data: what it is counted on, where a table has several.
     """
 
     network: str
@@ -68,27 +95,34 @@ class Line:
     printed_o_mac: float | None
     printed_ec: tuple[float, float] | None
     printed_dc: float | None
-    o_mac: float
-    dense_ac: float
+    folded: Reading
+    counted: Reading
+    data: str = ""
 
     @property
-    def bn(self) -> str:
-        """How the paper treats BatchNorms in this line."""
-        return "folded" if self.workload.fold_bn else "counted"
+    def reading(self) -> Reading:
+        """The reading that the paper's figures of this network follow."""
+        return self.folded if self.workload.fold_bn else self.counted
+
+    @property
+    def o_mac(self) -> float:
+        return self.reading.o_mac
+
+    @property
+    def dense_ac(self) -> float:
+        return self.reading.dense_ac
 
     @property
     def ec(self) -> tuple[float, float]:
-        """EC in mJ: the energy at firing rates 0 and 1, Eq. (15)."""
-        energy, macs = get_energy_model(ENERGY), self.o_mac
-        return energy.energy_pj(0, macs), energy.energy_pj(self.dense_ac, macs)
+        return self.reading.ec
 
-    @property
-    def dc_inside(self) -> bool | None:
+    def dc_inside(self, reading: Reading) -> bool | None:
         """Whether the DC that the paper prints is possible, its rounding allowed for."""
         if self.printed_dc is None:
             return None
-        low, high = self.ec
-        return low - 0.005 <= self.printed_dc <= high + 0.005
+        low, high = reading.ec
+        half = 0.5 * 10**-DECIMALS
+        return low - half <= self.printed_dc <= high + half
 
     @property
     def implied_rate(self) -> float | None:
@@ -96,10 +130,19 @@ class Line:
         return None if self.printed_o_ac is None else self.printed_o_ac / self.dense_ac
 
 
+def equal_as_printed(printed: float | None, ours: float) -> bool | None:
+    """Return whether our figure, rounded as the paper rounds, is the one that it prints.
+
+    >>> equal_as_printed(0.12, 0.1185), equal_as_printed(0.15, 0.1554)
+    (True, False)
+    """
+    return None if printed is None else f"{ours:.{DECIMALS}f}" == f"{printed:.{DECIMALS}f}"
+
+
 def table2() -> tuple[Line, ...]:
     """Return the 19 networks of Table 2, for 224x224 images."""
     return tuple(
-        _line(row, row["network"], _on_imagenet(row["network"], int(row["T"])))
+        _line(row, row["network"].replace(" with ", " "), _on_imagenet(row))
         for row in _printed("table2.csv")
     )
 
@@ -115,7 +158,7 @@ def table3() -> tuple[Line, ...]:
         wide = "wide" * (row["dataset"] == "CIFAR10-DVS")
         keywords = {"g": row["g"], "T": int(row["T"])}
         workload = Workload(f"{family}_{wide}7b", EVENTS, family == "fsnn", keywords, events=True)
-        lines.append(_line(row, f"{row['network']}, {row['g']}, {row['dataset']}", workload))
+        lines.append(_line(row, f"{row['network']}, {row['g']}", workload))
     return tuple(lines)
 
 
@@ -139,7 +182,8 @@ def paired_sew(line: Line, lines: tuple[Line, ...]) -> Line:
     return next(other for other in lines if other.workload.model == f"sew_resnet{depth}")
 
 
-def _on_imagenet(network: str, T: int) -> Workload:
+def _on_imagenet(row: Mapping[str, str]) -> Workload:
+    network, T = row["network"], int(row["T"])
     depth = re.search(r"-(\d+)", network)
     assert depth is not None
     names = {
@@ -160,12 +204,8 @@ def _line(row: Mapping[str, str], network: str, workload: Workload) -> Line:
         return float(row[column]) if row.get(column) else None
 
     low, high = number("ec_min_mj"), number("ec_max_mj")
-    mac, dense_ac = _counted(
-        workload.model,
-        workload.shape,
-        workload.fold_bn,
-        tuple(workload.keywords.items()),
-        workload.events,
+    folded, counted = _counted(
+        workload.model, workload.shape, tuple(workload.keywords.items()), workload.events
     )
     return Line(
         network,
@@ -176,20 +216,17 @@ def _line(row: Mapping[str, str], network: str, workload: Workload) -> Line:
         number("o_mac_g"),
         None if low is None or high is None else (low, high),
         number("dc_mj"),
-        mac / GIGA,
-        dense_ac / GIGA,
+        folded,
+        counted,
+        row.get("dataset", ""),
     )
 
 
 @cache
 def _counted(
-    name: str,
-    shape: tuple[int, ...],
-    fold_bn: bool,
-    keywords: tuple[tuple[str, Any], ...],
-    events: bool,
-) -> tuple[int, int]:
-    """Return O_mac and the dense count of the ACs, of one sample."""
+    name: str, shape: tuple[int, ...], keywords: tuple[tuple[str, Any], ...], events: bool
+) -> tuple[Reading, Reading]:
+    """Return what one sample comes to with BatchNorms folded, and with BatchNorms counted."""
     with torch.device("meta"):
         network = create_model(name, **dict(keywords))
     whole = (dict(keywords)["T"], 1, *shape) if events else (1, *shape)
@@ -197,10 +234,13 @@ def _counted(
         network,
         whole,
         batch_dim=int(events),
-        fold_bn=fold_bn,
         input_signal="analog",  # event frames, too: MACs in the paper
     )
-    return report.totals.mac, int(report.totals.dense_ac)
+    return _reading(report), _reading(report.under(get_convention("dst").but(norms="counted")))
+
+
+def _reading(report: Report) -> Reading:
+    return Reading(report.totals.mac / GIGA, int(report.totals.dense_ac) / GIGA)
 
 
 def _printed(name: str) -> list[dict[str, str]]:

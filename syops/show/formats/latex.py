@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
+from syops.errors import SyopsTypeError, SyopsValueError
 from syops.show.formats.cells import in_words, one_line, printable, sentences
 from syops.show.formats.format import Format
 from syops.show.table import TableData
@@ -15,6 +17,15 @@ _LONG_NAME = 32
 """Characters of a name that makes a column in which names are broken."""
 _WIDE_NAME = 16
 """Characters of a name that fits into that column."""
+
+_SIZES = (r"\small", r"\footnotesize", r"\scriptsize")
+"""Letters that can be read in print, from the largest."""
+_FITTING = (70, 80)
+"""Characters that a line of LaTeX's article has room for in the first and the second of them."""
+
+_LABEL = re.compile(r"[\w:.\-/]+", re.ASCII)
+_PRODUCT = re.compile(r"\b[1-9]\d*(?:x\d+)+\b|(?<= )x(?= \d)")
+"""Where an x multiplies: 2x3x8, 1 G AC x 0.9 pJ."""
 
 _WORD = re.compile(r"[A-Za-z0-9]{0,11}[^A-Za-z0-9]|[A-Za-z0-9]{1,12}")
 """A part of a name behind which it may be broken."""
@@ -37,42 +48,101 @@ _ESCAPED = {
 }
 
 
-def to_latex(table: TableData) -> str:
+def to_latex(
+    table: TableData,
+    *,
+    caption: str | None = None,
+    label: str | None = None,
+    notes: bool | str = True,
+) -> str:
     r"""Return the table in LaTeX, to ``\input`` or to paste.
 
-    It is shrunk where it is wider than a line. Needs booktabs and graphicx, and where it has more
-    than 45 rows longtable, in which it goes on on the next page. A character that LaTeX has no
-    letter for is shown as its code point.
+    Its letters are ``\small``, and ``\footnotesize`` or ``\scriptsize`` where it is wider than a
+    line; what is wider still is shrunk, and LaTeX's log says so. It needs booktabs and graphicx.
+    With more than 45 rows it needs longtable instead, in which it goes on on the next page. A
+    character that LaTeX has no letter for is shown as its code point.
+
+    Args:
+        table: what to write.
+        caption: LaTeX instead of the table's own caption.
+        label: what ``\ref`` calls the table.
+        notes: whether the sentences about the table stand below it, or LaTeX instead of them.
+            Warnings stay.
+
+    Raises:
+        SyopsTypeError, SyopsValueError: a caption or label that is none; a label without caption.
     """
-    cells = in_words(table, "–")
-    breaks = any(len(row[0]) > _LONG_NAME for row in cells.rows)
-    aligned = [column.align[0] for column in table.columns]
-
-    def line(row: Sequence[str]) -> str:
-        parts = [
-            _number(escaped(cell)) if align == "r" else escaped(cell)
-            for cell, align in zip(row, aligned, strict=True)
-        ]
-        if breaks and len(parts[0]) > _WIDE_NAME:
-            parts[0] = r"\raggedright " + r"\allowbreak{}".join(map(escaped, _WORD.findall(row[0])))
-        elif parts[0][:1] in ("[", "*"):  # which the end of the line before would take for its own
-            parts[0] = f"{{}}{parts[0]}"
-        return " & ".join(parts) + r" \\"
-
-    spec = "".join([r"p{0.25\linewidth}" if breaks else aligned[0], *aligned[1:]])
-    caption = [rf"\caption{{{_sentence(printable(table.caption))}}}"] if table.caption else []
-    headings = " & ".join(map(_heading, cells.headings)) + r" \\"
-    rows = [line(row) for row in cells.rows]
-    total = [r"\midrule", line(cells.total)] if cells.total else []
-    body = [r"\toprule", headings, r"\midrule", *rows, *total, r"\bottomrule"]
+    caption = _caption(table, caption, label)
     warned = [f"{_sentence(text)}." for text in one_line(table.warnings)]
-    said = [f"{_sentence(text)}." for text in sentences(table)]
-    if len(rows) > _PAGE:
-        body[3:3] = [r"\endhead"]
-        lines = _longtable(spec, caption, warned, body, said)
-    else:
-        lines = _floating(spec, caption, warned, body, said)
-    return "\n".join(lines) + "\n"
+    said = _below(table, notes)
+    writer = _longtable if len(table.rows) > _PAGE else _floating
+    return "\n".join(writer(_Tabular.of(table), caption, warned, said)) + "\n"
+
+
+def _caption(table: TableData, caption: str | None, label: str | None) -> str:
+    """Return the caption with its label as LaTeX, "" for none."""
+    for name, text in (("caption", caption), ("label", label)):
+        if not isinstance(text, str | None):
+            raise SyopsTypeError(f"{name} must be text, got {text!r}")
+    if label is not None and not _LABEL.fullmatch(label):
+        raise SyopsValueError(
+            rf"label: {label!r} cannot be referred to: use letters, digits and :.-_/ as tab:energy"
+        )
+    text = _sentence(printable(table.caption)) if caption is None else caption
+    if label is not None and not text:
+        raise SyopsValueError("label: a label needs a caption, whose number it stands for")
+    return "".join([rf"\caption{{{text}}}" if text else "", rf"\label{{{label}}}" if label else ""])
+
+
+def _below(table: TableData, notes: bool | str) -> list[str]:
+    if isinstance(notes, str):
+        return [notes] if notes else []
+    if not isinstance(notes, bool):
+        raise SyopsTypeError(f"notes must be True, False or LaTeX, got {notes!r}")
+    return [f"{_sentence(text)}." for text in sentences(table)] if notes else []
+
+
+class _Tabular(NamedTuple):
+    """Hold a table's parts in LaTeX.
+
+    Attributes:
+        spec: its columns.
+        head: its headings between two rules.
+        rows: with the total, up to the last rule.
+        width: about how many characters a row has.
+    """
+
+    spec: str
+    head: list[str]
+    rows: list[str]
+    width: int
+
+    @classmethod
+    def of(cls, table: TableData) -> _Tabular:
+        cells = in_words(table, "–")
+        breaks = any(len(row[0]) > _LONG_NAME for row in cells.rows)
+        aligned = [column.align[0] for column in table.columns]
+
+        def line(row: Sequence[str]) -> str:
+            parts = [
+                _number(escaped(cell)) if align == "r" else escaped(cell)
+                for cell, align in zip(row, aligned, strict=True)
+            ]
+            if breaks and len(parts[0]) > _WIDE_NAME:
+                broken = r"\allowbreak{}".join(map(escaped, _WORD.findall(row[0])))
+                parts[0] = rf"\raggedright {broken}"
+            elif parts[0][:1] in ("[", "*"):  # the end of the line before would take it for its own
+                parts[0] = f"{{}}{parts[0]}"
+            return " & ".join(parts) + r" \\"
+
+        spec = "".join([r"p{0.25\linewidth}" if breaks else aligned[0], *aligned[1:]])
+        headings = " & ".join(map(_heading, cells.headings)) + r" \\"
+        total = [r"\midrule", line(cells.total)] if cells.total else []
+        shown = [cells.headings, *cells.rows, cells.total or cells.headings]
+        widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+        widths[0] = min(widths[0], _LONG_NAME)
+        rows = [*map(line, cells.rows), *total]
+        return cls(spec, [r"\toprule", headings, r"\midrule"], rows, sum(widths) + len(widths))
 
 
 def escaped(text: str) -> str:
@@ -99,6 +169,7 @@ def _heading(text: str) -> str:
 
 
 def _sentence(text: str) -> str:
+    text = _PRODUCT.sub(lambda product: product[0].replace("x", "×"), text)
     words = re.split(r"\b(O_m?ac)\b", text)
     return "".join(_heading(word) if i % 2 else escaped(word) for i, word in enumerate(words))
 
@@ -109,18 +180,22 @@ def _number(text: str) -> str:
     return re.sub(r"(?<![-{\w])-(?=\d)", "$-$", text)
 
 
-def _floating(
-    spec: str, caption: list[str], warned: list[str], body: list[str], said: list[str]
-) -> Iterator[str]:
+def _floating(of: _Tabular, caption: str, warned: list[str], said: list[str]) -> Iterator[str]:
     yield r"% needs \usepackage{booktabs,graphicx}"
     yield r"\begin{table}"
     yield r"\centering\small\setlength{\tabcolsep}{4pt}"
-    yield from (rf"{line}\par\smallskip" for line in caption)
+    if caption:
+        yield rf"{caption}\par\smallskip"
     yield from _footnotes(warned)
-    yield rf"\sbox0{{\begin{{tabular}}{{{spec}}}"
-    yield from body
+    yield rf"\def\rows{{\begin{{tabular}}{{{of.spec}}}"
+    yield from [*of.head, *of.rows, r"\bottomrule"]
     yield r"\end{tabular}}"
-    yield r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi"
+    yield r"\sbox0{\rows}"
+    for size in _SIZES[1:]:
+        yield rf"\ifdim\wd0>\linewidth\sbox0{{{size}\rows}}\fi"
+    yield r"\ifdim\wd0>\linewidth"
+    yield r"\typeout{table shrunk to the width of a line: leave columns out, or use table*}"
+    yield r"\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi"
     if said:
         yield r"\par\smallskip"
         yield from _footnotes(said)
@@ -134,18 +209,24 @@ def _footnotes(said: list[str]) -> Iterator[str]:
         yield r"\end{minipage}\par\smallskip"
 
 
-def _longtable(
-    spec: str, caption: list[str], warned: list[str], body: list[str], said: list[str]
-) -> Iterator[str]:
+def _longtable(of: _Tabular, caption: str, warned: list[str], said: list[str]) -> Iterator[str]:
+    columns = of.head[1].count(" & ") + 1
+    size = _SIZES[sum(of.width > limit for limit in _FITTING)]
     yield r"% needs \usepackage{booktabs,longtable}"
-    yield r"\begingroup\small\setlength{\tabcolsep}{4pt}"
+    yield rf"\begingroup{size}\setlength{{\tabcolsep}}{{4pt}}"
     if warned:
         yield r"\noindent{\footnotesize"
         yield "\\\\\n".join(warned)
         yield r"\par}"
-    yield rf"\begin{{longtable}}{{{spec}}}"
-    yield from (rf"{line}\\" for line in caption)
-    yield from body
+    yield rf"\begin{{longtable}}{{{of.spec}}}"
+    if caption:
+        yield rf"{caption}\\"
+    yield from [*of.head, r"\endfirsthead"]
+    yield rf"\multicolumn{{{columns}}}{{l}}{{\emph{{continued}}}} \\"
+    yield from [*of.head, r"\endhead"]
+    yield rf"\midrule\multicolumn{{{columns}}}{{r}}{{\emph{{continued on the next page}}}} \\"
+    yield from [r"\endfoot", r"\bottomrule", r"\endlastfoot"]
+    yield from of.rows
     yield r"\end{longtable}"
     if said:
         yield r"\noindent\footnotesize"

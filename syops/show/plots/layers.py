@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from syops.choices import choice
 from syops.cost.figures import Figures
 from syops.cost.layer import Layer
+from syops.cost.neurons import NeuronFigures
 from syops.errors import SyopsLookupError, SyopsValueError
 from syops.show.layers import constant_part
 from syops.show.plots.axes import (
@@ -38,10 +39,19 @@ from syops.show.plots.axes import (
 )
 from syops.show.plots.bars import bars_height, bars_of, energy_bars, rate_bars
 from syops.show.plots.modules import MODULES_HEIGHT, module_blocks
+from syops.show.plots.neurons import draw_neurons
 from syops.show.plots.steps import draw_steps, has_rates_over_time
 from syops.units import ENERGIES, joules, largest_end
 
-Plot: TypeAlias = Literal["energy", "rates", "rates_over_time", "cumulative", "modules"]
+Plot: TypeAlias = Literal[
+    "energy",
+    "rates",
+    "rates_over_time",
+    "cumulative",
+    "modules",
+    "neuron_rates",
+    "neuron_rates_over_time",
+]
 """What can be drawn of a report."""
 
 Scale: TypeAlias = Literal["linear", "log"]
@@ -66,7 +76,8 @@ def plot_report(
             rate of each layer's input, in spikes per neuron and time-step. More than 25 layers are
             drawn by block in both. "rates_over_time": the rates at each time-step. "cumulative":
             the energy up to each layer. "modules": modules, as high as their share of the energy,
-            with those inside beside them.
+            with those inside beside them. "neuron_rates": how the rates of the neurons of each
+            module are distributed; "neuron_rates_over_time": those of modules at each time-step.
         ax: where to draw; by default in a new figure as wide as a page.
         ec: whether "energy" shows EC, which may be much longer than what was measured.
         scale: of the energies of "energy": "linear", or "log", with a dot for each layer.
@@ -83,6 +94,8 @@ def plot_report(
     if kind not in _TITLES:
         raise SyopsLookupError(f"kind: no such plot: {kind!r}; known: {', '.join(_TITLES)}")
     log = choice("scale", scale, get_args(Scale)) == "log"
+    if kind in ("neuron_rates", "neuron_rates_over_time"):
+        return _neurons(report, kind, ax)
     layers = [layer for layer in report.layers if layer.counted and layer.folded is None]
     if not layers:
         raise SyopsValueError(f"{report.model}: nothing to plot, as no layer is inside the totals")
@@ -108,7 +121,7 @@ def plot_report(
         _cumulative(report, layers, ax)
     elif kind == "rates_over_time":
         depth.draw(ax)
-        draw_steps(layers, ax)
+        draw_steps(layers, ax, "the input", "no spikes: MAC")
     elif kind == "modules":
         module_blocks(layers, report.measured, ax)
     elif kind == "rates":
@@ -121,6 +134,27 @@ def plot_report(
     finish(ax, f"{short(report.model)}: {what}" + ("" if report.measured else ", without data"))
     if kind == "cumulative":
         label_right(ax, _totals(report, len(layers) - 0.5))
+    return figure_of(ax)
+
+
+def _neurons(report: Figures, kind: Plot, ax: Axes | None) -> Figure:
+    """Draw the rates of neurons."""
+    figures, over_time = NeuronFigures.of(report), kind == "neuron_rates_over_time"
+    rows = figures.rows
+    what = "rates at each time-step" if over_time else "rates"
+    if not any((row.rates if over_time else row.rate) is not None for row in rows):
+        raise SyopsValueError(f"{report.model}: {what} of neurons are not known of any module")
+    ax = new_axes(HEIGHT + 0.055 * max(len(row.name) for row in rows)) if ax is None else ax
+    check_axes(ax)
+    if over_time:
+        draw_steps(rows, ax, "neurons", "no firing rate")
+    else:
+        draw_neurons(figures, ax)
+    every = range(0, len(rows), -(-len(rows) // MAX_LABELS))
+    ax.set_xticks(every, [short(rows[x].name) for x in every], rotation=90, **PLAIN)
+    ax.set_xlim(-0.5, len(rows) - 0.5)
+    ax.set_xlabel(f"neurons of ({len(rows)})")
+    finish(ax, f"{short(report.model)}: {_TITLES[kind]}")
     return figure_of(ax)
 
 
@@ -167,6 +201,8 @@ _TITLES: dict[Plot, str] = {
     "rates_over_time": "firing rates by layer and time-step",
     "cumulative": "energy up to each layer ({})",
     "modules": "energy by module ({})",
+    "neuron_rates": "firing rates of neurons",
+    "neuron_rates_over_time": "firing rates of neurons by time-step",
 }
 
 

@@ -58,18 +58,16 @@ def neuron_signal(
     return None if library is None else library.signal(module)
 
 
-def kept(neuron: nn.Module) -> int:
-    """Return how many states a neuron keeps for each element of its output.
+def kept(library: Library | None, neuron: nn.Module) -> int:
+    """Return how many states a neuron of a library keeps for each element of its output.
 
     One is assumed for a neuron whose library is not known.
     """
-    library = library_of(neuron)
     return 1 if library is None else library.kept(neuron)
 
 
-def state_tensors(neuron: nn.Module) -> list[Tensor]:
-    """Return the membrane potentials and other states of a known neuron, as they are now."""
-    library = library_of(neuron)
+def state_tensors(library: Library | None, neuron: nn.Module) -> list[Tensor]:
+    """Return the membrane potentials and other states of a neuron of a library, as they are now."""
     states = library.states(neuron).values() if library is not None else ()
     return [value for value in states if isinstance(value, Tensor)]
 

@@ -85,6 +85,10 @@ class Library:
         """
         return None
 
+    def sends_spikes(self, module: nn.Module) -> bool:
+        """Return whether the module's first result is what a neuron sends, watched or not."""
+        return self.is_neuron(module)
+
     # States
 
     def states(self, module: nn.Module) -> dict[str, Any]:

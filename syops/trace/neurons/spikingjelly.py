@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from syops._torch import has_kernel, run_on_cpu
 from syops.ops.values import ANALOG
+from syops.trace.formulas import empty_like
 from syops.trace.neurons.library import TORCH_LAYERS, Library, NeuronSignal, is_from
 
 _PACKAGES = ("spikingjelly.activation_based", "spikingjelly.clock_driven")
@@ -70,6 +71,9 @@ class SpikingJelly(Library):
             return tuple(range(surrogate.max_spike_count + 1))
         return _NEURONS[kind.__name__]
 
+    def sends_spikes(self, module: nn.Module) -> bool:
+        return any(_is_from(kind, "neuron") for kind in type(module).__mro__)
+
     def states(self, module: nn.Module) -> dict[str, Any]:
         memories = vars(module)["_memories"]
         found = {name: value for name, value in memories.items() if name not in _SETTINGS}
@@ -102,12 +106,12 @@ class SpikingJelly(Library):
         several = self.takes_a_sequence(module)
         for name, value in self.states(own).items():
             if value is not None and not name.endswith("_seq"):
-                own._memories[name] = torch.empty_like(x[0] if several else x)
+                own._memories[name] = empty_like(x[0] if several else x)
         if getattr(own, "store_v_seq", False):
             seen = getattr(own, "v_seq", None)
             steps = x if several else x[None]
             more = [seen, steps] if isinstance(seen, Tensor) and not several else [steps]
-            own.v_seq = torch.cat([torch.empty_like(part) for part in more])
+            own.v_seq = torch.cat([empty_like(part) for part in more])
 
     def computes_as_torch(self, method: Callable[..., Any]) -> bool:
         return _is_from(method, "layer") and method.__qualname__.partition(".")[0] in _LAYERS

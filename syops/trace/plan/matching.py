@@ -52,7 +52,7 @@ class Matching:
             or (told.literal is not None and bytes_of(tensor) != told.literal)
         ):
             return False
-        register.add(tensor, told.metadata)
+        register.add(tensor, told.metadata, marks_of(tensor))
         return True
 
     def all(self, told: Sequence[Met], tensors: Sequence[Tensor]) -> bool:
@@ -96,19 +96,7 @@ class Matching:
         """
         kind = type(told)
         if kind is Output:
-            if (
-                not isinstance(out, Tensor)
-                or out.layout != torch.strided
-                or out.is_inference()
-                or not told.metadata.fits(out, self._register.start(out))
-                or identity(out) in self._entries
-            ):
-                return False
-            base = None if told.of is None else operands[told.of]
-            if base is not None and storage_identity(base) != storage_identity(out):
-                return False
-            self._register.add(out, told.metadata, base)
-            return True
+            return isinstance(out, Tensor) and self._is_made(told, out, operands)
         if kind is Ref:
             entry = self._register.entry(out) if isinstance(out, Tensor) else None
             return entry is not None and entry.id == told.id
@@ -119,3 +107,21 @@ class Matching:
                 and all(self.result(*each, operands) for each in zip(told, out, strict=True))
             )
         return not isinstance(out, Tensor)
+
+    def _is_made(self, told: Output, out: Tensor, operands: Sequence[Tensor]) -> bool:
+        """Return whether this is a tensor that an operator of the plan makes."""
+        if out.layout != torch.strided or out.is_inference():
+            return False
+        marks = marks_of(out)
+        key, storage, _ = marks
+        if key in self._entries or not told.metadata.fits(out, self._starts.get(storage, 0)):
+            return False
+        version = None
+        if told.of is not None:
+            base = operands[told.of]
+            if storage_identity(base) != storage:
+                return False
+            entry = self._register.entry(base)
+            version = None if entry is None else entry.version
+        self._register.add(out, told.metadata, marks, version)
+        return True

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from syops._torch import storage_identity
+from syops._torch import marks_of, storage_identity
 from syops.ledger.rows import Updates
 from syops.ops.rule import tensors_in
 from syops.ops.traits import traits_of
@@ -205,7 +205,10 @@ class Recorder:
             return Ref(entry.id, 0)
         of = base_of(tensor, operands)
         metadata = metadata_of(tensor, self.register.start(tensor))
-        self.register.add(tensor, metadata, None if of is None else operands[of])
+        base = None if of is None else self.register.entry(operands[of])
+        self.register.add(
+            tensor, metadata, marks_of(tensor), None if base is None else base.version
+        )
         return Output(metadata, of)
 
     def analysed(self) -> None:

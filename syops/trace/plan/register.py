@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from syops._torch import identity, marks_of, storage_identity, unwatched, weak_reference
+from syops._torch import Marks, identity, marks_of, storage_identity, unwatched, weak_reference
 from syops.trace.live import Tensors, storage_of
 from syops.trace.plan.events import Id, Met, New, Ref, TensorMetadata, metadata_of
 from syops.trace.states import tensors_of
@@ -66,7 +66,8 @@ class Register:
         if entry is None:
             named = self.tensors.named(tensor)
             if named is not None and is_plain(tensor):
-                entry = self._enter(tensor, metadata_of(tensor), *named)
+                name, version = named
+                entry = self._enter(tensor, metadata_of(tensor), name, marks_of(tensor), version)
         return entry
 
     def meet(self, tensor: Tensor, literal: bool = False) -> Met:
@@ -88,7 +89,7 @@ class Register:
         self.has_met_shared |= bool(shares)
         told = bytes_of(tensor) if literal else None
         metadata = metadata_of(tensor, self.start(tensor))
-        self.add(tensor, metadata)
+        self.add(tensor, metadata, marks_of(tensor))
         return New(metadata, shares, told)
 
     def give(self, tensors: Iterable[Tensor]) -> None:
@@ -124,23 +125,28 @@ class Register:
             if isinstance(entry.id, int) and entry.id <= self.given
         )
 
-    def add(self, tensor: Tensor, metadata: TensorMetadata, base: Tensor | None = None) -> None:
+    def add(
+        self,
+        tensor: Tensor,
+        metadata: TensorMetadata,
+        marks: Marks,
+        version: int | None = None,
+    ) -> None:
         """Note a tensor that was not met.
 
         Args:
             tensor: any plain tensor.
-            metadata: of it.
-            base: a tensor that it is a view of. A view takes over the version counter of its base
-                once its operator has returned.
+            metadata, marks: of it.
+            version: that of its base when it was met, where the tensor is a view. A view takes
+                over the version counter of its base once its operator has returned.
         """
         self.met += 1
-        entry = None if base is None else self.entry(base)
-        self._enter(tensor, metadata, self.met, None if entry is None else entry.version)
+        self._enter(tensor, metadata, self.met, marks, version)
 
     def _enter(
-        self, tensor: Tensor, metadata: TensorMetadata, id: Id, version: int | None
+        self, tensor: Tensor, metadata: TensorMetadata, id: Id, marks: Marks, version: int | None
     ) -> Entry:
-        key, storage, now = marks_of(tensor)
+        key, storage, now = marks
         version = now if version is None else version
         entry = Entry(weak_reference(tensor), id, storage, version, metadata)
         self._on_storage[storage].append(entry)

@@ -1,0 +1,37 @@
+"""Define how commands explain themselves: a summary, an example, and completion in the shell."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+
+import click
+from click.shell_completion import CompletionItem
+
+
+class Command(click.Command):
+    """A command whose summary is shown whole in the list of commands."""
+
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """Return the first paragraph of its help."""
+        return " ".join(inspect.cleandoc(self.help or "").partition("\n\n")[0].split())
+
+
+def command(example: str) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a command of a function, with an example below its help."""
+    return click.command(cls=Command, epilog=f"\b\nExample:\n  {example}")
+
+
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+def completes(names: Callable[[], Iterable[str]]) -> Complete:
+    """Return what completes one of some names in the shell, or a file where none begins so."""
+
+    def complete(
+        context: click.Context, parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        found = [CompletionItem(name) for name in names() if name.startswith(incomplete)]
+        return found or [CompletionItem(incomplete, type="file")]
+
+    return complete
