@@ -160,7 +160,9 @@ class Figures:
                 return None, str(reason)
         held = self.held_spread
         if held is None:
-            return None, "samples were not told apart; count with spread=True"
+            return None, (
+                "samples were not told apart in all that was counted; count with spread=True"
+            )
         if not held.basis.items() <= terms.basis(self.effective_rows).items():
             return None, (
                 "the spread holds for the prices, conventions, kinds and classes of layers that "
@@ -484,7 +486,7 @@ class Figures:
             else self.zero_counts + other.zero_counts,
             neuron_layers=merge_neurons(self.neuron_layers, other.neuron_layers),
             sample_table=None,
-            held_spread=_joint_spread(self.spread, other.spread),
+            held_spread=_joint_spread(self, other),
             passes=self.passes + other.passes if self.passes and other.passes else 0,
             recorded=self.recorded & other.recorded,
             modules=merge_calls((*self.modules, *other.modules)),
@@ -543,12 +545,14 @@ def kinds_under(convention: Convention, own: frozenset[str] = COUNTED) -> frozen
     return own | {"neuron"} if convention.neurons == "in" else own - {"neuron"}
 
 
-def _joint_spread(one: Spread | None, two: Spread | None) -> Spread | None:
-    """Return the spread over the samples of both; None where these are not priced alike."""
-    if one is None or two is None:
-        return None
-    shared = one.basis.keys() & two.basis.keys()
-    return one + two if all(one.basis[name] == two.basis[name] for name in shared) else None
+def _joint_spread(one: Figures, two: Figures) -> Spread | None:
+    """Return the spread over the samples of both; None where that of one is not known.
+
+    Where layers have other classes in one, it holds for no report: its basis has both.
+    """
+    spreads = [each.spread or each.held_spread for each in (one, two)]
+    known = [each for each in spreads if each is not None]
+    return known[0] + known[1] if len(known) == 2 else None
 
 
 def _only(numbers: Iterable[int]) -> int | None:

@@ -141,6 +141,8 @@ class Row:
         drives: one or two operands, none where the product is analog throughout.
         weight_shape: of what is applied, where these are weights; () where it differed.
         stride, groups: of a convolution; () and 1 elsewhere.
+        backward: operations of the two products that give the gradients of what drives it and of
+            what is applied, where gradients were recorded.
         rounded: an operator that rounds had a part in making the weights, which may need few bits.
         result_shape: channels and spatial sizes of a convolution's result; () where it differed.
         unnormalised: the operand, if the norm before it is folded into the weights; empty where
@@ -186,6 +188,7 @@ class Row:
     stride: tuple[int, ...] = ()
     groups: int = 1
     rounded: bool = False
+    backward: tuple[int, int] = (0, 0)
     place: int = field(default=0, compare=False)
     call: str = field(default="", compare=False)
 
@@ -236,6 +239,7 @@ class Row:
             stride=self.stride,
             groups=self.groups,
             rounded=self.rounded,
+            backward=self.backward,
         )
 
     def folded_into(self, path: str, note: str) -> Row:
@@ -278,6 +282,10 @@ class Row:
             result_shape=_alike(self.result_shape, other.result_shape),
             stride=_alike(self.stride, other.stride),
             rounded=self.rounded or other.rounded,
+            backward=(
+                self.backward[0] + other.backward[0],
+                self.backward[1] + other.backward[1],
+            ),
             place=min(self.place, other.place),
         )
 

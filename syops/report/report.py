@@ -22,6 +22,7 @@ from syops.report.fit import Fit
 from syops.report.memory import Memory
 from syops.report.menu import EnergyMenu
 from syops.report.neurons import NeuronReport
+from syops.report.training import Training
 from syops.report.zeros import ZeroReport
 from syops.show.formats import FORMATS
 from syops.show.formats.csv import to_csv
@@ -219,6 +220,23 @@ class Report(Figures, Tabular):
             SyopsTypeError: no memory model.
         """
         return EnergyMenu.of(self._own, memory)
+
+    def training(self, optimizer: Any = None) -> Training:
+        """Return what a training step costs: forward, backward and the optimiser.
+
+        Which products of the backward pass are spike-driven follows from the forward pass; see
+        `syops.cost.training`. The count must have been made with gradients, by `count_syops`
+        around the user's own step.
+
+        Args:
+            optimizer: a ``torch.optim.SGD``, whose operations are added.
+
+        Raises:
+            SyopsValueError: no gradients were recorded; an operator whose backward pass is not
+                known; an optimiser whose operations are not.
+            SyopsTypeError: no optimiser.
+        """
+        return Training.of(self._own, optimizer)
 
     # Forms
 

@@ -384,6 +384,7 @@ def _row_from_json(content: Fields) -> Row:
         result_shape=content.counts("result_shape") if content.has("result_shape") else (),
         stride=content.counts("stride") if content.has("stride") else (),
         groups=content.count("groups", least=1) if content.has("groups") else 1,
+        backward=_pair(content, "backward") if content.has("backward") else (0, 0),
         rounded=content.truth("rounded") if content.has("rounded") else False,
         place=content.count("place") if content.has("place") else 0,
         call=content.text("call") if content.has("call") else "",
@@ -400,6 +401,13 @@ def _row_from_json(content: Fields) -> Row:
             if getattr(drive, name) > row.dense:
                 content.refuse("drives", f"at most dense, {row.dense}, in drives[{i}].{name}")
     return row
+
+
+def _pair(content: Fields, key: str) -> tuple[int, int]:
+    counts = content.counts(key)
+    if len(counts) != 2:
+        content.refuse(key, "two counts")
+    return counts[0], counts[1]
 
 
 def _check_shapes(content: Fields, row: Row) -> None:

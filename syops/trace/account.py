@@ -375,6 +375,7 @@ def _of_passes(row: Row, passes: int) -> Row:
         ac=row.ac * passes,
         mac=row.mac * passes,
         written=row.written * passes,
+        backward=(row.backward[0] * passes, row.backward[1] * passes),
     )
 
 

@@ -35,12 +35,14 @@ def row_of(cost: Cost, path: str, params: int, out: Any, rounded: bool = False) 
     weight, dtype = "", tensors_in((out,))[0].dtype
     weight_shape: tuple[int, ...] = ()
     result_shape: tuple[int, ...] = ()
+    backward = (0, 0)
     match cost:
         case Product():
             kind, dense, weight, written = cost.kind, cost.dense, cost.weight, cost.written
             if cost.applied is not None:
                 dtype, weights = cost.applied.dtype, cost.applied.numel()
                 weight_shape = tuple(cost.applied.shape) if len(cost.operands) < 2 else ()
+            backward = _backward(cost)
             if kind == "conv":
                 result_shape = tuple(out.shape[1:])
         case Normalisation():
@@ -70,7 +72,21 @@ def row_of(cost: Cost, path: str, params: int, out: Any, rounded: bool = False) 
         stride=cost.stride if isinstance(cost, Product) else (),
         groups=cost.groups if isinstance(cost, Product) else 1,
         rounded=rounded,
+        backward=backward,
     )
+
+
+def _backward(cost: Product) -> tuple[int, int]:
+    """Return the operations of the products that give the gradients of both factors.
+
+    Each multiplies the gradient of the result with the other factor, term by term as forward.
+    """
+    if not torch.is_grad_enabled() or not cost.operands or cost.applied is None:
+        return 0, 0
+    factors = [operand.tensor for operand in cost.operands]
+    factors += [cost.applied] if len(factors) == 1 else []
+    first, second = (cost.dense if factor.requires_grad else 0 for factor in factors)
+    return first, second
 
 
 def neuron_row(path: str, name: str, params: int, out: Tensor, states: int) -> Row:

@@ -1,0 +1,114 @@
+"""Show what a training step of a network costs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from syops.cost.pricing import millijoules
+from syops.cost.training import BackwardProduct, TrainingFigures
+from syops.cost.warnings import find_cautions
+from syops.report.worked_out import WorkedOut
+from syops.show.layers import incomplete, warnings_in_words
+from syops.show.table import Column, Value
+from syops.show.tabular import Table
+from syops.units import joules, without_infinity
+
+COLUMNS = (
+    Column("name", "layer"),
+    Column("of", "gradient of"),
+    Column("signal", "signal", "signal"),
+    Column("dense", "dense", "count"),
+    Column("ac", "O_ac", "operations"),
+    Column("mac", "O_mac", "operations"),
+    Column("energy_mj", "energy", "energy"),
+)
+"""All that can be told of a product of the backward pass."""
+
+_SUMS = (
+    *("dense", "backward_ac", "backward_mac", "forward_mj", "backward_mj", "optimizer_mj"),
+    "total_mj",
+)
+
+
+@dataclass(frozen=True, repr=False)
+class Training(TrainingFigures, WorkedOut):
+    """What `syops.report.report.Report.training` returns: figures, with ways to show them.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from syops import count_syops
+        >>> layer = nn.Linear(4, 3)
+        >>> with count_syops(layer) as count:
+        ...     layer(torch.eye(4)).sum().backward()
+        >>> training = count.report.training(torch.optim.SGD(layer.parameters()))
+        >>> training.backward_ac, training.backward_mac  # an input needs no gradient
+        (3.0, 0.0)
+        >>> training.optimizer_macs  # 12 weights and 3 biases
+        15
+    """
+
+    @property
+    def _shown(self) -> Sequence[str]:
+        return [column.key for column in COLUMNS]
+
+    @property
+    def _whole(self) -> Table:
+        dense = sum(each.dense for each in self.products) / self.report.samples
+        sums = dense, self.backward_ac, self.backward_mac, self.backward_mj
+        return Table(
+            COLUMNS,
+            tuple(map(self._values, self.products)),
+            (f"total{incomplete(self.report)}", "", "", *sums),
+            f"{self.report.model}: backward pass, per sample",
+            tuple(self._findings()),
+            tuple(_notes()),
+            warnings_in_words(self.report),
+        )
+
+    def to_json(self) -> str:
+        """Return everything as JSON, for other programs; figures are per sample."""
+        keys = [column.key for column in COLUMNS]
+        content = {
+            "model": self.report.model,
+            "complete": self.report.complete,
+            "warnings": [asdict(warning) for warning in find_cautions(self.report)],
+            "per_sample": {name: getattr(self, name) for name in _SUMS},
+            "optimizer_macs": self.optimizer_macs,
+            "products": [
+                dict(zip(keys, self._values(each), strict=True)) for each in self.products
+            ],
+            "notes": list(_notes()),
+        }
+        return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
+
+    def _values(self, product: BackwardProduct) -> tuple[Value, ...]:
+        price = self.price_pj(product)
+        return (
+            product.name,
+            product.of,
+            product.signal,
+            self._per_sample(product.dense),
+            self._per_sample(self._ac(product)),
+            self._per_sample(product.mac),
+            None if price is None else millijoules(price, self.report.samples),
+        )
+
+    def _findings(self) -> Iterator[str]:
+        parts = {"forward": self.forward_mj, "backward": self.backward_mj}
+        if self.optimizer_macs:
+            parts["optimiser"] = self.optimizer_mj
+        told = [f"{name} {joules(part)}" for name, part in parts.items() if part is not None]
+        if self.total_mj is not None:
+            yield f"Training step: {joules(self.total_mj)} = {' + '.join(told)}"
+        elif told:
+            yield f"{', '.join(told)}; other MACs have no price"
+
+
+def _notes() -> Iterator[str]:
+    yield (
+        "Not counted: the backward passes of norms, neurons, pooling and activations, and sums of "
+        "gradients. Gradients are taken for real numbers, whatever zeros they hold"
+    )
