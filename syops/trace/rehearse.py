@@ -78,8 +78,10 @@ def rehearse(
     taken = _Taken(gauge, caches)
     recorder = Recorder(node, register, taken.numbers)
     recorder.node = None  # these events are recorded
-    # The model may be in inference mode here: that is none of what the stand-ins went through.
-    with unwatched(), torch.inference_mode(False):
+    # The model may be in inference mode here: that is none of what the stand-ins went through. To
+    # leave that mode switches gradients on.
+    grad = torch.is_grad_enabled()
+    with unwatched(), torch.inference_mode(False), torch.set_grad_enabled(grad):
         analysis = begin(taken, recorder)
         dispatch = analysis.dispatch
         call_site, checks = dispatch.call_site, dispatch.checks
