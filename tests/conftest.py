@@ -6,6 +6,8 @@ import sys
 
 # Before torch is imported: pytest-xdist has one process for each core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The first program that a test starts compiles the package for those that follow.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import pytest
 from hypothesis import settings

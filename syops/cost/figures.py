@@ -27,7 +27,7 @@ from syops.cost.pricing import NOTHING, Price, check_energy, millijoules, price
 from syops.cost.profiles import Profile, get_energy_model
 from syops.cost.spread import SampleTable, SpreadUnknown, Terms, spread_of
 from syops.cost.tools import MODULE_TOOLS, TOOLS
-from syops.errors import SyopsTypeError, SyopsValueError
+from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.ledger.calls import ModuleCalls, merge_calls
 from syops.ledger.ledger import merge_rows, pairs
 from syops.ledger.neurons import NeuronLayer, merge_neurons
@@ -160,7 +160,9 @@ class Figures:
                 return None, str(reason)
         held = self.held_spread
         if held is None:
-            return None, "samples were not told apart; count with spread=True"
+            return None, (
+                "samples were not told apart in all that was counted; count with spread=True"
+            )
         if not held.basis.items() <= terms.basis(self.effective_rows).items():
             return None, (
                 "the spread holds for the prices, conventions, kinds and classes of layers that "
@@ -401,8 +403,10 @@ class Figures:
                 "pool", "activation", "elementwise".
 
         Raises:
-            SyopsValueError: an unknown kind.
+            SyopsTypeError, SyopsValueError: an unknown kind.
         """
+        if not isinstance(kinds, Iterable):
+            raise SyopsTypeError(f"kinds must be a kind or a list of them, got {shown(kinds)}")
         chosen: frozenset[str] = frozenset([kinds] if isinstance(kinds, str) else kinds)
         if unknown := chosen - set(KINDS):
             raise SyopsValueError(
@@ -484,7 +488,7 @@ class Figures:
             else self.zero_counts + other.zero_counts,
             neuron_layers=merge_neurons(self.neuron_layers, other.neuron_layers),
             sample_table=None,
-            held_spread=_joint_spread(self.spread, other.spread),
+            held_spread=_joint_spread(self, other),
             passes=self.passes + other.passes if self.passes and other.passes else 0,
             recorded=self.recorded & other.recorded,
             modules=merge_calls((*self.modules, *other.modules)),
@@ -543,12 +547,14 @@ def kinds_under(convention: Convention, own: frozenset[str] = COUNTED) -> frozen
     return own | {"neuron"} if convention.neurons == "in" else own - {"neuron"}
 
 
-def _joint_spread(one: Spread | None, two: Spread | None) -> Spread | None:
-    """Return the spread over the samples of both; None where these are not priced alike."""
-    if one is None or two is None:
-        return None
-    shared = one.basis.keys() & two.basis.keys()
-    return one + two if all(one.basis[name] == two.basis[name] for name in shared) else None
+def _joint_spread(one: Figures, two: Figures) -> Spread | None:
+    """Return the spread over the samples of both; None where that of one is not known.
+
+    Where layers have other classes in one, it holds for no report: its basis has both.
+    """
+    spreads = [each.spread or each.held_spread for each in (one, two)]
+    known = [each for each in spreads if each is not None]
+    return known[0] + known[1] if len(known) == 2 else None
 
 
 def _only(numbers: Iterable[int]) -> int | None:

@@ -18,7 +18,7 @@ from syops.cost.figures import Figures
 from syops.ledger.rows import Drive, Magnitudes, Row, Updates, Verdict, ends, row_names
 from syops.ops.kinds import BATCH_DIMS, SYNAPTIC
 from syops.ops.values import SPIKES
-from syops.units import joules
+from syops.units import joules, quantity
 
 _NAMED = 6
 """So many layers are named in a sentence; `Caution.layers` has all."""
@@ -73,6 +73,7 @@ def find_cautions(report: Figures) -> Iterator[Caution]:
     yield from _either(report, rows)
     yield from _silent_or_saturated(report, rows)
     yield from _graded(report, rows)
+    yield from _batched(report, [named for named in rows if named[1].kind in report.kinds])
     yield from _rounded(report, [named for named in rows if named[1].kind in report.kinds])
     yield from _chip(report, [named for named in rows if named[1].kind in report.kinds])
 
@@ -341,6 +342,34 @@ def _as_acs(report: Figures, layers: Sequence[str]) -> tuple[str, str]:
     energy = sum(layer.dc_mj or 0 for layer in report.layers if layer.name in set(layers))
     share = f", {energy / report.dc_mj:.1%} of DC" if report.dc_mj else ""
     return share, f"DC is {joules(other.dc_mj)}"
+
+
+def _batched(report: Figures, rows: list[Named]) -> Iterator[Caution]:
+    """Warn of products of two rates that are those of batches of several samples."""
+    known = report.convention
+    by_rates = known.counter == "syops" and (known.ac, known.pairs) == ("rate", "product")
+    if not (report.measured and by_rates) or report.samples == report.passes:
+        return
+    found = [
+        (name, verdict)
+        for name, row, verdict in rows
+        if [drive.evidence.signal in SPIKES for drive in row.drives] == [True, True]
+        and row.kind in SYNAPTIC
+        and verdict.spikes
+    ]
+    if not found:
+        return
+    layers = tuple(name for name, _ in found)
+    by_rate = quantity(float(sum(v.ac for _, v in found) / report.samples))
+    events = quantity(sum(v.ac_events for _, v in found) / report.samples)
+    yield Caution(
+        "batched",
+        layers,
+        "products of two spike tensors are counted by the rates of whole batches, so that other "
+        f"batches give other ACs: {by_rate} a sample here, and {events} coincidences of spikes, "
+        f"whatever the batches, at {_some(layers)}",
+        'count batches of one sample (--batch-size 1), or coincidences: ac="events" (--ac events)',
+    )
 
 
 def _rounded(report: Figures, rows: list[Named]) -> Iterator[Caution]:

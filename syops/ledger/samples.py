@@ -214,6 +214,9 @@ class Spread:
 
     def __add__(self, other: Spread) -> Spread:
         basis = {**self.basis, **other.basis}
+        for name in self.basis.keys() & other.basis.keys():
+            if self.basis[name] != other.basis[name]:
+                basis[name] = f"{self.basis[name]}, {other.basis[name]}"
         by_class: dict[int, Spread] | None = None
         if self.by_class is not None and other.by_class is not None:
             by_class = dict(self.by_class)

@@ -10,22 +10,32 @@ from syops.ops.rule import Call, Cost, Normalisation, Rule, Softmax, analog, can
 
 def batch_norm_cost(call: Call) -> Sequence[Cost]:
     """2 MACs per element; 0 where it is folded."""
-    x, mean = call.args[0], call.arg("running_mean")
     trains = call.arg("training", call.arg("train", True))
-    return (Normalisation("batch_norm", x.numel(), x, affine=mean is not None and not trains),)
+    return _batch_norm(call, by_batch=bool(trains))
 
 
 def batch_norm_in_use_cost(call: Call) -> Sequence[Cost]:
     """2 MACs per element; 0 where it is folded."""
-    x, mean = call.args[0], call.arg("running_mean")
-    return (Normalisation("batch_norm", x.numel(), x, affine=mean is not None),)
+    return _batch_norm(call, by_batch=False)
+
+
+def _batch_norm(call: Call, by_batch: bool) -> Sequence[Cost]:
+    x, fixed = call.args[0], call.arg("running_mean") is not None and not by_batch
+    return (Normalisation("batch_norm", x.numel(), x, affine=fixed, apart=(1,)),)
+
+
+def group_norm_cost(call: Call) -> Sequence[Cost]:
+    """2 MACs per element."""
+    x = call.args[0]
+    return (Normalisation("group_norm", x.numel(), x, affine=False, apart=(0,)),)
 
 
 def norm_cost(call: Call) -> Sequence[Cost]:
-    """2 MACs per element."""
-    x = call.args[0]
+    """2 MACs per element; normalised over the last dimensions, so many as the shape given has."""
+    x, shape = call.args[0], call.args[1]
     name = canonical(call.func).removeprefix("native_").removeprefix("_fused_")
-    return (Normalisation(name, x.numel(), x, affine=False),)
+    apart = tuple(range(x.dim() - len(shape)))
+    return (Normalisation(name, x.numel(), x, affine=False, apart=apart),)
 
 
 def softmax_cost(call: Call) -> Sequence[Cost]:
@@ -67,9 +77,9 @@ RULES: dict[str, Rule] = {
     ),
     "_native_batch_norm_legit_no_training": Rule(analog, batch_norm_in_use_cost, counted=True),
     **dict.fromkeys(
-        ("native_layer_norm", "native_group_norm", "_fused_rms_norm"),
-        Rule(analog, norm_cost, counted=True),
+        ("native_layer_norm", "_fused_rms_norm"), Rule(analog, norm_cost, counted=True)
     ),
+    "native_group_norm": Rule(analog, group_norm_cost, counted=True),
     **dict.fromkeys(("_softmax", "softmax"), Rule(shares, softmax_cost, softens=Softmax.ANY)),
     "_safe_softmax": Rule(shares, softmax_cost, softens=Softmax.OF_ATTENTION),
     **dict.fromkeys(("_log_softmax", "log_softmax"), Rule(analog, softmax_cost)),

@@ -231,7 +231,14 @@ def norm_cost(call: Call) -> Sequence[Cost]:
     """2 MACs per element; its result is rounded, so that it is not folded."""
     x = call.args[0]
     name = call.func.name().removeprefix("quantized::").removesuffix("_relu").rstrip("123d")
-    return (Normalisation(name, x.numel(), x, affine=False),)
+    first = {
+        "batch_norm": x.dim(),
+        "layer_norm": x.dim() - len(call.args[1]) if name == "layer_norm" else 0,
+        "group_norm": 1,
+        "instance_norm": 2,
+    }
+    apart = tuple(range(first.get(name, 0)))
+    return (Normalisation(name, x.numel(), x, affine=False, apart=apart),)
 
 
 def activation_cost(call: Call) -> Sequence[Cost]:

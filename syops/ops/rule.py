@@ -215,13 +215,15 @@ class Product:
 class Normalisation:
     """Describe a normalisation of ``elements`` values along channel dimension 1 of ``input``.
 
-    ``affine`` says that it is a fixed scale and shift per channel, which can be folded.
+    ``affine`` says that it is a fixed scale and shift per channel, which can be folded. Any other
+    one mixes the positions along all dimensions but those of ``apart``.
     """
 
     operator: str
     elements: int
     input: Tensor
     affine: bool
+    apart: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ class LayerComparison(Tabular):
 
     def to_page(self, command: str | None = None) -> str:
         """Return the table as a page of HTML that loads nothing; see `Report.save_html`."""
-        return to_table_page(" and ".join(self.names), self.to_html(), command)
+        return to_table_page(f"{' and '.join(self.names)}, layer by layer", self.to_html(), command)
 
     @property
     def _measured(self) -> bool:

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-from syops.errors import SyopsValueError
+from syops.errors import SyopsError, SyopsValueError
 from syops.report.report import MeasuredReport, Report
 from syops.run.building import build_report, name_batch
 from syops.run.distributed import Group
@@ -125,7 +125,11 @@ class Work:
             raise
         found = report()
         if self.keep_samples is not None:
-            write_samples(found, self.keep_samples)
+            try:
+                write_samples(found, self.keep_samples)
+            except SyopsError as error:
+                error.report = found
+                raise
         return found
 
     def _bar(self, report: Callable[[], Report], tally: Tally) -> Any:

@@ -7,6 +7,7 @@ pictures by matplotlib. The templates are in ``templates/``.
 from __future__ import annotations
 
 import hashlib
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import replace
@@ -70,12 +71,18 @@ def to_comparison_page(
 
     return _render_page(
         "comparison.html",
-        f"{len(names)} networks" if len(names) > 3 else ", ".join(names),
+        f"Comparison of {_listed(names)}",
         command,
         table=Markup(table),
         pictures=comparison_pictures(rows),
         views={name: View(r) for name, r in zip(names, reports, strict=True)},
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names in words, the first three of many: "a, b, c and 2 more"."""
+    shown = [*names] if len(names) < 5 else [*names[:3], f"{len(names) - 3} more"]
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
 def _neurons(report: Figures) -> Markup | None:
@@ -123,6 +130,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters["subscripted"] = _subscripted
+    templates.filters["linked"] = _linked
     return templates
 
 
@@ -135,6 +143,20 @@ def _shown(value: object) -> object:
 
 def _subscripted(heading: str) -> Markup:
     return Markup(subscripted(str(escape(printable(heading))), "<sub>{}</sub>"))
+
+
+def _linked(text: str) -> Markup:
+    """Return text in which what a DOI or arXiv names can be followed."""
+    return Markup(_PUBLISHED.sub(_link, str(escape(printable(text)))))
+
+
+def _link(found: re.Match[str]) -> str:
+    kind, name = found[1].lower(), found[2]
+    address = f"https://doi.org/{name}" if kind == "doi" else f"https://arxiv.org/abs/{name}"
+    return f'<a href="{address}">{found[0]}</a>'
+
+
+_PUBLISHED = re.compile(r"\b(doi|arxiv):\s?(10\.\d+/[\w./()-]*\w|\d{4}\.\d{4,5})", re.I | re.ASCII)
 
 
 @cache

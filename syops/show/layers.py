@@ -176,7 +176,7 @@ def _findings(report: Figures) -> Iterator[str]:
 def _spread(report: Figures) -> Iterator[str]:
     if report.spread is not None:
         yield f"DC over samples: {spread_in_words(report.spread)}"
-    elif report.sample_table is not None:
+    elif report.sample_table is not None or report.held_spread is not None:
         yield f"DC over samples: not known; {report.spread_reason}"
 
 

@@ -192,6 +192,15 @@ class View:
         return self.table.columns[1:]
 
     @property
+    def addable(self) -> dict[str, float]:
+        """What is 1 in a column, by the key of each whose values can be added."""
+        return {
+            column.key: 0.01 if column.kind == "share" else 1 / column.in_unit(1)
+            for column in self.columns
+            if column.kind in ("count", "operations", "energy", "share")
+        }
+
+    @property
     def barred(self) -> str:
         """The key of the column beside which the bars are."""
         return dearest_column(self.report)

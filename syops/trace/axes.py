@@ -247,7 +247,7 @@ def _stays(call: Call, costs: Sequence[Cost], source: Tensor, dim: int, name: st
         return int(call.arg("dim")) % source.dim() != dim
     for cost in costs:
         if isinstance(cost, Normalisation):
-            return cost.input is source
+            return cost.input is source and (cost.affine or dim in cost.apart)
         if isinstance(cost, Product) and len(cost.operands) == 1:
             operand = cost.operands[0]
             if operand.tensor is not source or operand.channel is None:

@@ -179,7 +179,7 @@ def test_models_refuse_by_name():
 
 
 def rows_of(heading):
-    page = (ROOT / "docs" / "energy_models.md").read_text()
+    page = (ROOT / "docs" / "energy.md").read_text()
     lines = page.split(f"## {heading}")[1].split("\n## ")[0].splitlines()
     cells = [
         [c.strip() for c in line.strip("|").split(" | ")] for line in lines if line[:3] == "| `"

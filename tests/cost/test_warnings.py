@@ -27,7 +27,7 @@ from syops.report.gate import Limits, check
 from syops.report.report import Report
 from syops.units import joules
 from tests import ROOT
-from tests.support.networks import SMALLEST, bundled, frame
+from tests.support.networks import SMALLEST, TINY, bundled, frame
 from tests.support.reports import BINARY, FIXED, SMALL, analog, spiking
 
 
@@ -637,7 +637,7 @@ def test_warnings_do_not_depend_on_batches(size):
 # --- no false alarm -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", bundled(quick=SMALLEST))
+@pytest.mark.parametrize("name", bundled(quick=TINY, slow=SMALLEST))
 def test_bundled_networks_are_not_warned_of_without_data(name):
     """Sums of spikes beside that, which are MACs by design."""
     keywords = {} if name.startswith("resnet") else {"T": 4}
@@ -656,7 +656,7 @@ SMALL_ONES = [
 ]
 
 
-@pytest.mark.parametrize("name", SMALL_ONES)
+@pytest.mark.parametrize("name", bundled(SMALL_ONES, quick=TINY | {"plain_7b"}, slow=SMALL_ONES))
 def test_calibrated_networks_are_not_warned_of(name):
     torch.manual_seed(0)
     events = "7b" in name
@@ -687,6 +687,34 @@ def test_the_example_is_not_warned_of():
     torch.manual_seed(0)
     model = runpy.run_path(path)["SpikingNet"]()
     assert kinds(get_model_syops(model, list(events.split(16)))) == []
+
+
+class Pairs(nn.Module):
+    """Spikes times spikes."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = neuron.IFNode(0.5), neuron.IFNode(0.5)
+
+    def forward(self, x):
+        return self.one(x[:, 0]) @ self.two(x[:, 1])
+
+
+def test_rates_of_batches_are_said_where_two_are_multiplied():
+    """8 products: one sample has only spikes, the other one has none. Its rates are 1, or 1/2."""
+    x = torch.stack([torch.ones(2, 2, 2), torch.zeros(2, 2, 2)])
+    together = get_model_syops(Pairs(), x)
+    assert together.ac == Fraction(1, 4) * 16 / 2
+    told = named(together, "batched").text
+    assert "2 a sample here, and 4 coincidences of spikes" in told
+    parts = [get_model_syops(Pairs(), part) for part in x.split(1)]
+    apart = get_model_syops(Pairs(), list(x.split(1)), progress=False)
+    assert apart.ac == (parts[0] + parts[1]).ac == 8 / 2
+    assert apart.ac_events == together.ac_events == 4
+    assert "batched" not in kinds(apart) + kinds(parts[0] + parts[1])
+    assert "batched" in kinds(apart + together)
+    assert "batched" not in kinds(together.under("exact"))
+    assert kinds(together.under("exact")) == kinds(apart)
 
 
 def test_docs_explain_every_kind_of_warning():

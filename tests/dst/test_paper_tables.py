@@ -13,7 +13,7 @@ import torch
 from syops import create_model, get_model_bounds, get_model_syops
 from syops.dst.paper import Line, equal_as_printed, paired_sew, table2, table3, table4
 from tests import ROOT
-from tests.support.networks import SMALLEST, bundled, frame
+from tests.support.networks import SMALLEST, TINY, bundled, frame
 
 approx = pytest.approx
 E_MAC, E_AC = 4.6, 0.9  # pJ; with counts in G they give mJ
@@ -141,7 +141,7 @@ def small(name: str) -> tuple[dict, tuple[int, ...], int]:
     return ({} if name.startswith("resnet") else {"T": 2}), (1, *frame(name)), 0
 
 
-@pytest.mark.parametrize("name", bundled(quick=SMALLEST))
+@pytest.mark.parametrize("name", bundled(quick=TINY, slow=SMALLEST))
 def test_a_trace_finds_the_rows_of_a_counted_run(name):
     """Same rows, dense counts, classes and foldings, with no values at all."""
     keywords, shape, batch_dim = small(name)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from syops import create_model, get_model_bounds
 from syops.models import list_models
 from tests.support.examples import some
-from tests.support.networks import SMALLEST, bundled, frame, repeats
+from tests.support.networks import SMALLEST, TINY, bundled, frame, repeats
 from tests.support.versions import differentiable
 
 NAMES = list_models()
@@ -42,7 +42,7 @@ def streams(out: Any) -> tuple[torch.Tensor, ...]:
     return tuple(out) if isinstance(out, tuple) else (out,)
 
 
-@pytest.mark.parametrize("name", bundled(quick=SMALLEST | {"dsnn50"}))
+@pytest.mark.parametrize("name", bundled(quick=TINY, slow=SMALLEST | {"dsnn50"}))
 def test_forward_and_backward(name):
     torch.manual_seed(0)
     model = create_model(name, num_classes=5, **small(name)[0])
@@ -59,7 +59,7 @@ def test_forward_and_backward(name):
             assert not {key for key in missing if key.startswith("fc.")}
 
 
-@pytest.mark.parametrize("name", bundled(quick=SMALLEST))
+@pytest.mark.parametrize("name", bundled(quick=TINY, slow=SMALLEST))
 def test_states_do_not_outlive_a_call(name):
     torch.manual_seed(0)
     model = create_model(name, num_classes=5, **small(name)[0]).eval()

@@ -331,12 +331,17 @@ def test_the_ann_has_no_keywords_of_neurons():
 @pytest.mark.parametrize(
     ("name", "kwargs"),
     [
-        ("spiking_resnet18", {}),
-        ("spiking_resnet50_tdbn", {}),
-        ("resnet18", None),
         ("dsnn18", {"residual": "spiking", "neuron": "PLIF"}),
-        ("fsnn50", {"residual": "spiking", "neuron": "LIF"}),
-        ("dsnn18", {"g": "OR", "neuron": "PLIF"}),
+        *(
+            pytest.param(*network, marks=pytest.mark.slow)
+            for network in (
+                ("spiking_resnet18", {}),
+                ("spiking_resnet50_tdbn", {}),
+                ("resnet18", None),
+                ("fsnn50", {"residual": "spiking", "neuron": "LIF"}),
+                ("dsnn18", {"g": "OR", "neuron": "PLIF"}),
+            )
+        ),
     ],
 )
 def test_forward_and_backward(name, kwargs):

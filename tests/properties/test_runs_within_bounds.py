@@ -18,7 +18,7 @@ from syops.models import calibrate
 from tests.models.test_all_networks import small
 from tests.support.bounds import assert_foretold, assert_within
 from tests.support.examples import examples, random_examples, some
-from tests.support.networks import BLOCKS, bundled
+from tests.support.networks import BLOCKS, TINY, bundled
 
 
 @torch.library.custom_op("invariants::passes", mutates_args=())
@@ -149,7 +149,7 @@ def test_random_networks_run_within_bounds(steps, inputs, graded, ac, prices, lo
 
 @random_examples
 @pytest.mark.parametrize(
-    ("step", "what"), some(list(itertools.product(sorted(STEPS), sorted(SAID))), one_of=3)
+    ("step", "what"), some(list(itertools.product(sorted(STEPS), sorted(SAID))), one_of=7)
 )
 def test_every_operator_runs_within_bounds(step, what):
     torch.manual_seed(0)
@@ -228,7 +228,7 @@ def of_a_class(what: str, shape: tuple[int, ...]) -> Tensor:
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("name", bundled(quick=BLOCKS))
+@pytest.mark.parametrize("name", bundled(quick=TINY, slow=BLOCKS))
 def test_bundled_networks_run_within_bounds(name):
     """Images, spikes and counted events; bounds of an input's class, and of its shape alone."""
     model, shape, batch_dim = fed(name)

@@ -261,15 +261,16 @@ class Program(nn.Module):
         self.steps = steps
         self.weight = nn.Parameter(torch.ones(1, 1))
 
-    def forward(self, *inputs: Tensor) -> list[Tensor]:
+    def computed(self, *inputs: Tensor) -> list[Tensor]:
         tensors, seen = list(inputs), []
         for step in self.steps:
             tensors.append(done(step, tensors))
             seen.append(tensors[-1].clone())
-        seen += tensors
-        for tensor in seen:
+        return seen + tensors
+
+    def forward(self, *inputs: Tensor) -> None:
+        for tensor in self.computed(*inputs):
             F.linear(tensor.to(self.weight.dtype).reshape(-1, 1), self.weight)
-        return seen
 
 
 def derived(program: Program, inputs: list[Tensor], signals: list[str]) -> list[Any]:
@@ -324,14 +325,12 @@ def violation(signal: Any, values: set[float]) -> bool:
 
 
 def seen_over(program: Program, assignments: Any) -> list[set[float]]:
-    seen: list[set[float]] = []
+    """The values of each tensor that goes to the synapses."""
     with torch.no_grad():
-        for inputs in assignments:
-            out = program(*(x.clone() for x in inputs))
-            seen = seen or [set() for _ in out]
-            for values, tensor in zip(seen, out, strict=True):
-                values.update(tensor.double().flatten().tolist())
-    return seen
+        runs = [program.computed(*(x.clone() for x in inputs)) for inputs in assignments]
+        return [
+            set(torch.stack(same).double().unique().tolist()) for same in zip(*runs, strict=True)
+        ]
 
 
 @examples(50)

@@ -17,7 +17,7 @@ from syops import check_full_spike, create_model, get_model_bounds, get_model_sy
 from syops.errors import ForwardError, SyopsTypeError, SyopsValueError
 from syops.report.report import Report
 from tests import ROOT
-from tests.support.networks import BLOCKS, bundled, frame
+from tests.support.networks import BLOCKS, TINY, bundled, frame
 
 
 def on_meta(name, **keywords):
@@ -269,9 +269,16 @@ class Fires(nn.Module):
 
 
 VARIANTS = [
-    ("fsnn18", {"g": "OR"}), ("fsnn_7b", {"g": "XOR"}), ("fsnn18", {"g": "AND"}),
-    ("dsnn18", {"g": "IAND"}), ("sew_resnet18", {"g": "IAND"}),
-    ("spikformer_4_384", {"g": "IAND"}), ("spikformer_4_384", {"g": "OR", "aap": True}),
+    ("fsnn_digits", {"g": "OR"}), ("dsnn_digits", {"g": "IAND"}),
+    ("spikformer_4_384", {"g": "OR", "aap": True}),
+    *(
+        pytest.param(name, variant, marks=pytest.mark.slow)
+        for name, variant in (
+            ("fsnn18", {"g": "OR"}), ("fsnn_7b", {"g": "XOR"}), ("fsnn18", {"g": "AND"}),
+            ("dsnn18", {"g": "IAND"}), ("sew_resnet18", {"g": "IAND"}),
+            ("spikformer_4_384", {"g": "IAND"}),
+        )
+    ),
 ]  # fmt: skip
 
 
@@ -285,7 +292,7 @@ def with_random_spikes(model, rate):
     return model
 
 
-@pytest.mark.parametrize("name", bundled(quick=BLOCKS))
+@pytest.mark.parametrize("name", bundled(quick=TINY, slow=BLOCKS))
 def test_the_class_is_the_one_found_by_brute_force(name):
     check_classes(name, {})
 

@@ -187,7 +187,10 @@ def test_a_class_that_is_overturned_holds_for_all_samples():
     assert both.spread.mac == Moments.of([Fraction(12)] * 8)
     first, second = (get_model_syops(model, x, spread=True) for x in (spikes, values))
     assert first.spread.ac == Moments.of([Fraction(3)] * 4)
-    assert first.merge(second).spread is None
+    merged = first.merge(second)
+    for report in (merged, merged.merge(first)):
+        assert report.spread is None
+        assert "classes of layers" in report.spread_reason
 
 
 class Mixing(nn.Module):
@@ -205,6 +208,14 @@ def test_samples_that_are_mixed_have_no_spread():
     assert "fc" in report.spread_reason
     assert "not known; it is not known which part of fc" in str(report)
     assert get_model_syops(Mixing(), list(torch.eye(4).split(1)), spread=True).spread.dc.number == 4
+
+
+def test_samples_that_cannot_be_kept_leave_the_report(tmp_path):
+    path = tmp_path / "samples.npz"
+    with pytest.raises(SyopsValueError, match="keep_samples: it is not known which") as raised:
+        get_model_syops(Mixing(), torch.eye(4), keep_samples=path)
+    assert raised.value.report == get_model_syops(Mixing(), torch.eye(4))
+    assert not path.exists()
 
 
 def test_the_count_ends_when_the_interval_is_narrow():

@@ -218,6 +218,16 @@ def test_the_page_holds_everything_and_refers_to_nothing():
     for _, attributes in page.tags:
         for name in ("src", "href", "xlink:href", "action", "srcset", "data", "poster"):
             assert re.match("#|data:,", attributes.get(name) or "#"), attributes
+    # What a reader may follow, and the page does not.
+    source = replace(
+        NET.energy, source="Costs, 2020, doi:10.1016/S0893-6080(97)00011-7; arXiv:2301.11929 <b>"
+    )
+    followed = Elements(to_page(replace(NET, energy=source)))
+    assert [a["href"] for a in followed.of("a")] == [
+        "https://doi.org/10.1016/S0893-6080(97)00011-7",
+        "https://arxiv.org/abs/2301.11929",
+    ]
+    assert "arXiv:2301.11929 <b>" in followed.text
     assert not re.search(r"@import|url\((?!#)", text)
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -289,7 +299,8 @@ def test_a_page_of_several_networks(tmp_path):
     networks.save_html(path, command="syops compare one two")
     page = Elements(path.read_text("utf-8"))
     said = " ".join(page.text.split())
-    assert said.startswith("one & only, two, three – syops one & only, two, three Synaptic")
+    title = "Comparison of one & only, two and three"
+    assert said.startswith(f"{title} – syops {title} Synaptic")
     for fact in ("Without data, O_ac and DC are not known: two", "Command syops compare one two"):
         assert fact in said
     labels = [svg["aria-label"] for svg in page.of("svg")]
@@ -301,10 +312,11 @@ def test_a_page_of_several_networks(tmp_path):
     layers = compare({"a&b": NET, "b": BOUNDS}).layers()
     page = Elements(to_table_page("a&b", layers.to_html(), command="<c>"))
     assert len(page.of("h1")) == len(page.of("table")) == 1
-    assert "a&b and" not in page.text
     assert page.text.count("a&b") >= 2
+    assert "<h1>a&amp;b and b, layer by layer</h1>" in layers.to_page()
     assert "<c>" in page.text
-    assert "<h1>4 networks</h1>" in compare([NET] * 4).to_page()
+    five = compare(dict.fromkeys("abcde", NET)).to_page()
+    assert "<h1>Comparison of a, b, c and 2 more</h1>" in five
 
 
 def test_the_page_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -389,9 +401,13 @@ def test_pages_open_without_a_complaint_or_a_request(visit, report):
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert_contrast(page)
-    # Nothing but what scrolls by itself is wider than a telephone.
+    # Nothing but what scrolls by itself is wider than a telephone, and it says so.
+    page.wait_for_selector(".layers .scroll.fits")
     page.set_viewport_size({"width": 380, "height": 700})
+    page.wait_for_selector(".layers .scroll.wide")
     assert page.evaluate("document.documentElement.scrollWidth") <= 380
+    hint = "e => getComputedStyle(e, '::before').content"
+    assert "scroll sideways" in page.locator(".layers .scroll").evaluate(hint)
 
 
 @pytest.fixture
@@ -426,6 +442,38 @@ def test_rows_are_sorted_within_their_module_or_all_together(layers):
 
 
 @in_chromium
+@pytest.mark.parametrize(("width", "turned"), [(1280, "window"), (390, ".layers .scroll")])
+def test_headings_stay_in_sight_and_are_clicked_anywhere(visit, width, turned):
+    page = visit(to_page(deep(120)), viewport={"width": width, "height": 700})
+    page.get_by_role("button", name="Open all").click()
+    heading = page.locator(".layers thead th").first
+    page.locator(".layers .scroll").evaluate("e => e.scrollIntoView()")
+    inside = page.locator(".layers .scroll").bounding_box()
+    if turned == "window":
+        page.evaluate("scrollBy(0, 1000)")
+        assert heading.bounding_box()["y"] == pytest.approx(0, abs=2)
+    else:
+        page.locator(turned).evaluate("e => e.scrollBy(60, 1000)")
+        box = heading.bounding_box()
+        assert box["y"] == pytest.approx(inside["y"], abs=2)
+        assert box["x"] == pytest.approx(inside["x"], abs=2)  # names stay in sight, too
+    box = heading.bounding_box()
+    heading.click(position={"x": box["width"] - 3, "y": 3})
+    assert heading.get_attribute("aria-sort") == "ascending"
+
+
+@in_chromium
+def test_everything_ends_at_one_right_edge(visit):
+    page = visit(to_page(NET), viewport={"width": 1280, "height": 800})
+    ends = page.evaluate(
+        "[...document.querySelectorAll('main > *, main svg, .interval .bar, table')]"
+        ".filter(e => e.checkVisibility()).map(e => e.getBoundingClientRect().right)"
+    )
+    assert len(ends) > 10
+    assert max(ends) - min(ends) <= 1
+
+
+@in_chromium
 def test_modules_are_folded(layers):
     layers.locator(".layers tbody th", has_text="block").click()
     assert rows_of(layers) == ["stem", "block"]
@@ -446,12 +494,22 @@ def test_layers_are_searched(layers):
     search.fill("linear")
     assert rows_of(layers) == ["block", "b", "proj"]
     assert layers.locator("output").inner_text() == "1 of 4 layers"
+    found = layers.locator("tr.found")
+    said = found.locator("th, td").all_text_contents()
+    heads = layers.locator(".layers thead th").all_inner_texts()
+    told = dict(zip((head.split()[0] for head in heads), said, strict=True))
+    assert told["layer"] == "1 layer found"
+    assert (told["DC"], told["share"], told["kind"], told["rate"]) == ("1.00", "5.9%", "", "")
     search.fill("BLOCK. conv")
+    assert found.locator("td").all_text_contents()[-2:] == ["6.00", "35.3%"]  # 5 + 1 of 17
+    assert found.locator("th").inner_text() == "2 layers found"
     assert rows_of(layers) == ["block", "a.conv", "b", "conv"]
     search.fill("nothing")
     assert rows_of(layers) == []
     assert layers.locator("output").inner_text() == "0 of 4 layers"
+    assert found.locator("td").all_text_contents()[-2:] == ["–", "–"]
     search.fill("")
+    assert found.is_hidden()
     layers.get_by_role("button", name="Close all").click()
     search.fill("proj")  # also what is folded away
     assert rows_of(layers) == ["block", "b", "proj"]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
+from torch.nn import functional as F
 
 from syops import count_syops, get_model_bounds, get_model_syops
 from syops.ledger.samples import Moments
@@ -144,6 +145,43 @@ class Reversed(nn.Module):
 class WithItsReverse(nn.Module):
     def forward(self, x):
         return torch.maximum(x, x.flip(0))
+
+
+class Normalised(nn.Module):
+    """Whatever a norm without fixed statistics works out, it does of all that it normalises."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x):
+        return (self.norm(x) > 0).float()
+
+
+def group_norm(x):
+    return F.group_norm(x, 1)
+
+
+def batch_norm(x):
+    return F.batch_norm(x.flatten(0, 1), None, None, training=True).view_as(x)
+
+
+def layer_norm(x):
+    return F.layer_norm(x.movedim(0, -1), (T,)).movedim(-1, 0)
+
+
+@pytest.mark.parametrize(
+    ("norm", "axes"), [(group_norm, "time"), (batch_norm, ""), (layer_norm, "samples")]
+)
+def test_norms_mix_what_they_normalise_together(norm, axes):
+    """A group norm of [T, N, ...] mixes samples; batch statistics of [T·N, ...] mix both."""
+    model = nn.Sequential(Normalised(norm), Flat(conv())).eval()
+    x = torch.randn(T, N, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    report = get_model_syops(model, x, batch_dim=1, spread=True)
+    last = report.layers[-1]
+    assert last.signal == "binary"
+    assert (last.rates is not None) == (axes == "time")
+    assert (report.spread is not None) == (axes == "samples"), report.spread_reason
 
 
 @pytest.mark.parametrize("between", [Reversed, WithItsReverse])

@@ -18,7 +18,7 @@ from syops import check_full_spike, fold_bn, get_model_bounds, get_model_syops
 from syops.fold import plan_folding
 from syops.models import create_model
 from tests.support.examples import examples
-from tests.support.networks import BLOCKS, bundled, frame
+from tests.support.networks import BLOCKS, TINY, bundled, frame
 
 C = SIZE = 3  # no shape tells a wrong axis
 
@@ -251,7 +251,7 @@ def test_counter_and_fold_bn_agree_on_random_networks(steps, reparametrised, sig
     check(model, x, input_signal=signal)
 
 
-@pytest.mark.parametrize("name", bundled(quick=BLOCKS))
+@pytest.mark.parametrize("name", bundled(quick=TINY, slow=BLOCKS))
 def test_counter_and_fold_bn_agree_on_bundled_networks(name):
     torch.manual_seed(0)
     steps = {} if name.startswith("resnet") else {"T": 2}

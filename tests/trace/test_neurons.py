@@ -178,7 +178,7 @@ WITH_BUFFERS = [n for n in NETWORKS if n.id.startswith(("snntorch", "sinabs"))]
 
 
 @random_examples
-@pytest.mark.parametrize("make", some(WITH_BUFFERS, one_of=3))
+@pytest.mark.parametrize("make", some(WITH_BUFFERS, one_of=5))
 def test_states_that_an_adapter_tells_are_those_that_a_pass_finds(make, monkeypatch):
     """What is computed of weights alone is a row only where a pass takes a state for a weight."""
     x = torch.rand(5, 3, SIZE, generator=torch.Generator().manual_seed(0)) * 3
@@ -190,7 +190,7 @@ def test_states_that_an_adapter_tells_are_those_that_a_pass_finds(make, monkeypa
 
 
 @random_examples
-@pytest.mark.parametrize("make", some(NETWORKS, one_of=2))
+@pytest.mark.parametrize("make", some(NETWORKS, one_of=5))
 def test_counts_do_not_depend_on_what_ran_before(make):
     torch.manual_seed(0)
     other, net = make(), make().eval()

@@ -7,6 +7,7 @@ networks here do so in every way that was thought of; random programs do the res
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import random
 import weakref
@@ -25,8 +26,8 @@ from syops.models import create_model
 from syops.ops import Rule, Tally, analog
 from syops.trace.forward import ForwardPass
 from syops.trace.plan.tree import Plans
-from tests.support.examples import random_examples, times
-from tests.support.networks import BLOCKS, bundled, frame
+from tests.support.examples import random_examples, some, times
+from tests.support.networks import BLOCKS, TINY, bundled, frame
 
 from ..properties import test_no_layer_disappears as programs
 
@@ -79,7 +80,7 @@ def inputs_of(name, batches=3):
     return [torch.rand(1, *frame(name)) for _ in range(batches)]
 
 
-@pytest.mark.parametrize("name", bundled(quick=BLOCKS))
+@pytest.mark.parametrize("name", bundled(quick=TINY, slow=BLOCKS))
 def test_bundled_networks_are_replayed(name, monkeypatch):
     torch.manual_seed(0)
     steps = {} if name.startswith("resnet") else {"T": 2}
@@ -278,8 +279,11 @@ CHANGING = (
 
 
 @random_examples
-@pytest.mark.parametrize("between", CHANGING, ids=lambda between: between.__name__)
-@pytest.mark.parametrize("graded", ["mac", "ac"])
+@pytest.mark.parametrize(
+    ("between", "graded"),
+    some(list(itertools.product(CHANGING, ["mac", "ac"])), one_of=3),
+    ids=lambda part: getattr(part, "__name__", part),
+)
 def test_control_flow_that_changes(between, graded, monkeypatch):
     for seed in range(times(2)):
         torch.manual_seed(seed)
@@ -463,7 +467,8 @@ def test_two_inputs_in_one_memory(order, monkeypatch):
     same_by_replay(monkeypatch, Both().eval(), batches, prepare=lambda batch: batch)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@random_examples
+@pytest.mark.parametrize("seed", range(times(60)))
 def test_random_programs(seed, monkeypatch):
     rng = random.Random(seed)
     steps = programs.possible(programs.drawn(rng))

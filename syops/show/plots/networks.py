@@ -93,7 +93,7 @@ def _energy_lines(ax: Axes, networks: Sequence[ComparisonRow]) -> None:
     _consumption(ax, networks, places)
     ax.set_yticks(places, [short(network.name) for network in networks], **PLAIN)
     ax.set_ylim(0.4 - len(networks), 0.6)
-    finish(ax, "energy")
+    finish(ax, "energy of each network")
 
 
 _MARKERS = {"FSNN": ("o", AC), "MPSNN": ("s", MAC), "ANN": ("D", "black")}

@@ -60,12 +60,37 @@ for (const box of document.querySelectorAll(".layers")) {
     }
     body.append(...order.map(node => node.row));
     box.classList.toggle("flat", !tree);
+    subtotal(words.length ? [...found] : null);
     output.textContent = words.length ? `${found.size} of ${leaves.length} layers` : `${leaves.length} layers`;
     headings.forEach((heading, i) => {
       if (i === by) heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
       else heading.removeAttribute("aria-sort");
     });
     if (!current || !shown().includes(current)) focusable(shown()[0]);
+  }
+
+  // What is found adds up to, where values can be added.
+  function subtotal(found) {
+    const sums = box.querySelector(".found");
+    sums.hidden = !found;
+    if (!found) return;
+    sums.cells[0].textContent = found.length === 1 ? "1 layer found" : `${found.length} layers found`;
+    headings.forEach((heading, i) => {
+      if (!heading.dataset.unit) return;
+      const known = found.map(leaf => leaf.keys[i]).filter(value => value !== null);
+      const sum = known.reduce((a, b) => a + b, 0) / heading.dataset.unit;
+      const percent = heading.dataset.kind === "share";
+      sums.cells[i].textContent = !known.length ? "\u2013" : percent ? `${sum.toFixed(1)}%` : digits(sum, +heading.dataset.unit === 1);
+    });
+  }
+
+  // Three significant digits, as everywhere; whole numbers in full where they have no unit.
+  function digits(value, plain) {
+    if (value === Infinity) return "none";
+    if (value === 0 || plain && Number.isInteger(value)) return `${value}`;
+    if (value < 1e-4 || value >= 1e15) return value.toExponential(2);
+    const exponent = Math.floor(Math.log10(+value.toPrecision(3)));
+    return value.toFixed(Math.min(Math.max(2 - exponent, 0), 6));
   }
 
   function shown() {
@@ -95,7 +120,9 @@ for (const box of document.querySelectorAll(".layers")) {
     const button = document.createElement("button");
     button.type = "button";
     button.append(...heading.childNodes);
+    button.title = "sort";
     heading.append(button);
+    heading.classList.add("sorts");
     button.addEventListener("click", () => {
       const first = heading.matches(".r"); // numbers from the largest, names from A
       if (by !== i) [by, descending] = [i, first];
@@ -143,3 +170,12 @@ for (const box of document.querySelectorAll(".layers")) {
   box.querySelector(".controls").hidden = false;
   show();
 }
+// Whether what scrolls sideways has to: a hint says so, and headings stick to what scrolls.
+const sized = new ResizeObserver(entries => {
+  for (const { target } of entries) {
+    const wide = target.scrollWidth > target.clientWidth + 1;
+    target.classList.toggle("wide", wide);
+    target.classList.toggle("fits", !wide);
+  }
+});
+for (const box of document.querySelectorAll(".scroll, figure")) sized.observe(box);
