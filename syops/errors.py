@@ -52,11 +52,12 @@ class ForwardError(SyopsError, RuntimeError):
 
 
 def shown(value: object, room: int = 60) -> str:
-    """Return the start of ``repr(value)``, whatever that is."""
+    """Return the start of ``repr(value)``, whatever that is, in one line."""
     try:
         text = repr(value)
     except Exception:  # of an integer of more digits than Python writes, say
         return f"a {type(value).__name__}"
+    text = " ".join(line.strip() for line in text.splitlines())
     return text if len(text) <= room else f"{text[: room - 3]}..."
 
 

@@ -650,3 +650,32 @@ def test_bad_batch_leaves_no_part_of_itself_in_the_report():
     with pytest.raises(SyopsValueError, match="^batch 2 .*second .linear.*NaN") as raised:
         get_model_syops(Two(), batches)
     assert raised.value.report.rows == good.rows
+
+
+# --- arguments of another type than any that is taken --------------------------------------------
+
+
+def _report(**told):
+    return get_model_syops(nn.Linear(4, 3), torch.eye(4), **told)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: _report(strict="no"), "strict must be True or False"),
+        (lambda: _report(values=0), "values must be True or False"),
+        (lambda: _report(neurons=3), "neurons must be a dict"),
+        (lambda: _report(prepare=3), "prepare must be a function"),
+        (lambda: _report().select(None), "kinds must be a kind or a list"),
+        (lambda: _report().fit(3), "chip must be a name"),
+        (lambda: _report().fit("loihi", limits=3), "limits must be a list of names"),
+        (lambda: _report().conventions_table(3), "conventions must be names"),
+        (lambda: _report().plot([]), "no such plot"),
+        (lambda: Report.from_json(None), "a report is made of text"),
+        (lambda: _report(time_steps=1).baselines(nonzero=nn.Sequential(nn.ReLU())), "nonzero must"),
+    ],
+)
+def test_arguments_of_another_type_are_named(call, words):
+    with pytest.raises(SyopsError, match=words) as raised:
+        call()
+    assert "\n" not in str(raised.value)

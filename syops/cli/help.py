@@ -18,8 +18,14 @@ class Command(click.Command):
 
 
 def command(example: str) -> Callable[[Callable[..., None]], click.Command]:
-    """Make a command of a function, with an example below its help."""
-    return click.command(cls=Command, epilog=f"\b\nExample:\n  {example}")
+    """Make a command of a function whose help ends with an example."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        told = inspect.cleandoc(function.__doc__ or "")
+        text = f"{told}\n\n\b\nExample:\n  {example}"
+        return click.command(cls=Command, help=text)(function)
+
+    return decorate
 
 
 Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]

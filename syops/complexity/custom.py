@@ -47,6 +47,10 @@ class Substitutes:
         hooks: Mapping[type[nn.Module], Hook],
         ignored: Collection[type[nn.Module]] = (),
     ) -> None:
+        if not isinstance(hooks, Mapping):
+            raise SyopsTypeError(
+                f"custom_modules_hooks must be a dict of functions by class, got {shown(hooks)}"
+            )
         for kind, hook in hooks.items():
             if not (isinstance(kind, type) and callable(hook)):
                 raise SyopsTypeError(

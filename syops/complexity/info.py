@@ -94,6 +94,12 @@ def get_model_complexity_info(
         (['12.0 Ops', '3.0 Ops', '0.0 Ops'], '15')
     """
     _check(model, input_res, backend)
+    if input_constructor is not None and not callable(input_constructor):
+        raise SyopsTypeError(
+            f"input_constructor must be a function of input_res, got {shown(input_constructor)}"
+        )
+    if not isinstance(output_precision, int):
+        raise SyopsTypeError(f"output_precision must be an integer, got {shown(output_precision)}")
     ignored = _classes(ignore_modules)
     substitutes = Substitutes(model, custom_modules_hooks or {}, ignored)
     if dataloader is not None:

@@ -15,7 +15,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from syops.errors import SyopsLookupError, SyopsValueError, did_you_mean, first_line, shown
+from syops.errors import (
+    SyopsLookupError,
+    SyopsTypeError,
+    SyopsValueError,
+    did_you_mean,
+    first_line,
+    shown,
+)
 from syops.files import read_text
 from syops.ops.values import SPIKES
 
@@ -154,6 +161,7 @@ def get_chip(chip: str | os.PathLike[str] | Chip) -> Chip:
             it holds several (``mine.toml:chip``).
 
     Raises:
+        SyopsTypeError: neither a name, a file nor a chip.
         SyopsLookupError: a chip that does not exist.
         SyopsFileError: a file that cannot be read.
         SyopsValueError: a file that holds no chips, or an impossible limit.
@@ -164,6 +172,8 @@ def get_chip(chip: str | os.PathLike[str] | Chip) -> Chip:
     """
     if isinstance(chip, Chip):
         return chip
+    if not isinstance(chip, str | os.PathLike):
+        raise SyopsTypeError(f"chip must be a name, a .toml file or a Chip, got {shown(chip)}")
     path, dot, name = os.fspath(chip).rpartition(".toml")
     if not dot or (name and not name.startswith(":")):
         return _named(os.fspath(chip), _chips(), "known chips")

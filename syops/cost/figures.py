@@ -27,7 +27,7 @@ from syops.cost.pricing import NOTHING, Price, check_energy, millijoules, price
 from syops.cost.profiles import Profile, get_energy_model
 from syops.cost.spread import SampleTable, SpreadUnknown, Terms, spread_of
 from syops.cost.tools import MODULE_TOOLS, TOOLS
-from syops.errors import SyopsTypeError, SyopsValueError
+from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.ledger.calls import ModuleCalls, merge_calls
 from syops.ledger.ledger import merge_rows, pairs
 from syops.ledger.neurons import NeuronLayer, merge_neurons
@@ -403,8 +403,10 @@ class Figures:
                 "pool", "activation", "elementwise".
 
         Raises:
-            SyopsValueError: an unknown kind.
+            SyopsTypeError, SyopsValueError: an unknown kind.
         """
+        if not isinstance(kinds, Iterable):
+            raise SyopsTypeError(f"kinds must be a kind or a list of them, got {shown(kinds)}")
         chosen: frozenset[str] = frozenset([kinds] if isinstance(kinds, str) else kinds)
         if unknown := chosen - set(KINDS):
             raise SyopsValueError(

@@ -26,7 +26,7 @@ from typing import Any, Self
 from syops.cost.chips import Chip
 from syops.cost.figures import Figures
 from syops.cost.traffic import Buffers, itemsize
-from syops.errors import SyopsTypeError, SyopsValueError
+from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.ledger.rows import Row, Verdict, row_names
 from syops.ops.kinds import PLANAR, SYNAPTIC
 
@@ -113,8 +113,8 @@ class FitFigures:
         weight_bits: int | None = None,
     ) -> Self:
         """Return how a network fits; see `syops.report.report.Report.fit`."""
-        if isinstance(limits, str):
-            raise SyopsTypeError("limits: expected a list of names, got one text")
+        if isinstance(limits, str) or not isinstance(limits, Sequence):
+            raise SyopsTypeError(f"limits must be a list of names, got {shown(limits)}")
         if weight_bits is not None and (type(weight_bits) is not int or not 1 <= weight_bits <= 64):
             raise SyopsValueError(f"weight_bits must be from 1 to 64, got {weight_bits!r}")
         checked = chip.stated(tuple(limits))

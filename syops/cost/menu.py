@@ -2,7 +2,7 @@
 
 The profiles of ``profiles.toml`` price each operation. The models of ``models.toml`` also know
 memory, crossbars or events of a processor; each has a function here. Both files give every
-constant with its source, and `docs/energy_models.md` has them in a table.
+constant with its source, and `docs/energy.md` has them in a table.
 
 Counts are sums over all samples; T is in them, as everything executed is counted.
 """

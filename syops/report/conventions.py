@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass
 from functools import cached_property
 
 from syops.cost.changes import UnderConvention, under_conventions
 from syops.cost.conventions import AnyConvention, Convention, get_convention, list_conventions
 from syops.cost.figures import Figures
-from syops.errors import SyopsValueError
+from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.show.html import to_table_page
 from syops.show.layers import warnings_in_words
 from syops.show.table import Column
@@ -38,6 +38,8 @@ def conventions_named(names: str | Sequence[AnyConvention] = "all") -> tuple[Con
     """
     if names == "all":
         return list_conventions()
+    if not isinstance(names, Iterable):
+        raise SyopsTypeError(f"conventions must be names or a list of them, got {shown(names)}")
     told = [each.strip() for each in names.split(",")] if isinstance(names, str) else names
     if not told:
         raise SyopsValueError("conventions: give at least one, or 'all'")

@@ -127,4 +127,4 @@ class EnergyMenu(WorkedOut):
             "Fidelity: paper, the formula that is printed; code, what the authors' program does; "
             "own, ours. Compare networks under one model, not models with one another"
         )
-        yield "Scope and source of each: --columns all, or docs/energy_models.md"
+        yield "Scope and source of each: --columns all, or docs/energy.md"

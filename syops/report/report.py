@@ -14,7 +14,7 @@ from syops.cost.conventions import AnyConvention
 from syops.cost.figures import Figures
 from syops.cost.memory import MemoryModel
 from syops.cost.warnings import Caution, find_cautions
-from syops.errors import SyopsValueError
+from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.files import read_text, write_text
 from syops.report.baselines import Baselines
 from syops.report.conventions import Conventions, conventions_named
@@ -352,9 +352,12 @@ class Report(Figures, Tabular):
         """Return a report from what `to_json` gave.
 
         Raises:
+            SyopsTypeError: no text.
             SyopsValueError: the text is no report, a damaged one, or one of another schema
                 version; says which.
         """
+        if not isinstance(text, str | bytes):
+            raise SyopsTypeError(f"a report is made of text, got {shown(text)}; load reads files")
         return _holding(figures_from_json(text))
 
     def save(self, path: str | os.PathLike[str]) -> None:

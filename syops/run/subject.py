@@ -224,6 +224,8 @@ class Counting:
         )
         _check_patterns(energy_model, subject.model)
         check_truth("neuron_rates", neuron_rates)
+        check_truth("strict", strict)
+        check_truth("values", values)
         given.check_values(subject.model)
         return cls(
             subject=subject,

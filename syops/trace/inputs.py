@@ -156,6 +156,10 @@ def time_steps(model: nn.Module, given: int | None) -> int | None:
 def registered(neurons: Mapping[type[nn.Module], Signal] | None) -> dict[type, NeuronSignal]:
     """Return the signals of neuron modules that the user names."""
     found: dict[type, NeuronSignal] = {}
+    if neurons is not None and not isinstance(neurons, Mapping):
+        raise SyopsTypeError(
+            'neurons must be a dict such as {FusedLIF: "binary"}, got ' + shown(neurons)
+        )
     for module, signal in dict(neurons or {}).items():
         if not (isinstance(module, type) and issubclass(module, nn.Module)):
             raise SyopsTypeError(f"neurons: expected classes of modules, got {module!r}")
@@ -185,6 +189,8 @@ def is_single(inputs: object) -> bool:
 
 def check_inputs(inputs: object, prepare: object) -> None:
     """Refuse what holds no batches, and say what to give instead."""
+    if prepare is not None and not callable(prepare):
+        raise SyopsTypeError(f"prepare must be a function of a batch, got {shown(prepare)}")
     if isinstance(inputs, nn.Module):
         raise SyopsTypeError(
             f"inputs must be data, got the module {type(inputs).__name__}; the model comes first, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from fractions import Fraction
 
@@ -21,6 +22,7 @@ from syops.cost.conventions import (
 from syops.errors import SyopsFileError, SyopsLookupError, SyopsTypeError, SyopsValueError
 from syops.ledger.rows import Drive, Row
 from syops.report.report import Report
+from tests import ROOT
 from tests.support.reports import BINARY, FIXED, GRADED, analog
 
 
@@ -189,6 +191,9 @@ def test_a_report_keeps_its_convention(report, tmp_path):
 def test_every_shipped_convention_says_where_it_is_from():
     for each in list_conventions():
         assert all(getattr(each, name) for name in TEXTS if name != "bibtex"), each.name
+    page = (ROOT / "docs" / "conventions.md").read_text("utf-8")
+    named = re.findall(r"^\| `(.+?)` \|", page, re.MULTILINE)
+    assert named == [each.name for each in list_conventions()]
 
 
 def test_a_file_of_ones_own(tmp_path):

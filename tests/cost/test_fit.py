@@ -219,7 +219,7 @@ def test_chips_in_files(tmp_path):
 
 def test_bad_arguments():
     report = bounds(perceptron(10, 10), (1, 10))
-    with pytest.raises(SyopsTypeError, match="expected a list"):
+    with pytest.raises(SyopsTypeError, match="limits must be a list of names"):
         report.fit("loihi", limits="fan_in")
     for bits in (0, 65, True, 8.0):
         with pytest.raises(SyopsValueError, match="weight_bits must be from 1 to 64"):

@@ -179,7 +179,7 @@ def test_models_refuse_by_name():
 
 
 def rows_of(heading):
-    page = (ROOT / "docs" / "energy_models.md").read_text()
+    page = (ROOT / "docs" / "energy.md").read_text()
     lines = page.split(f"## {heading}")[1].split("\n## ")[0].splitlines()
     cells = [
         [c.strip() for c in line.strip("|").split(" | ")] for line in lines if line[:3] == "| `"
@@ -203,6 +203,8 @@ def test_every_constant_has_a_source_and_the_docs_tables_are_the_files():
     assert rows_of("Other models") == [
         [m.name, m.fidelity, m.scope, m.refuses, m.source] for m in MODELS.values()
     ]
+    interpolated = MODELS["lemaire-interpolated"].constants.values()
+    assert [cost * 8 for _, cost in MemoryModel().points[1:]] == list(interpolated)
     assert rows_of("Their constants") == [
         [m.name, name, f"{value:g}", m.sources[name]]
         for m in MODELS.values()

@@ -267,7 +267,15 @@ def reference(state, frames, depth, g):
     return [x / len(frames) @ state["fc.weight"].T + state["fc.bias"] for x in sums]
 
 
-@pytest.mark.parametrize(("depth", "g"), [(18, "IAND"), (18, "AND"), (18, "OR"), (50, "XOR")])
+@pytest.mark.parametrize(
+    ("depth", "g"),
+    [
+        (18, "IAND"),
+        (50, "XOR"),
+        pytest.param(18, "AND", marks=pytest.mark.slow),
+        pytest.param(18, "OR", marks=pytest.mark.slow),
+    ],
+)
 def test_both_streams_are_those_of_the_equations(depth, g):
     x = images(dtype=torch.float64, size=64)
     model = fresh(f"dsnn{depth}", x, g=g, T=3)

@@ -414,11 +414,14 @@ def test_every_operation_of_spikformer_4_384_is_counted(g, aap):
 @pytest.mark.parametrize("g", LOGICAL)
 @pytest.mark.parametrize("aap", [False, True])
 def test_only_spikes_reach_the_synapses_with_a_logical_g(g, aap):
-    """Even in a black image, whose tensors would all pass for spikes, ADD does not."""
     model = create_model("spikformer_4_384", g=g, aap=aap, T=2, **SMALL)
     report = get_model_syops(model, torch.zeros(1, 3, 8, 8), input_signal="analog")
     other = {name for name, row in synaptic(report).items() if row.signal != "binary"}
     assert other == {"conv1", "fc", *["fc_acc"] * aap}
+
+
+def test_with_add_sums_reach_the_synapses_even_of_a_black_image():
+    """There, the tensors would all pass for spikes."""
     model = create_model("spikformer_4_384", T=2, **SMALL)
     report = get_model_syops(model, torch.zeros(1, 3, 8, 8), input_signal="analog")
     signals = [row.signal for row in synaptic(report).values()]

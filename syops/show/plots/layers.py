@@ -91,7 +91,7 @@ def plot_report(
         SyopsValueError: firing rates of a report without data, a report without layers, or an
             unknown scale.
     """
-    if kind not in _TITLES:
+    if not isinstance(kind, str) or kind not in _TITLES:
         raise SyopsLookupError(f"kind: no such plot: {kind!r}; known: {', '.join(_TITLES)}")
     log = choice("scale", scale, get_args(Scale)) == "log"
     if kind in ("neuron_rates", "neuron_rates_over_time"):
