@@ -6,6 +6,8 @@ import json
 import re
 import socket
 from dataclasses import replace
+from functools import reduce
+from operator import getitem
 
 import jsonschema
 import pytest
@@ -145,7 +147,19 @@ def test_commands_that_are_named_exist():
                 assert name in cli.commands, f"{page.name}: syops {name}"
 
 
-@pytest.mark.parametrize("report", [FIXED, SMALL, *MIXED.reports], ids=lambda report: report.model)
+def optional_parts():
+    """A report with all that a count records only if it is asked to."""
+    batches = [(torch.eye(4)[:2], torch.tensor([0, 1])), (torch.rand(1, 4), torch.tensor([1]))]
+    asked = {"spread": True, "zeros": True, "values": True, "neuron_rates": True}
+    return get_model_syops(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), batches, **asked)
+
+
+ASKED = optional_parts()
+
+
+@pytest.mark.parametrize(
+    "report", [FIXED, SMALL, *MIXED.reports, ASKED], ids=lambda report: report.model
+)
 def test_reports_are_as_the_schema_says(report):
     schema = json.loads((DOCS / "report.schema.json").read_text("utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -155,6 +169,30 @@ def test_reports_are_as_the_schema_says(report):
     for name in ("schema", "layers", "per_sample", "complete"):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({k: v for k, v in content.items() if k != name}, schema)
+
+
+@pytest.mark.parametrize(
+    ("where", "wrong"),
+    [
+        (("spread", "dc", "total"), 1.5),
+        (("spread", "by_class", "1", "ac", "least"), "1/0"),
+        (("zeros", "modules", 0, "nonzero"), -1),
+        (("zeros", "modules", 1, "kind"), "neuron"),
+        (("modules", 0, "look"), "graded"),
+        (("modules", 0, "mean"), 0.5),
+    ],
+)
+def test_schema_refuses_what_a_part_does_not_hold(where, wrong):
+    schema = json.loads((DOCS / "report.schema.json").read_text("utf-8"))
+    content = json.loads(ASKED.to_json())
+    part = reduce(getitem, where[:-1], content)
+    assert where[-1] in part
+    part[where[-1]] = wrong
+    with pytest.raises(jsonschema.ValidationError, match=re.escape(repr(wrong))):
+        jsonschema.validate(content, schema)
+    del part[where[-1]]
+    with pytest.raises(jsonschema.ValidationError, match="is a required property"):
+        jsonschema.validate(content, schema)
 
 
 def test_every_page_is_in_the_navigation():
