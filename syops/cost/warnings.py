@@ -328,7 +328,7 @@ def _graded(report: Figures, rows: list[Named]) -> Iterator[Caution]:
         layers,
         "graded input (integers, or one constant times integers) is counted as MACs at "
         f"{_some(layers)}{share}; counted as ACs, {result}",
-        'for that type graded="ac" (--graded ac)',
+        'set this with graded="ac" (--graded ac)',
     )
 
 

@@ -149,14 +149,18 @@ def _caption(report: Figures) -> str:
     return f"{report.model}: {facts}; {seen}{right}{under}"
 
 
+_UNMEASURED = "Dynamic consumption (DC): not known without data; 'syops run' measures it"
+
+
 def _findings(report: Figures) -> Iterator[str]:
     """Say what the totals mean: three sentences at most, four where samples are told apart."""
     dc, (low, high) = report.dc_mj, report.ec_mj
-    if report.network_type == "ANN" and dc == low == high:
+    if report.network_type == "ANN" and dc is not None and dc == low == high:
         yield f"Energy: {joules(dc)}{incomplete(report)}\n  = {_dc_sum(report)}"
-        yield "No layer gets spikes: DC and EC of an ANN are the same"
+        if report.complete:
+            yield "No layer gets spikes: DC and EC of an ANN are the same"
     elif dc is None:
-        yield "Dynamic consumption (DC): not known without data; 'syops run' measures it"
+        yield _UNMEASURED
         yield (
             f"{_interval(report)}\n  = {_ec_sum(report)}" if _has_sum(report) else _interval(report)
         )
@@ -171,6 +175,20 @@ def _findings(report: Figures) -> Iterator[str]:
         yield from _against_ann(report)
     elif (even := report.break_even_rate) is not None:
         yield f"Break-even firing rate with the same network as an ANN: {break_even_in_words(even)}"
+
+
+def beside_figures(report: Figures) -> Iterator[str]:
+    """Say what the headline figures do not: how the energy is summed, and what is not known."""
+    if report.dc_mj is None:
+        yield _UNMEASURED
+        if _has_sum(report):
+            yield f"EC = {_ec_sum(report)}"
+    else:
+        yield f"DC = {_dc_sum(report)}"
+    if report.spread is None or report.spread.dc.half_width is None:
+        yield from _spread(report)
+    if report.measured and report.energy_ratio is None:
+        yield from _against_ann(report)
 
 
 def _spread(report: Figures) -> Iterator[str]:
@@ -317,7 +335,11 @@ def _input_in_words(said: str) -> str:
     asked, _, shown = said.partition(": ")
     if asked != "auto":
         return f"{said}, as input_signal says"
-    return f"{shown}, as in the example" if shown else "spikes or not, as nothing says which"
+    return (
+        f"{shown}, as in the example"
+        if shown
+        else "not declared: spikes or not (input_signal= says which)"
+    )
 
 
 def _prepared(report: Figures) -> Iterator[str]:

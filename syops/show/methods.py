@@ -9,7 +9,7 @@ from syops.cost.conventions import Convention
 from syops.cost.energy import EnergyModel
 from syops.cost.figures import Figures
 from syops.ops.kinds import KINDS
-from syops.units import quantity
+from syops.units import joules, quantity
 
 _GRADED = {
     "mac": "a layer that gets integers other than spikes performs MACs",
@@ -50,7 +50,7 @@ def _sentences(report: Figures) -> Iterator[str]:
     if report.measured and report.priced_ac is not None and report.dc_mj is not None:
         yield (
             f"per sample there are {quantity(report.priced_ac)} ACs and {quantity(report.mac)} "
-            f"MACs, {report.dc_mj:.4g} mJ"
+            f"MACs, {joules(report.dc_mj)}"
         )
     if not report.complete:
         yield f"the totals are incomplete: there is no rule for {', '.join(report.unaccounted)}"

@@ -68,7 +68,7 @@ def _noted(audit: Proof) -> Iterator[str]:
 
 def _lacking(audit: Proof) -> Iterator[str]:
     if audit.lacks:
-        yield "Beside its synapses it does what spike-only chips may lack:"
+        yield "Outside its synapses, it uses operations that spike-only chips may lack:"
     for lack in audit.lacks:
         shown = ", ".join(lack.where[:_MAX_PLACES])
         more = len(lack.where) - _MAX_PLACES

@@ -18,6 +18,7 @@ from syops.show.formats.cells import in_common_units, in_words
 from syops.show.layers import (
     COLUMNS,
     accuracy_in_words,
+    beside_figures,
     constant_part,
     dearest_column,
     layer_table,
@@ -136,6 +137,11 @@ class View:
         if report.break_even_rate is not None:
             yield Figure("break-even rate", *_break_even(report.break_even_rate))
         yield Figure("type", report.network_type, _type(report))
+
+    @property
+    def sentences(self) -> Iterator[str]:
+        """What the headline figures leave open."""
+        return beside_figures(self.report)
 
     # The interval
 

@@ -256,6 +256,13 @@ def test_the_page_tells_what_a_chip_cannot_do():
     assert "* horowitz45-fp32: E_ac 0.9 pJ; E_mac 4.6 pJ" in said
 
 
+def test_sentences_of_a_page_do_not_repeat_its_figures():
+    text = " ".join(Elements(to_page(NET)).text.split())
+    assert text.count("DC = ") == 1
+    assert not re.search("Estimated consumption|at the measured firing rates|same energy", text)
+    assert "not known without data" in Elements(to_page(BOUNDS)).text
+
+
 def test_a_page_without_data_has_no_rates():
     assert len(Elements(to_page(BOUNDS)).of("svg")) == 2
 
