@@ -259,7 +259,9 @@ def test_the_page_tells_what_a_chip_cannot_do():
 def test_sentences_of_a_page_do_not_repeat_its_figures():
     text = " ".join(Elements(to_page(NET)).text.split())
     assert text.count("DC = ") == 1
-    assert not re.search("Estimated consumption|at the measured firing rates|same energy", text)
+    assert not re.search(
+        "Estimated consumption|at the measured firing rates|times less energy", text
+    )
     assert "not known without data" in Elements(to_page(BOUNDS)).text
 
 
