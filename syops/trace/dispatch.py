@@ -238,6 +238,19 @@ class Dispatch:
             found = after(rule, call, costs, operands, in_order=axis == "time")
             for tensor, place in zip(call.outputs, found, strict=True):
                 setattr(self.tensors.latest(tensor), axis, place)
+        if "samples" in self._axes and not before.fixed:
+            self._follow_mixtures(call, before)
+
+    def _follow_mixtures(self, call: Call, before: Before) -> None:
+        """Mark results that were made of several samples: x.mean(0), and x - x.mean(0) after it."""
+        records = [record for _, record in before.records if record is not None]
+        has_mixed = any(record.mixed for record in records)
+        has_apart = any(record.samples is not None for record in records)
+        for tensor in call.outputs:
+            record = self.tensors.latest(tensor)
+            if has_mixed:
+                record.samples = None
+            record.mixed = has_mixed or (has_apart and record.samples is None)
 
     def _mark_fixed(self, traits: Traits, call: Call, before: Before) -> None:
         """Mark results that are made without data and chance, and note of which parameters."""

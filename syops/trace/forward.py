@@ -162,7 +162,7 @@ class ForwardPass:
                 continue
             if record.time is None:
                 record.time = axes.time
-            if record.samples is None and not place:
+            if record.samples is None and not record.mixed and not place:
                 record.samples = axes.samples
 
     def operator(
@@ -380,6 +380,7 @@ class ForwardPass:
                 place = getattr(arrived, axis)
                 if isinstance(place, int) or record.shape == arrived.shape:
                     setattr(record, axis, place)
+            record.mixed = arrived.mixed
 
     def enter_recurrent(self, states: Sequence[Tensor]) -> None:
         """Record the hidden state of RNN, LSTM and GRU as analog from the first step on."""

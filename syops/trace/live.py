@@ -97,6 +97,8 @@ class Record:
     """Where its time-steps are, where that is known."""
     samples: Place | None = None
     """Where its samples are, where that is known and wanted."""
+    mixed: bool = False
+    """Whether several samples had a part in all of it, where samples are followed."""
     value: Any = None
     """Which `Value` it holds, where inputs and weights alone made it, before any neuron."""
 
