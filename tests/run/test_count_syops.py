@@ -10,6 +10,7 @@ from itertools import cycle
 
 import pytest
 import torch
+import torch._dynamo.eval_frame  # loaded in any case, so that what it is told can be compared
 from hypothesis import given
 from hypothesis import strategies as st
 from spikingjelly.activation_based import functional, layer, neuron
