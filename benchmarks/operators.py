@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from syops._torch import operators_of
-from syops.ops.registry import Counted, Named, State, state
+from syops.ops.registry import HasCost, Named, State, state
 from syops.ops.rule import Free, canonical
 
 PAGE = Path(__file__).parent.parent / "docs" / "operators.md"
@@ -24,7 +24,7 @@ def page() -> str:
     by_state: dict[State, set[str]] = defaultdict(set)
     for function in functions:
         by_state[state(function)].add(canonical(function))
-    counted = {s.what: names for s, names in by_state.items() if isinstance(s, Counted)}
+    counted = {s.what: names for s, names in by_state.items() if isinstance(s, HasCost)}
     free = {s.reason: names for s, names in by_state.items() if isinstance(s, Free)}
     named = by_state[Named()]
     totals = [sum(map(len, group.values())) for group in (counted, free)]

@@ -28,7 +28,7 @@ from syops.run.naming import call_of
 from syops.run.scores import Output, check_output
 from syops.run.spread import check_path
 from syops.run.subject import Counting, Subject
-from syops.run.tally import Tally
+from syops.run.tally import CountSoFar
 from syops.run.tracing import trace_on_meta
 from syops.trace import inputs as given
 from syops.trace.restore import device_of, plainly
@@ -369,7 +369,7 @@ def get_model_bounds(
     energy_model = get_energy_model(energy)
     subject = Subject.of(model, batch_dim, neurons, rules, time_steps, unroll)
     traced = trace_on_meta(subject, inputs, given.signal_names(input_signal))
-    tally = Tally(subject.model, traced.ledger, subject.ann_counts(), traced.shapes)
+    tally = CountSoFar(subject.model, traced.ledger, subject.ann_counts(), traced.shapes)
     tally.steps.add(traced.steps)
     plainly(lambda: tally.ann.prepare(subject.model, traced.shapes, Ledger()))
     tally.ann.add(traced.shapes, traced.ledger, traced.states)

@@ -30,7 +30,7 @@ from syops.trace import inputs as given
 from syops.trace.affine import Affine, affine_of, changed, made_plain, slots_of, weight_hooks
 from syops.trace.bounds import without_values
 from syops.trace.foldable import Folding, decide
-from syops.trace.lineage import LayerKey, Provenance
+from syops.trace.lineage import LayerKey, LayerTrail
 from syops.trace.meta import left_behind
 from syops.trace.neurons import takes_a_sequence
 from syops.trace.observer import Observer, until_known
@@ -126,7 +126,7 @@ def _decided(model: nn.Module, inputs: Any) -> Folding:
     return decide(plainly(lambda: _with_values(model, called_with)))
 
 
-def _without_values(model: nn.Module, shape: Any) -> tuple[Provenance, ...]:
+def _without_values(model: nn.Module, shape: Any) -> tuple[LayerTrail, ...]:
     args, kwargs = given.example(shape, given.weight_dtype(model))
     return without_values(
         model,
@@ -136,15 +136,15 @@ def _without_values(model: nn.Module, shape: Any) -> tuple[Provenance, ...]:
     )
 
 
-def _with_values(model: nn.Module, called_with: given.Arguments) -> tuple[Provenance, ...]:
+def _with_values(model: nn.Module, called_with: given.Arguments) -> tuple[LayerTrail, ...]:
     observer, home = Observer(model, Ledger(), Settings()), device_of(model)
     args, kwargs = tree_map(lambda leaf: given.usable(leaf, home), called_with)
     signals = [given.SIGNALS["analog"]] * len(given.tensors_of((args, kwargs)))
 
-    def watched() -> tuple[Provenance, ...]:
+    def watched() -> tuple[LayerTrail, ...]:
         lending = Lending(model)
 
-        def run() -> tuple[Provenance, ...]:
+        def run() -> tuple[LayerTrail, ...]:
             lending.begin()
             lending.renew()
             work = partial(observer.run_twice, args, kwargs, signals)

@@ -273,7 +273,7 @@ STORED = {
     "network": "name", "accuracy": "accuracy", "T": "time_steps", "ec_mj": "ec_mj", "o_ac": "ac",
     "o_mac": "mac", "dc_mj": "dc_mj",
 }  # fmt: skip
-"""How the results in this repository name the fields of a `syops.models.demo.measure.Row`."""
+"""How the results in this repository name the fields of a `MeasuredNetwork` of the demo."""
 
 
 def tested(run: Run, network: nn.Module, x: Tensor, y: Tensor) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from syops.cli.options import (
     ZEROS,
     Keyword,
 )
-from syops.cli.output import Display, View, display_options
+from syops.cli.output import Display, ShownPart, display_options
 from syops.cli.running import Keywords, Run
 from syops.cli.sweep import check_sweep, count_sweep
 from syops.errors import SyopsValueError
@@ -161,7 +161,7 @@ def run(
     """
     chosen = {name: options.pop(name) for name in Run.__dataclass_fields__ if name in options}
     work = Run(**chosen, counting=options | {"zeros": zeros, "neuron_rates": neuron_rates})
-    view = View(memory, baselines, nonzero, zeros, neuron_rates)
+    view = ShownPart(memory, baselines, nonzero, zeros, neuron_rates)
     if sweep is None:
         if picture is not None:
             raise click.UsageError("--picture needs --sweep")
@@ -185,7 +185,7 @@ def run(
         show_as(view, named(report, model), display)
 
 
-def show_as(view: View, report: Report, display: Display) -> None:
+def show_as(view: ShownPart, report: Report, display: Display) -> None:
     """Print or write a report; as it is, where it has not what is to be seen of it."""
     try:
         shown = view.of(report)

@@ -131,7 +131,7 @@ def command_line() -> str | None:
 
 
 @dataclass(frozen=True)
-class View:
+class ShownPart:
     """What of a report is to be shown: its operations, or one of the tables beside these."""
 
     memory: bool

@@ -88,7 +88,7 @@ class Reading:
                 raise click.UsageError(f"--{name.replace('_', '-')} does not apply to {what}")
 
 
-class Source(NamedTuple):
+class DataKind(NamedTuple):
     """Say what one kind of data is, how to tell it from others, and how to open it."""
 
     what: str
@@ -237,16 +237,16 @@ def _is_callable(name: str) -> bool:
 
 
 SOURCES = (
-    Source("a file .npy, .npz, .pt or .pth", lambda x: _is_file(x, arrays.SUFFIXES), _arrays),
-    Source(
+    DataKind("a file .npy, .npz, .pt or .pth", lambda x: _is_file(x, arrays.SUFFIXES), _arrays),
+    DataKind(
         "an IDX file such as t10k-images-idx3-ubyte.gz", lambda x: _is_file(x, idx.SUFFIXES), _idx
     ),
-    Source(
+    DataKind(
         "a folder of event clips (.npz)",
         lambda x: Path(x).is_dir() and has_files(Path(x), CLIPS),
         _clips,
     ),
-    Source("a folder of images", lambda x: Path(x).is_dir(), _images),
-    Source("package.module:callable, which returns a loader", _is_callable, _called),
+    DataKind("a folder of images", lambda x: Path(x).is_dir(), _images),
+    DataKind("package.module:callable, which returns a loader", _is_callable, _called),
 )
 """All kinds of data, in the order in which they are tried."""

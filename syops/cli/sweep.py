@@ -9,7 +9,7 @@ import click
 
 from syops.cli.distributed import joined
 from syops.cli.networks import named
-from syops.cli.output import Display, View
+from syops.cli.output import Display, ShownPart
 from syops.cli.running import Keywords, Run
 from syops.files import check_writable, write_whole
 from syops.report.comparison import Comparison, compare
@@ -22,7 +22,7 @@ def check_sweep(
     keywords: Keywords,
     sweep: tuple[str, Any],
     picture: Path | None,
-    view: View,
+    view: ShownPart,
     display: Display,
 ) -> None:
     """Find out before the count what cannot be done, shown or written."""
@@ -31,7 +31,7 @@ def check_sweep(
         raise click.UsageError(f"--sweep {name}: expected different values, such as {name}=1,2,4")
     if name in dict(keywords):
         raise click.UsageError(f"--set {name} and --sweep {name}: give one of them")
-    if view != View(memory=False, baselines=False, nonzero=None) or display.depth is not None:
+    if view != ShownPart(memory=False, baselines=False, nonzero=None) or display.depth is not None:
         raise click.UsageError("--sweep compares whole networks: it has no layers to show")
     if picture is not None and picture.suffix.lower() not in _SUFFIXES:
         raise click.UsageError(f"--picture {picture}: its suffix must be {', '.join(_SUFFIXES)}")

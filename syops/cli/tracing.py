@@ -30,7 +30,7 @@ from syops.cli.options import (
     UNROLL,
     UNSEEN_SIGNAL,
 )
-from syops.cli.output import Display, View, display_options, emit
+from syops.cli.output import Display, ShownPart, display_options, emit
 from syops.files import check_writable
 
 
@@ -67,7 +67,7 @@ def bounds(
     Needs no data and no weights. MODEL is a bundled network (see 'syops models') or
     package.module:callable, a function or class that builds a torch.nn.Module.
     """
-    view = View(memory, baselines, nonzero)
+    view = ShownPart(memory, baselines, nonzero)
     view.check(display)
     from syops.api import get_model_bounds
 

@@ -12,7 +12,7 @@ from syops.cost.energy import Energy
 from syops.cost.pricing import price
 from syops.errors import SyopsValueError
 from syops.ledger.rows import Drive, Row
-from syops.ledger.samples import Column, Moments, SampleCounts, Spread
+from syops.ledger.samples import CountColumn, Moments, SampleCounts, Spread
 from syops.ops.kinds import SYNAPTIC
 from syops.ops.values import SPIKES
 
@@ -75,12 +75,12 @@ class Terms:
         return told
 
 
-class Weights(NamedTuple):
+class UnitCosts(NamedTuple):
     """What one more of each count adds to the ACs, the MACs and the energy in pJ."""
 
-    ac: dict[Column, Fraction]
-    mac: dict[Column, Fraction]
-    dc: dict[Column, Fraction]
+    ac: dict[CountColumn, Fraction]
+    mac: dict[CountColumn, Fraction]
+    dc: dict[CountColumn, Fraction]
 
 
 def spread_of(table: SampleTable, rows: tuple[Row, ...], terms: Terms) -> Spread:
@@ -123,7 +123,7 @@ def sample_values(
     if not terms.are_linear:
         name = terms.convention.name
         raise SpreadUnknown(f"it is not known under convention {name!r} how samples differ")
-    weights = Weights({}, {}, {})
+    weights = UnitCosts({}, {}, {})
     for row, key in zip(rows, table.keys, strict=True):
         if row.kind in terms.kinds:
             _add(weights, row, key, table, terms)
@@ -131,7 +131,7 @@ def sample_values(
     return ac, mac, dc
 
 
-def _add(weights: Weights, row: Row, key: Hashable, table: SampleTable, terms: Terms) -> None:
+def _add(weights: UnitCosts, row: Row, key: Hashable, table: SampleTable, terms: Terms) -> None:
     """Add the weights of one row's counts: verdict and price are linear in the counts."""
     name, verdict = row.path or "the model", row.verdict(terms.graded)
     if key in table.counts.unknown and (verdict.ac or verdict.mac):
@@ -157,17 +157,17 @@ def _add(weights: Weights, row: Row, key: Hashable, table: SampleTable, terms: T
                 into[column] = weight
 
 
-def _probes(row: Row, key: Hashable) -> Iterator[tuple[Column, Row]]:
+def _probes(row: Row, key: Hashable) -> Iterator[tuple[CountColumn, Row]]:
     """Yield rows of the same class that have one of a single count."""
     drives = tuple(Drive(drive.evidence) for drive in row.drives)
     blank = replace(
         row, dense=0, drives=drives, joint_ac=Fraction(0), joint_events=0, ac=0, mac=0,
         unnormalised=(),
     )  # fmt: skip
-    yield Column(key, "dense"), replace(blank, dense=1)
-    yield Column(key, "mac"), replace(blank, mac=1)
-    yield Column(key, "ac"), replace(blank, ac=1)
-    yield Column(key, "joint_ac"), replace(blank, joint_ac=Fraction(1))
+    yield CountColumn(key, "dense"), replace(blank, dense=1)
+    yield CountColumn(key, "mac"), replace(blank, mac=1)
+    yield CountColumn(key, "ac"), replace(blank, ac=1)
+    yield CountColumn(key, "joint_ac"), replace(blank, joint_ac=Fraction(1))
     for place, drive in enumerate(drives):
         single = (
             ("ac", replace(drive, ac=Fraction(1))),
@@ -176,4 +176,4 @@ def _probes(row: Row, key: Hashable) -> Iterator[tuple[Column, Row]]:
         )
         for what, one in single:
             each = (*drives[:place], one, *drives[place + 1 :])
-            yield Column(key, what, place), replace(blank, drives=each)
+            yield CountColumn(key, what, place), replace(blank, drives=each)

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 
-class Column(NamedTuple):
+class CountColumn(NamedTuple):
     """One count of one row of the ledger.
 
     Attributes:
@@ -24,7 +24,7 @@ class Column(NamedTuple):
     operand: int | None = None
 
 
-Shares = Mapping[Column, Sequence[tuple[Fraction, Sequence[int]]]]
+Shares = Mapping[CountColumn, Sequence[tuple[Fraction, Sequence[int]]]]
 """What each sample of a batch has of each count: factors times integers, to be added up."""
 
 
@@ -45,7 +45,9 @@ class SampleCounts:
         self.fold_bn = fold_bn
         self.number = 0
         self.unknown: set[Hashable] = set()
-        self._batches: list[tuple[int, int, dict[Column, list[tuple[Fraction, array[int]]]]]] = []
+        self._batches: list[
+            tuple[int, int, dict[CountColumn, list[tuple[Fraction, array[int]]]]]
+        ] = []
 
     def add(self, start: int, number: int, shares: Shares, unknown: Iterable[Hashable]) -> None:
         """Add a batch.
@@ -81,7 +83,7 @@ class SampleCounts:
             found[label].append(place)
         return found
 
-    def totals(self, weights: Mapping[Column, Fraction]) -> list[Fraction]:
+    def totals(self, weights: Mapping[CountColumn, Fraction]) -> list[Fraction]:
         """Return for each sample the sum of all counts, each times its weight."""
         used = [
             (start, factor * weight, counts)

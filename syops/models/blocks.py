@@ -25,7 +25,7 @@ def batch_norm(channels: int, summed: bool = False) -> nn.Module:
 
 
 @dataclass(frozen=True)
-class Kit:
+class BlockParts:
     """Say what the blocks of a network are made of.
 
     Args:
@@ -51,7 +51,7 @@ def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> n
     return layer.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False)
 
 
-def downsample(in_channels: int, out_channels: int, stride: int, kit: Kit) -> nn.Sequential:
+def downsample(in_channels: int, out_channels: int, stride: int, kit: BlockParts) -> nn.Sequential:
     """Return the shortcut of a block that changes the shape: convolution, BN.
 
     For a g it ends in a neuron, so that it stays a spike; else the neuron comes after the sum.
@@ -96,7 +96,7 @@ class Block(ResidualBlock):
 
     expansion = 1
 
-    def __init__(self, in_channels: int, channels: int, stride: int, kit: Kit) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, kit: BlockParts) -> None:
         super().__init__()
         self.g = kit.g
         self.make_f(in_channels, channels, stride, kit)
@@ -106,7 +106,7 @@ class Block(ResidualBlock):
         self.aap = self.make_aap() if kit.aap else None
 
     @abstractmethod
-    def make_f(self, in_channels: int, channels: int, stride: int, kit: Kit) -> None: ...
+    def make_f(self, in_channels: int, channels: int, stride: int, kit: BlockParts) -> None: ...
 
     @abstractmethod
     def f(self, x: Tensor) -> Tensor: ...
@@ -137,7 +137,7 @@ class Block(ResidualBlock):
 class BasicBlock(Block):
     """f: two 3x3 convolutions."""
 
-    def make_f(self, in_channels: int, channels: int, stride: int, kit: Kit) -> None:
+    def make_f(self, in_channels: int, channels: int, stride: int, kit: BlockParts) -> None:
         self.conv1 = conv(in_channels, channels, 3, stride)
         self.bn1 = kit.norm(channels)
         self.sn1 = kit.neuron()
@@ -157,7 +157,7 @@ class Bottleneck(Block):
 
     expansion = 4
 
-    def make_f(self, in_channels: int, channels: int, stride: int, kit: Kit) -> None:
+    def make_f(self, in_channels: int, channels: int, stride: int, kit: BlockParts) -> None:
         self.conv1 = conv(in_channels, channels, 1)
         self.bn1 = kit.norm(channels)
         self.sn1 = kit.neuron()

@@ -25,7 +25,7 @@ _STREAMS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """Say what the name of a bundled network stands for.
 
     Attributes:
@@ -64,7 +64,7 @@ def _sizes(T: int, num_classes: int, in_channels: int) -> dict[str, int]:
     return {"T": T, "num_classes": num_classes, "in_channels": in_channels}
 
 
-def _resnets() -> Iterable[tuple[str, Entry]]:
+def _resnets() -> Iterable[tuple[str, CatalogueEntry]]:
     depths = (18, 34, 50, 101, 152)
     for prefix, streams in (
         ("dsnn", "dsnn"),
@@ -73,17 +73,23 @@ def _resnets() -> Iterable[tuple[str, Entry]]:
         ("spiking_resnet", "spiking"),
     ):
         for depth in depths:
-            yield f"{prefix}{depth}", Entry("resnet", streams, {"depth": depth}, _sizes(4, 1000, 3))
+            yield (
+                f"{prefix}{depth}",
+                CatalogueEntry("resnet", streams, {"depth": depth}, _sizes(4, 1000, 3)),
+            )
     for depth in depths[:-1]:
         sizes = {"num_classes": 1000, "in_channels": 3}
-        yield f"resnet{depth}", Entry("resnet", "ann", {"depth": depth, "T": 1}, sizes, None)
+        yield (
+            f"resnet{depth}",
+            CatalogueEntry("resnet", "ann", {"depth": depth, "T": 1}, sizes, None),
+        )
     for depth in (34, 50):
-        entry = Entry("resnet", "tdbn", {"depth": depth}, _sizes(6, 1000, 3))
+        entry = CatalogueEntry("resnet", "tdbn", {"depth": depth}, _sizes(6, 1000, 3))
         yield f"spiking_resnet{depth}_tdbn", entry
-    yield "preact_resnet18", Entry("preact", "spiking", {}, _sizes(50, 1000, 3))
+    yield "preact_resnet18", CatalogueEntry("preact", "spiking", {}, _sizes(50, 1000, 3))
 
 
-def _small() -> Iterable[tuple[str, Entry]]:
+def _small() -> Iterable[tuple[str, CatalogueEntry]]:
     """Yield the narrow networks of 18 layers for grey images of 28x28 pixels."""
     fixed = {"depth": 18, "kernel": 3, "strides": (1, 2, 2, 1)}
     sizes = {"channels": 8, "num_classes": 10, "in_channels": 1}
@@ -92,35 +98,38 @@ def _small() -> Iterable[tuple[str, Entry]]:
         ("fsnn18_small", "fsnn"),
         ("sew_resnet18_small", "sew"),
     ):
-        yield name, Entry("resnet", streams, fixed, {"T": 4, **sizes}, image=(1, 28))
-    yield "resnet18_small", Entry("resnet", "ann", {"T": 1, **fixed}, sizes, None, (1, 28))
+        yield name, CatalogueEntry("resnet", streams, fixed, {"T": 4, **sizes}, image=(1, 28))
+    yield "resnet18_small", CatalogueEntry("resnet", "ann", {"T": 1, **fixed}, sizes, None, (1, 28))
 
 
-def _seven_b() -> Iterable[tuple[str, Entry]]:
+def _seven_b() -> Iterable[tuple[str, CatalogueEntry]]:
     narrow, wide = (32,) * 7, (64,) * 4 + (128,) * 3
     for streams in ("sew", "dsnn", "fsnn", "spiking", "plain"):
         image = 2, 128
         sizes, widths = _sizes(16, 11, 2), {"widths": narrow}
-        yield f"{streams}_7b", Entry("seven_b", streams, widths, sizes, "PLIF", image)
+        yield f"{streams}_7b", CatalogueEntry("seven_b", streams, widths, sizes, "PLIF", image)
         if streams in ("sew", "dsnn", "fsnn"):
             sizes, widths = _sizes(16, 10, 2), {"widths": wide}
-            yield f"{streams}_wide7b", Entry("seven_b", streams, widths, sizes, "PLIF", image)
+            yield (
+                f"{streams}_wide7b",
+                CatalogueEntry("seven_b", streams, widths, sizes, "PLIF", image),
+            )
 
 
-def _digits() -> Iterable[tuple[str, Entry]]:
+def _digits() -> Iterable[tuple[str, CatalogueEntry]]:
     sizes = {"blocks": 8, "channels": 16, **_sizes(4, 10, 1)}
     for streams in ("dsnn", "fsnn", "sew", "spiking"):
-        yield f"{streams}_digits", Entry("digits", streams, {}, sizes, image=(1, 8))
+        yield f"{streams}_digits", CatalogueEntry("digits", streams, {}, sizes, image=(1, 8))
 
 
-def _spikformers() -> Iterable[tuple[str, Entry]]:
+def _spikformers() -> Iterable[tuple[str, CatalogueEntry]]:
     sizes = {"depth": 4, "width": 384, "heads": 12, "patch": 4, **_sizes(4, 10, 3)}
-    yield "spikformer_4_384", Entry("spikformer", "spikformer", {}, sizes, "LIF", (3, 32))
+    yield "spikformer_4_384", CatalogueEntry("spikformer", "spikformer", {}, sizes, "LIF", (3, 32))
     for width, heads in ((384, 8), (512, 8), (768, 12)):
         fixed = {"depth": 8, "width": width, "heads": heads, "patch": 16}
         yield (
             f"spikformer_8_{width}",
-            Entry("spikformer", "spikformer", fixed, _sizes(4, 1000, 3), "LIF"),
+            CatalogueEntry("spikformer", "spikformer", fixed, _sizes(4, 1000, 3), "LIF"),
         )
 
 
@@ -136,7 +145,7 @@ def list_models() -> tuple[str, ...]:
     return tuple(_ENTRIES)
 
 
-def entry_of(name: str) -> Entry:
+def entry_of(name: str) -> CatalogueEntry:
     """Return what a name stands for.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from torch import nn
 
-from syops.models.blocks import Kit, Network
+from syops.models.blocks import BlockParts, Network
 from syops.models.catalogue import entry_of, unknown
 from syops.models.connect import connection
 from syops.models.digits import DigitsNet
@@ -33,11 +33,11 @@ TOPOLOGIES: Mapping[str, Callable[..., Network]] = {
 KITS: Mapping[str, Callable[..., Any]] = {
     "dsnn": partial(dual_stream_kit, aap=True),
     "fsnn": partial(dual_stream_kit, aap=False),
-    "sew": lambda neurons, g: Kit(neurons, connection(g)),
-    "spiking": Kit,
+    "sew": lambda neurons, g: BlockParts(neurons, connection(g)),
+    "spiking": BlockParts,
     "tdbn": tdbn_kit,
-    "plain": lambda neurons: Kit(neurons, plain),
-    "ann": lambda: Kit(nn.ReLU),
+    "plain": lambda neurons: BlockParts(neurons, plain),
+    "ann": lambda: BlockParts(nn.ReLU),
     "spikformer": spikformer_kit,
 }
 """What blocks are made of, by what goes from block to block; each is called with the neurons, if

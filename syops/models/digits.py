@@ -12,7 +12,7 @@ dict::
 
 from torch import Tensor, nn
 
-from syops.models.blocks import BasicBlock, Kit, Network, conv, initialise
+from syops.models.blocks import BasicBlock, BlockParts, Network, conv, initialise
 from syops.models.jelly import layer
 from syops.models.parts import positive_int
 from syops.models.resnet import make_stage
@@ -24,7 +24,13 @@ class DigitsNet(Network):
     halvings = 1
 
     def __init__(
-        self, kit: Kit, blocks: int, channels: int, T: int, num_classes: int, in_channels: int
+        self,
+        kit: BlockParts,
+        blocks: int,
+        channels: int,
+        T: int,
+        num_classes: int,
+        in_channels: int,
     ) -> None:
         super().__init__(T, num_classes, in_channels)
         positive_int("blocks", blocks)

@@ -15,7 +15,7 @@ classifier are left out. The names in the state dict::
 from torch import Tensor, nn
 
 from syops.errors import SyopsValueError
-from syops.models.blocks import Kit, Network, conv, downsample, initialise
+from syops.models.blocks import BlockParts, Network, conv, downsample, initialise
 from syops.models.jelly import layer
 from syops.models.parts import ResidualBlock, Streams
 
@@ -26,7 +26,7 @@ class PreActBlock(ResidualBlock):
     The second BN set to zero, s is the result.
     """
 
-    def __init__(self, in_channels: int, channels: int, stride: int, kit: Kit) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, kit: BlockParts) -> None:
         super().__init__()
         self.bn1 = kit.norm(in_channels)
         self.sn1 = kit.neuron()
@@ -56,7 +56,7 @@ class PreActResNet(Network):
 
     halvings = 5
 
-    def __init__(self, kit: Kit, T: int, num_classes: int, in_channels: int) -> None:
+    def __init__(self, kit: BlockParts, T: int, num_classes: int, in_channels: int) -> None:
         super().__init__(T, num_classes, in_channels)
         self.conv1 = conv(in_channels, 64, 7, stride=2)
         self.bn1 = kit.norm(64)

@@ -1,7 +1,7 @@
 """Build residual networks for ImageNet, of 18, 34, 50, 101 and 152 layers, and narrow ones of 18.
 
 DSNN, FSNN, SEW ResNet, Spiking ResNet (with td-BN, too) and the ANN have one topology. They differ
-in the `Kit` of their blocks. The names in the state dict are torchvision's, plus `aap`::
+in the `BlockParts` of their blocks. The names in the state dict are torchvision's, plus `aap`::
 
     conv1, bn1, sn1                              stem
     layer{1-4}.{i}.conv1, bn1, sn1, conv2, ...   f and SN of a block
@@ -20,7 +20,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from syops.errors import SyopsValueError
-from syops.models.blocks import BasicBlock, Block, Bottleneck, Kit, Network, conv, initialise
+from syops.models.blocks import BasicBlock, Block, BlockParts, Bottleneck, Network, conv, initialise
 from syops.models.connect import LOGICAL, connection
 from syops.models.jelly import layer
 from syops.models.parts import CLASSIFIERS, Neurons, one_of, positive_int
@@ -36,7 +36,7 @@ DEPTHS: dict[int, tuple[type[Block], tuple[int, int, int, int]]] = {
 
 
 def make_stage(
-    block: type[Block], n: int, in_channels: int, channels: int, stride: int, kit: Kit
+    block: type[Block], n: int, in_channels: int, channels: int, stride: int, kit: BlockParts
 ) -> nn.Sequential:
     """Return ``n`` blocks, of which the first may change the shape."""
     first = block(in_channels, channels, stride, kit)
@@ -56,7 +56,7 @@ class ResNet(Network):
     def __init__(
         self,
         depth: int,
-        kit: Kit,
+        kit: BlockParts,
         T: int,
         num_classes: int,
         in_channels: int,
@@ -91,7 +91,7 @@ class ResNet(Network):
 
 def dual_stream_kit(
     neurons: Neurons, g: str, residual: str, aap: bool, classifier: str = "shared"
-) -> Kit:
+) -> BlockParts:
     """Return the kit for ``residual="sew"``, g(SN(f(x)), x), or "spiking", SN(f(x) + x), Eq. (10).
 
     The neurons after the sums of the latter are IF neurons with 0 < V_th <= 1, whatever the others
@@ -100,17 +100,17 @@ def dual_stream_kit(
     chosen = connection(g, LOGICAL)
     separate = one_of("classifier", classifier, CLASSIFIERS) == "separate"
     if one_of("residual", residual, ("sew", "spiking")) == "sew":
-        return Kit(neurons, chosen, aap, separate=separate)
+        return BlockParts(neurons, chosen, aap, separate=separate)
     if neurons.v_threshold > 1:
         raise SyopsValueError(
             f"v_threshold={neurons.v_threshold!r}: residual='spiking' needs 0 < v_threshold <= 1, "
             "or else no block could pass a spike on"
         )
     behind_sums = replace(neurons, neuron="IF")
-    return Kit(neurons, None, aap, residual_neuron=behind_sums, separate=separate)
+    return BlockParts(neurons, None, aap, residual_neuron=behind_sums, separate=separate)
 
 
-def tdbn_kit(neurons: Neurons) -> Kit:
+def tdbn_kit(neurons: Neurons) -> BlockParts:
     """Return the kit with threshold-dependent BN (Zheng et al. 2021).
 
     BN to the standard deviation alpha V_th over time, batch and space, where alpha = 1, and
@@ -123,4 +123,4 @@ def tdbn_kit(neurons: Neurons) -> Kit:
         nn.init.constant_(bn.weight, alpha * neurons.v_threshold)
         return bn
 
-    return Kit(neurons, norm=norm)
+    return BlockParts(neurons, norm=norm)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from syops.models.blocks import (
     BasicBlock,
-    Kit,
+    BlockParts,
     Network,
     accumulating_downsample,
     conv,
@@ -39,7 +39,7 @@ def plain(s: Any, x: Any) -> Any:
 class Widening(ResidualBlock):
     """A 1x1 convolution with BN and neuron, and in the AAP one with BN and ReLU."""
 
-    def __init__(self, in_channels: int, channels: int, kit: Kit) -> None:
+    def __init__(self, in_channels: int, channels: int, kit: BlockParts) -> None:
         super().__init__()
         self.conv = conv(in_channels, channels, 1)
         self.bn = kit.norm(channels)
@@ -69,7 +69,7 @@ class Pooling(nn.Module):
         return Streams(self.pool(o), None if a is None else self.pool(a))
 
 
-def make_stage(in_channels: int, channels: int, kit: Kit) -> nn.Sequential:
+def make_stage(in_channels: int, channels: int, kit: BlockParts) -> nn.Sequential:
     """Return a widening, if one is needed, a block and a pooling."""
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     if in_channels != channels:
@@ -85,7 +85,7 @@ class SevenBNet(Network):
     halvings = 7
 
     def __init__(
-        self, widths: tuple[int, ...], kit: Kit, T: int, num_classes: int, in_channels: int
+        self, widths: tuple[int, ...], kit: BlockParts, T: int, num_classes: int, in_channels: int
     ) -> None:
         super().__init__(T, num_classes, in_channels)
         self.conv1 = conv(in_channels, widths[0], 1)

@@ -45,7 +45,7 @@ POOLED = {4: (2, 3), 16: (0, 1, 2, 3)}
 
 
 @dataclass(frozen=True)
-class Kit:
+class SpikformerParts:
     """Say what the blocks are made of: neurons, connection function, with or without an AAP.
 
     ``separate``: the accumulated stream has a classifier of its own.
@@ -65,7 +65,9 @@ def halve(pool: bool) -> nn.Module:
 class ConvSpikes(nn.Module):
     """3x3 convolution, BN, neuron and, if ``pool``, max-pooling: [T, N, C, H, W] both ways."""
 
-    def __init__(self, in_channels: int, out_channels: int, pool: bool, kit: Kit) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, pool: bool, kit: SpikformerParts
+    ) -> None:
         super().__init__()
         self.conv = conv(in_channels, out_channels, 3)
         self.bn = layer.BatchNorm2d(out_channels)
@@ -79,7 +81,7 @@ class ConvSpikes(nn.Module):
 class LinearSpikes(nn.Module):
     """Linear, BN over the features of all tokens, neuron: [T, N, L, C] -> [T, N, L, C_out]."""
 
-    def __init__(self, in_features: int, out_features: int, kit: Kit) -> None:
+    def __init__(self, in_features: int, out_features: int, kit: SpikformerParts) -> None:
         super().__init__()
         self.linear = nn.Linear(in_features, out_features)
         self.bn = layer.BatchNorm1d(out_features)
@@ -96,7 +98,7 @@ class Residual(ResidualBlock):
     s_l = f(o_{l-1});  o_l = g(s_l, o_{l-1}), Eq. (10);  a_l = s_l + a_{l-1}, Eq. (11)
     """
 
-    def __init__(self, kit: Kit) -> None:
+    def __init__(self, kit: SpikformerParts) -> None:
         super().__init__()
         self.g = kit.g
         self.aap = self.make_aap() if kit.aap else None
@@ -126,7 +128,7 @@ class Residual(ResidualBlock):
 class Position(Residual):
     """f: a convolution over the neighbours of a patch, [T, N, C, H, W] both ways."""
 
-    def __init__(self, width: int, kit: Kit) -> None:
+    def __init__(self, width: int, kit: SpikformerParts) -> None:
         super().__init__(kit)
         self.conv = conv(width, width, 3)
         self.bn = layer.BatchNorm2d(width)
@@ -145,7 +147,7 @@ class Attention(Residual):
     q, k and v are spikes. The neuron behind the products has half the threshold of the others.
     """
 
-    def __init__(self, width: int, heads: int, kit: Kit) -> None:
+    def __init__(self, width: int, heads: int, kit: SpikformerParts) -> None:
         super().__init__(kit)
         self.heads = heads
         self.q = LinearSpikes(width, width, kit)
@@ -173,7 +175,7 @@ class Attention(Residual):
 class MLP(Residual):
     """f: two layers, with four times the features between them; [T, N, L, C] both ways."""
 
-    def __init__(self, width: int, kit: Kit) -> None:
+    def __init__(self, width: int, kit: SpikformerParts) -> None:
         super().__init__(kit)
         self.hidden = LinearSpikes(width, MLP_RATIO * width, kit)
         self.out = LinearSpikes(MLP_RATIO * width, width, kit)
@@ -185,7 +187,7 @@ class MLP(Residual):
         return (self.out.bn,)
 
 
-def encoder_block(width: int, heads: int, kit: Kit) -> nn.Sequential:
+def encoder_block(width: int, heads: int, kit: SpikformerParts) -> nn.Sequential:
     """Apply attention, then MLP: Figure 1(c) and (d)."""
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     parts["attention"] = Attention(width, heads, kit)
@@ -214,7 +216,7 @@ class Spikformer(Network):
         width: int,
         heads: int,
         patch: int,
-        kit: Kit,
+        kit: SpikformerParts,
         T: int,
         num_classes: int,
         in_channels: int,
@@ -261,13 +263,13 @@ class Spikformer(Network):
         return maps.mean((0, 2))
 
 
-def spikformer_kit(neurons: Neurons, g: str, aap: bool, classifier: str | None) -> Kit:
+def spikformer_kit(neurons: Neurons, g: str, aap: bool, classifier: str | None) -> SpikformerParts:
     """Return what the blocks are made of, checked; a classifier None is "separate" with an AAP."""
     if not isinstance(aap, bool):
         raise SyopsValueError(f"aap={aap!r}: expected True or False")
     if classifier is None:
-        return Kit(neurons, connection(g), aap, separate=aap)
+        return SpikformerParts(neurons, connection(g), aap, separate=aap)
     separate = one_of("classifier", classifier, CLASSIFIERS) == "separate"
     if separate and not aap:
         raise SyopsValueError("classifier='separate': there is one stream alone without aap=True")
-    return Kit(neurons, connection(g), aap, separate)
+    return SpikformerParts(neurons, connection(g), aap, separate)

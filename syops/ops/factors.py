@@ -27,7 +27,7 @@ from hashlib import sha256
 from torch import Tensor
 
 from syops.ops.rule import Call
-from syops.ops.values import LEARNED, UNSCALED, Scale, Signal, Table
+from syops.ops.values import LEARNED, UNSCALED, Scale, Signal, TruthTable
 
 LONGEST_NAME = 120
 """Characters of the name of a factor; longer ones are told by their hash."""
@@ -53,7 +53,7 @@ FactorRule = Callable[[Call, Sequence[Factor]], Scale | None]
 
 def factors_of(call: Call, signals: Sequence[Signal]) -> list[Factor] | None:
     """Return what the operands of a call are multiples of; None where one is no factor."""
-    if not any(isinstance(known, Table) for known in signals):
+    if not any(isinstance(known, TruthTable) for known in signals):
         return None
     factors = []
     for tensor, known in zip(call.tensors, signals, strict=True):
@@ -72,7 +72,7 @@ def factor_of(
     ``among``: the other operands, which must have the shape of the result for the scale to lie
     along dimensions of it.
     """
-    if isinstance(known, Table):
+    if isinstance(known, TruthTable):
         return Factor(scale_broadcast(known.scale, tensor, call.out), known.values)
     recipe = call.recipe(tensor) if known is LEARNED else None
     others = [t for t in call.tensors if t is not tensor] if among is None else among

@@ -32,7 +32,7 @@ from syops.ops.values import (
     UNSCALED,
     Shown,
     Signal,
-    Table,
+    TruthTable,
     constant,
     part_of,
     put_together,
@@ -48,7 +48,7 @@ def keep(call: Call) -> Signal:
     if source.dtype != call.out.dtype:
         return UNKNOWN
     known = call.signal(source)
-    if not isinstance(known, Table) or not known.scale.dims:
+    if not isinstance(known, TruthTable) or not known.scale.dims:
         return known
     if source is call.out or not call.out.numel():
         return ANALOG
@@ -76,13 +76,13 @@ def move(call: Call, along: ChannelRule, is_whole: bool) -> Sequence[Signal]:
     outputs = call.outputs
     if isinstance(known, Shown) and not is_whole:
         known = part_of(known)
-    if not isinstance(known, Table):
+    if not isinstance(known, TruthTable):
         return [known] * len(outputs)
     moved = []
     for place, out in enumerate(outputs):
         scale = dims.scale_after(along, call, call.args[0], known.scale, out)
         plain = rescaled(known, UNSCALED)
-        assert isinstance(plain, Table)
+        assert isinstance(plain, TruthTable)
         moved.append(dims.with_scale(call.atoms.rebased(plain, (call.geometry, place)), scale))
     return moved
 
@@ -102,8 +102,8 @@ def _joined(call: Call, parts: Sequence[Signal]) -> Signal:
     shown = put_together(parts)
     if shown is not None:
         return shown
-    scales = {p.scale for p in parts if isinstance(p, Table) and p.support != {0} and p.values}
-    if len(scales) != 1 or not all(isinstance(part, Table) for part in parts):
+    scales = {p.scale for p in parts if isinstance(p, TruthTable) and p.support != {0} and p.values}
+    if len(scales) != 1 or not all(isinstance(part, TruthTable) for part in parts):
         return call.atoms.joined(parts, call.geometry)
     (scale,) = scales
     plain = [rescaled(part, UNSCALED) for part in parts]
@@ -113,7 +113,7 @@ def _joined(call: Call, parts: Sequence[Signal]) -> Signal:
 def gather(call: Call) -> Signal:
     """Return the signal of values at positions that other values tell: nothing else agrees."""
     known = call.signal(call.args[0])
-    return call.atoms.joined((known,)) if isinstance(known, Table) else part_of(known)
+    return call.atoms.joined((known,)) if isinstance(known, TruthTable) else part_of(known)
 
 
 def repeated(call: Call) -> Signal:
@@ -135,7 +135,7 @@ def join(call: Call, along: ChannelRule) -> Signal:
     parts: list[Signal] = []
     for tensor in tensors_in(call.args[:1]):
         known = call.signal(tensor)
-        if isinstance(known, Table) and known.scale.dims:
+        if isinstance(known, TruthTable) and known.scale.dims:
             scale = dims.scale_after(along, call, tensor, known.scale, call.out)
             known = dims.with_scale(known, scale)
         parts.append(known)

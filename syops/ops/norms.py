@@ -31,7 +31,10 @@ def group_norm_cost(call: Call) -> Sequence[Cost]:
 
 
 def norm_cost(call: Call) -> Sequence[Cost]:
-    """2 MACs per element; normalised over the last dimensions, so many as the shape given has."""
+    """2 MACs per element.
+
+    It normalises over the last dimensions, as many as the given shape has.
+    """
     x, shape = call.args[0], call.args[1]
     name = canonical(call.func).removeprefix("native_").removeprefix("_fused_")
     apart = tuple(range(x.dim() - len(shape)))

@@ -17,7 +17,7 @@ from syops.errors import (
 from syops.ops.kinds import KINDS, SYNAPTIC
 from syops.ops.registry import is_composite
 from syops.ops.rule import Call, Cost, Free, Normalisation, Product, Rule, Tally
-from syops.ops.values import Interval, Opaque, Signal, Table
+from syops.ops.values import Interval, Opaque, Signal, TruthTable
 
 T = TypeVar("T")
 TALLIES = tuple(kind for kind in KINDS if kind not in (*SYNAPTIC, "norm"))
@@ -70,7 +70,7 @@ def _checked(name: str, rule: Rule) -> Rule:
         several = isinstance(given, Iterable)
         signals = list(given) if isinstance(given, Iterable) else [given]
         for one in signals:
-            if not isinstance(one, (Opaque, Interval, Table)):
+            if not isinstance(one, (Opaque, Interval, TruthTable)):
                 raise SyopsTypeError(
                     f"rules: the signal of {name} must be one for its result, or a list of one "
                     f"for each; got {one!r}; see syops.ops.analog, binary and unknown"

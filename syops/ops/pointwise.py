@@ -28,7 +28,7 @@ from syops.ops.values import (
     Opaque,
     Scale,
     Signal,
-    Table,
+    TruthTable,
     constant,
     is_integer,
     kind_of,
@@ -71,7 +71,7 @@ class Pointwise:
             return ANALOG
         if call.numbers_from_data and _has_real_number(call):
             return self._opaque(call, [ANALOG] * len(signals))
-        if not all(isinstance(known, Table) and not known.scale for known in signals):
+        if not all(isinstance(known, TruthTable) and not known.scale for known in signals):
             return self._scaled(call, signals)
         if self._is_exact(call, signals):
             return self._evaluated(call, signals)
@@ -94,18 +94,19 @@ class Pointwise:
             scale = self.factor(call, known) if known else None
         if scale is not None:
             plain = [
-                rescaled(known, UNSCALED) if isinstance(known, Table) else constant(1)
+                rescaled(known, UNSCALED) if isinstance(known, TruthTable) else constant(1)
                 for known in signals
             ]
             return rescaled(self._evaluated(call, plain), scale)
         return self._opaque(
-            call, [ANALOG if isinstance(s, Table) and s.scale else s for s in signals]
+            call, [ANALOG if isinstance(s, TruthTable) and s.scale else s for s in signals]
         )
 
     def _opaque(self, call: Call, signals: Sequence[Signal]) -> Signal:
         """Return the signal of a result of which no table can be made."""
         if LEARNED in signals and all(
-            known is LEARNED or (isinstance(known, Table) and not known.atoms) for known in signals
+            known is LEARNED or (isinstance(known, TruthTable) and not known.atoms)
+            for known in signals
         ):
             return LEARNED
         if call.out.dtype == torch.bool:
@@ -121,7 +122,7 @@ class Pointwise:
         rule = self.limits or (self.ends if has_ends else None)
         return kind if rule is None else bounded(call, rule, kind, signals)
 
-    def _kind(self, call: Call, kinds: Sequence[Table | Opaque]) -> Opaque:
+    def _kind(self, call: Call, kinds: Sequence[TruthTable | Opaque]) -> Opaque:
         """Return what is known of a result of which nothing finite is known."""
         if self.rounds is not None and self.rounds(call):
             return INTEGER
@@ -129,7 +130,7 @@ class Pointwise:
             return ANALOG
         if UNKNOWN in kinds:
             return UNKNOWN
-        whole = all(s is INTEGER or (isinstance(s, Table) and is_integer(s)) for s in kinds)
+        whole = all(s is INTEGER or (isinstance(s, TruthTable) and is_integer(s)) for s in kinds)
         scalars = [v for v in (*call.args, *call.kwargs.values()) if isinstance(v, float)]
         closed = self.is_closed and all(value.is_integer() for value in scalars)
         return INTEGER if whole and closed else ANALOG
@@ -137,7 +138,7 @@ class Pointwise:
 
 def _with_masks(call: Call, signals: list[Signal]) -> list[Signal]:
     """Replace learned masks by sets of few values, where they meet what depends on data."""
-    if LEARNED not in signals or not any(isinstance(s, Table) and s.atoms for s in signals):
+    if LEARNED not in signals or not any(isinstance(s, TruthTable) and s.atoms for s in signals):
         return signals
     found = []
     for tensor, known in zip(call.tensors, signals, strict=True):
@@ -152,12 +153,12 @@ def _one_number(call: Call, signals: Sequence[Signal]) -> Signal | None:
     """Return one number, made of constants by what is not exact, as a factor with a name."""
     if call.out.numel() != 1 or not call.out.dtype.is_floating_point:
         return None
-    if any(not isinstance(known, Table) or known.atoms for known in signals):
+    if any(not isinstance(known, TruthTable) or known.atoms for known in signals):
         return None
     told = [(s.values, t.dtype) for s, t in zip(signals, call.tensors, strict=True)]  # type: ignore[union-attr]
     args, kwargs = template_of(call)
     template = args, sorted(kwargs)
-    return Table((), (1,), Scale(shortened(f"{call.func.name()}{template!r}{told!r}")))
+    return TruthTable((), (1,), Scale(shortened(f"{call.func.name()}{template!r}{told!r}")))
 
 
 def _has_real_number(call: Call) -> bool:
@@ -219,7 +220,7 @@ def _fits(call: Call, signals: Sequence[Signal], product: tuple[int, float]) -> 
     factors, number = product
     if factors == 1 and abs(math.frexp(number)[0]) == 0.5:
         return True
-    values = {value for known in signals if isinstance(known, Table) for value in known.values}
+    values = {value for known in signals if isinstance(known, TruthTable) for value in known.values}
     values |= {1, number}
     step = min(_lowest_bit(value) for value in values)
     largest = max(2.0, *map(abs, values)) * 2
@@ -243,7 +244,7 @@ def sum_cost(call: Call) -> Sequence[Cost]:
 
 def arithmetic_cost(call: Call) -> Sequence[Cost]:
     """1 AC per element where only spikes meet; else 1 MAC."""
-    spikes = all(isinstance(call.signal(tensor), Table) for tensor in call.tensors)
+    spikes = all(isinstance(call.signal(tensor), TruthTable) for tensor in call.tensors)
     return _per_element(call, "elementwise", is_sum=spikes)
 
 

@@ -20,7 +20,7 @@ from syops.ops.values import (
     LARGEST,
     UNSCALED,
     Signal,
-    Table,
+    TruthTable,
     averaged_scale,
     common_divisor,
     constant,
@@ -39,7 +39,7 @@ def mean(call: Call) -> Signal:
 def average_pool(call: Call, rank: int) -> Signal:
     """Return the signal of the sum over a window, divided by what the window's place asks for."""
     known = call.signal(call.args[0])
-    windows = average_windows(call, rank) if isinstance(known, Table) else set()
+    windows = average_windows(call, rank) if isinstance(known, TruthTable) else set()
     return averaged(call, windows)
 
 
@@ -54,7 +54,7 @@ def averaged(call: Call, windows: set[tuple[int, int]]) -> Signal:
         windows: how many terms there are, and their divisor; all that occur.
     """
     known = call.signal(call.args[0])
-    if not isinstance(known, Table) or known == EMPTY or not call.out.dtype.is_floating_point:
+    if not isinstance(known, TruthTable) or known == EMPTY or not call.out.dtype.is_floating_point:
         return analog(call)
     if split(known.scale.name)[0]:
         return ANALOG
@@ -89,7 +89,7 @@ def averaged(call: Call, windows: set[tuple[int, int]]) -> Signal:
         return call.atoms.fresh(plain) if len(plain) > 1 else constant(plain[0])
     table = call.atoms.fresh(values) if len(values) > 1 else constant(values[0])
     how = f"{call.func.name()}{tuple(call.args[0].shape[2:])}{tuple(call.out.shape[2:])}"
-    return Table(table.atoms, table.values, averaged_scale(known.scale, unit, how))
+    return TruthTable(table.atoms, table.values, averaged_scale(known.scale, unit, how))
 
 
 def average_windows(call: Call, rank: int) -> set[tuple[int, int]]:
@@ -164,7 +164,7 @@ def window_max(call: Call, rank: int) -> Sequence[Signal]:
     is_random = len(call.tensors) > 1  # fractional pooling: samples say where the windows lie
     geometry = None if is_random else call.geometry
     largest = part_of(known)
-    if isinstance(known, Table):
+    if isinstance(known, TruthTable):
         along = dims.before_last(rank)
         scale = dims.scale_after(along, call, call.args[0], known.scale, outputs[0])
         largest = dims.with_scale(call.atoms.joined((rescaled(known, UNSCALED),), geometry), scale)

@@ -32,7 +32,7 @@ from syops.ops.rule import (
     analog,
 )
 from syops.ops.synaptic import convolution, linear, matmul
-from syops.ops.values import ANALOG, INTEGER, LEARNED, Signal, Table
+from syops.ops.values import ANALOG, INTEGER, LEARNED, Signal, TruthTable
 
 ROUNDS = Free("rounds")
 
@@ -46,7 +46,12 @@ _TIE = 1e-3
 def quantised(call: Call) -> Signal:
     """Return the signal of values that are rounded to multiples of a scale, which is a number."""
     known, (scale, zero_point) = call.signal(call.args[0]), call.args[1:3]
-    if isinstance(scale, Tensor) or not isinstance(known, Table) or known.scale or not known.values:
+    if (
+        isinstance(scale, Tensor)
+        or not isinstance(known, TruthTable)
+        or known.scale
+        or not known.values
+    ):
         return analog(call)
     if call.numbers_from_data and not float(scale).is_integer():
         return ANALOG
@@ -104,7 +109,9 @@ def makes_few_values(name: str, results: Iterable[Signal]) -> bool:
     """
     if name in _ROUNDING or "fake_quantize" in name:
         return True
-    supports = (signal.support for signal in results if isinstance(signal, Table) and signal.values)
+    supports = (
+        signal.support for signal in results if isinstance(signal, TruthTable) and signal.values
+    )
     return any(min(support) < 0 < max(support) for support in supports)
 
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from syops.ops.factors import shortened
-from syops.ops.rule import Call, Recipe, Rule
-from syops.ops.values import LEARNED, Table
+from syops.ops.rule import Call, Derivation, Rule
+from syops.ops.values import LEARNED, TruthTable
 
 
-def recipe_of(rule: Rule, call: Call, out: Tensor, place: int) -> Recipe | None:
+def recipe_of(rule: Rule, call: Call, out: Tensor, place: int) -> Derivation | None:
     """Return the recipe of the ``place``-th result of an operator that read what is learned.
 
     None where not all that it read is known by name, or chance is involved.
@@ -31,7 +31,7 @@ def recipe_of(rule: Rule, call: Call, out: Tensor, place: int) -> Recipe | None:
     if source is not None and moves and _is_unmoved(rule, call.tensors[0], out):
         return source
     text = f"{call.func.name()}{_told((call.args, call.kwargs), names)}[{place}]"
-    return Recipe(shortened(text), _values(rule, out, source if moves else None))
+    return Derivation(shortened(text), _values(rule, out, source if moves else None))
 
 
 def _named(call: Call, tensor: Tensor) -> str:
@@ -39,7 +39,7 @@ def _named(call: Call, tensor: Tensor) -> str:
     if known is LEARNED:
         recipe = call.recipe(tensor)
         return recipe.name if recipe else ""
-    if isinstance(known, Table) and not known.atoms and known.values and not known.scale:
+    if isinstance(known, TruthTable) and not known.atoms and known.values and not known.scale:
         return f"{known.values[0]!r}:{tensor.dtype}:{tuple(tensor.shape)}"
     return ""
 
@@ -52,7 +52,7 @@ def _is_unmoved(rule: Rule, source: Tensor, out: Tensor) -> bool:
     return sizes[0] == sizes[1] and (rule.in_order or rule.casts or not sizes[0])
 
 
-def _values(rule: Rule, out: Tensor, source: Recipe | None) -> tuple[int, ...]:
+def _values(rule: Rule, out: Tensor, source: Derivation | None) -> tuple[int, ...]:
     if out.dtype == torch.bool:
         return (0, 1)
     if rule.values and not out.is_complex():

@@ -16,7 +16,7 @@ from syops.ops.values import (
     INTEGER,
     LEARNED,
     Signal,
-    Table,
+    TruthTable,
     constant,
     is_integer,
     part_of,
@@ -31,7 +31,7 @@ def counts(call: Call) -> Signal:
 def total(call: Call) -> Signal:
     """Return the signal of a sum: n integers of [a, b] make one of [n·a, n·b]."""
     known = call.signal(call.args[0])
-    if not isinstance(known, Table):
+    if not isinstance(known, TruthTable):
         return known if known in (LEARNED, INTEGER) else ANALOG
     terms = call.args[0].numel() // max(1, call.out.numel())
     if not is_integer(known) or known == EMPTY:
@@ -43,7 +43,7 @@ def total(call: Call) -> Signal:
 def running_total(call: Call) -> Signal:
     """Return the signal of the sums of the first values."""
     known = call.signal(call.args[0])
-    if not isinstance(known, Table) or not is_integer(known) or known == EMPTY:
+    if not isinstance(known, TruthTable) or not is_integer(known) or known == EMPTY:
         return analog(call)
     steps = call.args[0].shape[call.args[1]] if call.args[0].dim() else 1
     return _integers_between(
@@ -66,7 +66,7 @@ def running_product(call: Call) -> Signal:
 
 def _products(call: Call, terms: int, running: bool) -> Signal:
     known = call.signal(call.args[0])
-    if not isinstance(known, Table) or not is_integer(known) or known == EMPTY:
+    if not isinstance(known, TruthTable) or not is_integer(known) or known == EMPTY:
         return analog(call)
     factors = {int(value) for value in known.values}
     largest = max(map(abs, factors))
@@ -120,7 +120,7 @@ def extremes(call: Call) -> Sequence[Signal]:
 
 def _one_of(call: Call) -> Signal:
     known = call.signal(call.args[0])
-    return call.atoms.joined((known,)) if isinstance(known, Table) else part_of(known)
+    return call.atoms.joined((known,)) if isinstance(known, TruthTable) else part_of(known)
 
 
 def predicate(call: Call) -> Signal:

@@ -56,7 +56,7 @@ OPAQUE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class HasCost:
     """Mark an operator that has a cost; ``what`` says which."""
 
     what: str
@@ -67,7 +67,7 @@ class Named:
     """Mark an operator without a rule: the report names it."""
 
 
-State = Counted | Free | Named
+State = HasCost | Free | Named
 
 
 def state(func: Any) -> State:
@@ -77,7 +77,7 @@ def state(func: Any) -> State:
         return Named()
     if isinstance(rule.cost, Free):
         return rule.cost
-    return Counted((rule.cost.__doc__ or "").partition("\n")[0])
+    return HasCost((rule.cost.__doc__ or "").partition("\n")[0])
 
 
 Find = Callable[[Any], Rule | None]

@@ -18,7 +18,7 @@ from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal, constant
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class Derivation:
     """Say how a learned tensor was computed: equal names are equal tensors.
 
     ``values`` are all that it can hold, where they are few: a mask.
@@ -49,7 +49,7 @@ class Call:
     atoms: Atoms
     name: Callable[[Tensor], str]
     numbers_from_data: bool = False
-    recipe: Callable[[Tensor], Recipe | None] = lambda tensor: None
+    recipe: Callable[[Tensor], Derivation | None] = lambda tensor: None
     outputs: list[Tensor] = field(init=False)
     """All tensors among the results, in order."""
 

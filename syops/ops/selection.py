@@ -23,7 +23,7 @@ from syops.ops.values import (
     Interval,
     Shown,
     Signal,
-    Table,
+    TruthTable,
     constant,
     rescaled,
 )
@@ -45,7 +45,7 @@ def converted(source: Tensor, known: Signal, out: Tensor, atoms: Atoms) -> Signa
     """Return the signal of ``source`` after a cast and broadcast to ``out``."""
     if known == EMPTY:
         return EMPTY
-    if out.dtype == torch.bool and not isinstance(known, Table):
+    if out.dtype == torch.bool and not isinstance(known, TruthTable):
         return atoms.fresh((False, True))
     if isinstance(known, Interval):
         return _interval_converted(known, out, atoms)
@@ -53,11 +53,11 @@ def converted(source: Tensor, known: Signal, out: Tensor, atoms: Atoms) -> Signa
         return known if _keeps_class(known, source.dtype, out.dtype) else UNKNOWN
     if known is ANALOG and not (out.dtype.is_floating_point or out.dtype.is_complex):
         return INTEGER
-    if not isinstance(known, Table):
+    if not isinstance(known, TruthTable):
         return known
     if source.shape != out.shape:
         moved = broadcast(known, source, out, atoms)
-        if not isinstance(moved, Table):
+        if not isinstance(moved, TruthTable):
             return moved
         known = moved
     if source.dtype == out.dtype:
@@ -95,7 +95,7 @@ def masked_fill(call: Call) -> Signal:
     x, mask, value = call.args[:3]
     filler = call.signal(value) if isinstance(value, Tensor) else call.constant(value)
     known = call.signal(x), call.signal(mask), filler
-    if all(isinstance(part, Table) and not part.scale for part in known):
+    if all(isinstance(part, TruthTable) and not part.scale for part in known):
         return evaluated(call, [call.signal(t) for t in call.tensors])
     chosen = [x, value] if isinstance(value, Tensor) or filler == constant(0) else []
     return _amplitude(call, mask, chosen) or call.atoms.joined((known[0], filler))
@@ -104,7 +104,7 @@ def masked_fill(call: Call) -> Signal:
 def where(call: Call) -> Signal:
     """Return the signal of what a mask chooses of two operands."""
     known = [call.signal(tensor) for tensor in call.tensors]
-    if all(isinstance(part, Table) and not part.scale for part in known):
+    if all(isinstance(part, TruthTable) and not part.scale for part in known):
         return evaluated(call, known)
     return _amplitude(call, call.args[0], call.args[1:]) or call.atoms.joined(known[1:])
 
@@ -121,8 +121,10 @@ def _amplitude(call: Call, mask: Tensor, chosen: Sequence[Any]) -> Signal | None
             return None
         if set(factor.values) != {0}:
             scales.add(factor.scale)
-        plain[id(tensor)] = rescaled(known, UNSCALED) if isinstance(known, Table) else constant(1)
-    if len(scales) != 1 or not all(isinstance(part, Table) for part in plain.values()):
+        plain[id(tensor)] = (
+            rescaled(known, UNSCALED) if isinstance(known, TruthTable) else constant(1)
+        )
+    if len(scales) != 1 or not all(isinstance(part, TruthTable) for part in plain.values()):
         return None
     signals = [plain[id(tensor)] for tensor in call.tensors]
     return rescaled(evaluated(call, signals), scales.pop())

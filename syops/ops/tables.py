@@ -24,7 +24,7 @@ from syops.ops.values import (
     UNSCALED,
     Atoms,
     Signal,
-    Table,
+    TruthTable,
     is_integer,
     rescaled,
 )
@@ -48,10 +48,10 @@ def evaluated(
     """
     tables = []
     for tensor, table in zip(call.tensors, signals, strict=True):
-        assert isinstance(table, Table)
+        assert isinstance(table, TruthTable)
         if tensor.shape != call.out.shape:
             table = broadcast(table, tensor, call.out, call.atoms)
-            assert isinstance(table, Table)
+            assert isinstance(table, TruthTable)
         tables.append(table)
     tables = _within_limit(tables, call.atoms)
     atoms = sorted({atom for table in tables for atom in table.atoms}, key=lambda atom: atom.id)
@@ -68,8 +68,8 @@ def evaluated(
     if values is None:
         return _anything(call)
     if len(set(values)) == 1:
-        return Table((), values[:1])
-    result = Table(tuple(atoms), values)
+        return TruthTable((), values[:1])
+    result = TruthTable(tuple(atoms), values)
     return result if len(values) <= MAX_ENTRIES else call.atoms.rebased(result)
 
 
@@ -78,24 +78,24 @@ def _anything(call: Call) -> Signal:
     return call.atoms.fresh((False, True)) if call.out.dtype == torch.bool else ANALOG
 
 
-def cast_values(known: Table, before: torch.dtype, after: torch.dtype) -> Signal:
+def cast_values(known: TruthTable, before: torch.dtype, after: torch.dtype) -> Signal:
     """Return the table of values in another dtype."""
     operand = (known.values, tuple(range(len(known.atoms))), before, False)
     sizes = tuple(atom.size for atom in known.atoms)
     template = ((_SLOT,), (("dtype", after),))
     values = _apply(torch.ops.aten._to_copy.default, template, (operand,), sizes, after)
-    return ANALOG if values is None else Table(known.atoms, values)
+    return ANALOG if values is None else TruthTable(known.atoms, values)
 
 
-def broadcast(table: Table, tensor: Tensor, out: Tensor, atoms: Atoms) -> Signal:
+def broadcast(table: TruthTable, tensor: Tensor, out: Tensor, atoms: Atoms) -> Signal:
     """Return the signal of a tensor after it was broadcast."""
     plain = rescaled(table, UNSCALED)
-    assert isinstance(plain, Table)
+    assert isinstance(plain, TruthTable)
     moved = atoms.rebased(plain, ("expand", tuple(tensor.shape), tuple(out.shape)))
     return rescaled(moved, scale_broadcast(table.scale, tensor, out))
 
 
-def _within_limit(tables: list[Table], atoms: Atoms) -> list[Table]:
+def _within_limit(tables: list[TruthTable], atoms: Atoms) -> list[TruthTable]:
     """Re-base the largest operands until the joint table is small enough."""
     tables = list(tables)
     while _entries(tables) > MAX_ENTRIES:
@@ -104,12 +104,12 @@ def _within_limit(tables: list[Table], atoms: Atoms) -> list[Table]:
         if not sizes[largest]:
             break
         rebased = atoms.rebased(tables[largest])
-        assert isinstance(rebased, Table)
+        assert isinstance(rebased, TruthTable)
         tables[largest] = rebased
     return tables
 
 
-def _entries(tables: Sequence[Table]) -> int:
+def _entries(tables: Sequence[TruthTable]) -> int:
     return math.prod(atom.size for atom in {a: None for t in tables for a in t.atoms})
 
 

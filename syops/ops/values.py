@@ -1,9 +1,9 @@
 """Describe the values that a tensor can carry, position by position. Pure Python, no torch.
 
-A *signal* is a proof, not a guess: the set it describes is never smaller than the truth.
+A *signal* over-approximates: its set contains every value that the tensor can hold.
 It is either opaque (`ANALOG`, `LEARNED`, `INTEGER`, `UNKNOWN`), perhaps with ends (`Interval`), or
-a `Table`, a truth table over spike atoms. An atom stands for the value that one spike tensor has
-at a position; two tensors whose tables share atoms agree about it at every position. That is why
+a `TruthTable` over spike atoms. An atom stands for the value that one spike tensor has at a
+position; two tensors whose tables share atoms agree about it at every position. That is why
 ``s + x - s * x`` comes out as {0, 1} while ``s + x`` comes out as {0, 1, 2}.
 """
 
@@ -65,7 +65,7 @@ UNSCALED = Scale()
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TruthTable:
     """The value of a tensor element for every assignment of its atoms.
 
     ``values`` has one entry per assignment, the last atom varying fastest. With a
@@ -106,18 +106,18 @@ class Shown:
     name: str
 
 
-Signal = Table | Opaque | Interval | Shown
+Signal = TruthTable | Opaque | Interval | Shown
 
-EMPTY = Table((), ())
+EMPTY = TruthTable((), ())
 """The signal of fresh memory: it carries what will be written into it, and nothing yet."""
 
 
-def constant(value: Number) -> Table:
+def constant(value: Number) -> TruthTable:
     """The signal of a tensor that has one known value everywhere."""
-    return Table((), (value,))
+    return TruthTable((), (value,))
 
 
-def kind_of(signal: Signal) -> Table | Opaque:
+def kind_of(signal: Signal) -> TruthTable | Opaque:
     """The signal without the ends of an interval, and without what an example showed."""
     if isinstance(signal, Shown):
         return UNKNOWN
@@ -139,9 +139,9 @@ def put_together(parts: Sequence[Signal]) -> Shown | None:
     if "analog" in names:
         return Shown("analog")
     if "graded" in names:
-        whole = all(r is INTEGER or (isinstance(r, Table) and is_integer(r)) for r in rest)
+        whole = all(r is INTEGER or (isinstance(r, TruthTable) and is_integer(r)) for r in rest)
         return Shown("graded") if whole else None
-    tables = [r for r in rest if isinstance(r, Table) and not r.scale]
+    tables = [r for r in rest if isinstance(r, TruthTable) and not r.scale]
     values = frozenset().union(*(table.support for table in tables))
     if len(tables) < len(rest) or not values <= {-1, 0, 1}:
         return None
@@ -152,7 +152,7 @@ def hull_of(signal: Signal) -> Interval:
     """The smallest interval around all values of a signal."""
     if isinstance(signal, Interval):
         return signal
-    if isinstance(signal, Table):
+    if isinstance(signal, TruthTable):
         kind = INTEGER if is_integer(signal) else ANALOG
         if signal.values and not signal.scale:
             return Interval(min(signal.values), max(signal.values), kind)
@@ -174,10 +174,12 @@ def split(name: str) -> tuple[str, Fraction]:
 
 def rescaled(signal: Signal, scale: Scale) -> Signal:
     """A table with another scale; anything else as it is."""
-    return Table(signal.atoms, signal.values, scale) if isinstance(signal, Table) else signal
+    return (
+        TruthTable(signal.atoms, signal.values, scale) if isinstance(signal, TruthTable) else signal
+    )
 
 
-def for_weights(signal: Signal, channel: int | None) -> Table | Opaque | Shown:
+def for_weights(signal: Signal, channel: int | None) -> TruthTable | Opaque | Shown:
     """What a signal is to weights whose input channels lie along dimension ``channel`` of it.
 
     They take up a scale that differs along that dimension alone. None: there are no weights.
@@ -185,10 +187,10 @@ def for_weights(signal: Signal, channel: int | None) -> Table | Opaque | Shown:
     if isinstance(signal, Shown):
         return signal
     signal = kind_of(signal)
-    if not isinstance(signal, Table) or not signal.scale.dims:
+    if not isinstance(signal, TruthTable) or not signal.scale.dims:
         return signal
     folds = all(dim == channel for dim in signal.scale.dims)
-    return Table(signal.atoms, signal.values, Scale(signal.scale.name)) if folds else ANALOG
+    return TruthTable(signal.atoms, signal.values, Scale(signal.scale.name)) if folds else ANALOG
 
 
 class Atoms:
@@ -202,12 +204,12 @@ class Atoms:
         self._made: dict[Hashable, Atom] = {}
         self._count = 0
 
-    def fresh(self, values: Sequence[Number]) -> Table:
+    def fresh(self, values: Sequence[Number]) -> TruthTable:
         """A signal independent of all others, with the given value set."""
         self._count += 1
-        return Table((Atom(self._count, len(values)),), tuple(values))
+        return TruthTable((Atom(self._count, len(values)),), tuple(values))
 
-    def rebased(self, table: Table, geometry: Hashable = ()) -> Table | Opaque:
+    def rebased(self, table: TruthTable, geometry: Hashable = ()) -> TruthTable | Opaque:
         """The value set of ``table`` on one atom of its own.
 
         ``geometry`` says how positions were moved (``()``: not at all); a scale that differs along
@@ -222,7 +224,7 @@ class Atoms:
         first: dict[Number, int] = {}
         labels = tuple(first.setdefault(value, len(first)) for value in table.values)
         key = (geometry, tuple(atom.id for atom in table.atoms), labels)
-        return Table((self._keyed(key, len(first)),), tuple(first), table.scale)
+        return TruthTable((self._keyed(key, len(first)),), tuple(first), table.scale)
 
     def joined(self, signals: Iterable[Signal], geometry: Hashable = None) -> Signal:
         """A tensor whose elements come from several others (stack, cat, a partial write).
@@ -232,7 +234,7 @@ class Atoms:
         """
         signals = tuple(signals)
         opaque = {kind for kind in map(kind_of, signals) if isinstance(kind, Opaque)}
-        tables = [signal for signal in signals if isinstance(signal, Table)]
+        tables = [signal for signal in signals if isinstance(signal, TruthTable)]
         if opaque:
             kind = _join_opaque(opaque, tables)
             ends = [hull_of(signal) for signal in signals if signal != EMPTY]
@@ -243,15 +245,15 @@ class Atoms:
         values = tuple(sorted(frozenset().union(*(table.values for table in tables))))
         scale = scales.pop() if scales else UNSCALED
         if len(values) == 1:
-            return Table((), values, scale)
+            return TruthTable((), values, scale)
         if geometry is None:
-            return Table(self.fresh(values).atoms, values, scale)
+            return TruthTable(self.fresh(values).atoms, values, scale)
         parts = tuple((tuple(a.id for a in table.atoms), table.values) for table in tables)
-        return Table((self._keyed((geometry, parts), len(values)),), values, scale)
+        return TruthTable((self._keyed((geometry, parts), len(values)),), values, scale)
 
-    def named(self, name: Hashable, values: Sequence[Number]) -> Table:
+    def named(self, name: Hashable, values: Sequence[Number]) -> TruthTable:
         """A signal of its own with the given value set, the same one for the same name."""
-        return Table((self._keyed(("named", name), len(values)),), tuple(values))
+        return TruthTable((self._keyed(("named", name), len(values)),), tuple(values))
 
     def _keyed(self, key: Hashable, size: int) -> Atom:
         atom = self._made.get(key)
@@ -267,7 +269,7 @@ def between(low: float, high: float, kind: Opaque) -> Interval | Opaque:
     return Interval(low, high, kind) if bounded else kind
 
 
-def _join_opaque(opaque: set[Opaque], tables: list[Table]) -> Opaque:
+def _join_opaque(opaque: set[Opaque], tables: list[TruthTable]) -> Opaque:
     if opaque == {LEARNED} and all(not table.atoms for table in tables):
         return LEARNED
     if opaque & {ANALOG, LEARNED}:
@@ -277,7 +279,7 @@ def _join_opaque(opaque: set[Opaque], tables: list[Table]) -> Opaque:
     return INTEGER if all(is_integer(table) for table in tables) else ANALOG
 
 
-def is_integer(table: Table) -> bool:
+def is_integer(table: TruthTable) -> bool:
     """Whether every value of an unscaled table is a whole number."""
     return not table.scale and all(float(value).is_integer() for value in table.values)
 
@@ -441,12 +443,12 @@ def evidence_of(signal: Signal, seen: Seen | None = None) -> Evidence:
             return Evidence(signal.name == "analog", signal.name == "graded")
         return Evidence(derived=_SHOWN[signal.name], shown=True)
     signal = kind_of(signal)
-    if isinstance(signal, Table) and not signal.scale.dims:
+    if isinstance(signal, TruthTable) and not signal.scale.dims:
         name, fraction = split(signal.scale.name)
         if signal.scale and not name:
             return Evidence(derived=frozenset(("", _share(v, fraction)) for v in signal.support))
         return Evidence(derived=frozenset((name if v else "", v) for v in signal.support))
-    if isinstance(signal, Table):
+    if isinstance(signal, TruthTable):
         return Evidence(analog=True)
     if signal is INTEGER:
         return Evidence(integer=True, seen=seen)

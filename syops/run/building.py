@@ -26,7 +26,7 @@ from syops.ledger.scores import Scores
 from syops.ledger.zeros import ZeroCounts
 from syops.report.report import MeasuredReport, Report
 from syops.run.subject import Subject
-from syops.run.tally import Tally
+from syops.run.tally import CountSoFar
 from syops.trace import inputs as given
 
 AnyReport = TypeVar("AnyReport", bound=Report)
@@ -34,7 +34,7 @@ AnyReport = TypeVar("AnyReport", bound=Report)
 
 def build_report(
     kind: type[AnyReport],
-    tally: Tally,
+    tally: CountSoFar,
     subject: Subject,
     energy: Energy,
     convention: Convention,
@@ -102,7 +102,7 @@ def _unseen(model: str, ledger: Ledger) -> str:
     )
 
 
-def name_batch(error: BaseException, tally: Tally, report: Callable[[], Report]) -> None:
+def name_batch(error: BaseException, tally: CountSoFar, report: Callable[[], Report]) -> None:
     """Say in an error at which batch it came, and attach the report of those before.
 
     The error stays the exception that it is, also where it is not one of syops. The report says

@@ -18,7 +18,7 @@ from syops.report.report import MeasuredReport
 from syops.run import fingerprint
 from syops.run.building import build_report
 from syops.run.subject import Counting
-from syops.run.tally import Tally
+from syops.run.tally import CountSoFar
 from syops.trace import inputs as given
 from syops.trace.axes import NOWHERE, Axes
 from syops.trace.bounds import states_of
@@ -117,7 +117,7 @@ class Loop:
         observer: watches the model.
     """
 
-    def __init__(self, counting: Counting, tally: Tally) -> None:
+    def __init__(self, counting: Counting, tally: CountSoFar) -> None:
         subject = counting.subject
         self.observer = Calls(subject.model, tally.ledger, counting.settings, self, tally.spikes)
         self._counting = counting

@@ -18,7 +18,7 @@ from syops.run.progress import progress_bar
 from syops.run.scores import Answers, Output
 from syops.run.spread import Labels, StopWhen, write_samples
 from syops.run.subject import Counting, Subject
-from syops.run.tally import Tally
+from syops.run.tally import CountSoFar
 from syops.run.zeros import taken_in
 from syops.trace import inputs as given
 from syops.trace.zeros import ZeroWatch
@@ -132,7 +132,7 @@ class Work:
                 raise
         return found
 
-    def _bar(self, report: Callable[[], Report], tally: Tally) -> Any:
+    def _bar(self, report: Callable[[], Report], tally: CountSoFar) -> Any:
         """Return a progress bar, of the first process alone."""
         batches, (rank, processes) = self.batches, tally.share
         wanted = self.progress if not rank else False

@@ -20,11 +20,11 @@ from syops.report.report import MeasuredReport
 from syops.run.building import versions
 from syops.run.checkpoint import Checkpoint, read, write
 from syops.run.fingerprint import of_batch, of_weights
-from syops.run.loop import Counted
+from syops.run.loop import CountedBatch
 from syops.run.naming import in_letters
 from syops.run.scores import Output
 from syops.run.subject import Counting, Subject
-from syops.run.tally import Tally
+from syops.run.tally import CountSoFar
 from syops.trace import inputs as given
 from syops.trace.restore import Random
 
@@ -60,7 +60,7 @@ class Keeping:
         check_writable(where)
         return cls(where, seconds, begun, count)
 
-    def check(self, tally: Tally) -> None:
+    def check(self, tally: CountSoFar) -> None:
         """Refuse to go on with another count than the file holds.
 
         Raises:
@@ -172,7 +172,7 @@ class Saver:
     """
 
     def __init__(
-        self, keeping: Keeping, tally: Tally, report: Callable[[], MeasuredReport]
+        self, keeping: Keeping, tally: CountSoFar, report: Callable[[], MeasuredReport]
     ) -> None:
         self._keeping = keeping
         self._tally = tally
@@ -182,7 +182,7 @@ class Saver:
         self._random = Random.now()
         self._next = time.monotonic() + keeping.seconds
 
-    def __call__(self, found: Counted) -> bool:
+    def __call__(self, found: CountedBatch) -> bool:
         """Note a batch, see `syops.run.loop.After`.
 
         Raises:
@@ -223,7 +223,7 @@ class Saver:
 
 @contextmanager
 def kept(
-    keeping: Keeping | None, tally: Tally, report: Callable[[], MeasuredReport]
+    keeping: Keeping | None, tally: CountSoFar, report: Callable[[], MeasuredReport]
 ) -> Iterator[tuple[Saver, ...]]:
     """Give what is to be called after each batch to keep a count; keep the rest at the end.
 

@@ -20,12 +20,12 @@ from syops.run import fingerprint
 from syops.run.interrupts import held_back
 from syops.run.limit import limited
 from syops.run.subject import Counting, Subject
-from syops.run.tally import Tally
+from syops.run.tally import CountSoFar
 from syops.trace import inputs as given
 from syops.trace.bounds import states_of
 from syops.trace.observer import Observer, until_known
 from syops.trace.plan.tree import Plans
-from syops.trace.restore import Place, Random, left_as_found, plainly
+from syops.trace.restore import OnDevice, Random, left_as_found, plainly
 from syops.trace.states import Lending
 
 
@@ -63,7 +63,7 @@ class Batches:
 
 
 @dataclass(frozen=True)
-class Counted:
+class CountedBatch:
     """One batch that was counted.
 
     Attributes:
@@ -88,12 +88,12 @@ class Counted:
     settle: Callable[[], None]
 
 
-After = Callable[[Counted], bool]
+After = Callable[[CountedBatch], bool]
 """What is called after a batch; it returns whether the count ends there."""
 
 
 def count_batches(
-    batches: Batches, counting: Counting, tally: Tally, after: Sequence[After] = ()
+    batches: Batches, counting: Counting, tally: CountSoFar, after: Sequence[After] = ()
 ) -> None:
     """Count every batch, and leave the model as it was found.
 
@@ -112,10 +112,10 @@ def count_batches(
 
     def watched() -> None:
         # States are lent when nobody else counts the model any more, which the observer ensures.
-        place, lending = Place(tally.model, batches.home), Lending(tally.model)
+        place, lending = OnDevice(tally.model, batches.home), Lending(tally.model)
         left_as_found(lambda: counted(place, lending), place, lending)
 
-    def counted(place: Place, lending: Lending) -> None:
+    def counted(place: OnDevice, lending: Lending) -> None:
         place.begin()
         lending.begin()
         each = batches.each(counting, tally.notes)
@@ -143,9 +143,9 @@ def _count(
     home: torch.device | None,
     counting: Counting,
     observer: Observer,
-    tally: Tally,
+    tally: CountSoFar,
     lending: Lending,
-) -> Counted:
+) -> CountedBatch:
     """Check one batch, run the model on it, and add what was counted to ``tally``."""
     batch = tree_map(lambda leaf: given.usable(leaf, home), given_batch.arguments)
     args, kwargs = batch
@@ -181,7 +181,7 @@ def _count(
     tally.data = None if source is None or tally.data is None else tally.data + source
     tally.steps.add(steps)
     tally.ann.add(shapes, tally.ledger, observer.states)
-    return Counted(
+    return CountedBatch(
         arguments=batch,
         output=output,
         samples=samples,

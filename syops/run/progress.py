@@ -14,7 +14,7 @@ from tqdm import TqdmWarning
 
 from syops.cost.pricing import PJ_PER_MJ
 from syops.report.report import Report
-from syops.run.loop import After, Counted
+from syops.run.loop import After, CountedBatch
 from syops.trace import inputs as given
 from syops.units import joules
 
@@ -90,7 +90,7 @@ class _Updates:
         self._samples = 0
         self._began = self._next = time.monotonic()
 
-    def __call__(self, found: Counted) -> bool:
+    def __call__(self, found: CountedBatch) -> bool:
         self._samples += found.samples
         self._bar.update(found.samples if self._by_samples else 1)
         now = time.monotonic()

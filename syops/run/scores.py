@@ -16,7 +16,7 @@ from torch import Tensor
 from syops._torch import tree_leaves
 from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError, shown
 from syops.ledger.scores import TOP, Scores
-from syops.run.loop import Counted
+from syops.run.loop import CountedBatch
 
 Output: TypeAlias = Callable[[Any], Tensor] | int | str | Literal[False] | None
 """Which part of a model's output are the logits; see `syops.get_model_syops`."""
@@ -54,7 +54,7 @@ class Answers:
         """[3, classes]: samples, those that are right, and those right in five."""
         self._nans: Tensor | None = None
 
-    def __call__(self, found: Counted) -> bool:
+    def __call__(self, found: CountedBatch) -> bool:
         """Add a batch; see `syops.run.loop.After`."""
         before = self._seen
         self._seen += found.samples
@@ -84,7 +84,7 @@ class Answers:
         self._notes[f"No accuracy: {reason}"] = None
         self._is_off = True
 
-    def _labels(self, found: Counted) -> Tensor | None:
+    def _labels(self, found: CountedBatch) -> Tensor | None:
         """Return the labels of a batch; None if it has none."""
         labels = labels_of(found)
         if labels is None:
@@ -97,7 +97,7 @@ class Answers:
             )
         return labels
 
-    def _logits(self, found: Counted) -> Tensor:
+    def _logits(self, found: CountedBatch) -> Tensor:
         """Return the logits of a batch, [N, classes].
 
         Raises:
@@ -126,7 +126,7 @@ class Answers:
             )
         return _mean(next(iter(fitting.values())))
 
-    def _chosen(self, part: Any, found: Counted) -> Tensor:
+    def _chosen(self, part: Any, found: CountedBatch) -> Tensor:
         """Return the logits that the user named."""
         if not isinstance(part, Tensor):
             raise SyopsTypeError(f"output: expected a tensor of logits, got {type(part).__name__}")
@@ -138,7 +138,7 @@ class Answers:
             )
         return logits
 
-    def _readout(self, tensor: Tensor | None, found: Counted) -> Tensor | None:
+    def _readout(self, tensor: Tensor | None, found: CountedBatch) -> Tensor | None:
         """Return [N, classes]: the tensor, or its mean over T; None if it does not fit."""
         if tensor is None or tensor.is_complex() or tensor.is_nested:
             return None
@@ -189,7 +189,7 @@ class Answers:
         self._labelled += len(labels)
 
 
-def labels_of(found: Counted) -> Tensor | None:
+def labels_of(found: CountedBatch) -> Tensor | None:
     """Return what came with a batch as a tensor; None if that is no array."""
     labels = found.labels
     if isinstance(labels, np.ndarray) and labels.dtype.kind in "iufb":

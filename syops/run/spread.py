@@ -14,7 +14,7 @@ from syops.cost.spread import SpreadUnknown, Terms, sample_values
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.files import check_writable, write_whole
 from syops.ledger.samples import SampleCounts
-from syops.run.loop import Counted
+from syops.run.loop import CountedBatch
 from syops.run.scores import are_classes, labels_of
 
 LEAST = 32
@@ -47,7 +47,7 @@ class StopWhen:
         self._samples = 0
         self._next = LEAST
 
-    def __call__(self, found: Counted) -> bool:
+    def __call__(self, found: CountedBatch) -> bool:
         """Return whether the count ends here.
 
         Raises:
@@ -81,7 +81,7 @@ class Labels:
     def __init__(self, counts: SampleCounts) -> None:
         self._counts = counts
 
-    def __call__(self, found: Counted) -> bool:
+    def __call__(self, found: CountedBatch) -> bool:
         """Note those of a batch; see `syops.run.loop.After`."""
         labels = labels_of(found)
         is_known = labels is not None and are_classes(labels, found.samples)

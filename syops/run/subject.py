@@ -18,7 +18,7 @@ from syops.ledger.samples import SampleCounts
 from syops.ops.own import own_rules
 from syops.ops.registry import finder
 from syops.ops.rule import Rule
-from syops.run.tally import Tally
+from syops.run.tally import CountSoFar
 from syops.trace import inputs as given
 from syops.trace.ann import AnnCounts
 from syops.trace.axes import Axes, along
@@ -238,14 +238,14 @@ class Counting:
             neuron_rates=neuron_rates,
         )
 
-    def tally(self, samples: int | None = None) -> Tally:
-        """Return an empty tally; ``samples``: as of `Tally`."""
+    def tally(self, samples: int | None = None) -> CountSoFar:
+        """Return an empty tally; ``samples``: as of `CountSoFar`."""
         subject = self.subject
         spikes = Spikes(subject.model, subject.neurons) if self.neuron_rates else None
         ledger, ann = Ledger(), subject.ann_counts()
         if self.by_sample:
             ledger.by_sample = SampleCounts(self.convention.folds)
-        return Tally(subject.model, ledger, ann, samples=samples, spikes=spikes)
+        return CountSoFar(subject.model, ledger, ann, samples=samples, spikes=spikes)
 
     @property
     def settings(self) -> Settings:

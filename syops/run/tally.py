@@ -13,7 +13,7 @@ from syops.trace.spikes import Spikes
 
 
 @dataclass
-class Tally:
+class CountSoFar:
     """Hold what has been counted so far.
 
     Attributes:

@@ -23,7 +23,7 @@ from syops.cost.neurons import NeuronFigures
 from syops.show.formats.cells import printable, subscripted
 from syops.show.formats.html import to_html
 from syops.show.neurons import neuron_table
-from syops.show.views import View
+from syops.show.views import ReportView
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def to_notebook(report: Figures) -> str:
     """Return the report as a fragment for a notebook: without script, with styles of its own."""
-    return _render("notebook.html", view=View(report))
+    return _render("notebook.html", view=ReportView(report))
 
 
 def to_page(report: Figures, command: str | None = None) -> str:
@@ -47,7 +47,7 @@ def to_page(report: Figures, command: str | None = None) -> str:
         "report.html",
         report.model,
         command,
-        view=View(report),
+        view=ReportView(report),
         pictures=pictures,
         neurons=_neurons(report),
     )
@@ -75,7 +75,7 @@ def to_comparison_page(
         command,
         table=Markup(table),
         pictures=comparison_pictures(rows),
-        views={name: View(r) for name, r in zip(names, reports, strict=True)},
+        views={name: ReportView(r) for name, r in zip(names, reports, strict=True)},
     )
 
 

@@ -10,7 +10,7 @@ from syops.show.layers import blocks
 
 
 @dataclass(frozen=True)
-class Node:
+class ModuleNode:
     """Hold one layer, or a module with several.
 
     Attributes:
@@ -21,16 +21,16 @@ class Node:
 
     label: str
     layer: Layer
-    children: tuple[Node, ...] = ()
+    children: tuple[ModuleNode, ...] = ()
 
-    def walk(self, level: int = 1) -> Iterator[tuple[int, Node]]:
+    def walk(self, level: int = 1) -> Iterator[tuple[int, ModuleNode]]:
         """Yield the node and all below, each before its children, with their levels."""
         yield level, self
         for child in self.children:
             yield from child.walk(level + 1)
 
 
-def layer_tree(layers: Iterable[Layer]) -> tuple[Node, ...]:
+def layer_tree(layers: Iterable[Layer]) -> tuple[ModuleNode, ...]:
     """Return the modules of ``layers`` by path, in the order in which they are first met.
 
     A module that holds nothing but one other is joined with it: ``attention.q``. All layers are
@@ -49,7 +49,7 @@ def _parts(layer: Layer) -> list[str]:
     return [*path, f".{layer.name[at + 1 :]}"] if at >= len(layer.path) else path
 
 
-def _grown(members: Sequence[_Member], depth: int) -> tuple[Node, ...]:
+def _grown(members: Sequence[_Member], depth: int) -> tuple[ModuleNode, ...]:
     groups: dict[str, list[_Member]] = {}
     for member in members:
         parts, layer = member
@@ -58,16 +58,16 @@ def _grown(members: Sequence[_Member], depth: int) -> tuple[Node, ...]:
     return tuple(_node(group, depth) for group in groups.values())
 
 
-def _node(members: Sequence[_Member], depth: int) -> Node:
+def _node(members: Sequence[_Member], depth: int) -> ModuleNode:
     parts, layer = members[0]
     if len(members) == 1:
         own = layer.operator if layer.path else layer.name
-        return Node(_label(parts[depth:]) or own, layer)
+        return ModuleNode(_label(parts[depth:]) or own, layer)
     end = depth + 1
     while len({tuple(parts[: end + 1]) for parts, _ in members}) == 1:
         end += 1
     (total,) = blocks([layer for _, layer in members], end)
-    return Node(_label(parts[depth:end]), total, _grown(members, end))
+    return ModuleNode(_label(parts[depth:end]), total, _grown(members, end))
 
 
 def _label(parts: Sequence[str]) -> str:

@@ -28,7 +28,7 @@ from syops.show.layers import (
 )
 from syops.show.table import Column, Value
 from syops.show.tabular import Table
-from syops.show.tree import Node, layer_tree
+from syops.show.tree import ModuleNode, layer_tree
 from syops.units import factor, joules, largest_end, quantity
 
 _OPEN = 4 / 3
@@ -52,7 +52,7 @@ what firing rates of 1 would add. Those without length are left out."""
 
 
 @dataclass(frozen=True)
-class Line:
+class TreeLine:
     """Hold one line of a tree: a layer, or a module with several.
 
     Attributes:
@@ -75,16 +75,16 @@ class Line:
     values: Sequence[Value]
     rate: Bar
     bar: Bar
-    lines: tuple[Line, ...]
+    lines: tuple[TreeLine, ...]
 
-    def walk(self) -> Iterator[Line]:
+    def walk(self) -> Iterator[TreeLine]:
         yield self
         for line in self.lines:
             yield from line.walk()
 
 
 @dataclass(frozen=True)
-class View:
+class ReportView:
     """Hold what is shown of a report."""
 
     report: Figures
@@ -225,12 +225,12 @@ class View:
         return [layer for layer in self.report.layers if layer.counted and layer.folded is None]
 
     @cached_property
-    def lines(self) -> tuple[Line, ...]:
+    def lines(self) -> tuple[TreeLine, ...]:
         """The top-level modules."""
         return tuple(self._line(node, 1) for node in self._nodes)
 
     @cached_property
-    def _nodes(self) -> Sequence[Node]:
+    def _nodes(self) -> Sequence[ModuleNode]:
         return layer_tree(self.layers)
 
     @cached_property
@@ -265,7 +265,7 @@ class View:
         """The largest energy of a top-level module that is known."""
         return largest_end(*(end for node in self._nodes for end in node.layer.ec_mj)) or 1
 
-    def _line(self, node: Node, level: int) -> Line:
+    def _line(self, node: ModuleNode, level: int) -> TreeLine:
         scale = self._largest
         layer = node.layer
         low, _ = layer.ec_mj
@@ -275,7 +275,7 @@ class View:
             bar = _bar(low, (layer.dc_mj or low) - low, 0, scale)
         row = Table(COLUMNS, (values_of(layer),)).arranged([column.key for column in self.columns])
         row = replace(row, columns=tuple(self.columns))
-        return Line(
+        return TreeLine(
             level,
             node.label,
             layer.name,

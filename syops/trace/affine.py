@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from syops._torch import PRE_HOOKS, BatchNorm, TransposedConvolution, hooks_of
-from syops.trace.lineage import Slots, View
+from syops.trace.lineage import ResultView, Slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Affine:
         """Return this scale and shift followed by an addition."""
         return Affine(self.scale, self.shift + added)
 
-    def at(self, positions: int, view: View) -> Affine:
+    def at(self, positions: int, view: ResultView) -> Affine:
         """Repeat the channels for each position along the channel dimension of a view."""
         place = torch.arange(positions, device=self.scale.device)
         channel = place // view.inner % view.channels

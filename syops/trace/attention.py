@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from syops.ops.rule import Call, Operand, Product, Softmax
-from syops.ops.values import ANALOG, Table, kind_of
+from syops.ops.values import ANALOG, TruthTable, kind_of
 from syops.trace.lineage import LayerResult
 from syops.trace.live import Record, Tensors
 
@@ -53,7 +53,7 @@ def _unscaled(tensors: Tensors, operand: Operand) -> Operand:
     exact = (plain - near).abs() <= 4 * torch.finfo(plain.dtype).eps * near.abs()
     plain = torch.where(exact, near, plain)
     signal = source.signal
-    if isinstance(signal, Table):  # its positions may have been moved since
+    if isinstance(signal, TruthTable):  # its positions may have been moved since
         signal = tensors.atoms.joined((signal,))
     tensors.put(plain, signal).step = source.step
     return replace(operand, tensor=plain)

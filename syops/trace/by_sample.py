@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from fractions import Fraction
 
 from syops.ledger.rows import Row
-from syops.ledger.samples import Column
+from syops.ledger.samples import CountColumn
 from syops.trace.account import (
     Account,
     Known,
@@ -18,7 +18,7 @@ from syops.trace.account import (
 )
 from syops.trace.axes import Axes, Split
 
-Parts = dict[Column, list[tuple[Fraction, list[int]]]]
+Parts = dict[CountColumn, list[tuple[Fraction, list[int]]]]
 """What each sample has of each count; see `syops.ledger.samples.Shares`."""
 
 _ONE = Fraction(1)
@@ -128,6 +128,6 @@ class _Work:
     def _put(
         self, what: str, operand: int | None, factor: Fraction, counts: list[list[int]]
     ) -> None:
-        column = Column(self._key, what, operand)
+        column = CountColumn(self._key, what, operand)
         for parts, each in zip(self._shares, counts, strict=True):
             parts.setdefault(column, []).append((factor, each))

@@ -20,7 +20,7 @@ EXACT_IN_FLOAT32 = 2**24
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class Magnitude:
     """Say what entries are weighted with: their magnitude in a unit.
 
     Attributes:
@@ -32,7 +32,7 @@ class Weights:
     largest: int | None = None
 
 
-Weighting = bool | Literal["derived"] | Weights
+Weighting = bool | Literal["derived"] | Magnitude
 """How entries are counted: each one, known to be 0 or 1; each that is not 0, of anything or of
 values that were derived, so that there is no NaN; or each by its magnitude."""
 

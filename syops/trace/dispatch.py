@@ -25,7 +25,7 @@ from syops.trace.folds import Folds, Made
 from syops.trace.gauge import Gauge
 from syops.trace.history import arriving, remember, step_of
 from syops.trace.learned import DataReads, reads_learned, signals_of
-from syops.trace.lineage import LayerResult, Padding, View, views_after
+from syops.trace.lineage import LayerResult, Padding, ResultView, views_after
 from syops.trace.live import Before, Tensors
 from syops.trace.measure import Measurements
 from syops.trace.outside import Outside
@@ -238,6 +238,19 @@ class Dispatch:
             found = after(rule, call, costs, operands, in_order=axis == "time")
             for tensor, place in zip(call.outputs, found, strict=True):
                 setattr(self.tensors.latest(tensor), axis, place)
+        if "samples" in self._axes and not before.fixed:
+            self._follow_mixtures(call, before)
+
+    def _follow_mixtures(self, call: Call, before: Before) -> None:
+        """Mark results that were made of several samples: x.mean(0), and x - x.mean(0) after it."""
+        records = [record for _, record in before.records if record is not None]
+        has_mixed = any(record.mixed for record in records)
+        has_apart = any(record.samples is not None for record in records)
+        for tensor in call.outputs:
+            record = self.tensors.latest(tensor)
+            if has_mixed:
+                record.samples = None
+            record.mixed = has_mixed or (has_apart and record.samples is None)
 
     def _mark_fixed(self, traits: Traits, call: Call, before: Before) -> None:
         """Mark results that are made without data and chance, and note of which parameters."""
@@ -294,7 +307,7 @@ class Dispatch:
         base, first = before.records[0] if before.records else (None, None)
         for place, (tensor, signal, holds) in enumerate(zip(outputs, signals, held, strict=True)):
             written = bool(before.writes)
-            view = holds if isinstance(holds, View) else None
+            view = holds if isinstance(holds, ResultView) else None
             record = self.tensors.put(tensor, signal, view, padding, base, written)
             record.filling = holds if isinstance(holds, Filling) else None
             if first is not None:
@@ -386,7 +399,7 @@ class Dispatch:
         call: Call,
         before: Before,
         results: Sequence[tuple[Tensor, Signal]],
-        view: View | None,
+        view: ResultView | None,
     ) -> None:
         """Note results that were written into given tensors; ``view``: what the first holds."""
         for target, aliases in before.writes:
@@ -398,7 +411,7 @@ class Dispatch:
 
     def _charged(
         self, rule: Rule, traits: Traits, call: Call, before: Before, prepared: bool
-    ) -> tuple[View | None, LayerResult | None]:
+    ) -> tuple[ResultView | None, LayerResult | None]:
         """Put the costs of an operator into their rows, and note what it reads.
 
         Args:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from syops.trace.aliasing import Box, Layout, box_in
-from syops.trace.lineage import View, together
+from syops.trace.lineage import ResultView, together
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Piece:
 
     start: int
     stop: int
-    view: View
+    view: ResultView
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,16 @@ class Filling:
             if box is None or box.dim != self.dim or not is_apart:
                 yield piece
 
-    def whole(self, shape: tuple[int, ...]) -> View | None:
+    def whole(self, shape: tuple[int, ...]) -> ResultView | None:
         """Return the results that fill a tensor of this shape; None if anything else is in it."""
         if sum(piece.stop - piece.start for piece in self.pieces) < shape[self.dim]:
             return None
         return together([piece.view for piece in self.pieces])
 
 
-def written_into(before: Filling | None, box: Box, view: View | None, what: str) -> Filling | None:
+def written_into(
+    before: Filling | None, box: Box, view: ResultView | None, what: str
+) -> Filling | None:
     """Return what a tensor holds after a write into a part of it; what was there is used.
 
     Args:
@@ -64,7 +66,9 @@ def written_into(before: Filling | None, box: Box, view: View | None, what: str)
     return Filling(box.dim, kept) if kept else None
 
 
-def moved_out(filling: Filling, outer: Layout, inner: Layout, what: str) -> View | Filling | None:
+def moved_out(
+    filling: Filling, outer: Layout, inner: Layout, what: str
+) -> ResultView | Filling | None:
     """Return what a view holds of a tensor that is not filled with one thing.
 
     A view of the whole, such as `x[:]`, holds all that the tensor holds; torch 2.6 makes one to

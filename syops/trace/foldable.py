@@ -20,7 +20,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
 
-from syops.trace.lineage import LayerKey, LayerResult, Provenance, Use
+from syops.trace.lineage import LayerKey, LayerResult, LayerTrail, Use
 
 Calls = Mapping[LayerKey, Sequence[LayerResult]]
 
@@ -65,7 +65,7 @@ class Folding:
         return next((use.biases for use in _direct_uses(self.calls[layer])), ())
 
 
-def decide(passes: Iterable[Provenance]) -> Folding:
+def decide(passes: Iterable[LayerTrail]) -> Folding:
     """Decide what can be folded in a model of which these are forward passes."""
     passes = tuple(passes)
     calls: dict[LayerKey, list[LayerResult]] = {}

@@ -17,7 +17,15 @@ from syops._torch import parameters_of, tree_map, version_of
 from syops.ops.rule import Call, Kernel, Normalisation, Operand, Product, Rule, tensors_in
 from syops.ops.values import LEARNED
 from syops.trace.aliasing import storage_of
-from syops.trace.lineage import LayerKey, LayerResult, Provenance, Slots, Unnormalised, Use, View
+from syops.trace.lineage import (
+    LayerKey,
+    LayerResult,
+    LayerTrail,
+    ResultView,
+    Slots,
+    Unnormalised,
+    Use,
+)
 from syops.trace.live import Record, Tensors
 from syops.trace.paths import Paths
 from syops.trace.weights import RECURRENT, applies_its_weights
@@ -39,7 +47,7 @@ class Folds:
     def __init__(
         self, tensors: Tensors, where: Sequence[tuple[str, nn.Module]], paths: Paths
     ) -> None:
-        self.provenance = Provenance()
+        self.provenance = LayerTrail()
         self.unnormalised: Any = WeakIdKeyDictionary()  # Tensor: Unnormalised
         self._tensors = tensors
         self._where = where
@@ -69,7 +77,7 @@ class Folds:
             result.uses.append(Use(cost.operator))
             return Made(result, operand.tensor)
         channels = call.out.shape[cost.channel]
-        return Made(result, operand.tensor, View((result,), cost.channel, channels))
+        return Made(result, operand.tensor, ResultView((result,), cost.channel, channels))
 
     def before(self, made: Made | None) -> Unnormalised | None:
         """Return what a layer reads with the norm before it folded into it, if that may differ."""
@@ -118,7 +126,7 @@ class Folds:
             return None
         return Slots(outputs, inputs, kernel.groups, kernel.transposed, bias)
 
-    def _read_by(self, operand: Operand) -> View | None:
+    def _read_by(self, operand: Operand) -> ResultView | None:
         """Return the results that a product reads, where these can be folded into its weights."""
         record = self._tensors.find(operand.tensor)
         view = record.view if record else None
@@ -155,7 +163,7 @@ class Folds:
         if before is not None:
             result.of_other = True
             self.unnormalised[out] = before
-        return Made(self.provenance.add(result), x, View((result,), 1, x.shape[1]))
+        return Made(self.provenance.add(result), x, ResultView((result,), 1, x.shape[1]))
 
     def move_unnormalised(
         self,
@@ -187,7 +195,7 @@ class Folds:
 
     def bias_added(
         self, call: Call, records: Sequence[tuple[Tensor, Record | None]]
-    ) -> View | None:
+    ) -> ResultView | None:
         """Return the view of a result that a learned value for each channel was added to.
 
         The addition costs nothing once it is folded, and is no use of the result.
@@ -240,7 +248,7 @@ class Made:
 
     result: LayerResult
     read: Tensor | None = None
-    view: View | None = None
+    view: ResultView | None = None
 
 
 def _adds_bias_apart(module: nn.Module, kernel: Kernel) -> bool:

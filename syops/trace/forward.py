@@ -11,13 +11,13 @@ from syops._torch import tree_leaves
 from syops.ledger.rows import Updates, merge_updates
 from syops.ledger.steps import INPUT, History, Step
 from syops.ops.rule import Rule
-from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Shown, Table, kind_of
+from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Shown, TruthTable, kind_of
 from syops.trace.axes import NOWHERE, Axes, along
 from syops.trace.dispatch import Dispatch
 from syops.trace.foldable import decide
 from syops.trace.gauge import Gauge
 from syops.trace.history import step_of
-from syops.trace.lineage import Provenance
+from syops.trace.lineage import LayerTrail
 from syops.trace.live import Record, Tensors
 from syops.trace.neurons import NeuronSignal
 from syops.trace.neurons.library import TimeIn
@@ -86,7 +86,7 @@ class ForwardPass:
         self._has_changed: bool | None = None
 
     @property
-    def provenance(self) -> Provenance:
+    def provenance(self) -> LayerTrail:
         """What the pass tells of the layers of the model."""
         return self._folds.provenance
 
@@ -162,7 +162,7 @@ class ForwardPass:
                 continue
             if record.time is None:
                 record.time = axes.time
-            if record.samples is None and not place:
+            if record.samples is None and not record.mixed and not place:
                 record.samples = axes.samples
 
     def operator(
@@ -314,7 +314,7 @@ class ForwardPass:
         if any(state is buffer for buffer in self.tensors.buffered):
             return not self.tensors.was_written(state)
         signal = self.tensors.signal(state)
-        return signal is LEARNED or (isinstance(signal, Table) and not signal.atoms)
+        return signal is LEARNED or (isinstance(signal, TruthTable) and not signal.atoms)
 
     def enter_neuron(self, tensors: Sequence[Tensor]) -> None:
         """Note that a neuron, which is not watched inside, is called with these tensors."""
@@ -380,6 +380,7 @@ class ForwardPass:
                 place = getattr(arrived, axis)
                 if isinstance(place, int) or record.shape == arrived.shape:
                     setattr(record, axis, place)
+            record.mixed = arrived.mixed
 
     def enter_recurrent(self, states: Sequence[Tensor]) -> None:
         """Record the hidden state of RNN, LSTM and GRU as analog from the first step on."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from syops.ops.fanout import FanOut
 from syops.trace import counting
 from syops.trace.axes import Split, apart
-from syops.trace.counting import Weighting, Weights
+from syops.trace.counting import Magnitude, Weighting
 
 Cache = dict[Any, Any]
 """What was worked out for one reading of a tensor and serves the next one."""
@@ -139,7 +139,7 @@ class Gauge:
     ) -> Tensor:
         x = counting.strided(x)
         x, first = (x, 0) if split is None else (apart(x, split), len(split.first))
-        if not isinstance(weighting, Weights):
+        if not isinstance(weighting, Magnitude):
             return counting.nonzero_per_position(x, spatial, weighting, first)
         unit, largest = weighting.unit, weighting.largest
         factor = self.factor(unit.scale) if unit.scale else None

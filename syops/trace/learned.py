@@ -10,7 +10,7 @@ from torch import Tensor
 
 from syops.ops.rule import Call, Rule
 from syops.ops.traits import Traits
-from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Signal, Table, kind_of
+from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Signal, TruthTable, kind_of
 from syops.trace.live import Record, Tensors
 
 
@@ -92,6 +92,6 @@ def reads_learned(call: Call) -> bool:
 
 def _is_real(signal: Signal) -> bool:
     """Return whether it may hold real numbers; zeros under a learned factor are none."""
-    if isinstance(signal, Table):
+    if isinstance(signal, TruthTable):
         return bool(signal.scale) and signal.support != {0}
     return kind_of(signal) is ANALOG

@@ -65,7 +65,7 @@ class Use:
         what: the operator.
         by: a normalisation of its channels, or a layer with weights for each of its channels.
         piece: which piece of it.
-        biases: what had been added to it; see `View`.
+        biases: what had been added to it; see `ResultView`.
     """
 
     what: str
@@ -93,7 +93,7 @@ class LayerResult:
     path: str = ""
     parts: frozenset[str] = frozenset()
     slots: Slots | None = None
-    reads: View | None = None
+    reads: ResultView | None = None
     dims: int = 0
     of_other: bool = False
     operator: str = ""
@@ -105,7 +105,7 @@ class LayerResult:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ResultView:
     """Describe a tensor made of results, with their channels along one of its dimensions.
 
     Attributes:
@@ -130,7 +130,7 @@ class View:
             result.uses.append(Use(what, by, self.piece, self.biases))
 
 
-class Provenance:
+class LayerTrail:
     """Collect what a forward pass tells of its layers.
 
     Attributes:
@@ -193,9 +193,9 @@ def views_after(
     rule: Rule,
     name: str,
     args: Sequence[Any],
-    views: Sequence[tuple[Tensor, View | None]],
+    views: Sequence[tuple[Tensor, ResultView | None]],
     outputs: Sequence[Tensor],
-) -> list[View | None]:
+) -> list[ResultView | None]:
     """Return what the outputs of a moving operator hand on of its operands.
 
     Args:
@@ -222,8 +222,13 @@ def views_after(
 
 
 def _moved(
-    rule: Rule, args: Sequence[Any], source: Tensor, view: View | None, out: Tensor, index: int
-) -> View | None:
+    rule: Rule,
+    args: Sequence[Any],
+    source: Tensor,
+    view: ResultView | None,
+    out: Tensor,
+    index: int,
+) -> ResultView | None:
     assert view is not None
     placed = _placed(rule, args, source, out, view)
     if placed is None or out.numel() >= source.numel():
@@ -233,8 +238,8 @@ def _moved(
 
 
 def _placed(
-    rule: Rule, args: Sequence[Any], source: Tensor, out: Tensor, view: View
-) -> View | None:
+    rule: Rule, args: Sequence[Any], source: Tensor, out: Tensor, view: ResultView
+) -> ResultView | None:
     """Return a view with its channels where a move puts them; None where it puts them anywhere."""
     if rule.in_order:
         return _reshaped(source, out, view)
@@ -242,12 +247,12 @@ def _placed(
     return None if dim is None else replace(view, dim=dim)
 
 
-def _reshaped(source: Tensor, out: Tensor, view: View) -> View | None:
+def _reshaped(source: Tensor, out: Tensor, view: ResultView) -> ResultView | None:
     """Return a view after a reshape that keeps the channels along one dimension; else None."""
     if source.dtype != out.dtype or not out.numel():
         return None
     inner = view.inner * math.prod(source.shape[view.dim + 1 :])
-    found: View | None = None
+    found: ResultView | None = None
     inside = out.numel()
     for dim, size in enumerate(out.shape):
         inside //= size
@@ -260,8 +265,8 @@ def _reshaped(source: Tensor, out: Tensor, view: View) -> View | None:
 
 
 def _joined(
-    rule: Rule, args: Sequence[Any], views: Sequence[tuple[Tensor, View | None]], out: Tensor
-) -> View | None:
+    rule: Rule, args: Sequence[Any], views: Sequence[tuple[Tensor, ResultView | None]], out: Tensor
+) -> ResultView | None:
     """Join results along another dimension than their channels, mostly time."""
     placed = [view and _placed(rule, args, tensor, out, view) for tensor, view in views]
     known = [view for view in placed if view is not None]
@@ -270,7 +275,7 @@ def _joined(
     return together(known)
 
 
-def together(views: Sequence[View]) -> View | None:
+def together(views: Sequence[ResultView]) -> ResultView | None:
     """Join results whose channels lie in the same way; None for others."""
     if len({(view.dim, view.channels, view.inner, view.biases) for view in views}) != 1:
         return None

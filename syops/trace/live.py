@@ -40,12 +40,12 @@ from syops._torch import (
     weak_reference,
 )
 from syops.ledger.steps import Step
-from syops.ops.rule import Recipe, Softmax
-from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal, Table
+from syops.ops.rule import Derivation, Softmax
+from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal, TruthTable
 from syops.trace.aliasing import Layout, covers_storage, offset_of, overlaps_itself, storage_of
 from syops.trace.axes import BEFORE, Place
 from syops.trace.filling import Filling
-from syops.trace.lineage import LayerResult, Padding, View
+from syops.trace.lineage import LayerResult, Padding, ResultView
 from syops.trace.paths import paths_of
 from syops.trace.states import tensors_of
 
@@ -68,7 +68,7 @@ class Record:
     stride: tuple[int, ...]
     dtype: torch.dtype
     signal: Signal
-    view: View | None = None
+    view: ResultView | None = None
     padding: Padding | None = None
     name: str = ""
     made_of_weights: bool = False
@@ -76,7 +76,7 @@ class Record:
     cache: dict[Any, Any] = field(default_factory=dict)
     step: Step | None = None
     """How it was made, where somebody asks."""
-    recipe: Recipe | None = None
+    recipe: Derivation | None = None
     """How it was computed from parameters, of a learned tensor."""
     offset: int = 0
     filling: Filling | None = None
@@ -97,6 +97,8 @@ class Record:
     """Where its time-steps are, where that is known."""
     samples: Place | None = None
     """Where its samples are, where that is known and wanted."""
+    mixed: bool = False
+    """Whether several samples had a part in all of it, where samples are followed."""
     value: Any = None
     """Which `Value` it holds, where inputs and weights alone made it, before any neuron."""
 
@@ -126,7 +128,7 @@ class Record:
         return Layout(self.offset, self.shape, self.stride)
 
     @property
-    def holds(self) -> Iterator[View]:
+    def holds(self) -> Iterator[ResultView]:
         """The results that the tensor is made of."""
         if self.view is not None:
             yield self.view
@@ -250,7 +252,7 @@ class Tensors:
             if old.ref.expired() or old.made_of_weights or key in self._names:
                 continue
             signal = old.signal
-            if isinstance(signal, Table) and signal.atoms:
+            if isinstance(signal, TruthTable) and signal.atoms:
                 fresh = self.atoms.fresh(tuple(signal.support))
                 signal = replace(fresh, scale=signal.scale)
             record = self._records[key] = old.after_write(signal, old.version, fixed=old.fixed)
@@ -383,14 +385,14 @@ class Tensors:
         value = weight.detach().reshape(()).to(torch.float64)
         return 1 / value if divides else value
 
-    def recipe(self, tensor: Tensor) -> Recipe | None:
+    def recipe(self, tensor: Tensor) -> Derivation | None:
         """Return how a learned tensor was computed; a parameter is its own recipe."""
         record = self.find(tensor)
         if record is not None:
             return record.recipe
         name = self.name(tensor)
         values = (0, 1) if tensor.dtype == torch.bool else ()
-        return Recipe(name, values) if name else None
+        return Derivation(name, values) if name else None
 
     def _is_unwritten(self, learned: Tensor) -> bool:
         """Return whether a parameter or buffer still holds what it held before the pass."""
@@ -406,7 +408,7 @@ class Tensors:
         self,
         tensor: Tensor,
         signal: Signal,
-        view: View | None = None,
+        view: ResultView | None = None,
         padding: Padding | None = None,
         base: Tensor | None = None,
         written: bool = False,
@@ -497,7 +499,7 @@ class Tensors:
             if now is not None:
                 yield old, now
 
-    def hold(self, key: int, view: View | None, filling: Filling | None) -> None:
+    def hold(self, key: int, view: ResultView | None, filling: Filling | None) -> None:
         """Note which results a tensor holds after a write."""
         record = self._records.get(key)
         if record is not None:

@@ -23,7 +23,7 @@ from syops.ops.values import (
     UNKNOWN,
     Evidence,
     Signal,
-    Table,
+    TruthTable,
     Unit,
     evidence_of,
     for_weights,
@@ -40,7 +40,7 @@ from syops.trace.account import (
     Synaptic,
 )
 from syops.trace.axes import Axes, split_of
-from syops.trace.counting import Weighting, Weights
+from syops.trace.counting import Magnitude, Weighting
 from syops.trace.foldable import Folding
 from syops.trace.gauge import Gauge
 from syops.trace.lineage import LayerResult, Padding, Unnormalised
@@ -169,17 +169,17 @@ class Measurements:
             return OperandReadings(evidence, numel, fan_out, axes=self._axes(tensor))
         record = self._tensors.find(tensor) or self._tensors.put(tensor, signal)
         binary = evidence.signal == "binary" and signal is not UNKNOWN
-        derived = isinstance(signal, Table)
+        derived = isinstance(signal, TruthTable)
         weighting: Weighting = binary or ("derived" if derived else False)
         axes = self._axes(tensor)
         split = split_of(axes, max(len(fan_out.spatial), 1))
         spikes, events = self.gauge.spikes(tensor, record.cache, fan_out, weighting, split)
         unit = evidence.unit or Unit()
         magnitude, graded_events = None, None
-        if isinstance(signal, Table) and evidence.largest <= 1:
+        if isinstance(signal, TruthTable) and evidence.largest <= 1:
             magnitude, graded_events = spikes, events
         else:
-            weights = Weights(unit, int(evidence.largest) if derived else None)
+            weights = Magnitude(unit, int(evidence.largest) if derived else None)
             told = record.cache, fan_out, weights, split
             magnitude, graded_events = self.gauge.spikes(tensor, *told)
         look = self.gauge.look(tensor, record.cache) if signal in (UNKNOWN, INTEGER) else None
@@ -195,7 +195,7 @@ class Measurements:
 
     def _is_blurred(self, signal: Signal, evidence: Evidence, dtype: torch.dtype) -> bool:
         """Return whether values do not tell magnitudes: rounded too far, or in unknown units."""
-        if not isinstance(signal, Table) or not signal.scale or evidence.largest <= 1:
+        if not isinstance(signal, TruthTable) or not signal.scale or evidence.largest <= 1:
             return False
         rounded = evidence.largest * torch.finfo(dtype).eps > 0.25
         name = evidence.unit.scale if evidence.unit else ""

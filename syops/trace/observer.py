@@ -30,7 +30,7 @@ from syops.ops.values import Shown
 from syops.trace.axes import NOWHERE, Axes
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Gauge
-from syops.trace.lineage import Provenance
+from syops.trace.lineage import LayerTrail
 from syops.trace.live import Tensors
 from syops.trace.meta import SilentNeuron
 from syops.trace.modules import module_call, squeezed_sizes
@@ -123,7 +123,7 @@ class Observer:
         self._watch: Watch | None = None
         self._inside_neurons = 0
         self._failed_in = ""
-        self.provenance = Provenance()
+        self.provenance = LayerTrail()
         self._thread = 0
         self._elsewhere: dict[str, None] = {}
 
@@ -320,13 +320,13 @@ class Observer:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         inputs: Sequence[NeuronSignal | None],
-    ) -> tuple[Provenance, ...]:
+    ) -> tuple[LayerTrail, ...]:
         """Call the model twice in a row, on copies of its inputs; see `run`.
 
         A model that keeps something may do other things in its second call. One that fails there
         takes a single call.
         """
-        passes: list[Provenance] = []
+        passes: list[LayerTrail] = []
         for _ in range(2):
             own = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, (args, kwargs))
             try:

@@ -41,11 +41,11 @@ from syops.trace.plan.events import (
 )
 from syops.trace.plan.recorder import Recorder, operands_of
 from syops.trace.plan.register import Register
-from syops.trace.plan.tree import Node
+from syops.trace.plan.tree import PlanNode
 
 
 def rehearse(
-    node: Node,
+    node: PlanNode,
     begin: Callable[[Gauge, Recorder], ForwardPass],
     register: Register,
     gauge: Gauge,

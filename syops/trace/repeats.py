@@ -17,7 +17,7 @@ from torch import Tensor
 
 from syops.ops.rule import Call, Rule
 from syops.ops.traits import Traits
-from syops.ops.values import LEARNED, Signal, Table
+from syops.ops.values import LEARNED, Signal, TruthTable
 from syops.trace.live import Record, Tensors
 
 
@@ -154,7 +154,7 @@ class Repeats:
                 record.value = Value(self._number(("step", value.number)))
             else:
                 # A neuron of the user's own may be silent at every step of a sequence by chance.
-                is_threshold = not rule.moves and isinstance(record.signal, Table)
+                is_threshold = not rule.moves and isinstance(record.signal, TruthTable)
                 found = _NO_COPIES if is_threshold else _copies(rule, source, out, value)
                 record.value = found._replace(number=self._number((key, place)))
 

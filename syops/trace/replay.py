@@ -34,7 +34,7 @@ from syops.trace.plan.events import (
 from syops.trace.plan.matching import Matching
 from syops.trace.plan.recorder import Recorder, ended, operands_of
 from syops.trace.plan.register import Register, is_plain
-from syops.trace.plan.tree import Node, Plans
+from syops.trace.plan.tree import PlanNode, Plans
 from syops.trace.rehearse import rehearse
 from syops.trace.rows import is_called_at
 from syops.trace.settling import Accounts
@@ -253,7 +253,7 @@ class Replay:
 
     def _executed(
         self,
-        node: Node,
+        node: PlanNode,
         event: Executed,
         operands: Sequence[Tensor],
         out: Any,

@@ -116,7 +116,7 @@ class Random:
             torch.cuda.set_rng_state_all(self.cuda)
 
 
-class Place:
+class OnDevice:
     """Run a model on another device for a while, and move it back."""
 
     def __init__(self, model: nn.Module, device: torch.device | None) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from syops._torch import identity
 from syops.trace.aliasing import box_in, layout_of, storage_of
 from syops.trace.filling import Filling, moved_out, written_into
-from syops.trace.lineage import View
+from syops.trace.lineage import ResultView
 from syops.trace.live import Record
 
 Aliases = Iterable[tuple[int, Record]]
@@ -26,7 +26,7 @@ def overwrite(aliases: Aliases, what: str) -> None:
 
 def fill(
     source: Tensor, record: Record | None, target: Tensor, aliases: Aliases, what: str
-) -> dict[int, tuple[View | None, Filling | None]]:
+) -> dict[int, tuple[ResultView | None, Filling | None]]:
     """Return what each tensor on the memory of ``target`` holds once ``source`` is copied there.
 
     ``what``: the operator that does so.
@@ -34,7 +34,7 @@ def fill(
     is_same = source.shape == target.shape and source.dtype == target.dtype and source.numel() > 0
     view = record.view if record is not None and is_same else None
     inner = layout_of(target)
-    held: dict[int, tuple[View | None, Filling | None]] = {}
+    held: dict[int, tuple[ResultView | None, Filling | None]] = {}
     for key, alias in aliases:
         outer = alias.layout
         if alias.dtype == target.dtype and not outer.meets(inner):
@@ -63,7 +63,7 @@ def fill(
 
 def taken_out(
     records: Sequence[tuple[Tensor, Record | None]], outputs: Sequence[Tensor], what: str
-) -> list[View | Filling | None] | None:
+) -> list[ResultView | Filling | None] | None:
     """Return what parts hold that are taken out of a tensor that results were written into.
 
     None if it is no such tensor.

@@ -50,7 +50,9 @@ def test_saved_reports_in_every_format(syops):
     assert syops(*args, "-o", "out.txt")[1] == ""
     command = "syops compare small.json big.json --format html"
     assert syops(*args, "--format", "html")[1] == both.to_page(command)
-    page = to_table_page("small and big", both.layers().to_html(), f"{command} --layers")
+    page = to_table_page(
+        "small and big, layer by layer", both.layers().to_html(), f"{command} --layers"
+    )
     args = (*args, "--format", "html", "--layers")
     assert syops(*args)[1] == page
 

@@ -231,7 +231,7 @@ def test_command(small, tmp_path):
         (["energy", "--bits", "8"], "--bits needs --compare"),
         ([*command, "--set", "T=1"], "--set does not apply to a saved report"),
         (["energy", str(saved), "--compare", str(saved)], "give one"),
-        (["energy", "--compare", "nowhere"], "unknown model 'nowhere'"),
+        (["energy", "--compare", "nowhere"], "unknown model: 'nowhere'"),
         (["energy", "--compare", str(tmp_path / "no.json")], "no.json"),
     ):
         failed = run(cli, bad, obj=[])

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from syops import create_model, get_model_bounds, get_model_syops
-from syops.dst.paper import Line, equal_as_printed, paired_sew, table2, table3, table4
+from syops.dst.paper import PaperRow, equal_as_printed, paired_sew, table2, table3, table4
 from tests import ROOT
 from tests.support.networks import SMALLEST, TINY, bundled, frame
 
@@ -19,7 +19,7 @@ approx = pytest.approx
 E_MAC, E_AC = 4.6, 0.9  # pJ; with counts in G they give mJ
 
 
-def lines(*families: str) -> dict[str, Line]:
+def lines(*families: str) -> dict[str, PaperRow]:
     """The networks of Table 2, or those of some families, by name and source."""
     return {
         f"{line.network} of {line.source}": line

@@ -12,7 +12,7 @@ from syops import get_model_syops
 from syops._torch import operators_of
 from syops.errors import SyopsValueError
 from syops.ops import find
-from syops.ops.registry import HOMES, RULES, Counted, Named, is_composite, state
+from syops.ops.registry import HOMES, RULES, HasCost, Named, is_composite, state
 from syops.ops.rule import Call, Free, canonical
 from syops.ops.values import ANALOG, Atoms
 from tests import ROOT
@@ -56,7 +56,7 @@ def test_every_operator_of_torch_is_in_one_state():
     assert len(ATEN) > 3000
     for func in ATEN:
         found = state(func)
-        if isinstance(found, Counted):
+        if isinstance(found, HasCost):
             assert found.what, func
         elif isinstance(found, Free):
             assert found.reason, func
@@ -104,7 +104,7 @@ def test_operator_is_not_taken_for_one_of_torch_with_its_name():
 
 
 def test_new_pointwise_operator_is_one_operation_per_element():
-    assert isinstance(state(TOY_OPS.function.default), Counted)
+    assert isinstance(state(TOY_OPS.function.default), HasCost)
     report = counted(lambda x, w: TOY_OPS.function(x), torch.randn(4, 8), strict=True)
     assert work(report) == {("activation", "toy_operators::function"): (0, 32)}
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from syops import Report, check_full_spike, get_model_bounds, get_model_syops
 from syops.cost.proof import values_of
-from syops.ops.values import Evidence, Seen, Table, common_divisor, evidence_of
+from syops.ops.values import Evidence, Seen, TruthTable, common_divisor, evidence_of
 
 
 class Then(nn.Module):
@@ -195,7 +195,7 @@ def test_reports_without_units_load():
     ],
 )  # fmt: skip
 def test_values_in_shares_are_printed(values, words):
-    assert values_of(evidence_of(Table((), tuple(values)))) == words
+    assert values_of(evidence_of(TruthTable((), tuple(values)))) == words
 
 
 def test_the_audit_names_the_shares():

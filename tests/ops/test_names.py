@@ -18,7 +18,7 @@ ALLOWED = {
     *KINDS,  # kinds of rows, some of which have the names of operators
     "real",  # a word of the audit, for values
     "zeros",  # how a convolution pads, and an option
-    *("values", "random", "min"),  # names of fields and of choices
+    *("values", "random", "min", "median"),  # names of fields and of choices
 }
 ARGUMENTS = {"dim", "pin_memory"}  # names of arguments that operators have, too
 ROOMS = ("trace", "ledger", "cost", "run", "fold.py", "api.py")

@@ -13,7 +13,7 @@ from torch import nn
 
 from syops import get_model_syops
 from syops.ledger.ledger import Ledger
-from syops.ops.values import Evidence, Opaque, Seen, Table, evidence_of
+from syops.ops.values import Evidence, Opaque, Seen, TruthTable, evidence_of
 from syops.trace.observer import Observer
 from syops.trace.settings import Settings
 
@@ -53,7 +53,7 @@ def test_the_class_does_not_depend_on_order_or_grouping(parts, random):
     ],
 )  # fmt: skip
 def test_the_class_of_a_derived_set(values, signal):
-    assert evidence_of(Table((), tuple(values))).signal == signal
+    assert evidence_of(TruthTable((), tuple(values))).signal == signal
 
 
 @pytest.mark.parametrize(

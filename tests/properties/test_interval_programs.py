@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from syops.ops.values import INTEGER, UNKNOWN, Interval, Signal, Table, kind_of, split
+from syops.ops.values import INTEGER, UNKNOWN, Interval, Signal, TruthTable, kind_of, split
 from syops.trace import inputs as arguments
 from tests.properties.test_soundness import put
 from tests.support.examples import random_examples, times
@@ -321,13 +321,13 @@ def derived(
 def outside(signal: Signal, tensor: Tensor) -> set[float]:
     """Values that a signal does not foretell."""
     values = set(tensor.double().flatten().tolist())
-    if isinstance(signal, Table) and signal.scale:
+    if isinstance(signal, TruthTable) and signal.scale:
         name, unit = split(signal.scale.name)
         if name:
             return set()  # multiples of what is told by its name alone
         told = [float(multiple * unit) for multiple in signal.support]  # up to rounding
         return {v for v in values if min(abs(v - t) for t in told) > ROUGHLY * max(map(abs, told))}
-    if isinstance(signal, Table):
+    if isinstance(signal, TruthTable):
         return values - {float(value) for value in signal.support}
     if isinstance(signal, Interval) and not all(signal.low <= v <= signal.high for v in values):
         return {v for v in values if not signal.low <= v <= signal.high}
@@ -375,7 +375,7 @@ def test_no_value_lies_outside_of_the_set_found():
             )
         signals = [signal for signal, _ in derived(steps, inputs, kind)]
         with_ends += any(isinstance(signal, Interval) for signal in signals)
-        finite += any(isinstance(signal, Table) for signal in signals[len(inputs) :])
+        finite += any(isinstance(signal, TruthTable) for signal in signals[len(inputs) :])
     print(f"{PROGRAMS} programs, {with_ends} with ends, {finite} with finite sets")
     assert min(with_ends, finite) > PROGRAMS / 4
 

@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from syops import SyopsError, check_full_spike, get_model_bounds, get_model_syops
 from syops.ops.kinds import SYNAPTIC
-from syops.ops.values import ANALOG, INTEGER, LEARNED, SPIKES, Interval, Table, kind_of
+from syops.ops.values import ANALOG, INTEGER, LEARNED, SPIKES, Interval, TruthTable, kind_of
 from syops.trace.repeats import Value
 from tests.support.examples import random_examples, times
 from tests.support.forward import forward_pass
@@ -400,7 +400,7 @@ def told(steps: list[Step], seed: int) -> list[Told]:
 def outside(signal: Any, value: Tensor) -> bool:
     """Whether a tensor holds what its signal does not foretell."""
     values = value.double().flatten()
-    if isinstance(signal, Table):
+    if isinstance(signal, TruthTable):
         if not signal.values:
             return False  # memory that nothing was written into
         support = torch.tensor([float(v) for v in sorted(signal.support)], dtype=torch.float64)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from syops import check_full_spike, get_model_syops
 from syops.ledger.ledger import Ledger
 from syops.ledger.steps import History
-from syops.ops.values import INTEGER, Table
+from syops.ops.values import INTEGER, TruthTable
 from syops.trace import inputs as arguments
 from syops.trace.bounds import trace
 from syops.trace.settings import Settings
@@ -317,7 +317,7 @@ STEPS = st.tuples(
 
 
 def violation(signal: Any, values: set[float]) -> bool:
-    if isinstance(signal, Table):
+    if isinstance(signal, TruthTable):
         return bool(signal.scale) or not values <= {float(v) for v in signal.support}
     if signal is INTEGER:
         return not all(value.is_integer() for value in values)
@@ -342,7 +342,7 @@ def test_no_value_is_outside_of_the_derived_set(kind, steps):
     seen = seen_over(program, kind.assignments())
     for place, (signal, values) in enumerate(zip(signals, seen, strict=True)):
         assert not violation(signal, values), (place, program.steps, signal, values)
-        event("table" if isinstance(signal, Table) else "opaque")
+        event("table" if isinstance(signal, TruthTable) else "opaque")
 
 
 @pytest.mark.parametrize("name", sorted(OPERATORS))
@@ -382,7 +382,7 @@ def test_same_positions_up_to_the_limit_are_exact(kinds, steps):
     program = Program(feasible(steps, inputs))
     signals = derived(program, inputs, kinds)
     for signal, values in zip(signals, seen_over(program, [inputs]), strict=True):
-        assert isinstance(signal, Table), (program.steps, signal)
+        assert isinstance(signal, TruthTable), (program.steps, signal)
         assert {float(v) for v in signal.support} == values, program.steps
 
 
@@ -490,7 +490,7 @@ def test_derived_set_beyond_the_limit_of_atoms(steps):
     signals = derived(program, inputs, ["binary"] * 10)
     for signal, values in zip(signals, seen_over(program, [inputs]), strict=True):
         assert not violation(signal, values), (program.steps, signal, values)
-    assert isinstance(signals[8], Table)
+    assert isinstance(signals[8], TruthTable)
     assert signals[8].support >= set(range(11))
 
 

@@ -210,6 +210,30 @@ def test_samples_that_are_mixed_have_no_spread():
     assert get_model_syops(Mixing(), list(torch.eye(4).split(1)), spread=True).spread.dc.number == 4
 
 
+@pytest.mark.parametrize(
+    "mix",
+    [
+        lambda x: x - x.mean(0),
+        lambda x: torch.where(x.sum(0) > 0.5, x, 1 - x),
+        lambda x: x * x.max(),
+        lambda x: x + x[:1],
+    ],
+)
+def test_samples_behind_a_mixture_are_not_told_apart(mix):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 3), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.first(x), self.last((mix(x) > 0.5).float())
+
+    report = get_model_syops(Net(), torch.eye(4), spread=True)
+    assert report.spread is None
+    assert "last" in report.spread_reason
+    assert "first" not in report.spread_reason
+
+
 def test_samples_that_cannot_be_kept_leave_the_report(tmp_path):
     path = tmp_path / "samples.npz"
     with pytest.raises(SyopsValueError, match="keep_samples: it is not known which") as raised:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from syops.ledger.ledger import Ledger
 from syops.ledger.steps import History
-from syops.ops.values import INTEGER, Interval, Table
+from syops.ops.values import INTEGER, Interval, TruthTable
 from syops.trace import inputs as arguments
 from syops.trace.bounds import trace
 from syops.trace.settings import Settings
@@ -49,7 +49,7 @@ def derived(make: Callable[..., list[Tensor]], inputs: list[Tensor], signal: str
 
 def outside(signal: Any, values: set[float]) -> set[float]:
     """The values that a signal does not foretell."""
-    if isinstance(signal, Table):
+    if isinstance(signal, TruthTable):
         assert not signal.scale
         return values - {float(value) for value in signal.support}
     if isinstance(signal, Interval):

@@ -72,7 +72,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Line:
+class PaperRow:
     """One network of a table: what is printed, and what its architecture says.
 
     Operations are in G per sample, energies in mJ; None where the paper prints nothing.
@@ -139,7 +139,7 @@ def equal_as_printed(printed: float | None, ours: float) -> bool | None:
     return None if printed is None else f"{ours:.{DECIMALS}f}" == f"{printed:.{DECIMALS}f}"
 
 
-def table2() -> tuple[Line, ...]:
+def table2() -> tuple[PaperRow, ...]:
     """Return the 19 networks of Table 2, for 224x224 images."""
     return tuple(
         _line(row, row["network"].replace(" with ", " "), _on_imagenet(row))
@@ -147,7 +147,7 @@ def table2() -> tuple[Line, ...]:
     )
 
 
-def table3() -> tuple[Line, ...]:
+def table3() -> tuple[PaperRow, ...]:
     """Return the 7B-Nets of Table 3, for 128x128 event frames.
 
     Not those of Zheng et al. (td-BN): they are of another topology, and no DC is printed.
@@ -162,7 +162,7 @@ def table3() -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def table4() -> tuple[Line, ...]:
+def table4() -> tuple[PaperRow, ...]:
     """Return the Spikformers of Table 4, for the 32x32 images and 100 classes of CIFAR100."""
     lines = []
     for row in _printed("table4.csv"):
@@ -176,7 +176,7 @@ def table4() -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def paired_sew(line: Line, lines: tuple[Line, ...]) -> Line:
+def paired_sew(line: PaperRow, lines: tuple[PaperRow, ...]) -> PaperRow:
     """Return the SEW ResNet of the same depth as an FSNN or DSNN."""
     depth = line.workload.model.lstrip("dfsn")
     return next(other for other in lines if other.workload.model == f"sew_resnet{depth}")
@@ -199,7 +199,7 @@ def _on_imagenet(row: Mapping[str, str]) -> Workload:
     return Workload(names[family[0]], (3, 224, 224), own, {"T": T})
 
 
-def _line(row: Mapping[str, str], network: str, workload: Workload) -> Line:
+def _line(row: Mapping[str, str], network: str, workload: Workload) -> PaperRow:
     def number(column: str) -> float | None:
         return float(row[column]) if row.get(column) else None
 
@@ -207,7 +207,7 @@ def _line(row: Mapping[str, str], network: str, workload: Workload) -> Line:
     folded, counted = _counted(
         workload.model, workload.shape, tuple(workload.keywords.items()), workload.events
     )
-    return Line(
+    return PaperRow(
         network,
         row["source"],
         int(row["T"]),

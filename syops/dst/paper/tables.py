@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from syops.dst.paper import (
     GIGA,
-    Line,
+    PaperRow,
     Reading,
     equal_as_printed,
     paired_sew,
@@ -58,7 +58,7 @@ _NO_CLASSIFIER = (
 )
 
 
-def _macs(lines: Sequence[Line]) -> Table:
+def _macs(lines: Sequence[PaperRow]) -> Table:
     return _side_by_side(
         lines,
         "O_mac",
@@ -69,10 +69,10 @@ def _macs(lines: Sequence[Line]) -> Table:
     )
 
 
-def _ends(lines: Sequence[Line], end: int, notes: tuple[str, ...] = ()) -> Table:
+def _ends(lines: Sequence[PaperRow], end: int, notes: tuple[str, ...] = ()) -> Table:
     """Return the lower (0) or upper (1) ends of EC."""
 
-    def printed(line: Line) -> float | None:
+    def printed(line: PaperRow) -> float | None:
         return None if line.printed_ec is None else line.printed_ec[end]
 
     quantity = f"EC {('min', 'max')[end]}"
@@ -80,10 +80,10 @@ def _ends(lines: Sequence[Line], end: int, notes: tuple[str, ...] = ()) -> Table
 
 
 def _side_by_side(
-    lines: Sequence[Line],
+    lines: Sequence[PaperRow],
     quantity: str,
     column: Column,
-    printed: Callable[[Line], float | None],
+    printed: Callable[[PaperRow], float | None],
     ours: Callable[[Reading], float],
     notes: tuple[str, ...] = (),
 ) -> Table:
@@ -109,7 +109,7 @@ def _side_by_side(
     return Table(columns, tuple(rows), caption=caption, notes=notes)
 
 
-def reference(line: Line) -> str:
+def reference(line: PaperRow) -> str:
     """Return whose network it is, in short: "Fang 2021a"."""
     return line.source.replace(" et al.", "")
 
@@ -127,7 +127,7 @@ def which(folded: bool | None, counted: bool | None) -> str | None:
     return "yes, folded" if folded else "yes, counted" if counted else "no"
 
 
-def _upper_ends(own: Sequence[Line], lines: tuple[Line, ...]) -> Table:
+def _upper_ends(own: Sequence[PaperRow], lines: tuple[PaperRow, ...]) -> Table:
     columns = (
         NETWORK,
         replace(END, key="printed_mj", heading="printed"),
@@ -152,7 +152,7 @@ def _upper_ends(own: Sequence[Line], lines: tuple[Line, ...]) -> Table:
     )
 
 
-def _inside(lines: Sequence[Line]) -> Table:
+def _inside(lines: Sequence[PaperRow]) -> Table:
     rows = (
         (line.network, line.T, reference(line), line.printed_dc, _is_inside(line))
         for line in lines
@@ -162,11 +162,11 @@ def _inside(lines: Sequence[Line]) -> Table:
     return Table(columns, tuple(rows), caption="Is the DC that Table 2 prints inside our EC?")
 
 
-def _is_inside(line: Line) -> str | None:
+def _is_inside(line: PaperRow) -> str | None:
     return which(line.dc_inside(line.folded), line.dc_inside(line.counted))
 
 
-def _possible(lines: Sequence[Line], caption: str) -> Table:
+def _possible(lines: Sequence[PaperRow], caption: str) -> Table:
     """Return EC under both readings, and whether the printed DC lies inside."""
     columns = (
         NETWORK,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from syops.errors import SyopsFileError
 from syops.models.create import create_model
-from syops.models.demo.measure import Row, measure
+from syops.models.demo.measure import MeasuredNetwork, measure
 from syops.run.data.idx import read_idx
 
 FOLDER = Path(__file__).parent
@@ -61,7 +61,7 @@ def fashion_mnist() -> tuple[Tensor, Tensor]:
     return images[:, None].float() / 255, labels.long()
 
 
-def rows(data: str = "digits") -> list[Row]:
+def rows(data: str = "digits") -> list[MeasuredNetwork]:
     """Return the networks, tested and counted on the same data: a small Table 2, measured now.
 
     Args:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from syops.api import get_model_syops
 
 
-class Row(NamedTuple):
+class MeasuredNetwork(NamedTuple):
     """A network on a test set.
 
     Attributes:
@@ -40,7 +40,7 @@ def measure(
     batches: Sequence[tuple[Tensor, Tensor]],
     *,
     events: bool = False,
-) -> Row:
+) -> MeasuredNetwork:
     """Let ``model`` answer ``batches``, and count while it does.
 
     Args:
@@ -53,7 +53,7 @@ def measure(
     report = get_model_syops(
         model, batches, batch_dim=1 if events else 0, time_steps=T, output=_answer, progress=False
     )
-    return Row(
+    return MeasuredNetwork(
         name, report.accuracy, T, report.ec_mj, report.ac, report.mac, report.dc_mj,
         report.energy_ratio,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from syops.cost.layer import Layer
 from syops.show.formats.cells import printable
 from syops.show.formats.text import abbreviated
 from syops.show.plots.axes import AC, BAND, MAC, ON_AC, ON_MAC, PLAIN, SMALL, figure_of
-from syops.show.tree import Node, layer_tree
+from syops.show.tree import ModuleNode, layer_tree
 from syops.units import joules
 
 MODULES_HEIGHT = 4.6
@@ -51,7 +51,7 @@ def _energy(layer: Layer, measured: bool) -> float:
 
 def _place(
     ax: Axes,
-    nodes: Sequence[Node],
+    nodes: Sequence[ModuleNode],
     measured: bool,
     total: float,
     level: int,
@@ -68,7 +68,7 @@ def _place(
 
 
 def _draw(
-    ax: Axes, node: Node, energy: float, share: float, level: int, start: float, depth: int
+    ax: Axes, node: ModuleNode, energy: float, share: float, level: int, start: float, depth: int
 ) -> None:
     mostly = MAC if node.layer.ec_mj[0] >= energy / 2 else AC
     color = BAND if node.children else mostly

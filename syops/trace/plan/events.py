@@ -208,7 +208,7 @@ Event = Given | Told | Brought | Entered | Left | Ended | Executed
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ReadSource:
     """Where a tensor that is read is found once an operator was executed.
 
     Attributes:
@@ -232,7 +232,7 @@ class Read:
     """
 
     method: str
-    sources: tuple[Source, ...]
+    sources: tuple[ReadSource, ...]
     cache: int | None
     args: tuple[Any, ...]
 

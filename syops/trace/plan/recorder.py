@@ -26,13 +26,13 @@ from syops.trace.plan.events import (
     Left,
     Output,
     Read,
+    ReadSource,
     Ref,
-    Source,
     Told,
     metadata_of,
 )
 from syops.trace.plan.register import Register, is_plain
-from syops.trace.plan.tree import Node
+from syops.trace.plan.tree import PlanNode
 from syops.trace.rows import CallSite
 
 
@@ -49,9 +49,9 @@ class Recorder:
     """
 
     def __init__(
-        self, node: Node, register: Register, caches: dict[int, tuple[int, Cache]] | None = None
+        self, node: PlanNode, register: Register, caches: dict[int, tuple[int, Cache]] | None = None
     ) -> None:
-        self.node: Node | None = node
+        self.node: PlanNode | None = node
         self.register = register
         self._caches = {} if caches is None else caches
         self._tensors: list[Tensor] = []
@@ -244,15 +244,15 @@ class Recorder:
             return
         event.reads.append(Read(method, tuple(sources), number, args))
 
-    def _source(self, tensor: Tensor) -> Source | None:
+    def _source(self, tensor: Tensor) -> ReadSource | None:
         same = next((i for i, known in enumerate(self._tensors) if known is tensor), None)
         if same is not None:
-            return Source(same)
+            return ReadSource(same)
         base = base_of(tensor, self._tensors)
         if base is None or self._tensors[base].dtype != tensor.dtype:
             return None
         offset = tensor.storage_offset() - self.register.start(tensor)
-        return Source(base, (tensor.shape, tensor.stride(), offset))
+        return ReadSource(base, (tensor.shape, tensor.stride(), offset))
 
 
 def ended(

@@ -16,7 +16,7 @@ from syops.trace.states import tensors_of
 from syops.trace.watch import is_wrapper
 
 
-class Entry(NamedTuple):
+class KnownTensor(NamedTuple):
     """What is known of a tensor that was met.
 
     Attributes:
@@ -51,16 +51,16 @@ class Register:
     """
 
     def __init__(self, tensors: Tensors) -> None:
-        self.entries: dict[int, Entry] = {}
+        self.entries: dict[int, KnownTensor] = {}
         self.met = 0
         self.given = 0
         self.starts: dict[int, int] = {}
         self.has_met_shared = False
         self.tensors = tensors
         self._states: set[Id] = set()
-        self._on_storage: defaultdict[int, list[Entry]] = defaultdict(list)
+        self._on_storage: defaultdict[int, list[KnownTensor]] = defaultdict(list)
 
-    def entry(self, tensor: Tensor) -> Entry | None:
+    def entry(self, tensor: Tensor) -> KnownTensor | None:
         """Return what is known of a tensor, if it was met or is a parameter or buffer."""
         entry = self.entries.get(identity(tensor))
         if entry is None:
@@ -145,10 +145,10 @@ class Register:
 
     def _enter(
         self, tensor: Tensor, metadata: TensorMetadata, id: Id, marks: Marks, version: int | None
-    ) -> Entry:
+    ) -> KnownTensor:
         key, storage, now = marks
         version = now if version is None else version
-        entry = Entry(weak_reference(tensor), id, storage, version, metadata)
+        entry = KnownTensor(weak_reference(tensor), id, storage, version, metadata)
         self._on_storage[storage].append(entry)
         self.entries[key] = entry
         return entry

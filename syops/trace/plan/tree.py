@@ -19,7 +19,7 @@ class Plans:
     """
 
     def __init__(self) -> None:
-        self.root = Node()
+        self.root = PlanNode()
         self.maps: Maps = {}
         self._kept = 0
         self._departed = 0
@@ -40,25 +40,25 @@ class Plans:
         self._departed += not to_its_end
 
 
-class Node:
+class PlanNode:
     """An event of a pass, and those that have come after it."""
 
     __slots__ = ("end", "event", "next", "parent")
 
-    def __init__(self, event: Event | None = None, parent: Node | None = None) -> None:
+    def __init__(self, event: Event | None = None, parent: PlanNode | None = None) -> None:
         self.event = event
         self.parent = parent
-        self.next: list[Node] = []
+        self.next: list[PlanNode] = []
         self.end: Account | None = None
         """What a pass that ends here comes to."""
 
-    def after(self, event: Event) -> Node | None:
+    def after(self, event: Event) -> PlanNode | None:
         """Return the node of an event, if an equal one has come next before."""
         return next((node for node in self.next if node.event == event), None)
 
-    def add(self, event: Event) -> Node:
+    def add(self, event: Event) -> PlanNode:
         """Return the node of an event that has not come next before."""
-        node = Node(event, self)
+        node = PlanNode(event, self)
         self.next.append(node)
         return node
 
