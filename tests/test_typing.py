@@ -18,9 +18,11 @@ PAGES = (
     "README.md",
     *(
         f"docs/{name}.md"
-        for name in ("own_network", "own_operators", "spike_only", "output", "energy", "folding")
+        for name in (
+            *("own_network", "own_operators", "spike_only", "output", "energy", "folding"),
+            *("networks", "dual_stream_training"),
+        )
     ),
-    *(f"docs/{name}.md" for name in ("networks", "training")),
 )
 """Those whose examples stand alone."""
 

@@ -29,6 +29,7 @@ TOLERANCE = {"": 0.02, "trained-here": 0.5}
 """Of figures, by the tag of a cell: another CPU rounds otherwise, and training magnifies it."""
 LARGEST = 600_000
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:[.,]\d+)*(?:e-?\d+)?")
+VERSION = re.compile(r"\d+(?:\.\d+){2,}[\w.+]*")
 OWN_PATH = re.compile(r"(?<![\w.])/(?:home|root|tmp|usr|opt|mnt|Users)/")
 
 
@@ -78,12 +79,13 @@ def outputs(cell):
 
 
 def figures(text):
-    return [float(number.replace(",", "")) for number in NUMBER.findall(text)]
+    """The figures of a text, without versions."""
+    return [float(number.replace(",", "")) for number in NUMBER.findall(VERSION.sub("", text))]
 
 
 def words(text):
     """A text without its figures, and without what only their width makes of it."""
-    return re.sub(r"-{2,}", "--", " ".join(NUMBER.sub("#", text).split()))
+    return re.sub(r"-{2,}", "--", " ".join(NUMBER.sub("#", VERSION.sub("#", text)).split()))
 
 
 @pytest.mark.slow
