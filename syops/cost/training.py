@@ -100,6 +100,17 @@ class TrainingFigures:
         return tuple(self._products())
 
     @property
+    def without_gradient(self) -> tuple[str, ...]:
+        """Products of the forward pass of which autograd recorded no gradient, by name."""
+        rows = self.report.rows
+        names = zip(row_names(rows, self.report.model), rows, strict=True)
+        return tuple(
+            name
+            for name, row in names
+            if row.kind in SYNAPTIC and row.dense and not any(row.backward)
+        )
+
+    @property
     def backward_ac(self) -> float:
         """ACs of the backward pass per sample, as the report's convention has them."""
         return self._per_sample(sum(map(self._ac, self.products)))

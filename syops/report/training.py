@@ -64,7 +64,7 @@ class Training(TrainingFigures, WorkedOut):
             (f"total{incomplete(self.report)}", "", "", *sums),
             f"{self.report.model}: backward pass, per sample",
             tuple(self._findings()),
-            tuple(_notes()),
+            tuple(self._notes()),
             warnings_in_words(self.report),
         )
 
@@ -80,7 +80,7 @@ class Training(TrainingFigures, WorkedOut):
             "products": [
                 dict(zip(keys, self._values(each), strict=True)) for each in self.products
             ],
-            "notes": list(_notes()),
+            "notes": list(self._notes()),
         }
         return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
 
@@ -106,9 +106,16 @@ class Training(TrainingFigures, WorkedOut):
         elif told:
             yield f"{', '.join(told)}; other MACs have no price"
 
-
-def _notes() -> Iterator[str]:
-    yield (
-        "Not counted: the backward passes of norms, neurons, pooling and activations, and sums of "
-        "gradients. Gradients are taken for real numbers, whatever zeros they hold"
-    )
+    def _notes(self) -> Iterator[str]:
+        yield (
+            "Not counted: the backward passes of norms, neurons, pooling and activations, and sums "
+            "of gradients. Gradients are taken for real numbers, whatever zeros they hold"
+        )
+        if self.without_gradient:
+            names = ", ".join(self.without_gradient)
+            yield (
+                f"Without a gradient, so without a backward pass: {names}. Autograd records none "
+                "of frozen layers and under no_grad; nor, though gradients are worked out, inside "
+                "functions of your own (torch.autograd.Function) and of "
+                "checkpoint(use_reentrant=True): there the backward pass is too small"
+            )

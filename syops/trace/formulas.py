@@ -55,6 +55,8 @@ def _windows(
     """Return how many positions a window has along each dimension; None: of some it has none."""
     if {*map(len, (kernel, stride, padding, dilation))} != {len(sizes)}:
         return None
+    if min(*kernel, *stride, *dilation) < 1 or min(padding) < 0:
+        return None
     each = zip(sizes, kernel, stride, padding, dilation, strict=True)
     found = [(size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in each]
     return found if all(size > 0 for size in found) else None
@@ -87,7 +89,7 @@ def _batch_norm(
     momentum: float,
     eps: float,
 ) -> tuple[Tensor, ...] | None:
-    if training or mean is None or var is None or not _in_order(x):
+    if training or mean is None or var is None or not all(map(_in_order, (x, mean, var))):
         return None
     if any(each.shape != x.shape[1:2] for each in tensors_in((weight, bias, mean, var))):
         return None
@@ -113,8 +115,10 @@ def _mean(x: Tensor, dims: Sizes | None, keepdim: bool = False) -> Tensor | None
 
 
 def _product(bias: Tensor, left: Tensor, right: Tensor) -> Tensor | None:
+    if left.dim() != 2 or right.dim() != 2 or left.shape[1] != right.shape[0]:
+        return None
     sizes = left.shape[0], right.shape[1]
-    if left.shape[1] != right.shape[0] or bias.shape != sizes[1:]:
+    if bias.shape != sizes[1:]:
         return None
     return left.new_empty(sizes)
 
@@ -128,7 +132,7 @@ def _max_pool(
     ceil_mode: bool = False,
 ) -> tuple[Tensor, Tensor] | None:
     sizes = _windows(x.shape[2:], kernel, stride or kernel, padding, dilation)
-    if sizes is None or ceil_mode or x.dim() != 4 or not _in_order(x):
+    if sizes is None or ceil_mode or x.dim() != 4 or 0 in x.shape[1:] or not _in_order(x):
         return None
     if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
         return None

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from syops import Report, count_syops, get_model_syops
@@ -202,3 +203,46 @@ def test_classes_and_sums_are_those_of_neuromc():
     assert cores["bp_grad"] == inputs > 0
     optimiser = told.counts_by_process_key["with_opt"]
     assert optimiser["mul"] == optimiser["add"] == training.optimizer_macs
+
+
+class Product(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x, weight):
+        context.save_for_backward(x, weight)
+        return x @ weight
+
+    @staticmethod
+    def backward(context, gradient):
+        x, weight = context.saved_tensors
+        return gradient @ weight.t(), x.t() @ gradient
+
+
+class Hidden(nn.Module):
+    """A product whose gradient autograd does not see, between two that it sees."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.first, self.hidden, self.last = nn.Linear(6, 5), nn.Linear(5, 5), nn.Linear(5, 2)
+        self.how = how
+
+    def forward(self, x):
+        return self.last(self.how(self.hidden, self.first(x)))
+
+
+@pytest.mark.parametrize(
+    ("how", "name"),
+    [
+        (lambda layer, x: checkpoint(layer, x, use_reentrant=True), "hidden"),
+        (lambda layer, x: Product.apply(x, layer.weight), "Hidden"),  # in the model itself
+    ],
+    ids=["reentrant checkpoint", "function"],
+)
+def test_products_whose_gradient_is_not_seen_are_named(how, name):
+    training = trained(Hidden(how), data(4, 6)).training()
+    assert {each.name for each in training.products} == {"first", "last"}
+    assert len(training.without_gradient) == 1
+    assert name in training.without_gradient[0]
+    assert training.without_gradient[0] in str(training)
+    plain = trained(Hidden(lambda layer, x: layer(x)), data(4, 6)).training()
+    assert not plain.without_gradient
+    assert "Without a gradient" not in str(plain)
