@@ -34,6 +34,7 @@ GIVEN = {
     "labels": "import torch\nlabels: torch.Tensor",
     "loader": "from torch.utils.data import DataLoader\nloader: DataLoader[object]",
     "model": "from torch import nn\nmodel: nn.Module",
+    "project": "from torch._library.custom_ops import CustomOpDef\nproject: CustomOpDef",
     "report": "from syops import MeasuredReport\nreport: MeasuredReport",
     "reports": "from syops import Report\nreports: list[Report]",
     "torch": "import torch",
