@@ -279,7 +279,7 @@ def test_signal_of_the_example_is_reported(example, told):
     bounds = get_model_bounds(nn.Linear(4, 3), example)
     assert bounds.conventions["input_signal"] == told
     shown = told.partition(": ")[2]
-    words = f"Input: {shown}, as in the example" if shown else "Input: spikes or not, as nothing"
+    words = f"Input: {shown}, as in the example" if shown else "Input: not declared: spikes or not"
     assert words in str(bounds)
     assert words in str(check_full_spike(nn.Linear(4, 3), example))
     assert [w.kind for w in bounds.warnings] == ([] if shown else ["either"])
