@@ -12,7 +12,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
-from typing import TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,10 +30,41 @@ from syops.trace.lineage import LayerKey, LayerResult, Padding
 from syops.trace.neurons.library import SIGNALS, NeuronSignal
 from syops.trace.repeats import Again
 
-T = TypeVar("T")
 
-Taken = tuple[Sequence[Tensor], Sequence[Tensor]]
-"""The counts and the looks of a `Gauge`, which itself would keep the states of its pass alive."""
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Readings of one pass, those on each device in one tensor.
+
+    Many small tensors that outlive a pass would lie between its large ones, and keep the memory of
+    these from being used again as a whole.
+    """
+
+    sizes: tuple[int, ...]
+    parts: dict[torch.device, tuple[tuple[int, ...], Tensor]]
+    """Of each device the places of its readings, and these."""
+
+    @classmethod
+    def of(cls, readings: Sequence[Tensor], dtype: torch.dtype) -> Packed:
+        """Pack readings, without waiting for a device."""
+        parts = {}
+        for device in {tensor.device for tensor in readings}:
+            places = tuple(i for i, tensor in enumerate(readings) if tensor.device == device)
+            kept = torch.float32 if device.type == "mps" and dtype == torch.float64 else dtype
+            each = [readings[place].to(kept).reshape(-1) for place in places]
+            parts[device] = places, torch.cat(each)
+        return cls(tuple(tensor.numel() for tensor in readings), parts)
+
+
+class Taken(NamedTuple):
+    """The counts and the looks of a `Gauge`, which itself would keep the states of its pass."""
+
+    counts: Packed
+    looks: Packed
+
+    @classmethod
+    def of(cls, counts: Sequence[Tensor], looks: Sequence[Tensor]) -> Taken:
+        """Pack what a gauge has taken."""
+        return cls(Packed.of(counts, torch.int64), Packed.of(looks, torch.float64))
 
 
 class Readings:
@@ -48,10 +79,8 @@ class Readings:
 
     def __init__(self, taken: Sequence[Taken]) -> None:
         self.passes = len(taken)
-        counts = _read([each for counts, _ in taken for each in counts], torch.int64)
-        looks = _read([each for _, looks in taken for each in looks], torch.float64)
-        self._counts = _in_parts([list(map(int, count)) for count in counts], self.passes)
-        looked = _in_parts([value for (value,) in looks], self.passes)
+        self._counts = _read([each.counts for each in taken])
+        looked = [[value for (value,) in looks] for looks in _read([each.looks for each in taken])]
         self._sums = [[sum(count) for count in part] for part in self._counts]
         self._totals = [sum(each) for each in zip(*self._sums, strict=True)]
         self._looks = [_merged(p, each) for p, each in enumerate(zip(*looked, strict=True))]
@@ -98,21 +127,15 @@ def _merged(place: int, values: tuple[float, ...]) -> float:
     return max(values) if place % 3 == 1 else min(values)
 
 
-def _in_parts(values: list[T], number: int) -> list[list[T]]:
-    size = len(values) // number
-    return [values[part * size : (part + 1) * size] for part in range(number)]
-
-
-def _read(readings: Sequence[Tensor], dtype: torch.dtype) -> list[list[float]]:
-    """Return all values of each, in one transfer for each device they lie on."""
-    values: list[list[float]] = [[] for _ in readings]
-    for device in {tensor.device for tensor in readings}:
-        places = [i for i, tensor in enumerate(readings) if tensor.device == device]
-        kept = torch.float32 if device.type == "mps" and dtype == torch.float64 else dtype
-        together = torch.cat([readings[place].to(kept).reshape(-1) for place in places])
-        each = iter(together.tolist())
-        for place in places:
-            values[place] = list(islice(each, readings[place].numel()))
+def _read(passes: Sequence[Packed]) -> list[list[list[Any]]]:
+    """Return all values of each reading of each pass, in one transfer for each device."""
+    values: list[list[list[Any]]] = [[[] for _ in packed.sizes] for packed in passes]
+    for device in {device for packed in passes for device in packed.parts}:
+        found = [(n, *packed.parts[device]) for n, packed in enumerate(passes)]
+        each = iter(torch.cat([part for _, _, part in found]).tolist())
+        for number, places, _ in found:
+            for place in places:
+                values[number][place] = list(islice(each, passes[number].sizes[place]))
     return values
 
 

@@ -44,7 +44,7 @@ class Accounts:
         Raises:
             SyopsValueError: see `settle`.
         """
-        self._open.append((account, (gauge.counts, gauge.looks), samples))
+        self._open.append((account, Taken.of(gauge.counts, gauge.looks), samples))
         if not wait or self._ledger.by_sample or len(self._open) == _MOST:
             self.settle()
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+from itertools import pairwise
+
 import torch
 from spikingjelly.activation_based import neuron
-from torch import nn
+from torch import Tensor, nn
 
 from syops import get_model_syops
 from syops.ops.fanout import FanOut
@@ -52,3 +55,20 @@ def test_no_pass_waits_for_the_device():
     get_model_syops(model, [torch.rand(2, 1, 8, 8) for _ in range(3)], progress=False)
     assert "aten::sum" in kernels  # readings are taken
     assert "aten::_local_scalar_dense" not in kernels
+
+
+def test_a_pass_that_waits_keeps_two_tensors():
+    """Many small ones would keep the memory of what was between them from being used again."""
+    layers = [(nn.Linear(4, 4), neuron.IFNode()) for _ in range(6)]
+    net = nn.Sequential(*(part for layer in layers for part in layer))
+    alive = []
+
+    def batches():
+        for seed in range(8):
+            gc.collect()
+            alive.append(sum(isinstance(each, Tensor) for each in gc.get_objects()))
+            yield torch.rand(2, 4, generator=torch.Generator().manual_seed(seed)).round()
+
+    report = get_model_syops(net, batches())
+    assert report.passes == 8
+    assert {after - before for before, after in pairwise(alive[3:])} <= {0, 1, 2}
