@@ -219,10 +219,11 @@ def _macs_of(optimizer: Any) -> int:
         raise SyopsTypeError(
             f"optimizer must be one of torch.optim, got {type(optimizer).__name__}"
         )
-    if type(optimizer).__name__ != "SGD" or any(group["nesterov"] for group in groups):
+    is_sgd = type(optimizer).__name__ == "SGD"
+    if not is_sgd or any(group["nesterov"] or group["dampening"] for group in groups):
         raise SyopsValueError(
             f"optimizer: the operations of {type(optimizer).__name__} are not known; those of SGD "
-            "without nesterov are. Leave it out for forward and backward alone"
+            "without nesterov and dampening are. Leave it out for forward and backward alone"
         )
     return sum(
         (1 + bool(group["momentum"]) + bool(group["weight_decay"])) * parameter.numel()

@@ -167,6 +167,9 @@ def test_what_is_not_known_is_refused():
     report = trained(layer, x)
     with pytest.raises(SyopsValueError, match="operations of Adam are not known"):
         report.training(torch.optim.Adam(layer.parameters()))
+    for more in ({"nesterov": True, "momentum": 0.9}, {"dampening": 0.5, "momentum": 0.9}):
+        with pytest.raises(SyopsValueError, match="without nesterov and dampening"):
+            report.training(torch.optim.SGD(layer.parameters(), **more))
     with pytest.raises(SyopsTypeError, match="one of torch.optim, got float"):
         report.training(0.1)
 
