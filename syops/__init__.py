@@ -9,6 +9,8 @@ The public names are loaded on first use, so that ``import syops`` does not impo
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from syops.lazy import loader
+
 if TYPE_CHECKING:
     from syops.api import check_full_spike, count_syops, get_model_bounds, get_model_syops
     from syops.complexity.info import get_model_complexity_info
@@ -85,14 +87,14 @@ _HOME = {
     "load_energy_models": "cost.profiles",
 }
 
+_load = loader(__name__, _HOME)
+
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         # With email and sockets it takes longer to import than all that is here.
         return import_module("importlib.metadata").version("syops")
-    if name in _HOME:
-        return getattr(import_module(f"syops.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'syops' has no attribute {name!r}")
+    return _load(name)
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,8 @@
 """Train networks by dual-stream training (DST), the paper's method. The counter does without it."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from syops.lazy import loader
 
 if TYPE_CHECKING:
     from syops.dst.data import EVENT_SETS, digit_events, digits, get_data
@@ -55,9 +56,5 @@ _HOME = {
     "seed_everything": "loop",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Load what trains networks on first use: reading event data needs no spikingjelly."""
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = loader(__name__, _HOME)
+"""Load what trains networks on first use: reading event data needs no spikingjelly."""

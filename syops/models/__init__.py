@@ -1,8 +1,8 @@
 """The reference workloads: the networks of the paper, by name."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from syops.lazy import loader
 from syops.models.catalogue import input_shape, list_models
 
 if TYPE_CHECKING:
@@ -28,9 +28,5 @@ _HOME = {
     "zero_init_residual": "surgery",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Load what makes or changes models on first use: listing them needs no torch."""
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = loader(__name__, _HOME)
+"""Load what makes or changes models on first use: listing them needs no torch."""

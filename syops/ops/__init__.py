@@ -42,8 +42,9 @@ call alone.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from syops.lazy import loader
 
 if TYPE_CHECKING:
     from syops.ops.constants import binary
@@ -102,11 +103,7 @@ _HOME = {
 }
 """Loaded on first use: `values`, `kinds` and `fanout` need no torch, the others do."""
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = loader(__name__, _HOME)
 
 
 def __dir__() -> list[str]:
