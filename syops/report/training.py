@@ -65,7 +65,7 @@ class Training(TrainingFigures, WorkedOut):
             f"{self.report.model}: backward pass, per sample",
             tuple(self._findings()),
             tuple(self._notes()),
-            warnings_in_words(self.report),
+            (*warnings_in_words(self.report), *self._unseen()),
         )
 
     def to_json(self) -> str:
@@ -80,7 +80,7 @@ class Training(TrainingFigures, WorkedOut):
             "products": [
                 dict(zip(keys, self._values(each), strict=True)) for each in self.products
             ],
-            "notes": list(self._notes()),
+            "notes": [*self._unseen(), *self._notes()],
         }
         return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
 
@@ -102,7 +102,8 @@ class Training(TrainingFigures, WorkedOut):
             parts["optimiser"] = self.optimizer_mj
         told = [f"{name} {joules(part)}" for name, part in parts.items() if part is not None]
         if self.total_mj is not None:
-            yield f"Training step: {joules(self.total_mj)} = {' + '.join(told)}"
+            least = "at least " if self.without_gradient else ""
+            yield f"Training step: {least}{joules(self.total_mj)} = {' + '.join(told)}"
         elif told:
             yield f"{', '.join(told)}; other MACs have no price"
 
@@ -111,11 +112,13 @@ class Training(TrainingFigures, WorkedOut):
             "Not counted: the backward passes of norms, neurons, pooling and activations, and sums "
             "of gradients. Gradients are taken for real numbers, whatever zeros they hold"
         )
+
+    def _unseen(self) -> Iterator[str]:
         if self.without_gradient:
             names = ", ".join(self.without_gradient)
             yield (
-                f"Without a gradient, so without a backward pass: {names}. Autograd records none "
-                "of frozen layers and under no_grad; nor, though gradients are worked out, inside "
-                "functions of your own (torch.autograd.Function) and of "
-                "checkpoint(use_reentrant=True): there the backward pass is too small"
+                f"Warning: no gradient was recorded, so no backward pass is counted, of {names}. "
+                "That is right for frozen layers and under no_grad; inside functions of your own "
+                "(torch.autograd.Function) and of checkpoint(use_reentrant=True) gradients are "
+                "worked out unseen, and the figures are too small"
             )

@@ -245,7 +245,10 @@ def test_products_whose_gradient_is_not_seen_are_named(how, name):
     assert {each.name for each in training.products} == {"first", "last"}
     assert len(training.without_gradient) == 1
     assert name in training.without_gradient[0]
-    assert training.without_gradient[0] in str(training)
+    warned, _, figures = str(training).partition("layer  ")
+    assert training.without_gradient[0] in warned
+    assert "Training step: at least" in figures
     plain = trained(Hidden(lambda layer, x: layer(x)), data(4, 6)).training()
     assert not plain.without_gradient
-    assert "Without a gradient" not in str(plain)
+    assert "no gradient was recorded" not in str(plain)
+    assert "at least" not in str(plain)
