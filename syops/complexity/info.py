@@ -98,6 +98,11 @@ def get_model_complexity_info(
         raise SyopsTypeError(
             f"input_constructor must be a function of input_res, got {shown(input_constructor)}"
         )
+    if ost is not None and not callable(getattr(ost, "write", None)):
+        raise SyopsTypeError(f"ost must be a stream to print to, got {shown(ost)}")
+    for name, unit in (("syops_units", syops_units), ("param_units", param_units)):
+        if not isinstance(unit, str | None):
+            raise SyopsTypeError(f"{name} must be text such as 'M' or None, got {shown(unit)}")
     if not isinstance(output_precision, int):
         raise SyopsTypeError(f"output_precision must be an integer, got {shown(output_precision)}")
     ignored = _classes(ignore_modules)

@@ -256,6 +256,8 @@ def test_what_misleads_is_a_warning():
             {"custom_modules_hooks": {nn.Linear: lambda m, i, o: setattr(m, "__syops__", 1)}},
             *(SyopsError, "array of 4 numbers, got 1"),
         ),
+        ({"ost": 3}, SyopsTypeError, "ost must be a stream to print to, got 3"),
+        ({"syops_units": 3}, SyopsTypeError, "syops_units must be text such as 'M' or None, got 3"),
     ],
 )
 def test_bad_arguments(changes, error, said):
