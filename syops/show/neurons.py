@@ -45,6 +45,8 @@ def neuron_table(figures: NeuronFigures) -> Table:
 
 def neuron_notes(figures: NeuronFigures) -> tuple[str, ...]:
     """Return what a reader should know."""
+    if not figures.rows:
+        return tuple(figures.reasons)
     return (
         "Rates are shares of what neurons send that is not zero, over all samples and time-steps; "
         "quartiles and shares are of neurons; spikes are per sample",
