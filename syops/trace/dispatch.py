@@ -32,7 +32,7 @@ from syops.trace.outside import Outside
 from syops.trace.paths import Paths
 from syops.trace.plan.recorder import Recorder
 from syops.trace.repeats import Repeats
-from syops.trace.rows import call_site, row_of
+from syops.trace.rows import CallSites, row_of
 from syops.trace.settings import Settings
 from syops.trace.shapes import executed_on_meta
 from syops.trace.watch import Watch
@@ -103,7 +103,7 @@ class Dispatch:
             tensors, self.repeats, gauge, values=settings.values, by_values=settings.by_values
         )
         self.outside = Outside(model)
-        self.call_site = call_site
+        self.call_site = CallSites().now
         self._recorder = recorder
         self.folds = Folds(self.tensors, where, paths)
         self._data = DataReads(self.tensors)
