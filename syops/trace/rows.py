@@ -33,7 +33,7 @@ def row_of(cost: Cost, path: str, params: int, out: Any, rounded: bool = False) 
     """
     dtype = (out if isinstance(out, Tensor) else tensors_in((out,))[0]).dtype
     if isinstance(cost, Tally):
-        return _tally_row(cost, path, params, dtype)
+        return _tally_row(cost.kind, cost.operator, cost.ac, cost.mac, path, params, dtype)
     mac = weights = written = 0
     weight = ""
     weight_shape: tuple[int, ...] = ()
@@ -77,19 +77,20 @@ def row_of(cost: Cost, path: str, params: int, out: Any, rounded: bool = False) 
     )
 
 
-@lru_cache(maxsize=4096)
-def _tally_row(cost: Tally, path: str, params: int, dtype: torch.dtype) -> Row:
+@lru_cache(maxsize=4096, typed=True)
+def _tally_row(
+    kind: str, operator: str, ac: int, mac: int, path: str, params: int, dtype: torch.dtype
+) -> Row:
     """Return the row of a call outside the synapses: one object for all that are alike."""
-    work = cost.ac, cost.mac
     return Row(
         path,
-        cost.kind,
-        cost.operator,
+        kind,
+        operator,
         calls=1,
         params=params,
-        dense=sum(work),
-        ac=cost.ac,
-        mac=cost.mac,
+        dense=ac + mac,
+        ac=ac,
+        mac=mac,
         dtype=_name(dtype),
     )
 
