@@ -5,7 +5,7 @@ holds neurons with all their synapses, as cores of the chips here do, so that
 
 * the cores of a layer are at least ceil(needed / limit) for each resource of a core, and one;
 * layers that may share cores need at least ceil(sum / limit) cores together;
-* the busiest core does at least synaptic operations / cores of one layer.
+* on so few cores, the busiest does at least synaptic operations / cores of one layer.
 
 Padded positions count as connections, as in the dense count. Otherwise these are lower bounds: a
 real mapping also needs room for routing tables, delays and biases.

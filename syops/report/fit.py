@@ -122,7 +122,8 @@ class Fit(FitFigures, WorkedOut):
             when = "at one time-step" if self.report.time_steps else "for one sample"
             what = "" if self.report.measured else ", at firing rate 1"
             most = quantity(self.synops_per_core)
-            yield f"The busiest core does at least {most} synaptic operations {when}{what}"
+            done = f"at least {most} synaptic operations {when}{what}"
+            yield f"On so few cores, the busiest does {done}"
 
     def _notes(self) -> Iterator[str]:
         checked = ", ".join(f"{name} ({LIMITS[name]})" for name in self.checked)
