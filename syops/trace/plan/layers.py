@@ -166,27 +166,42 @@ class LayerCall:
     ) -> list[Read] | None:
         """Return the readings of a call, of its input and result; None if others are read."""
         reads, number = [], self.met
+        memory: dict[Id, Id] = {}  # of a view that of its base; addresses are used again
         for event in events:
-            ids = [told.id for told in _operands(event)]
+            operands = [told.id for told in _operands(event)]
+            ids = list(operands)
             for told in _flat(event.out):
                 number += type(told) is Output
                 ids.append(number if type(told) is Output else told.id)
+                if type(told) is Output and told.of is not None:
+                    memory[number] = memory.get(operands[told.of], operands[told.of])
             for read in event.reads:
-                sources = [_seen_from(known.get(ids[e.place]), e, x, result) for e in read.sources]
+                sources = tuple(
+                    _seen_from((x, result), known.get(ids[source.place]), source, memory)
+                    for source in read.sources
+                )
                 if None in sources:
                     return None
-                reads.append(replace(read, sources=tuple(sources)))
+                reads.append(replace(read, sources=sources))
         return reads
 
 
 def _seen_from(
-    entry: KnownTensor | None, source: ReadSource, x: KnownTensor, result: KnownTensor
+    bases: Sequence[KnownTensor],
+    entry: KnownTensor | None,
+    source: ReadSource,
+    memory: Mapping[Id, Id],
 ) -> ReadSource | None:
-    """Return where a tensor is found that shares memory with the input or result of a layer."""
-    for place, base in enumerate((x, result)):
+    """Return where a tensor is found from the input or result of a layer, whose memory it shares.
+
+    ``memory``: by number of a view, the tensor that it is a view of.
+    """
+    if entry is None:
+        return None
+    for place, base in enumerate(bases):
         if entry is base and source.view is None:
             return ReadSource(place)
-        if entry is not None and entry.storage == base.storage:
+        if memory.get(entry.id, entry.id) == memory.get(base.id, base.id):
             metadata = entry.metadata
             view = source.view or (metadata.shape, metadata.stride, metadata.offset)
             return ReadSource(place, view) if metadata.dtype == base.metadata.dtype else None
