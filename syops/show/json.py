@@ -296,7 +296,8 @@ def _convention(content: Fields, conventions: dict[str, Any]) -> tuple[Conventio
     """Return what a report is seen under, and what was recorded besides."""
     if content.has("convention"):
         inner = content.inner("convention")
-        texts: dict[str, Any] = {name: inner.text(name) for name in TEXTS}
+        told = (name for name in TEXTS if name == "name" or inner.has(name))
+        texts: dict[str, Any] = {name: inner.text(name) for name in told}
         switches: dict[str, Any] = {n: inner.text(n, known) for n, known in SWITCHES.items()}
         known = Convention(**texts, **switches)
         return known, frozenset(content.values("recorded", str))
