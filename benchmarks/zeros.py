@@ -2,9 +2,10 @@
 
     pip install --no-deps neurobench==2.3.0 && python -m benchmarks.zeros
 
-The networks are small ones in the style of NeuroBench's baselines, with random weights: for speech
-commands (an SNN of snnTorch, M5 as an ANN), DVS gestures, primate reaching (SNN and ANN), and some
-with pruned weights, graded and ternary inputs. Exits with 1 if a metric differs.
+The networks are small ones in the style of NeuroBench's baselines: for speech commands (an SNN of
+snnTorch, M5 as an ANN), DVS gestures, primate reaching (SNN and ANN), and some with pruned weights,
+graded and ternary inputs. One is trained, the others have random weights. Exits with 1 if a metric
+differs.
 """
 
 from __future__ import annotations
@@ -105,6 +106,30 @@ def cases() -> Iterator[Case]:
         nn.Linear(12, 9), snn.Synaptic(alpha=0.8, beta=0.7, init_hidden=True), nn.Linear(9, 4)
     )
     yield Case("synaptic SNN", ReadOut(synaptic), torch.rand(4, 9, 12), True)
+    yield trained()
+
+
+def trained() -> Case:
+    """Return an SNN that tells the ten means of random patterns apart, trained and pruned."""
+    means = torch.rand(10, 40).square()
+    labels = torch.arange(100) % 10
+    spikes = (torch.rand(100, 8, 40) < means[labels].unsqueeze(1)).float()
+    network, fresh = (
+        nn.Sequential(nn.Linear(40, 32), leaky(), nn.Linear(32, 10), leaky(output=True))
+        for _ in range(2)
+    )
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    for _ in range(60):
+        snn.utils.reset(network)
+        sent = sum(network(spikes[:, t])[0] for t in range(spikes.shape[1]))
+        nn.functional.cross_entropy(sent, labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    accuracy = (sent.argmax(1) == labels).float().mean()
+    assert accuracy > 0.8, accuracy
+    fresh.load_state_dict(network.state_dict())  # no states, which NeuroBench's footprint has
+    prune.remove(prune.l1_unstructured(fresh[0], "weight", 0.5), "weight")
+    return Case("trained SNN", fresh, spikes[:20], True)
 
 
 def by_neurobench(case: Case, batch: int) -> dict[str, float]:

@@ -26,7 +26,7 @@ COUNTS = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 ENERGIES = {"pJ": 1e-9, "nJ": 1e-6, "µJ": 1e-3, "mJ": 1.0, "J": 1e3}
 """Millijoules in one of each unit."""
 
-_SPELLINGS = {"uJ": "µJ", "μJ": "µJ"}  # the second with the Greek letter
+_SPELLINGS = {"uJ": "µJ", "μJ": "µJ", "us": "µs", "μs": "µs"}  # "μ": the Greek letter
 _PREFIXES = "afpnµm kMGTPE"
 _AMOUNT = re.compile(r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*([^\W\d_]*|%)")
 
@@ -149,6 +149,18 @@ def read_energy(text: str) -> float:
     return float(_read(text, JOULES, "an energy with its unit such as 2.5mJ") * 1000)
 
 
+def read_time(text: str) -> float:
+    """Read a time in ms.
+
+    Raises:
+        SyopsValueError: it is none, or has no unit.
+
+    >>> read_time("250 us")
+    0.25
+    """
+    return float(_read(text, SECONDS, "a time with its unit such as 10ms") * 1000)
+
+
 def read_share(text: str) -> float:
     """Read a share.
 
@@ -163,6 +175,8 @@ def read_share(text: str) -> float:
 
 JOULES = {"fJ": -15, "pJ": -12, "nJ": -9, "uJ": -6, "µJ": -6, "μJ": -6, "mJ": -3, "J": 0}
 """Units of energy as people write them, by their powers of ten."""
+SECONDS = {"ns": -9, "us": -6, "µs": -6, "μs": -6, "ms": -3, "s": 0}
+"""Units of time, likewise."""
 _COUNTED = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12}
 _SHARES = {"": 0, "%": -2}
 

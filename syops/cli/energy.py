@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from syops.cli.comparing import is_saved
+from syops.cli.comparing import Amount, is_saved
 from syops.cli.distributed import Place
 from syops.cli.help import command
 from syops.cli.networks import named
@@ -25,12 +25,14 @@ from syops.cli.options import (
 )
 from syops.cli.output import Display, display_options, show
 from syops.cli.running import Keywords, Run
+from syops.cost.energy import LARGEST
 from syops.cost.memory import WIDTHS, MemoryModel
 from syops.cost.profiles import list_energy_models, load_energy_models
 from syops.report.menu import COLUMNS
 from syops.report.report import Report
 from syops.show.table import Column
 from syops.show.tabular import Table
+from syops.units import read_time
 
 _COUNTING = ("keywords", "weights", "input_path", "data", "shape", "batch_dim", "time_steps")
 
@@ -53,6 +55,15 @@ _COUNTING = ("keywords", "weights", "input_path", "data", "shape", "batch_dim", 
     help="Bits of a weight and of a state, of models that know memory.  [default: those of their "
     "dtype]",
 )  # fmt: skip
+@click.option(
+    "--latency", type=Amount("time", read_time), metavar="TIME",
+    help="Time that an inference takes, such as 10ms: for so long a chip draws its power at rest.",
+)  # fmt: skip
+@click.option(
+    "--hops", nargs=2, type=click.FloatRange(0, LARGEST), metavar="X Y",
+    help="Hops from core to core that a message makes on average in your mapping, east or west and "
+    "north or south.",
+)  # fmt: skip
 @KEYWORDS
 @WEIGHTS
 @INPUT
@@ -66,6 +77,8 @@ def energy(
     compare: str | None,
     queue: int | None,
     bits: str | None,
+    latency: float | None,
+    hops: tuple[float, float] | None,
     display: Display,
     **counting: Any,
 ) -> None:
@@ -80,7 +93,8 @@ def energy(
     memory = MemoryModel(bits=None if bits is None else int(bits))
     if queue is not None:
         memory = replace(memory, queue=queue)
-    display.show(_report(compare, **counting).energy_menu(memory))
+    report = _report(compare, **counting)
+    display.show(report.energy_menu(memory, latency=latency, hops=hops))
 
 
 def _refuse(names: set[str], why: str) -> None:
@@ -97,7 +111,7 @@ def _report(network: str, keywords: Keywords, time_steps: int | None, **options:
     if is_saved(network):
         _refuse(set(_COUNTING), "does not apply to a saved report")
         return Report.load(network)
-    work = Run(**options, counting={"time_steps": time_steps})
+    work = Run(**options, counting={"time_steps": time_steps, "neuron_rates": True})
     work.check()
     return named(work.report(network, keywords, Place()), network)
 

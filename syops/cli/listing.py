@@ -100,11 +100,13 @@ def conventions(file: Path | None, bibtex: bool) -> None:
     if bibtex:
         emit("\n\n".join(filter(None, (each.bibtex.strip() for each in found))) + "\n")
         return
-    columns = (Column("name", "name"), Column("title", "title"))
-    show(Table(columns, tuple((each.name, each.title) for each in found)))
+    columns = (Column("name", "name"), Column("fidelity", "fidelity"), Column("title", "title"))
+    show(Table(columns, tuple((each.name, each.fidelity, each.title) for each in found)))
     for each in found:
         click.echo(f"\n{each.name}:")
         for name in TEXTS:
-            if name not in ("name", "title", "bibtex") and (text := getattr(each, name)):
+            if name not in ("name", "fidelity", "title", "bibtex") and (
+                text := getattr(each, name)
+            ):
                 told = f"{name.replace('_', ' ')}: {text}"
                 click.echo(click.wrap_text(told, initial_indent="  ", subsequent_indent="    "))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 
 from syops.cost.conventions import Convention
 from syops.cost.figures import Figures
@@ -23,8 +24,10 @@ class UnderConvention:
         ac, mac: per sample; without data what ACs would be at rate 1.
         energy_mj: DC per sample; without data the upper end of EC.
         ratio: of this energy to that under ``exact``.
-        why: the layers whose operations are of another class, left out, counted besides, or more
-            or fewer than under ``exact``; or what the convention needs that was not measured.
+        why: the first layers of each of ``changes``; or what the convention needs that was not
+            measured.
+        changes: the layers whose operations are of another class, left out, counted besides, or
+            more or fewer than under ``exact``.
     """
 
     network: str
@@ -34,6 +37,7 @@ class UnderConvention:
     energy_mj: float | None
     ratio: float | None
     why: str
+    changes: Mapping[str, tuple[str, ...]]
 
 
 def under_conventions(
@@ -48,8 +52,10 @@ def _seen(report: Figures, convention: Convention, reference: Figures) -> UnderC
     try:
         seen = report.under(convention)
     except SyopsValueError as error:
-        return UnderConvention(report.model, convention.name, None, None, None, None, str(error))
+        why = str(error).removeprefix(f"convention {convention.name!r} ")
+        return UnderConvention(report.model, convention.name, None, None, None, None, why, {})
     energy, whole = _energy(seen), _energy(reference)
+    changes = _changes(_by_path(seen), _by_path(reference))
     return UnderConvention(
         network=report.model,
         convention=convention.name,
@@ -57,7 +63,8 @@ def _seen(report: Figures, convention: Convention, reference: Figures) -> UnderC
         mac=seen.mac,
         energy_mj=energy,
         ratio=energy / whole if whole else None,
-        why="; ".join(_changes(_by_path(seen), _by_path(reference))) or "the same operations",
+        why="; ".join(starmap(_told, changes.items())) or "the same operations",
+        changes=changes,
     )
 
 
@@ -83,18 +90,19 @@ def _by_path(report: Figures) -> dict[str, Counts]:
     return counts
 
 
-def _changes(seen: dict[str, Counts], exact: dict[str, Counts]) -> Iterator[str]:
-    """Yield the modules whose operations change, by how they do."""
+def _changes(seen: dict[str, Counts], exact: dict[str, Counts]) -> dict[str, tuple[str, ...]]:
+    """Return the modules whose operations change, by how they do."""
     found: dict[str, list[str]] = {}
     for path in dict.fromkeys((*exact, *seen)):
         one, other = exact.get(path, (0.0, 0.0)), seen.get(path, (0.0, 0.0))
         if one != other:
             found.setdefault(_change(one, other), []).append(path)
-    for change in sorted(found):
-        names = found[change]
-        more = len(names) - _NAMED
-        told = ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-        yield f"{change}: {told}"
+    return {change: tuple(found[change]) for change in sorted(found)}
+
+
+def _told(change: str, names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return f"{change}: {', '.join(names[:_NAMED])}" + (f" and {more} more" if more > 0 else "")
 
 
 def _change(exact: Counts, seen: Counts) -> str:

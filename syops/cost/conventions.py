@@ -31,6 +31,8 @@ class Convention:
         title: what it does, in a line.
         source: the paper or the code that it is taken from.
         scope: what it counts.
+        fidelity: "paper", the formula that is printed; "code", what the authors' program does; or
+            "own".
         gets_wrong: where its figures mislead, or differ from those printed under it.
         bibtex: of the source, for a paper.
         graded: inputs of integers that are no spikes: MACs; as many ACs as their magnitude; or
@@ -58,6 +60,7 @@ class Convention:
     title: str = ""
     source: str = ""
     scope: str = ""
+    fidelity: str = "own"
     gets_wrong: str = ""
     bibtex: str = ""
     graded: Literal["mac", "ac", "spikes"] = "mac"
@@ -75,6 +78,7 @@ class Convention:
                 raise SyopsTypeError(
                     f"convention {self.name!r}: {name} must be text, got {getattr(self, name)!r}"
                 )
+        choice(f"convention {self.name!r}: fidelity", self.fidelity, FIDELITIES)
         for name, known in SWITCHES.items():
             choice(f"convention {self.name!r}: {name}", getattr(self, name), known)
 
@@ -96,7 +100,7 @@ class Convention:
         if not changed:
             return self
         told = ", ".join(f"{name}={value}" for name, value in changed.items())
-        return replace(self, name=f"{self.name}, {told}", **changed)
+        return replace(self, name=f"{self.name}, {told}", fidelity="own", **changed)
 
     @property
     def needs(self) -> str:
@@ -109,7 +113,8 @@ class Convention:
         return self.norms != "counted"
 
 
-TEXTS = ("name", "title", "source", "scope", "gets_wrong", "bibtex")
+TEXTS = ("name", "title", "source", "scope", "fidelity", "gets_wrong", "bibtex")
+FIDELITIES = ("paper", "code", "own")
 SWITCHES: dict[str, tuple[str, ...]] = {
     field.name: get_args(get_type_hints(Convention)[field.name])
     for field in fields(Convention)
@@ -229,8 +234,7 @@ def check_recorded(
     """
     if convention.needs and convention.needs not in recorded:
         raise SyopsValueError(
-            f"convention {convention.name!r} needs a count on data with values=True (--values), "
-            "which looks at each call by its values alone"
+            f"convention {convention.name!r} needs a count on data with values=True (--values)"
         )
     if convention.graded == "mac" or MAGNITUDES in recorded:
         return

@@ -5,10 +5,11 @@ holds neurons with all their synapses, as cores of the chips here do, so that
 
 * the cores of a layer are at least ceil(needed / limit) for each resource of a core, and one;
 * layers that may share cores need at least ceil(sum / limit) cores together;
-* the busiest core does at least synaptic operations / cores of one layer.
+* on so few cores, the busiest does at least synaptic operations / cores of one layer.
 
-Padded positions count as connections, as in the dense count. Otherwise these are lower bounds: a
-real mapping also needs room for routing tables, delays and biases.
+A product of two activations has no weights that are stored, so that limits of weights cannot be
+held against it. Padded positions count as connections, as in the dense count. Otherwise these are
+lower bounds: a real mapping also needs room for routing tables, delays and biases.
 Measured chips are governed by the busiest core, not by totals (Yik et al., arXiv:2511.21549).
 
 Where each core has memories of its own (Speck), a layer lies on one core, and uses
@@ -160,7 +161,8 @@ class _Needs:
 
     @property
     def weights(self) -> int:
-        return self.row.weights
+        """Weights that are stored: a product of two activations has none."""
+        return 0 if self.row.kind == "matmul" else self.row.weights
 
     @property
     def shape(self) -> tuple[int, int, int, int, int, int] | None:
@@ -188,6 +190,12 @@ _PER_CORE: dict[str, tuple[str, Callable[[_Needs], int]]] = {
     "weight_memory_per_core": ("weights", _bits),
 }
 """What a core has, by the name of the limit: the attribute of a layer, and its size."""
+
+
+_OF_WEIGHTS = frozenset(
+    ("weight_bits", "fan_in", "synapses_per_core", "weight_memory_per_core", "weights")
+)
+"""Limits of stored weights, which say nothing of a product of two activations."""
 
 
 def _needs(
@@ -242,6 +250,8 @@ def _held(layer: _Needs, chip: Chip, checked: tuple[str, ...], report: Figures) 
 
 def _excess(layer: _Needs, name: str, allowed: Any) -> Excess | str | None:
     """Return what exceeds; the name of the limit where that cannot be told."""
+    if layer.row.kind == "matmul" and name in _OF_WEIGHTS:
+        return name
     if name == "operators":
         one = layer.row.operator
         return None if one in allowed else Excess(name, one, tuple(allowed))

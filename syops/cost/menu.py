@@ -17,13 +17,15 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from syops.cost.energy import LARGEST
 from syops.cost.figures import Figures
 from syops.cost.memory import KIB, MIB, Access, MemoryFigures, MemoryModel
-from syops.cost.pricing import millijoules
+from syops.cost.pricing import PJ_PER_MJ, millijoules
 from syops.cost.profiles import list_energy_models
-from syops.errors import SyopsTypeError, SyopsValueError
+from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.ledger.rows import Row, Verdict
 from syops.ops.kinds import LAYERS, PLANAR, SYNAPTIC
+from syops.units import quantity
 
 Constants = Mapping[str, float]
 
@@ -70,6 +72,69 @@ class Estimate:
     refused: str = ""
 
 
+@dataclass(frozen=True)
+class Setting:
+    """Hold what a user says of the hardware, which a count does not tell.
+
+    Attributes:
+        memory: the queues and the bits of the models that know memory, which have the prices.
+        latency_ms: how long an inference takes, in ms.
+        hops: from core to core that a message makes on average, east or west and north or south.
+
+    Raises:
+        SyopsTypeError, SyopsValueError: another sort of value, prices of memory, or a negative or
+            infinite number.
+
+    Example:
+        >>> Setting(latency_ms=0.5, hops=(1.5, 0)).hops
+        (1.5, 0)
+    """
+
+    memory: MemoryModel = MemoryModel()
+    latency_ms: float | None = None
+    hops: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.memory, MemoryModel):
+            raise SyopsTypeError(
+                f"memory: expected a MemoryModel, got {type(self.memory).__name__}"
+            )
+        if self.memory.points != MemoryModel().points:
+            raise SyopsValueError(
+                "energy models have prices of memory of their own: give MemoryModel(queue=..., "
+                "bits=...) without points, or call report.memory(model) for prices of yours"
+            )
+        if self.latency_ms is not None:
+            _check_number(self.latency_ms, "latency must be a number of ms")
+        if self.hops is not None:
+            said = "hops must be two numbers, east or west and north or south"
+            if not isinstance(self.hops, tuple | list) or len(self.hops) != 2:
+                raise SyopsTypeError(f"{said}, got {shown(self.hops)}")
+            for number in self.hops:
+                _check_number(number, said)
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What differs from the defaults, in words."""
+        found = []
+        if self.memory.queue != MemoryModel().queue:
+            found.append(f"queues of {self.memory.queue} messages")
+        if self.memory.bits is not None:
+            found.append(f"{self.memory.bits} bits for each weight, value and state")
+        if self.latency_ms is not None:
+            found.append(f"{quantity(self.latency_ms / 1000, 's')} for each inference")
+        if self.hops is not None:
+            found.append("{:g} and {:g} hops for each message".format(*self.hops))
+        return tuple(found)
+
+
+def _check_number(number: Any, said: str) -> None:
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise SyopsTypeError(f"{said}, got {shown(number)}")
+    if not 0 <= number <= LARGEST:
+        raise SyopsValueError(f"{said}, at least 0 and at most {LARGEST:g}, got {number!r}")
+
+
 class Refused(SyopsValueError):
     """Say why a model does not apply to a network."""
 
@@ -81,28 +146,15 @@ def menu_models() -> tuple[MenuModel, ...]:
     return tuple(MenuModel(name, **entry) for name, entry in tomllib.loads(text).items())
 
 
-def estimates(report: Figures, memory: MemoryModel | None = None) -> tuple[Estimate, ...]:
+def estimates(report: Figures, setting: Setting) -> tuple[Estimate, ...]:
     """Return what each profile and each model says.
 
-    Args:
-        report: the network.
-        memory: the queues and the bits of the models that know memory, which have the prices.
-
     Raises:
-        SyopsValueError: nothing was measured, or a memory model with prices.
-        SyopsTypeError: no memory model.
+        SyopsValueError: nothing was measured.
     """
-    memory = MemoryModel() if memory is None else memory
-    if not isinstance(memory, MemoryModel):
-        raise SyopsTypeError(f"memory: expected a MemoryModel, got {type(memory).__name__}")
-    if memory.points != MemoryModel().points:
-        raise SyopsValueError(
-            "energy models have prices of memory of their own: give MemoryModel(queue=..., "
-            "bits=...) without points, or call report.memory(model) for prices of yours"
-        )
     if not report.measured:
         raise SyopsValueError("energy models price what was measured: give a report of a run")
-    others = (_by_model(report, model, memory) for model in menu_models())
+    others = (_by_model(report, model, setting) for model in menu_models())
     return (*_by_profiles(report), *others)
 
 
@@ -116,12 +168,9 @@ def _by_profiles(report: Figures) -> Iterator[Estimate]:
         yield Estimate(model.name, "paper", model.includes, model.source, energy, refused)
 
 
-def _by_model(report: Figures, model: MenuModel, memory: MemoryModel) -> Estimate:
+def _by_model(report: Figures, model: MenuModel, setting: Setting) -> Estimate:
     try:
-        if model.name in MEMORY_MODELS:
-            spent = MEMORY_MODELS[model.name](report, model.constants, memory)
-        else:
-            spent = MODELS[model.name](report, model.constants)
+        spent = MODELS[model.name](report, model.constants, setting)
         energy: float | None = millijoules(spent, report.samples)
         refused = ""
     except Refused as error:
@@ -175,35 +224,64 @@ def _named(names: Sequence[str], most: int = 3) -> str:
 
 
 def _sent(report: Figures) -> int:
-    """Return the spikes that neurons send: those that reach any layer but the first."""
+    """Return the spikes that neurons send.
+
+    Where these were not counted they are those that reach any layer but the first, once for each.
+    """
+    if report.neuron_layers is not None:
+        return sum(layer.spikes for layer in report.neuron_layers if not layer.analog)
     return sum(verdict.spikes for _, verdict in _synaptic(report)[1:])
+
+
+def _has_bias(row: Row) -> bool:
+    """Return whether a layer adds a bias, as the number of its module's parameters tells.
+
+    Raises:
+        Refused: that cannot be told: the module has other parameters, or an earlier row has them.
+    """
+    more = row.params - row.weights
+    if row.kind == "matmul" or not more:
+        return False
+    if more != _outputs(row):
+        raise Refused(f"whether a bias is added cannot be told: {_name(row)}")
+    return True
+
+
+def _outputs(row: Row) -> int:
+    """Return the channels of a result; the weights of a linear layer may lie either way."""
+    if row.kind == "conv" and row.weight_shape:
+        transposed = "transpose" in row.operator
+        return row.weight_shape[1] * row.groups if transposed else row.weight_shape[0]
+    return row.weights * row.written // max(1, row.dense)
 
 
 # Processors, by event
 
 
-def _kerasspiking(report: Figures, c: Constants) -> float:
+def _kerasspiking(report: Figures, c: Constants, setting: Setting) -> float:
     """Return E = synops · e_s + updates · e_n, synops = mean rate · connections."""
     _only_spikes(report)
     updates = sum(row.dense for row in _neurons(report))
     return float(report.totals.ac) * c["synop_pj"] + updates * c["neuron_pj"]
 
 
-def _sana_fe(report: Figures, c: Constants) -> float:
-    """Return the energy of synaptic events, neuron updates, spikes and messages."""
+def _sana_fe(report: Figures, c: Constants, setting: Setting) -> float:
+    """Return the energy of synaptic events, neuron updates, spikes, messages and their hops."""
     _only_spikes(report)
+    along, across = setting.hops or (0.0, 0.0)
+    message = c["message_pj"] + along * c["hop_east_west_pj"] + across * c["hop_north_south_pj"]
     total = 0.0
     for row, verdict in _synaptic(report):
         if row.kind == "matmul":
             raise Refused(f"a product of two activations: {_name(row)}")
         each = c["synapse_conv_pj" if row.kind == "conv" else "synapse_dense_pj"]
-        total += verdict.ac_events * each + verdict.spikes * c["message_pj"]
+        total += verdict.ac_events * each + verdict.spikes * message
     updates = sum(row.dense for row in _neurons(report))
     total += updates * (c["soma_access_pj"] + c["soma_update_pj"])
     return total + _sent(report) * c["soma_spike_pj"]
 
 
-def _spyx(report: Figures, c: Constants) -> float:
+def _spyx(report: Figures, c: Constants, setting: Setting) -> float:
     """Return SOP·(E_ACC + b·E_w) + N·T·(E_CMP + 2·b·E_u) + spikes·E_SUB."""
     _only_spikes(report)
     updates = sum(row.dense for row in _neurons(report))
@@ -211,6 +289,13 @@ def _spyx(report: Figures, c: Constants) -> float:
     weights = synops * (c["accumulate_pj"] + bits * c["weight_pj_per_bit"])
     states = updates * (c["compare_pj"] + 2 * bits * c["state_pj_per_bit"])
     return weights + states + _sent(report) * c["subtract_pj"]
+
+
+def _at_rest(report: Figures, c: Constants, setting: Setting) -> float:
+    """Return the power at rest · latency."""
+    if setting.latency_ms is None:
+        raise Refused("how long an inference takes is not known: latency=, --latency")
+    return c["resting_mw"] * setting.latency_ms * PJ_PER_MJ / 1000 * report.samples
 
 
 # Memory
@@ -226,7 +311,7 @@ def _accesses(report: Figures, model: MemoryModel, law: Callable[[Access], float
     return report.dc_mj * 1e9 * report.samples + memory * report.samples
 
 
-def _interpolated(report: Figures, c: Constants, memory: MemoryModel) -> float:
+def _interpolated(report: Figures, c: Constants, setting: Setting) -> float:
     sizes = {8 * KIB: "8_KiB", 32 * KIB: "32_KiB", MIB: "1_MiB"}
     points = [(size, c[f"{name}_pj_per_8_bytes"] / 8) for size, name in sizes.items()]
     prices = MemoryModel(points=((0, 0.0), *points))
@@ -234,21 +319,21 @@ def _interpolated(report: Figures, c: Constants, memory: MemoryModel) -> float:
     def law(access: Access) -> float:
         return float(prices.pj_per_byte(access.buffer)) * access.bytes_each
 
-    return _accesses(report, memory, law)
+    return _accesses(report, setting.memory, law)
 
 
-def _regression(report: Figures, c: Constants, memory: MemoryModel) -> float:
+def _regression(report: Figures, c: Constants, setting: Setting) -> float:
     def law(access: Access) -> float:
         return c["slope_pj_per_bit"] * 8 * access.buffer + c["intercept_pj"]
 
-    return _accesses(report, memory, law)
+    return _accesses(report, setting.memory, law)
 
 
-def _width(report: Figures, c: Constants, memory: MemoryModel) -> float:
+def _width(report: Figures, c: Constants, setting: Setting) -> float:
     def law(access: Access) -> float:
         return c["pj_per_64_bits"] / max(1, 64 // (8 * access.bytes_each))
 
-    return _accesses(report, memory, law)
+    return _accesses(report, setting.memory, law)
 
 
 def step_bytes(report: Figures, memory: MemoryModel) -> dict[str, int]:
@@ -257,21 +342,22 @@ def step_bytes(report: Figures, memory: MemoryModel) -> dict[str, int]:
     for row, verdict in _synaptic(report):
         each = memory.bytes_each(row.dtype)
         weights += each * (verdict.mac or verdict.ac_events)
-        biases += each * row.written if row.params > row.weights else 0
+        biases += each * row.written if _has_bias(row) else 0
     states = sum(memory.bytes_each(row.dtype) * row.written for row in _neurons(report))
     return {"weights": weights, "biases": biases, "states": 2 * states}
 
 
-def _step(report: Figures, c: Constants, memory: MemoryModel) -> float:
+def _step(report: Figures, c: Constants, setting: Setting) -> float:
     totals = report.totals
     arithmetic = totals.ac_events * c["ac_pj"] + totals.mac * c["mac_pj"]
-    return arithmetic + 8 * c["memory_pj_per_bit"] * sum(step_bytes(report, memory).values())
+    stored = sum(step_bytes(report, setting.memory).values())
+    return arithmetic + 8 * c["memory_pj_per_bit"] * stored
 
 
 # Crossbars
 
 
-def _spikesim(report: Figures, c: Constants) -> float:
+def _spikesim(report: Figures, c: Constants, setting: Setting) -> float:
     """Return Σ T · ceil(Ci/X) · ceil(Co/X) · Ho · Wo · E_cycle."""
     size = int(c["crossbar_size"])
     rows = size / 8
@@ -329,7 +415,7 @@ def lemaire_counts(
             continue
         kernel = row.weight_shape[2:] if row.kind == "conv" else ()
         outputs = _outputs(row) // row.groups
-        has_bias = row.params > row.weights
+        has_bias = _has_bias(row)
         numel = row.drives[0].numel
         parameters = width * (row.weights + (_outputs(row) if has_bias else 0))
         if verdict.mac:
@@ -356,13 +442,6 @@ def lemaire_counts(
     return counts, accesses
 
 
-def _outputs(row: Row) -> int:
-    """Return the channels of a result; the weights of a linear layer may lie either way."""
-    if row.kind == "conv":
-        return row.weight_shape[0]
-    return row.weights * row.written // max(1, row.dense)
-
-
 def _chain(report: Figures) -> list[tuple[Row, Verdict]]:
     """Return the layers and neurons of a network in which they take turns, layers at both ends."""
     found = [
@@ -383,8 +462,8 @@ def _chain(report: Figures) -> list[tuple[Row, Verdict]]:
     return found
 
 
-def _lemaire(report: Figures, c: Constants, memory: MemoryModel) -> float:
-    counts, accesses = lemaire_counts(report, memory)
+def _lemaire(report: Figures, c: Constants, setting: Setting) -> float:
+    counts, accesses = lemaire_counts(report, setting.memory)
     sizes = {8 * KIB: "8_KiB", 32 * KIB: "32_KiB", MIB: "1_MiB"}
     points = [(size, c[f"{name}_pj_per_4_bytes"] / 4) for size, name in sizes.items()]
     prices = MemoryModel(points=((0, 0.0), *points))
@@ -393,21 +472,18 @@ def _lemaire(report: Figures, c: Constants, memory: MemoryModel) -> float:
     return accumulates * c["add_pj"] + products * (c["multiply_pj"] + c["add_pj"]) + fetched
 
 
-MEMORY_MODELS: dict[str, Callable[[Figures, Any, MemoryModel], float]] = {
+MODELS: dict[str, Callable[[Figures, Constants, Setting], float]] = {
     "lemaire-interpolated": _interpolated,
     "lemaire-regression": _regression,
     "lemaire-width": _width,
     "lemaire-2022": _lemaire,
     "step": _step,
-}
-"""The energy of each model of memory over all samples, in pJ."""
-
-MODELS: dict[str, Callable[[Figures, Any], float]] = {
     "spikesim": _spikesim,
     "spyx-honest": _spyx,
     "sana-fe-loihi": _sana_fe,
     "kerasspiking-loihi": _kerasspiking,
     "kerasspiking-spinnaker": _kerasspiking,
     "kerasspiking-spinnaker2": _kerasspiking,
+    "speck-at-rest": _at_rest,
 }
-"""The energy of each other model over all samples, in pJ."""
+"""The energy of each model over all samples, in pJ."""

@@ -222,8 +222,9 @@ def _macs_of(optimizer: Any) -> int:
     is_sgd = type(optimizer).__name__ == "SGD"
     if not is_sgd or any(group["nesterov"] or group["dampening"] for group in groups):
         raise SyopsValueError(
-            f"optimizer: the operations of {type(optimizer).__name__} are not known; those of SGD "
-            "without nesterov and dampening are. Leave it out for forward and backward alone"
+            f"optimizer: the operations of {type(optimizer).__name__} are not known, or have no "
+            "price (divisions, roots); those of SGD without nesterov and dampening are. Leave it "
+            "out for forward and backward alone"
         )
     return sum(
         (1 + bool(group["momentum"]) + bool(group["weight_decay"])) * parameter.numel()

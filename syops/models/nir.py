@@ -8,21 +8,24 @@ is hidden from a count:
 =========  ======================================================================
 LI         v += dt / tau · (v_leak - v + R I); gives v
 LIF        as LI; z = [v > θ]; v -= z θ
-CubaLIF    I += dt / tau_syn · (w_in S - I); then as LIF with tau_mem
+CubaLI     I += dt / tau_syn · (w_in S - I); then as LI with tau_mem
+CubaLIF    the same I; then as LIF with tau_mem
 IF         v += R I; z = [v > θ]; v -= z θ
 I          v += R I; gives v
 =========  ======================================================================
 
-A file holds no dt, and libraries differ in what IF does. With ``neurons="sinabs"`` it gives
-trunc(v / θ) spikes at one step and keeps v at -θ or above, as the `IAFSqueeze` that sinabs makes of
-it. (J. E. Pedersen et al., Neuromorphic intermediate representation, Nature Communications 15:8122,
-2024.)
+Since NIR 1.0.6 neurons have a v_reset: where z, v is set to it. A file without one is older, and θ
+is subtracted. A file holds no dt, and libraries differ in what IF does. With ``neurons="sinabs"``
+it gives trunc(v / θ) spikes at one step and keeps v at -θ or above, as the `IAFSqueeze` that sinabs
+makes of it. (J. E. Pedersen et al., Neuromorphic intermediate representation, Nature Communications
+15:8122, 2024.)
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from typing import Any, Literal, get_args
 
 import torch
@@ -78,7 +81,7 @@ def from_nir(graph: Any, *, dt: float = 1e-4, neurons: Neurons = "nir") -> NIRNe
     choice("neurons", neurons, get_args(Neurons))
     if isinstance(dt, bool) or not isinstance(dt, int | float) or not 0 < dt < float("inf"):
         raise SyopsValueError(f"dt must be a positive number of seconds, got {dt!r}")
-    nir = _package()
+    nir = _package("nir")
     if isinstance(graph, str | os.PathLike):
         graph = _read(nir, os.fspath(graph))
     if not isinstance(graph, nir.NIRGraph):
@@ -88,21 +91,37 @@ def from_nir(graph: Any, *, dt: float = 1e-4, neurons: Neurons = "nir") -> NIRNe
     return NIRNetwork(graph, dt, neurons)
 
 
-def _package() -> Any:
+def _package(name: str) -> Any:
     try:
-        import nir
+        return import_module(name)
     except ImportError as error:
-        raise SyopsImportError("NIR graphs need the package nir: pip install syops[nir]") from error
-    return nir
+        raise SyopsImportError(
+            f"NIR graphs need the package {name}: pip install syops[nir]"
+        ) from error
 
 
 def _read(nir: Any, path: str) -> Any:
+    if not os.path.exists(path):
+        raise SyopsFileError(f"cannot read {path}: no such file")
     try:
-        return nir.read(path)
+        graph = nir.read(path)
+        with _package("h5py").File(path) as file:
+            _forget_resets(graph, file["node"])
     except Exception as error:
         raise SyopsFileError(
             f"{path} cannot be read as an NIR graph: {type(error).__name__}: {first_line(error)}"
         ) from error
+    return graph
+
+
+def _forget_resets(graph: Any, group: Any) -> None:
+    """Remove the potentials of reset that NIR sets to 0 where a file has none."""
+    for name, node in graph.nodes.items():
+        own = group["nodes"][str(name)]
+        if type(node).__name__ == "NIRGraph":
+            _forget_resets(node, own)
+        elif hasattr(node, "v_reset") and "v_reset" not in own:
+            node.v_reset = None
 
 
 class NIRNetwork(nn.Module):
@@ -230,6 +249,7 @@ class _Neuron(nn.Module):
     v_leak: Tensor
     r: Tensor
     v_threshold: Tensor
+    v_reset: Tensor | None
     decay: Tensor
     w_in: Tensor
 
@@ -237,6 +257,15 @@ class _Neuron(nn.Module):
         super().__init__()
         for name in names:
             self.register_buffer(name, _values(node, name))
+        reset = getattr(node, "v_reset", None)
+        self.register_buffer("v_reset", None if reset is None else _values(node, "v_reset"))
+
+    def fire(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the spikes of a potential, and what they leave of it."""
+        z = (v > self.v_threshold).to(v.dtype)
+        if self.v_reset is None:
+            return z, v - z * self.v_threshold
+        return z, torch.where(z > 0, self.v_reset, v)
 
 
 def _values(node: Any, name: str) -> Tensor:
@@ -244,7 +273,7 @@ def _values(node: Any, name: str) -> Tensor:
 
 
 class _Integrator(_Neuron):
-    """LI and LIF, as the module's docstring says; CubaLIF has a current before it."""
+    """LI and LIF, as the module's docstring says; CubaLI and CubaLIF have a current before it."""
 
     def __init__(self, node: Any, dt: float, tau: str, spikes: bool, current: bool) -> None:
         threshold = ("v_threshold",) if spikes else ()
@@ -262,8 +291,8 @@ class _Integrator(_Neuron):
         v = v + self.leak * (self.v_leak - v + self.r * x)
         if not self._spikes:
             return v, (v, i)
-        z = (v > self.v_threshold).to(v.dtype)
-        return z, (v - z * self.v_threshold, i)
+        z, v = self.fire(v)
+        return z, (v, i)
 
 
 class _Accumulator(_Neuron):
@@ -279,8 +308,8 @@ class _Accumulator(_Neuron):
         if not self._spikes:
             return v, (v,)
         if not self._several:
-            z = (v > self.v_threshold).to(v.dtype)
-            return z, (v - z * self.v_threshold,)
+            z, v = self.fire(v)
+            return z, (v,)
         z = (v > 0) * torch.div(v, self.v_threshold, rounding_mode="trunc")
         v = v - z * self.v_threshold
         return z, (torch.relu(v + self.v_threshold) - self.v_threshold,)
@@ -374,6 +403,7 @@ def _average(node: Any) -> nn.Module:
 _NODES: Mapping[str, Callable[[Any, float, Neurons], nn.Module]] = {
     _INPUT: lambda node, dt, neurons: nn.Identity(),
     _OUTPUT: lambda node, dt, neurons: nn.Identity(),
+    "Identity": lambda node, dt, neurons: nn.Identity(),
     "Affine": lambda node, dt, neurons: _linear(node),
     "Linear": lambda node, dt, neurons: _linear(node),
     "Conv1d": lambda node, dt, neurons: _convolution(node),
@@ -385,6 +415,7 @@ _NODES: Mapping[str, Callable[[Any, float, Neurons], nn.Module]] = {
     "Threshold": lambda node, dt, neurons: _Threshold(node),
     "LI": lambda node, dt, neurons: _Integrator(node, dt, "tau", False, False),
     "LIF": lambda node, dt, neurons: _Integrator(node, dt, "tau", True, False),
+    "CubaLI": lambda node, dt, neurons: _Integrator(node, dt, "tau_mem", False, True),
     "CubaLIF": lambda node, dt, neurons: _Integrator(node, dt, "tau_mem", True, True),
     "I": lambda node, dt, neurons: _Accumulator(node, False, neurons),
     "IF": lambda node, dt, neurons: _Accumulator(node, True, neurons),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
 from syops.cost.changes import UnderConvention, under_conventions
@@ -108,7 +108,7 @@ class Conventions(Tabular):
         warned = (line for report in self.reports for line in warnings_in_words(report))
         return Table(
             COLUMNS,
-            tuple(map(astuple, self.rows)),
+            tuple(tuple(getattr(row, each.key) for each in COLUMNS) for row in self.rows),
             caption=f"{models}: one count under several conventions, per sample, {rates}",
             notes=tuple(self._notes()),
             warnings=tuple(dict.fromkeys(warned)),

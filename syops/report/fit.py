@@ -122,7 +122,8 @@ class Fit(FitFigures, WorkedOut):
             when = "at one time-step" if self.report.time_steps else "for one sample"
             what = "" if self.report.measured else ", at firing rate 1"
             most = quantity(self.synops_per_core)
-            yield f"The busiest core does at least {most} synaptic operations {when}{what}"
+            done = f"at least {most} synaptic operations {when}{what}"
+            yield f"On so few cores, the busiest does {done}"
 
     def _notes(self) -> Iterator[str]:
         checked = ", ".join(f"{name} ({LIMITS[name]})" for name in self.checked)
@@ -135,6 +136,12 @@ class Fit(FitFigures, WorkedOut):
         )
         if "synapses_per_core" in self.checked:
             yield "Padded positions count as connections, as in the dense count"
+        products = [row.name for row in self.rows if not row.weights]
+        if products:
+            yield (
+                "A product of two activations has no weights that are stored, which limits of "
+                f"weights are about: {', '.join(products)}"
+            )
         if self.report.time_steps is None:
             yield "T is not known, so that neurons are all results that a sample has"
         if "kernel_memory" in self.checked and any(row.operator == "linear" for row in self.rows):
@@ -147,7 +154,7 @@ class Fit(FitFigures, WorkedOut):
 
 
 def _values(row: FitRow) -> tuple[Value, ...]:
-    unknown = [f"{name}: not known" for name in row.unknown]
+    unknown = [f"{', '.join(row.unknown)}: not known"] if row.unknown else []
     return (
         row.name,
         row.operator,

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from syops.cost.figures import Figures
-from syops.cost.memory import MemoryModel
-from syops.cost.menu import Estimate, estimates
+from syops.cost.menu import Estimate, Setting, estimates
 from syops.cost.warnings import find_cautions
 from syops.report.worked_out import WorkedOut
 from syops.show.layers import warnings_in_words
@@ -37,6 +36,7 @@ class EnergyMenu(WorkedOut):
     Attributes:
         report: the report that it was made of.
         estimates: one for each model.
+        setting: what the user says of the hardware.
 
     Example:
         >>> import torch
@@ -52,11 +52,12 @@ class EnergyMenu(WorkedOut):
 
     report: Figures
     estimates: tuple[Estimate, ...]
+    setting: Setting = Setting()
 
     @classmethod
-    def of(cls, report: Figures, memory: MemoryModel | None = None) -> EnergyMenu:
+    def of(cls, report: Figures, setting: Setting) -> EnergyMenu:
         """Return what all models say; see `syops.report.report.Report.energy_menu`."""
-        return cls(report, estimates(report, memory))
+        return cls(report, estimates(report, setting), setting)
 
     @property
     def known(self) -> tuple[Estimate, ...]:
@@ -104,6 +105,7 @@ class EnergyMenu(WorkedOut):
         content = {
             "model": self.report.model,
             "spread": self.spread,
+            "setting": asdict(self.setting),
             "complete": self.report.complete,
             "warnings": [asdict(warning) for warning in find_cautions(self.report)],
             "estimates": [asdict(each) for each in self.estimates],
@@ -123,6 +125,9 @@ class EnergyMenu(WorkedOut):
             yield f"{refused} model{'s refuse' if refused > 1 else ' refuses'} this network"
 
     def _notes(self) -> Iterator[str]:
+        told = self.setting.told
+        if told:
+            yield f"Given: {'; '.join(told)}"
         yield (
             "Fidelity: paper, the formula that is printed; code, what the authors' program does; "
             "own, ours. Compare networks under one model, not models with one another"

@@ -13,6 +13,7 @@ from syops.cost.chips import Chip, get_chip
 from syops.cost.conventions import AnyConvention
 from syops.cost.figures import Figures
 from syops.cost.memory import MemoryModel
+from syops.cost.menu import Setting
 from syops.cost.warnings import Caution, find_cautions
 from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.files import read_text, write_text
@@ -37,6 +38,7 @@ from syops.show.layers import dearest_column, layer_table, shown_columns
 from syops.show.methods import methods
 from syops.show.table import ALL
 from syops.show.tabular import Arrangement, Table, Tabular
+from syops.units import read_time
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,7 +208,13 @@ class Report(Figures, Tabular):
         """
         return Fit.of(self._own, get_chip(chip), limits, weight_bits)
 
-    def energy_menu(self, memory: MemoryModel | None = None) -> EnergyMenu:
+    def energy_menu(
+        self,
+        memory: MemoryModel | None = None,
+        *,
+        latency: float | str | None = None,
+        hops: tuple[float, float] | None = None,
+    ) -> EnergyMenu:
         """Return what every energy profile and every other model of energy says of this network.
 
         Models that do not apply refuse, and say why. The spread is the message.
@@ -214,12 +222,24 @@ class Report(Figures, Tabular):
         Args:
             memory: the size of queues and the bits of weights and states in the models that know
                 memory, such as ``MemoryModel(queue=0, bits=8)``; what an access costs is theirs.
+            latency: of an inference, in ms or as text such as "10 ms", for what a chip draws at
+                rest.
+            hops: from core to core that a message makes on average in the user's mapping, east or
+                west and north or south.
 
         Raises:
-            SyopsValueError: nothing was measured; a memory model with prices of its own.
-            SyopsTypeError: no memory model.
+            SyopsValueError: nothing was measured; a memory model with prices of its own; a number
+                that is negative or not finite.
+            SyopsTypeError: no memory model; no number.
         """
-        return EnergyMenu.of(self._own, memory)
+        return EnergyMenu.of(
+            self._own,
+            Setting(
+                MemoryModel() if memory is None else memory,
+                read_time(latency) if isinstance(latency, str) else latency,
+                hops,
+            ),
+        )
 
     def training(self, optimizer: Any = None) -> Training:
         """Return what a training step costs: forward, backward and the optimiser.

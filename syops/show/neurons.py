@@ -31,7 +31,9 @@ def neuron_table(figures: NeuronFigures) -> Table:
     """Return a line for each module with neurons, and one for all."""
     keys = [column.key for column in COLUMNS]
     empty = (None,) * 5
-    total = ("total", "", figures.neurons, figures.rate, *empty, figures.silent, figures.saturated)
+    is_whole = all(row.neurons is not None for row in figures.rows)
+    neurons = figures.neurons if is_whole and figures.rows else None
+    total = ("total", "", neurons, figures.rate, *empty, figures.silent, figures.saturated)
     return Table(
         COLUMNS,
         tuple(tuple(getattr(row, key) for key in keys) for row in figures.rows),
@@ -48,9 +50,9 @@ def neuron_notes(figures: NeuronFigures) -> tuple[str, ...]:
     if not figures.rows:
         return tuple(figures.reasons)
     return (
+        *figures.reasons,
         "Rates are shares of what neurons send that is not zero, over all samples and time-steps; "
         "quartiles and shares are of neurons; spikes are per sample",
-        *figures.reasons,
     )
 
 

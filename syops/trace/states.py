@@ -38,7 +38,11 @@ class Lending:
         holders = tuple(_holders(model))
         self._found = [_Found(holder) for holder in holders]
         own = paths_of(model)
-        self._modules = [(own.get(h, ""), h) for h in holders if isinstance(h, nn.Module)]
+        self._modules = [
+            (own.get(holder, ""), holder)
+            for holder in holders
+            if isinstance(holder, nn.Module) and neurons.can_reset(holder)
+        ]
         self.not_reset: tuple[str, ...] = ()
         states = chain.from_iterable(_tensors(found.changeable) for found in self._found)
         owners = Counter(storage_identity(tensor) for tensor in states)
@@ -222,22 +226,25 @@ _MAPPINGS = (dict, OrderedDict, defaultdict)
 
 def _copied(value: Any, copies: dict[Any, Any]) -> Any:
     """Copy tensors and plain containers, each of them once; return other things as they are."""
-    if isinstance(value, nn.Parameter):
+    kind = type(value)
+    if kind in _PLAIN:
         return value
     if id(value) in copies:
         return copies[id(value)]
     copied = value
-    if isinstance(value, Tensor):
-        copied = _copied_tensor(value, copies)
-    elif isinstance(value, _MAPPINGS) and type(value) in _MAPPINGS:
+    if kind is dict:
+        copied = {key: _copied(item, copies) for key, item in value.items()}
+    elif kind in _MAPPINGS:
         copied = copy.copy(value)
         copied.update((key, _copied(item, copies)) for key, item in value.items())
-    elif type(value) is deque:
+    elif kind is deque:
         copied = deque((_copied(item, copies) for item in value), value.maxlen)
-    elif type(value) in (list, tuple, set):
-        copied = type(value)(_copied(item, copies) for item in value)
+    elif kind in (list, tuple, set):
+        copied = kind(_copied(item, copies) for item in value)
     elif isinstance(value, tuple) and hasattr(value, "_make"):
         copied = value._make(_copied(item, copies) for item in value)
+    elif kind is Tensor or (isinstance(value, Tensor) and not isinstance(value, nn.Parameter)):
+        copied = _copied_tensor(value, copies)
     copies[id(value)] = copied
     return copied
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from fractions import Fraction
@@ -215,6 +216,7 @@ def test_a_file_of_ones_own(tmp_path):
         ("[mine]\nac = true\n", "ac must be one of rate, events; got True"),
         ("[mine]\ntitle = 1\n", "title must be text, got 1"),
         ("[mine]\nname = 'x'\n", "unknown key 'name'"),
+        ("[mine]\nfidelity = 'x'\n", "fidelity must be one of paper, code, own; got 'x'"),
     ],
 )
 def test_a_bad_file(tmp_path, text, words):
@@ -251,7 +253,25 @@ def test_why_conventions_differ(report):
     assert rows["ilif"].why == "MACs here ACs: second"
     assert rows["exact"].why == "the same operations"
     assert rows["sinabs"].ac is rows["sinabs"].ratio is None
-    assert "values=True" in rows["sinabs"].why
+    assert rows["sinabs"].why == "needs a count on data with values=True (--values)"
+
+
+class Parallel(nn.ModuleList):
+    def forward(self, x):
+        return [layer(x) for layer in self]
+
+
+def test_all_layers_that_change_are_in_json():
+    network = Parallel(nn.Linear(4, 3) for _ in range(5))
+    table = get_model_syops(network, 2 * X).conventions_table("ilif")
+    (row,) = json.loads(table.to_json())["rows"]
+    assert row["why"] == "MACs here ACs: 0, 1, 2 and 2 more"
+    assert row["changes"] == {"MACs here ACs": list("01234")}
+
+
+def test_a_changed_convention_is_that_of_no_paper():
+    assert get_convention("dst").fidelity == "paper"
+    assert get_convention("dst").but(graded="ac").fidelity == "own"
 
 
 def test_layers_that_are_left_out_or_counted_besides():

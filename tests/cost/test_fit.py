@@ -90,6 +90,30 @@ def test_signals_that_a_chip_does_not_take_and_that_are_not_known():
     assert (open_.fits, open_.rows[0].unknown) == (None, ("signals",))
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_products_of_two_activations_have_no_weights_to_store(fused):
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.spike = nn.Linear(8, 8, bias=False), Spike()
+
+        def forward(self, x):
+            x = self.spike(self.embed(x))
+            if fused:
+                return nn.functional.scaled_dot_product_attention(x, x, x)
+            return x @ x.transpose(-1, -2) @ x
+
+    report = bounds(Attention(), (2, 5, 8))
+    fit = report.fit("loihi", weight_bits=8)
+    assert [row.weights for row in fit.rows] == [64, 0, 0]
+    assert fit.rows[0].unknown == ()
+    assert set(fit.rows[1].unknown) == {"weight_bits", "fan_in", "weight_memory_per_core"}
+    assert fit.fits is None
+    assert any("A product of two activations" in note for note in fit.notes)
+    assert report.fit("loihi", ["neurons_per_core", "cores"]).fits
+    assert [excess.limit for excess in report.fit("speck").rows[1].exceeds][:1] == ["operators"]
+
+
 def test_busiest_core_does_what_spikes_reach_at_one_time_step():
     x = (torch.rand(3, 2, 300) < 0.2).float()  # [T, N, C]
     report = get_model_syops(

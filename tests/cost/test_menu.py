@@ -155,6 +155,95 @@ def test_a_chain_in_8_bits_by_hand(small):
     assert found.energy_mj == pytest.approx(expected * 1e-9)
 
 
+def test_spikes_of_neurons_are_exact_where_they_were_counted():
+    """Two layers get the spikes of the first neuron, and none those of the last two."""
+
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.left, self.right = (nn.Linear(6, 6, bias=False) for _ in range(3))
+            self.spike, self.other, self.last = (neuron.IFNode() for _ in range(3))
+
+        def forward(self, x):
+            spikes = self.spike(self.first(x))
+            return self.other(self.left(spikes)), self.last(self.right(spikes))
+
+    torch.manual_seed(0)
+    network = Branches()
+    for parameter in network.parameters():
+        parameter.data.abs_().mul_(3)
+    x = (torch.rand(5, 6) < 0.4).float()
+    hidden = (network.first(x) >= 1).float()
+    sent = sum(int((layer(hidden) >= 1).sum()) for layer in (network.left, network.right))
+    synops = int(x.sum()) * 6 + int(hidden.sum()) * 12
+    messages = int(x.sum()) + 2 * int(hidden.sum())
+    rest = synops * 35.5 + messages * 111 + 5 * 18 * 72.8
+    for counted, spikes in ((True, int(hidden.sum()) + sent), (False, 2 * int(hidden.sum()))):
+        report = get_model_syops(network, x, neuron_rates=counted)
+        found = energy(report, "sana-fe-loihi").energy_mj
+        assert found == pytest.approx((rest + spikes * 69.3) * 1e-9 / 5)
+    mapped = report.energy_menu(hops=(1.5, 2))
+    with_hops = next(each for each in mapped.estimates if each.name == "sana-fe-loihi").energy_mj
+    assert with_hops - found == pytest.approx(messages * (1.5 * 3 + 2 * 4.2) * 1e-9 / 5)
+    assert "Given: 1.5 and 2 hops for each message" in mapped.to_text()
+
+
+def test_power_at_rest_counts_for_the_latency(small):
+    report = small[0]
+    assert energy(report, "speck-at-rest").refused.startswith("how long an inference takes")
+    for latency in (10, "10 ms", "0.01 s"):
+        (found,) = (
+            each for each in report.energy_menu(latency=latency).estimates if "rest" in each.name
+        )
+        assert found.energy_mj == pytest.approx(0.42 * 0.01)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "said"),
+    [
+        ({"latency": "10"}, SyopsValueError, "'10' is not a time with its unit"),
+        ({"latency": -1}, SyopsValueError, "latency must be a number of ms, at least 0"),
+        ({"latency": float("nan")}, SyopsValueError, "latency must be a number of ms"),
+        ({"latency": True}, SyopsTypeError, "latency must be a number of ms, got True"),
+        ({"hops": 2}, SyopsTypeError, "hops must be two numbers"),
+        ({"hops": (1, float("inf"))}, SyopsValueError, "hops must be two numbers"),
+        ({"hops": (1, "2")}, SyopsTypeError, "got '2'"),
+    ],
+)
+def test_bad_settings(small, given, error, said):
+    with pytest.raises(error, match=said):
+        small[0].energy_menu(**given)
+
+
+class Bare(nn.Module):
+    """Weights that are no module's own: their biases are not told apart by number."""
+
+    def __init__(self, *biases):
+        super().__init__()
+        self.first, self.second = nn.Parameter(torch.rand(8, 20)), nn.Parameter(torch.rand(3, 8))
+        self.biases = nn.ParameterList(biases)
+        self.neuron = neuron.IFNode()
+
+    def forward(self, x):
+        hidden = self.neuron(nn.functional.linear(x, self.first))
+        return nn.functional.linear(hidden, self.second, *self.biases)
+
+
+@pytest.mark.parametrize("biases", [(), (torch.rand(3),)])
+def test_biases_that_cannot_be_told_are_refused(biases):
+    report = get_model_syops(Bare(*biases), (torch.rand(4, 20) < 0.4).float())
+    for name in ("step", "lemaire-2022"):
+        assert "whether a bias is added cannot be told: " in energy(report, name).refused
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_biases_of_a_transposed_convolution(bias):
+    network = nn.Sequential(nn.ConvTranspose2d(3, 4, 2, 2, groups=1, bias=bias), neuron.IFNode())
+    report = get_model_syops(network, torch.rand(2, 3, 4, 4))
+    stored = menu.step_bytes(report, MemoryModel())
+    assert stored["biases"] == (2 * 4 * 8 * 8 * 4 if bias else 0)
+
+
 def test_models_refuse_by_name():
     real = get_model_syops(nn.Sequential(nn.Conv2d(1, 2, 3)), torch.rand(2, 1, 5, 5))
     assert energy(real, "loihi").refused == "no price for MACs: 0 (conv2d)"
@@ -193,7 +282,7 @@ def test_every_constant_has_a_source_and_the_docs_tables_are_the_files():
         assert all(source.strip() for source in model.sources.values())
         assert model.fidelity in ("paper", "code", "own")
         assert all((model.scope, model.refuses, model.source))
-    assert MODELS.keys() == menu.MODELS.keys() | menu.MEMORY_MODELS.keys()
+    assert MODELS.keys() == menu.MODELS.keys()
     profiles = [
         [m.name, f"{m.e_ac_pj:g}", "none" if m.e_mac_pj is None else f"{m.e_mac_pj:g}", m.source]
         for m in list_energy_models()
@@ -225,10 +314,19 @@ def test_command(small, tmp_path):
     smaller = run(cli, [*command, "--queue", "0", "--bits", "8", "--format", "json"], obj=[])
     told = {each["name"]: each["energy_mj"] for each in json.loads(smaller.stdout)["estimates"]}
     assert told["step"] == pytest.approx(energy(report, "step", MemoryModel(bits=8)).energy_mj)
+    at_rest = run(
+        cli, [*command, "--latency", "1ms", "--hops", "1", "2", "--format", "json"], obj=[]
+    )
+    told = {each["name"]: each["energy_mj"] for each in json.loads(at_rest.stdout)["estimates"]}
+    assert told["speck-at-rest"] == pytest.approx(0.42e-3)
+    assert told["sana-fe-loihi"] > energy(report, "sana-fe-loihi").energy_mj
     (tmp_path / "no.json").write_text("{}")
     for bad, said in (
         (["energy", "--top", "3"], "--top needs --compare"),
         (["energy", "--bits", "8"], "--bits needs --compare"),
+        (["energy", "--latency", "1ms"], "--latency needs --compare"),
+        ([*command, "--latency", "1"], "'1' is not a time with its unit"),
+        ([*command, "--hops", "1", "-2"], "not in the range"),
         ([*command, "--set", "T=1"], "--set does not apply to a saved report"),
         (["energy", str(saved), "--compare", str(saved)], "give one"),
         (["energy", "--compare", "nowhere"], "unknown model: 'nowhere'"),

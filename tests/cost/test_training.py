@@ -125,6 +125,30 @@ def test_products_are_those_of_a_brute_force_oracle():
     assert found == {}
 
 
+def test_products_of_a_network_over_time_are_those_of_the_oracle():
+    """Every call of every layer, walked synapse by synapse."""
+    torch.manual_seed(0)
+    network, inputs = Network(), {}
+    for name, layer in network.named_children():
+        layer.register_forward_pre_hook(
+            lambda layer, x, name=name: inputs.setdefault(name, []).append(x[0].detach())
+        )
+    with count_syops(network) as count:
+        network(data(3, 1, 6, 6)).sum().backward()
+    found = {(each.name, each.of): each for each in count.report.training().products}
+    for name in ("stem", "conv", "head"):
+        layer = getattr(network, name)
+        counts = [oracle.count_of(layer, oracle.activity(x)) for x in inputs[name]]
+        assert len(counts) == 2
+        weights = found[(name, "weights")]
+        assert weights.dense == sum(each.dense for each in counts)
+        spiking = name != "head"  # the products of attention that reach it are integers
+        assert weights.ac_events == (sum(each.events for each in counts) if spiking else 0)
+        assert weights.mac == (0 if spiking else weights.dense)
+        by_input = found.pop((name, "input"), None)  # that of the network wants no gradient
+        assert (by_input and by_input.mac) == (None if name == "stem" else weights.dense)
+
+
 def test_products_of_two_activations_are_driven_by_the_other_one():
     class Pair(nn.Module):
         def forward(self, a, b):
@@ -165,7 +189,7 @@ def test_what_is_not_known_is_refused():
     with pytest.raises(SyopsValueError, match=r"fused operator.*attn @ v"):
         trained(Attention(), data(2, 5, 6)).training()
     report = trained(layer, x)
-    with pytest.raises(SyopsValueError, match="operations of Adam are not known"):
+    with pytest.raises(SyopsValueError, match="operations of Adam are not known, or have no price"):
         report.training(torch.optim.Adam(layer.parameters()))
     for more in ({"nesterov": True, "momentum": 0.9}, {"dampening": 0.5, "momentum": 0.9}):
         with pytest.raises(SyopsValueError, match="without nesterov and dampening"):

@@ -160,6 +160,32 @@ def test_neurons_by_hand(node, x, expected):
     assert found.flatten().tolist() == pytest.approx(expected)
 
 
+def test_neurons_with_a_potential_of_reset_are_set_to_it():
+    """Halfway to 2 at each step, θ = 1.2: 1, 1.5 (fires), halfway from 0.3: 1.15, 1.575 (fires)."""
+    one = np.ones(1, "f4")
+    node = nir.LIF(0.2 * one, 2 * one, 0 * one, v_threshold=1.2 * one)
+    node.v_reset = 0.3 * one  # whatever version is installed
+    graph = nir.NIRGraph.from_list(node)
+    network = from_nir(graph, dt=0.1)
+    assert network(torch.ones(5, 1, 1)).flatten().tolist() == [0, 1, 0, 1, 0]
+    report = get_model_syops(network, torch.ones(5, 1, 1), batch_dim=1, time_steps=5)
+    assert report.complete
+
+
+def test_old_files_have_their_threshold_subtracted(tmp_path):
+    """A file without v_reset says so; NIR 1.0.6 and later reads 0 from it."""
+    h5py = pytest.importorskip("h5py")
+    one = np.ones(1, "f4")
+    path = tmp_path / "old.nir"
+    nir.write(path, nir.NIRGraph.from_list(nir.IF(one, v_threshold=1.75 * one)))
+    with h5py.File(path, "a") as file:
+        for node in file["node/nodes"].values():
+            node.pop("v_reset", None)
+    found = from_nir(path)(torch.ones(9, 1, 1)).flatten().tolist()
+    # v after each second step: .25, .5, .75, 1; set to 0 it would not fire at the last step
+    assert found == [0, 1, 0, 1, 0, 1, 0, 1, 1]
+
+
 def test_what_cannot_be_run_is_named(tmp_path):
     one = np.ones(1, "f4")
     with pytest.raises(SyopsValueError, match=r"node '.*' is a Delay, which is not known"):
@@ -172,8 +198,11 @@ def test_what_cannot_be_run_is_named(tmp_path):
         from_nir(convolutional(), neurons="norse")
     path = tmp_path / "bad.nir"
     path.write_text("no graph")
-    for name in (path, tmp_path / "none.nir"):
-        with pytest.raises(SyopsFileError, match="cannot be read as an NIR graph"):
+    for name, said in (
+        (path, "cannot be read as an NIR graph"),
+        (tmp_path / "none.nir", "cannot read .*none.nir: no such file"),
+    ):
+        with pytest.raises(SyopsFileError, match=said):
             from_nir(name)
         result = CliRunner().invoke(cli, ["run", str(name)])
         assert isinstance(result.exception, SyopsFileError)

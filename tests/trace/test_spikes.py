@@ -184,6 +184,9 @@ def test_what_is_not_known_is_said():
     assert leak.rate is leak.rates is idle.rate is None
     told = "\n".join(found.notes)
     assert "sn: not the same neurons in all calls, of shapes [2, 4, 3] and" in told
+    # The reasons stand before what every table says.
+    assert "sn: not the same neurons in all calls" in str(found)
+    assert found.table().total[2] is None  # the number of all, where not all are told apart
     assert "idle: not called" in told
     assert "leak: sends values that are not integers, which have no firing rate" in told
     assert "sn: not the same neurons" in report.neuron_rates().to_text()

@@ -18,7 +18,7 @@ from syops.trace.neurons import own
 from syops.trace.neurons.library import Library, NeuronSignal
 
 __all__ = [
-    *("LIBRARIES", "Library", "NeuronSignal", "by_parts", "kept", "library_of"),
+    *("LIBRARIES", "Library", "NeuronSignal", "by_parts", "can_reset", "kept", "library_of"),
     *("neuron_signal", "reset", "stand_still", "state_tensors", "takes_a_sequence", "updating"),
 ]
 
@@ -32,6 +32,7 @@ def _adapters() -> Iterator[Library]:
 
 
 LIBRARIES = tuple(_adapters())
+_PACKAGES = tuple(package for library in LIBRARIES for package in library.packages)
 
 
 def library_of(module: nn.Module) -> Library | None:
@@ -93,6 +94,11 @@ def by_parts(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return out
 
 
+def can_reset(module: nn.Module) -> bool:
+    """Return whether `reset` knows what to do with a module."""
+    return library_of(module) is not None or own.can_reset(module, _PACKAGES)
+
+
 def reset(modules: Iterable[tuple[str, nn.Module]]) -> tuple[str, ...]:
     """Reset the states of all modules for which a way to do so is known, the innermost first.
 
@@ -107,9 +113,8 @@ def reset(modules: Iterable[tuple[str, nn.Module]]) -> tuple[str, ...]:
         states are left as they were.
     """
     failed = []
-    packages = tuple(package for library in LIBRARIES for package in library.packages)
     for path, module in reversed(list(modules)):
-        why = own.reset(module, packages)
+        why = own.reset(module, _PACKAGES)
         if why:
             failed.append(f"{path or type(module).__name__} was not reset: {why}")
         library = library_of(module)

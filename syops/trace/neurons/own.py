@@ -50,6 +50,12 @@ def reset(module: nn.Module, packages: tuple[str, ...]) -> str:
     return f"{name}() writes weights or layers" if written or weights.refused else ""
 
 
+def can_reset(module: nn.Module, packages: tuple[str, ...]) -> bool:
+    """Return whether modules of this class have a method of their own that resets them."""
+    kind: Any = type(module)
+    return bool(_method(kind, packages))
+
+
 @lru_cache(maxsize=1024)
 def _method(kind: Any, packages: tuple[str, ...]) -> str:
     """Return the name of the method by which modules of a class reset their states, or nothing."""
