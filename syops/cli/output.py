@@ -94,7 +94,7 @@ class Display:
         return {name: value for name in names if (value := getattr(self, name))}
 
     @property
-    def latex(self) -> dict[str, str]:
+    def latex(self) -> dict[str, Any]:
         """The arguments of ``to_latex`` alone that the user gave."""
         names = ("caption", "label", "notes")
         return {name: value for name in names if (value := getattr(self, name)) is not None}

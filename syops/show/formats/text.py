@@ -152,8 +152,9 @@ def wrap(line: str, width: int = WIDTH) -> str:
     Hyphens are no breaks: "--time-steps" stays an option that can be copied.
     """
     indent = " " * (len(line) - len(line.lstrip()) + 2)
-    whole = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.fill(line, width, subsequent_indent=indent, **whole)
+    return textwrap.fill(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 FORMAT = Format("table", ".txt", lambda table: f"{to_text(table)}\n")
