@@ -1,5 +1,6 @@
 """What tests of several rooms share."""
 
+import gc
 import os
 import signal
 import sys
@@ -13,9 +14,28 @@ import pytest
 from hypothesis import settings
 
 from syops.cli import main
+from tests.support.examples import random_examples, times
 
-settings.register_profile("patient", deadline=None)  # another process may have the processor
+# Another process may have the processor.
+settings.register_profile("patient", deadline=None, max_examples=times(100))
 settings.load_profile("patient")
+
+
+def pytest_collection_modifyitems(items):
+    """Mark every test by hypothesis as one that tries random examples."""
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker(random_examples)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish():
+    """Exempt what is there before the first test, libraries above all, from garbage collection.
+
+    Otherwise each collection of the oldest objects looks at all of these once more.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 # Programs that a shell starts with & ignore Ctrl-C, and so would what tests interrupt.

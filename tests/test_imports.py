@@ -51,6 +51,7 @@ def imported_by(module: str, inside: bool = False) -> frozenset[str]:
     return frozenset(imports(ast.parse(FILES[module].read_text("utf-8")), inside))
 
 
+@cache
 def slow_parts(module: str) -> set[str]:
     """What is slow to load of all that a module loads."""
     met, todo = set(), [module]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -360,7 +360,12 @@ def tallied(
     call: Call, kind: str, operator: str = "", *, ac: int = 0, mac: int = 0
 ) -> Sequence[Tally]:
     """Describe work outside the synapses, by the operator's own name if no other is given."""
-    return (Tally(kind, operator or canonical(call.func), ac, mac),)
+    return _tallies(kind, operator or canonical(call.func), ac, mac)
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _tallies(kind: str, operator: str, ac: int, mac: int) -> Sequence[Tally]:
+    return (Tally(kind, operator, ac, mac),)
 
 
 @cache

@@ -8,9 +8,11 @@ operator. Passes that did the same are settled together.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -204,7 +206,7 @@ class Looks:
         return total
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Synaptic:
     """A synaptic operation; ``folded`` is its operand with the norm ``norm`` folded into it."""
 
@@ -221,7 +223,7 @@ class Synaptic:
     looks: Looks | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Norm:
     row: Row
     site: Hashable
@@ -229,8 +231,10 @@ class Norm:
     axes: Axes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Known:
+    """Work that needs no reading; calls that are alike may be told by one object."""
+
     row: Row
     site: Hashable
     prepared: bool
@@ -300,7 +304,8 @@ class Account:
         """
         for declared in self.declared:
             declared.check(readings)
-        return [_settled(item, self.folding, readings) for item in self.pending]
+        settled = cache(lambda item: _settled(item, self.folding, readings))
+        return [settled(item) for item in self.pending]
 
     def enter(
         self, rows: Sequence[Row], passes: int, ledger: Ledger, history: History | None
@@ -314,11 +319,12 @@ class Account:
             history: where what arrived at each product goes, if anybody asks.
         """
         ledger.begin()
-        for item, row in zip(self.pending, rows, strict=True):
+        calls = Counter(self.pending)
+        for item, row in dict(zip(self.pending, rows, strict=True)).items():
             if not isinstance(item, Norm) and item.prepared and not self.has_states:
-                ledger.prepare(_of_passes(item.row, passes), item.site)
+                ledger.prepare(_of_passes(item.row, calls[item] * passes), item.site)
                 continue
-            ledger.add(row, item.site)
+            ledger.add(_of_passes(row, calls[item]), item.site)
             if history is not None and isinstance(item, Synaptic):
                 arriving = item.arriving if row.unnormalised else _as_run(item.arriving)
                 history.arrive((*row.family, item.site), arriving)
@@ -388,7 +394,10 @@ def _settled_product(call: Synaptic, folded: OperandReadings | None, readings: R
 
 
 def _of_passes(row: Row, passes: int) -> Row:
-    """Return the row of so many passes, of which one is given with the drives of all of them."""
+    """Return the row of so many passes, of which one is given with the drives of all of them.
+
+    A row without drives may be of so many calls as well.
+    """
     if passes == 1:
         return row
     return replace(

@@ -133,7 +133,9 @@ def after(
         return nothing
     steps = [place for _, place in operands.placed if isinstance(place, int)]
     if len(steps) == len(operands.placed):
-        if any(x.numel() > 1 for x in operands.others) or _grows(call, operands):
+        if any(x.numel() > 1 for x in operands.others):
+            return nothing
+        if BEFORE in steps and _grows(call, operands):
             return nothing
         return [_of_one(rule, call, steps, out, in_order) for out in call.outputs]
     if steps or (rule.joins and operands.others):
@@ -159,8 +161,6 @@ def _varies(x: Tensor, layout: Layout, out: Tensor) -> bool:
 
 def _grows(call: Call, operands: Operands) -> bool:
     """Return whether a state from before the pass makes a result larger: it may be a sequence."""
-    if all(place != BEFORE for _, place in operands.placed):
-        return False
     largest = max((x.numel() for x, place in operands.placed if place != BEFORE), default=0)
     return largest > 0 and any(out.numel() > largest for out in call.outputs)
 

@@ -19,7 +19,7 @@ from syops.ops.traits import Traits, traits_of
 from syops.ops.values import ANALOG, EMPTY, LEARNED, UNKNOWN, Signal, constant
 from syops.trace.aliasing import overlap
 from syops.trace.attention import attend, in_attention, scale
-from syops.trace.axes import Operands, after
+from syops.trace.axes import Operands, Place, after
 from syops.trace.filling import Filling
 from syops.trace.folds import Folds, Made
 from syops.trace.gauge import Gauge
@@ -32,7 +32,7 @@ from syops.trace.outside import Outside
 from syops.trace.paths import Paths
 from syops.trace.plan.recorder import Recorder
 from syops.trace.repeats import Repeats
-from syops.trace.rows import call_site, row_of
+from syops.trace.rows import CallSites, row_of
 from syops.trace.settings import Settings
 from syops.trace.shapes import executed_on_meta
 from syops.trace.watch import Watch
@@ -103,7 +103,7 @@ class Dispatch:
             tensors, self.repeats, gauge, values=settings.values, by_values=settings.by_values
         )
         self.outside = Outside(model)
-        self.call_site = call_site
+        self.call_site = CallSites().now
         self._recorder = recorder
         self.folds = Folds(self.tensors, where, paths)
         self._data = DataReads(self.tensors)
@@ -217,24 +217,22 @@ class Dispatch:
     def _follow_axes(self, rule: Rule | None, call: Call, before: Before) -> None:
         """Record where the time-steps and samples of the results are."""
         costs, self._costs = self._costs, ()
+        records = before.records
+        if before.writes and rule is not None and (rule.overwrites or rule.moves):
+            gone = [target for target, _ in before.writes]
+            records = [each for each in records if not any(each[0] is target for target in gone)]
         for axis in self._axes:
-            known = [(x, getattr(record, axis, None), record) for x, record in before.records]
-            if all(place is None for _, place, _ in known):
+            placed: list[tuple[Tensor, Place]] = []
+            others: list[Tensor] = []
+            for x, record in records:
+                place = None if record is None else getattr(record, axis)
+                if place is not None:
+                    placed.append((x, place))
+                elif not (record.fixed if record else call.signals[id(x)] is LEARNED):
+                    others.append(x)
+            if not placed:
                 continue
-            if rule is not None and (rule.overwrites or rule.moves):
-                gone = [target for target, _ in before.writes]
-                known = [each for each in known if not any(each[0] is target for target in gone)]
-            operands = Operands(
-                tuple((x, place) for x, place, _ in known if place is not None),
-                tuple(
-                    x
-                    for x, place, record in known
-                    if place is None
-                    and not (record.fixed if record else call.signals[id(x)] is LEARNED)
-                ),
-            )
-            if not operands.placed:
-                continue
+            operands = Operands(tuple(placed), tuple(others))
             found = after(rule, call, costs, operands, in_order=axis == "time")
             for tensor, place in zip(call.outputs, found, strict=True):
                 setattr(self.tensors.latest(tensor), axis, place)
@@ -424,16 +422,17 @@ class Dispatch:
         self._costs = costs = rule.cost(call)
         if self._is_in_caller:
             costs = [cost for cost in costs if not before.fixed and _applies_weights(cost, call)]
-        made = [self._charge(cost, call, prepared) for cost in costs]
-        readers = {id(each.read): each.result for each in made if each}
+        charged = [self._charge(cost, call, prepared) for cost in costs]
+        made = [each for each in charged if each is not None]
+        readers = {id(each.read): each.result for each in made}
         for tensor, record in before.records:
             if record is not None:
                 by = readers.get(id(tensor))
                 record.use(traits.name, by if by and by.reads else None)
-        if not before.fixed and not any(each and each.result.layer for each in made):
+        if not before.fixed and not any(each.result.layer for each in made):
             self.folds.read_weights(_learned(call))
-        view = next((each.view for each in made if each and each.view), None)
-        return view, next((each.result for each in made if each and each.read is None), None)
+        view = next((each.view for each in made if each.view), None)
+        return view, next((each.result for each in made if each.read is None), None)
 
     def _charge(self, cost: Cost, call: Call, prepared: bool) -> Made | None:
         """Put a cost into its row; ``prepared``: the result is a weight, made once for all samples.
@@ -441,11 +440,14 @@ class Dispatch:
         Returns what it gave, if its weights may be changed.
         """
         path, module = self._where[-1]
-        counted = not isinstance(cost, Tally)
-        params = self.params(weights_in(module)) if counted else 0
         site = self.call_site()
         if self._recorder is not None:
             self._recorder.called_at(site)
+        if isinstance(cost, Tally):
+            row = row_of(cost, path, 0, call.out)
+            self.measurements.tally(row, site, prepared or cost.prepared)
+            return None
+        params = self.params(weights_in(module))
         of_two = False
         if isinstance(cost, Product) and cost.is_plain:
             cost = in_attention(self.tensors, cost)
@@ -475,8 +477,6 @@ class Dispatch:
                     row, site, cost.input, made.result if made else None
                 )
                 return made
-            case Tally():
-                self.measurements.tally(row, site, prepared or cost.prepared)
         return None
 
     def _is_rounded(self, cost: Cost) -> bool:

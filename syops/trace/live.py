@@ -24,7 +24,7 @@ are shown, these records would be void at the next operator.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
@@ -73,7 +73,8 @@ class Record:
     name: str = ""
     made_of_weights: bool = False
     """Whether it is a view of a weight. ``weight.data`` has a version counter of its own."""
-    cache: dict[Any, Any] = field(default_factory=dict)
+    readings: dict[Any, Any] | None = None
+    """What was worked out for readings of it, once there is any; see `cache`."""
     step: Step | None = None
     """How it was made, where somebody asks."""
     recipe: Derivation | None = None
@@ -123,6 +124,13 @@ class Record:
         )
 
     @property
+    def cache(self) -> dict[Any, Any]:
+        """What is kept of its values from one reading to the next."""
+        if self.readings is None:
+            self.readings = {}
+        return self.readings
+
+    @property
     def layout(self) -> Layout:
         """Where it lies in its storage."""
         return Layout(self.offset, self.shape, self.stride)
@@ -137,8 +145,9 @@ class Record:
 
     def use(self, what: str, by: LayerResult | None = None) -> None:
         """Note that an operator reads the values of the tensor and does not only move them."""
-        for view in self.holds:
-            view.use(what, by)
+        if self.view is not None or self.filling is not None:
+            for view in self.holds:
+                view.use(what, by)
         if self.padding is not None:
             self.padding.uses += 1
 
@@ -437,7 +446,11 @@ class Tensors:
             offset=offset_of(tensor),
         )
         self._records[key] = record
-        self._on_storage.setdefault(storage, set()).add(key)
+        others = self._on_storage.get(storage)
+        if others is None:
+            self._on_storage[storage] = {key}
+        else:
+            others.add(key)
         if len(self._records) > self._room:
             self._sweep()
         return record

@@ -74,6 +74,8 @@ class Measurements:
         self._values = values
         self._by_values = by_values and values
         self._pending: list[Synaptic | Norm | Known] = []
+        self._known: dict[tuple[int, int, bool], Known] = {}
+        """By the addresses of row and site, which the costs keep."""
         self._declared: list[Declared] = []
         self.gauge = gauge
 
@@ -138,7 +140,11 @@ class Measurements:
 
     def tally(self, row: Row, site: Hashable, prepared: bool = False) -> None:
         """Count work whose cost is known from shapes; ``prepared``: as of a product."""
-        self._pending.append(Known(row, site, prepared))
+        key = id(row), id(site), prepared
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = Known(row, site, prepared)
+        self._pending.append(known)
 
     def declared(self, neuron: str, signal: NeuronSignal, sent: Iterable[Tensor]) -> None:
         """Measure what a declared neuron sent; it is checked when the pass is over."""

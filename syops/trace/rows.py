@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from syops._torch import MODULE_CALL
 from syops.ledger.rows import Row
-from syops.ops.rule import Cost, Normalisation, Product, tensors_in
+from syops.ops.rule import Cost, Normalisation, Product, Tally, tensors_in
 
 CallSite = tuple[tuple[Any, int], ...]
 """Code and instruction of each frame from an operator out to the call of the module."""
@@ -31,8 +31,11 @@ def row_of(cost: Cost, path: str, params: int, out: Any, rounded: bool = False) 
         out: the operator's result.
         rounded: the weights that are applied were rounded.
     """
-    ac = mac = weights = written = 0
-    weight, dtype = "", tensors_in((out,))[0].dtype
+    dtype = (out if isinstance(out, Tensor) else tensors_in((out,))[0]).dtype
+    if isinstance(cost, Tally):
+        return _tally_row(cost.kind, cost.operator, cost.ac, cost.mac, path, params, dtype)
+    mac = weights = written = 0
+    weight = ""
     weight_shape: tuple[int, ...] = ()
     result_shape: tuple[int, ...] = ()
     backward = (0, 0)
@@ -48,8 +51,6 @@ def row_of(cost: Cost, path: str, params: int, out: Any, rounded: bool = False) 
         case Normalisation():
             kind, dense, weights, written = "norm", 2 * cost.elements, params, cost.elements
             mac = dense
-        case _:
-            kind, dense, ac, mac = cost.kind, cost.ac + cost.mac, cost.ac, cost.mac
     return Row(
         path,
         kind,
@@ -61,7 +62,7 @@ def row_of(cost: Cost, path: str, params: int, out: Any, rounded: bool = False) 
         (),
         _NOTHING,
         0,
-        ac,
+        0,
         mac,
         weight=weight,
         dtype=_name(dtype),
@@ -73,6 +74,24 @@ def row_of(cost: Cost, path: str, params: int, out: Any, rounded: bool = False) 
         groups=cost.groups if isinstance(cost, Product) else 1,
         rounded=rounded,
         backward=backward,
+    )
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _tally_row(
+    kind: str, operator: str, ac: int, mac: int, path: str, params: int, dtype: torch.dtype
+) -> Row:
+    """Return the row of a call outside the synapses: one object for all that are alike."""
+    return Row(
+        path,
+        kind,
+        operator,
+        calls=1,
+        params=params,
+        dense=ac + mac,
+        ac=ac,
+        mac=mac,
+        dtype=_name(dtype),
     )
 
 
@@ -143,6 +162,26 @@ def call_site() -> CallSite:
         chain.append((frame.f_code, frame.f_lasti))
         frame = frame.f_back
     return tuple(chain)
+
+
+class CallSites:
+    """Tell where in the code operators are called: each place by one object."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, ...], CallSite] = {}
+
+    def now(self) -> CallSite:
+        """Return `call_site`."""
+        frame = _calling()
+        marks: list[int] = []
+        while frame is not None and frame.f_code is not MODULE_CALL:
+            marks += id(frame.f_code), frame.f_lasti
+            frame = frame.f_back
+        key = tuple(marks)
+        site = self._known.get(key)
+        if site is None:  # it keeps the code, so that no other one gets its address
+            site = self._known[key] = call_site()
+        return site
 
 
 def is_called_at(site: CallSite) -> bool:

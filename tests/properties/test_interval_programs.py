@@ -380,11 +380,12 @@ def test_no_value_lies_outside_of_the_set_found():
     assert min(with_ends, finite) > PROGRAMS / 4
 
 
+@random_examples
 @pytest.mark.parametrize("name", sorted(OPERATORS))
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_operators_between_two_ends_stay_in_their_set(name, dtype):
     """Each operator on what lies between two ends, and rounded afterwards."""
-    for number in range(3):
+    for number in range(times(8)):
         rng = random.Random(f"{name}/{number}")
         inputs = data(rng, "analog", dtype)
         before = "clamp", 0, 0, rng.choice((-3, 0, 0.7))

@@ -3,6 +3,7 @@
 import re
 import shutil
 from dataclasses import replace
+from functools import cache
 from html.parser import HTMLParser
 
 import pytest
@@ -60,6 +61,16 @@ def rude(name):
         unaccounted={name: 2},
         notes=(name,),
     )
+
+
+@cache
+def net_page():
+    return to_page(NET)
+
+
+@cache
+def deep_page(layers):
+    return to_page(deep(layers))
 
 
 # --- the tree -----------------------------------------------------------------------------------
@@ -188,7 +199,7 @@ def test_a_report_without_rows_can_be_shown():
     assert "total" in Elements(empty._repr_html_()).text
     assert Elements(to_page(empty)).of("svg") == []
     assert "total" in Elements(empty.select(["pool"])._repr_html_()).text
-    assert "Not in the totals" in to_page(NET)
+    assert "Not in the totals" in net_page()
     assert "Not in the totals" not in to_page(replace(empty, notes=()))
 
 
@@ -234,8 +245,8 @@ def test_the_page_holds_everything_and_refers_to_nothing():
     references = re.findall(r'(?:href="#|url\(#)([^")]+)', text)
     assert references
     assert set(references) <= set(ids)
-    assert to_page(NET) == to_page(NET)
-    assert "Command" not in Elements(to_page(NET)).text
+    assert to_page(NET) == net_page()
+    assert "Command" not in Elements(net_page()).text
 
 
 def test_the_page_tells_what_a_chip_cannot_do():
@@ -257,7 +268,7 @@ def test_the_page_tells_what_a_chip_cannot_do():
 
 
 def test_sentences_of_a_page_do_not_repeat_its_figures():
-    text = " ".join(Elements(to_page(NET)).text.split())
+    text = " ".join(Elements(net_page()).text.split())
     assert text.count("DC = ") == 1
     assert not re.search(
         "Estimated consumption|at the measured firing rates|times less energy", text
@@ -421,7 +432,7 @@ def test_pages_open_without_a_complaint_or_a_request(visit, report):
 
 @pytest.fixture
 def layers(visit):
-    page = visit(to_page(NET))
+    page = visit(net_page())
     assert rows_of(page) == ["stem", "block", "a.conv", "b", "conv", "proj"]
     return page
 
@@ -453,7 +464,7 @@ def test_rows_are_sorted_within_their_module_or_all_together(layers):
 @in_chromium
 @pytest.mark.parametrize(("width", "turned"), [(1280, "window"), (390, ".layers .scroll")])
 def test_headings_stay_in_sight_and_are_clicked_anywhere(visit, width, turned):
-    page = visit(to_page(deep(120)), viewport={"width": width, "height": 700})
+    page = visit(deep_page(120), viewport={"width": width, "height": 700})
     page.get_by_role("button", name="Open all").click()
     heading = page.locator(".layers thead th").first
     page.locator(".layers .scroll").evaluate("e => e.scrollIntoView()")
@@ -473,7 +484,7 @@ def test_headings_stay_in_sight_and_are_clicked_anywhere(visit, width, turned):
 
 @in_chromium
 def test_everything_ends_at_one_right_edge(visit):
-    page = visit(to_page(NET), viewport={"width": 1280, "height": 800})
+    page = visit(net_page(), viewport={"width": 1280, "height": 800})
     ends = page.evaluate(
         "[...document.querySelectorAll('main > *, main svg, .interval .bar, table')]"
         ".filter(e => e.checkVisibility()).map(e => e.getBoundingClientRect().right)"
@@ -556,7 +567,7 @@ def test_keyboard_moves_through_the_tree(layers):
 
 @in_chromium
 def test_many_layers_start_folded_and_are_found(visit):
-    page = visit(to_page(deep(300)))
+    page = visit(deep_page(300))
     assert rows_of(page) == ["stage0", "stage1", "stage2"]
     page.get_by_role("searchbox").fill("conv299")
     assert rows_of(page) == ["stage2", "24", "conv299"]
@@ -576,14 +587,14 @@ def test_bars_of_layers_alone_are_as_long_as_they_can_be(visit):
 
 @in_chromium
 def test_page_without_javascript_shows_everything(visit):
-    page = visit(to_page(NET), java_script_enabled=False)
+    page = visit(net_page(), java_script_enabled=False)
     assert rows_of(page) == ["stem", "block", "a.conv", "b", "conv", "proj"]
     assert page.locator(".controls").is_hidden()
 
 
 @in_chromium
 def test_the_page_prints_with_headings_on_every_page(visit):
-    page = visit(to_page(deep(120)))
+    page = visit(deep_page(120))
     page.get_by_role("button", name="Open all").click()
     pdf = page.pdf(format="A4")
     assert pdf.startswith(b"%PDF-")
@@ -624,25 +635,30 @@ def test_hostile_names_run_no_script(visit, name):
     assert notebook.locator("strong").inner_text() == name
 
 
-@in_chromium
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(
-    "host",
-    [
-        "",
-        'data-jp-theme-light="true"',
-        'data-jp-theme-light="false"',
-        'class="vscode-dark"',
-        'class="vscode-light"',
-    ],
+HOSTS = (
+    ("class", "", None),
+    ("data-jp-theme-light", "true", "light"),
+    ("data-jp-theme-light", "false", "dark"),
+    ("class", "vscode-dark", "dark"),
+    ("class", "vscode-light", "light"),
 )
-def test_a_notebook_is_legible_in_any_theme_and_folds(visit, scheme, host):
-    text = f"<meta charset=utf-8><body {host}><p class=row>theirs</p>{NET._repr_html_()}"
-    page = visit(text, java_script_enabled=False, color_scheme=scheme)
-    wanted = scheme if not host else "light" if "true" in host or 'light"' in host else "dark"
-    background = page.locator(".syops").evaluate("e => getComputedStyle(e).backgroundColor")
-    assert (background == "rgb(255, 255, 255)") == (wanted == "light")
-    assert_contrast(page)
+"""How notebooks tell their theme: an attribute, its value, and the theme."""
+
+
+@in_chromium
+def test_a_notebook_is_legible_in_any_theme_and_folds(visit):
+    text = f"<meta charset=utf-8><body><p class=row>theirs</p>{NET._repr_html_()}"
+    page = visit(text, java_script_enabled=False)
+    body, shown = page.locator("body"), page.locator(".syops")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for attribute, value, theme in HOSTS:
+            body.evaluate("(e, [name, value]) => e.setAttribute(name, value)", [attribute, value])
+            background = shown.evaluate("e => getComputedStyle(e).backgroundColor")
+            is_light = (theme or scheme) == "light"
+            assert (background == "rgb(255, 255, 255)") == is_light, (scheme, value)
+            assert_contrast(page)
+            body.evaluate("(e, name) => e.removeAttribute(name)", attribute)
     names = page.locator(".syops li .row:visible > :first-child")
     assert names.all_text_contents() == ["stem", "block", "a.conv", "b"]
     page.locator(".syops summary", has_text="b").last.click()

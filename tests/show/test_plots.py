@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from sklearn.isotonic import IsotonicRegression
 from torch import nn
 
 from syops import compare, get_model_syops
@@ -450,6 +449,8 @@ def test_lines_to_the_names_of_networks_do_not_cross():
     st.floats(1e-3, 0.3),
 )
 def test_what_is_spread_keeps_its_distance_and_moves_as_little_as_it_can(places, gap):
+    from sklearn.isotonic import IsotonicRegression  # which takes a second
+
     moved = spread(places, gap)
     assert all(b - a >= gap - 1e-9 for a, b in zip(moved, moved[1:], strict=False))
     if places:

@@ -1,4 +1,4 @@
-"""How many random examples a test tries: with SYOPS_EXAMPLES=1, four times as many as usual.
+"""How many random examples a test tries: with SYOPS_EXAMPLES=1, eight times as many as usual.
 
 Tests of which this is true bear the mark ``random_examples``.
 """
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 random_examples = pytest.mark.random_examples
 
-TIMES = float(os.environ.get("SYOPS_EXAMPLES", "0.25"))
+TIMES = float(os.environ.get("SYOPS_EXAMPLES", "0.125"))
 
 
 def times(number: int) -> int:

@@ -6,6 +6,7 @@ parameter that it is. Whether it has been written into since is told by torch's 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -200,8 +201,8 @@ class Executed:
     out: Any
     has_views: bool
     site: CallSite | None = None
-    unseen: list[int] = field(default_factory=list)
-    reads: list[Read] = field(default_factory=list)
+    unseen: Sequence[int] = ()
+    reads: Sequence[Read] = ()
 
 
 Event = Given | Told | Brought | Entered | Left | Ended | Executed

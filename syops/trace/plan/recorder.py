@@ -28,6 +28,7 @@ from syops.trace.plan.events import (
     Read,
     ReadSource,
     Ref,
+    TensorMetadata,
     Told,
     metadata_of,
 )
@@ -54,7 +55,9 @@ class Recorder:
         self.node: PlanNode | None = node
         self.register = register
         self._caches = {} if caches is None else caches
-        self._tensors: list[Tensor] = []
+        self._tensors: Sequence[Tensor] = ()
+        self._outputs: dict[tuple[TensorMetadata, int | None], Output] = {}
+        """Those that are alike are one object: a long pass leaves many."""
         self._trunk = node
         self._known = len(node.next)
 
@@ -62,7 +65,7 @@ class Recorder:
         """Note that no plan can describe the pass; later ones like it are analysed again."""
         self.node = None
         del self._trunk.next[self._known :]
-        self._tensors = []
+        self._tensors = ()
         self._caches = {}
 
     def begun(
@@ -123,7 +126,7 @@ class Recorder:
             returned = tuple(map(self.register.meet, outputs))
             met = self.register.meet_states(states)
             self._add(Left(path, returned, met, kept, signal, is_declared, module))
-            self._tensors = list(outputs)
+            self._tensors = outputs
 
     def ended(
         self,
@@ -181,23 +184,26 @@ class Recorder:
         operands, results = operands_of(*arguments), tensors_in((out,))
         if not self._can_tell((*operands, *results)):
             return
-        args, kwargs = _told(arguments, lambda x: self.register.meet(x, is_literal))
+        meet = self.register.meet
+        args, kwargs = _told(arguments, (lambda x: meet(x, True)) if is_literal else meet)
         told = _told(out, lambda x: self._result(x, operands))
         if _lies_before(told) or _retyped(told, operands) or self._writes_outside(func, arguments):
             self.give_up()
             return
-        places = [place for place, x in enumerate(operands) if any(x is one for one in unseen)]
+        places: Sequence[int] = ()
+        if unseen:
+            places = [place for place, x in enumerate(operands) if any(x is one for one in unseen)]
         has_views = _any_view(told)
         self._add(Executed(func, *where, args, kwargs, checks, told, has_views, unseen=places))
-        self._tensors = [*operands, *results]
+        self._tensors = (*operands, *results)
 
     def _writes_outside(self, func: Any, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> bool:
         """Return whether an operator writes into memory that is there before and after the pass.
 
         That is the memory of parameters, buffers and inputs, also through a view of it.
         """
-        written = map(storage_identity, traits_of(func).written(*arguments))
-        return any(self.register.is_outside(storage) for storage in written)
+        written = traits_of(func).written(*arguments)
+        return any(self.register.is_outside(storage_identity(tensor)) for tensor in written)
 
     def _result(self, tensor: Tensor, operands: Sequence[Tensor]) -> Ref | Output:
         entry = self.register.entry(tensor)
@@ -205,15 +211,17 @@ class Recorder:
             return Ref(entry.id, 0)
         of = base_of(tensor, operands)
         metadata = metadata_of(tensor, self.register.start(tensor))
+        output = self._outputs.get((metadata, of))
+        if output is None:
+            output = self._outputs[metadata, of] = Output(metadata, of)
         base = None if of is None else self.register.entry(operands[of])
-        self.register.add(
-            tensor, metadata, marks_of(tensor), None if base is None else base.version
-        )
-        return Output(metadata, of)
+        version = None if base is None else base.version
+        self.register.add(tensor, output.metadata, marks_of(tensor), version)
+        return output
 
     def analysed(self) -> None:
         """Drop the tensors of the last operator, which is analysed."""
-        self._tensors = []
+        self._tensors = ()
 
     @property
     def _event(self) -> Executed | Left | None:
@@ -242,7 +250,11 @@ class Recorder:
         if len(sources) < len(tensors):
             self.give_up()
             return
-        event.reads.append(Read(method, tuple(sources), number, args))
+        read = Read(method, tuple(sources), number, args)
+        if isinstance(event, Executed):
+            event.reads = (*event.reads, read)
+        else:
+            event.reads.append(read)
 
     def _source(self, tensor: Tensor) -> ReadSource | None:
         same = next((i for i, known in enumerate(self._tensors) if known is tensor), None)
@@ -300,7 +312,10 @@ def _retyped(out: Any, operands: Sequence[Tensor]) -> bool:
 def base_of(tensor: Tensor, others: Sequence[Tensor]) -> int | None:
     """Return the place of the first tensor that shares its memory with ``tensor``."""
     storage = storage_of(tensor)
-    return next((i for i, other in enumerate(others) if storage_of(other) == storage), None)
+    for place, other in enumerate(others):
+        if storage_of(other) == storage:
+            return place
+    return None
 
 
 def _told(value: Any, told: Callable[[Tensor], Any]) -> Any:
