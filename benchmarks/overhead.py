@@ -9,9 +9,9 @@
 Torch runs on one thread, and the CPU time of the process is measured: work of other processes
 counts only as far as it takes caches and memory away. Every round times each contestant once, so
 that a slow moment of the machine hits all of them. Printed are ratios of least times: contestant
-over plain passes. Peak memory is that of a process of its own, less what it had before the first
-pass. On a GPU it is time on the clock between two synchronisations, and the memory of the device;
-and no operation of the host may wait for the device inside of a pass.
+over plain passes. Peak memory is that of a process of its own, as a whole: torch, the model and
+its batches included. On a GPU it is time on the clock between two synchronisations, and the memory
+of the device; and no operation of the host may wait for the device inside of a pass.
 """
 
 from __future__ import annotations
@@ -135,24 +135,21 @@ def seconds(run: Contestant, batches: Batches, device: torch.device) -> float:
 
 
 def peak_bytes(run: Contestant, batches: Batches, device: torch.device) -> int:
-    """Return by how much memory grows during a run."""
+    """Return the most memory that a process, or the device, holds during a run."""
     if device.type != "cpu":
         torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
         run(batches)
-        return int(torch.cuda.max_memory_allocated(device) - before)
+        return int(torch.cuda.max_memory_allocated(device))
     read, write = os.pipe()
     if not (child := os.fork()):
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         run(batches)
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        os.write(write, str(after - before).encode())
+        os.write(write, str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss).encode())
         os._exit(0)
     os.close(write)
     with os.fdopen(read) as told:
-        grown = int(told.read() or -1)
+        peak = int(told.read() or -1)
     os.waitpid(child, 0)
-    return grown * 1024
+    return peak * 1024
 
 
 @contextmanager
@@ -233,13 +230,13 @@ def table(results: dict[str, dict[str, Measured]]) -> str:
         def ratio(each: Measured, least: float = least) -> str:
             return f"{min(each.times) / least:.2f}" if each.times else "-"
 
-        grown = [each.memory / 2**20 for each in (base, measured["syops"])]
+        peaks = [each.memory / 2**20 for each in (base, measured["syops"])]
         cells = [
             work.name,
             f"{least:.3f} s",
             f"**{ratio(measured['syops'])}**",
             f"{work.aim:.2f}" if work.aim else "",
-            "{:.0f} → {:.0f} MiB".format(*grown),
+            "{:.0f} → {:.0f} MiB ({:.2f})".format(*peaks, peaks[1] / peaks[0]),
             *(ratio(measured[name]) for name in peers),
         ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -265,8 +262,8 @@ def machine(device: torch.device) -> str:
 PAGE = """# What counting costs
 
 Made by `{command}`. Ratios of least times over {rounds} interleaved rounds: each contestant over
-plain forward passes of the same model on the same batches, in one process. Memory: by how much it
-grows at the most, in plain passes and counted, each in a process of its own. "-": a counter that
+plain forward passes of the same model on the same batches, in one process. Memory: the most that
+the process holds, in plain passes and counted, each in a process of its own. "-": a counter that
 fails on the model, which is named below.
 
 With `--device cuda` times are on the clock between synchronisations, memory is the device's, and it

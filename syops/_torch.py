@@ -177,6 +177,20 @@ def hooks_of(module: nn.Module, table: str) -> dict[int, Callable[..., Any]]:
     return found
 
 
+def has_other_hooks(module: nn.Module) -> bool:
+    """Return whether more hooks run around a ``forward`` than one's own three.
+
+    These are one before and one after that of the module, and one after that of any module.
+    """
+    own = module._forward_pre_hooks, module._forward_hooks, modules._global_forward_hooks
+    others = (
+        *(module._backward_pre_hooks, module._backward_hooks),
+        *(modules._global_forward_pre_hooks, modules._global_backward_hooks),
+        modules._global_backward_pre_hooks,
+    )
+    return any(len(hooks) != 1 for hooks in own) or any(others)
+
+
 MODULE_CALL = nn.Module._call_impl.__code__
 """The code that runs around every ``forward``: its frame separates a module from its caller."""
 

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from syops.cli.aside import prints_aside
 from syops.cli.help import command, completes
-from syops.cli.networks import fed, named, sizes, structure
+from syops.cli.networks import GRAPH, fed, named, sample_dim, sizes, structure
 from syops.cli.options import CONVENTION, ENERGY, FILE, FOLD_BN, GRADED, KEYWORDS, SHAPE
 from syops.cli.output import Display, display_options, warn
 from syops.cost.conventions import DEFAULT, Convention
@@ -104,7 +104,9 @@ def _labelled(network: str) -> tuple[str, str]:
 
 
 def is_saved(network: str) -> bool:
-    return network.lower().endswith(".json") or Path(network).is_file()
+    """Return whether a network is a file of a report, and not one of a graph."""
+    is_file = Path(network).is_file() and not network.endswith(GRAPH)
+    return is_file or network.lower().endswith(".json")
 
 
 def _is_asked(option: str) -> bool:
@@ -136,6 +138,7 @@ def read_report(
                 structure(network, keywords),
                 sizes(network, keywords, shape),
                 input_signal=fed(network),
+                batch_dim=sample_dim(network),
                 energy=energy,
                 convention=convention,
                 **counting,

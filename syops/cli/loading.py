@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from syops import models
+from syops.cli.networks import GRAPH
 from syops.cli.output import note
 from syops.errors import (
     SyopsError,
@@ -24,7 +25,7 @@ from syops.errors import (
     SyopsTypeError,
     SyopsValueError,
 )
-from syops.models.nir import SUFFIX, NIRNetwork, from_nir
+from syops.models.nir import NIRNetwork, from_nir
 from syops.run.data.arrays import MOST_UNPACKED, SUFFIXES
 from syops.run.data.images import read_image
 from syops.trace.inputs import weight_dtype
@@ -46,7 +47,7 @@ def load_model(name: str, keywords: Mapping[str, Any]) -> nn.Module:
     Modules are found in the current directory too. Raises `SyopsLookupError` for what does not
     exist, `SyopsTypeError` for what does not build a model and `SyopsError` if it fails.
     """
-    if name.endswith(SUFFIX):
+    if name.endswith(GRAPH):
         return _built(name, lambda: from_nir(name, **keywords))
     if ":" not in name:
         try:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result", Report, Audit)
 
+GRAPH = ".nir"
+"""What names of files end in that hold an NIR graph, which is run on [T, N, ...]."""
+
 
 def structure(model: str, keywords: tuple[tuple[str, Any], ...]) -> nn.Module:
     """Return a network of which no values are wanted."""
@@ -47,14 +50,26 @@ def sizes(
 ) -> tuple[int, ...]:
     """Return sizes of a batch; of a sample that is alone in it, if that is what the user gave.
 
-    An input that is to be unrolled has a dimension more, and is given whole.
+    An input that is to be unrolled has a dimension more, and is given whole; so is that of a graph.
     """
+    if model.endswith(GRAPH):
+        if shape is None:
+            raise click.UsageError(
+                f"{model} is run on time-steps, samples and the sizes of one: give all of them, "
+                "such as --input-shape 20,1,2,34,34"
+            )
+        return shape
     if unroll is not None:
         if shape is None:
             raise click.UsageError("--unroll needs --input-shape, that of the whole input")
         return shape
     shape = shape or sample_shape(model, keywords)
     return (1, *shape) if len(shape) in (1, 3) else shape
+
+
+def sample_dim(model: str, batch_dim: int = 0) -> int:
+    """Return the dimension of samples: as the user says, else the second one of a graph's input."""
+    return batch_dim or int(model.endswith(GRAPH))
 
 
 def fed(model: str, said: tuple[InputSignal, ...] = ()) -> tuple[InputSignal, ...]:

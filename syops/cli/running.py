@@ -11,7 +11,7 @@ import click
 
 from syops.cli.aside import prints_aside, silence_torch
 from syops.cli.distributed import Place
-from syops.cli.networks import sample_shape
+from syops.cli.networks import sample_dim, sample_shape
 from syops.cli.output import note
 from syops.errors import SyopsError, SyopsValueError, first_line
 from syops.models import list_models
@@ -78,7 +78,6 @@ class Run:
         from syops.api import get_model_syops
         from syops.cli.loading import load_model
         from syops.models.calibration import calibrate
-        from syops.models.nir import SUFFIX as NIR
         from syops.models.weights import load_weights
 
         silence_torch()
@@ -92,10 +91,8 @@ class Run:
             raise click.UsageError(
                 f"{model} has its loop over time-steps itself: leave --unroll out"
             )
-        is_graph = model.endswith(NIR)
-        batches, steps = self._batches(
-            network, bundled, self.batch_dim or int(is_graph), sample_shape(model, keywords)
-        )
+        batch_dim = sample_dim(model, self.batch_dim)
+        batches, steps = self._batches(network, bundled, batch_dim, sample_shape(model, keywords))
         if self.weights is None and bundled:
             note(
                 "without --weights, firing rates are those of untrained weights, not "
@@ -115,7 +112,7 @@ class Run:
             report = get_model_syops(
                 network,
                 batches,
-                batch_dim=self.batch_dim or int(is_graph),
+                batch_dim=batch_dim,
                 unroll=self.unroll,
                 output=_output(self.logits),
                 checkpoint=kept,

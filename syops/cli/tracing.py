@@ -10,7 +10,7 @@ import click
 from syops.choices import ENDS, InputSignal
 from syops.cli.aside import prints_aside
 from syops.cli.help import command
-from syops.cli.networks import fed, named, sizes, structure
+from syops.cli.networks import fed, named, sample_dim, sizes, structure
 from syops.cli.options import (
     BASELINES,
     BATCH_DIM,
@@ -56,6 +56,7 @@ def bounds(
     shape: tuple[int, ...] | None,
     input_signal: tuple[InputSignal, ...],
     unroll: int | None,
+    batch_dim: int,
     memory: bool,
     baselines: bool,
     nonzero: float | None,
@@ -78,6 +79,7 @@ def bounds(
             sizes(model, keywords, shape, unroll),
             input_signal=fed(model, input_signal),
             unroll=unroll,
+            batch_dim=sample_dim(model, batch_dim),
             **counting,
         )
     display.show(view.of(named(report, model)))
@@ -103,6 +105,7 @@ def audit(
     shape: tuple[int, ...] | None,
     input_signal: tuple[InputSignal, ...],
     unroll: int | None,
+    batch_dim: int,
     allow: tuple[str, ...],
     style: str,
     output: Path | None,
@@ -129,6 +132,7 @@ def audit(
             allow=ends,
             input_signal=fed(model, input_signal),
             unroll=unroll,
+            batch_dim=sample_dim(model, batch_dim),
             **tracing,
         )
     found = named(found, model)

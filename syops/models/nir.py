@@ -43,9 +43,6 @@ from syops.errors import (
 Neurons = Literal["nir", "sinabs"]
 State = tuple[Tensor, ...]
 
-SUFFIX = ".nir"
-"""Of files that hold a graph."""
-
 _INPUT, _OUTPUT = "Input", "Output"
 
 

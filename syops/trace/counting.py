@@ -53,7 +53,7 @@ def nonzero_per_position(
         int64 counts, of the shape of the kept dimensions.
     """
     if weighting == "derived" and x.dtype.is_floating_point:
-        x = x.sign().abs()  # many times faster than what a comparison gives is added up
+        x = x.sign().abs_()  # many times faster than what a comparison gives is added up
     elif weighting is not True:
         x = x != 0
     return _summed(x, spatial, largest=1, first=first)

@@ -17,6 +17,7 @@ from syops._torch import (
     HOOKS,
     PRE_HOOKS,
     before_all_forward_hooks,
+    has_other_hooks,
     hooks_of,
     tree_map,
     without_forward_hook,
@@ -55,7 +56,7 @@ from syops.trace.spikes import Spikes
 from syops.trace.states import buffers_of_neurons
 from syops.trace.unroll import Call, once
 from syops.trace.watch import Watch
-from syops.trace.weights import RECURRENT
+from syops.trace.weights import RECURRENT, applies_its_weights
 
 T = TypeVar("T")
 
@@ -122,6 +123,7 @@ class Observer:
         self._pass: ForwardPass | Replay | None = None
         self._watch: Watch | None = None
         self._inside_neurons = 0
+        self._unwatched: Tensor | None = None
         self._failed_in = ""
         self.provenance = LayerTrail()
         self._thread = 0
@@ -266,6 +268,7 @@ class Observer:
         self._elsewhere.clear()
         self._failed_in = ""
         self._inside_neurons = 0
+        self._unwatched = None
         self._looked = []
         if self._spikes is not None:
             self._spikes.begin()
@@ -355,6 +358,9 @@ class Observer:
         self._where.append((self._paths.of(module, *self._where[-1]), module))
         if (hooks.path, PRE_HOOKS) in self._settings.hooked:
             self._pass.hooked(tensors_in(inputs))
+        if hooks.is_layer:
+            self._enter_layer(module, inputs)
+            return
         is_neuron, is_recurrent = hooks.neuron is not None, isinstance(module, RECURRENT)
         if not (is_neuron or is_recurrent or hooks.library is not None):
             return
@@ -377,11 +383,49 @@ class Observer:
         finally:
             watch.listener = listener
 
-    def _returned(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        """Record what a neuron sends, before any other hook of its module runs."""
+    def _enter_layer(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """Watch no longer, if a later pass is about to run a layer as the plan has it."""
+        replay, watch = self._pass, self._watch
+        if not isinstance(replay, Replay) or watch is None:
+            return
+        is_plain = len(inputs) == 1 and isinstance(inputs[0], Tensor)
+        is_watched = watch.is_on and watch.is_innermost and not has_other_hooks(module)
+        if is_plain and is_watched:
+            watch.stop()  # what is asked of tensors here would be watched too
+            if replay.enter_layer(module, inputs[0]):
+                self._unwatched = inputs[0]
+            else:
+                watch.start()
+
+    def _leave_layer(self, module: nn.Module, output: Any) -> Any:
+        """Watch again after a layer, and return its result."""
+        replay, watch = self._pass, self._watch
+        if not isinstance(replay, Replay) or watch is None:
+            return output
+        x, self._unwatched = self._unwatched, None
+        if x is None:
+            replay.leave_layer(output)
+            return output
+        is_planned = replay.leave_unwatched(x, output)
+        watch.start()
+        # A layer changes nothing: if it did something else, it does so again and is watched.
+        return output if is_planned or output is None else module(x)
+
+    def _returned(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        """Record what a layer or neuron gives, before any other hook of its module runs.
+
+        Returns:
+            what is taken for its result; None leaves that as it is.
+        """
         hooks = self._hooks.get(id(module))
         if hooks is None or not self._is_inside(module):
-            return
+            return None
+        given = self._leave_layer(module, output) if hooks.is_layer else None
+        self._sent(hooks, module, output if given is None else given)
+        return None if given is output else given
+
+    def _sent(self, hooks: _Hooks, module: nn.Module, output: Any) -> None:
+        """Record what a neuron sends."""
         if self._spikes is not None:
             self._spikes.sent(module, hooks.neuron, output)
         if hooks.neuron is None:
@@ -457,6 +501,7 @@ class _Hooks:
         self.neuron = neuron
         self.library = updating(module)
         self.keeper = library_of(module)
+        self.is_layer = applies_its_weights(module) and neuron is self.library is None
 
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.observer._entered(self, module, args, kwargs)

@@ -54,6 +54,7 @@ def rehearse(
     find: Find,
     outside: Outside,
     given: Sequence[Tensor],
+    grad: bool,
     is_taught: bool,
 ) -> ForwardPass:
     """Begin an analysis in the middle of a pass.
@@ -68,6 +69,7 @@ def rehearse(
         find: gives the rule of an operator.
         outside: the tensors that nobody saw being made.
         given: what the model was called with.
+        grad: whether gradients were recorded at the start of the pass.
         is_taught: what comes from here on is added to the plan.
 
     Returns:
@@ -78,9 +80,8 @@ def rehearse(
     taken = _Taken(gauge, caches)
     recorder = Recorder(node, register, taken.numbers)
     recorder.node = None  # these events are recorded
-    # The model may be in inference mode here: that is none of what the stand-ins went through. To
-    # leave that mode switches gradients on.
-    grad = torch.is_grad_enabled()
+    # The model, or autocast, may have other modes here than those that the pass began in. To leave
+    # inference mode switches gradients on.
     with unwatched(), torch.inference_mode(False), torch.set_grad_enabled(grad):
         analysis = begin(taken, recorder)
         dispatch = analysis.dispatch

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from syops._torch import tree_leaves
@@ -31,6 +32,7 @@ from syops.trace.plan.events import (
     Read,
     Told,
 )
+from syops.trace.plan.layers import LayerCall
 from syops.trace.plan.matching import Matching
 from syops.trace.plan.recorder import Recorder, ended, operands_of
 from syops.trace.plan.register import Register, is_plain
@@ -82,6 +84,8 @@ class Replay:
         self._caches: defaultdict[int, Cache] = defaultdict(dict)
         self._outside = Outside(model)
         self._given: Sequence[Tensor] = ()
+        self._grad = torch.is_grad_enabled()
+        self._layer: LayerCall | None = None
         self._analysis: ForwardPass | None = None
 
     # Where an event is none of the plan's, the analysis is told of it.
@@ -176,6 +180,41 @@ class Replay:
         if not self._match.all(told, states):
             return False
         self._register.states_since(met)
+        return True
+
+    # Layers of torch, which are not watched where they can only do what is planned.
+
+    def enter_layer(self, module: nn.Module, x: Tensor) -> bool:
+        """Return whether a layer that is called with ``x`` need not be watched."""
+        path, _ = self._where[-1]
+        if self._analysis is not None:
+            return False
+        if path in self._node.layers:
+            layer = self._node.layers[path]
+            return layer is not None and layer.is_called(module, x, self._match)
+        self._layer = LayerCall(self._node, module, x, self._register.met)
+        return False
+
+    def leave_layer(self, output: Any) -> None:
+        """Learn what a layer has done that was watched."""
+        path, module = self._where[-1]
+        call, self._layer = self._layer, None
+        if self._analysis is None and call is not None and call.module is module:
+            call.start.layers[path] = call.learned(self._node, output, self._register)
+
+    def leave_unwatched(self, x: Tensor, output: Any) -> bool:
+        """Return whether a layer that was not watched did what is planned, and take its readings.
+
+        ``output``: None where it failed.
+        """
+        path, _ = self._where[-1]
+        layer = self._node.layers[path]
+        if not layer.returns(output, x, self._register):
+            self._departed()
+            return False
+        self._node = layer.end
+        for read in layer.reads:
+            self._read(read, (x, output))
         return True
 
     def enter_recurrent(self, states: Sequence[Tensor]) -> None:
@@ -305,6 +344,7 @@ class Replay:
                 self._find,
                 self._outside,
                 self._given,
+                self._grad,
                 self._plans.has_room,
             )
         return self._analysis

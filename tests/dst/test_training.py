@@ -80,15 +80,6 @@ def test_labels_out_of_range_are_refused(label):
         dst_loss(torch.randn(3, 10), torch.tensor([1, 2, label]))
 
 
-def test_the_counter_does_not_need_training():
-    program = (
-        "import sys, syops.api, syops.cli, syops.models, syops.models.demo.measure;"
-        "print([name for name in sys.modules if name.startswith('syops.dst')])"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"
-
-
 # The loop
 
 

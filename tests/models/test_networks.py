@@ -277,11 +277,11 @@ def reference(state, frames, depth, g):
     ],
 )
 def test_both_streams_are_those_of_the_equations(depth, g):
-    x = images(dtype=torch.float64, size=64)
-    model = fresh(f"dsnn{depth}", x, g=g, T=3)
+    x = images(dtype=torch.float64, size=48)
+    model = fresh(f"dsnn{depth}", x, g=g, T=2)
     with torch.no_grad():
         got = model(x)
-        expected = reference(model.state_dict(), [x] * 3, depth, TRUTH[g])
+        expected = reference(model.state_dict(), [x] * 2, depth, TRUTH[g])
     torch.testing.assert_close(got.spike, expected[0], rtol=0, atol=1e-10)
     torch.testing.assert_close(got.accumulated, expected[1], rtol=0, atol=1e-10)
     assert got.spike[0].sub(got.spike[1]).abs().max() > 1e-3  # or it were silent
@@ -473,9 +473,9 @@ def test_calibrate_sets_the_statistics_of_the_input():
 
 
 def test_calibrate_lets_deep_layers_fire():
-    x = images(size=64)
+    x = images(size=48)
     torch.manual_seed(1)
-    model = create_model("fsnn101").eval()
+    model = create_model("fsnn50").eval()
     fired = {}
     watch(model, neuron.IFNode, lambda name, module, x, out: fired.update({name: bool(out.any())}))
     with torch.no_grad():

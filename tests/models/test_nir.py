@@ -1,5 +1,6 @@
 """NIR graphs count like the same networks in sinabs and in norse, and by hand."""
 
+import json
 import logging
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from syops import from_nir, get_model_syops
+from syops import Report, from_nir, get_model_syops
 from syops.cli import cli
 from syops.errors import SyopsFileError, SyopsTypeError, SyopsValueError
 
@@ -215,3 +216,26 @@ def test_command(tmp_path):
     result = CliRunner().invoke(cli, [*arguments, "--format", "csv"], obj=[])
     assert result.exit_code == 0
     assert all(name in result.stdout for name in ("fc1", "lif1_w_rec", "fc2"))
+
+
+def test_commands_that_take_a_network_take_a_graph(tmp_path):
+    path = tmp_path / "net.nir"
+    nir.write(
+        path, nir.NIRGraph.from_list(nir.Linear(random(3, 4)), nir.IF(*np.ones((2, 3), "f4")))
+    )
+
+    def run(*arguments):
+        return CliRunner().invoke(cli, [arguments[0], str(path), *arguments[1:]], obj=[])
+
+    sizes = ("--input-shape", "5,2,4")
+    fit = run("fit", "--chip", "loihi", "--weight-bits", "8", *sizes, "--format", "json")
+    assert (fit.exit_code, json.loads(fit.stdout)["rows"][0]["weights"]) == (0, 12)
+    bounds = run("bounds", *sizes, "--format", "json")
+    assert json.loads(bounds.stdout)["samples"] == 2
+    assert Report.from_json(bounds.stdout).dense_ac == 5 * 12
+    menu = CliRunner().invoke(
+        cli, ["energy", "--compare", str(path), "--time-steps", "5", "--format", "json"], obj=[]
+    )
+    assert json.loads(menu.stdout)["spread"] > 1
+    for name in ("bounds", "audit"):
+        assert "--input-shape 20,1,2,34,34" in run(name).output

@@ -211,6 +211,10 @@ def fed(name: str) -> tuple[nn.Module, tuple[int, ...], int]:
     """A small one whose deep layers fire, the shape of its input, and its batch dimension."""
     keywords, (channels, *frame), events = small(name)
     frame = frame if events or name.endswith(("digits", "_small")) else [32, 32]
+    if name in TINY:
+        keywords = {**keywords, "blocks": 4}  # two before and two after the down-sampling
+    if name.startswith("spikformer"):
+        keywords = {**keywords, "depth": 1}
     shape = (2, 1, channels, *frame) if events else (1, channels, *frame)
     torch.manual_seed(0)
     model = create_model(name, num_classes=5, **keywords)

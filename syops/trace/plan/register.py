@@ -157,6 +157,20 @@ class Register:
         self.entries[key] = entry
         return entry
 
+    def skip(self, number: int) -> None:
+        """Count tensors that were made where nobody looked, and are gone."""
+        self.met += number
+
+    def since(self, met: int) -> list[KnownTensor]:
+        """Return the tensors that were noted after so many."""
+        late = []
+        for entry in reversed(self.entries.values()):
+            if isinstance(entry.id, int):
+                if entry.id <= met:
+                    break
+                late.append(entry)
+        return late
+
     def forget(self, met: int) -> None:
         """Forget the tensors that were noted after so many."""
         if met == self.met:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from syops.trace.account import Account
 from syops.trace.gauge import Maps
 from syops.trace.plan.events import Event
@@ -43,7 +45,7 @@ class Plans:
 class PlanNode:
     """An event of a pass, and those that have come after it."""
 
-    __slots__ = ("end", "event", "next", "parent")
+    __slots__ = ("end", "event", "layers", "next", "parent")
 
     def __init__(self, event: Event | None = None, parent: PlanNode | None = None) -> None:
         self.event = event
@@ -51,6 +53,8 @@ class PlanNode:
         self.next: list[PlanNode] = []
         self.end: Account | None = None
         """What a pass that ends here comes to."""
+        self.layers: dict[str, Any] = {}
+        """By path what a layer does that is called here, once that is known; see `Layer`."""
 
     def after(self, event: Event) -> PlanNode | None:
         """Return the node of an event, if an equal one has come next before."""
@@ -62,10 +66,10 @@ class PlanNode:
         self.next.append(node)
         return node
 
-    def path(self) -> list[Event]:
-        """Return the events up to this one, from the first one on."""
+    def path(self, after: PlanNode | None = None) -> list[Event]:
+        """Return the events up to this one, from the first one on, or that after an ancestor."""
         events, node = [], self
-        while node.event is not None and node.parent is not None:
+        while node is not after and node.event is not None and node.parent is not None:
             events.append(node.event)
             node = node.parent
         return events[::-1]
