@@ -46,7 +46,11 @@ def _output(output: dict[str, Any]) -> Iterator[str]:
         yield f'<img alt="" src="data:image/png;base64,{"".join(data["image/png"]).strip()}">\n'
     elif "text/html" in data:
         lines = "".join(data["text/html"]).split("\n")
-        yield "<div>" + "".join(line.strip() + " " for line in lines if line.strip()) + "</div>\n"
+        yield (
+            '<div style="overflow-x: auto">'
+            + "".join(line.strip() + " " for line in lines if line.strip())
+            + "</div>\n"
+        )
     else:
         text = "".join(output.get("text", data.get("text/plain", ())))
         yield f"```text\n{text.rstrip()}\n```\n"

@@ -72,5 +72,5 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error of somebody else's says, in one line."""
-    return next(iter(str(error).splitlines()), "")
+    """Return what an error of somebody else's says, in one line that a sentence can go on from."""
+    return next(iter(str(error).splitlines()), "").rstrip().removesuffix(".")

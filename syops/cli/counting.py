@@ -36,6 +36,7 @@ from syops.cli.options import (
     WEIGHTS,
     ZEROS,
     Keyword,
+    Real,
 )
 from syops.cli.output import Display, ShownPart, display_options
 from syops.cli.running import Keywords, Run
@@ -70,7 +71,7 @@ from syops.report.report import Report
     help="Tell samples apart: standard deviation, 95 % confidence interval, minimum and maximum.",
 )  # fmt: skip
 @click.option(
-    "--stop-when", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="SHARE",
+    "--stop-when", type=Real(0, 1, min_open=True, max_open=True), metavar="SHARE",
     help="End once half the 95 % confidence interval of DC is within SHARE of it, such as 0.01.",
 )  # fmt: skip
 @click.option(
@@ -99,7 +100,7 @@ from syops.report.report import Report
     "same command ends with the counts of a run without it. FILE stays at the end.",
 )  # fmt: skip
 @click.option(
-    "--checkpoint-seconds", type=click.FloatRange(min=0), metavar="S", default=60,
+    "--checkpoint-seconds", type=Real(min=0), metavar="S", default=60,
     help="Write --checkpoint every S seconds, and at the end.",
 )  # fmt: skip
 @click.option(

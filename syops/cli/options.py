@@ -35,6 +35,20 @@ class Shape(click.ParamType):
         return shape
 
 
+class Real(click.FloatRange):
+    """A real number in a range. "nan" is in none, whatever it is compared with."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
 class Keyword(click.ParamType):
     name = "name=value"
 
@@ -106,7 +120,7 @@ BASELINES = click.option(
     "for, and the firing rates below which the SNN needs less.",
 )  # fmt: skip
 NONZERO = click.option(
-    "--nonzero", type=click.FloatRange(0, 1), metavar="SHARE",
+    "--nonzero", type=Real(0, 1), metavar="SHARE",
     help="Of --baselines: the share of the ANN's activations that are not zero, to add ANNs that "
     "skip zeros.",
 )  # fmt: skip
@@ -162,6 +176,19 @@ VERBOSE = click.option(
     "--verbose", is_flag=True,
     help="Show all that is to be said below a table, not only the first three sentences. A file "
     "that -o names has all.",
+)  # fmt: skip
+CAPTION = click.option(
+    "--caption", metavar="LATEX",
+    help="Of --format latex: the caption, instead of the table's own.",
+)  # fmt: skip
+LABEL = click.option(
+    "--label", metavar="NAME",
+    help="Of --format latex: what \\ref calls the table, such as tab:energy.",
+)  # fmt: skip
+NOTES = click.option(
+    "--notes", metavar="LATEX",
+    help="Of --format latex: what stands below the table, instead of its sentences; '' for "
+    "nothing. Warnings stay.",
 )  # fmt: skip
 OUTPUT = click.option(
     "-o", "--output", metavar="FILE", help="Write to FILE instead of standard output.",

@@ -14,7 +14,17 @@ from typing import Any, TypeAlias
 import click
 
 from syops.cli.aside import prints_aside
-from syops.cli.options import COLUMNS, OUTPUT, SORT, TOP, UNITS, VERBOSE
+from syops.cli.options import (
+    CAPTION,
+    COLUMNS,
+    LABEL,
+    NOTES,
+    OUTPUT,
+    SORT,
+    TOP,
+    UNITS,
+    VERBOSE,
+)
 from syops.cost.figures import Figures
 from syops.cost.warnings import find_cautions
 from syops.errors import SyopsFileError
@@ -34,6 +44,7 @@ from syops.report.zeros import COLUMNS as ZEROS
 from syops.report.zeros import ZeroReport
 from syops.show.formats import DEFAULT, FORMATS, WholeFormat
 from syops.show.formats.cells import printable
+from syops.show.formats.latex import to_latex
 from syops.show.formats.text import to_terminal, to_text
 from syops.show.layers import COLUMNS as OPERATIONS
 from syops.show.neurons import COLUMNS as NEURONS
@@ -46,7 +57,6 @@ Shown: TypeAlias = (
     | Baselines
     | ZeroReport
     | NeuronReport
-    | NeuronReport
     | Fit
     | EnergyMenu
     | Comparison
@@ -54,6 +64,9 @@ Shown: TypeAlias = (
     | Conventions
 )
 """What a command shows."""
+
+LATEX = "latex"
+"""The name of the format that has a caption, a label and notes of the user's own."""
 
 Decorator: TypeAlias = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -70,12 +83,21 @@ class Display:
     top: int | None = None
     units: Sequence[str] = ()
     verbose: bool = False
+    caption: str | None = None
+    label: str | None = None
+    notes: str | None = None
 
     @property
     def arrangement(self) -> dict[str, Any]:
         """The arguments of ``table`` that the user gave."""
         names = ("depth", "columns", "sort", "top", "units")
         return {name: value for name in names if (value := getattr(self, name))}
+
+    @property
+    def latex(self) -> dict[str, Any]:
+        """The arguments of ``to_latex`` alone that the user gave."""
+        names = ("caption", "label", "notes")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def check(self, columns: Sequence[Column] = ()) -> None:
         """Find out before the count what cannot be shown or written.
@@ -89,6 +111,9 @@ class Display:
                 f"--{next(iter(arrangement))} does not apply to --format {self.style}, which holds "
                 "everything"
             )
+        if self.latex and self.style != LATEX:
+            raise click.UsageError(f"--{next(iter(self.latex))} needs --format {LATEX}")
+        to_latex(Table(OPERATIONS, (), caption="its own"), **self.latex)
         arrangement.pop("depth", None)
         if columns:
             Table(tuple(columns), ()).arranged(**arrangement)
@@ -121,6 +146,8 @@ class Display:
     def _made(self, result: Shown) -> Table | str:
         if self.style == DEFAULT:
             return result.table(**self.arrangement)
+        if self.style == LATEX:
+            return result.to_latex(**self.latex, **self.arrangement)
         return result.to_format(self.style, command=command_line(), **self.arrangement)
 
 
@@ -188,7 +215,10 @@ def display_options(*more: Decorator) -> Decorator:
             command(*args, display=Display(**chosen), **options)
 
         decorated: Callable[..., None] = packed
-        options: Sequence[Decorator] = (OUTPUT, FORMAT, VERBOSE, UNITS, TOP, SORT, COLUMNS, *more)
+        options: Sequence[Decorator] = (
+            *(OUTPUT, FORMAT, NOTES, LABEL, CAPTION, VERBOSE, UNITS, TOP, SORT, COLUMNS),
+            *more,
+        )
         for option in options:
             decorated = option(decorated)
         return decorated

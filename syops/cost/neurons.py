@@ -110,33 +110,36 @@ class NeuronFigures:
 
     @property
     def reasons(self) -> Iterator[str]:
-        """Why something is not known, a sentence for each module."""
+        """Why something is not known, each with the modules that it is true of."""
         if not self.layers:
             yield (
-                "No module is known to be a neuron: neither one of a library's, nor of a class in "
-                "neurons={Class: 'binary'}"
+                "No neurons to show: no module is one of a library that syops knows. Plain torch "
+                "code that spikes is counted, but its neurons are told apart only in a module of "
+                "their own that is declared: neurons={MyNeuron: 'binary'}"
             )
+        concerned: dict[str, list[str]] = {}
         for layer in self.layers:
-            why = "; ".join(self._why(layer))
-            if why:
-                yield f"{self._name(layer)}: {why}"
+            concerned.setdefault("; ".join(self._why(layer)), []).append(self._name(layer))
+        concerned.pop("", None)
+        for why, names in concerned.items():
+            yield f"{', '.join(names)}: {why}"
 
     def _why(self, layer: NeuronLayer) -> Iterator[str]:
         if not layer.calls:
-            yield "it was not called"
+            yield "not called"
             return
         if layer.analog:
-            yield "it sends values that are no integers, which have no firing rate"
+            yield "sends values that are not integers, which have no firing rate"
             return
         if layer.graded:
-            yield "it sends integers besides spikes; its rate is the share of those that are not 0"
+            yield "sends integers besides spikes; the rate is the share of them that is not 0"
         if len(layer.shapes) > 1:
             shapes = " and ".join(map(str, map(list, layer.shapes)))
-            yield f"its neurons are not the same ones in all calls, of shapes {shapes}"
+            yield f"not the same neurons in all calls, of shapes {shapes}"
         elif layer.counts is None:
-            yield "it is not known which dimension of what it sends has the samples"
+            yield "not known which dimension of the output holds the samples"
         if self._rates(layer) is None:
-            yield "its rates at each time-step are not known"
+            yield "rates at each time-step are not known"
 
     def _name(self, layer: NeuronLayer) -> str:
         return layer.path or self.report.model

@@ -103,7 +103,7 @@ def _incomplete(report: Figures) -> Iterator[Caution]:
         where,
         "the totals are incomplete, and may be too small or too large: "
         f"syops has no rule for {_some(where)}",
-        "strict=True makes that an error",
+        "give it a rule with rules=; strict=True makes this an error",
     )
 
 
@@ -216,9 +216,9 @@ def _repeated(report: Figures, rows: list[Named]) -> Iterator[Caution]:
     yield Caution(
         "repeated",
         layers,
-        f"the same values at every time-step reach {_some(layers)}; computed once, {now} instead "
-        f"of {before}",
-        "compute them once a pass and repeat what they give",
+        f"the input is the same at every time-step at {_some(layers)}; computed once a sample, "
+        f"{now} instead of {before}",
+        "to save this, compute it once, before the loop over time-steps, and repeat the result",
     )
 
 

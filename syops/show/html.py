@@ -67,7 +67,7 @@ def to_comparison_page(
         table: the rows as a ``<table>``.
         command: the command line that made it, to be shown.
     """
-    from syops.show.svg import comparison_pictures  # with matplotlib
+    from syops.show.svg import comparison_pictures, report_pictures  # with matplotlib
 
     return _render_page(
         "comparison.html",
@@ -75,7 +75,10 @@ def to_comparison_page(
         command,
         table=Markup(table),
         pictures=comparison_pictures(rows),
-        views={name: ReportView(r) for name, r in zip(names, reports, strict=True)},
+        networks=[
+            (name, ReportView(report), report_pictures(report, ("energy", "rates"), f"net{i}-"))
+            for i, (name, report) in enumerate(zip(names, reports, strict=True))
+        ],
     )
 
 

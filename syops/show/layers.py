@@ -270,11 +270,7 @@ def _against_ann(report: Figures) -> Iterator[str]:
     ratio = report.energy_ratio
     if ratio is None:
         if report.network_type != "ANN" or report.time_steps is not None:
-            unknown = report.time_steps is None
-            why = ": its time-steps are not known" if unknown else ""
-            if report.convention.counter != "syops":
-                why = f": {report.convention.counter} has none"
-            yield f"The ratio to the same network as an ANN is not available{why}"
+            yield _no_ratio(report)
         return
     if ratio == 0:
         amount = "no energy, compared with"
@@ -285,6 +281,24 @@ def _against_ann(report: Figures) -> Iterator[str]:
     else:
         amount = f"{factor(ratio)} times as much energy as"
     yield f"E(SNN)/E(ANN) = {factor(ratio)}: {amount} the same network as an ANN"
+
+
+_NO_RATIO = "E(SNN)/E(ANN) is not available"
+
+
+def _no_ratio(report: Figures) -> str:
+    """Say why there is no ratio, as far as that is known."""
+    if (counter := report.convention.counter) != "syops":
+        return f"{_NO_RATIO}: the convention of {counter} has no ANN to compare with"
+    if report.time_steps is None:
+        return f"{_NO_RATIO}: T is not known; say it with time_steps= (--time-steps)"
+    if report.unpriced:
+        return f"{_NO_RATIO}: {report.energy.name} has no price for a MAC"
+    return next(filter(_is_no_ratio, report.notes), _NO_RATIO)
+
+
+def _is_no_ratio(note: str) -> bool:
+    return note.startswith(_NO_RATIO)
 
 
 def break_even_in_words(rate: float) -> str:
@@ -321,7 +335,8 @@ def _remarks(report: Figures) -> Iterator[str]:
     if report.prepared:
         yield f"Of weights alone, prepared once and in no total: {'; '.join(_prepared(report))}"
     for note in report.notes:
-        yield f"Note: {note}"
+        if not (report.measured and _is_no_ratio(note)):
+            yield f"Note: {note}"
 
 
 def input_in_words(conventions: Mapping[str, Any]) -> Iterator[str]:

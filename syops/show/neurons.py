@@ -47,6 +47,8 @@ def neuron_table(figures: NeuronFigures) -> Table:
 
 def neuron_notes(figures: NeuronFigures) -> tuple[str, ...]:
     """Return what a reader should know."""
+    if not figures.rows:
+        return tuple(figures.reasons)
     return (
         *figures.reasons,
         "Rates are shares of what neurons send that is not zero, over all samples and time-steps; "

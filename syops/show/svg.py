@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from markupsafe import Markup, escape
@@ -36,8 +36,15 @@ _STYLE = {
 }
 
 
-def report_pictures(report: Figures) -> Mapping[str, Markup]:
-    """Return the plots of a report as inline SVG, by what they show."""
+def report_pictures(
+    report: Figures, only: Collection[Plot] = tuple(_PLOTS), prefix: str = ""
+) -> Mapping[str, Markup]:
+    """Return the plots of a report as inline SVG, by what they show.
+
+    Args:
+        only: the kinds to draw, those of which something is known.
+        prefix: what tells its ids from those of other reports on the page.
+    """
     left_out = {
         "rates": report.mean_rate is None,
         "rates_over_time": report.time_steps == 1 or not has_rates_over_time(report),
@@ -47,11 +54,14 @@ def report_pictures(report: Figures) -> Mapping[str, Markup]:
         "neuron_rates": all(row.rate is None for row in rows),
         "neuron_rates_over_time": report.time_steps == 1 or all(row.rates is None for row in rows),
     }
-    kinds = [kind for kind in _PLOTS if not left_out.get(kind)]
+    kinds = [kind for kind in _PLOTS if kind in only and not left_out.get(kind)]
     if not any(layer.counted and layer.folded is None for layer in report.layers):
         kinds = []
     with _style():
-        return {_PLOTS[k]: _inline_svg(plot_report(report, k), k, _PLOTS[k]) for k in kinds}
+        return {
+            _PLOTS[kind]: _inline_svg(plot_report(report, kind), f"{prefix}{kind}", _PLOTS[kind])
+            for kind in kinds
+        }
 
 
 def comparison_pictures(rows: Sequence[ComparisonRow]) -> Mapping[str, Markup]:

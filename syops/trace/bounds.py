@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -27,6 +28,8 @@ _INSTEAD = (
     "kernel): get_model_syops measures it on data; a neuron that is one kernel can be named in "
     "neurons="
 )
+_NO_KERNEL = re.compile(r"no fake impl registered for <CustomOpDef\((.+?)\)>")
+"""What torch says of an operator that cannot run without values."""
 
 
 def trace(
@@ -105,6 +108,12 @@ def without_values(
     try:
         return follow(stand_in, work, ledger, settings, history)
     except ForwardError as error:
+        if found := _NO_KERNEL.search(str(error)):
+            raise ForwardError(
+                f"without values, {found[1]} cannot run: it has no fake kernel, which says what "
+                "shape comes out; add one with its register_fake, or let get_model_syops measure "
+                "the model on data"
+            ) from error.__cause__
         raise ForwardError(f"without values, {error}; {_INSTEAD}") from error.__cause__
     except StatesFound as found:
         settings = replace(settings, states=found.states)

@@ -404,6 +404,11 @@ def why_it_failed(model: nn.Module, arguments: Arguments) -> str:
                     f"{takes}; a dict is taken for keyword arguments, here {', '.join(kwargs)}: "
                     f"say what the model is called with: prepare=lambda batch: batch[{first!r}]"
                 )
+            if "missing a required argument" in str(error):
+                return (
+                    f"{takes}; give an example of all of them in a tuple, or call the model in "
+                    "your own loop, inside count_syops"
+                )
             return (
                 f"{takes}; a tuple is taken for several arguments: give the input alone, or a list "
                 "or DataLoader of (input, label) batches, whose labels are left out"

@@ -232,6 +232,42 @@ def test_html_page_names_the_command(syops, report, trained):
     assert page == to_page(found, command)
 
 
+def test_latex_has_the_caption_label_and_notes_of_its_user(syops, trained):
+    given = ("--caption", r"Ours, \emph{new}.", "--label", "tab:ours", "--notes", "By hand.")
+    text = syops("run", *trained, "--format", "latex", *given)[1]
+    assert r"\caption{Ours, \emph{new}.}\label{tab:ours}" in text
+    assert "By hand." in text
+    assert "Dynamic consumption" not in text
+    bare = syops("bounds", "fsnn_digits", "--format", "latex", "--notes", "", "--depth", "1")[1]
+    assert "minipage" not in bare
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("--label", "a"), "--label needs --format latex"),
+        (("--format", "html", "--notes", ""), "--notes needs --format latex"),
+        (("--format", "latex", "--label", "a b"), "label: 'a b' cannot be referred to"),
+        (("--format", "latex", "--label", "a", "--caption", ""), "a label needs a caption"),
+    ],
+)
+def test_what_latex_cannot_have_is_refused_before_the_count(syops, given, words):
+    status, out, err = syops("run", "nothing_is_built:yet", *given)
+    assert (status, out) == (2, "")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "option", [("--stop-when", "nan"), ("--checkpoint-seconds", "nan"), ("--nonzero", "nan")]
+)
+def test_nan_is_no_number(syops, trained, option):
+    status, out, err = syops("run", *trained, *option)
+    assert (status, out) == (2, "")
+    name, value = option
+    assert err == f"syops: error: Invalid value for '{name}': '{value}' is not a number.\n"
+
+
 def test_units_option(syops, trained):
     def heading(*units):
         return syops("run", *trained, *units)[1].splitlines()[2].split()[4:]
@@ -343,7 +379,7 @@ def test_rates_of_neurons_are_told(syops, report, trained):
     rows = json.loads(out)["rows"]
     assert rows
     assert all(row["neurons"] == sum(row["histogram"]) > 0 for row in rows)
-    assert "No module is known to be a neuron" in syops("run", *trained, "--neuron-rates")[1]
+    assert "No neurons to show" in syops("run", *trained, "--neuron-rates")[1]
     # 1.5 spikes a sample reach five weights each, of 2 x 5.
     assert report(*trained).spikes_per_synapse == 0.75
     status, _, err = syops("run", *trained, "--neuron-rates", "--zeros")

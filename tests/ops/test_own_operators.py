@@ -276,3 +276,15 @@ def test_results_are_followed_through_an_operator_that_says_where_channels_go(is
     (norm,) = (row for row in report.rows if row.kind == "norm")
     assert norm.folded == ("conv" if is_followed else None)
     assert norm.mac == (0 if is_followed else 2 * 4 * 3 * 5 * 5)
+
+
+def test_an_operator_without_a_fake_kernel_is_named():
+    class Net(nn.Module):
+        def forward(self, x):
+            return multiply(x, x)
+
+    told = "without values, own_operators::multiply cannot run: it has no fake kernel"
+    for without_values in (get_model_bounds, check_full_spike):
+        with pytest.raises(SyopsError, match=f"{told}.*register_fake") as caught:
+            without_values(Net(), (4, 4))
+        assert ".;" not in str(caught.value)

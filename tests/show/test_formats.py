@@ -427,6 +427,25 @@ def test_what_latex_cannot_have(given, error, words):
         FIXED.to_latex(**given)
 
 
+def test_latex_breaks_long_text_and_lets_long_notes_leave_the_float():
+    why = "needs a count on data, which looks at each call by its values alone"
+    columns = (Column("name", "name"), Column("n", "n", "count"), Column("why", "why"))
+    table = Table(columns, (("a", 1, why), ("b", 2, "")), notes=("[Sic] " + "long " * 700,))
+    text = to_latex(table)
+    assert r"\begin{tabular}{lrp{0.4\linewidth}}" in text
+    assert rf"a & 1 & \raggedright {why} \tabularnewline" in text
+    float_, rest = text.split(r"\end{table}")
+    assert "long long" not in float_
+    assert "\n{}[Sic] long" in rest
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
+def test_latex_of_long_text_compiles_within_the_line(tmp_path):
+    columns = (Column("name", "name"), Column("why", "why"))
+    table = Table(columns, tuple((f"[{i}", "a reason in words " * 5) for i in range(3)))
+    assert "Overfull" not in compiled(tmp_path, to_latex(table))
+
+
 def test_only_an_x_that_multiplies_is_a_times_sign():
     table = replace(TABLE, caption="resnet50x4, 0xff, 2x3x8: x = 3 x 0.9 pJ")
     assert r"{resnet50x4, 0xff, 2$\times$3$\times$8: x = 3 $\times$ 0.9 pJ}" in to_latex(table)

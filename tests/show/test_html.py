@@ -324,11 +324,13 @@ def test_a_page_of_several_networks(tmp_path):
     for fact in ("Without data, O_ac and DC are not known: two", "Command syops compare one two"):
         assert fact in said
     labels = [svg["aria-label"] for svg in page.of("svg")]
-    assert labels == ["Accuracy against energy", "Energy of each network"]
+    own = ["Energy by layer, in the order of execution", "Firing rate of the input of each layer"]
+    assert labels[:2] == ["Accuracy against energy", "Energy of each network"]
+    assert labels[2:] == [*own, own[0], *own]  # the second one has no data
     assert len([a for a in page.of("table") if a.get("role") == "treegrid"]) == 3
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert len(Elements(compare([NET, BOUNDS]).to_page()).of("svg")) == 1
+    assert len(Elements(compare([NET, BOUNDS]).to_page()).of("svg")) == 1 + 2 + 1
     layers = compare({"a&b": NET, "b": BOUNDS}).layers()
     page = Elements(to_table_page("a&b", layers.to_html(), command="<c>"))
     assert len(page.of("h1")) == len(page.of("table")) == 1

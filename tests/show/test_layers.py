@@ -208,9 +208,14 @@ def test_spikes_that_are_priced_and_prices_by_layer():
 
 def test_missing_ratio_is_explained():
     text = str(replace(REPORT, ann_rows=None, time_steps=None))
-    assert "not available: its time-steps are not known" in " ".join(text.split())
+    assert "not available: T is not known; say it with time_steps=" in " ".join(text.split())
     assert "T =" not in text
     assert "is not available\n" in str(replace(REPORT, ann_rows=None))
+    note = "E(SNN)/E(ANN) is not available: the model cannot be copied: not me"
+    whole = replace(REPORT, ann_rows=None, notes=(note,)).to_text()
+    assert " ".join(whole.split()).count(note) == 1
+    unpriced = REPORT.priced("loihi").to_text()
+    assert "is not available: loihi has no price for a MAC" in unpriced
 
 
 def test_kinds_that_are_asked_for_get_lines_and_the_rest_is_said_to_be_outside():

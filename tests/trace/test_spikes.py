@@ -183,17 +183,17 @@ def test_what_is_not_known_is_said():
     assert spiking.median is spiking.silent is spiking.neurons is found.silent is None
     assert leak.rate is leak.rates is idle.rate is None
     told = "\n".join(found.notes)
-    assert "sn: its neurons are not the same ones in all calls, of shapes [2, 4, 3] and" in told
+    assert "sn: not the same neurons in all calls, of shapes [2, 4, 3] and" in told
     # The reasons stand before what every table says.
-    assert "sn: its neurons are not the same ones" in str(found)
+    assert "sn: not the same neurons in all calls" in str(found)
     assert found.table().total[2] is None  # the number of all, where not all are told apart
-    assert "idle: it was not called" in told
-    assert "leak: it sends values that are no integers, which have no firing rate" in told
-    assert "sn: its neurons" in report.neuron_rates().to_text()
+    assert "idle: not called" in told
+    assert "leak: sends values that are not integers, which have no firing rate" in told
+    assert "sn: not the same neurons" in report.neuron_rates().to_text()
     with pytest.raises(SyopsTypeError, match="neuron_rates must be True or False, got 1"):
         get_model_syops(Sizes(), x, neuron_rates=1)
     nothing = get_model_syops(nn.Linear(4, 3), torch.eye(4), neuron_rates=True)
-    assert "No module is known to be a neuron" in nothing.neuron_rates().to_text()
+    assert "No neurons to show" in nothing.neuron_rates().to_text()
     with pytest.raises(SyopsValueError, match="not known of any module"):
         nothing.plot("neuron_rates")
 
@@ -209,7 +209,7 @@ def test_layouts_that_are_not_known_have_a_mean_alone():
     found = get_model_syops(nn.Sequential(Own()), x, **declared).neuron_rates()
     assert found.rows[0].rate == pytest.approx(float((x > 0.5).double().mean()))
     assert found.layers[0].counts is found.layers[0].steps is None
-    assert any("which dimension of what it sends has the samples" in note for note in found.notes)
+    assert any("which dimension of the output holds the samples" in note for note in found.notes)
     # [N·2, C]: neurons see two patches of each sample as if they were samples.
     patches = nn.Sequential(nn.Flatten(0, 1), neuron.IFNode(0.5))
     found = get_model_syops(patches, torch.rand(4, 2, 5), neuron_rates=True).neuron_rates()

@@ -17,11 +17,15 @@ _LONG_NAME = 32
 """Characters of a name that makes a column in which names are broken."""
 _WIDE_NAME = 16
 """Characters of a name that fits into that column."""
+_NOTES = 3000
+"""Characters below a table that fit on its page."""
 
 _SIZES = (r"\small", r"\footnotesize", r"\scriptsize")
 """Letters that can be read in print, from the largest."""
 _FITTING = (70, 80)
 """Characters that a line of LaTeX's article has room for in the first and the second of them."""
+_WIDEST = 85
+"""Characters that it has room for in the last."""
 
 _LABEL = re.compile(r"[\w:.\-/]+", re.ASCII)
 _PRODUCT = re.compile(r"\b[1-9]\d*(?:x\d+)+\b|(?<= )x(?= \d)")
@@ -59,7 +63,8 @@ def to_latex(
 
     Its letters are ``\small``, and ``\footnotesize`` or ``\scriptsize`` where it is wider than a
     line; what is wider still is shrunk, and LaTeX's log says so. It needs booktabs and graphicx.
-    With more than 45 rows it needs longtable instead, in which it goes on on the next page. A
+    With more than 45 rows it needs longtable instead, in which it goes on on the next page and is
+    not shrunk: a comment says so where it is too wide. Notes too long for a page go below it. A
     character that LaTeX has no letter for is shown as its code point.
 
     Args:
@@ -120,29 +125,41 @@ class _Tabular(NamedTuple):
     @classmethod
     def of(cls, table: TableData) -> _Tabular:
         cells = in_words(table, "–")
-        breaks = any(len(row[0]) > _LONG_NAME for row in cells.rows)
         aligned = [column.align[0] for column in table.columns]
+        longest = [max(map(len, column)) for column in zip(*cells.rows, strict=True)]
+        wide = {i for i, n in enumerate(longest) if aligned[i] == "l" and n > _LONG_NAME}
+
+        # In the last cell of a row \raggedright makes of "\\" the end of a line.
+        end = r" \tabularnewline" if max(wide, default=0) else r" \\"
 
         def line(row: Sequence[str]) -> str:
             parts = [
                 _number(escaped(cell)) if align == "r" else escaped(cell)
                 for cell, align in zip(row, aligned, strict=True)
             ]
-            if breaks and len(parts[0]) > _WIDE_NAME:
+            for i in wide - {0}:
+                parts[i] = rf"\raggedright {parts[i]}"
+            if 0 in wide and len(parts[0]) > _WIDE_NAME:
                 broken = r"\allowbreak{}".join(map(escaped, _WORD.findall(row[0])))
                 parts[0] = rf"\raggedright {broken}"
-            elif parts[0][:1] in ("[", "*"):  # the end of the line before would take it for its own
-                parts[0] = f"{{}}{parts[0]}"
-            return " & ".join(parts) + r" \\"
+            parts[0] = _apart(parts[0])
+            return " & ".join(parts) + end
 
-        spec = "".join([r"p{0.25\linewidth}" if breaks else aligned[0], *aligned[1:]])
+        share = 0.4 if len(wide) == 1 else 0.25
+        broken = [r"p{0.25\linewidth}", *[rf"p{{{share}\linewidth}}"] * len(aligned)]
+        spec = "".join(broken[i] if i in wide else align for i, align in enumerate(aligned))
         headings = " & ".join(map(_heading, cells.headings)) + r" \\"
         total = [r"\midrule", line(cells.total)] if cells.total else []
         shown = [cells.headings, *cells.rows, cells.total or cells.headings]
         widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-        widths[0] = min(widths[0], _LONG_NAME)
+        widths = [min(n, _LONG_NAME) if i in wide else n for i, n in enumerate(widths)]
         rows = [*map(line, cells.rows), *total]
         return cls(spec, [r"\toprule", headings, r"\midrule"], rows, sum(widths) + len(widths))
+
+
+def _apart(text: str) -> str:
+    """Return a line that the end of the line before does not take for its argument."""
+    return f"{{}}{text}" if text[:1] in ("[", "*") else text
 
 
 def escaped(text: str) -> str:
@@ -196,28 +213,38 @@ def _floating(of: _Tabular, caption: str, warned: list[str], said: list[str]) ->
     yield r"\ifdim\wd0>\linewidth"
     yield r"\typeout{table shrunk to the width of a line: leave columns out, or use table*}"
     yield r"\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi"
-    if said:
+    inside = sum(map(len, said)) <= _NOTES
+    if said and inside:
         yield r"\par\smallskip"
         yield from _footnotes(said)
     yield r"\end{table}"
+    if said and not inside:
+        yield from _paragraph(said)
 
 
 def _footnotes(said: list[str]) -> Iterator[str]:
     if said:
-        yield r"\begin{minipage}{\linewidth}\footnotesize"
-        yield "\\\\\n".join(said)
+        yield r"\begin{minipage}{\linewidth}\footnotesize\raggedright"
+        yield "\\\\\n".join(map(_apart, said))
         yield r"\end{minipage}\par\smallskip"
+
+
+def _paragraph(said: list[str]) -> Iterator[str]:
+    """Yield sentences as a paragraph of the text, which may go on on the next page."""
+    yield r"{\noindent\footnotesize\raggedright"
+    yield "\\\\\n".join(map(_apart, said))
+    yield r"\par}"
 
 
 def _longtable(of: _Tabular, caption: str, warned: list[str], said: list[str]) -> Iterator[str]:
     columns = of.head[1].count(" & ") + 1
     size = _SIZES[sum(of.width > limit for limit in _FITTING)]
     yield r"% needs \usepackage{booktabs,longtable}"
+    if of.width > _WIDEST:
+        yield r"% wider than a line: leave columns out, or turn the page (\usepackage{pdflscape})"
     yield rf"\begingroup{size}\setlength{{\tabcolsep}}{{4pt}}"
     if warned:
-        yield r"\noindent{\footnotesize"
-        yield "\\\\\n".join(warned)
-        yield r"\par}"
+        yield from _paragraph(warned)
     yield rf"\begin{{longtable}}{{{of.spec}}}"
     if caption:
         yield rf"{caption}\\"
@@ -229,8 +256,7 @@ def _longtable(of: _Tabular, caption: str, warned: list[str], said: list[str]) -
     yield from of.rows
     yield r"\end{longtable}"
     if said:
-        yield r"\noindent\footnotesize"
-        yield "\\\\\n".join(said)
+        yield from _paragraph(said)
     yield r"\par\endgroup"
 
 

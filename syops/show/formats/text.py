@@ -147,9 +147,14 @@ def _wrapped(texts: Iterable[str], width: int) -> str:
 
 
 def wrap(line: str, width: int = WIDTH) -> str:
-    """Return a text whose long lines are continued in the next ones, indented by two columns."""
+    """Return a text whose long lines are continued in the next ones, indented by two columns.
+
+    Hyphens are no breaks: "--time-steps" stays an option that can be copied.
+    """
     indent = " " * (len(line) - len(line.lstrip()) + 2)
-    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False)
+    return textwrap.fill(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 FORMAT = Format("table", ".txt", lambda table: f"{to_text(table)}\n")
