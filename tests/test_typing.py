@@ -44,7 +44,7 @@ GIVEN = {
 
 PROMISED = """
 from syops import MeasuredReport, Report, compare, count_syops, create_model
-from syops import get_model_bounds, get_model_syops
+from syops import get_convention, get_model_bounds, get_model_syops
 
 measured = get_model_syops(model, x, graded="ac", ac="events", input_signal=["binary"])
 figures: tuple[float, float, float] = (measured.dc_mj, measured.ac, measured.ac_events)
@@ -56,6 +56,11 @@ network = create_model("dsnn18", g="IAND", T=4)
 bounds = get_model_bounds(model, (1, 3, 32, 32))
 unknown: float = bounds.dc_mj  # type: ignore[assignment]
 get_model_syops(model, x, graded="maybe")  # type: ignore[arg-type]
+strict = get_convention("dst").but(graded="ac", norms="counted")
+get_convention("dst").but(norms="none")  # type: ignore[arg-type]
+get_convention("dst").but(norm="free")  # type: ignore[call-arg]
+latex: str = measured.to_format("latex", depth=1, columns="all", top=3)
+measured.to_format("latex", sorted="dc_mj")  # type: ignore[call-arg]
 get_model_syops(model, x, input_signal=["spikes"])  # type: ignore[list-item]
 with count_syops(model, samples=4, time_steps=2) as count:
     model(x)

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack, get_args, get_type_hints
 
 from syops.choices import AcCount, Graded, choice
 from syops.cost.entries import Entries, check_keys
@@ -20,6 +20,27 @@ from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.rows import Drive, Row, Verdict, row_names
 from syops.ops.kinds import SYNAPTIC
 from syops.ops.values import SPIKES
+
+GradedInputs: TypeAlias = Literal["mac", "ac", "spikes"]
+Norms: TypeAlias = Literal["folded", "counted", "free"]
+Repeats: TypeAlias = Literal["counted", "once"]
+Pairs: TypeAlias = Literal["product", "min"]
+Saturated: TypeAlias = Literal["ac", "mac"]
+NeuronUpdates: TypeAlias = Literal["out", "in"]
+Counter: TypeAlias = Literal["syops", "syops-0.0.5", "spikingjelly", "neurobench", "sinabs"]
+
+
+class Switches(TypedDict, total=False):
+    """Hold the arguments of `Convention.but`; None leaves a switch as it is."""
+
+    graded: GradedInputs | None
+    ac: AcCount | None
+    norms: Norms | None
+    repeats: Repeats | None
+    pairs: Pairs | None
+    saturated: Saturated | None
+    neurons: NeuronUpdates | None
+    counter: Counter | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +84,14 @@ class Convention:
     fidelity: str = "own"
     gets_wrong: str = ""
     bibtex: str = ""
-    graded: Literal["mac", "ac", "spikes"] = "mac"
+    graded: GradedInputs = "mac"
     ac: AcCount = "rate"
-    norms: Literal["folded", "counted", "free"] = "folded"
-    repeats: Literal["counted", "once"] = "counted"
-    pairs: Literal["product", "min"] = "product"
-    saturated: Literal["ac", "mac"] = "ac"
-    neurons: Literal["out", "in"] = "out"
-    counter: Literal["syops", "syops-0.0.5", "spikingjelly", "neurobench", "sinabs"] = "syops"
+    norms: Norms = "folded"
+    repeats: Repeats = "counted"
+    pairs: Pairs = "product"
+    saturated: Saturated = "ac"
+    neurons: NeuronUpdates = "out"
+    counter: Counter = "syops"
 
     def __post_init__(self) -> None:
         for name in TEXTS:
@@ -82,7 +103,7 @@ class Convention:
         for name, known in SWITCHES.items():
             choice(f"convention {self.name!r}: {name}", getattr(self, name), known)
 
-    def but(self, **switches: Any) -> Convention:
+    def but(self, **switches: Unpack[Switches]) -> Convention:
         """Return the same with some switches changed, which its name then says.
 
         Raises:
@@ -92,7 +113,7 @@ class Convention:
             >>> get_convention("dst").but(graded="ac", ac=None).name
             'dst, graded=ac'
         """
-        changed = {
+        changed: dict[str, Any] = {
             name: value
             for name, value in switches.items()
             if value is not None and value != getattr(self, name)
@@ -173,7 +194,7 @@ def chosen(
     if ac is not None:
         choice("ac", ac, get_args(AcCount))
     known = get_convention(convention)
-    norms = None
+    norms: Norms | None = None
     if fold_bn is not None and fold_bn != known.folds:
         norms = "folded" if fold_bn else "counted"
     return known.but(graded=graded, ac=ac, norms=norms)

@@ -272,6 +272,17 @@ class Report(Figures, Tabular):
         """
         return self._arranged(layer_table(self, depth), **arrangement)
 
+    def to_format(
+        self,
+        name: str,
+        *,
+        command: str | None = None,
+        depth: int | None = None,
+        **arrangement: Unpack[Arrangement],
+    ) -> str:
+        depths = {} if depth is None else {"depth": depth}
+        return self._formatted(name, command, {**arrangement, **depths})
+
     def to_text(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> str:
         return f"{to_text(self.table(depth=depth, **arrangement))}\n"
 

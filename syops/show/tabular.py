@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from syops.choices import choice
@@ -126,7 +126,9 @@ class Tabular(ABC):
         """Write all columns as CSV, numbers in full; see `syops.show.formats.csv.to_csv`."""
         return to_csv(self._data(**arrangement))
 
-    def to_format(self, name: str, *, command: str | None = None, **arrangement: Any) -> str:
+    def to_format(
+        self, name: str, *, command: str | None = None, **arrangement: Unpack[Arrangement]
+    ) -> str:
         """Write the figures in the format that ``--format`` calls so: "markdown", "json".
 
         Args:
@@ -140,6 +142,9 @@ class Tabular(ABC):
             SyopsLookupError, SyopsValueError: as `table`.
             SyopsTypeError: an arrangement of a format that holds everything.
         """
+        return self._formatted(name, command, arrangement)
+
+    def _formatted(self, name: str, command: str | None, arrangement: Mapping[str, Any]) -> str:
         form = FORMATS[choice("name", name, FORMATS)]
         if not isinstance(form, WholeFormat):
             return form.write((self._data if form.every else self.table)(**arrangement))

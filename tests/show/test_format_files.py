@@ -115,9 +115,9 @@ def test_formats_are_told_apart_by_name_and_suffix():
 
 
 def test_docs_list_every_format():
-    (listed,) = re.findall(
-        r"`--format` takes, and `report.save` knows (.*?)\.\s", OUTPUT.read_text("utf-8"), re.S
-    )
+    page = OUTPUT.read_text("utf-8")
+    before = "`--format` takes by name and `report.save` by suffix: "
+    (listed,) = re.findall(rf"{before}(.*?)\.\s", page, re.S)
     told = dict(re.findall(r"`(\w+)` \(`(\.\w+)`", listed))
     assert told == {name: each.suffix for name, each in FORMATS.items()}
     assert {*re.findall(r"``(\.\w+)``", Report.save.__doc__)} == {*told.values()}

@@ -119,11 +119,15 @@ class Register:
 
     def is_outside(self, storage: int) -> bool:
         """Return whether a parameter, a buffer or an input of the model lies on a storage."""
-        return storage in self.tensors.storages or any(
-            entry.storage == storage
-            for entry in self.entries.values()
-            if isinstance(entry.id, int) and entry.id <= self.given
-        )
+        if storage in self.tensors.storages:
+            return True
+        for entry in self.entries.values():
+            if isinstance(entry.id, int):
+                if entry.id > self.given:  # they are in the order in which they were met
+                    return False
+                if entry.storage == storage:
+                    return True
+        return False
 
     def add(
         self,
