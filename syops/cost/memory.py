@@ -264,6 +264,15 @@ class MemoryFigures:
         known = [row.bytes for row in self.rows]
         return None if None in known else sum(known)  # type: ignore[arg-type]
 
+    @property
+    def counted_twice(self) -> str:
+        """Why memory may be counted twice, which stands before the figures; "" if it is not."""
+        whole = more_than_arithmetic(self.report)
+        return whole and (
+            f"A synaptic operation of {whole} is no mere arithmetic; with the memory model some of "
+            "it is counted twice"
+        )
+
     @cached_property
     def ann(self) -> Self | None:
         """The accesses of the same network as an ANN; None where T is not known."""
@@ -284,6 +293,11 @@ class MemoryFigures:
             return None
         low, high = (sum(ends) for ends in zip(self.ec_mj, self.report.ec_mj, strict=True))
         return (self.ann.total_mj - low) / (high - low)
+
+
+def more_than_arithmetic(report: Figures) -> str:
+    """Return the profiles of a report whose figures take in more than arithmetic, by name."""
+    return ", ".join(model.name for model in report.energy.models if model.e_mac_pj is None)
 
 
 def _price(part: Part, level: int, model: MemoryModel) -> Fraction:

@@ -19,7 +19,7 @@ from typing import Any
 
 from syops.cost.energy import LARGEST
 from syops.cost.figures import Figures
-from syops.cost.memory import KIB, MIB, Access, MemoryFigures, MemoryModel
+from syops.cost.memory import KIB, MIB, Access, MemoryFigures, MemoryModel, more_than_arithmetic
 from syops.cost.pricing import PJ_PER_MJ, millijoules
 from syops.cost.profiles import list_energy_models
 from syops.errors import SyopsTypeError, SyopsValueError, shown
@@ -303,12 +303,17 @@ def _at_rest(report: Figures, c: Constants, setting: Setting) -> float:
 
 def _accesses(report: Figures, model: MemoryModel, law: Callable[[Access], float]) -> float:
     """Return the report's DC and its accesses under a law, over all samples."""
-    if report.dc_mj is None:
-        raise Refused("some MACs have no price in the report's own profile")
+    whole = more_than_arithmetic(report)
+    if whole:
+        raise Refused(
+            f"the report is priced as {whole}, whose operations are no mere arithmetic: "
+            "priced('horowitz45-fp32') first"
+        )
     figures = MemoryFigures.of(report, model)
     found = (access for row in figures.rows for access in row.accesses)
     memory = sum((access.count or 0.0) * law(access) for access in found if access.count)
-    return report.dc_mj * 1e9 * report.samples + memory * report.samples
+    assert report.dc_mj is not None  # it was measured
+    return report.dc_mj * PJ_PER_MJ * report.samples + memory * report.samples
 
 
 def _interpolated(report: Figures, c: Constants, setting: Setting) -> float:

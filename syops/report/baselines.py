@@ -67,7 +67,7 @@ class Baselines(BaselineFigures, WorkedOut):
             caption=f"{self.report.model}: the same network as an ANN, per sample",
             summary=tuple(self._findings()),
             notes=self.notes,
-            warnings=warnings_in_words(self.report),
+            warnings=(*warnings_in_words(self.report), *self._cautions()),
         )
 
     def to_json(self) -> str:
@@ -85,10 +85,14 @@ class Baselines(BaselineFigures, WorkedOut):
             "dc_mj": report.dc_mj,
             "memory_mj": self.memory.total_mj,
             "memory_model": asdict(self.memory.model),
-            "notes": self.notes,
+            "notes": [*self._cautions(), *self.notes],
             "rows": [asdict(row) for row in self.rows],
         }
         return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
+
+    def _cautions(self) -> Iterator[str]:
+        if self.memory.counted_twice:
+            yield self.memory.counted_twice
 
     def _findings(self) -> Iterator[str]:
         report = self.report

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from syops.cost.figures import Figures
 from syops.cost.memory import MemoryFigures, MemoryRow
 from syops.cost.warnings import find_cautions
 from syops.report.worked_out import WorkedOut
@@ -50,7 +49,7 @@ class Memory(MemoryFigures, WorkedOut):
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader should know."""
-        return (*_cautions(self.report), *not_counted(self.report))
+        return (*self._cautions(), *not_counted(self.report))
 
     @property
     def _shown(self) -> Sequence[str]:
@@ -80,8 +79,15 @@ class Memory(MemoryFigures, WorkedOut):
             f"{self.report.model}: memory accesses{without}",
             tuple(self._findings()),
             tuple(not_counted(self.report)),
-            (*warnings_in_words(self.report), *_cautions(self.report)),
+            (*warnings_in_words(self.report), *self._cautions()),
         )
+
+    def _cautions(self) -> Iterator[str]:
+        """Yield what may mislead, which stands before the figures."""
+        if self.report.ann_rows is None:
+            yield "T is not known, so that buffers are as large as all that a sample takes"
+        if self.counted_twice:
+            yield self.counted_twice
 
     def to_json(self) -> str:
         """Return everything as JSON, for other programs; figures are per sample."""
@@ -124,15 +130,3 @@ def _values(row: MemoryRow) -> tuple[Value, ...]:
 def _sum(values: Iterable[float | None]) -> float | None:
     known = list(values)
     return None if None in known else sum(known)  # type: ignore[arg-type]
-
-
-def _cautions(report: Figures) -> Iterator[str]:
-    """Yield what may mislead, which stands before the figures."""
-    if report.ann_rows is None:
-        yield "T is not known, so that buffers are as large as all that a sample takes"
-    whole = [model.name for model in report.energy.models if model.e_mac_pj is None]
-    if whole:
-        yield (
-            f"A synaptic operation of {', '.join(whole)} is no mere arithmetic; with the memory "
-            "model some of it is counted twice"
-        )

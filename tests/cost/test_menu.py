@@ -188,6 +188,18 @@ def test_spikes_of_neurons_are_exact_where_they_were_counted():
     assert "Given: 1.5 and 2 hops for each message" in mapped.to_text()
 
 
+def test_memory_is_not_added_to_what_takes_it_in(small):
+    """A synaptic operation of a chip is no mere arithmetic, and MACs have no price there."""
+    on_chip = small[0].priced("loihi")
+    for name in ("lemaire-interpolated", "lemaire-regression", "lemaire-width"):
+        assert "priced as loihi" in energy(on_chip, name).refused
+    assert energy(on_chip, "step").energy_mj == energy(small[0], "step").energy_mj
+    said = "A synaptic operation of loihi is no mere arithmetic"
+    assert said in on_chip.baselines().to_text()
+    assert said in on_chip.memory().to_text()
+    assert "no mere arithmetic" not in small[0].baselines().to_text()
+
+
 def test_power_at_rest_counts_for_the_latency(small):
     report = small[0]
     assert energy(report, "speck-at-rest").refused.startswith("how long an inference takes")
