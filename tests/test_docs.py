@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from matplotlib.figure import Figure
 from torch import nn
 
+import syops
 from syops.api import get_model_bounds, get_model_syops
 from syops.cli import cli
 from syops.cost.conventions import list_conventions
@@ -221,6 +222,11 @@ def test_every_convention_and_energy_model_has_a_page():
         assert each.source[1:] in energies[each.name]
     assert "as many ACs as its magnitude" in conventions["ilif"]
     assert "the synapses that each spike reaches" in conventions["exact"]
+
+
+def test_every_public_name_is_in_the_reference():
+    listed = re.findall(r"^::: syops\.(\w+)$", (DOCS / "api.md").read_text("utf-8"), re.M)
+    assert sorted(listed) == sorted(syops.__all__)
 
 
 def test_readme_is_short():
