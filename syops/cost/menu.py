@@ -249,9 +249,8 @@ def _has_bias(row: Row) -> bool:
 
 def _outputs(row: Row) -> int:
     """Return the channels of a result; the weights of a linear layer may lie either way."""
-    if row.kind == "conv" and row.weight_shape:
-        transposed = "transpose" in row.operator
-        return row.weight_shape[1] * row.groups if transposed else row.weight_shape[0]
+    if row.kind == "conv" and row.result_shape:
+        return row.result_shape[0]
     return row.weights * row.written // max(1, row.dense)
 
 
