@@ -47,7 +47,7 @@ def _output(output: dict[str, Any]) -> Iterator[str]:
     elif "text/html" in data:
         lines = "".join(data["text/html"]).split("\n")
         yield (
-            '<div style="overflow-x: auto">'
+            '<div style="overflow-x: auto; position: relative">'
             + "".join(line.strip() + " " for line in lines if line.strip())
             + "</div>\n"
         )

@@ -90,13 +90,13 @@ def get_model_syops(
             another one.
         fold_bn: whether BatchNorms that can be folded into the layers before or after them cost
             nothing; by default as the convention says, as are the next two.
-        graded: "mac", or "ac" to count an integer input as so many ACs as its magnitude.
+        graded: "mac", or "ac" to count an integer input as many ACs as its magnitude is.
         ac: the count that is priced: "rate" (firing rate · dense, the paper's) or "events"
             (the fan-out of every spike).
         strict: an operator without a rule is an error instead of being listed.
-        values: look at each call by its values alone, too, as other tools do, so that the counts
-            can be seen under their conventions. Layers are computed twice for it, and nothing is
-            learned from one batch for the next.
+        values: also class each call by its values alone, as other tools do, so that the counts
+            can be seen under their conventions. It computes layers twice, and learns nothing from
+            one batch for the next.
         input_signal: "auto" (looked up in the data), "analog", "binary", "ternary" or "graded";
             or a list, one for each tensor that the model is called with.
         neurons: classes of modules that are neurons and cannot be watched from inside, such as a
@@ -104,7 +104,7 @@ def get_model_syops(
             they send is checked.
         rules: what operators of your own cost, by the operator: ``{torch.ops.my.linear: rule}``;
             see `syops.ops`.
-        prepare: makes of a batch what the model is called with: a tuple of arguments, a dict
+        prepare: turns a batch into what the model is called with: a tuple of arguments, a dict
             of keyword arguments, or one argument.
         energy: a profile, a ``.toml`` file with one, an `EnergyModel`, or a dict of these by
             layer or dtype of weights, such as ``{"conv1": "horowitz45-int8", "*": ...}``; see
@@ -115,10 +115,10 @@ def get_model_syops(
             is taken. If there are several, a note says so instead of an accuracy. With ``unroll``
             a function gets the list of all outputs; an index or name applies to each of them.
         limit: samples to count at most; the last batch is cut.
-        spread: tell the samples of a batch apart: ``report.spread`` has standard deviation, 95 %
+        spread: record how samples differ: ``report.spread`` has standard deviation, 95 %
             confidence interval, minimum and maximum of AC, MAC and DC over samples, and of each
-            class where there are labels. The counts of each sample are kept in memory until the
-            report is given up: about 24 bytes a layer.
+            class where there are labels. The counts of each sample stay in memory as long as the
+            report does: about 24 bytes a layer.
         stop_when: end the count once half the 95 % confidence interval of the DC is at most this
             share of its mean, such as 0.01; after 32 samples at least. Implies ``spread``.
         keep_samples: an ``.npz`` file that gets AC, MAC and DC of each sample in each layer.

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import re
+import runpy
 import socket
 from dataclasses import replace
 from functools import reduce
@@ -16,8 +17,12 @@ from click.testing import CliRunner
 from matplotlib.figure import Figure
 from torch import nn
 
+import syops
 from syops.api import get_model_bounds, get_model_syops
 from syops.cli import cli
+from syops.cost.conventions import list_conventions
+from syops.cost.menu import menu_models
+from syops.cost.profiles import list_energy_models
 from syops.models import create_model
 from syops.models.demo import digits, weights
 from syops.report.comparison import compare
@@ -200,6 +205,28 @@ def test_every_page_is_in_the_navigation():
     listed = re.findall(r": ([\w/]+\.md)$", nav, re.M)
     assert sorted(listed) == sorted({*listed})
     assert {page.name for page in DOCS.glob("*.md")} == {p for p in listed if "/" not in p}
+
+
+def test_every_convention_and_energy_model_has_a_page():
+    hook = runpy.run_path(str(DOCS / "catalogue.py"))
+    conventions, energies = hook["convention_pages"](), hook["energy_pages"]()
+    assert [*conventions] == [each.name for each in list_conventions()]
+    profiles, models = list_energy_models(), menu_models()
+    assert [*energies] == [each.name for each in (*profiles, *models)]
+    for each in list_conventions():
+        for told in (each.source, each.scope, each.gets_wrong):
+            assert told[1:] in conventions[each.name]
+    for each in profiles:
+        assert f"E = {each.e_ac_pj:g} pJ · O_ac" in energies[each.name]
+    for each in (*profiles, *models):
+        assert each.source[1:] in energies[each.name]
+    assert "as many ACs as its magnitude" in conventions["ilif"]
+    assert "the synapses that each spike reaches" in conventions["exact"]
+
+
+def test_every_public_name_is_in_the_reference():
+    listed = re.findall(r"^::: syops\.(\w+)$", (DOCS / "api.md").read_text("utf-8"), re.M)
+    assert sorted(listed) == sorted(syops.__all__)
 
 
 def test_readme_is_short():

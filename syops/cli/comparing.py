@@ -62,8 +62,8 @@ def compare(
     A NETWORK is a report that 'syops run' or 'syops bounds' wrote with --format json, or a MODEL
     as they take it, of which the bounds are compared. LABEL=NETWORK calls it LABEL.
 
-    --energy and --convention are for all of them, a report is then priced anew; the other options
-    of a count are for those that are a MODEL.
+    --energy and --convention apply to all of them, and price a report anew. The other options of a
+    count apply to each MODEL.
     """
     display.check()
     if names is not None and (layers or _is_asked("to")):
@@ -172,16 +172,18 @@ ENERGY_AMOUNT, COUNT, SHARE = (
 
 @command("syops check report.json --max-dc 2.5mJ --full-spike")
 @click.argument("report", type=FILE)
-@click.option("--max-dc", "dc_mj", type=ENERGY_AMOUNT, metavar="ENERGY", help="Such as 2.5mJ.")
+@click.option(
+    "--max-dc", "dc_mj", type=ENERGY_AMOUNT, metavar="ENERGY", help="Largest DC, such as 2.5mJ.",
+)  # fmt: skip
 @click.option(
     "--max-ec", "ec_mj", type=ENERGY_AMOUNT, metavar="ENERGY",
-    help="Of the upper end of EC, the energy if every neuron fires at every time-step.",
+    help="Largest upper end of EC, the energy if every neuron fires at every time-step.",
 )  # fmt: skip
-@click.option("--max-ac", "ac", type=COUNT, metavar="COUNT", help="Of O_ac, such as 1.7G.")
-@click.option("--max-mac", "mac", type=COUNT, metavar="COUNT", help="Of O_mac, such as 0.2G.")
+@click.option("--max-ac", "ac", type=COUNT, metavar="COUNT", help="Largest O_ac, such as 1.7G.")
+@click.option("--max-mac", "mac", type=COUNT, metavar="COUNT", help="Largest O_mac, such as 0.2G.")
 @click.option(
     "--max-energy-ratio", "energy_ratio", type=SHARE, metavar="RATIO",
-    help="Of E(SNN)/E(ANN), such as 0.3 or 30%.",
+    help="Largest E(SNN)/E(ANN), such as 0.3 or 30%.",
 )  # fmt: skip
 @click.option(
     "--full-spike", is_flag=True,
@@ -190,14 +192,14 @@ ENERGY_AMOUNT, COUNT, SHARE = (
 @click.option(
     "--baseline", type=FILE, metavar="FILE",
     help="An earlier report: DC (without data, the upper end of EC) must not have grown, and what "
-    "was full-spike must be so.",
+    "was full-spike must still be.",
 )  # fmt: skip
 @click.option(
     "--tolerance", type=SHARE, metavar="SHARE",
-    help="By how much energy may be above the baseline's, such as 1%.  [default: 0]",
+    help="How much energy may exceed that of --baseline, such as 1%.  [default: 0]",
 )  # fmt: skip
 def check(report: Path, baseline: Path | None, tolerance: float | None, **limits: Any) -> None:
-    """Hold the REPORT that 'syops run --format json' wrote against a budget: for a CI job.
+    """Check the REPORT that 'syops run --format json' wrote against a budget, such as in CI.
 
     Exit status: 0 if it keeps to all limits, 1 if it does not, with a line for each, 2 if that
     cannot be told.

@@ -58,7 +58,7 @@ from syops.report.report import Report
 )  # fmt: skip
 @click.option(
     "--transform", type=click.Choice(("plain", "imagenet")),
-    help="What is made of the images in a folder: 'plain' scales them to [0, 1]; 'imagenet' also "
+    help="How images of a folder are prepared: 'plain' scales them to [0, 1]; 'imagenet' also "
     "resizes the shorter side to 256, crops the centre to 224x224 and normalises.  [default: "
     "plain]",
 )  # fmt: skip
@@ -68,11 +68,11 @@ from syops.report.report import Report
 )  # fmt: skip
 @click.option(
     "--spread", is_flag=True,
-    help="Tell samples apart: standard deviation, 95 % confidence interval, minimum and maximum.",
+    help="Report how samples differ: standard deviation, 95 % confidence interval, least and most.",
 )  # fmt: skip
 @click.option(
     "--stop-when", type=Real(0, 1, min_open=True, max_open=True), metavar="SHARE",
-    help="End once half the 95 % confidence interval of DC is within SHARE of it, such as 0.01.",
+    help="Stop once half the 95 % confidence interval of DC is at most SHARE of DC, such as 0.01.",
 )  # fmt: skip
 @click.option(
     "--keep-samples", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.npz",

@@ -107,17 +107,17 @@ ENERGY = click.option(
 )  # fmt: skip
 VALUES = click.option(
     "--values", is_flag=True,
-    help="Look at each call by its values alone, too, as other tools do, for their conventions.",
+    help="Also class each call by its values alone, as other tools do. Their conventions need it.",
 )  # fmt: skip
 MEMORY = click.option(
     "--memory", is_flag=True,
-    help="Tell what is read from and written to memory instead of the operations, and what that "
-    "costs beside them (SRAM at 45 nm).",
+    help="Show reads and writes of memory instead of operations, and what they cost (SRAM at "
+    "45 nm).",
 )  # fmt: skip
 BASELINES = click.option(
     "--baselines", is_flag=True,
-    help="Tell what the same network costs as an ANN of fp32, of int8 and of as few bits as T asks "
-    "for, and the firing rates below which the SNN needs less.",
+    help="Show what the same network costs as an ANN in fp32, in int8 and in as few bits as T "
+    "needs, and the firing rates below which the SNN costs less.",
 )  # fmt: skip
 NONZERO = click.option(
     "--nonzero", type=Real(0, 1), metavar="SHARE",
@@ -126,8 +126,8 @@ NONZERO = click.option(
 )  # fmt: skip
 ZEROS = click.option(
     "--zeros", is_flag=True,
-    help="Measure zeros among inputs, weights and activations, and tell what they leave of the "
-    "work: NeuroBench's metrics. Takes longer.",
+    help="Measure zeros among inputs, weights and activations, and show the work that is left "
+    "without them: NeuroBench's metrics. Takes longer.",
 )  # fmt: skip
 NEURON_RATES = click.option(
     "--neuron-rates", is_flag=True,
@@ -136,7 +136,7 @@ NEURON_RATES = click.option(
 )  # fmt: skip
 GRADED = click.option(
     "--graded", type=click.Choice(choices.GRADED),
-    help="Count an integer that is no spike as a MAC, or as so many ACs as its magnitude.  "
+    help="Count an integer that is not a spike as one MAC, or as ACs, as many as its magnitude.  "
     "[default: as --convention says, which is mac]",
 )  # fmt: skip
 
@@ -174,8 +174,8 @@ UNITS = click.option(
 )  # fmt: skip
 VERBOSE = click.option(
     "--verbose", is_flag=True,
-    help="Show all that is to be said below a table, not only the first three sentences. A file "
-    "that -o names has all.",
+    help="Show all sentences below a table, not only the first three. A file written with -o "
+    "always has all.",
 )  # fmt: skip
 CAPTION = click.option(
     "--caption", metavar="LATEX",

@@ -200,7 +200,7 @@ _COLUMNS = {"memory": ACCESSES, "baselines": ANNS, "zeros": ZEROS, "neuron_rates
 FORMAT = click.option(
     "--format", "style", default=DEFAULT,
     type=click.Choice(list(FORMATS)),
-    help="Of what is printed or written. html is a page with everything, which loads nothing.",
+    help="Format of the output. html is a page with everything in it, which loads no other file.",
 )  # fmt: skip
 
 

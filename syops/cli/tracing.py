@@ -63,7 +63,7 @@ def bounds(
     display: Display,
     **counting: Any,
 ) -> None:
-    """Tell what MODEL can cost at all: operations and energy at firing rates from 0 to 1.
+    """Show what MODEL can cost: operations and energy at firing rates from 0 to 1.
 
     Needs no data and no weights. MODEL is a bundled network (see 'syops models') or
     package.module:callable, a function or class that builds a torch.nn.Module.

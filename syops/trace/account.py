@@ -52,8 +52,9 @@ class Packed:
         for device in {tensor.device for tensor in readings}:
             places = tuple(i for i, tensor in enumerate(readings) if tensor.device == device)
             kept = torch.float32 if device.type == "mps" and dtype == torch.float64 else dtype
-            each = [readings[place].to(kept).reshape(-1) for place in places]
-            parts[device] = places, torch.cat(each)
+            each = [readings[place] for place in places]
+            flat = [(x if x.dtype == kept else x.to(kept)).reshape(-1) for x in each]
+            parts[device] = places, torch.cat(flat)
         return cls(tuple(tensor.numel() for tensor in readings), parts)
 
 

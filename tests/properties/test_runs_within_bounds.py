@@ -149,7 +149,7 @@ def test_random_networks_run_within_bounds(steps, inputs, graded, ac, prices, lo
 
 @random_examples
 @pytest.mark.parametrize(
-    ("step", "what"), some(list(itertools.product(sorted(STEPS), sorted(SAID))), one_of=7)
+    ("step", "what"), some(list(itertools.product(sorted(STEPS), sorted(SAID))), one_of=13)
 )
 def test_every_operator_runs_within_bounds(step, what):
     torch.manual_seed(0)

@@ -67,6 +67,11 @@ def other_padding(net, x, s):
     return s
 
 
+def other_class(net, x, s):
+    net.second.__class__ = nn.ConvTranspose2d if high(x) else nn.Conv2d
+    return s
+
+
 def written_weights(net, x, s):
     if high(x):
         net.second.weight.data.mul_(1.0)
@@ -146,7 +151,7 @@ def inference(net, x, s):
 
 
 CHANGING = (
-    *(nothing, other_stride, other_padding, written_weights, other_memory_of_weights),
+    *(nothing, other_stride, other_padding, other_class, written_weights, other_memory_of_weights),
     *(other_parameter, spare_weights, own_forward, other_values, written_input, other_layout),
     *(fewer, hooked, caught, cast, inference),
 )

@@ -23,7 +23,7 @@ import syops
 from syops import SyopsError, check_full_spike, count_syops, get_model_bounds, get_model_syops
 from tests.support.examples import random_examples, times
 
-SIGNALS = times(60)
+SIGNALS = times(120)
 HOME = str(Path(syops.__file__).parent)
 
 

@@ -40,6 +40,7 @@ class Layer:
     """What a layer does in one place of the plan.
 
     Attributes:
+        kind: its class.
         settings, values: gives its settings, which are these.
         attributes: how many attributes it has.
         x: its input.
@@ -51,6 +52,7 @@ class Layer:
         reads: the readings that are taken, of its input (0) and its result (1).
     """
 
+    kind: type
     settings: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     values: tuple[Any, ...]
     attributes: int
@@ -66,7 +68,8 @@ class Layer:
         """Return whether a layer that is about to run has the same input, weights and settings."""
         attributes = vars(module)
         if (
-            len(attributes) != self.attributes
+            type(module) is not self.kind
+            or len(attributes) != self.attributes
             or not applies_its_weights(module)
             or self.settings(attributes) != self.values
             or not match.met(self.x, x)
@@ -134,6 +137,7 @@ class LayerCall:
         settings = itemgetter(*names)
         assert isinstance(result.id, int)
         return Layer(
+            type(self.module),
             settings,
             settings(attributes),
             len(attributes),

@@ -58,16 +58,19 @@ class Register:
         self.has_met_shared = False
         self.tensors = tensors
         self._states: set[Id] = set()
+        self._weights: dict[int, TensorMetadata] = {}
         self._on_storage: defaultdict[int, list[KnownTensor]] = defaultdict(list)
 
     def entry(self, tensor: Tensor) -> KnownTensor | None:
         """Return what is known of a tensor, if it was met or is a parameter or buffer."""
-        entry = self.entries.get(identity(tensor))
+        key = identity(tensor)
+        entry = self.entries.get(key)
         if entry is None:
             named = self.tensors.named(tensor)
-            if named is not None and is_plain(tensor):
+            if named is not None and (key in self._weights or is_plain(tensor)):
                 name, version = named
-                entry = self._enter(tensor, metadata_of(tensor), name, marks_of(tensor), version)
+                metadata = self._weights.get(key) or metadata_of(tensor)
+                entry = self._enter(tensor, metadata, name, marks_of(tensor), version)
         return entry
 
     def meet(self, tensor: Tensor, literal: bool = False) -> Met:
@@ -106,7 +109,14 @@ class Register:
     @property
     def weights(self) -> tuple[Any, ...]:
         """The parameters and buffers; None in place of the metadata of one of a special kind."""
-        return self.tensors.layouts(lambda x: metadata_of(x) if is_plain(x) else None)
+
+        def lies(tensor: Tensor) -> TensorMetadata | None:
+            if not is_plain(tensor):
+                return None
+            metadata = self._weights[identity(tensor)] = metadata_of(tensor)
+            return metadata
+
+        return self.tensors.layouts(lies)
 
     def sharing(self, tensor: Tensor) -> tuple[str, ...]:
         """Return the tensors that lie on the same storage as one that was not met."""
