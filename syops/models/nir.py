@@ -114,8 +114,10 @@ def _read(nir: Any, path: str) -> Any:
 def _forget_resets(graph: Any, group: Any) -> None:
     """Remove the potentials of reset that NIR sets to 0 where a file has none."""
     for name, node in graph.nodes.items():
-        own = group["nodes"][str(name)]
-        if type(node).__name__ == "NIRGraph":
+        own = group["nodes"].get(str(name))
+        if own is None:  # NIR has added it
+            continue
+        if hasattr(node, "nodes"):
             _forget_resets(node, own)
         elif hasattr(node, "v_reset") and "v_reset" not in own:
             node.v_reset = None
