@@ -32,7 +32,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:  # exit status 1 would say "over budget" or "not full-spike"
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(frame.filename)}:{frame.lineno}"
-        _fail(f"internal error, please report it: {_told(error)} (at {where})")
+        _fail(f"internal error, please report it: {_in_words(error)} (at {where})")
 
 
 def _fail(message: str) -> NoReturn:
@@ -66,10 +66,10 @@ class _Commands(click.Group):
         except (Exception, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise SyopsError(f"the code of the network was ended by {_told(error)}") from error
+            raise SyopsError(f"the code of the network was ended by {_in_words(error)}") from error
 
 
-def _told(error: BaseException) -> str:
+def _in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {first_line(error)}".rstrip(": ")
 
 

@@ -63,7 +63,7 @@ def load_model(name: str, keywords: Mapping[str, Any]) -> nn.Module:
     try:
         factory = attrgetter(attribute)(import_module(module))
     except Exception as error:
-        raise SyopsLookupError(f"cannot import the model {name!r}: {_told(error)}") from error
+        raise SyopsLookupError(f"cannot import the model {name!r}: {_in_words(error)}") from error
     if not callable(factory) or isinstance(factory, nn.Module):
         raise SyopsTypeError(
             f"{name!r} is a {type(factory).__name__}: expected a function or class that builds "
@@ -83,7 +83,7 @@ def _built(name: str, build: Callable[[], Any]) -> Any:
     except SyopsError:
         raise
     except Exception as error:
-        raise SyopsError(f"{name!r} failed to build the model: {_told(error)}") from error
+        raise SyopsError(f"{name!r} failed to build the model: {_in_words(error)}") from error
 
 
 def read_input(
@@ -223,7 +223,7 @@ def _tensor(value: Any, dtype: torch.dtype, path: Path) -> Tensor:
     try:
         tensor = torch.as_tensor(value)
     except (TypeError, ValueError) as error:
-        raise SyopsFileError(f"{path} holds no numbers: {_told(error)}") from error
+        raise SyopsFileError(f"{path} holds no numbers: {_in_words(error)}") from error
     if tensor.is_complex() and not dtype.is_complex:
         raise SyopsFileError(f"{path} holds complex numbers, and the weights are of {dtype}")
     if tensor.layout not in (torch.strided, torch.jagged):
@@ -232,7 +232,7 @@ def _tensor(value: Any, dtype: torch.dtype, path: Path) -> Tensor:
     return tensor if tensor.dtype in (torch.int32, torch.int64) else tensor.to(dtype)
 
 
-def _told(error: Exception) -> str:
+def _in_words(error: Exception) -> str:
     """Return the first line of an error of somebody else, and its type."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

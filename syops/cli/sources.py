@@ -171,7 +171,7 @@ def _called(name: str, reading: Reading) -> Iterable[Any]:
     except SyopsError:
         raise
     except Exception as error:
-        raise SyopsLookupError(f"--data {name} cannot be called: {_told(error)}") from error
+        raise SyopsLookupError(f"--data {name} cannot be called: {_in_words(error)}") from error
     reading.refuse(f"{name}, whose samples have labels themselves", "labels")
     reading.refuse(f"{name}, which makes its samples itself", "transform")
     if isinstance(made, Dataset) and not isinstance(made, IterableDataset):
@@ -216,10 +216,10 @@ class _Named:
         except SyopsError:
             raise
         except Exception as error:
-            raise SyopsError(f"{self._name} failed: {_told(error)}") from error
+            raise SyopsError(f"{self._name} failed: {_in_words(error)}") from error
 
 
-def _told(error: Exception) -> str:
+def _in_words(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     # What a worker of torch's says ends with the error itself.
     line = lines[-1] if lines and "DataLoader worker" in lines[0] else first_line(error)

@@ -63,7 +63,7 @@ def _seen(report: Figures, convention: Convention, reference: Figures) -> UnderC
         mac=seen.mac,
         energy_mj=energy,
         ratio=energy / whole if whole else None,
-        why="; ".join(starmap(_told, changes.items())) or "the same operations",
+        why="; ".join(starmap(_reason, changes.items())) or "the same operations",
         changes=changes,
     )
 
@@ -100,7 +100,7 @@ def _changes(seen: dict[str, Counts], exact: dict[str, Counts]) -> dict[str, tup
     return {change: tuple(found[change]) for change in sorted(found)}
 
 
-def _told(change: str, names: Sequence[str]) -> str:
+def _reason(change: str, names: Sequence[str]) -> str:
     more = len(names) - _NAMED
     return f"{change}: {', '.join(names[:_NAMED])}" + (f" and {more} more" if more > 0 else "")
 

@@ -82,21 +82,23 @@ class Chip:
             if name not in LIMITS:
                 hint = did_you_mean(name, LIMITS)
                 known = ", ".join(LIMITS)
-                raise SyopsValueError(f"{self._told}: unknown limit {name!r}; {hint}known: {known}")
+                raise SyopsValueError(
+                    f"{self._label}: unknown limit {name!r}; {hint}known: {known}"
+                )
             self._check(name, limit)
             if not isinstance(self.sources.get(name), str) or not self.sources[name].strip():
-                raise SyopsValueError(f"{self._told}: {name} has no source that states it")
+                raise SyopsValueError(f"{self._label}: {name} has no source that states it")
         for name in self.sources:
             if name not in self.limits:
-                raise SyopsValueError(f"{self._told}: a source for {name!r}, which is no limit")
+                raise SyopsValueError(f"{self._label}: a source for {name!r}, which is no limit")
         pair = [self.limits.get(name, ()) for name in ("kernel_memory", "neuron_memory")]
         if len(pair[0]) != len(pair[1]):
             raise SyopsValueError(
-                f"{self._told}: kernel_memory and neuron_memory must have an entry for each core"
+                f"{self._label}: kernel_memory and neuron_memory must have an entry for each core"
             )
 
     @property
-    def _told(self) -> str:
+    def _label(self) -> str:
         return f"chip {self.name!r}"
 
     @property
@@ -127,18 +129,18 @@ class Chip:
             limit if name in _LISTS and isinstance(limit, list | tuple) else [limit]
         )
         if name in _LISTS and not (isinstance(limit, list | tuple) and limit):
-            raise SyopsValueError(f"{self._told}: {name} must be a list, got {shown(limit)}")
+            raise SyopsValueError(f"{self._label}: {name} must be a list, got {shown(limit)}")
         for item in items:
             if type(item) is not of:
                 kind = "text" if of is str else "an integer"
-                raise SyopsValueError(f"{self._told}: {name} must be {kind}, got {shown(item)}")
+                raise SyopsValueError(f"{self._label}: {name} must be {kind}, got {shown(item)}")
             if isinstance(item, int) and not 1 <= item <= LARGEST:
                 raise SyopsValueError(
-                    f"{self._told}: {name} must be from 1 to {LARGEST:g}, got {shown(item)}"
+                    f"{self._label}: {name} must be from 1 to {LARGEST:g}, got {shown(item)}"
                 )
             if name == "signals" and item not in (*SPIKES, "graded", "analog"):
                 raise SyopsValueError(
-                    f"{self._told}: signals must be of {', '.join(SPIKES)}, graded, analog; got "
+                    f"{self._label}: signals must be of {', '.join(SPIKES)}, graded, analog; got "
                     f"{shown(item)}"
                 )
 

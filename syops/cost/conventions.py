@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, Unpack, get_args, get_typ
 from syops.choices import AcCount, Graded, choice
 from syops.cost.entries import Entries, check_keys
 from syops.errors import SyopsTypeError, SyopsValueError
-from syops.ledger.rows import Drive, Row, Verdict, row_names
+from syops.ledger.rows import Drive, Operations, Row, row_names
 from syops.ops.kinds import SYNAPTIC
 from syops.ops.values import SPIKES
 
@@ -261,32 +261,36 @@ def check_recorded(
         return
     rows = list(rows)
     for name, row in zip(row_names(rows, model), rows, strict=True):
-        if row.under(convention.folds).verdict("mac").signal == "graded":
+        if row.under(convention.folds).operations("mac").signal == "graded":
             raise SyopsValueError(
                 f"convention {convention.name!r} needs the magnitudes of the integers that reach "
                 f"{name}, which this report of an earlier version does not hold; count again"
             )
 
 
-def classed(row: Row, convention: Convention) -> tuple[Row, Verdict]:
+def classed(row: Row, convention: Convention) -> tuple[Row, Operations]:
     """Return a row as a convention sees it, with its class."""
     row = row.under(convention.folds)
     if row.kind == "norm" and convention.norms == "free":
         row = replace(row, mac=0)
-    verdict = row.verdict(convention.graded)
+    operations = row.operations(convention.graded)
     if row.kind not in SYNAPTIC:
-        return row, verdict
+        return row, operations
     spikes = [drive for drive in row.drives if drive.evidence.signal in SPIKES]
     if convention.pairs == "min" and len(spikes) == 2:
-        verdict = _lesser(row, verdict, spikes)
-    if convention.saturated == "mac" and verdict.rate is not None and verdict.rate > _SATURATED:
-        verdict = Verdict(verdict.signal, verdict.rate, mac=row.dense)
-    if convention.repeats == "once" and verdict.mac and not verdict.either:
-        verdict = replace(verdict, mac=verdict.mac - row.repeated)
-    return row, verdict
+        operations = _lesser(row, operations, spikes)
+    if (
+        convention.saturated == "mac"
+        and operations.rate is not None
+        and operations.rate > _SATURATED
+    ):
+        operations = Operations(operations.signal, operations.rate, mac=row.dense)
+    if convention.repeats == "once" and operations.mac and not operations.either:
+        operations = replace(operations, mac=operations.mac - row.repeated)
+    return row, operations
 
 
-def _lesser(row: Row, verdict: Verdict, spikes: list[Drive]) -> Verdict:
+def _lesser(row: Row, operations: Operations, spikes: list[Drive]) -> Operations:
     """Return the class of a product of two spike tensors at the lesser of their rates."""
     rate = min(Fraction(drive.spikes, drive.numel or 1) for drive in spikes)
-    return replace(verdict, rate=rate, rates=None, ac=rate * row.dense)
+    return replace(operations, rate=rate, rates=None, ac=rate * row.dense)

@@ -84,19 +84,19 @@ class EnergyModel:
             cost = getattr(self, field)
             optional = field in ("e_mac_pj", "e_neuron_pj")
             if not (cost is None and optional):
-                object.__setattr__(self, field, _picojoules(cost, f"{self._told}: {field}"))
+                object.__setattr__(self, field, _picojoules(cost, f"{self._label}: {field}"))
         for field in ("name", *_TEXTS):
             if not isinstance(getattr(self, field), str):
                 raise SyopsTypeError(
-                    f"{self._told}: {field} must be text, got {getattr(self, field)!r}"
+                    f"{self._label}: {field} must be text, got {getattr(self, field)!r}"
                 )
         if not isinstance(self.spike_only, bool):
             raise SyopsTypeError(
-                f"{self._told}: spike_only must be true or false, got {self.spike_only!r}"
+                f"{self._label}: spike_only must be true or false, got {self.spike_only!r}"
             )
 
     @property
-    def _told(self) -> str:
+    def _label(self) -> str:
         return f"energy model {self.name!r}"
 
     @property

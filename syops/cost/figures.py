@@ -32,7 +32,7 @@ from syops.ledger.calls import ModuleCalls, merge_calls
 from syops.ledger.ledger import merge_rows, pairs
 from syops.ledger.neurons import NeuronLayer, merge_neurons
 from syops.ledger.provenance import Provenance, merge_versions
-from syops.ledger.rows import Row, Updates, Verdict, ends, merge_updates, row_names
+from syops.ledger.rows import Operations, Row, Updates, ends, merge_updates, row_names
 from syops.ledger.samples import Spread
 from syops.ledger.scores import Scores
 from syops.ledger.zeros import ZeroCounts
@@ -230,11 +230,11 @@ class Figures:
     def mean_rate(self) -> float | None:
         """Firing rate that all spike-driven synapses see on average: `ac` / `dense_ac` of the
         synaptic rows inside the totals. None without data, or where nothing is spike-driven."""
-        verdicts = self._of(self.kinds & set(SYNAPTIC))
-        dense = sum(verdict.dense_ac for verdict in verdicts)
+        counted = self._of(self.kinds & set(SYNAPTIC))
+        dense = sum(each.dense_ac for each in counted)
         if not self.measured or not dense:
             return None
-        return float(sum((verdict.ac for verdict in verdicts), Fraction(0)) / dense)
+        return float(sum((each.ac for each in counted), Fraction(0)) / dense)
 
     @property
     def spikes_per_synapse(self) -> float | None:
@@ -248,9 +248,9 @@ class Figures:
             return None
         step = {row.key: row for row in self.ann.rows}
         driven = [
-            (row, verdict)
-            for row, verdict in zip(self.effective_rows, self.verdicts, strict=True)
-            if row.kind in SYNAPTIC and verdict.signal in SPIKES and verdict.dense_ac
+            (row, operations)
+            for row, operations in zip(self.effective_rows, self.operations, strict=True)
+            if row.kind in SYNAPTIC and operations.signal in SPIKES and operations.dense_ac
         ]
         if not all(row.key in step for row, _ in driven):
             return None
@@ -361,22 +361,22 @@ class Figures:
         return tuple(row for row, _ in self._classed)
 
     @cached_property
-    def verdicts(self) -> tuple[Verdict, ...]:
+    def operations(self) -> tuple[Operations, ...]:
         """The class of each row, and the exact counts that follow."""
-        return tuple(verdict for _, verdict in self._classed)
+        return tuple(operations for _, operations in self._classed)
 
     @cached_property
     def totals(self) -> Totals:
         """The exact sums over all samples and all rows inside the totals."""
-        verdicts = self._of(self.kinds)
+        counted = self._of(self.kinds)
         return Totals(
-            sum((v.ac for v in verdicts), Fraction(0)),
-            sum(v.ac_events for v in verdicts),
-            sum(v.mac for v in verdicts),
-            sum(v.dense_ac for v in verdicts),
-            sum(v.spikes for v in verdicts),
-            sum(v.max_spikes for v in verdicts),
-            sum(v.either for v in verdicts),
+            sum((v.ac for v in counted), Fraction(0)),
+            sum(v.ac_events for v in counted),
+            sum(v.mac for v in counted),
+            sum(v.dense_ac for v in counted),
+            sum(v.spikes for v in counted),
+            sum(v.max_spikes for v in counted),
+            sum(v.either for v in counted),
         )
 
     @cached_property
@@ -384,14 +384,14 @@ class Figures:
         """The rows, classed and divided by the number of samples."""
         names = row_names(self.effective_rows, self.model)
         whole = self._sums.dc
-        steps = self.time_steps or _only(len(v.rates) for v in self.verdicts if v.rates)
+        steps = self.time_steps or _only(len(v.rates) for v in self.operations if v.rates)
         return tuple(
             layer_of(
-                *(name, row, verdict, cost, self.samples, row.kind in self.kinds),
+                *(name, row, operations, cost, self.samples, row.kind in self.kinds),
                 *(self.measured, whole, steps),
             )
-            for name, row, verdict, cost in zip(
-                names, self.effective_rows, self.verdicts, self._prices, strict=True
+            for name, row, operations, cost in zip(
+                names, self.effective_rows, self.operations, self._prices, strict=True
             )
         )
 
@@ -504,7 +504,7 @@ class Figures:
         return self if other == 0 else self.merge(other)
 
     @cached_property
-    def _classed(self) -> tuple[tuple[Row, Verdict], ...]:
+    def _classed(self) -> tuple[tuple[Row, Operations], ...]:
         if self.convention.counter != "syops":
             return tuple(TOOLS[self.convention.counter](self.rows, self.modules, self.samples))
         return tuple(classed(row, self.convention) for row in self.rows)
@@ -512,17 +512,17 @@ class Figures:
     @cached_property
     def _prices(self) -> tuple[Price, ...]:
         events = self.convention.ac == "events"
-        classed = zip(self.effective_rows, self.verdicts, strict=True)
-        return tuple(price(row, verdict, self.energy, events) for row, verdict in classed)
+        classed = zip(self.effective_rows, self.operations, strict=True)
+        return tuple(price(row, operations, self.energy, events) for row, operations in classed)
 
     @cached_property
     def _sums(self) -> Price:
         priced = zip(self.effective_rows, self._prices, strict=True)
         return sum((cost for row, cost in priced if row.kind in self.kinds), NOTHING)
 
-    def _of(self, kinds: frozenset[str]) -> list[Verdict]:
-        classed = zip(self.effective_rows, self.verdicts, strict=True)
-        return [verdict for row, verdict in classed if row.kind in kinds]
+    def _of(self, kinds: frozenset[str]) -> list[Operations]:
+        classed = zip(self.effective_rows, self.operations, strict=True)
+        return [operations for row, operations in classed if row.kind in kinds]
 
     @property
     def _ann_pj(self) -> Fraction | None:

@@ -28,7 +28,7 @@ from syops.cost.chips import Chip
 from syops.cost.figures import Figures
 from syops.cost.traffic import Buffers, itemsize
 from syops.errors import SyopsTypeError, SyopsValueError, shown
-from syops.ledger.rows import Row, Verdict, row_names
+from syops.ledger.rows import Operations, Row, row_names
 from syops.ops.kinds import PLANAR, SYNAPTIC
 
 
@@ -122,9 +122,9 @@ class FitFigures:
         names = row_names(report.effective_rows, report.model)
         buffers = Buffers(report)
         layers = [
-            _needs(name, row, verdict, report, buffers, weight_bits)
-            for name, row, verdict in zip(
-                names, report.effective_rows, report.verdicts, strict=True
+            _needs(name, row, operations, report, buffers, weight_bits)
+            for name, row, operations in zip(
+                names, report.effective_rows, report.operations, strict=True
             )
             if row.kind in report.kinds & set(SYNAPTIC)
         ]
@@ -153,7 +153,7 @@ class _Needs:
 
     name: str
     row: Row
-    verdict: Verdict
+    operations: Operations
     neurons: int
     synapses: int
     fan_in: int
@@ -201,7 +201,7 @@ _OF_WEIGHTS = frozenset(
 def _needs(
     name: str,
     row: Row,
-    verdict: Verdict,
+    operations: Operations,
     report: Figures,
     buffers: Buffers,
     weight_bits: int | None,
@@ -211,7 +211,7 @@ def _needs(
     return _Needs(
         name,
         row,
-        verdict,
+        operations,
         neurons,
         -(-row.dense // max(1, steps)),
         -(-row.dense // max(1, row.written)),
@@ -228,13 +228,13 @@ def _held(layer: _Needs, chip: Chip, checked: tuple[str, ...], report: Figures) 
     ]
     memories = "kernel_memory" in checked or "neuron_memory" in checked
     cores = max(1, *counts) if counts else 1 if memories else None
-    done = layer.verdict.ac_events + layer.verdict.mac
+    done = layer.operations.ac_events + layer.operations.mac
     synops = (done if report.measured else layer.row.dense) / report.samples
     synops /= report.time_steps or 1
     return FitRow(
         layer.name,
         layer.row.operator,
-        layer.verdict.signal,
+        layer.operations.signal,
         layer.neurons,
         layer.weights,
         layer.synapses,
@@ -256,7 +256,7 @@ def _excess(layer: _Needs, name: str, allowed: Any) -> Excess | str | None:
         one = layer.row.operator
         return None if one in allowed else Excess(name, one, tuple(allowed))
     if name == "signals":
-        one = layer.verdict.signal
+        one = layer.operations.signal
         if one == "unknown":
             return name
         return None if one in allowed else Excess(name, one, tuple(allowed))

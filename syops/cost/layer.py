@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 from syops.cost.pricing import Price, millijoules
-from syops.ledger.rows import Row, Verdict
+from syops.ledger.rows import Operations, Row
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def block_of(name: str, path: str, members: Sequence[Layer]) -> Layer:
 def layer_of(
     name: str,
     row: Row,
-    verdict: Verdict,
+    operations: Operations,
     cost: Price,
     samples: int,
     counted: bool,
@@ -166,7 +166,7 @@ def layer_of(
 
     Args:
         name: its name in the report.
-        row, verdict, cost: what was counted, what follows from it, and what it costs.
+        row, operations, cost: what was counted, what follows from it, and what it costs.
         samples: those of the report.
         counted: whether it is inside the totals.
         measured: whether spikes were counted.
@@ -175,8 +175,8 @@ def layer_of(
     """
     rate, ac, events, energy, share = None, None, None, None, None
     if measured:
-        rate = None if verdict.rate is None else float(verdict.rate)
-        ac, events = float(verdict.ac / samples), verdict.ac_events / samples
+        rate = None if operations.rate is None else float(operations.rate)
+        ac, events = float(operations.ac / samples), operations.ac_events / samples
         if not cost.unpriced:
             energy = millijoules(cost.dc, samples)
             share = float(cost.dc / whole) if counted and whole else 0.0
@@ -185,28 +185,28 @@ def layer_of(
         path=row.path,
         kind=row.kind,
         operator=row.operator,
-        signal=verdict.signal,
+        signal=operations.signal,
         calls=row.calls,
         params=row.params,
         rate=rate,
         dense=row.dense / samples,
         ac=ac,
         ac_events=events,
-        mac=verdict.mac / samples,
+        mac=operations.mac / samples,
         dc_mj=energy,
         share=share,
-        dense_ac=verdict.dense_ac / samples,
+        dense_ac=operations.dense_ac / samples,
         ec_mj=(millijoules(cost.low, samples), millijoules(cost.high, samples)),
         folded=row.folded,
         counted=counted,
         note=row.note,
         unpriced=cost.unpriced / samples,
-        rates=_rates(verdict, time_steps) if measured else None,
+        rates=_rates(operations, time_steps) if measured else None,
     )
 
 
-def _rates(verdict: Verdict, time_steps: int | None) -> tuple[float, ...] | None:
+def _rates(operations: Operations, time_steps: int | None) -> tuple[float, ...] | None:
     """Return the rate at each time-step; None where these are not the T of the network."""
-    if verdict.rates is None or len(verdict.rates) != time_steps:
+    if operations.rates is None or len(operations.rates) != time_steps:
         return None
-    return tuple(map(float, verdict.rates))
+    return tuple(map(float, operations.rates))

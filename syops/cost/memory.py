@@ -211,9 +211,11 @@ class MemoryFigures:
         buffers = Buffers(report)
         rows, sums = [], (_NOTHING, _NOTHING, _NOTHING)
         names = row_names(report.effective_rows, report.model)
-        for name, row, verdict in zip(names, report.effective_rows, report.verdicts, strict=True):
+        for name, row, operations in zip(
+            names, report.effective_rows, report.operations, strict=True
+        ):
             each = model.bytes_each(row.dtype)
-            ways = traffic(row, verdict, buffers, each, model.message_bytes, model.queue)
+            ways = traffic(row, operations, buffers, each, model.message_bytes, model.queue)
             if not ways or row.kind not in report.kinds | {"neuron"}:
                 continue
             now, *ends = (
@@ -230,7 +232,7 @@ class MemoryFigures:
                     name,
                     row.path,
                     row.kind,
-                    verdict.signal,
+                    operations.signal,
                     weights,
                     inputs,
                     states,

@@ -23,7 +23,7 @@ from syops.cost.memory import KIB, MIB, Access, MemoryFigures, MemoryModel, more
 from syops.cost.pricing import PJ_PER_MJ, millijoules
 from syops.cost.profiles import list_energy_models
 from syops.errors import SyopsTypeError, SyopsValueError, shown
-from syops.ledger.rows import Row, Verdict
+from syops.ledger.rows import Operations, Row
 from syops.ops.kinds import LAYERS, PLANAR, SYNAPTIC
 from syops.units import quantity
 
@@ -181,11 +181,11 @@ def _by_model(report: Figures, model: MenuModel, setting: Setting) -> Estimate:
 # What the models ask of a report
 
 
-def _synaptic(report: Figures) -> list[tuple[Row, Verdict]]:
+def _synaptic(report: Figures) -> list[tuple[Row, Operations]]:
     """Return the synaptic rows inside the totals, in the order of execution."""
     return [
-        (row, verdict)
-        for row, verdict in zip(report.effective_rows, report.verdicts, strict=True)
+        (row, operations)
+        for row, operations in zip(report.effective_rows, report.operations, strict=True)
         if row.kind in report.kinds & set(SYNAPTIC)
     ]
 
@@ -204,8 +204,8 @@ def _neurons(report: Figures) -> list[Row]:
 
 def _with_macs(report: Figures) -> list[str]:
     """Return the rows inside the totals that do MACs."""
-    pairs = zip(report.effective_rows, report.verdicts, strict=True)
-    return [_name(row) for row, verdict in pairs if row.kind in report.kinds and verdict.mac]
+    pairs = zip(report.effective_rows, report.operations, strict=True)
+    return [_name(row) for row, operations in pairs if row.kind in report.kinds and operations.mac]
 
 
 def _only_spikes(report: Figures) -> None:
@@ -230,7 +230,7 @@ def _sent(report: Figures) -> int:
     """
     if report.neuron_layers is not None:
         return sum(layer.spikes for layer in report.neuron_layers if not layer.analog)
-    return sum(verdict.spikes for _, verdict in _synaptic(report)[1:])
+    return sum(operations.spikes for _, operations in _synaptic(report)[1:])
 
 
 def _has_bias(row: Row) -> bool:
@@ -270,11 +270,11 @@ def _sana_fe(report: Figures, c: Constants, setting: Setting) -> float:
     along, across = setting.hops or (0.0, 0.0)
     message = c["message_pj"] + along * c["hop_east_west_pj"] + across * c["hop_north_south_pj"]
     total = 0.0
-    for row, verdict in _synaptic(report):
+    for row, operations in _synaptic(report):
         if row.kind == "matmul":
             raise Refused(f"a product of two activations: {_name(row)}")
         each = c["synapse_conv_pj" if row.kind == "conv" else "synapse_dense_pj"]
-        total += verdict.ac_events * each + verdict.spikes * message
+        total += operations.ac_events * each + operations.spikes * message
     updates = sum(row.dense for row in _neurons(report))
     total += updates * (c["soma_access_pj"] + c["soma_update_pj"])
     return total + _sent(report) * c["soma_spike_pj"]
@@ -343,9 +343,9 @@ def _width(report: Figures, c: Constants, setting: Setting) -> float:
 def step_bytes(report: Figures, memory: MemoryModel) -> dict[str, int]:
     """Return the bytes of weights, biases and states that are read or written, over all samples."""
     weights = biases = 0
-    for row, verdict in _synaptic(report):
+    for row, operations in _synaptic(report):
         each = memory.bytes_each(row.dtype)
-        weights += each * (verdict.mac or verdict.ac_events)
+        weights += each * (operations.mac or operations.ac_events)
         biases += each * row.written if _has_bias(row) else 0
     states = sum(memory.bytes_each(row.dtype) * row.written for row in _neurons(report))
     return {"weights": weights, "biases": biases, "states": 2 * states}
@@ -407,7 +407,7 @@ def lemaire_counts(
     steps = report.time_steps or 1
     width = memory.bytes_each("float32")
     message, queue = memory.message_bytes, memory.message_bytes * memory.queue
-    for place, (row, verdict) in enumerate(chain):
+    for place, (row, operations) in enumerate(chain):
         results = width * (row.written // (report.samples * steps))
         if row.kind == "neuron":
             _, following = chain[place + 1]
@@ -422,7 +422,7 @@ def lemaire_counts(
         has_bias = _has_bias(row)
         numel = row.drives[0].numel
         parameters = width * (row.weights + (_outputs(row) if has_bias else 0))
-        if verdict.mac:
+        if operations.mac:
             uses = row.dense
             counts["mac"] += uses
             counts["acc_addr"] += numel + row.written
@@ -434,23 +434,23 @@ def lemaire_counts(
             if len(chain) == 1:
                 accesses.append((width * row.written, width * row.written))
         else:
-            uses = verdict.spikes * outputs * math.prod(kernel)
+            uses = operations.spikes * outputs * math.prod(kernel)
             reached = [-(-k // s) for k, s in zip(kernel, row.stride, strict=True)]
-            counts["ac"] += verdict.spikes * outputs * math.prod(reached)
+            counts["ac"] += operations.spikes * outputs * math.prod(reached)
             counts["acc_addr"] += uses
-            counts["mac_addr"] += 2 * verdict.spikes if kernel else 0
-            accesses.append((message * verdict.spikes, queue))
+            counts["mac_addr"] += 2 * operations.spikes if kernel else 0
+            accesses.append((message * operations.spikes, queue))
             accesses += [(width * uses, results), (width * uses, results)]
         counts["ac"] += row.written if has_bias else 0
         accesses.append((width * (uses + (row.written if has_bias else 0)), parameters))
     return counts, accesses
 
 
-def _chain(report: Figures) -> list[tuple[Row, Verdict]]:
+def _chain(report: Figures) -> list[tuple[Row, Operations]]:
     """Return the layers and neurons of a network in which they take turns, layers at both ends."""
     found = [
-        (row, verdict)
-        for row, verdict in zip(report.effective_rows, report.verdicts, strict=True)
+        (row, operations)
+        for row, operations in zip(report.effective_rows, report.operations, strict=True)
         if row.folded is None
     ]
     for place, (row, _) in enumerate(found):

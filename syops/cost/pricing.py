@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from syops.cost.energy import Energy, EnergyMap, EnergyModel
-from syops.ledger.rows import Row, Verdict
+from syops.ledger.rows import Operations, Row
 from syops.ops.kinds import SYNAPTIC
 
 PJ_PER_MJ = 10**9
@@ -48,34 +48,34 @@ def millijoules(picojoules: Fraction | float, samples: int) -> float:
     return float(picojoules / (samples * PJ_PER_MJ))
 
 
-def price(row: Row, verdict: Verdict, energy: Energy, events: bool) -> Price:
+def price(row: Row, operations: Operations, energy: Energy, events: bool) -> Price:
     """Price a row.
 
     Args:
         row: the row.
-        verdict: its class, and what follows from it.
+        operations: its class, and what follows from it.
         energy: what prices it.
         events: whether the fan-out of every spike is priced, instead of rate · dense.
     """
     model = energy.model_for(row.path, row.dtype)
-    mac, kind = verdict.mac, row.kind
-    ac = verdict.ac_events if events else verdict.ac
+    mac, kind = operations.mac, row.kind
+    ac = operations.ac_events if events else operations.ac
     fixed = 0 if kind in SYNAPTIC else ac
-    certain = mac - verdict.either
+    certain = mac - operations.either
     return Price(
-        model.price_pj(kind, ac, mac, verdict.spikes),
+        model.price_pj(kind, ac, mac, operations.spikes),
         model.price_pj(kind, fixed, certain),
-        max(_at_most(model, kind, verdict), model.price_pj(kind, fixed, mac)),
+        max(_at_most(model, kind, operations), model.price_pj(kind, fixed, mac)),
         mac if model.mac_price(kind) is None else 0,
     )
 
 
-def _at_most(model: EnergyModel, kind: str, verdict: Verdict) -> Fraction | float:
+def _at_most(model: EnergyModel, kind: str, operations: Operations) -> Fraction | float:
     """Return the energy at rate 1, what may be ACs or MACs being ACs."""
-    ac = verdict.dense_ac
+    ac = operations.dense_ac
     if not math.isfinite(ac):
-        return math.inf if model.e_ac_pj else model.price_pj(kind, 0, verdict.mac)
-    return model.price_pj(kind, ac, verdict.mac - verdict.either, verdict.max_spikes)
+        return math.inf if model.e_ac_pj else model.price_pj(kind, 0, operations.mac)
+    return model.price_pj(kind, ac, operations.mac - operations.either, operations.max_spikes)
 
 
 def check_energy(energy: Energy, rows: Iterable[Row]) -> None:

@@ -10,7 +10,7 @@ from syops.ledger.ledger import Ledger
 from syops.ledger.rows import Row, ends, row_names
 from syops.ledger.steps import INPUT, PARAMETER, WRITE, History, Step, chain, leads_to
 from syops.ops.kinds import SYNAPTIC
-from syops.ops.values import ROUNDING, SPIKES, Evidence, Number
+from syops.ops.values import ROUNDING, SPIKES, Number, ValueEvidence
 
 ARROW = "\u2190"
 
@@ -189,7 +189,7 @@ class Proof:
 def _audited(
     name: str, row: Row, exempt: str, arrivals: list[tuple[Step, ...]], telling: _Telling
 ) -> ProofRow:
-    signal = row.verdict("mac").signal
+    signal = row.operations("mac").signal
     verdict = "spike" if signal in SPIKES else signal
     values = " @ ".join(values_of(drive.evidence) for drive in row.drives) or "real"
     others = [d.evidence for d in row.drives if d.evidence.signal not in SPIKES]
@@ -240,9 +240,9 @@ class _Telling:
             if step.operator == INPUT or (len(read) < 2 and not is_last):
                 operands: tuple[str, ...] = ()
             elif step.synaptic:
-                operands = tuple(f"on {_told(s)}" for s in activations[:1])
+                operands = tuple(f"on {_step_in_words(s)}" for s in activations[:1])
             else:
-                operands = tuple(map(_told, read))
+                operands = tuple(map(_step_in_words, read))
                 if step.symbol in _SUMS and _is_residual(activations):
                     operands = (f"residual: {operands[0]}", *operands[1:])
             self._links[id(step)] = Link(step.operator, step.path, operands, step.symbol)
@@ -263,7 +263,7 @@ def _is_residual(operands: Sequence[Step]) -> bool:
     return left is not right and (leads_to(left, right) or leads_to(right, left))
 
 
-def _told(step: Step) -> str:
+def _step_in_words(step: Step) -> str:
     values = values_of(step.evidence)
     if step.operator == PARAMETER:
         return f"parameter {step.path}".rstrip()
@@ -275,7 +275,7 @@ def _told(step: Step) -> str:
     return f"{what} from {step.path or step.operator}"
 
 
-def _shares(values: list[float], evidence: Evidence) -> str:
+def _shares(values: list[float], evidence: ValueEvidence) -> str:
     """Return multiples of 1/n in words, such as ``{0..9}/9`` or ``{0,1,3}/4``; else ""."""
     unit = evidence.unit
     if unit is None or evidence.signal != "graded" or unit.size >= 1:
@@ -284,11 +284,11 @@ def _shares(values: list[float], evidence: Evidence) -> str:
     if abs(parts * unit.size - 1) > ROUNDING:
         return ""
     multiples = [round(value * parts) for value in values]
-    whole = Evidence(derived=frozenset(("", multiple) for multiple in multiples))
+    whole = ValueEvidence(derived=frozenset(("", multiple) for multiple in multiples))
     return f"{values_of(whole)}/{parts}"
 
 
-def values_of(evidence: Evidence) -> str:
+def values_of(evidence: ValueEvidence) -> str:
     """Name a set of values.
 
     ``{0,1,2}``, ``{0..17}``, ``{0..4}/4``, ``{0,a}`` with a constant, integers or real.

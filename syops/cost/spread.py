@@ -71,7 +71,7 @@ class Terms:
         for row in rows:
             if row.kind in SYNAPTIC and row.kind in self.kinds:
                 name = f"{row.path}: {row.operator} {row.weight} {row.call or row.site}"
-                told[name] = row.verdict(self.graded).signal
+                told[name] = row.operations(self.graded).signal
         return told
 
 
@@ -132,9 +132,9 @@ def sample_values(
 
 
 def _add(weights: UnitCosts, row: Row, key: Hashable, table: SampleTable, terms: Terms) -> None:
-    """Add the weights of one row's counts: verdict and price are linear in the counts."""
-    name, verdict = row.path or "the model", row.verdict(terms.graded)
-    if key in table.counts.unknown and (verdict.ac or verdict.mac):
+    """Add the weights of one row's counts: operations and price are linear in the counts."""
+    name, operations = row.path or "the model", row.operations(terms.graded)
+    if key in table.counts.unknown and (operations.ac or operations.mac):
         raise SpreadUnknown(
             f"it is not known which part of {name} ({row.operator}) belongs to which sample; "
             "batches of one sample tell them apart"
@@ -146,10 +146,10 @@ def _add(weights: UnitCosts, row: Row, key: Hashable, table: SampleTable, terms:
                 f"{name} ({row.operator}): coincidences of spikes are not counted for each sample; "
                 'ac="rate" prices them by rates'
             )
-        if verdict.signal == "graded" and terms.graded == "ac":
+        if operations.signal == "graded" and terms.graded == "ac":
             raise SpreadUnknown(f"{name}: magnitudes are not counted for each sample")
     for column, one in _probes(row, key):
-        found = one.verdict(terms.graded)
+        found = one.operations(terms.graded)
         ac = Fraction(found.ac_events) if terms.by_events else found.ac
         dc = price(one, found, terms.energy, terms.by_events).dc
         for into, weight in zip(weights, (ac, Fraction(found.mac), dc), strict=True):

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 
 from syops.ledger.calls import TERNARY, TWO, ModuleCalls
-from syops.ledger.rows import Row, Verdict
+from syops.ledger.rows import Operations, Row
 from syops.ops.kinds import BATCH_NORM, SYNAPTIC
 
-Classed = tuple[Row, Verdict]
+Classed = tuple[Row, Operations]
 
 
 def by_spikingjelly(rows: Iterable[Row], calls: object, samples: int) -> list[Classed]:
@@ -21,15 +21,15 @@ def by_spikingjelly(rows: Iterable[Row], calls: object, samples: int) -> list[Cl
     return [(row, _as_spikingjelly(row)) for row in rows]
 
 
-def _as_spikingjelly(row: Row) -> Verdict:
+def _as_spikingjelly(row: Row) -> Operations:
     if row.kind in SYNAPTIC:
         seen = row.by_value
         signal = "other" if seen.dense else "binary"
-        return _verdict(signal, seen.events, seen.dense, row.dense - seen.dense)
+        return _operations(signal, seen.events, seen.dense, row.dense - seen.dense)
     if row.kind == "norm":
         has_weights = row.operator == BATCH_NORM and row.weights
-        return Verdict("", None, mac=row.written if has_weights else 0)
-    return row.verdict("mac")
+        return Operations("", None, mac=row.written if has_weights else 0)
+    return row.operations("mac")
 
 
 def by_neurobench(rows: object, calls: Iterable[ModuleCalls], samples: int) -> list[Classed]:
@@ -51,7 +51,7 @@ def by_sinabs(rows: object, calls: Iterable[ModuleCalls], samples: int) -> list[
     for each in entries:
         number[each.path] += each.calls
     return [
-        (_row(each), _verdict(each.look, each.per_sample * samples / number[each.path], 0, 0))
+        (_row(each), _operations(each.look, each.per_sample * samples / number[each.path], 0, 0))
         for each in entries
     ]
 
@@ -66,12 +66,12 @@ def by_version_005(rows: object, calls: Iterable[ModuleCalls], samples: int) -> 
     found = []
     for each in known_to_005(calls):
         if each.kind == "neuron":
-            verdict = _verdict(each.look, each.operations, 0, each.operations)
+            operations = _operations(each.look, each.operations, 0, each.operations)
         elif each.look in TWO:
-            verdict = _verdict(each.look, each.at_mean, 0, each.operations)
+            operations = _operations(each.look, each.at_mean, 0, each.operations)
         else:
-            verdict = _verdict(each.look, 0, each.operations, 0)
-        found.append((_row(each), verdict))
+            operations = _operations(each.look, 0, each.operations, 0)
+        found.append((_row(each), operations))
     return found
 
 
@@ -87,14 +87,14 @@ MODULE_TOOLS = frozenset(TOOLS) - {"spikingjelly"}
 """The tools whose rows are modules, of all kinds that they count."""
 
 
-def _split(call: ModuleCalls, operations: int, spiking: bool) -> Verdict:
+def _split(call: ModuleCalls, operations: int, spiking: bool) -> Operations:
     if spiking:
-        return _verdict(call.look, operations, 0, call.operations)
-    return _verdict(call.look, 0, operations, 0)
+        return _operations(call.look, operations, 0, call.operations)
+    return _operations(call.look, 0, operations, 0)
 
 
-def _verdict(signal: str, ac: Fraction | int, mac: int, dense_ac: int) -> Verdict:
-    return Verdict(signal, None, Fraction(ac), round(ac), mac, dense_ac)
+def _operations(signal: str, ac: Fraction | int, mac: int, dense_ac: int) -> Operations:
+    return Operations(signal, None, Fraction(ac), round(ac), mac, dense_ac)
 
 
 def _row(call: ModuleCalls) -> Row:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations, islice
 
 from syops.cost.figures import Figures
-from syops.ledger.rows import Row, Verdict
+from syops.ledger.rows import Operations, Row
 from syops.ops.kinds import SYNAPTIC
 from syops.ops.values import SPIKES
 
@@ -42,12 +42,12 @@ Parts = tuple[Part, Part, Part, Part]
 
 
 def traffic(
-    row: Row, verdict: Verdict, buffers: Buffers, each: int, message_bytes: int, queue: int
+    row: Row, operations: Operations, buffers: Buffers, each: int, message_bytes: int, queue: int
 ) -> list[Parts]:
     """Return what a row accesses: nothing, its accesses, or all that they may be without data.
 
     Args:
-        row, verdict: what was counted, and what follows.
+        row, operations: what was counted, and what follows.
         buffers: how large they are.
         each: bytes of an element.
         message_bytes: size of a spike in the queue of a layer.
@@ -66,7 +66,7 @@ def traffic(
         return []
     return [
         _synaptic(row, driving, buffers, each, message_bytes, queue)
-        for driving in _driving(row, verdict)
+        for driving in _driving(row, operations)
     ]
 
 
@@ -102,18 +102,18 @@ def _synaptic(
     )
 
 
-def _driving(row: Row, verdict: Verdict) -> Iterator[Sequence[int]]:
+def _driving(row: Row, operations: Operations) -> Iterator[Sequence[int]]:
     """Yield the operands that may drive a row event by event; none where it is dense."""
     signals = [drive.evidence.signal for drive in row.drives]
     spikes = [i for i, signal in enumerate(signals) if signal in SPIKES]
-    if verdict.either:
+    if operations.either:
         unknown = [i for i, signal in enumerate(signals) if signal == "unknown"]
         for number in range(len(unknown) + 1):
             yield from combinations(unknown, number)
-    elif verdict.mac:
+    elif operations.mac:
         yield ()
     else:
-        graded = (i for i, signal in enumerate(signals) if signal == "graded" == verdict.signal)
+        graded = (i for i, signal in enumerate(signals) if signal == "graded" == operations.signal)
         yield spikes or tuple(islice(graded, 1))
 
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 from syops.cost.conventions import MAGNITUDES
 from syops.cost.energy import EnergyModel
 from syops.cost.figures import Figures
-from syops.ledger.rows import Drive, Magnitudes, Row, Updates, Verdict, ends, row_names
+from syops.ledger.rows import Drive, Magnitudes, Operations, Row, Updates, ends, row_names
 from syops.ops.kinds import BATCH_DIMS, SYNAPTIC
 from syops.ops.values import SPIKES
 from syops.units import joules, quantity
@@ -52,11 +52,11 @@ class Caution:
 def find_cautions(report: Figures) -> Iterator[Caution]:
     """Yield what may mislead in a report, the worst first."""
     rows = [
-        (name, row, verdict)
-        for name, row, verdict in zip(
+        (name, row, operations)
+        for name, row, operations in zip(
             row_names(report.effective_rows, report.model),
             report.effective_rows,
-            report.verdicts,
+            report.operations,
             strict=True,
         )
         if row.kind in report.kinds or row.kind == "neuron"
@@ -79,7 +79,7 @@ def find_cautions(report: Figures) -> Iterator[Caution]:
 
 
 Counted = TypeVar("Counted", Drive, Magnitudes)
-Named = tuple[str, Row, Verdict]
+Named = tuple[str, Row, Operations]
 """A row with its name and its class."""
 
 
@@ -288,9 +288,9 @@ def _silent_or_saturated(report: Figures, rows: list[Named]) -> Iterator[Caution
     if not report.measured or report.samples < ENOUGH:
         return
     driven = [
-        (name, verdict.rate)
-        for name, row, verdict in rows
-        if row.kind in SYNAPTIC and verdict.rate is not None and verdict.max_spikes
+        (name, operations.rate)
+        for name, row, operations in rows
+        if row.kind in SYNAPTIC and operations.rate is not None and operations.max_spikes
     ]
     if not any(rate is not None and 0 < rate < 1 for _, rate in driven):
         return  # a network in which nothing works as it should is not trained
@@ -311,10 +311,10 @@ def _graded(report: Figures, rows: list[Named]) -> Iterator[Caution]:
     exempt = ends(report.effective_rows)
     layers = tuple(
         name
-        for name, row, verdict in rows
+        for name, row, operations in rows
         if row.kind in SYNAPTIC
-        and verdict.signal == "graded"
-        and verdict.mac
+        and operations.signal == "graded"
+        and operations.mac
         and row.layer not in exempt
     )
     if not layers or report.convention.graded != "mac":
@@ -351,11 +351,11 @@ def _batched(report: Figures, rows: list[Named]) -> Iterator[Caution]:
     if not (report.measured and by_rates) or report.samples == report.passes:
         return
     found = [
-        (name, verdict)
-        for name, row, verdict in rows
+        (name, operations)
+        for name, row, operations in rows
         if [drive.evidence.signal in SPIKES for drive in row.drives] == [True, True]
         and row.kind in SYNAPTIC
-        and verdict.spikes
+        and operations.spikes
     ]
     if not found:
         return
@@ -398,12 +398,12 @@ def _chip(report: Figures, rows: list[Named]) -> Iterator[Caution]:
     """Yield what the energy model cannot run or price."""
     exempt = ends(report.effective_rows)
     groups: dict[tuple[EnergyModel, str], list[str]] = {}
-    for name, row, verdict in rows:
+    for name, row, operations in rows:
         model = report.energy.model_for(row.path, row.dtype)
-        known_to_offend = verdict.signal not in (*SPIKES, "unknown")
+        known_to_offend = operations.signal not in (*SPIKES, "unknown")
         if row.kind in SYNAPTIC and model.spike_only and known_to_offend:
             kind = "ends" if row.layer in exempt else "offending"
-        elif verdict.mac and model.mac_price(row.kind) is None:
+        elif operations.mac and model.mac_price(row.kind) is None:
             kind = "unpriced"
         else:
             continue

@@ -1,6 +1,6 @@
 """Keep exact integer counts per layer, which add up over calls and batches, and merge.
 
-A row keeps what was counted, and what was derived or seen of its operands. `Row.verdict` decides
+A row keeps what was counted, and what was derived or seen of its operands. `Row.operations` decides
 which of the operations are ACs and which are MACs, once, when the report is made.
 """
 
@@ -14,7 +14,7 @@ from itertools import zip_longest
 
 from syops.ledger.calls import ByValue
 from syops.ops.kinds import RESAMPLING, SYNAPTIC
-from syops.ops.values import LARGEST, SPIKES, Evidence, Unit
+from syops.ops.values import LARGEST, SPIKES, Unit, ValueEvidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Drive:
     of each time-step, from the first one on; None where those of some calls are not known.
     """
 
-    evidence: Evidence = field(default_factory=Evidence)
+    evidence: ValueEvidence = field(default_factory=ValueEvidence)
     numel: int = 0
     spikes: int = 0
     ac: Fraction = Fraction(0)
@@ -101,7 +101,7 @@ def joined_magnitudes(*parts: Magnitudes) -> tuple[Magnitudes, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Operations:
     """Hold a row's class and what follows from it.
 
     ``dense_ac`` is what ``ac`` would be at rate 1, infinite where no bound is known;
@@ -296,14 +296,14 @@ class Row:
         half = self.times(number // 2)
         return half + half + self if number % 2 else half + half
 
-    def verdict(self, graded: str) -> Verdict:
+    def operations(self, graded: str) -> Operations:
         """Class the row: one spike operand makes it AC, otherwise it is MAC.
 
         ``graded``: "mac"; "ac" to count a graded input as so many ACs as its magnitude in units;
         or "spikes" to count each entry that is not zero as one.
         """
         if self.kind not in SYNAPTIC:
-            return Verdict("", None, Fraction(self.ac), self.ac, self.mac, self.ac)
+            return Operations("", None, Fraction(self.ac), self.ac, self.mac, self.ac)
         signals = [drive.evidence.signal for drive in self.drives]
         spikes = [d for d, s in zip(self.drives, signals, strict=True) if s in SPIKES]
         counts: tuple[Fraction, int, int, int | float]
@@ -311,15 +311,15 @@ class Row:
         if len(spikes) == 2:
             rate = _rate(spikes[0]) * _rate(spikes[1])
             counts = self.joint_ac, self.joint_events, 0, self.dense
-            return Verdict(names[-1], rate, *counts, *_spikes(spikes))
+            return Operations(names[-1], rate, *counts, *_spikes(spikes))
         if spikes:
             (drive,) = spikes
             counts = drive.ac, drive.events, 0, self.dense
-            return Verdict(names[-1], _rate(drive), *counts, *_spikes(spikes), rates=drive.rates)
+            return Operations(names[-1], _rate(drive), *counts, *_spikes(spikes), rates=drive.rates)
         if "unknown" in signals and self.dense:
             most = math.inf if graded == "ac" else self.dense
             _, spikes_at_most = _spikes(self.drives)
-            return Verdict(
+            return Operations(
                 "unknown",
                 None,
                 mac=self.dense,
@@ -331,19 +331,19 @@ class Row:
             drive = self.drives[signals.index("graded")]
             if graded == "spikes":
                 counts = drive.ac, drive.events, 0, self.dense
-                return Verdict(
+                return Operations(
                     "graded", _rate(drive), *counts, *_spikes([drive]), rates=drive.rates
                 )
             if graded == "ac":
                 upper = _times(self.dense, drive.evidence.largest)
                 magnitudes = drive.in_units()
                 counts = magnitudes.ac, magnitudes.events, 0, upper
-                return Verdict(
+                return Operations(
                     "graded", _rate(drive), *counts, *_spikes([drive]), rates=drive.rates
                 )
             if len(set(signals)) == 1:
-                return Verdict("graded", None, mac=self.dense)
-        return Verdict("analog", None, mac=self.dense)
+                return Operations("graded", None, mac=self.dense)
+        return Operations("analog", None, mac=self.dense)
 
 
 def _times(dense: int, largest: float) -> int | float:

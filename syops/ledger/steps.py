@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from itertools import count
 
-from syops.ops.values import LEARNED, SPIKES, Evidence, Signal, evidence_of
+from syops.ops.values import LEARNED, SPIKES, Signal, ValueEvidence, evidence_of
 
 INPUT, PARAMETER, WRITE = "input", "parameter", "write"
 """Steps that are no operators: what the model is given, what it learned, a write into a part."""
@@ -38,7 +38,7 @@ class Step:
     number: int = field(default_factory=count().__next__)
 
     @property
-    def evidence(self) -> Evidence:
+    def evidence(self) -> ValueEvidence:
         """What its signal says; without a look at data, unknown values may be any."""
         return evidence_of(self.signal)
 

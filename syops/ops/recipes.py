@@ -30,7 +30,7 @@ def recipe_of(rule: Rule, call: Call, out: Tensor, place: int) -> Derivation | N
     moves = rule.geometry or rule.casts
     if source is not None and moves and _is_unmoved(rule, call.tensors[0], out):
         return source
-    text = f"{call.func.name()}{_told((call.args, call.kwargs), names)}[{place}]"
+    text = f"{call.func.name()}{_text_of((call.args, call.kwargs), names)}[{place}]"
     return Derivation(shortened(text), _values(rule, out, source if moves else None))
 
 
@@ -61,11 +61,11 @@ def _values(rule: Rule, out: Tensor, source: Derivation | None) -> tuple[int, ..
     return source.values if source is not None and fits else ()
 
 
-def _told(value: Any, names: Mapping[int, str]) -> str:
+def _text_of(value: Any, names: Mapping[int, str]) -> str:
     if isinstance(value, Tensor):
         return names[id(value)]
     if isinstance(value, (list, tuple)):
-        return f"({','.join(_told(item, names) for item in value)})"
+        return f"({','.join(_text_of(item, names) for item in value)})"
     if isinstance(value, dict):
-        return f"({','.join(f'{key}={_told(item, names)}' for key, item in value.items())})"
+        return f"({','.join(f'{key}={_text_of(item, names)}' for key, item in value.items())})"
     return repr(value)

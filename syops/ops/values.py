@@ -343,7 +343,7 @@ def common_divisor(magnitudes: frozenset[Number]) -> Fraction | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class ValueEvidence:
     """All that was derived or seen of one operand, over calls, time-steps and batches.
 
     Joined as often as one likes, in any order, and classified once, at the end: so no class
@@ -359,9 +359,9 @@ class Evidence:
     shown: bool = False
     """Some of what was derived was only shown by an example, and need not occur in all data."""
 
-    def join(self, other: Evidence) -> Evidence:
+    def join(self, other: ValueEvidence) -> ValueEvidence:
         seen = self.seen.join(other.seen) if self.seen else other.seen
-        return Evidence(
+        return ValueEvidence(
             self.analog or other.analog,
             self.integer or other.integer,
             self.derived | other.derived,
@@ -405,7 +405,7 @@ class Evidence:
 
 
 @lru_cache(maxsize=4096)
-def _class_of(evidence: Evidence) -> str:
+def _class_of(evidence: ValueEvidence) -> str:
     if evidence.analog or (evidence.seen and not evidence.seen.integer):
         return "analog"
     if evidence.unknown:
@@ -423,7 +423,7 @@ def _class_of(evidence: Evidence) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _unit_of(evidence: Evidence) -> Unit | None:
+def _unit_of(evidence: ValueEvidence) -> Unit | None:
     nonzero = evidence._nonzero
     if evidence.integer:
         nonzero |= {("", 1)}
@@ -436,25 +436,27 @@ def _unit_of(evidence: Evidence) -> Unit | None:
     return None if size is None else Unit(scales.pop(), size)
 
 
-def evidence_of(signal: Signal, seen: Seen | None = None) -> Evidence:
+def evidence_of(signal: Signal, seen: Seen | None = None) -> ValueEvidence:
     """What one operand of one call tells: its derived signal, and what was seen of it."""
     if isinstance(signal, Shown):
         if signal.name not in _SHOWN:
-            return Evidence(signal.name == "analog", signal.name == "graded")
-        return Evidence(derived=_SHOWN[signal.name], shown=True)
+            return ValueEvidence(signal.name == "analog", signal.name == "graded")
+        return ValueEvidence(derived=_SHOWN[signal.name], shown=True)
     signal = kind_of(signal)
     if isinstance(signal, TruthTable) and not signal.scale.dims:
         name, fraction = split(signal.scale.name)
         if signal.scale and not name:
-            return Evidence(derived=frozenset(("", _share(v, fraction)) for v in signal.support))
-        return Evidence(derived=frozenset((name if v else "", v) for v in signal.support))
+            return ValueEvidence(
+                derived=frozenset(("", _share(v, fraction)) for v in signal.support)
+            )
+        return ValueEvidence(derived=frozenset((name if v else "", v) for v in signal.support))
     if isinstance(signal, TruthTable):
-        return Evidence(analog=True)
+        return ValueEvidence(analog=True)
     if signal is INTEGER:
-        return Evidence(integer=True, seen=seen)
+        return ValueEvidence(integer=True, seen=seen)
     if signal is UNKNOWN:
-        return Evidence(seen=seen, unknown=seen is None)
-    return Evidence(analog=True)
+        return ValueEvidence(seen=seen, unknown=seen is None)
+    return ValueEvidence(analog=True)
 
 
 def _share(value: Number, fraction: Fraction) -> float:

@@ -111,7 +111,7 @@ def name_batch(error: BaseException, tally: CountSoFar, report: Callable[[], Rep
     interrupted = isinstance(error, KeyboardInterrupt)
     samples = tally.before[1] + tally.ledger.samples
     where = f"batch {tally.batch} (the first is 0), after {samples} samples"
-    why = "interrupted" if interrupted else f"ended by an error ({_told(error)})"
+    why = "interrupted" if interrupted else f"ended by an error ({_in_words(error)})"
     tally.ended = (f"the count was {why} at {where}",)
     before = None
     with suppress(SyopsError):
@@ -128,7 +128,7 @@ def name_batch(error: BaseException, tally: CountSoFar, report: Callable[[], Rep
     error.add_note(f"syops: this was raised at {where}{kept}")
 
 
-def _told(error: BaseException) -> str:
+def _in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {first_line(error)}".rstrip(": ")
 
 

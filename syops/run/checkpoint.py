@@ -59,7 +59,7 @@ class Checkpoint:
         differ = [name for name in count if self.count.get(name) != count[name]]
         if differ:
             told = "; ".join(
-                f"{name}: there {_told(self.count.get(name))}, here {_told(count[name])}"
+                f"{name}: there {_in_words(self.count.get(name))}, here {_in_words(count[name])}"
                 for name in differ
             )
             raise SyopsValueError(
@@ -68,7 +68,7 @@ class Checkpoint:
             )
 
 
-def _told(value: str | None) -> str:
+def _in_words(value: str | None) -> str:
     is_digest = value is not None and len(value) == HEXADECIMAL and value.isalnum()
     return short(value) if is_digest else str(value)
 

@@ -96,12 +96,12 @@ class _Updates:
         now = time.monotonic()
         if now >= self._next:
             found.settle()
-            self._bar.set_postfix_str(self._told(now - self._began))
+            self._bar.set_postfix_str(self._postfix(now - self._began))
             done = time.monotonic()
             self._next = done + max(LEAST_PAUSE, (done - now) / SHARE)
         return False
 
-    def _told(self, seconds: float) -> str:
+    def _postfix(self, seconds: float) -> str:
         report = self._report()
         told = [] if report.dc_mj is None else [f"DC {joules(report.dc_mj)}{_give_or_take(report)}"]
         if not self._by_samples and seconds > 0:

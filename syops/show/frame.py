@@ -22,7 +22,7 @@ def frame_of(report: Figures, totals: bool) -> pd.DataFrame:
             frame[name] *= report.samples
         exact = {"dense": [row.dense for row in report.effective_rows]}
         names = ("mac", "dense_ac", *(("ac", "ac_events") if report.measured else ()))
-        exact |= {name: [getattr(v, name) for v in report.verdicts] for name in names}
+        exact |= {name: [getattr(v, name) for v in report.operations] for name in names}
         frame = frame.assign(**exact)
     return frame
 

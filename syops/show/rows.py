@@ -11,7 +11,7 @@ from syops.errors import SyopsValueError
 from syops.ledger.calls import ByValue
 from syops.ledger.rows import Drive, Magnitudes, Row, joined_magnitudes
 from syops.ops.kinds import KINDS
-from syops.ops.values import Evidence, Seen, Unit
+from syops.ops.values import Seen, Unit, ValueEvidence
 from syops.show.fields import LARGEST_NUMBER, Fields
 
 
@@ -189,8 +189,8 @@ def _magnitude_from_json(content: Fields) -> Magnitudes:
     return Magnitudes(unit, content.fraction("ac"), content.count("events"))
 
 
-def _evidence_from_json(content: Fields) -> Evidence:
-    return Evidence(
+def _evidence_from_json(content: Fields) -> ValueEvidence:
+    return ValueEvidence(
         content.truth("analog"),
         content.truth("integer"),
         frozenset(_derived(content, part) for part in content.values("derived", list)),

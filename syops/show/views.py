@@ -352,7 +352,7 @@ class ReportView:
             if value != getattr(DEFAULT, name) or (name, value) in _MEANING:
                 yield name, value, _MEANING.get((name, value), "")
         for name, value in self.report.conventions.items():
-            yield name, _told(value), _MEANING.get((name, value)) or _MEANING.get(name) or ""
+            yield name, _in_words(value), _MEANING.get((name, value)) or _MEANING.get(name) or ""
         yield "in the totals", ", ".join(sorted(self.report.kinds)), "kinds of rows"
 
 
@@ -391,7 +391,7 @@ def _type(report: Figures) -> str:
     return "1 layer gets more than spikes" if count == 1 else f"{count} layers get more than spikes"
 
 
-def _told(value: Any) -> str:
+def _in_words(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -25,7 +25,7 @@ from syops.ledger.ledger import Ledger
 from syops.ledger.rows import Drive, Magnitudes, Row, Updates, joined_magnitudes, merge_updates
 from syops.ledger.steps import Arrival, History
 from syops.ops.fanout import FanOut
-from syops.ops.values import Evidence, Seen, Unit
+from syops.ops.values import Seen, Unit, ValueEvidence
 from syops.trace.axes import BEFORE, NOWHERE, Axes, Place, Split
 from syops.trace.foldable import Folding
 from syops.trace.lineage import LayerKey, LayerResult, Padding
@@ -146,7 +146,7 @@ def _read(passes: Sequence[Packed]) -> list[list[list[Any]]]:
 class OperandReadings:
     """One operand of one call; the counts are places in the readings."""
 
-    evidence: Evidence
+    evidence: ValueEvidence
     numel: int
     fan_out: FanOut
     spikes: int | None = None

@@ -16,7 +16,7 @@ from syops.ledger.ledger import Ledger
 from syops.ledger.rows import Drive, Row
 from syops.ops.registry import Find, find
 from syops.ops.rule import input_tensors
-from syops.ops.values import ANALOG, Evidence
+from syops.ops.values import ANALOG, ValueEvidence
 from syops.trace import meta as shadow
 from syops.trace.bounds import follow
 from syops.trace.neurons import NeuronSignal
@@ -256,4 +256,4 @@ def _of_ann(row: Row, folded: Mapping[str, str]) -> Row:
     return replace(row, drives=drives, unnormalised=(), written=kept)
 
 
-_ANALOG = Evidence(analog=True)
+_ANALOG = ValueEvidence(analog=True)

@@ -115,7 +115,7 @@ class Dispatch:
         self._strict = settings.strict
         self.execute = executed if settings.values else executed_on_meta
         self._history = history
-        self._told: set[int] = set()
+        self._with_params: set[int] = set()
         self._axes = ("time", "samples") if settings.by_sample else ("time",)
         self._costs: Sequence[Cost] = ()
         """Of the operator that is being counted."""
@@ -128,9 +128,9 @@ class Dispatch:
     def params(self, own: Iterable[Tensor]) -> int:
         """Return the number of parameters of the innermost module, told by its first row."""
         _, module = self._where[-1]
-        if id(module) in self._told:
+        if id(module) in self._with_params:
             return 0
-        self._told.add(id(module))
+        self._with_params.add(id(module))
         return sum(parameter.numel() for parameter in own)
 
     @property

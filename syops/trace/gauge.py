@@ -77,7 +77,7 @@ class Gauge:
             the places of Σ entries and of Σ entries · fan-out; None for that where the fan-out is
             the same everywhere.
         """
-        self._told("spikes", [x], cache, fan_out, weighting, split)
+        self._announce("spikes", [x], cache, fan_out, weighting, split)
         spatial = len(fan_out.spatial)
         each, whole = (weighting, spatial, split), (weighting, "total", split)
         if each not in cache:
@@ -93,19 +93,19 @@ class Gauge:
 
     def look(self, x: Tensor, cache: Cache) -> int:
         """Find the least and the largest value of ``x`` and whether all are integers."""
-        self._told("look", [x], cache)
+        self._announce("look", [x], cache)
         if "look" not in cache:
             cache["look"] = self._look(lambda: counting.look(counting.strided(x)))
         return cache["look"]
 
     def binary(self, x: Tensor) -> int:
         """Find whether every entry of ``x`` is 0 or 1: a count of 1, or else 0."""
-        self._told("binary", [x], None)
+        self._announce("binary", [x], None)
         return self._count(lambda: counting.binary(counting.strided(x)))
 
     def coincidences(self, left: Tensor, right: Tensor) -> int:
         """Count the products of two activations in which both factors are not zero."""
-        self._told("coincidences", [left, right], None)
+        self._announce("coincidences", [left, right], None)
         return self._count(lambda: counting.coincidences(left, right))
 
     def same(self, x: Tensor, copies: int) -> tuple[int, int]:
@@ -114,7 +114,7 @@ class Gauge:
         Returns:
             the places of the counts for a tensor of [T·N, ...] and one of [N·T, ...].
         """
-        self._told("same", [x], None, copies)
+        self._announce("same", [x], None, copies)
         x = counting.strided(x)
         rest = x.shape[0] // copies
         by_step, by_sample = x.reshape(copies, rest, -1), x.reshape(rest, copies, -1)
@@ -123,7 +123,7 @@ class Gauge:
             self._count(lambda: (by_sample[:, 1:] == by_sample[:, :-1]).all(-1).sum()),
         )
 
-    def _told(
+    def _announce(
         self, method: str, tensors: Sequence[Tensor], cache: Cache | None, *args: Any
     ) -> None:
         if self._tell is not None:

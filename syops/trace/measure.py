@@ -21,10 +21,10 @@ from syops.ops.values import (
     INTEGER,
     SPIKES,
     UNKNOWN,
-    Evidence,
     Signal,
     TruthTable,
     Unit,
+    ValueEvidence,
     evidence_of,
     for_weights,
 )
@@ -199,7 +199,7 @@ class Measurements:
         record = self._tensors.find(tensor)
         return Axes() if record is None else Axes(record.time, record.samples)
 
-    def _is_blurred(self, signal: Signal, evidence: Evidence, dtype: torch.dtype) -> bool:
+    def _is_blurred(self, signal: Signal, evidence: ValueEvidence, dtype: torch.dtype) -> bool:
         """Return whether values do not tell magnitudes: rounded too far, or in unknown units."""
         if not isinstance(signal, TruthTable) or not signal.scale or evidence.largest <= 1:
             return False
@@ -207,7 +207,7 @@ class Measurements:
         name = evidence.unit.scale if evidence.unit else ""
         return rounded or bool(name and self._tensors.factor(name) is None)
 
-    def _may_drive(self, signal: Signal, evidence: Evidence) -> bool:
+    def _may_drive(self, signal: Signal, evidence: ValueEvidence) -> bool:
         """Return whether some convention may count the row as AC, from its spikes."""
         return signal is UNKNOWN or evidence.signal in (*SPIKES, "graded")
 

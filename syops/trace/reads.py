@@ -29,7 +29,7 @@ class Reads(TorchFunctionMode):
 
     def __init__(self, told: Callable[[Tensor], None]) -> None:
         super().__init__()
-        self._told = told
+        self._on_read = told
         self.checks = False
         """Whether torch reads values to check them, and lets none out."""
 
@@ -42,7 +42,7 @@ class Reads(TorchFunctionMode):
     ) -> Any:
         if func in _WATCHED:
             for tensor in _leaving(func, (*args, *(kwargs or {}).values())):
-                self._told(tensor)
+                self._on_read(tensor)
         elif func is one_hot and _has_classes(*args, **(kwargs or {})):
             self.checks = True
             try:

@@ -278,7 +278,7 @@ class _Taken(Gauge):
         gauge.counts, gauge.looks = self._gauge.counts, self._gauge.looks
         return gauge
 
-    def _told(
+    def _announce(
         self, method: str, tensors: Sequence[Tensor], cache: Cache | None, *args: Any
     ) -> None:
         if cache is not None:

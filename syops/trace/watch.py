@@ -57,7 +57,7 @@ class Watch(DispatchMode):
         self.is_on = False
         self._where = where
         self._find = find
-        self._reads = Reads(self._told) if reads else None
+        self._reads = Reads(self._values_read) if reads else None
         self._detached: tuple[int, Tensor] | None = None
 
     @property
@@ -132,7 +132,7 @@ class Watch(DispatchMode):
         with self:
             return kernel(*args, **kwargs)
 
-    def _told(self, tensor: Tensor) -> None:
+    def _values_read(self, tensor: Tensor) -> None:
         if self.listener is not None:
             self.listener.told(tensor)
 

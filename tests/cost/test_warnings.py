@@ -21,7 +21,7 @@ from syops import get_model_bounds, get_model_syops
 from syops.cost import warnings
 from syops.ledger.rows import Drive, Updates
 from syops.models import calibrate, create_model, demo
-from syops.ops.values import Evidence, Seen
+from syops.ops.values import Seen, ValueEvidence
 from syops.report.comparison import compare
 from syops.report.gate import Limits, check
 from syops.report.report import Report
@@ -605,7 +605,7 @@ FACTS = st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0, 250, 1000]))
 @given(st.lists(FACTS, min_size=2, max_size=5), st.permutations(range(5)), st.booleans())
 def test_warnings_do_not_depend_on_how_reports_are_merged(facts, order, skipped):
     def part(value, spikes):
-        seen = Drive(Evidence(seen=Seen(value, value, True)), 1000, int(1000 * value))
+        seen = Drive(ValueEvidence(seen=Seen(value, value, True)), 1000, int(1000 * value))
         inner = Drive(BINARY, 1000, spikes, Fraction(spikes, 10), spikes)
         rows = (
             replace(analog("in", 10), drives=(seen,)),

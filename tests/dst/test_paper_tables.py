@@ -150,9 +150,9 @@ def test_a_trace_finds_the_rows_of_a_counted_run(name):
     inputs = torch.rand(shape)
 
     def told(row):
-        verdict = row.verdict("mac")
-        return (*row.key, row.calls, row.params, row.dense, row.folded, verdict.signal,
-                verdict.mac, verdict.dense_ac)  # fmt: skip
+        operations = row.operations("mac")
+        return (*row.key, row.calls, row.params, row.dense, row.folded, operations.signal,
+                operations.mac, operations.dense_ac)  # fmt: skip
 
     for fold_bn in (True, False):
         given = {"batch_dim": batch_dim, "fold_bn": fold_bn, "input_signal": "analog"}

@@ -83,7 +83,7 @@ def signals(name: str, **keywords: Any) -> dict[str, str]:
     )
     assert not ledger.unaccounted
     synaptic = (row for row in ledger.rows if row.kind in ("conv", "linear", "matmul"))
-    return {f"{row.path}:{row.operator}": row.verdict("mac").signal for row in synaptic}
+    return {f"{row.path}:{row.operator}": row.operations("mac").signal for row in synaptic}
 
 
 def not_spikes(found: dict[str, str]) -> set[str]:

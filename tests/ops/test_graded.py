@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from syops import Report, check_full_spike, get_model_bounds, get_model_syops
 from syops.cost.proof import values_of
-from syops.ops.values import Evidence, Seen, TruthTable, common_divisor, evidence_of
+from syops.ops.values import Seen, TruthTable, ValueEvidence, common_divisor, evidence_of
 
 
 class Then(nn.Module):
@@ -233,12 +233,12 @@ def test_rounded_constants_are_not_equal():
 
 
 def test_data_never_gives_units():
-    seen = Evidence(seen=Seen(0, 0.5, False))
+    seen = ValueEvidence(seen=Seen(0, 0.5, False))
     assert seen.signal == "analog"
-    twos = Evidence(seen=Seen(0, 2, True))
+    twos = ValueEvidence(seen=Seen(0, 2, True))
     assert (twos.signal, twos.unit.size) == ("graded", 1)
-    halves = Evidence(derived=frozenset({("", 0), ("", 0.5)}))
-    ones = Evidence(seen=Seen(0, 1, True))
+    halves = ValueEvidence(derived=frozenset({("", 0), ("", 0.5)}))
+    ones = ValueEvidence(seen=Seen(0, 1, True))
     assert halves.signal == "scaled"
     assert (halves.join(ones).signal, halves.join(ones).largest) == ("graded", 2)
 

@@ -13,19 +13,19 @@ from torch import nn
 
 from syops import get_model_syops
 from syops.ledger.ledger import Ledger
-from syops.ops.values import Evidence, Opaque, Seen, TruthTable, evidence_of
+from syops.ops.values import Opaque, Seen, TruthTable, ValueEvidence, evidence_of
 from syops.trace.observer import Observer
 from syops.trace.settings import Settings
 
 VALUES = st.sampled_from([-2, -1, 0, 1, 2, 0.5, -0.5])
 EVIDENCE = st.one_of(
-    st.just(Evidence(analog=True)),
-    st.just(Evidence(integer=True)),
+    st.just(ValueEvidence(analog=True)),
+    st.just(ValueEvidence(integer=True)),
     st.frozensets(VALUES, min_size=1, max_size=3).map(
-        lambda values: Evidence(derived=frozenset(("", v) for v in values))
+        lambda values: ValueEvidence(derived=frozenset(("", v) for v in values))
     ),
     st.frozensets(VALUES, min_size=1, max_size=3).map(
-        lambda values: Evidence(
+        lambda values: ValueEvidence(
             seen=Seen(min(values), max(values), all(v == int(v) for v in values))
         )
     ),
@@ -34,11 +34,14 @@ EVIDENCE = st.one_of(
 
 @given(st.lists(EVIDENCE, min_size=1, max_size=5), st.randoms())
 def test_the_class_does_not_depend_on_order_or_grouping(parts, random):
-    whole = reduce(Evidence.join, parts)
+    whole = reduce(ValueEvidence.join, parts)
     shuffled = list(parts)
     random.shuffle(shuffled)
     cut = random.randrange(len(shuffled) + 1)
-    halves = [reduce(Evidence.join, half, Evidence()) for half in (shuffled[:cut], shuffled[cut:])]
+    halves = [
+        reduce(ValueEvidence.join, half, ValueEvidence())
+        for half in (shuffled[:cut], shuffled[cut:])
+    ]
     assert halves[0].join(halves[1]) == whole
     assert whole.join(whole) == whole
 
@@ -65,7 +68,7 @@ def test_the_class_of_a_derived_set(values, signal):
     ],
 )  # fmt: skip
 def test_from_data_only_zeros_ones_and_minus_ones_are_spikes(seen, signal):
-    assert Evidence(seen=seen).signal == signal
+    assert ValueEvidence(seen=seen).signal == signal
 
 
 UNARY = {

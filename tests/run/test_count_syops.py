@@ -193,8 +193,8 @@ class Parts(nn.Module):
         return by_parts(self, x)
 
 
-def no_rates(verdict):
-    return replace(verdict, rates=None)
+def no_rates(operations):
+    return replace(operations, rates=None)
 
 
 def by_parts(net, x):
@@ -212,7 +212,10 @@ def test_parts_called_by_the_caller(steps):
         for x in batches:
             by_parts(net, x)
     counted, whole = (  # only who says what a time-step is knows rates by time-step
-        [(row.path, row.dense, row.mac, row.folded, no_rates(row.verdict("mac"))) for row in rows]
+        [
+            (row.path, row.dense, row.mac, row.folded, no_rates(row.operations("mac")))
+            for row in rows
+        ]
         for rows in (count.report.rows, [r for r in expected.rows if r.kind in expected.kinds])
     )
     assert counted == whole
@@ -273,7 +276,7 @@ def test_states_that_the_caller_moves_stay_known(steps, how, one_batch):
             _, state = net(x, state)
             state = tuple(map(moves[how], state))
     rows = [row for row in count.report.rows if row.path in ("rec", "fc2", "head")]
-    assert {row.verdict("mac").signal for row in rows} == {"binary"}
+    assert {row.operations("mac").signal for row in rows} == {"binary"}
     assert not any(drive.evidence.seen for row in rows for drive in row.drives)
 
 

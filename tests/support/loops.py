@@ -114,7 +114,14 @@ def run(net: Callable[..., Any], x: torch.Tensor) -> torch.Tensor:
 def synaptic(rows: Iterable[Row]) -> list[tuple[Any, ...]]:
     """What was counted at each layer with weights, whatever tells that spikes arrive there."""
     return [
-        (row.path, row.calls, row.params, row.dense, row.verdict("mac").mac, _driven(*row.drives))
+        (
+            row.path,
+            row.calls,
+            row.params,
+            row.dense,
+            row.operations("mac").mac,
+            _driven(*row.drives),
+        )
         for row in rows
         if row.kind == "linear"
     ]

@@ -6,12 +6,12 @@ from fractions import Fraction
 from syops.cost.conventions import get_convention
 from syops.cost.energy import EnergyModel
 from syops.ledger.rows import Drive, Row
-from syops.ops.values import Evidence
+from syops.ops.values import ValueEvidence
 from syops.report.comparison import compare
 from syops.report.report import Report
 
-BINARY = Evidence(derived=frozenset({("", 0), ("", 1)}))
-GRADED = Evidence(derived=frozenset({("", 0), ("", 1), ("", 2)}))
+BINARY = ValueEvidence(derived=frozenset({("", 0), ("", 1)}))
+GRADED = ValueEvidence(derived=frozenset({("", 0), ("", 1), ("", 2)}))
 
 
 def spiking(path, dense, rate, events=0, kind="conv", evidence=BINARY, **more):

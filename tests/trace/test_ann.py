@@ -16,7 +16,7 @@ from torch import nn
 
 from syops import get_model_bounds, get_model_syops
 from syops.ledger.rows import Drive, Row
-from syops.ops.values import Evidence
+from syops.ops.values import ValueEvidence
 from syops.trace import ann
 
 
@@ -127,7 +127,7 @@ def test_a_model_that_cannot_be_copied_says_so_when_its_ann_is_asked_for():
 
 @pytest.mark.parametrize("number", [1, 2, 3, 7, 10])
 def test_a_row_times_a_number_is_the_sum_of_so_many(number):
-    drive = Drive(Evidence(analog=True), 7, 3, Fraction(1, 3), 5)
+    drive = Drive(ValueEvidence(analog=True), 7, 3, Fraction(1, 3), 5)
     row = Row("fc", "linear", "linear", 0, 1, 25, 20, (drive,), mac=2, weights=20, written=10)
     total = row
     for _ in range(number - 1):

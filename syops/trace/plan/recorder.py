@@ -185,8 +185,8 @@ class Recorder:
         if not self._can_tell((*operands, *results)):
             return
         meet = self.register.meet
-        args, kwargs = _told(arguments, (lambda x: meet(x, True)) if is_literal else meet)
-        told = _told(out, lambda x: self._result(x, operands))
+        args, kwargs = _with_each(arguments, (lambda x: meet(x, True)) if is_literal else meet)
+        told = _with_each(out, lambda x: self._result(x, operands))
         if _lies_before(told) or _retyped(told, operands) or self._writes_outside(func, arguments):
             self.give_up()
             return
@@ -318,12 +318,12 @@ def base_of(tensor: Tensor, others: Sequence[Tensor]) -> int | None:
     return None
 
 
-def _told(value: Any, told: Callable[[Tensor], Any]) -> Any:
+def _with_each(value: Any, told: Callable[[Tensor], Any]) -> Any:
     """Return a value with each tensor in it replaced."""
     if isinstance(value, Tensor):
         return told(value)
     if isinstance(value, dict):
-        return {name: _told(item, told) for name, item in value.items()}
+        return {name: _with_each(item, told) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_told(item, told) for item in value)
+        return type(value)(_with_each(item, told) for item in value)
     return value
