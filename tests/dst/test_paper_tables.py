@@ -28,6 +28,7 @@ def lines(*families: str) -> dict[str, PaperRow]:
     }
 
 
+@pytest.mark.slow
 def test_table_2_has_its_19_networks():
     assert len(lines()) == 19
     assert {line.T for line in lines().values()} == {4, 6, 50, 250, 256}
@@ -68,6 +69,7 @@ def test_the_upper_end_printed_for_the_papers_own_networks_is_that_of_sew():
         assert 0 < line.implied_rate < 0.25, name
 
 
+@pytest.mark.slow
 def test_every_printed_dc_is_possible_but_one():
     lines = [*table2(), *table3(), *table4()]
     for reading in ("folded", "counted"):

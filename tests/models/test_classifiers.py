@@ -8,6 +8,8 @@ from syops import get_model_bounds, get_model_syops
 from syops.errors import SyopsValueError
 from syops.models import attach_aap, create_model, demo, detach_aap
 
+pytestmark = pytest.mark.slow  # deep networks; test_all_networks counts each kind of them
+
 SMALL = {"T": 2}
 NETWORKS = {
     "dsnn_digits": ({"blocks": 2, **SMALL}, (1, 8, 8)),

@@ -10,6 +10,8 @@ from syops import get_model_syops
 from syops.errors import SyopsValueError
 from syops.models import attach_aap, calibrate, create_model, detach_aap, zero_init_residual
 
+pytestmark = pytest.mark.slow  # deep networks; test_all_networks counts each kind of them
+
 SEVEN_B = ("sew_7b", "sew_wide7b", "dsnn_7b", "dsnn_wide7b", "fsnn_7b", "fsnn_wide7b", "spiking_7b",
            "plain_7b")  # fmt: skip
 

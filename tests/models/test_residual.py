@@ -15,6 +15,8 @@ from syops.models import calibrate, create_model
 from syops.models.parts import Neurons
 from tests.support.versions import differentiable
 
+pytestmark = pytest.mark.slow  # deep networks; test_all_networks counts each kind of them
+
 # The parameters of torchvision's ResNets.
 PUBLISHED = {18: 11_689_512, 34: 21_797_672, 50: 25_557_032, 101: 44_549_160, 152: 60_192_808}
 

@@ -21,6 +21,8 @@ from syops.models import (
 from syops.models.parts import Streams
 from tests.support.versions import differentiable
 
+pytestmark = pytest.mark.slow  # deep networks; test_all_networks counts each kind of them
+
 NAMES = ("spikformer_4_384", "spikformer_8_384", "spikformer_8_512", "spikformer_8_768")
 SMALL = {"depth": 2, "width": 48, "heads": 3}
 LOGICAL = {

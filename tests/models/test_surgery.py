@@ -11,6 +11,8 @@ from torch import nn
 from syops.errors import SyopsFileError, SyopsTypeError, SyopsValueError
 from syops.models import attach_aap, calibrate, create_model, detach_aap, zero_init_residual
 
+pytestmark = pytest.mark.slow  # deep networks; test_all_networks counts each kind of them
+
 SEW_AND_SPIKING = [{"g": "IAND"}, {"residual": "spiking"}]
 
 

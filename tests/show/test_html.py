@@ -648,6 +648,7 @@ HOSTS = (
 """How notebooks tell their theme: an attribute, its value, and the theme."""
 
 
+@pytest.mark.slow
 @in_chromium
 def test_a_notebook_is_legible_in_any_theme_and_folds(visit):
     text = f"<meta charset=utf-8><body><p class=row>theirs</p>{NET._repr_html_()}"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,6 +109,7 @@ def test_max_pool(data: st.DataObject) -> None:
     check(aten.max_pool2d_with_indices.default, x, *told)
 
 
+@pytest.mark.slow
 def test_bounds_of_a_bundled_network_load_neither_sympy_nor_the_compiler_nor_training() -> None:
     code = (
         "import contextlib, io, sys\n"

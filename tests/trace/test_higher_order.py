@@ -151,6 +151,7 @@ assert torch.compile(lambda x: x + 1, backend="eager")(x).sum() == 64
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_what_the_compiler_computes_while_it_is_loaded_is_not_counted():
     """In a process of its own: torch 2.6 computes something then; and before that, an error.
 

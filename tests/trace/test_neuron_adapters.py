@@ -139,6 +139,7 @@ def counted(tmp_path_factory):
     return json.loads(ran.stdout)
 
 
+@pytest.mark.slow
 def test_adapter_is_found(counted):
     assert counted["libraries"] == ["Norse", "Pulse", "Sinabs", "SnnTorch", "SpikingJelly"]
 
