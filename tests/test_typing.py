@@ -44,7 +44,8 @@ GIVEN = {
 
 PROMISED = """
 from syops import MeasuredReport, Report, compare, count_syops, create_model
-from syops import get_convention, get_model_bounds, get_model_syops
+from syops import get_model_bounds, get_model_syops
+from syops.cost.conventions import get_convention
 
 measured = get_model_syops(model, x, graded="ac", ac="events", input_signal=["binary"])
 figures: tuple[float, float, float] = (measured.dc_mj, measured.ac, measured.ac_events)

@@ -213,7 +213,7 @@ def fed(name: str) -> tuple[nn.Module, tuple[int, ...], int]:
     frame = frame if events or name.endswith(("digits", "_small")) else [32, 32]
     if name in TINY:
         keywords = {**keywords, "blocks": 4}  # two before and two after the down-sampling
-    if name.startswith("spikformer"):
+    if name == "spikformer_4_384":
         keywords = {**keywords, "depth": 1}
     shape = (2, 1, channels, *frame) if events else (1, channels, *frame)
     torch.manual_seed(0)
