@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from spikingjelly.activation_based import layer
+from spikingjelly.activation_based import functional, layer
 from torch import nn
+from torch.nn.utils import parametrize
 
 from syops.trace.plan.layers import Layer
 from tests.trace.test_replay import in_one_memory, same_by_replay
@@ -20,6 +24,7 @@ class Layers(nn.Module):
         self.first = nn.Conv2d(1, 4, 3, padding=1)
         self.norm = nn.BatchNorm2d(4)
         self.second = nn.Conv2d(4, 4, 3, padding=1)
+        self.third, self.fourth = nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3)
         self.out = nn.Linear(4, 2)
         self.between = between
 
@@ -150,7 +155,81 @@ def inference(net, x, s):
         return (net.second(s) > 0).float()
 
 
+def sizes(net, x, s):
+    net.second.dilation = net.second.padding = torch.Size((2, 2) if high(x) else (1, 1))
+    return s
+
+
+def numpy_sizes(net, x, s):
+    net.second.dilation = net.second.padding = (np.int64(2 if high(x) else 1),) * 2
+    return s
+
+
+def changed_lists(net, x, s):
+    both = net.second.dilation, net.second.padding
+    if not isinstance(both[0], list):
+        net.second.dilation, net.second.padding = both = [1, 1], [1, 1]
+    for sides in both:
+        sides[:] = [2, 2] if high(x) else [1, 1]
+    spikes = (net.second(s) > 0).float()
+    for sides in both:
+        sides[:] = [2, 2]
+    return spikes
+
+
+def other_attribute(net, x, s):
+    old, new = ("spare", "other") if high(x) else ("other", "spare")
+    vars(net.second).pop(old, None)
+    setattr(net.second, new, 1)
+    return s
+
+
+def attribute_of_another_type(net, x, s):
+    net.second.spare = np.ones(2) if high(x) else 1.0
+    return s
+
+
+def weights_beside_the_parameters(net, x, s):
+    vars(net.second)["weight"] = net.third.weight if high(x) else net.fourth.weight
+    return s
+
+
+def other_function(net, x, s):
+    conv2d = F.conv2d
+    if not high(x):
+        return s
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(F, "conv2d", lambda x, *args: conv2d(x * 0.5, *args))
+        return (net.second(s) > 0).float()
+
+
+def function_that_raises(net, x, s):
+    conv2d = F.conv2d
+
+    def computes_and_raises(*args):
+        conv2d(*args)
+        raise KeyError
+
+    if not high(x):
+        return s
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(KeyError):
+        patch.setattr(F, "conv2d", computes_and_raises)
+        net.second(s)
+    return s
+
+
+def other_method(net, x, s):
+    method = nn.Conv2d._conv_forward
+    if not high(x):
+        return s
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.Conv2d, "_conv_forward", lambda m, x, *args: method(m, x * 0.5, *args))
+        return (net.second(s) > 0).float()
+
+
 CHANGING = (
+    *(sizes, numpy_sizes, changed_lists, other_attribute, attribute_of_another_type),
+    *(weights_beside_the_parameters, other_function, function_that_raises, other_method),
     *(nothing, other_stride, other_padding, other_class, written_weights, other_memory_of_weights),
     *(other_parameter, spare_weights, own_forward, other_values, written_input, other_layout),
     *(fewer, hooked, caught, cast, inference),
@@ -187,21 +266,83 @@ def test_layers_of_spikingjelly(steps, skipped, monkeypatch):
     assert len(skipped) == 3 * 3
 
 
+class Computed(nn.Conv2d):
+    """A layer whose settings depend on something else."""
+
+    wide = False
+    padding = property(lambda self: (1 + self.wide,) * 2, lambda self, value: None)
+    dilation = property(lambda self: (1 + self.wide,) * 2, lambda self, value: None)
+
+
+class Signed(nn.Conv2d):
+    """A layer whose weights depend on something else."""
+
+    wide = False
+
+    def __getattr__(self, name):
+        found = super().__getattr__(name)
+        return found.sign() if name == "weight" and self.wide else found
+
+
+@pytest.mark.parametrize("kind", [Computed, Signed])
+def test_layers_that_compute_what_they_apply_are_watched(kind, skipped, monkeypatch):
+    def between(net, x, s):
+        monkeypatch.setattr(kind, "wide", high(x))
+        return s
+
+    torch.manual_seed(0)
+    model = Layers(between)
+    model.second = kind(4, 4, 3, padding=1)
+    same_by_replay(monkeypatch, model.eval(), images(), graded="ac")
+    assert len({layer.kind for layer in skipped} & {Computed, Signed}) == 0
+
+
+class Switched(nn.Module):
+    """A parametrisation that makes other weights of the same, by turns."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = None
+
+    def forward(self, weight):
+        return weight if self.scale is None else torch.round(weight * self.scale)
+
+
+@pytest.mark.parametrize("what", ["literal", "data", "parameter"])
+def test_parametrisations_that_change(what, skipped, monkeypatch):
+    def between(net, x, s):
+        switch = net.second.parametrizations.weight
+        if what == "parameter":
+            switch.original = net.fourth.weight if high(x) else net.third.weight
+        else:
+            scale = 2.0 if what == "literal" else x.mean()
+            switch[0].scale = scale if high(x) else None
+        return s
+
+    torch.manual_seed(0)
+    model = Layers(between)
+    parametrize.register_parametrization(model.second, "weight", Switched())
+    same_by_replay(monkeypatch, model.eval(), images(), graded="ac")
+    assert skipped
+
+
 def test_layer_that_does_something_else_is_run_again(skipped, monkeypatch):
-    """Somebody may replace what a layer of torch calls, as its result tells."""
-    conv2d = F.conv2d
+    """Somebody may replace what a layer of spikingjelly calls, as its result tells."""
+    forward = functional.seq_to_ann_forward
 
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
-            self.conv = nn.Conv2d(1, 4, 3, padding=1)
+            self.conv = layer.Conv2d(1, 4, 3, padding=1, step_mode="m")
 
         def forward(self, x):
             with monkeypatch.context() as patch:
-                if x.numpy()[0, 0, 0, 0] > 0:
-                    patch.setattr(F, "conv2d", lambda *args: conv2d(*args).double())
+                if x.numpy()[0, 0, 0, 0, 0] > 0:
+                    doubled = lambda *args: forward(*args).double()  # noqa: E731
+                    patch.setattr(functional, "seq_to_ann_forward", doubled)
                 return self.conv(x).float() * 2
 
-    batches = [torch.full((2, 1, 6, 6), value) for value in (-1.0, -1.0, -1.0, 1.0, -1.0)]
-    assert same_by_replay(monkeypatch, Net().eval(), batches) == pytest.approx(3 / 5)
+    batches = [torch.full((3, 2, 1, 6, 6), value) for value in (-1.0, -1.0, -1.0, 1.0, -1.0)]
+    found = same_by_replay(monkeypatch, Net().eval(), batches, time_steps=3, batch_dim=1)
+    assert found == pytest.approx(3 / 5)
     assert len(skipped) == 3

@@ -32,7 +32,7 @@ def _adapters() -> Iterator[Library]:
 
 
 LIBRARIES = tuple(_adapters())
-_PACKAGES = tuple(package for library in LIBRARIES for package in library.packages)
+PACKAGES = tuple(package for library in LIBRARIES for package in library.packages)
 
 
 def library_of(module: nn.Module) -> Library | None:
@@ -96,7 +96,7 @@ def by_parts(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def can_reset(module: nn.Module) -> bool:
     """Return whether `reset` knows what to do with a module."""
-    return library_of(module) is not None or own.can_reset(module, _PACKAGES)
+    return library_of(module) is not None or own.can_reset(module, PACKAGES)
 
 
 def reset(modules: Iterable[tuple[str, nn.Module]]) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ def reset(modules: Iterable[tuple[str, nn.Module]]) -> tuple[str, ...]:
     """
     failed = []
     for path, module in reversed(list(modules)):
-        why = own.reset(module, _PACKAGES)
+        why = own.reset(module, PACKAGES)
         if why:
             failed.append(f"{path or type(module).__name__} was not reset: {why}")
         library = library_of(module)

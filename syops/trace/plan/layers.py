@@ -4,20 +4,28 @@ A layer of torch that applies its weights is a function of its input, its weight
 Called in the same place of the plan with the same of all three, it executes the same operators.
 These need not be told one by one: its result is compared with the plan's, and its readings are
 taken of its input and its result.
+
+That holds of classes of torch and of SNN libraries alone: a subclass may compute its settings or
+its weights. It does not hold of a layer that reads other weights than its own, as one with a
+parametrisation does, nor of one with an attribute that is not a plain value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syops._torch import buffers_of, marks_of, parameters_of, storage_identity
 from syops.ops.traits import traits_of
+from syops.trace.neurons import PACKAGES
+from syops.trace.neurons.library import is_from
 from syops.trace.plan.events import (
     Event,
     Executed,
@@ -41,8 +49,9 @@ class Layer:
 
     Attributes:
         kind: its class.
+        methods: what computes its result, see `_METHODS`.
+        attributes: the names of all its attributes.
         settings, values: gives its settings, which are these.
-        attributes: how many attributes it has.
         x: its input.
         weights: those that it reads, by their names in the module; None for one that it lacks.
         end: the last event of the call.
@@ -53,9 +62,10 @@ class Layer:
     """
 
     kind: type
+    methods: tuple[Any, ...]
+    attributes: frozenset[str]
     settings: Callable[[Mapping[str, Any]], tuple[Any, ...]]
     values: tuple[Any, ...]
-    attributes: int
     x: Ref
     weights: tuple[tuple[str, Ref | None], ...]
     end: PlanNode
@@ -69,9 +79,11 @@ class Layer:
         attributes = vars(module)
         if (
             type(module) is not self.kind
-            or len(attributes) != self.attributes
+            or attributes.keys() != self.attributes
             or not applies_its_weights(module)
-            or self.settings(attributes) != self.values
+            or _methods(self.kind) != self.methods
+            or not _calls_torch()
+            or not _is_same(self.values, self.settings(attributes))
             or not match.met(self.x, x)
             or torch.is_autocast_enabled(x.device.type)
             or torch.is_inference_mode_enabled()
@@ -132,17 +144,26 @@ class LayerCall:
         reads = self._reads(events, {**made, x.id: x}, x, result)
         if reads is None or torch.is_autocast_enabled(self.x.device.type):
             return None
-        attributes, named = vars(self.module), {ref.id for e in events for ref in _operands(e)}
-        names = [name for name, value in attributes.items() if _is_setting(value)]
-        settings = itemgetter(*names)
+        kind, attributes = type(self.module), vars(self.module)
+        settings = itemgetter("training", *(name for name in attributes if name not in _OF_ALL))
+        values, methods = settings(attributes), _methods(kind)
+        named = {ref.id for e in events for ref in _operands(e)}
+        weights = tuple(_weights_told(self.module, named, register))
+        reads_others = not {ref.id for _, ref in weights if ref} >= {
+            told for told in named if isinstance(told, str)
+        }
+        is_known = all(map(_is_of_torch, (*kind.__mro__[:-1], *methods))) and _calls_torch()
+        if reads_others or not is_known or not _is_setting(values):
+            return None
         assert isinstance(result.id, int)
         return Layer(
-            type(self.module),
+            kind,
+            methods,
+            frozenset(attributes),
             settings,
-            settings(attributes),
-            len(attributes),
+            deepcopy(values),
             Ref(x.id, marks_of(self.x)[2] - x.version),
-            tuple(_weights_told(self.module, named, register)),
+            weights,
             end,
             result.metadata,
             result.id - self.met,
@@ -243,9 +264,50 @@ def _flat(told: Any) -> Iterator[Any]:
 
 
 _PLAIN = {int, float, bool, str, type(None)}
+_OF_ALL = frozenset(vars(nn.Module()))
+"""The attributes of every module: its structure and hooks."""
+_METHODS = (
+    *("forward", "_conv_forward", "super_forward", "_output_padding", "_check_input_dim"),
+    *("__call__", "__getattr__", "__getattribute__"),
+)
+_CALLED = {
+    name: getattr(F, name)
+    for name in (
+        *("linear", "batch_norm", "pad", "conv1d", "conv2d", "conv3d"),
+        *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+    )
+}
+"""The functions by which layers of torch apply their weights."""
+
+
+def _methods(kind: type) -> tuple[Any, ...]:
+    """Return the methods of a class by which a layer computes its result."""
+    return tuple([getattr(kind, name) for name in _METHODS if hasattr(kind, name)])
+
+
+def _is_of_torch(part: object) -> bool:
+    """Return whether a class or method is one of torch, of an SNN library or of Python."""
+    if is_from(part, "torch.nn.modules") or getattr(part, "__objclass__", None) is object:
+        return True
+    return any(is_from(part, package) for package in PACKAGES)
+
+
+def _calls_torch() -> bool:
+    """Return whether nobody has replaced a function by which layers apply their weights."""
+    return all(getattr(F, name) is function for name, function in _CALLED.items())
 
 
 def _is_setting(value: Any) -> bool:
-    """Return whether an attribute is of a type that layers of torch have for settings."""
-    kind = type(value)
-    return kind in _PLAIN or (kind in (tuple, list) and _PLAIN.issuperset(map(type, value)))
+    """Return whether a value is of a type that layers of torch have for settings."""
+    if type(value) in (tuple, list):
+        return all(map(_is_setting, value))
+    return type(value) in _PLAIN
+
+
+def _is_same(told: Any, value: Any) -> bool:
+    """Return whether a value is a setting of the same type and value."""
+    if type(value) is not type(told):
+        return False
+    if type(told) in (tuple, list):
+        return len(told) == len(value) and all(map(_is_same, told, value))
+    return bool(told == value)
