@@ -153,6 +153,11 @@ def children_of(module: nn.Module) -> dict[str, nn.Module | None]:
 
 FORWARDS = frozenset({"forward", "_conv_forward"})
 """Methods in which torch's layers apply their weights; a subclass may override either."""
+COMPUTING = (
+    *(*sorted(FORWARDS), "_output_padding", "_check_input_dim"),
+    *("__call__", "__getattr__", "__getattribute__"),
+)
+"""All methods that have a part in what torch's layers return."""
 PARAMETERS, CHILDREN = "_parameters", "_modules"
 """Attributes of a module that are its structure."""
 PRE_HOOKS, HOOKS = "_forward_pre_hooks", "_forward_hooks"

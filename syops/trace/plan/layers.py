@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from syops._torch import buffers_of, marks_of, parameters_of, storage_identity
+from syops._torch import COMPUTING, buffers_of, marks_of, parameters_of, storage_identity
 from syops.ops.traits import traits_of
-from syops.trace.neurons import PACKAGES
+from syops.trace.neurons import LIBRARIES, PACKAGES
 from syops.trace.neurons.library import is_from
 from syops.trace.plan.events import (
     Event,
@@ -266,10 +266,7 @@ def _flat(told: Any) -> Iterator[Any]:
 _PLAIN = {int, float, bool, str, type(None)}
 _OF_ALL = frozenset(vars(nn.Module()))
 """The attributes of every module: its structure and hooks."""
-_METHODS = (
-    *("forward", "_conv_forward", "super_forward", "_output_padding", "_check_input_dim"),
-    *("__call__", "__getattr__", "__getattribute__"),
-)
+_METHODS = (*COMPUTING, *(name for library in LIBRARIES for name in sorted(library.forwards)))
 _CALLED = {
     name: getattr(F, name)
     for name in (
