@@ -158,6 +158,14 @@ COMPUTING = (
     *("__call__", "__getattr__", "__getattribute__"),
 )
 """All methods that have a part in what torch's layers return."""
+APPLYING = {
+    name: getattr(nn.functional, name)
+    for name in (
+        *("linear", "batch_norm", "pad", "conv1d", "conv2d", "conv3d"),
+        *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+    )
+}
+"""The functions by which torch's layers apply their weights."""
 PARAMETERS, CHILDREN = "_parameters", "_modules"
 """Attributes of a module that are its structure."""
 PRE_HOOKS, HOOKS = "_forward_pre_hooks", "_forward_hooks"

@@ -16,6 +16,8 @@ from syops.dst import digits
 from syops.models import demo, detach_aap
 from syops.models.demo.measure import measure
 
+pytestmark = pytest.mark.slow  # test_all_networks counts each kind of them
+
 
 @pytest.fixture(scope="module")
 def rows():

@@ -18,6 +18,8 @@ from syops.models import calibrate, create_model, list_models
 from syops.models.connect import CONNECTIONS
 from syops.models.parts import Neurons
 
+pytestmark = pytest.mark.slow  # test_all_networks counts each kind of them
+
 DEPTHS = (18, 34, 50, 101)
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 TRUTH = {

@@ -368,7 +368,9 @@ FLAGS = (
 )
 
 
-in_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def in_chromium(test):
+    """Run a test in CI, and only where Chromium is."""
+    return pytest.mark.slow(pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")(test))
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from syops._torch import COMPUTING, buffers_of, marks_of, parameters_of, storage_identity
+from syops._torch import APPLYING, COMPUTING, buffers_of, marks_of, parameters_of, storage_identity
 from syops.ops.traits import traits_of
 from syops.trace.neurons import LIBRARIES, PACKAGES
 from syops.trace.neurons.library import is_from
@@ -267,14 +267,6 @@ _PLAIN = {int, float, bool, str, type(None)}
 _OF_ALL = frozenset(vars(nn.Module()))
 """The attributes of every module: its structure and hooks."""
 _METHODS = (*COMPUTING, *(name for library in LIBRARIES for name in sorted(library.forwards)))
-_CALLED = {
-    name: getattr(F, name)
-    for name in (
-        *("linear", "batch_norm", "pad", "conv1d", "conv2d", "conv3d"),
-        *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
-    )
-}
-"""The functions by which layers of torch apply their weights."""
 
 
 def _methods(kind: type) -> tuple[Any, ...]:
@@ -291,7 +283,7 @@ def _is_of_torch(part: object) -> bool:
 
 def _calls_torch() -> bool:
     """Return whether nobody has replaced a function by which layers apply their weights."""
-    return all(getattr(F, name) is function for name, function in _CALLED.items())
+    return all(getattr(F, name) is function for name, function in APPLYING.items())
 
 
 def _is_setting(value: Any) -> bool:
