@@ -73,4 +73,13 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return what an error of somebody else's says, in one line that a sentence can go on from."""
-    return next(iter(str(error).splitlines()), "").rstrip().removesuffix(".")
+    return next(iter(str(error).strip().splitlines()), "").rstrip().removesuffix(".")
+
+
+def with_type(error: BaseException) -> str:
+    """Return the type of an error and the first line of what it says.
+
+    >>> with_type(KeyError("T")), with_type(StopIteration())
+    ("KeyError: 'T'", 'StopIteration')
+    """
+    return f"{type(error).__name__}: {first_line(error)}".rstrip(": ")

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from syops.cli import comparing, counting, demo, energy, hardware, listing, tracing
-from syops.errors import SyopsError, SyopsFileError, first_line, shown
+from syops.errors import SyopsError, SyopsFileError, first_line, shown, with_type
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
@@ -32,7 +32,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:  # exit status 1 would say "over budget" or "not full-spike"
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(frame.filename)}:{frame.lineno}"
-        _fail(f"internal error, please report it: {_in_words(error)} (at {where})")
+        _fail(f"internal error, please report it: {with_type(error)} (at {where})")
 
 
 def _fail(message: str) -> NoReturn:
@@ -66,11 +66,7 @@ class _Commands(click.Group):
         except (Exception, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise SyopsError(f"the code of the network was ended by {_in_words(error)}") from error
-
-
-def _in_words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {first_line(error)}".rstrip(": ")
+            raise SyopsError(f"the code of the network was ended by {with_type(error)}") from error
 
 
 def _drop_output() -> None:

@@ -12,8 +12,8 @@ from click.core import ParameterSource
 
 from syops.cli.aside import prints_aside
 from syops.cli.help import command, completes
-from syops.cli.networks import GRAPH, fed, named, sample_dim, sizes, structure
-from syops.cli.options import CONVENTION, ENERGY, FILE, FOLD_BN, GRADED, KEYWORDS, SHAPE
+from syops.cli.networks import fed, named, sample_dim, sizes, structure
+from syops.cli.options import CONVENTION, ENERGY, FILE, FOLD_BN, GRADED, GRAPH, KEYWORDS, SHAPE
 from syops.cli.output import Display, display_options, warn
 from syops.cost.conventions import DEFAULT, Convention
 from syops.errors import SyopsValueError

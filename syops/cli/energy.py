@@ -22,6 +22,7 @@ from syops.cli.options import (
     SEEN_SHAPE,
     TIME_STEPS,
     WEIGHTS,
+    Real,
 )
 from syops.cli.output import Display, display_options, show
 from syops.cli.running import Keywords, Run
@@ -60,7 +61,7 @@ _COUNTING = ("keywords", "weights", "input_path", "data", "shape", "batch_dim", 
     help="Time that an inference takes, such as 10ms: for so long a chip draws its power at rest.",
 )  # fmt: skip
 @click.option(
-    "--hops", nargs=2, type=click.FloatRange(0, LARGEST), metavar="X Y",
+    "--hops", nargs=2, type=Real(0, LARGEST), metavar="X Y",
     help="Hops from core to core that a message makes on average in your mapping, east or west and "
     "north or south.",
 )  # fmt: skip

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from syops import models
-from syops.cli.networks import GRAPH
+from syops.cli.options import GRAPH
 from syops.cli.output import note
 from syops.errors import (
     SyopsError,
@@ -24,6 +24,7 @@ from syops.errors import (
     SyopsLookupError,
     SyopsTypeError,
     SyopsValueError,
+    with_type,
 )
 from syops.models.nir import NIRNetwork, from_nir
 from syops.run.data.arrays import MOST_UNPACKED, SUFFIXES
@@ -63,7 +64,7 @@ def load_model(name: str, keywords: Mapping[str, Any]) -> nn.Module:
     try:
         factory = attrgetter(attribute)(import_module(module))
     except Exception as error:
-        raise SyopsLookupError(f"cannot import the model {name!r}: {_in_words(error)}") from error
+        raise SyopsLookupError(f"cannot import the model {name!r}: {with_type(error)}") from error
     if not callable(factory) or isinstance(factory, nn.Module):
         raise SyopsTypeError(
             f"{name!r} is a {type(factory).__name__}: expected a function or class that builds "
@@ -83,7 +84,7 @@ def _built(name: str, build: Callable[[], Any]) -> Any:
     except SyopsError:
         raise
     except Exception as error:
-        raise SyopsError(f"{name!r} failed to build the model: {_in_words(error)}") from error
+        raise SyopsError(f"{name!r} failed to build the model: {with_type(error)}") from error
 
 
 def read_input(
@@ -223,16 +224,10 @@ def _tensor(value: Any, dtype: torch.dtype, path: Path) -> Tensor:
     try:
         tensor = torch.as_tensor(value)
     except (TypeError, ValueError) as error:
-        raise SyopsFileError(f"{path} holds no numbers: {_in_words(error)}") from error
+        raise SyopsFileError(f"{path} holds no numbers: {with_type(error)}") from error
     if tensor.is_complex() and not dtype.is_complex:
         raise SyopsFileError(f"{path} holds complex numbers, and the weights are of {dtype}")
     if tensor.layout not in (torch.strided, torch.jagged):
         _check_size(tensor.numel() * tensor.element_size(), path)
         tensor = tensor.to_dense()
     return tensor if tensor.dtype in (torch.int32, torch.int64) else tensor.to(dtype)
-
-
-def _in_words(error: Exception) -> str:
-    """Return the first line of an error of somebody else, and its type."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

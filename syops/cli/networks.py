@@ -10,6 +10,7 @@ import click
 
 from syops.choices import InputSignal
 from syops.cli.aside import prints_aside, silence_torch
+from syops.cli.options import GRAPH
 from syops.cli.output import command_line
 from syops.models import input_shape, list_models
 from syops.report.audit import Audit
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 Result = TypeVar("Result", Report, Audit)
-
-GRAPH = ".nir"
-"""What names of files end in that hold an NIR graph, which is run on [T, N, ...]."""
 
 
 def structure(model: str, keywords: tuple[tuple[str, Any], ...]) -> nn.Module:

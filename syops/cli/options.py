@@ -18,6 +18,8 @@ from syops.cost.profiles import get_energy_model, list_energy_models
 from syops.models.catalogue import list_models
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+GRAPH = ".nir"
+"""What names of files end in that hold an NIR graph, which is run on [T, N, ...]."""
 
 
 class Shape(click.ParamType):

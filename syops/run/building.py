@@ -19,7 +19,7 @@ from syops.cost.figures import kinds_under
 from syops.cost.later import later
 from syops.cost.pricing import check_energy
 from syops.cost.spread import SampleTable
-from syops.errors import SyopsError, SyopsValueError, first_line
+from syops.errors import SyopsError, SyopsValueError, with_type
 from syops.ledger.ledger import Ledger
 from syops.ledger.provenance import Provenance, fingerprint
 from syops.ledger.scores import Scores
@@ -111,7 +111,7 @@ def name_batch(error: BaseException, tally: CountSoFar, report: Callable[[], Rep
     interrupted = isinstance(error, KeyboardInterrupt)
     samples = tally.before[1] + tally.ledger.samples
     where = f"batch {tally.batch} (the first is 0), after {samples} samples"
-    why = "interrupted" if interrupted else f"ended by an error ({_in_words(error)})"
+    why = "interrupted" if interrupted else f"ended by an error ({with_type(error)})"
     tally.ended = (f"the count was {why} at {where}",)
     before = None
     with suppress(SyopsError):
@@ -126,10 +126,6 @@ def name_batch(error: BaseException, tally: CountSoFar, report: Callable[[], Rep
             setattr(error, "report", before)  # noqa: B010 (exceptions do not declare it)
             kept = "; its attribute `report` has what was counted before"
     error.add_note(f"syops: this was raised at {where}{kept}")
-
-
-def _in_words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {first_line(error)}".rstrip(": ")
 
 
 @cache

@@ -75,7 +75,7 @@ class Measurements:
         self._by_values = by_values and values
         self._pending: list[Synaptic | Norm | Known] = []
         self._known: dict[tuple[int, int, bool], Known] = {}
-        """By the addresses of row and site, which the costs keep."""
+        """Calls that are alike, by the addresses of row and site, which they keep alive."""
         self._declared: list[Declared] = []
         self.gauge = gauge
 
