@@ -18,11 +18,12 @@ from syops.trace.foldable import decide
 from syops.trace.gauge import Gauge
 from syops.trace.history import step_of
 from syops.trace.lineage import LayerTrail
-from syops.trace.live import Record, Tensors
+from syops.trace.live import Tensors
 from syops.trace.neurons import NeuronSignal
 from syops.trace.neurons.library import TimeIn
 from syops.trace.paths import Paths
 from syops.trace.plan.recorder import Recorder
+from syops.trace.record import Record
 from syops.trace.rows import neuron_row
 from syops.trace.settings import Settings
 from syops.trace.settling import Accounts

@@ -8,7 +8,8 @@ from syops.ledger.steps import PARAMETER, WRITE, Arrival, History, Step, told_of
 from syops.ops.rule import Call, Free, Product, Rule, canonical, unknown
 from syops.ops.values import ANALOG, INTEGER, LEARNED, UNKNOWN, Signal, kind_of
 from syops.trace.lineage import Unnormalised
-from syops.trace.live import Before, Record, Tensors
+from syops.trace.live import Tensors
+from syops.trace.record import Before, Record
 from syops.trace.rows import call_site
 
 _NO_RULE = Rule(unknown, Free("not known"))

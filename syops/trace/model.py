@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from syops.choices import Signal, choice
 from syops.errors import SyopsTypeError, SyopsValueError, shown
-from syops.trace.live import weights_of
 from syops.trace.neurons.library import SIGNALS, NeuronSignal
-from syops.trace.paths import paths_of
+from syops.trace.paths import paths_of, weights_of
 
 
 def check_model(model: object) -> None:
