@@ -221,7 +221,7 @@ def test_every_convention_and_energy_model_has_a_page():
     for each in (*profiles, *models):
         assert each.source[1:] in energies[each.name]
     assert "as many ACs as its magnitude" in conventions["ilif"]
-    assert "the synapses that each spike reaches" in conventions["exact"]
+    assert "the sum of the synapses that each spike reaches" in conventions["exact"]
 
 
 def test_every_public_name_is_in_the_reference():

@@ -39,18 +39,24 @@ class MenuModel:
         fidelity: "paper", "code" or "own".
         scope: what it takes in.
         refuses: what it cannot do.
+        gets_wrong: what the figure leaves out or overstates.
         source: where it is from.
         constants: by name.
         sources: what states each of them.
+        formula: the right side of each equation by its left side, ``E`` the first one, in pJ.
+        symbols: what each symbol of the formula stands for, with its unit.
     """
 
     name: str
     fidelity: str
     scope: str
     refuses: str
+    gets_wrong: str
     source: str
     constants: Constants
     sources: Mapping[str, str]
+    formula: Mapping[str, str]
+    symbols: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,16 @@ class Refused(SyopsValueError):
 def menu_models() -> tuple[MenuModel, ...]:
     """Return the models of ``models.toml``."""
     text = resources.files("syops.cost").joinpath("models.toml").read_text("utf-8")
-    return tuple(MenuModel(name, **entry) for name, entry in tomllib.loads(text).items())
+    entries = tomllib.loads(text)
+    return tuple(_menu_model(name, entries) for name in entries)
+
+
+def _menu_model(name: str, entries: Mapping[str, dict[str, Any]]) -> MenuModel:
+    """Return a model; equations and symbols that it lacks are those of the one it is ``like``."""
+    entry = dict(entries[name])
+    base = entries.get(entry.pop("like", ""), {})
+    merged = {key: base.get(key, {}) | entry.get(key, {}) for key in ("formula", "symbols")}
+    return MenuModel(name, **(entry | merged))
 
 
 def estimates(report: Figures, setting: Setting) -> tuple[Estimate, ...]:
@@ -317,7 +332,7 @@ def _accesses(report: Figures, model: MemoryModel, law: Callable[[Access], float
 
 def _interpolated(report: Figures, c: Constants, setting: Setting) -> float:
     sizes = {8 * KIB: "8_KiB", 32 * KIB: "32_KiB", MIB: "1_MiB"}
-    points = [(size, c[f"{name}_pj_per_8_bytes"] / 8) for size, name in sizes.items()]
+    points = [(size, c[f"pj_per_8_bytes_at_{name}"] / 8) for size, name in sizes.items()]
     prices = MemoryModel(points=((0, 0.0), *points))
 
     def law(access: Access) -> float:
@@ -425,14 +440,13 @@ def lemaire_counts(
         if operations.mac:
             uses = row.dense
             counts["mac"] += uses
-            counts["acc_addr"] += numel + row.written
-            counts["acc_addr"] += (
-                row.calls * row.weight_shape[0] * math.prod(kernel) if kernel else 0
-            )
+            times = _times(report, row)
+            table = row.weight_shape[0] * math.prod(kernel) if kernel else 0
+            counts["acc_addr"] += numel + row.written + times * table
             read = uses if kernel else numel
-            accesses.append((width * read, width * (numel // max(1, row.calls))))
+            accesses.append((width * read, width * (numel // times)))
             if len(chain) == 1:
-                accesses.append((width * row.written, width * row.written))
+                accesses.append((width * row.written, width * (row.written // times)))
         else:
             uses = operations.spikes * outputs * math.prod(kernel)
             reached = [-(-k // s) for k, s in zip(kernel, row.stride, strict=True)]
@@ -466,10 +480,21 @@ def _chain(report: Figures) -> list[tuple[Row, Operations]]:
     return found
 
 
+def _times(report: Figures, row: Row) -> int:
+    """Return how often a layer is called for a sample, over all samples.
+
+    Raises:
+        Refused: how many batches there were is not known.
+    """
+    if not report.passes:
+        raise Refused(f"how many samples are in a batch is not known: {_name(row)}")
+    return max(1, report.samples * row.calls // report.passes)
+
+
 def _lemaire(report: Figures, c: Constants, setting: Setting) -> float:
     counts, accesses = lemaire_counts(report, setting.memory)
     sizes = {8 * KIB: "8_KiB", 32 * KIB: "32_KiB", MIB: "1_MiB"}
-    points = [(size, c[f"{name}_pj_per_4_bytes"] / 4) for size, name in sizes.items()]
+    points = [(size, c[f"pj_per_4_bytes_at_{name}"] / 4) for size, name in sizes.items()]
     prices = MemoryModel(points=((0, 0.0), *points))
     fetched = sum(read * float(prices.pj_per_byte(buffer)) for read, buffer in accesses)
     accumulates, products = counts["ac"] + counts["acc_addr"], counts["mac"] + counts["mac_addr"]
