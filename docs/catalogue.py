@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from syops.cost.conventions import SWITCHES, Convention, list_conventions
 from syops.cost.energy import EnergyModel
-from syops.cost.menu import MenuModel, menu_models
+from syops.cost.menu.estimates import MenuModel, menu_models
 from syops.cost.profiles import list_energy_models
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import syops
 from syops.api import get_model_bounds, get_model_syops
 from syops.cli import cli
 from syops.cost.conventions import list_conventions
-from syops.cost.menu import menu_models
+from syops.cost.menu.estimates import menu_models
 from syops.cost.profiles import list_energy_models
 from syops.models import create_model
 from syops.models.demo import digits, weights

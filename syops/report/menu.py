@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from syops.cost.figures import Figures
-from syops.cost.menu import Estimate, Setting, estimates
+from syops.cost.menu.estimates import Estimate, estimates
+from syops.cost.menu.setting import Setting
 from syops.report.worked_out import WorkedOut
 from syops.show.layers import warnings_in_words
 from syops.show.table import Column

@@ -12,7 +12,7 @@ from torch.nn.functional import conv2d
 
 from syops import get_model_syops
 from syops.cost.memory import MemoryModel
-from syops.cost.menu import menu_models
+from syops.cost.menu.estimates import menu_models
 from tests import ROOT
 
 pytest.importorskip("spikingjelly.activation_based")
