@@ -13,7 +13,7 @@ _MAX_PLACES = 6
 
 
 def render_proof(audit: Proof) -> str:
-    """Return the verdict, then what spoils it and why, then what else a reader should know."""
+    """Return the verdict, then the layers that get non-spikes and why, then the notes."""
     offending = audit.offending
     certain = [row for row in offending if row.verdict != "unknown"]
     open_ones = len(offending) - len(certain)

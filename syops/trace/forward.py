@@ -219,7 +219,7 @@ class ForwardPass:
         """Note what the model returns and keeps, which is used.
 
         Returns:
-            buffers that operators took for weights and that are states: the pass is spoiled.
+            buffers that operators took for weights and that are states: the pass does not count.
         """
         self._has_changed = has_changed = self.tensors.has_changed_weights()
         # Run again on what it has overwritten, the model would do something else.
