@@ -155,8 +155,7 @@ class ForwardPass:
                     self.tensors.put(tensor, UNKNOWN)
             elif not is_new:
                 continue
-            told = (None, None) if place else (repeats, time)
-            self.repeats.hand(tensor, (call, place), *told)
+            self.repeats.hand(tensor, (call, place), *((None, None) if place else (repeats, time)))
         for place, tensor in enumerate(given):
             record = self.tensors.find(tensor)
             if record is None or record.fixed:
