@@ -280,7 +280,7 @@ class Dispatch:
         if not self._is_in_caller:
             self.unaccounted.append(place)
         if self._history is not None and any(
-            step_of(self.tensors, tensor, record).spoils for tensor, record in before.records
+            step_of(self.tensors, tensor, record).non_spikes for tensor, record in before.records
         ):
             self._history.unknown[place] = None
         for tensor, _ in before.records:

@@ -155,8 +155,7 @@ class ForwardPass:
                     self.tensors.put(tensor, UNKNOWN)
             elif not is_new:
                 continue
-            told = (None, None) if place else (repeats, time)
-            self.repeats.hand(tensor, (call, place), *told)
+            self.repeats.hand(tensor, (call, place), *((None, None) if place else (repeats, time)))
         for place, tensor in enumerate(given):
             record = self.tensors.find(tensor)
             if record is None or record.fixed:
@@ -219,7 +218,7 @@ class ForwardPass:
         """Note what the model returns and keeps, which is used.
 
         Returns:
-            buffers that operators took for weights and that are states: the pass is spoiled.
+            buffers that operators took for weights and that are states: the pass does not count.
         """
         self._has_changed = has_changed = self.tensors.has_changed_weights()
         # Run again on what it has overwritten, the model would do something else.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from syops.cost.figures import Figures
-from syops.errors import SyopsValueError
+from syops.errors import SyopsValueError, first_of
 from syops.ledger.rows import Operations, Row
 from syops.ops.kinds import SYNAPTIC
+
+NAMED = 3
+"""So many rows are named in a reason."""
 
 
 class Refused(SyopsValueError):
@@ -47,18 +48,12 @@ def refuse_macs(report: Figures) -> None:
     """Refuse a network that does MACs inside the totals."""
     macs = with_macs(report)
     if macs:
-        raise Refused(f"no price for MACs: {first_of(macs)}")
+        raise Refused(f"no price for MACs: {first_of(macs, NAMED)}")
 
 
 def name_of(row: Row) -> str:
     """Return how a reason names a row."""
     return f"{row.path or 'the model'} ({row.operator})"
-
-
-def first_of(names: Sequence[str], most: int = 3) -> str:
-    """Return the first few names, and how many there are besides."""
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
 
 
 def spikes_sent(report: Figures) -> int:

@@ -17,7 +17,7 @@ from importlib import resources
 from typing import Any
 
 from syops.cost.figures import Figures
-from syops.cost.menu.asked import Refused, first_of, with_macs
+from syops.cost.menu.asked import NAMED, Refused, with_macs
 from syops.cost.menu.crossbars import spikesim
 from syops.cost.menu.lemaire import as_printed
 from syops.cost.menu.memory import interpolated, regression, step, width
@@ -25,7 +25,7 @@ from syops.cost.menu.processors import at_rest, kerasspiking, sana_fe, spyx
 from syops.cost.menu.setting import Constants, Setting
 from syops.cost.pricing import millijoules
 from syops.cost.profiles import list_energy_models
-from syops.errors import SyopsValueError
+from syops.errors import SyopsValueError, first_of
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _by_profiles(report: Figures) -> Iterator[Estimate]:
         priced = report.priced(model)
         refused = ""
         if report.totals.mac and model.e_mac_pj is None:
-            refused = f"no price for MACs: {first_of(with_macs(report))}"
+            refused = f"no price for MACs: {first_of(with_macs(report), NAMED)}"
         energy = None if refused else priced.dc_mj
         yield Estimate(model.name, "paper", model.includes, model.source, energy, refused)
 
