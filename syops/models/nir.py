@@ -186,7 +186,7 @@ class NIRNetwork(nn.Module):
             total = arriving[0]
             for more in arriving[1:]:
                 total = total + more
-            module = self._modules[self._names[name]]
+            module = self.get_submodule(self._names[name])
             if isinstance(module, NIRNetwork):
                 given[name] = module.step(total, memory.setdefault(name, {}))
             elif isinstance(module, _Neuron):
