@@ -137,7 +137,7 @@ class NIRNetwork(nn.Module):
         for name, node in graph.nodes.items():
             path = f"{place}{name}"
             key = "".join(c if c.isalnum() else "_" for c in str(name)) or "node"
-            if key in self._modules or hasattr(self, key):
+            if hasattr(self, key):
                 key = f"node_{len(self._names)}_{key}"
             kind = type(node).__name__
             if kind == _INPUT:
