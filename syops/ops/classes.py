@@ -163,7 +163,7 @@ def _unit_of(evidence: ValueEvidence) -> Unit | None:
 
 
 def evidence_of(signal: Signal, seen: Seen | None = None) -> ValueEvidence:
-    """What one operand of one call tells: its derived signal, and what was seen of it."""
+    """Return what one operand of one call tells: its derived signal, and what was seen of it."""
     if isinstance(signal, Shown):
         if signal.name not in _SHOWN:
             return ValueEvidence(signal.name == "analog", signal.name == "graded")
@@ -186,7 +186,7 @@ def evidence_of(signal: Signal, seen: Seen | None = None) -> ValueEvidence:
 
 
 def _share(value: Number, fraction: Fraction) -> float:
-    """A value times a fraction, rounded once."""
+    """Return a value times a fraction, rounded once."""
     if isinstance(value, int):
         return value * fraction.numerator / fraction.denominator
     return float(Fraction(value) * fraction)

@@ -114,25 +114,25 @@ EMPTY = TruthTable((), ())
 
 
 def constant(value: Number) -> TruthTable:
-    """The signal of a tensor that has one known value everywhere."""
+    """Return the signal of a tensor that has one known value everywhere."""
     return TruthTable((), (value,))
 
 
 def kind_of(signal: Signal) -> TruthTable | Opaque:
-    """The signal without the ends of an interval, and without what an example showed."""
+    """Return a signal without the ends of an interval, and without what an example showed."""
     if isinstance(signal, Shown):
         return UNKNOWN
     return signal.kind if isinstance(signal, Interval) else signal
 
 
 def part_of(signal: Signal) -> Signal:
-    """What is known of some values of a tensor, of which all were shown."""
+    """Return what is known of some values of a tensor, of which all were shown."""
     lower = isinstance(signal, Shown) and signal.name not in SPIKES
     return UNKNOWN if lower else signal
 
 
 def put_together(parts: Sequence[Signal]) -> Shown | None:
-    """What an example shows of a tensor made of whole ones; None where it shows nothing."""
+    """Return what an example shows of a tensor made of whole ones; None where it shows nothing."""
     names = {part.name for part in parts if isinstance(part, Shown)}
     if not names:
         return None
@@ -150,7 +150,7 @@ def put_together(parts: Sequence[Signal]) -> Shown | None:
 
 
 def hull_of(signal: Signal) -> Interval:
-    """The smallest interval around all values of a signal."""
+    """Return the smallest interval around all values of a signal."""
     if isinstance(signal, Interval):
         return signal
     if isinstance(signal, TruthTable):
@@ -162,26 +162,26 @@ def hull_of(signal: Signal) -> Interval:
 
 
 def averaged_scale(scale: Scale, unit: Fraction, how: str) -> Scale:
-    """A fraction that values are multiples of up to rounding; ``how`` they were rounded."""
+    """Return a scale by a fraction, up to rounding; ``how`` the values were rounded."""
     _, known = split(scale.name)
     return Scale(f"{known * unit} by {how} {scale.name}".rstrip())
 
 
 def split(name: str) -> tuple[str, Fraction]:
-    """The name of a scale that is no fraction, and the fraction that it is."""
+    """Return the part of a scale's name that is no fraction, and the fraction that the rest is."""
     fraction, by, _ = name.partition(" by ")
     return ("", Fraction(fraction)) if by and fraction[:1].isdigit() else (name, Fraction(1))
 
 
 def rescaled(signal: Signal, scale: Scale) -> Signal:
-    """A table with another scale; anything else as it is."""
+    """Return a table with another scale; anything else as it is."""
     return (
         TruthTable(signal.atoms, signal.values, scale) if isinstance(signal, TruthTable) else signal
     )
 
 
 def for_weights(signal: Signal, channel: int | None) -> TruthTable | Opaque | Shown:
-    """What a signal is to weights whose input channels lie along dimension ``channel`` of it.
+    """Return what a signal is to weights whose input channels lie along its dim ``channel``.
 
     They take up a scale that differs along that dimension alone. None: there are no weights.
     """
@@ -206,12 +206,12 @@ class Atoms:
         self._count = 0
 
     def fresh(self, values: Sequence[Number]) -> TruthTable:
-        """A signal independent of all others, with the given value set."""
+        """Return a signal independent of all others, with the given value set."""
         self._count += 1
         return TruthTable((Atom(self._count, len(values)),), tuple(values))
 
     def rebased(self, table: TruthTable, geometry: Hashable = ()) -> TruthTable | Opaque:
-        """The value set of ``table`` on one atom of its own.
+        """Return the value set of ``table`` on one atom of its own.
 
         ``geometry`` says how positions were moved (``()``: not at all); a scale that differs along
         dimensions does not outlive that. Tables with the
@@ -228,7 +228,7 @@ class Atoms:
         return TruthTable((self._keyed(key, len(first)),), tuple(first), table.scale)
 
     def joined(self, signals: Iterable[Signal], geometry: Hashable = None) -> Signal:
-        """A tensor whose elements come from several others (stack, cat, a partial write).
+        """Return the signal of a tensor made of several (stack, cat, a partial write).
 
         With a ``geometry`` the result depends on the operands and it alone, so that the same
         join made twice agrees with itself.
@@ -253,7 +253,7 @@ class Atoms:
         return TruthTable((self._keyed((geometry, parts), len(values)),), values, scale)
 
     def named(self, name: Hashable, values: Sequence[Number]) -> TruthTable:
-        """A signal of its own with the given value set, the same one for the same name."""
+        """Return a signal with the given value set, the same one for the same name."""
         return TruthTable((self._keyed(("named", name), len(values)),), tuple(values))
 
     def _keyed(self, key: Hashable, size: int) -> Atom:
@@ -265,7 +265,7 @@ class Atoms:
 
 
 def between(low: float, high: float, kind: Opaque) -> Interval | Opaque:
-    """Values of a kind, with the ends that they lie between, where there are any."""
+    """Return values of a kind, with the ends that they lie between, where there are any."""
     bounded = kind is not LEARNED and (low > -math.inf or high < math.inf)
     return Interval(low, high, kind) if bounded else kind
 
@@ -281,5 +281,5 @@ def _join_opaque(opaque: set[Opaque], tables: list[TruthTable]) -> Opaque:
 
 
 def is_integer(table: TruthTable) -> bool:
-    """Whether every value of an unscaled table is a whole number."""
+    """Return whether every value of an unscaled table is a whole number."""
     return not table.scale and all(float(value).is_integer() for value in table.values)
