@@ -120,7 +120,7 @@ class NIRNetwork(nn.Module):
         for name, node in graph.nodes.items():
             path = f"{place}{name}"
             key = "".join(c if c.isalnum() else "_" for c in str(name)) or "node"
-            if key in self._modules or hasattr(self, key):
+            if hasattr(self, key):
                 key = f"node_{len(self._names)}_{key}"
             kind = type(node).__name__
             if kind == INPUT:
@@ -169,7 +169,7 @@ class NIRNetwork(nn.Module):
             total = arriving[0]
             for more in arriving[1:]:
                 total = total + more
-            module = self._modules[self._names[name]]
+            module = self.get_submodule(self._names[name])
             if isinstance(module, NIRNetwork):
                 given[name] = module.step(total, memory.setdefault(name, {}))
             elif isinstance(module, Neuron):
