@@ -32,14 +32,25 @@ def page() -> str:
         [
             "# Operators",
             "",
-            f"The {len(functions)} operators `torch.ops.aten` of torch {version()}, each in one of "
-            "three states. In-place forms stand with the others; an operator is in two tables "
-            "where its forms differ. `python benchmarks/operators.py` writes this page, and a "
-            "test holds it against the code.",
+            f"torch {version()} has {len(functions)} operators in `torch.ops.aten`. Each is in one "
+            "of three states:",
             "",
-            "An operator that computes and has no rule is named in `report.unaccounted`. Operators "
-            "of other libraries are free if they cannot compute (views, questions, what reads no "
-            "tensor), one operation per element if they are tagged as pointwise, and else named.",
+            "* **counted**: it has a rule, which says what a call costs;",
+            "* **free**: it costs nothing, for a stated reason;",
+            "* **named**: it computes and has no rule. If a model uses it, `report.unaccounted` "
+            "names it and the report is incomplete. A "
+            "[rule of your own](own_operators.md) mends that.",
+            "",
+            "An operator and its in-place form share one entry. An operator whose forms are in "
+            "different states is in two tables. An operator of another library is free if it "
+            "cannot compute (it gives a view, a property of a tensor, or takes no tensor). It is "
+            "one operation per element if it is tagged as pointwise. Otherwise it is named.",
+            "",
+            "Symbols: a matrix product is [m, k] times [k, n], `batch` times. N is the number of "
+            "samples, C_in and C_out are numbers of channels, ∏ is a product over the dimensions "
+            "of a kernel, an input or a result.",
+            "",
+            "`python benchmarks/operators.py` writes this page, and a test holds it to the code.",
             "",
             f"## Counted ({totals[0]})",
             "",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from syops.cost.conventions import SWITCHES, Convention, list_conventions
 from syops.cost.energy import EnergyModel
-from syops.cost.menu import MenuModel, menu_models
+from syops.cost.menu.estimates import MenuModel, menu_models
 from syops.cost.profiles import list_energy_models
 
 if TYPE_CHECKING:
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
 
 _POSITIONS = {
-    ("graded", "mac"): "Integers that are no spikes are MACs.",
-    ("graded", "ac"): "An integer that is no spike is as many ACs as its magnitude.",
-    ("graded", "spikes"): "An integer that is no spike is one AC if it is not 0.",
+    ("graded", "mac"): "An input of integers that are not spikes makes MACs.",
+    ("graded", "ac"): "An integer that is not a spike makes as many ACs as its magnitude.",
+    ("graded", "spikes"): "An integer that is not a spike makes one AC, unless it is 0.",
     ("ac", "rate"): "ACs of a layer: firing rate x dense count.",
-    ("ac", "events"): "ACs of a layer: the synapses that each spike reaches, added up.",
+    ("ac", "events"): "ACs of a layer: the sum of the synapses that each spike reaches.",
     ("norms", "folded"): "A norm costs nothing where it can be folded, else 2 MACs an element.",
     ("norms", "counted"): "A norm costs 2 MACs an element.",
     ("norms", "free"): "A norm costs nothing.",
     ("repeats", "counted"): "A layer is counted as often as it runs.",
-    ("repeats", "once"): "MACs on the values of the time-step before are counted once.",
-    ("pairs", "product"): "A product of two spike tensors has the product of both rates.",
-    ("pairs", "min"): "A product of two spike tensors has the lesser of both rates.",
-    ("saturated", "ac"): "A layer that gets a spike everywhere and always does ACs.",
-    ("saturated", "mac"): "A layer that gets a spike everywhere and always does MACs.",
-    ("neurons", "out"): "Updates of neurons are outside the totals.",
-    ("neurons", "in"): "Updates of neurons are in the totals, a MAC each.",
+    ("repeats", "once"): "MACs on the values of the previous time-step are counted once.",
+    ("pairs", "product"): "A product of two spike tensors is driven at the product of both rates.",
+    ("pairs", "min"): "A product of two spike tensors is driven at the lower of both rates.",
+    ("saturated", "ac"): "A layer whose every input is a spike, at every time-step, does ACs.",
+    ("saturated", "mac"): "A layer whose every input is a spike, at every time-step, does MACs.",
+    ("neurons", "out"): "Neuron updates are outside the totals.",
+    ("neurons", "in"): "Neuron updates are in the totals, one MAC each.",
 }
 """What each position of a switch of a convention means."""
 
@@ -85,7 +85,7 @@ def _convention(of: Convention) -> Iterator[str]:
 
 def _profile(of: EnergyModel) -> Iterator[str]:
     yield f"# {of.name}"
-    yield f"A price for each operation: {of.technology}. `syops run --energy {of.name}`."
+    yield f"A price for each operation ({of.technology}). `syops run --energy {of.name}`."
     yield "## Formula"
     terms = {"O_ac": of.e_ac_pj, "O_mac": of.e_mac_pj, "spikes": of.e_spike_pj or None}
     terms["updates of neurons"] = of.e_neuron_pj
@@ -94,24 +94,46 @@ def _profile(of: EnergyModel) -> Iterator[str]:
     yield "**Units**: picojoules an operation; energies in mJ per sample."
     if of.includes:
         yield f"**Includes**: {_sentence(of.includes)}"
-    if of.spike_only:
-        yield "**Gets wrong**: layers that get more than spikes, which the chip cannot run."
-    else:
-        yield "**Gets wrong**: whatever is not arithmetic: see [memory](../energy.md#memory)."
+    yield f"**Gets wrong**: {_wrong(of)}"
     yield f"**Source**: {_sentence(of.source)}"
+
+
+def _wrong(of: EnergyModel) -> str:
+    """Return what a price for each operation leaves out."""
+    if of.e_mac_pj is not None:
+        return "memory and the routing of spikes are left out: see [memory](../energy.md#memory)."
+    said = "MACs have no price and are left out, which the report says first"
+    if of.spike_only:
+        said += "; the chip cannot run the layers that do them"
+    return f"{said}. Chips define a synaptic operation differently; static power is left out."
 
 
 def _model(of: MenuModel) -> Iterator[str]:
     yield f"# {of.name}"
     yield f"{_sentence(of.scope)} `report.energy_menu()`, `syops energy --compare NETWORK`."
+    yield "## Formula"
+    yield "\n".join(["```text", *_equations(of), "```"])
+    yield (
+        "E is the energy of one sample in pJ. Counts are those of one sample, over all time-steps; "
+        "buffers are those of one sample at one time-step."
+    )
+    rows = [f"| `{symbol}` | {told} |" for symbol, told in of.symbols.items()]
+    yield "\n".join(["| symbol | stands for |", "|---|---|", *rows])
     yield "## Constants"
     rows = [
         f"| `{name}` | {value:g} | {of.sources[name]} |" for name, value in of.constants.items()
     ]
     yield "\n".join(["| constant | value | source |", "|---|--:|---|", *rows])
     yield "**Units**: picojoules, unless the name of the constant says otherwise; energies in mJ."
+    yield f"**Gets wrong**: {_sentence(of.gets_wrong)}"
     yield f"**Refuses**: {_sentence(of.refuses)}"
     yield f"**Source**: {_sentence(of.source)} Fidelity: {of.fidelity}."
+
+
+def _equations(of: MenuModel) -> Iterator[str]:
+    """Yield the equations of a model; the terms of a long one stand below each other."""
+    for left, right in of.formula.items():
+        yield f"{left} = {right.strip()}".replace("\n", "\n    ")
 
 
 def _sentence(text: str) -> str:

@@ -31,6 +31,7 @@ from syops.run.subject import Counting, Subject
 from syops.run.tally import CountSoFar
 from syops.run.tracing import trace_on_meta
 from syops.trace import inputs as given
+from syops.trace.input_signals import signal_names
 from syops.trace.restore import device_of, plainly
 
 
@@ -368,7 +369,7 @@ def get_model_bounds(
     known = chosen(convention, graded, None, fold_bn)
     energy_model = get_energy_model(energy)
     subject = Subject.of(model, batch_dim, neurons, rules, time_steps, unroll)
-    traced = trace_on_meta(subject, inputs, given.signal_names(input_signal))
+    traced = trace_on_meta(subject, inputs, signal_names(input_signal))
     tally = CountSoFar(subject.model, traced.ledger, subject.ann_counts(), traced.shapes)
     tally.steps.add(traced.steps)
     plainly(lambda: tally.ann.prepare(subject.model, traced.shapes, Ledger()))
@@ -418,7 +419,7 @@ def check_full_spike(
         )
     allowed = {choice("allow", end, ENDS) for end in allow}
     subject = Subject.of(model, batch_dim, neurons, rules, unroll=unroll)
-    traced = trace_on_meta(subject, inputs, given.signal_names(input_signal))
+    traced = trace_on_meta(subject, inputs, signal_names(input_signal))
     return Audit.of(
         subject.name,
         traced.ledger,

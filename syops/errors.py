@@ -8,7 +8,7 @@ says what was wrong and what to do.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 
@@ -59,6 +59,16 @@ def shown(value: object, room: int = 60) -> str:
         return f"a {type(value).__name__}"
     text = " ".join(line.strip() for line in text.splitlines())
     return text if len(text) <= room else f"{text[: room - 3]}..."
+
+
+def first_of(names: Collection[str], most: int = 6) -> str:
+    """Return the first of many names, and how many there are besides.
+
+    >>> first_of(["conv1", "conv2", "fc"], most=2)
+    'conv1, conv2 and 1 more'
+    """
+    more = len(names) - most
+    return ", ".join(list(names)[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:

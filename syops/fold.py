@@ -32,9 +32,11 @@ from syops.trace.bounds import without_values
 from syops.trace.foldable import Folding, decide
 from syops.trace.lineage import LayerKey, LayerTrail
 from syops.trace.meta import left_behind
+from syops.trace.model import check_model, check_values, weight_dtype
 from syops.trace.neurons import takes_a_sequence
+from syops.trace.neurons.library import SIGNALS
 from syops.trace.observer import Observer, until_known
-from syops.trace.restore import Random, device_of, left_as_found, plainly
+from syops.trace.restore import InEvalMode, Random, device_of, left_as_found, plainly
 from syops.trace.settings import Settings
 from syops.trace.states import Lending
 from syops.trace.weights import applies_its_weights
@@ -110,7 +112,7 @@ def plan_folding(model: nn.Module, inputs: Any = None) -> FoldPlan:
 
 
 def _usable(model: nn.Module) -> nn.Module:
-    given.check_model(model)
+    check_model(model)
     return getattr(model, "_orig_mod", model)  # what torch.compile wraps
 
 
@@ -121,16 +123,16 @@ def _decided(model: nn.Module, inputs: Any) -> Folding:
         return decide(plainly(lambda: _without_values(model, inputs)))
     if not isinstance(inputs, (Tensor, tuple, dict)):
         raise SyopsTypeError(f"{_WHAT_TO_TYPE}; got {type(inputs).__name__}")
-    given.check_values(model)
-    called_with = given.example(inputs, given.weight_dtype(model))
+    check_values(model)
+    called_with = given.example(inputs, weight_dtype(model))
     return decide(plainly(lambda: _with_values(model, called_with)))
 
 
 def _without_values(model: nn.Module, shape: Any) -> tuple[LayerTrail, ...]:
-    args, kwargs = given.example(shape, given.weight_dtype(model))
+    args, kwargs = given.example(shape, weight_dtype(model))
     return without_values(
         model,
-        lambda observer: observer.run_twice(args, kwargs, [given.SIGNALS["analog"]]),
+        lambda observer: observer.run_twice(args, kwargs, [SIGNALS["analog"]]),
         Ledger(),
         Settings(hooked=left_behind(model)),
     )
@@ -139,18 +141,18 @@ def _without_values(model: nn.Module, shape: Any) -> tuple[LayerTrail, ...]:
 def _with_values(model: nn.Module, called_with: given.Arguments) -> tuple[LayerTrail, ...]:
     observer, home = Observer(model, Ledger(), Settings()), device_of(model)
     args, kwargs = tree_map(lambda leaf: given.usable(leaf, home), called_with)
-    signals = [given.SIGNALS["analog"]] * len(given.tensors_of((args, kwargs)))
+    signals = [SIGNALS["analog"]] * len(given.tensors_of((args, kwargs)))
 
     def watched() -> tuple[LayerTrail, ...]:
-        lending = Lending(model)
+        mode, lending = InEvalMode(model), Lending(model)
 
         def run() -> tuple[LayerTrail, ...]:
-            lending.begin()
+            mode.begin()
             lending.renew()
             work = partial(observer.run_twice, args, kwargs, signals)
             return until_known(work, lending.renew)
 
-        return left_as_found(run, Random.now(), lending)
+        return left_as_found(run, Random.now(), mode, lending)
 
     return observer.watching(watched)
 

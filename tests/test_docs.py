@@ -21,7 +21,7 @@ import syops
 from syops.api import get_model_bounds, get_model_syops
 from syops.cli import cli
 from syops.cost.conventions import list_conventions
-from syops.cost.menu import menu_models
+from syops.cost.menu.estimates import menu_models
 from syops.cost.profiles import list_energy_models
 from syops.models import create_model
 from syops.models.demo import digits, weights
@@ -221,7 +221,7 @@ def test_every_convention_and_energy_model_has_a_page():
     for each in (*profiles, *models):
         assert each.source[1:] in energies[each.name]
     assert "as many ACs as its magnitude" in conventions["ilif"]
-    assert "the synapses that each spike reaches" in conventions["exact"]
+    assert "the sum of the synapses that each spike reaches" in conventions["exact"]
 
 
 def test_every_public_name_is_in_the_reference():

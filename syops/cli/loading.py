@@ -29,7 +29,7 @@ from syops.errors import (
 from syops.models.nir import NIRNetwork, from_nir
 from syops.run.data.arrays import MOST_UNPACKED, SUFFIXES
 from syops.run.data.images import read_image
-from syops.trace.inputs import weight_dtype
+from syops.trace.model import weight_dtype
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 """What a model is called with: a tensor, positional arguments or keyword arguments."""

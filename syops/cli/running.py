@@ -136,7 +136,7 @@ class Run:
         from syops.cli.loading import read_input, spike_trains, split
         from syops.cli.sources import Reading, open_data
         from syops.models.nir import NIRNetwork
-        from syops.trace.inputs import time_steps, weight_dtype
+        from syops.trace.model import time_steps_of, weight_dtype
 
         steps: int | None = self.counting["time_steps"]
         unroll, is_graph = self.unroll, isinstance(network, NIRNetwork)
@@ -165,7 +165,7 @@ class Run:
             transform=self.transform,
             image=_image(self.shape or default),
             dtype=weight_dtype(network),
-            time_steps=time_steps(network, steps),
+            time_steps=time_steps_of(network, steps),
             bundled=bundled,
         )
         with prints_aside():

@@ -73,7 +73,7 @@ class Reading:
             seed=self.seed,
         )
 
-    def told_labels(self) -> np.ndarray | None:
+    def read_labels(self) -> np.ndarray | None:
         """Return the labels of the file that the user names."""
         if self.labels is None:
             return None
@@ -115,7 +115,7 @@ def open_data(name: str, reading: Reading) -> Iterable[Any]:
 
 def _arrays(name: str, reading: Reading) -> Loader:
     reading.refuse("a file of arrays", "transform")
-    data = arrays.Arrays(Path(name), reading.batch_dim, reading.dtype, reading.told_labels())
+    data = arrays.Arrays(Path(name), reading.batch_dim, reading.dtype, reading.read_labels())
     if data.has_bytes:
         note(f"{name} holds unsigned bytes, which are fed as 0 to 255; scale them if need be")
     return reading.loader(data)
@@ -123,7 +123,7 @@ def _arrays(name: str, reading: Reading) -> Loader:
 
 def _idx(name: str, reading: Reading) -> Loader:
     reading.refuse("an IDX file", "transform")
-    data = idx.IdxImages(Path(name), reading.told_labels())
+    data = idx.IdxImages(Path(name), reading.read_labels())
     note(f"{name}: {len(data)} images, scaled to [0, 1]{_unlabelled(data)}")
     return reading.loader(data)
 
@@ -137,7 +137,7 @@ def _images(name: str, reading: Reading) -> Loader:
     if reading.transform == "imagenet":
         transform = partial(images.imagenet, size=reading.image)
         done = f"resized, cropped to {height}x{width} and normalised as for ImageNet"
-    data = images.ImageFolder(Path(name), transform, reading.told_labels())
+    data = images.ImageFolder(Path(name), transform, reading.read_labels())
     note(f"{name}: {len(data)} images, {done}{_unlabelled(data)}")
     return reading.loader(data)
 
@@ -149,7 +149,7 @@ def _clips(name: str, reading: Reading) -> Loader:
     if reading.bundled and reading.batch_dim != 1:
         raise SyopsValueError("bundled networks take clips as [T, N, ...]; give --batch-dim 1")
     size = reading.image[1:]
-    data = Clips(Path(name), reading.time_steps, size, reading.told_labels())
+    data = Clips(Path(name), reading.time_steps, size, reading.read_labels())
     note(
         f"{name}: {len(data)} clips, each cut into {reading.time_steps} frames of equally many "
         f"events, {size[0]}x{size[1]}{_unlabelled(data)}"

@@ -23,7 +23,7 @@ from syops.cost.conventions import AnyConvention
 from syops.cost.tools import known_to_005
 from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.report.report import Report
-from syops.trace.inputs import weight_dtype
+from syops.trace.model import weight_dtype
 from syops.trace.paths import all_paths
 
 _RANDOM = (

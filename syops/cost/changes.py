@@ -8,7 +8,7 @@ from itertools import starmap
 
 from syops.cost.conventions import Convention
 from syops.cost.figures import Figures
-from syops.errors import SyopsValueError
+from syops.errors import SyopsValueError, first_of
 
 _NAMED = 3
 """Names of layers that are told, of each sort of change."""
@@ -101,8 +101,7 @@ def _changes(seen: dict[str, Counts], exact: dict[str, Counts]) -> dict[str, tup
 
 
 def _reason(change: str, names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return f"{change}: {', '.join(names[:_NAMED])}" + (f" and {more} more" if more > 0 else "")
+    return f"{change}: {first_of(names, _NAMED)}"
 
 
 def _change(exact: Counts, seen: Counts) -> str:

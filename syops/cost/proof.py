@@ -9,8 +9,9 @@ from typing import Any, Self
 from syops.ledger.ledger import Ledger
 from syops.ledger.rows import Row, ends, row_names
 from syops.ledger.steps import INPUT, PARAMETER, WRITE, History, Step, chain, leads_to
-from syops.ops.kinds import SYNAPTIC
-from syops.ops.values import ROUNDING, SPIKES, Number, ValueEvidence
+from syops.ops.classes import ROUNDING, ValueEvidence
+from syops.ops.kinds import SPIKES, SYNAPTIC
+from syops.ops.values import Number
 
 ARROW = "\u2190"
 
@@ -99,6 +100,7 @@ class ProofRow:
 
     @property
     def offends(self) -> bool:
+        """Whether the layer keeps the network from being full-spike."""
         return self.verdict != "spike" and not self.exempt
 
 
@@ -145,25 +147,25 @@ class Proof:
         conventions: Mapping[str, Any],
         versions: Mapping[str, str],
     ) -> Self:
-        """Tell it of what a pass without values left in ``ledger`` and ``history``."""
+        """Build the proof from what a pass without values left in ``ledger`` and ``history``."""
         fold_bn = bool(conventions["fold_bn"])
         rows = tuple(row.under(fold_bn) for row in ledger.rows)
         named = list(zip(row_names(rows, model), rows, ledger.keys, strict=True))
         synaptic = [(name, row, key) for name, row, key in named if row.kind in SYNAPTIC]
         exempt = ends(rows)
-        telling = _Telling()
-        audited = []
+        words = _Words()
+        found = []
         for name, row, key in synaptic:
             end = exempt.get(row.layer, "")
             arrivals = [
                 tuple(each.folded if fold_bn else each.step for each in call)
                 for call in history.arrivals.get(key, [])
             ]
-            audited.append(_audited(name, row, end if end in allow else "", arrivals, telling))
+            found.append(_row(name, row, end if end in allow else "", arrivals, words))
         return cls(
             model,
             input_shape,
-            tuple(audited),
+            tuple(found),
             tuple(history.unknown),
             tuple(_lacks(named, history.thresholds, ledger.unaccounted)),
             {"allow": list(allow), **conventions},
@@ -177,7 +179,7 @@ class Proof:
 
     @property
     def offending(self) -> tuple[ProofRow, ...]:
-        """The layers that spoil it: those that more than spikes reach, or may reach."""
+        """The layers that are not exempt and that more than spikes reach, or may reach."""
         return tuple(row for row in self.rows if row.offends)
 
     @property
@@ -186,8 +188,8 @@ class Proof:
         return any(row.verdict != "unknown" for row in self.offending)
 
 
-def _audited(
-    name: str, row: Row, exempt: str, arrivals: list[tuple[Step, ...]], telling: _Telling
+def _row(
+    name: str, row: Row, exempt: str, arrivals: list[tuple[Step, ...]], words: _Words
 ) -> ProofRow:
     signal = row.operations("mac").signal
     verdict = "spike" if signal in SPIKES else signal
@@ -197,8 +199,7 @@ def _audited(
     note = ""
     if verdict != "spike":
         steps = [step for call in arrivals for step in call]
-        spoiling = [step for step in steps if not step.spikes] or steps
-        causes = telling.causes(spoiling)
+        causes = words.causes([step for step in steps if not step.spikes] or steps)
         if not row.drives:
             note = f"{row.operator} multiplies activations, none of them known to be spikes"
     elif others:
@@ -210,7 +211,7 @@ def _audited(
     )
 
 
-class _Telling:
+class _Words:
     """Put steps into words, each once."""
 
     def __init__(self) -> None:
@@ -230,8 +231,8 @@ class _Telling:
         return tuple(dict.fromkeys(map(self._cause, found.values())))
 
     def _cause(self, links: tuple[Step, ...]) -> Cause:
-        told = [self._link(link, link is links[-1]) for link in links]
-        return Cause(values_of(links[0].evidence), tuple(told))
+        named = [self._link(link, link is links[-1]) for link in links]
+        return Cause(values_of(links[0].evidence), tuple(named))
 
     def _link(self, step: Step, is_last: bool) -> Link:
         if id(step) not in self._links:

@@ -15,13 +15,10 @@ from typing import TypeVar
 from syops.cost.conventions import MAGNITUDES
 from syops.cost.energy import EnergyModel
 from syops.cost.figures import Figures
+from syops.errors import first_of
 from syops.ledger.rows import Drive, Magnitudes, Operations, Row, Updates, ends, row_names
-from syops.ops.kinds import BATCH_DIMS, SYNAPTIC
-from syops.ops.values import SPIKES
+from syops.ops.kinds import BATCH_DIMS, SPIKES, SYNAPTIC
 from syops.units import joules, quantity
-
-_NAMED = 6
-"""So many layers are named in a sentence; `Caution.layers` has all."""
 
 ENOUGH = 32
 """Samples from which on a silent layer is no accident."""
@@ -83,12 +80,6 @@ Named = tuple[str, Row, Operations]
 """A row with its name and its class."""
 
 
-def _some(names: Sequence[str]) -> str:
-    """Return the first names, and how many more there are."""
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
 def _partial(report: Figures) -> Iterator[Caution]:
     for why in report.ended:
         yield Caution("partial", (), f"a part of the data was counted: {why}")
@@ -102,7 +93,7 @@ def _incomplete(report: Figures) -> Iterator[Caution]:
         "incomplete",
         where,
         "the totals are incomplete, and may be too small or too large: "
-        f"syops has no rule for {_some(where)}",
+        f"syops has no rule for {first_of(where)}",
         "give it a rule with rules=; strict=True makes this an error",
     )
 
@@ -127,7 +118,8 @@ def _one_step(report: Figures) -> Iterator[Caution]:
         yield Caution(
             "one_step",
             layers,
-            f"updated for one time-step in a forward pass, although T = {steps}: {_some(layers)}",
+            f"updated for one time-step in a forward pass, although T = {steps}: "
+            f"{first_of(layers)}",
             "if your code calls the model once a step, count that loop: with count_syops(model, "
             f"time_steps={steps}) as count: ..., or give a [T, N, ...] input and unroll=0; neurons "
             'of spikingjelly take all steps at once with step_mode="m"; if there is one step, pass '
@@ -143,7 +135,7 @@ def _steps_inside(report: Figures) -> Iterator[Caution]:
             "steps_inside",
             layers,
             f"time_steps={steps} says that a call of the model is one time-step, but in each call "
-            f"several were run by {_some(layers)}",
+            f"several were run by {first_of(layers)}",
             "leave time_steps out, so that each call is a batch of its own",
         )
 
@@ -158,7 +150,7 @@ def _reset_at_every_step(report: Figures) -> Iterator[Caution]:
             "reset",
             layers,
             f"reset before every time-step, so that none of them knows of those before it: "
-            f"{_some(layers)}",
+            f"{first_of(layers)}",
             "reset the states once, before the loop over time-steps, and hand them from one step "
             "to the next",
         )
@@ -180,7 +172,7 @@ def _hidden_steps(report: Figures) -> Iterator[Caution]:
         layers,
         f"dimension {batch_dim} of the input was taken for samples and holds time-steps as well "
         f"({', '.join(map(str, sorted(steps)))} a sample), so that every figure is that of one "
-        f"time-step: {_some(layers)}",
+        f"time-step: {first_of(layers)}",
         "call nn.Sequential(nn.Flatten(0, 1), model) with both dimensions: [N, T, ...], or "
         "[T, N, ...] and batch_dim=1; if the dimension is time alone, pass batch_dim=1",
     )
@@ -216,7 +208,7 @@ def _repeated(report: Figures, rows: list[Named]) -> Iterator[Caution]:
     yield Caution(
         "repeated",
         layers,
-        f"the input is the same at every time-step at {_some(layers)}; computed once a sample, "
+        f"the input is the same at every time-step at {first_of(layers)}; computed once a sample, "
         f"{now} instead of {before}",
         "to save this, compute it once, before the loop over time-steps, and repeat the result",
     )
@@ -260,7 +252,7 @@ def _constant_input(rows: list[Named]) -> Iterator[Caution]:
         yield Caution(
             "constant",
             tuple(layers),
-            f"the data held nothing but {value}, and was taken for spikes, at {_some(layers)}",
+            f"the data held nothing but {value}, and was taken for spikes, at {first_of(layers)}",
             'count real data, or say what it is: input_signal="analog"',
         )
 
@@ -279,7 +271,7 @@ def _either(report: Figures, rows: list[Named]) -> Iterator[Caution]:
         "either",
         layers,
         "without data it is not known whether spikes or other values reach "
-        f"{_some(layers)}: operations there are ACs or MACs, and O_mac is an upper end",
+        f"{first_of(layers)}: operations there are ACs or MACs, and O_mac is an upper end",
         advice if "auto" in said else "get_model_syops measures them on data",
     )
 
@@ -302,7 +294,7 @@ def _silent_or_saturated(report: Figures, rows: list[Named]) -> Iterator[Caution
             yield Caution(
                 kind,
                 layers,
-                f"in {report.samples} samples {what} {_some(layers)}",
+                f"in {report.samples} samples {what} {first_of(layers)}",
                 "check weights, thresholds and the scale of the input",
             )
 
@@ -327,7 +319,7 @@ def _graded(report: Figures, rows: list[Named]) -> Iterator[Caution]:
         "graded",
         layers,
         "graded input (integers, or one constant times integers) is counted as MACs at "
-        f"{_some(layers)}{share}; counted as ACs, {result}",
+        f"{first_of(layers)}{share}; counted as ACs, {result}",
         'set this with graded="ac" (--graded ac)',
     )
 
@@ -367,7 +359,7 @@ def _batched(report: Figures, rows: list[Named]) -> Iterator[Caution]:
         layers,
         "products of two spike tensors are counted by the rates of whole batches, so that other "
         f"batches give other ACs: {by_rate} a sample here, and {events} coincidences of spikes, "
-        f"whatever the batches, at {_some(layers)}",
+        f"whatever the batches, at {first_of(layers)}",
         'count batches of one sample (--batch-size 1), or coincidences: ac="events" (--ac events)',
     )
 
@@ -385,7 +377,7 @@ def _rounded(report: Figures, rows: list[Named]) -> Iterator[Caution]:
             "rounded",
             tuple(layers),
             f"weights that were rounded or made of signs are priced as {model.name} prices those "
-            f"of {_some(list(layers))}",
+            f"of {first_of(layers)}",
             "if they need few bits, price them so by layer, such as "
             f"energy={{{pattern!r}: 'horowitz45-int8', '*': {rest!r}}} "
             f"(--energy {pattern}=horowitz45-int8 --energy {rest})"

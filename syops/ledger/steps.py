@@ -7,7 +7,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from itertools import count
 
-from syops.ops.values import LEARNED, SPIKES, Signal, ValueEvidence, evidence_of
+from syops.ops.classes import ValueEvidence, evidence_of
+from syops.ops.kinds import SPIKES
+from syops.ops.values import LEARNED, Signal
 
 INPUT, PARAMETER, WRITE = "input", "parameter", "write"
 """Steps that are no operators: what the model is given, what it learned, a write into a part."""
@@ -48,7 +50,7 @@ class Step:
         return self.evidence.signal in SPIKES
 
     @property
-    def spoils(self) -> bool:
+    def non_spikes(self) -> bool:
         """Whether it makes values that are neither spikes nor weights."""
         return self.signal is not LEARNED and not self.spikes
 
@@ -90,8 +92,8 @@ class History:
         self.arrivals.setdefault(key, []).append(operands)
 
 
-def told_of(step: Step) -> Step:
-    """Return the step to tell of: an earlier one if this one only hands values on."""
+def origin_of(step: Step) -> Step:
+    """Return the step that made the values: the one before, if this one only hands them on."""
     inputs = step.inputs
     return inputs[0] if len(inputs) == 1 and inputs[0].evidence == step.evidence else step
 
@@ -107,7 +109,7 @@ def chain(step: Step) -> tuple[Step, ...]:
     met = {id(step)}
     while True:
         way = ways.popleft()
-        before = _spoiling(way[-1])
+        before = _non_spikes_read(way[-1])
         if not before:
             return _without_rounds(way)
         for source in before:
@@ -127,11 +129,11 @@ def _without_rounds(way: tuple[Step, ...]) -> tuple[Step, ...]:
     return tuple(kept)
 
 
-def _spoiling(step: Step) -> list[Step]:
-    """Return what a step read that made its result no spike: of the same class, if there is any."""
+def _non_spikes_read(step: Step) -> list[Step]:
+    """Return the operands that make a result no spike: those of its own class, if there are any."""
     if step.synaptic or step.spikes:
         return []
-    read = [source for source in step.inputs if source.spoils]
+    read = [source for source in step.inputs if source.non_spikes]
     signal = step.evidence.signal
     return [s for s in read if s.evidence.signal == signal] or read
 

@@ -1,7 +1,7 @@
 """Load weights from a file into a model that they fit exactly."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from syops.errors import SyopsFileError, SyopsTypeError, SyopsValueError, first_line
+from syops.errors import SyopsFileError, SyopsTypeError, SyopsValueError, first_line, first_of
 
 NESTED_STATE = ("state_dict", "model")
 """Where training scripts put the weights in a file that holds more than weights."""
@@ -41,7 +41,7 @@ def load_weights(model: nn.Module, file: str | os.PathLike[str]) -> None:
             f"{key} ({_shape(state[key])} instead of {_shape(own[key])})" for key in sorted(wrong)
         ],
     }
-    told = [f"{what}: {_first(which)}" for what, which in complaints.items() if which]
+    told = [f"{what}: {first_of(which)}" for what, which in complaints.items() if which]
     if told:
         raise SyopsValueError(f"the weights in {path} do not fit the model; {'; '.join(told)}")
 
@@ -68,8 +68,3 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 def _shape(value: Any) -> Any:
     return list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-
-
-def _first(names: Collection[str], limit: int = 5) -> str:
-    shown = ", ".join(list(names)[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

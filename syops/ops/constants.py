@@ -71,7 +71,7 @@ def dropout_cost(call: Call) -> Sequence[Cost]:
     return tallied(call, "elementwise", mac=call.args[0].numel())
 
 
-CONSTANT = Free("a constant")
+CONSTANT = Free("gives a constant")
 RANDOM = Free("draws random numbers")
 
 RULES: dict[str, Rule] = {
@@ -83,7 +83,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(
         ("empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided",
          "empty_permuted"),
-        Rule(empty, Free("memory without values")),
+        Rule(empty, Free("allocates memory")),
     ),
     "arange": Rule(arange, CONSTANT),
     **dict.fromkeys(("linspace", "logspace"), Rule(analog, CONSTANT)),

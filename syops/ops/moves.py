@@ -146,7 +146,7 @@ def join(call: Call, along: ChannelRule) -> Signal:
 
 
 def written_cost(call: Call) -> Sequence[Cost]:
-    """1 AC per value that is added to what was there, 1 MAC for a product; else 0."""
+    """1 AC per value that is added to one that was there, 1 MAC if multiplied; else 0."""
     how = call.arg("reduce", "")
     if not call.arg("accumulate") and how not in ("add", "multiply"):
         return ()

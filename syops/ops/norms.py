@@ -52,7 +52,7 @@ def gate_cost(call: Call) -> Sequence[Cost]:
 
 
 def lstm_cost(call: Call) -> Sequence[Cost]:
-    """5 AC, 8 MAC per hidden unit: gates, and what they multiply."""
+    """5 ACs and 8 MACs per hidden unit: the gates and their products."""
     units = call.args[0].numel() // 4
     return (
         *tallied(call, "add", "lstm_cell", ac=5 * units),
@@ -62,7 +62,7 @@ def lstm_cost(call: Call) -> Sequence[Cost]:
 
 
 def gru_cost(call: Call) -> Sequence[Cost]:
-    """5 AC, 5 MAC per hidden unit: gates, and what they multiply."""
+    """5 ACs and 5 MACs per hidden unit: the gates and their products."""
     units = call.args[0].numel() // 3
     return (
         *tallied(call, "add", "gru_cell", ac=5 * units),

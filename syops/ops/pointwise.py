@@ -243,7 +243,7 @@ def sum_cost(call: Call) -> Sequence[Cost]:
 
 
 def arithmetic_cost(call: Call) -> Sequence[Cost]:
-    """1 AC per element where only spikes meet; else 1 MAC."""
+    """1 AC per element if only spikes or graded values meet; else 1 MAC."""
     spikes = all(isinstance(call.signal(tensor), TruthTable) for tensor in call.tensors)
     return _per_element(call, "elementwise", is_sum=spikes)
 
@@ -269,7 +269,7 @@ def _per_element(call: Call, kind: str, is_sum: bool = False) -> Sequence[Cost]:
 
 # Rules
 
-SIGNS, BITS = Free("changes signs"), Free("works on bits")
+SIGNS, BITS = Free("changes signs"), Free("operates on bits")
 
 
 def _rule(cost: Any, how: Pointwise = Pointwise(), **known: Any) -> Rule:

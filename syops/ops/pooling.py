@@ -11,18 +11,17 @@ from functools import partial
 import torch
 
 from syops.ops import dims
+from syops.ops.classes import LARGEST, common_divisor
 from syops.ops.ranges import MAX_VALUES
 from syops.ops.rule import Call, Cost, CostRule, Rule, Tally, analog, tallied
 from syops.ops.values import (
     ANALOG,
     EMPTY,
     INTEGER,
-    LARGEST,
     UNSCALED,
     Signal,
     TruthTable,
     averaged_scale,
-    common_divisor,
     constant,
     part_of,
     rescaled,
@@ -139,7 +138,7 @@ def _cost(rank: int) -> CostRule:
     """Return the cost rule of such a pooling."""
 
     def average_pool_cost(call: Call) -> Sequence[Cost]:
-        """1 AC per entry of a window; adaptive windows cover their input once."""
+        """1 AC per value in a window; the windows of adaptive pooling cover the input once."""
         kernel, entries = call.arg("kernel_size"), call.args[0].numel()
         if kernel is not None:
             entries = call.out.numel() * math.prod(_each(kernel, rank))
@@ -172,7 +171,7 @@ def window_max(call: Call, rank: int) -> Sequence[Signal]:
 
 
 def window_max_cost(call: Call) -> Sequence[Cost]:
-    """0: windows are compared; a row of its own."""
+    """0, in a row of its own: values of a window are compared, not added."""
     return (Tally("pool", "max_pool"),)
 
 

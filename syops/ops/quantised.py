@@ -296,8 +296,8 @@ RULES: dict[str, Rule] = {
          "_make_per_channel_quantized_tensor"),
         Rule(analog, ROUNDS),
     ),
-    "dequantize": Rule(same, Free("tells values in another form")),
-    "int_repr": Rule(integer, Free("tells values in another form")),
+    "dequantize": Rule(same, Free("gives the same values in another form")),
+    "int_repr": Rule(integer, Free("gives the same values in another form")),
     "fake_quantize_per_tensor_affine_cachemask": Rule(fake_quantised, ROUNDS),
     **dict.fromkeys(
         ("_fake_quantize_per_tensor_affine_cachemask_tensor_qparams",
@@ -352,8 +352,8 @@ RULES: dict[str, Rule] = {
     **_rules(Free("compares"), ("clamp",)),
     **_rules(add_cost, ("add", "add_relu", "add_scalar", "add_scalar_relu")),
     **_rules(multiply_cost, ("mul", "mul_relu", "mul_scalar", "mul_scalar_relu")),
-    **_rules(Free("puts side by side"), ("cat", "cat_relu")),
-    **_rules(Free("looks up"), ("embedding_byte", "embedding_4bit")),
+    **_rules(Free("moves values"), ("cat", "cat_relu")),
+    **_rules(Free("looks values up"), ("embedding_byte", "embedding_4bit")),
     "quantized::dropout": Rule(same, Free("a copy")),
 }  # fmt: skip
 """The rules of these operators."""

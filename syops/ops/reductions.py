@@ -139,7 +139,7 @@ def diagonal_cost(call: Call) -> Sequence[Cost]:
 
 
 def power_cost(call: Call) -> Sequence[Cost]:
-    """1 MAC per value that is multiplied or squared and added up."""
+    """1 MAC per value that is multiplied or squared, and added up."""
     return tallied(call, "pool", mac=call.args[0].numel())
 
 
@@ -149,13 +149,13 @@ def exponential_cost(call: Call) -> Sequence[Cost]:
 
 
 def added_cost(call: Call) -> Sequence[Cost]:
-    """1 AC per value that is added to others, 1 MAC for a product, 0 for a comparison."""
+    """1 AC per value that is added to others, 1 MAC if multiplied, 0 if compared."""
     source = call.arg("source", call.arg("data"))
     return _added(call, source.numel())
 
 
 def scattered_cost(call: Call) -> Sequence[Cost]:
-    """1 AC per value that is added to others, 1 MAC for a product, 0 for a comparison."""
+    """1 AC per value that is added to others, 1 MAC if multiplied, 0 if compared."""
     return _added(call, call.arg("index").numel())
 
 

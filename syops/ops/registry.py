@@ -127,7 +127,7 @@ def _by_schema(func: Any) -> Rule | None:
     """Return the rule of an operator whose arguments and results rule out that it computes."""
     schema = schema_of(func)
     if reads_only_numbers(schema):
-        return Rule(unknown, Free("reads no tensor"))
+        return Rule(unknown, Free("takes no tensor"))
     if torch.Tag.inplace_view in func.tags:
         return Rule(unknown, Free("a view"))
     if _is_tagged(func, torch.Tag.view_copy):

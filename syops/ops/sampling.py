@@ -22,12 +22,12 @@ LINEAR, CUBIC = (0, 1), (-1, 0, 1, 2)
 
 
 def linear_cost(call: Call) -> Sequence[Cost]:
-    """2 per dimension and element of the result: 2, 4 or 8 taps."""
+    """2, 4 or 8 operations per element of the result, in 1, 2 or 3 dimensions."""
     return _interpolated(call, LINEAR)
 
 
 def cubic_cost(call: Call) -> Sequence[Cost]:
-    """4 per dimension and element of the result: 16 taps."""
+    """16 operations per element of the result."""
     return _interpolated(call, CUBIC)
 
 
@@ -49,7 +49,7 @@ def _interpolated(call: Call, taps: tuple[int, ...]) -> Sequence[Cost]:
 def taps_reached(
     size: int, out: int, taps: tuple[int, ...], aligned: bool, scale: float | None
 ) -> tuple[int, ...]:
-    """How many taps of all results read each position along one dimension.
+    """Return how many taps of all results read each position along one dimension.
 
     Args:
         size: positions of the input.
@@ -71,7 +71,7 @@ def taps_reached(
 
 
 def sampling_cost(call: Call) -> Sequence[Cost]:
-    """2 taps per dimension and element of the result (bicubic: 16), MACs; nearest: 0."""
+    """4 MACs per element of the result, 8 in 3 dimensions; bicubic: 16; nearest: 0."""
     grid, mode = call.args[1:3]
     if mode == 1:
         return ()
@@ -81,7 +81,7 @@ def sampling_cost(call: Call) -> Sequence[Cost]:
 
 
 def affine_grid_cost(call: Call) -> Sequence[Cost]:
-    """Positions · dimensions · (dimensions + 1)."""
+    """N·positions·dimensions·(dimensions + 1)."""
     theta, out = call.args[0], call.out
     positions = math.prod(out.shape[1:-1])
     operands = (Operand(theta, FanOut(positions)),)
@@ -90,12 +90,12 @@ def affine_grid_cost(call: Call) -> Sequence[Cost]:
 
 
 def distance_cost(call: Call) -> Sequence[Cost]:
-    """P·R·M for P points, R others and M coordinates: MACs, as each difference is multiplied."""
+    """P·R·M MACs, for P points, R other points and M coordinates: differences are multiplied."""
     return _distances(call, "cdist")
 
 
 def own_distance_cost(call: Call) -> Sequence[Cost]:
-    """P·(P-1)/2·M for P points and M coordinates: MACs, as each difference is multiplied."""
+    """P·(P-1)/2·M MACs, for P points and M coordinates: differences are multiplied."""
     return _distances(call, "pdist")
 
 
@@ -117,7 +117,7 @@ def _distances(call: Call, operator: str) -> Sequence[Cost]:
 
 
 def bag_cost(call: Call) -> Sequence[Cost]:
-    """1 AC per value that is looked up and added; 1 MAC with weights per sample; maximum: 0."""
+    """1 AC per value that is looked up and added; with weights 1 MAC; for the maximum 0."""
     table, indices = call.args[:2]
     if call.arg("mode") == 2:
         return ()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 
 from syops.cost.proof import Proof
+from syops.show.json import json_text
 from syops.show.proof import render_proof
 
 
@@ -27,7 +27,7 @@ class Audit(Proof):
         for told, row in zip(content["rows"], self.rows, strict=True):
             for cause, of in zip(told["causes"], row.causes, strict=True):
                 cause["text"] = str(of)
-        return json.dumps(content, indent=1, ensure_ascii=False)
+        return json_text(content)
 
     def __str__(self) -> str:
         return render_proof(self)

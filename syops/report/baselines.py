@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass
+from typing import Any
 
 from syops.cost.baselines import BaselineFigures
-from syops.cost.warnings import find_cautions
 from syops.report.worked_out import WorkedOut
-from syops.show.layers import not_counted, warnings_in_words
+from syops.show.sentences import not_counted, warnings_in_words
 from syops.show.table import Column
 from syops.show.tabular import Table
-from syops.units import factor, joules, without_infinity
+from syops.units import factor, joules
 
 COLUMNS = (
     Column("name", "baseline"),
@@ -70,14 +69,9 @@ class Baselines(BaselineFigures, WorkedOut):
             warnings=(*warnings_in_words(self.report), *self._cautions()),
         )
 
-    def to_json(self) -> str:
-        """Return everything as JSON, for other programs; figures are per sample."""
+    def _content(self) -> dict[str, Any]:
         report = self.report
-        content = {
-            "model": report.model,
-            "measured": report.measured,
-            "complete": report.complete,
-            "warnings": [asdict(warning) for warning in find_cautions(report)],
+        return {
             "energy": report.energy.name,
             "time_steps": report.time_steps,
             "mean_rate": report.mean_rate,
@@ -88,7 +82,6 @@ class Baselines(BaselineFigures, WorkedOut):
             "notes": [*self._cautions(), *self.notes],
             "rows": [asdict(row) for row in self.rows],
         }
-        return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
 
     def _cautions(self) -> Iterator[str]:
         if self.memory.counted_twice:

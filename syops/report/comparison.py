@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,10 +22,10 @@ from syops.report.difference import (
 )
 from syops.report.report import Report
 from syops.show.html import to_comparison_page
+from syops.show.json import json_text
 from syops.show.layers import priced_part
 from syops.show.table import Column, Value
 from syops.show.tabular import Table, Tabular
-from syops.units import without_infinity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,7 +111,7 @@ class Comparison(Tabular):
             "rows": [asdict(row) for row in self.rows],
             "notes": self.notes,
         }
-        return json.dumps(without_infinity(content), indent=1, ensure_ascii=False)
+        return json_text(content)
 
     def plot(self, kind: ComparisonPlot | None = None, ax: Axes | None = None) -> Figure:
         """Draw what the networks consume: EC, and DC where it is known.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -12,10 +11,10 @@ from syops.cost.conventions import AnyConvention, Convention, get_convention, li
 from syops.cost.figures import Figures
 from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.show.html import to_table_page
-from syops.show.layers import warnings_in_words
+from syops.show.json import json_text
+from syops.show.sentences import warnings_in_words
 from syops.show.table import Column
 from syops.show.tabular import Table, Tabular
-from syops.units import without_infinity
 
 COLUMNS = (
     Column("network", "network"),
@@ -89,7 +88,7 @@ class Conventions(Tabular):
             "conventions": [asdict(each) for each in self.conventions],
             "rows": [asdict(row) for row in self.rows],
         }
-        return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
+        return json_text(content)
 
     def to_page(self, command: str | None = None) -> str:
         """Return the table as a page of HTML that loads nothing; see `Report.save_html`."""

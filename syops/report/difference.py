@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -13,10 +12,11 @@ from syops.cost.figures import Figures
 from syops.cost.layer import Layer
 from syops.ops.kinds import COUNTED
 from syops.show.html import to_table_page
-from syops.show.layers import priced_part, warnings_in_words
+from syops.show.json import json_text
+from syops.show.layers import priced_part
+from syops.show.sentences import warnings_in_words
 from syops.show.table import Column, Kind, Value
 from syops.show.tabular import Table, Tabular
-from syops.units import without_infinity
 
 MEASURED = (
     *("name", "only_in", "rate_1", "rate_2", "ac_diff", "mac_diff"),
@@ -85,7 +85,7 @@ class LayerComparison(Tabular):
             "rows": [asdict(pair) for pair in self.rows],
             "notes": notes_on(self.names, self.reports),
         }
-        return json.dumps(without_infinity(content), indent=1, ensure_ascii=False)
+        return json_text(content)
 
     def to_page(self, command: str | None = None) -> str:
         """Return the table as a page of HTML that loads nothing; see `Report.save_html`."""

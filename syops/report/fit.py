@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from syops.cost.chips import LIMITS
 from syops.cost.fit import FitFigures, FitRow
-from syops.cost.warnings import find_cautions
 from syops.report.worked_out import WorkedOut
-from syops.show.layers import incomplete, warnings_in_words
+from syops.show.sentences import incomplete, warnings_in_words
 from syops.show.table import Column, Value
 from syops.show.tabular import Table
-from syops.units import quantity, without_infinity
+from syops.units import quantity
 
 COLUMNS = (
     Column("name", "layer"),
@@ -84,23 +83,17 @@ class Fit(FitFigures, WorkedOut):
             warnings_in_words(self.report),
         )
 
-    def to_json(self) -> str:
-        """Return everything as JSON, for other programs."""
-        content = {
-            "model": self.report.model,
-            "measured": self.report.measured,
+    def _content(self) -> dict[str, Any]:
+        return {
             "chip": asdict(self.chip),
             "checked": self.checked,
             "fits": self.fits,
             "cores": self.cores,
             "synops_per_core": self.synops_per_core,
             "exceeds": [asdict(each) for each in self.exceeds],
-            "complete": self.report.complete,
-            "warnings": [asdict(warning) for warning in find_cautions(self.report)],
             "notes": self.notes,
             "rows": [asdict(row) for row in self.rows],
         }
-        return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
 
     def _findings(self) -> Iterator[str]:
         name = self.chip.name

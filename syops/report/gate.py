@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from syops.cost.networks import dc_mj, o_ac
-from syops.errors import SyopsValueError
+from syops.errors import SyopsValueError, first_of
 from syops.report.difference import unlike
 from syops.report.report import Report
 from syops.units import joules, number, quantity
 
 _EC = "EC at firing rate 1"
-_MAX_NAMES = 6
 
 
 @dataclass(frozen=True)
@@ -169,10 +168,9 @@ def _full_spike(report: Report) -> Finding:
         return Finding(True, "full-spike: only spikes reach the synapses of all inner layers")
     if not offending:
         raise SyopsValueError(f"whether {report.model} is full-spike is not known: {_open(report)}")
-    names = [f"{layer.name} ({layer.signal})" for layer in offending[:_MAX_NAMES]]
-    more = len(offending) - len(names)
-    rest = f" and {more} more" if more else ""
-    return Finding(False, f"not full-spike: more than spikes reach {', '.join(names)}{rest}")
+    names = [f"{layer.name} ({layer.signal})" for layer in offending]
+    reached = first_of(names)
+    return Finding(False, f"not full-spike: more than spikes reach {reached}")
 
 
 def _known(value: float | None, what: str, report: Report) -> float:

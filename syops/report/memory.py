@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from syops.cost.memory import MemoryFigures, MemoryRow
-from syops.cost.warnings import find_cautions
 from syops.report.worked_out import WorkedOut
-from syops.show.layers import break_even_in_words, incomplete, not_counted, warnings_in_words
+from syops.show.sentences import break_even_in_words, incomplete, not_counted, warnings_in_words
 from syops.show.table import Column, Value
 from syops.show.tabular import Table
-from syops.units import factor, joules, without_infinity
+from syops.units import factor, joules
 
 COLUMNS = (
     Column("name", "layer"),
@@ -89,20 +88,14 @@ class Memory(MemoryFigures, WorkedOut):
         if self.counted_twice:
             yield self.counted_twice
 
-    def to_json(self) -> str:
-        """Return everything as JSON, for other programs; figures are per sample."""
+    def _content(self) -> dict[str, Any]:
         names = ("bytes", "energy_mj", "ec_mj", "total_mj", "energy_ratio", "break_even_rate")
-        content = {
-            "model": self.report.model,
-            "measured": self.report.measured,
+        return {
             "memory_model": asdict(self.model),
-            "complete": self.report.complete,
-            "warnings": [asdict(warning) for warning in find_cautions(self.report)],
             "per_sample": {name: getattr(self, name) for name in names},
             "notes": self.notes,
             "rows": [asdict(row) for row in self.rows],
         }
-        return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
 
     def _findings(self) -> Iterator[str]:
         low, high = map(joules, self.ec_mj)

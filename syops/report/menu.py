@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from syops.cost.figures import Figures
-from syops.cost.menu import Estimate, Setting, estimates
-from syops.cost.warnings import find_cautions
+from syops.cost.menu.estimates import Estimate, estimates
+from syops.cost.menu.setting import Setting
 from syops.report.worked_out import WorkedOut
-from syops.show.layers import warnings_in_words
+from syops.show.sentences import warnings_in_words
 from syops.show.table import Column
 from syops.show.tabular import Table
-from syops.units import factor, joules, without_infinity
+from syops.units import factor, joules
 
 COLUMNS = (
     Column("name", "model"),
@@ -100,17 +100,12 @@ class EnergyMenu(WorkedOut):
             warnings_in_words(self.report),
         )
 
-    def to_json(self) -> str:
-        """Return everything as JSON, for other programs."""
-        content = {
-            "model": self.report.model,
+    def _content(self) -> dict[str, Any]:
+        return {
             "spread": self.spread,
             "setting": asdict(self.setting),
-            "complete": self.report.complete,
-            "warnings": [asdict(warning) for warning in find_cautions(self.report)],
             "estimates": [asdict(each) for each in self.estimates],
         }
-        return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
 
     def _findings(self) -> Iterator[str]:
         known = [each for each in self.known if each.energy_mj]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from syops.cost.neurons import NeuronFigures
-from syops.cost.warnings import find_cautions
 from syops.report.worked_out import WorkedOut
 from syops.show.frame import rates_by_step
 from syops.show.neurons import COLUMNS, neuron_notes, neuron_table
@@ -54,12 +52,8 @@ class NeuronReport(NeuronFigures, WorkedOut):
     def _whole(self) -> Table:
         return neuron_table(self)
 
-    def to_json(self) -> str:
-        """Return everything as JSON, for other programs; spikes are per sample."""
-        content = {
-            "model": self.report.model,
-            "complete": self.report.complete,
-            "warnings": [asdict(warning) for warning in find_cautions(self.report)],
+    def _content(self) -> dict[str, Any]:
+        return {
             "rate": self.rate,
             "silent": self.silent,
             "saturated": self.saturated,
@@ -68,7 +62,6 @@ class NeuronReport(NeuronFigures, WorkedOut):
             "notes": self.notes,
             "rows": [asdict(row) | self._histogram(place) for place, row in enumerate(self.rows)],
         }
-        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
 
     def _histogram(self, place: int) -> dict[str, Any]:
         """Return how many neurons of a module have a rate in each part of [0, 1]."""

@@ -13,7 +13,7 @@ from syops.cost.chips import Chip, get_chip
 from syops.cost.conventions import AnyConvention
 from syops.cost.figures import Figures
 from syops.cost.memory import MemoryModel
-from syops.cost.menu import Setting
+from syops.cost.menu.setting import Setting
 from syops.cost.warnings import Caution, find_cautions
 from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.files import read_text, write_text

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Any
 
 from syops.cost.pricing import millijoules
 from syops.cost.training import BackwardProduct, TrainingFigures
-from syops.cost.warnings import find_cautions
 from syops.report.worked_out import WorkedOut
-from syops.show.layers import incomplete, warnings_in_words
+from syops.show.sentences import incomplete, warnings_in_words
 from syops.show.table import Column, Value
 from syops.show.tabular import Table
-from syops.units import joules, without_infinity
+from syops.units import joules
 
 COLUMNS = (
     Column("name", "layer"),
@@ -68,13 +67,9 @@ class Training(TrainingFigures, WorkedOut):
             (*warnings_in_words(self.report), *self._unseen()),
         )
 
-    def to_json(self) -> str:
-        """Return everything as JSON, for other programs; figures are per sample."""
+    def _content(self) -> dict[str, Any]:
         keys = [column.key for column in COLUMNS]
-        content = {
-            "model": self.report.model,
-            "complete": self.report.complete,
-            "warnings": [asdict(warning) for warning in find_cautions(self.report)],
+        return {
             "per_sample": {name: getattr(self, name) for name in _SUMS},
             "optimizer_macs": self.optimizer_macs,
             "products": [
@@ -82,7 +77,6 @@ class Training(TrainingFigures, WorkedOut):
             ],
             "notes": [*self._unseen(), *self._notes()],
         }
-        return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
 
     def _values(self, product: BackwardProduct) -> tuple[Value, ...]:
         price = self.price_pj(product)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
-from syops.cost.warnings import find_cautions
 from syops.cost.zeros import ZeroFigures
 from syops.report.worked_out import WorkedOut
-from syops.show.layers import warnings_in_words
+from syops.show.sentences import warnings_in_words
 from syops.show.table import Column
 from syops.show.tabular import Table
 from syops.units import quantity
@@ -89,18 +87,13 @@ class ZeroReport(ZeroFigures, WorkedOut):
             warnings_in_words(self.report),
         )
 
-    def to_json(self) -> str:
-        """Return everything as JSON, for other programs; figures are per sample."""
-        content = {
-            "model": self.report.model,
-            "complete": self.report.complete,
-            "warnings": [asdict(warning) for warning in find_cautions(self.report)],
+    def _content(self) -> dict[str, Any]:
+        return {
             "per_sample": {name: getattr(self, name) for name in _METRICS},
             "not_measured": self.not_measured,
             "notes": self.notes,
             "rows": [asdict(row) for row in self.rows],
         }
-        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
 
     def _findings(self) -> Iterator[str]:
         for name, share in (

@@ -14,8 +14,8 @@ from torch import nn
 
 from syops._torch import packed_in
 from syops.cost.conventions import MAGNITUDES, Convention, check_recorded
+from syops.cost.counts import kinds_under
 from syops.cost.energy import Energy
-from syops.cost.figures import kinds_under
 from syops.cost.later import later
 from syops.cost.pricing import check_energy
 from syops.cost.spread import SampleTable

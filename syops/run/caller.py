@@ -23,7 +23,9 @@ from syops.trace import inputs as given
 from syops.trace.axes import NOWHERE, Axes
 from syops.trace.bounds import states_of
 from syops.trace.calls import Calls
+from syops.trace.input_signals import check_signal, signal_of_each
 from syops.trace.neurons import NeuronSignal
+from syops.trace.neurons.library import SIGNALS
 from syops.trace.paths import paths_of
 from syops.trace.repeats import differ
 from syops.trace.restore import left_as_found, plainly
@@ -299,14 +301,14 @@ class Loop:
         """Tell the observer what the model, or a part of it, is called with."""
         is_model = module is self._tally.model
         tensors = given.tensors_of(batch)
-        names = given.signal_of_each(self._counting.signals if is_model else ("auto",), tensors)
+        names = signal_of_each(self._counting.signals if is_model else ("auto",), tensors)
         signals: list[NeuronSignal | None] = []
         for name, tensor in zip(names, tensors, strict=True):
             if name == "auto" or self.observer.knows(tensor):
                 signals.append(None)
             else:
-                given.check_signal(name, tensor)
-                signals.append(given.SIGNALS[name])
+                check_signal(name, tensor)
+                signals.append(SIGNALS[name])
         call = self._calls[True] + self._calls[False]
         same = self._repeated(tensors[0], call) if tensors else None
         time = self._time(batch) if is_model else None

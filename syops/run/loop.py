@@ -23,9 +23,12 @@ from syops.run.subject import Counting, Subject
 from syops.run.tally import CountSoFar
 from syops.trace import inputs as given
 from syops.trace.bounds import states_of
+from syops.trace.input_signals import check_signal, signal_of_each
+from syops.trace.model import weight_dtype
+from syops.trace.neurons.library import SIGNALS
 from syops.trace.observer import Observer, until_known
 from syops.trace.plan.tree import Plans
-from syops.trace.restore import OnDevice, Random, left_as_found, plainly
+from syops.trace.restore import InEvalMode, OnDevice, Random, left_as_found, plainly
 from syops.trace.states import Lending
 
 
@@ -56,7 +59,7 @@ class Batches:
 
     def each(self, counting: Counting, notes: dict[str, None]) -> Iterable[given.Batch]:
         """Yield the batches; ``notes`` gets what a reader should know of how they end."""
-        dtype = given.weight_dtype(counting.subject.model)
+        dtype = weight_dtype(counting.subject.model)
         batches = given.batches(self.inputs, self.prepare, dtype)
         subject = counting.subject
         return self.unread(limited(batches, self.limit, subject, notes), subject)
@@ -112,12 +115,13 @@ def count_batches(
 
     def watched() -> None:
         # States are lent when nobody else counts the model any more, which the observer ensures.
-        place, lending = OnDevice(tally.model, batches.home), Lending(tally.model)
-        left_as_found(lambda: counted(place, lending), place, lending)
+        place, mode = OnDevice(tally.model, batches.home), InEvalMode(tally.model)
+        lending = Lending(tally.model)
+        left_as_found(lambda: counted(place, mode, lending), place, mode, lending)
 
-    def counted(place: OnDevice, lending: Lending) -> None:
+    def counted(place: OnDevice, mode: InEvalMode, lending: Lending) -> None:
         place.begin()
-        lending.begin()
+        mode.begin()
         each = batches.each(counting, tally.notes)
         tally.at_batch = not batches.is_single
         try:
@@ -127,6 +131,7 @@ def count_batches(
                     found = _count(batch, batches.home, counting, observer, tally, lending)
                     tally.is_exact = True
                     ends = [follow(found) for follow in after]
+                    lending.put_back()
                     tally.batches += 1
                 if any(ends):
                     break
@@ -153,9 +158,9 @@ def _count(
     steps, called = subject.steps_of(batch), subject.one_call(batch)
     samples = given.samples(called, subject.batch_dim)
     tensors = given.tensors_of(batch)
-    names = given.signal_of_each(counting.signals, tensors)
+    names = signal_of_each(counting.signals, tensors)
     for name, tensor in zip(names, tensors, strict=True):
-        given.check_signal(name, tensor)
+        check_signal(name, tensor)
     shapes = tree_map(given.on_meta, called)
     lending.renew()
     tally.notes.update(dict.fromkeys(lending.not_reset))
@@ -166,7 +171,7 @@ def _count(
         on_meta = tree_map(given.on_meta, batch)
         observer.know(states_of(tally.model, on_meta, counting.settings, subject.call))
     source = fingerprint.of_batch(given_batch, samples, subject)
-    known = [None if name == "auto" else given.SIGNALS[name] for name in names]
+    known = [None if name == "auto" else SIGNALS[name] for name in names]
     axis = subject.time_axis(batch)
     axes = subject.axes(batch, counting.by_sample)
     run = partial(observer.run, args, kwargs, known, axis, samples, subject.call, axes)

@@ -22,6 +22,8 @@ from syops.run.tally import CountSoFar
 from syops.trace import inputs as given
 from syops.trace.ann import AnnCounts
 from syops.trace.axes import Axes, along
+from syops.trace.input_signals import signal_names
+from syops.trace.model import check_model, check_values, declared_signals, time_steps_of
 from syops.trace.neurons import NeuronSignal
 from syops.trace.paths import all_paths
 from syops.trace.settings import Settings
@@ -62,10 +64,10 @@ class Subject:
         unroll: int | None = None,
         by_calls: bool = False,
     ) -> Self:
-        signals, own = given.registered(neurons), own_rules(rules)
-        given.check_model(model)
+        signals, own = declared_signals(neurons), own_rules(rules)
+        check_model(model)
         network = getattr(model, "_orig_mod", model)  # what torch.compile wraps
-        steps = given.time_steps(network, time_steps)
+        steps = time_steps_of(network, time_steps)
         if unroll is None:
             return cls(network, batch_dim, signals, own, steps, by_calls=by_calls)
         steps = None if time_steps is None else steps  # a ``model.T`` is not what the input has
@@ -217,7 +219,7 @@ class Counting:
     ) -> Self:
         """Check the arguments of `syops.get_model_syops` that do not concern the data."""
         known = chosen(convention, graded, ac, fold_bn)
-        signals = given.signal_names(input_signal)
+        signals = signal_names(input_signal)
         energy_model = get_energy_model(energy)
         subject = Subject.of(
             model, batch_dim, neurons, rules, time_steps, unroll, by_calls=by_calls
@@ -226,7 +228,7 @@ class Counting:
         check_truth("neuron_rates", neuron_rates)
         check_truth("strict", strict)
         check_truth("values", values)
-        given.check_values(subject.model)
+        check_values(subject.model)
         return cls(
             subject=subject,
             signals=signals,

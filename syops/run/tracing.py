@@ -13,6 +13,8 @@ from syops.ledger.steps import History
 from syops.run.subject import Subject
 from syops.trace import inputs as given
 from syops.trace.bounds import trace
+from syops.trace.input_signals import bounded_by, signal_in_words, signal_of_each
+from syops.trace.model import weight_dtype
 from syops.trace.restore import plainly
 
 
@@ -45,15 +47,15 @@ def trace_on_meta(subject: Subject, inputs: Any, names: tuple[InputSignal, ...])
         inputs: the shape of its input, or an example.
         names: what the inputs hold: one name for all tensors, or one each.
     """
-    example = given.example(inputs, given.weight_dtype(subject.model))
+    example = given.example(inputs, weight_dtype(subject.model))
     shapes: given.Arguments = tree_map(given.on_meta, example)
     steps, called = subject.steps_of(shapes), subject.one_call(shapes)
     ledger, history = Ledger(), History()
     ledger.samples = given.samples(called, subject.batch_dim)
     tensors = given.tensors_of(example)
-    each = list(zip(given.signal_of_each(names, tensors), tensors, strict=True))
-    signals = [given.bounded_by(name, tensor) for name, tensor in each]
-    told = tuple(given.told(name, s) for (name, _), s in zip(each, signals, strict=True))
+    each = list(zip(signal_of_each(names, tensors), tensors, strict=True))
+    signals = [bounded_by(name, tensor) for name, tensor in each]
+    told = tuple(signal_in_words(name, s) for (name, _), s in zip(each, signals, strict=True))
 
     def traced() -> frozenset[str]:
         told = subject.model, shapes, signals, ledger, subject.settings, history

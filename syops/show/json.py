@@ -91,6 +91,11 @@ def to_json(report: Figures) -> str:
         "rows": [row_to_json(row) for row in report.rows],
         "ann_rows": None if ann_rows is None else [row_to_json(row) for row in ann_rows],
     }
+    return json_text(content)
+
+
+def json_text(content: dict[str, Any]) -> str:
+    """Return the text of a JSON document; upper ends that do not exist are null."""
     return json.dumps(without_infinity(content), indent=1, ensure_ascii=False, allow_nan=False)
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from syops.cost.proof import ARROW, Cause, Proof, ProofRow
+from syops.errors import first_of
 from syops.show.formats.text import wrap
-from syops.show.layers import input_in_words
+from syops.show.sentences import input_in_words
 
 _MAX_LINKS = 4
-_MAX_PLACES = 6
 
 
 def render_proof(audit: Proof) -> str:
-    """Return the verdict, then what spoils it and why, then what else a reader should know."""
+    """Return the verdict, then the layers that get non-spikes and why, then the notes."""
     offending = audit.offending
     certain = [row for row in offending if row.verdict != "unknown"]
     open_ones = len(offending) - len(certain)
@@ -70,6 +70,4 @@ def _lacking(audit: Proof) -> Iterator[str]:
     if audit.lacks:
         yield "Outside its synapses, it uses operations that spike-only chips may lack:"
     for lack in audit.lacks:
-        shown = ", ".join(lack.where[:_MAX_PLACES])
-        more = len(lack.where) - _MAX_PLACES
-        yield wrap(f"  {lack.what}: {shown}{f' and {more} more' if more > 0 else ''}")
+        yield wrap(f"  {lack.what}: {first_of(lack.where)}")

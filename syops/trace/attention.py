@@ -15,7 +15,8 @@ from torch import Tensor
 from syops.ops.rule import Call, Operand, Product, Softmax
 from syops.ops.values import ANALOG, TruthTable, kind_of
 from syops.trace.lineage import LayerResult
-from syops.trace.live import Record, Tensors
+from syops.trace.live import Tensors
+from syops.trace.record import Record
 
 
 def in_attention(tensors: Tensors, product: Product) -> Product:

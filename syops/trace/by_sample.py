@@ -12,11 +12,11 @@ from syops.trace.account import (
     Known,
     Norm,
     OperandReadings,
-    Readings,
     Synaptic,
     drives_of,
 )
 from syops.trace.axes import Axes, Split
+from syops.trace.readings import Readings
 
 Parts = dict[CountColumn, list[tuple[Fraction, list[int]]]]
 """What each sample has of each count; see `syops.ledger.samples.Shares`."""

@@ -24,9 +24,10 @@ from syops.ops.values import UNKNOWN, kind_of
 from syops.trace.axes import Axes
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Gauge
+from syops.trace.hooks import ModuleHooks
 from syops.trace.live import Tensors
 from syops.trace.neurons import NeuronSignal
-from syops.trace.observer import Observer, _Hooks
+from syops.trace.observer import Observer
 from syops.trace.restore import left_as_found, take_apart
 from syops.trace.settings import Settings
 from syops.trace.spikes import Spikes
@@ -200,8 +201,8 @@ class Calls(Observer):
     def _is_here(self) -> bool:
         return self._watch is not None and not in_backward()
 
-    def _entered(
-        self, hooks: _Hooks, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    def on_enter(
+        self, hooks: ModuleHooks, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         if not self._is_here:
             return
@@ -215,13 +216,13 @@ class Calls(Observer):
                     "torch does not tell when they are written into; use torch.no_grad() instead"
                 )
             self._caller.calls(module, args, kwargs)
-        super()._entered(hooks, module, args, kwargs)
+        super().on_enter(hooks, module, args, kwargs)
 
-    def _returned(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def on_return(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if self._is_here:
-            super()._returned(module, args, output)
+            super().on_return(module, args, output)
 
-    def _left(self, hooks: _Hooks, module: nn.Module, output: Any) -> None:
+    def _left(self, hooks: ModuleHooks, module: nn.Module, output: Any) -> None:
         if not self._is_here or threading.get_ident() != self._thread:
             return
         depth = len(self._where)

@@ -26,11 +26,12 @@ from syops.trace.gauge import Gauge
 from syops.trace.history import arriving, remember, step_of
 from syops.trace.learned import DataReads, reads_learned, signals_of
 from syops.trace.lineage import LayerResult, Padding, ResultView, views_after
-from syops.trace.live import Before, Tensors
+from syops.trace.live import Tensors
 from syops.trace.measure import Measurements
 from syops.trace.outside import Outside
 from syops.trace.paths import Paths
 from syops.trace.plan.recorder import Recorder
+from syops.trace.record import Before
 from syops.trace.repeats import Repeats
 from syops.trace.rows import CallSites, row_of
 from syops.trace.settings import Settings
@@ -279,7 +280,7 @@ class Dispatch:
         if not self._is_in_caller:
             self.unaccounted.append(place)
         if self._history is not None and any(
-            step_of(self.tensors, tensor, record).spoils for tensor, record in before.records
+            step_of(self.tensors, tensor, record).non_spikes for tensor, record in before.records
         ):
             self._history.unknown[place] = None
         for tensor, _ in before.records:

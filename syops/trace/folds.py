@@ -26,8 +26,9 @@ from syops.trace.lineage import (
     Unnormalised,
     Use,
 )
-from syops.trace.live import Record, Tensors
+from syops.trace.live import Tensors
 from syops.trace.paths import Paths
+from syops.trace.record import Record
 from syops.trace.weights import RECURRENT, applies_its_weights
 
 

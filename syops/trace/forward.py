@@ -18,11 +18,12 @@ from syops.trace.foldable import decide
 from syops.trace.gauge import Gauge
 from syops.trace.history import step_of
 from syops.trace.lineage import LayerTrail
-from syops.trace.live import Record, Tensors
+from syops.trace.live import Tensors
 from syops.trace.neurons import NeuronSignal
 from syops.trace.neurons.library import TimeIn
 from syops.trace.paths import Paths
 from syops.trace.plan.recorder import Recorder
+from syops.trace.record import Record
 from syops.trace.rows import neuron_row
 from syops.trace.settings import Settings
 from syops.trace.settling import Accounts
@@ -154,8 +155,7 @@ class ForwardPass:
                     self.tensors.put(tensor, UNKNOWN)
             elif not is_new:
                 continue
-            told = (None, None) if place else (repeats, time)
-            self.repeats.hand(tensor, (call, place), *told)
+            self.repeats.hand(tensor, (call, place), *((None, None) if place else (repeats, time)))
         for place, tensor in enumerate(given):
             record = self.tensors.find(tensor)
             if record is None or record.fixed:
@@ -218,7 +218,7 @@ class ForwardPass:
         """Note what the model returns and keeps, which is used.
 
         Returns:
-            buffers that operators took for weights and that are states: the pass is spoiled.
+            buffers that operators took for weights and that are states: the pass does not count.
         """
         self._has_changed = has_changed = self.tensors.has_changed_weights()
         # Run again on what it has overwritten, the model would do something else.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from syops.ledger.steps import PARAMETER, WRITE, Arrival, History, Step, told_of
+from syops.ledger.steps import PARAMETER, WRITE, Arrival, History, Step, origin_of
 from syops.ops.rule import Call, Free, Product, Rule, canonical, unknown
 from syops.ops.values import ANALOG, INTEGER, LEARNED, UNKNOWN, Signal, kind_of
 from syops.trace.lineage import Unnormalised
-from syops.trace.live import Before, Record, Tensors
+from syops.trace.live import Tensors
+from syops.trace.record import Before, Record
 from syops.trace.rows import call_site
 
 _NO_RULE = Rule(unknown, Free("not known"))
@@ -30,7 +31,7 @@ def remember(
 
     def made(signal: Signal, read: tuple[Step, ...]) -> Step:
         step = Step(operator, path, signal, read, is_synaptic, site, rule.symbol)
-        return told_of(step) if rule.moves else step
+        return origin_of(step) if rule.moves else step
 
     for target, aliases in before.writes:
         is_first = bool(before.records) and before.records[0][0] is target
@@ -39,7 +40,7 @@ def remember(
         for old, now in tensors.rewritten(aliases):
             if now is not own:
                 parts = (old.step, own.step) if old.step else (own.step,)
-                now.step = told_of(Step(WRITE, path, now.signal, parts))
+                now.step = origin_of(Step(WRITE, path, now.signal, parts))
     written = {id(target) for target, _ in before.writes}
     for tensor in call.outputs:
         if id(tensor) not in written:

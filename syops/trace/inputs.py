@@ -1,10 +1,9 @@
-"""Validate and normalise the arguments of the entry points."""
+"""Validate what a model is called with, and bring it into one form: batches of arguments."""
 
 from __future__ import annotations
 
 import inspect
 import math
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,14 +15,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 
 from syops._torch import tree_map
-from syops.choices import INPUT_SIGNALS, InputSignal, Signal, choice
 from syops.errors import ForwardError, SyopsTypeError, SyopsValueError, first_line, shown
 from syops.ops.rule import input_tensors
-from syops.ops.values import ANALOG, UNKNOWN, Shown
-from syops.trace.counting import look, strided
-from syops.trace.live import weights_of
-from syops.trace.neurons.library import SIGNALS, NeuronSignal
-from syops.trace.paths import paths_of
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """Positional and keyword arguments of a model."""
@@ -43,132 +36,6 @@ class Batch(NamedTuple):
     labels: Any = None
     source: Any = None
     cut_from: int | None = None
-
-
-AUTO = "auto"
-"""Look the input up in the data."""
-
-
-# Models
-
-
-def check_model(model: object) -> None:
-    """Refuse what cannot be watched."""
-    if not isinstance(model, nn.Module):
-        raise SyopsTypeError(f"model must be a torch.nn.Module, got {_instead_of_model(model)}")
-    for module, path in paths_of(model).items():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise SyopsTypeError(
-                f"{path or 'model'} is a scripted module, whose inside cannot be watched; "
-                "count the module that it was scripted from"
-            )
-    for name, tensor in weights_of(model).items():
-        if nn.parameter.is_lazy(tensor):
-            raise SyopsValueError(
-                f"{name} is not initialised yet; call the model once on an input first"
-            )
-
-
-def _instead_of_model(model: object) -> str:
-    """Return what somebody gave instead of a model, and what to do."""
-    name = type(model).__name__
-    if isinstance(model, type) and issubclass(model, nn.Module):
-        return f"the class {model.__name__}; give an instance of it, such as {model.__name__}()"
-    if isinstance(model, Tensor | np.ndarray):
-        return f"{name}; the model comes first, then the inputs"
-    if isinstance(model, Mapping):
-        return f"{name}; build the network and load a state dict into it (model.load_state_dict)"
-    if isinstance(model, str | os.PathLike):
-        return (
-            f"{name}; build the network first, a bundled one with create_model(name), and load "
-            "what a file holds into it (model.load_state_dict)"
-        )
-    if model is None:
-        return "None; a function that builds a model must return it"
-    return f"{name}; put a function into the forward of a module"
-
-
-def check_values(model: nn.Module) -> None:
-    """Refuse weights that cannot be computed with.
-
-    NaN in the weights before a neuron would silence it, and be seen in no figure.
-    """
-    weights = weights_of(model)
-    for name, tensor in weights.items():
-        if tensor.is_meta:
-            raise SyopsValueError(
-                f"{name} lies on the meta device and has no values; load the model on a real one, "
-                "or see get_model_bounds for what it can cost"
-            )
-        if tensor.is_inference():
-            raise SyopsValueError(
-                f"{name} was created in inference mode; create the model outside of it"
-            )
-    name = _holding_nan(weights)
-    if name:
-        raise SyopsValueError(
-            f"{name} holds NaN: the training diverged, or the weights were never set"
-        )
-
-
-_STATISTICS = ("running_mean", "running_var")
-_SUMMED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-"""The types that hold NaN and that torch adds up on every device."""
-
-
-def _holding_nan(weights: Mapping[str, Tensor]) -> str:
-    """Return the name of the first weight that holds NaN, or "".
-
-    The sums of all are read first, which is faster, and they are finite mostly.
-    """
-    alike: dict[tuple[torch.device, torch.dtype], dict[str, Tensor]] = {}
-    for name, tensor in weights.items():
-        is_weight = isinstance(tensor, nn.Parameter) or name.endswith(_STATISTICS)
-        if is_weight and tensor.dtype in _SUMMED:
-            alike.setdefault((tensor.device, tensor.dtype), {})[name] = tensor.detach()
-    suspects = {
-        name
-        for tensors in alike.values()
-        if not torch.stack([tensor.sum() for tensor in tensors.values()]).isfinite().all()
-        for name in tensors
-    }
-    return next((n for n, t in weights.items() if n in suspects and t.isnan().any()), "")
-
-
-def weight_dtype(model: nn.Module) -> torch.dtype:
-    """Return the floating-point type of a model's weights."""
-    for tensor in model.parameters():
-        if tensor.is_floating_point():
-            return tensor.dtype
-    return torch.get_default_dtype()
-
-
-def time_steps(model: nn.Module, given: int | None) -> int | None:
-    """Return T as given, or the attribute ``T`` of the model, if there is a usable one."""
-    steps = getattr(model, "T", None) if given is None else given
-    if given is None and (not isinstance(steps, int) or isinstance(steps, bool) or steps < 1):
-        return None
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-        raise SyopsValueError(f"time_steps must be a positive integer, got {given!r}")
-    return steps
-
-
-def registered(neurons: Mapping[type[nn.Module], Signal] | None) -> dict[type, NeuronSignal]:
-    """Return the signals of neuron modules that the user names."""
-    found: dict[type, NeuronSignal] = {}
-    if neurons is not None and not isinstance(neurons, Mapping):
-        raise SyopsTypeError(
-            'neurons must be a dict such as {FusedLIF: "binary"}, got ' + shown(neurons)
-        )
-    for module, signal in dict(neurons or {}).items():
-        if not (isinstance(module, type) and issubclass(module, nn.Module)):
-            raise SyopsTypeError(f"neurons: expected classes of modules, got {module!r}")
-        name = f"neurons: the signal of {module.__name__}"
-        found[module] = SIGNALS[choice(name, signal, SIGNALS)]
-    return found
-
-
-# Inputs
 
 
 def device(name: torch.device | str) -> torch.device:
@@ -425,80 +292,3 @@ def why_it_failed(model: nn.Module, arguments: Arguments) -> str:
 
 def _dtypes(dtypes: Iterable[torch.dtype]) -> str:
     return ", ".join(sorted(str(dtype) for dtype in dtypes))
-
-
-# Signals of inputs
-
-
-def signal_names(given: InputSignal | Sequence[InputSignal]) -> tuple[InputSignal, ...]:
-    """Return what the user says of the inputs: one name for all, or one each."""
-    names = (given,) if isinstance(given, str) else given
-    if not isinstance(names, (tuple, list)) or not names:
-        raise SyopsTypeError(
-            f"input_signal must be a name or a list of names, one for each input; got {given!r}"
-        )
-    return tuple(choice("input_signal", name, INPUT_SIGNALS) for name in names)
-
-
-def signal_of_each(
-    names: Sequence[InputSignal], tensors: Sequence[Tensor]
-) -> tuple[InputSignal, ...]:
-    """Return one name for each input tensor."""
-    if len(names) == 1:
-        return (names[0],) * len(tensors)
-    if len(names) != len(tensors):
-        raise SyopsValueError(
-            f"input_signal names {len(names)} signals, but the model is called with "
-            f"{len(tensors)} tensors"
-        )
-    return tuple(names)
-
-
-def bounded_by(name: InputSignal, tensor: Tensor) -> NeuronSignal | Shown:
-    """Return what inputs may hold that are like ``tensor``, an example, or of its shape."""
-    if name != "auto":
-        return SIGNALS[name]
-    if tensor.is_complex():
-        return ANALOG
-    return (0, 1) if tensor.dtype == torch.bool else _class_of(tensor) or UNKNOWN
-
-
-def _class_of(tensor: Tensor) -> Shown | None:
-    """Return what an example shows.
-
-    None if it has no values, holds NaN or infinity, or is 0, 1 or -1 throughout.
-    """
-    if tensor.is_meta or not tensor.numel():
-        return None
-    values = strided(tensor.values() if tensor.is_nested else tensor.detach())
-    low, high, whole = (float(reading) for reading in look(values))
-    if not (math.isfinite(low) and math.isfinite(high)) or (
-        low == high and abs(low) <= 1 and whole
-    ):
-        return None
-    if not whole:
-        return Shown("analog")
-    return Shown("graded" if max(-low, high) > 1 else "ternary" if low < 0 else "binary")
-
-
-def told(name: str, signal: NeuronSignal | Shown) -> str:
-    """Return what is said of an input, with what an example showed of it: "auto: binary"."""
-    return f"{name}: {signal.name}" if isinstance(signal, Shown) else name
-
-
-def check_signal(name: InputSignal, tensor: Tensor) -> None:
-    """Check what the user says of an input against its values."""
-    if name in (AUTO, "analog"):
-        return
-    tensor = tensor.values() if tensor.is_nested else tensor
-    fits = tensor == tensor.round() if tensor.dtype.is_floating_point else tensor == tensor
-    if name != "graded":
-        fits = fits & (tensor.abs() <= 1) if tensor.dtype != torch.bool else fits
-    if name == "binary":
-        fits = fits & (tensor >= 0)
-    if not bool(fits.all()):
-        value = tensor[~fits].flatten()[0].item()
-        raise SyopsValueError(
-            f"input_signal={name!r}, but the input holds {value}; "
-            "use input_signal='auto' to have it looked up"
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -12,16 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from syops._torch import (
-    HOOK_TABLES,
-    HOOKS,
-    PRE_HOOKS,
-    before_all_forward_hooks,
-    has_other_hooks,
-    hooks_of,
-    tree_map,
-    without_forward_hook,
-)
+from syops._torch import HOOKS, PRE_HOOKS, has_other_hooks, tree_map
 from syops.errors import ForwardError, SyopsError, SyopsRuntimeError, first_line
 from syops.ledger.calls import ModuleCalls, merge_calls
 from syops.ledger.ledger import Ledger
@@ -31,6 +22,7 @@ from syops.ops.values import Shown
 from syops.trace.axes import NOWHERE, Axes
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Gauge
+from syops.trace.hooks import Hooks, ModuleHooks
 from syops.trace.lineage import LayerTrail
 from syops.trace.live import Tensors
 from syops.trace.meta import SilentNeuron
@@ -38,12 +30,10 @@ from syops.trace.modules import module_call, squeezed_sizes
 from syops.trace.neurons import (
     NeuronSignal,
     kept,
-    library_of,
     neuron_signal,
     state_tensors,
-    updating,
 )
-from syops.trace.paths import Paths, paths_of
+from syops.trace.paths import Paths
 from syops.trace.plan.recorder import Recorder
 from syops.trace.plan.register import Register
 from syops.trace.plan.tree import Plans
@@ -56,7 +46,7 @@ from syops.trace.spikes import Spikes
 from syops.trace.states import buffers_of_neurons
 from syops.trace.unroll import Call, once
 from syops.trace.watch import Watch
-from syops.trace.weights import RECURRENT, applies_its_weights
+from syops.trace.weights import RECURRENT
 
 T = TypeVar("T")
 
@@ -116,8 +106,7 @@ class Observer:
         known = settings.states | buffers_of_neurons(model)
         self._settings = replace(settings, states=known)
         self._history = history
-        self._watched: list[tuple[str, nn.Module]] = []
-        self._hooks: dict[int, _Hooks] = {}
+        self._hooks = Hooks(model, self, self._neuron_signal)
         self._paths = Paths(model)
         self._where: list[tuple[str, nn.Module]] = []
         self._pass: ForwardPass | Replay | None = None
@@ -149,34 +138,11 @@ class Observer:
 
     def install(self) -> None:
         """Put hooks on the model, which `put_back` removes; see `watching`."""
-        self._watched = [(path, module) for module, path in paths_of(self._model).items()]
-        self._hooks = {
-            id(module): _Hooks(self, path, self._neuron_signal(module), module)
-            for path, module in self._watched
-        }
-        for _, module in self._watched:
-            hooks = self._hooks[id(module)]
-            # What other hooks make of a neuron's inputs and outputs is not the neuron's doing.
-            is_first = hooks.neuron is None
-            module.register_forward_pre_hook(hooks.enter, prepend=is_first, with_kwargs=True)
-            module.register_forward_hook(hooks.leave, prepend=True, always_call=True)
-        before_all_forward_hooks(self._returned)
-        # Asked after one's own are there: of two calls at once, one at least sees the other.
-        for path, module in self._watched:
-            if any(hooks.observer is not self for _, hooks in _hooked(module)):
-                raise SyopsRuntimeError(
-                    f"{path or type(module).__name__} is being counted by another call, of "
-                    "another thread or around this one; wait for its end, or count a copy "
-                    "(copy.deepcopy(model))"
-                )
+        self._hooks.install()
 
     def put_back(self) -> None:
-        """Remove all hooks of this observer from the model, also those without a handle."""
-        without_forward_hook(self._returned)
-        for _, module in self._watched:
-            for key in [key for key, hooks in _hooked(module) if hooks.observer is self]:
-                for name in HOOK_TABLES:
-                    vars(module)[name].pop(key, None)
+        """Remove all hooks of this observer from the model."""
+        self._hooks.remove()
 
     def run(
         self,
@@ -346,8 +312,8 @@ class Observer:
             return module.silent_signal
         return neuron_signal(module, self._settings.neurons)
 
-    def _entered(
-        self, hooks: _Hooks, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    def on_enter(
+        self, hooks: ModuleHooks, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         if self._pass is None or self._watch is None:
             return
@@ -411,20 +377,20 @@ class Observer:
         # A layer changes nothing: if it did something else, it does so again and is watched.
         return output if is_planned or output is None else module(x)
 
-    def _returned(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    def on_return(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         """Record what a layer or neuron gives, before any other hook of its module runs.
 
         Returns:
             what is taken for its result; None leaves that as it is.
         """
-        hooks = self._hooks.get(id(module))
+        hooks = self._hooks.of(module)
         if hooks is None or not self._is_inside(module):
             return None
         given = self._leave_layer(module, output) if hooks.is_layer else None
         self._sent(hooks, module, output if given is None else given)
         return None if given is output else given
 
-    def _sent(self, hooks: _Hooks, module: nn.Module, output: Any) -> None:
+    def _sent(self, hooks: ModuleHooks, module: nn.Module, output: Any) -> None:
         """Record what a neuron sends."""
         if self._spikes is not None:
             self._spikes.sent(module, hooks.neuron, output)
@@ -444,7 +410,7 @@ class Observer:
             self._watch.start()
 
     def _look_at(
-        self, hooks: _Hooks, module: nn.Module, args: tuple[Any, ...], output: Any
+        self, hooks: ModuleHooks, module: nn.Module, args: tuple[Any, ...], output: Any
     ) -> None:
         """Note what a call of a module looks like, if that is asked for."""
         watch = self._watch
@@ -461,7 +427,14 @@ class Observer:
         if found is not None:
             self._looked.append(found)
 
-    def _left(self, hooks: _Hooks, module: nn.Module, output: Any) -> None:
+    def on_leave(
+        self, hooks: ModuleHooks, module: nn.Module, args: tuple[Any, ...], output: Any
+    ) -> None:
+        """Note that a module has returned, or failed."""
+        self._look_at(hooks, module, args, output)
+        self._left(hooks, module, output)
+
+    def _left(self, hooks: ModuleHooks, module: nn.Module, output: Any) -> None:
         if self._pass is None or threading.get_ident() != self._thread:
             return
         if output is None and sys.exc_info()[1] is not None:
@@ -484,37 +457,3 @@ class Observer:
         """Return whether the module is the innermost one that is being run."""
         inside = self._pass is not None and threading.get_ident() == self._thread
         return inside and len(self._where) > 1 and self._where[-1][1] is module
-
-
-class _Hooks:
-    """Hold the two hooks of one module; each of them refers to its observer."""
-
-    def __init__(
-        self,
-        observer: Observer,
-        path: str,
-        neuron: NeuronSignal | None,
-        module: nn.Module,
-    ) -> None:
-        self.observer = observer
-        self.path = path
-        self.neuron = neuron
-        self.library = updating(module)
-        self.keeper = library_of(module)
-        self.is_layer = applies_its_weights(module) and neuron is self.library is None
-
-    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.observer._entered(self, module, args, kwargs)
-
-    def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        self.observer._look_at(self, module, args, output)
-        self.observer._left(self, module, output)
-
-
-def _hooked(module: nn.Module) -> Iterator[tuple[int, _Hooks]]:
-    """Yield the hooks of observers that a module has, with their keys."""
-    for table in (PRE_HOOKS, HOOKS):
-        for key, hook in list(hooks_of(module, table).items()):  # another thread may add one
-            owner = getattr(hook, "__self__", None)
-            if isinstance(owner, _Hooks):
-                yield key, owner

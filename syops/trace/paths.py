@@ -1,4 +1,4 @@
-"""Name modules by their paths: one that has several, by the path through its caller."""
+"""Name modules, parameters and buffers by their paths; a module with several, by its caller's."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
-from torch import nn
+from torch import Tensor, nn
 
-from syops._torch import children_of
+from syops._torch import buffers_of, children_of, parameters_of
 
 _MOST = 10_000
 """Paths that are looked at below one module: shared parts of shared parts multiply."""
@@ -32,6 +32,17 @@ def paths_of(model: nn.Module) -> dict[nn.Module, str]:
             if child is not None
         ]
         todo += reversed(below)
+    return found
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters and buffers of a model by their paths."""
+    found = {}
+    for module, path in paths_of(model).items():
+        for tensors in (parameters_of(module), buffers_of(module)):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    found[f"{path}.{name}" if path else name] = tensor
     return found
 
 

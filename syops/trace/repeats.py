@@ -18,7 +18,8 @@ from torch import Tensor
 from syops.ops.rule import Call, Rule
 from syops.ops.traits import Traits
 from syops.ops.values import LEARNED, Signal, TruthTable
-from syops.trace.live import Record, Tensors
+from syops.trace.live import Tensors
+from syops.trace.record import Record
 
 
 class Value(NamedTuple):

@@ -8,9 +8,10 @@ from syops.errors import SyopsValueError
 from syops.ledger.ledger import Ledger
 from syops.ledger.rows import Row
 from syops.ledger.steps import History
-from syops.trace.account import Account, Readings, Taken
+from syops.trace.account import Account
 from syops.trace.by_sample import shares_of
 from syops.trace.gauge import Gauge
+from syops.trace.readings import Readings, Taken
 
 _MOST = 64
 """Passes whose readings are kept until they are settled."""

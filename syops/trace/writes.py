@@ -11,7 +11,7 @@ from syops._torch import identity
 from syops.trace.aliasing import box_in, layout_of, storage_of
 from syops.trace.filling import Filling, moved_out, written_into
 from syops.trace.lineage import ResultView
-from syops.trace.live import Record
+from syops.trace.record import Record
 
 Aliases = Iterable[tuple[int, Record]]
 """Tensors on one memory: their keys, and what was known of them."""

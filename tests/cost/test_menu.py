@@ -10,8 +10,10 @@ from torch import nn
 
 from syops import Report, get_model_bounds, get_model_syops, list_energy_models
 from syops.cli import cli
-from syops.cost import menu
 from syops.cost.memory import MemoryModel
+from syops.cost.menu import estimates
+from syops.cost.menu.lemaire import lemaire_counts
+from syops.cost.menu.memory import step_bytes
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.models import create_model
 from syops.models.calibration import calibrate
@@ -23,7 +25,7 @@ from spikingjelly.activation_based import functional, layer, neuron  # noqa: E40
 counters = pytest.importorskip("spikingjelly.activation_based.op_counter")
 
 T = 4
-MODELS = {model.name: model for model in menu.menu_models()}
+MODELS = {model.name: model for model in estimates.menu_models()}
 
 
 def chain(node):
@@ -67,7 +69,7 @@ def test_lemaire_and_step_are_what_spikingjelly_computes(node, kind, queue):
     config = counters.LemaireEnergyConfig(strict=False, snn_fifo_capacity_elements=queue)
     told = counters.estimate_lemaire_energy(network, x, config=config)
     report = counted(network, x)
-    found, accesses = menu.lemaire_counts(report, memory)
+    found, accesses = lemaire_counts(report, memory)
     assert found == {name: told.counts[name] for name in found}
     assert found["ac"] > 5000
     names = [name for name in told.counts if name.endswith("_bytes")]
@@ -76,7 +78,7 @@ def test_lemaire_and_step_are_what_spikingjelly_computes(node, kind, queue):
 
     functional.reset_net(network)
     simple = counters.estimate_simple_energy(network, x).counts
-    assert menu.step_bytes(report, memory) == {
+    assert step_bytes(report, memory) == {
         "weights": simple["weight_read_bytes"],
         "biases": simple["bias_read_bytes"],
         "states": simple["neuron_state_read_bytes"] + simple["neuron_state_write_bytes"],
@@ -252,7 +254,7 @@ def test_biases_that_cannot_be_told_are_refused(biases):
 def test_biases_of_a_transposed_convolution(bias):
     network = nn.Sequential(nn.ConvTranspose2d(3, 4, 2, 2, groups=1, bias=bias), neuron.IFNode())
     report = get_model_syops(network, torch.rand(2, 3, 4, 4))
-    stored = menu.step_bytes(report, MemoryModel())
+    stored = step_bytes(report, MemoryModel())
     assert stored["biases"] == (2 * 4 * 8 * 8 * 4 if bias else 0)
 
 
@@ -294,7 +296,7 @@ def test_every_constant_has_a_source_and_the_docs_tables_are_the_files():
         assert all(source.strip() for source in model.sources.values())
         assert model.fidelity in ("paper", "code", "own")
         assert all((model.scope, model.refuses, model.source))
-    assert MODELS.keys() == menu.MODELS.keys()
+    assert MODELS.keys() == estimates.MODELS.keys()
     profiles = [
         [m.name, f"{m.e_ac_pj:g}", "none" if m.e_mac_pj is None else f"{m.e_mac_pj:g}", m.source]
         for m in list_energy_models()

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from syops.ops.values import INTEGER, UNKNOWN, Interval, Signal, TruthTable, kind_of, split
-from syops.trace import inputs as arguments
+from syops.trace.neurons.library import SIGNALS
 from tests.properties.test_soundness import put
 from tests.support.examples import random_examples, times
 from tests.support.forward import forward_pass
@@ -307,7 +307,7 @@ def derived(
     watched, watch = forward_pass(model)
     made = [tensor.clone() for tensor in inputs]
     for tensor in made:
-        watched.give(tensor, UNKNOWN if kind == "unknown" else arguments.SIGNALS[kind])
+        watched.give(tensor, UNKNOWN if kind == "unknown" else SIGNALS[kind])
     with torch.no_grad():
         watch.start()
         try:

@@ -23,8 +23,8 @@ from syops import check_full_spike, get_model_syops
 from syops.ledger.ledger import Ledger
 from syops.ledger.steps import History
 from syops.ops.values import INTEGER, TruthTable
-from syops.trace import inputs as arguments
 from syops.trace.bounds import trace
+from syops.trace.neurons.library import SIGNALS
 from syops.trace.settings import Settings
 from tests.support.examples import examples
 
@@ -279,7 +279,7 @@ def derived(program: Program, inputs: list[Tensor], signals: list[str]) -> list[
     trace(
         program,
         (tuple(x.to("meta") for x in inputs), {}),
-        [arguments.SIGNALS[name] for name in signals],
+        [SIGNALS[name] for name in signals],
         Ledger(),
         Settings(),
         history,

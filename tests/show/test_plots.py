@@ -260,8 +260,11 @@ def test_many_layers_are_drawn_by_block():
     flat = replace(NET, rows=tuple(spiking(f"conv{i}", 1000, 0.1) for i in range(100)))
     shown = names(drawn(flat.plot()))
     assert len(shown) == 34
-    assert (shown[0], shown[-1]) == ("conv0 to conv2", "conv99 to conv99")
+    assert (shown[0], shown[-1]) == ("conv0 to conv2", "conv99")
     assert names(drawn(deep(25).plot())) == [layer.name for layer in deep(25).layers]
+    assert names(drawn(deep(26).plot()))[:2] == ["stage0.0", "stage0.1"]
+    flat = replace(NET, rows=flat.rows[:26])
+    assert names(drawn(flat.plot())) == [layer.name for layer in flat.layers]
 
 
 def test_labels_of_many_layers_are_those_of_blocks_along_the_axis():

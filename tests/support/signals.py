@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from syops.ledger.ledger import Ledger
 from syops.ledger.steps import History
 from syops.ops.values import INTEGER, Interval, TruthTable
-from syops.trace import inputs as arguments
 from syops.trace.bounds import trace
+from syops.trace.neurons.library import SIGNALS
 from syops.trace.settings import Settings
 
 
@@ -38,7 +38,7 @@ def derived(make: Callable[..., list[Tensor]], inputs: list[Tensor], signal: str
     trace(
         Sent(make, inputs[0].dtype),
         (tuple(x.to("meta") for x in inputs), {}),
-        [arguments.SIGNALS[signal]] * len(inputs),
+        [SIGNALS[signal]] * len(inputs),
         Ledger(),
         Settings(),
         history,

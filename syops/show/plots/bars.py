@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from syops.cost.figures import Figures
 from syops.cost.layer import Layer, block_of
-from syops.show.layers import blocks, constant_part
+from syops.show.layers import blocks
 from syops.show.plots.axes import (
     AC,
     EC_LABEL,
@@ -23,6 +23,7 @@ from syops.show.plots.axes import (
     short,
     unit_of,
 )
+from syops.show.sentences import constant_part
 from syops.units import ENERGIES, joules
 
 MOST_LAYERS = 25
@@ -39,12 +40,19 @@ def bars_of(layers: Sequence[Layer]) -> Sequence[Layer]:
     if len(layers) <= MOST_LAYERS:
         return layers
     deepest = max(layer.path.count(".") for layer in layers) + 1
-    for depth in range(deepest, 0, -1):
+    for depth in range(deepest - 1, 0, -1):
         if len(found := blocks(layers, depth)) <= MOST_BARS:
             return found
     each = -(-len(layers) // MOST_BARS)
     runs = [layers[i : i + each] for i in range(0, len(layers), each)]
-    return [block_of(f"{run[0].name} to {run[-1].name}", "", run) for run in runs]
+    return [_block_of_run(run) for run in runs]
+
+
+def _block_of_run(run: Sequence[Layer]) -> Layer:
+    """Return the block of some layers in a row; a single layer stays itself."""
+    if len(run) == 1:
+        return run[0]
+    return block_of(f"{run[0].name} to {run[-1].name}", "", run)
 
 
 def bars_height(bars: Sequence[Layer]) -> float:

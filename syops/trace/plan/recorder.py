@@ -12,9 +12,9 @@ from syops.ledger.rows import Updates
 from syops.ops.rule import tensors_in
 from syops.ops.traits import traits_of
 from syops.trace.account import Account
+from syops.trace.aliasing import storage_of
 from syops.trace.axes import Axes
 from syops.trace.gauge import Cache
-from syops.trace.live import storage_of
 from syops.trace.neurons.library import TimeIn
 from syops.trace.plan.events import (
     Brought,

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from syops._torch import Marks, identity, marks_of, storage_identity, unwatched, weak_reference
-from syops.trace.live import Tensors, storage_of
+from syops.trace.aliasing import storage_of
+from syops.trace.live import Tensors
 from syops.trace.plan.events import Id, Met, New, Ref, TensorMetadata, metadata_of
 from syops.trace.states import tensors_of
 from syops.trace.watch import is_wrapper

@@ -1,0 +1,1 @@
+"""Price one network under every model of energy that is known here."""
