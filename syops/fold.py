@@ -36,7 +36,7 @@ from syops.trace.model import check_model, check_values, weight_dtype
 from syops.trace.neurons import takes_a_sequence
 from syops.trace.neurons.library import SIGNALS
 from syops.trace.observer import Observer, until_known
-from syops.trace.restore import Random, device_of, left_as_found, plainly
+from syops.trace.restore import InEvalMode, Random, device_of, left_as_found, plainly
 from syops.trace.settings import Settings
 from syops.trace.states import Lending
 from syops.trace.weights import applies_its_weights
@@ -144,15 +144,15 @@ def _with_values(model: nn.Module, called_with: given.Arguments) -> tuple[LayerT
     signals = [SIGNALS["analog"]] * len(given.tensors_of((args, kwargs)))
 
     def watched() -> tuple[LayerTrail, ...]:
-        lending = Lending(model)
+        mode, lending = InEvalMode(model), Lending(model)
 
         def run() -> tuple[LayerTrail, ...]:
-            lending.begin()
+            mode.begin()
             lending.renew()
             work = partial(observer.run_twice, args, kwargs, signals)
             return until_known(work, lending.renew)
 
-        return left_as_found(run, Random.now(), lending)
+        return left_as_found(run, Random.now(), mode, lending)
 
     return observer.watching(watched)
 

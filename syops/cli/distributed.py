@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from syops.cli.imports import for_good
+
 if TYPE_CHECKING:
     import torch
 
@@ -53,8 +55,9 @@ def joined(wanted: bool) -> Iterator[Place]:
             "torchrun --nproc-per-node=K -m syops run ... --distributed"
         )
 
-    import torch
-    import torch.distributed as dist
+    with for_good():
+        import torch
+        import torch.distributed as dist
 
     rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
     device = None

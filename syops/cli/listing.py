@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from syops.cli.help import command
+from syops.cli.imports import for_good
 from syops.cli.options import FILE, OUTPUT
 from syops.cli.output import emit, show
 from syops.cost.conventions import TEXTS, list_conventions, load_conventions
@@ -42,9 +43,10 @@ _DATA: dict[str, Callable[[TableData], str]] = {"csv": to_csv, "json": _records}
 @command("syops models")
 def models() -> None:
     """List the bundled networks, with their parameters and time-steps."""
-    import torch
+    with for_good():
+        import torch
 
-    from syops.models.create import create_model
+        from syops.models.create import create_model
 
     rows: list[tuple[str, int, int]] = []
     for name in list_models():

@@ -10,6 +10,7 @@ import click
 
 from syops.choices import InputSignal
 from syops.cli.aside import prints_aside, silence_torch
+from syops.cli.imports import for_good
 from syops.cli.options import GRAPH
 from syops.cli.output import command_line
 from syops.models import input_shape, list_models
@@ -24,9 +25,10 @@ Result = TypeVar("Result", Report, Audit)
 
 def structure(model: str, keywords: tuple[tuple[str, Any], ...]) -> nn.Module:
     """Return a network of which no values are wanted."""
-    import torch
+    with for_good():
+        import torch
 
-    from syops.cli.loading import load_model
+        from syops.cli.loading import load_model
 
     silence_torch()
     with torch.device("meta") if model in list_models() else nullcontext():

@@ -227,7 +227,7 @@ def display_options(*more: Decorator) -> Decorator:
 
 
 def _reports(result: Shown) -> Sequence[tuple[str, Figures]]:
-    """What figures are of, each with what to call it beside the others."""
+    """Return the reports that figures are of, each with what to call it beside the others."""
     if isinstance(result, Report):
         return [("", result)]
     if isinstance(result, Memory | Baselines | ZeroReport | NeuronReport | Fit | EnergyMenu):

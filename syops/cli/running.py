@@ -11,6 +11,7 @@ import click
 
 from syops.cli.aside import prints_aside, silence_torch
 from syops.cli.distributed import Place
+from syops.cli.imports import for_good
 from syops.cli.networks import sample_dim, sample_shape
 from syops.cli.output import note
 from syops.errors import SyopsError, SyopsValueError, first_line
@@ -73,12 +74,13 @@ class Run:
             place: that of this process.
             value: what makes it different from others that are counted, such as "T=4".
         """
-        import torch
+        with for_good():
+            import torch
 
-        from syops.api import get_model_syops
-        from syops.cli.loading import load_model
-        from syops.models.calibration import calibrate
-        from syops.models.weights import load_weights
+            from syops.api import get_model_syops
+            from syops.cli.loading import load_model
+            from syops.models.calibration import calibrate
+            from syops.models.weights import load_weights
 
         silence_torch()
         torch.manual_seed(self.seed)

@@ -10,6 +10,7 @@ import click
 from syops.choices import ENDS, InputSignal
 from syops.cli.aside import prints_aside
 from syops.cli.help import command
+from syops.cli.imports import for_good
 from syops.cli.networks import fed, named, sample_dim, sizes, structure
 from syops.cli.options import (
     BASELINES,
@@ -70,7 +71,8 @@ def bounds(
     """
     view = ShownPart(memory, baselines, nonzero)
     view.check(display)
-    from syops.api import get_model_bounds
+    with for_good():
+        from syops.api import get_model_bounds
 
     with prints_aside():
         network = structure(model, keywords)
@@ -121,7 +123,8 @@ def audit(
         raise click.UsageError("--allow none goes with no other --allow")
     if output is not None:
         check_writable(output)
-    from syops.api import check_full_spike
+    with for_good():
+        from syops.api import check_full_spike
 
     ends = [end for end in ENDS if end in allow]
     with prints_aside():

@@ -24,7 +24,7 @@ from syops.errors import (
     shown,
 )
 from syops.files import read_text
-from syops.ops.values import SPIKES
+from syops.ops.kinds import SPIKES
 
 LIMITS: Mapping[str, str] = {
     "operators": "what layers may be",

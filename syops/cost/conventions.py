@@ -18,8 +18,7 @@ from syops.choices import AcCount, Graded, choice
 from syops.cost.entries import Entries, check_keys
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.rows import Drive, Operations, Row, row_names
-from syops.ops.kinds import SYNAPTIC
-from syops.ops.values import SPIKES
+from syops.ops.kinds import SPIKES, SYNAPTIC
 
 GradedInputs: TypeAlias = Literal["mac", "ac", "spikes"]
 Norms: TypeAlias = Literal["folded", "counted", "free"]

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from fractions import Fraction
+from functools import lru_cache
 from numbers import Rational, Real
 from typing import TYPE_CHECKING, Any, SupportsFloat
 
@@ -122,7 +123,7 @@ class EnergyModel:
         "neuron". MACs without a price add nothing.
         """
         costs = (self.e_ac_pj, ac), (self.mac_price(kind) or 0.0, mac), (self.e_spike_pj, spikes)
-        return sum((_exact(repr(cost)) * _exact(count) for cost, count in costs), Fraction(0))
+        return sum((_as_decimal(cost) * _exact(n) for cost, n in costs if n), Fraction(0))
 
     def energy_pj(self, ac: SupportsFloat, mac: SupportsFloat) -> float:
         """Return E_ac · ac + E_mac · mac in pJ: Eq. (7) for the counts of a network."""
@@ -244,5 +245,12 @@ def _with_unit(cost: str, what: str) -> Fraction:
         ) from None
 
 
-def _exact(number: Any) -> Fraction:
-    return Fraction(number if isinstance(number, str | Rational) else float(number))
+@lru_cache
+def _as_decimal(cost: float) -> Fraction:
+    """Return a cost as it is written: 0.9 is 9/10."""
+    return Fraction(repr(cost))
+
+
+def _exact(number: Any) -> int | Fraction:
+    exact = type(number) in (int, Fraction)
+    return number if exact else Fraction(number if isinstance(number, Rational) else float(number))

@@ -13,8 +13,7 @@ from syops.cost.counts import Counts
 from syops.cost.layer import Layer
 from syops.cost.pricing import millijoules
 from syops.ledger.rows import ends
-from syops.ops.kinds import SYNAPTIC
-from syops.ops.values import SPIKES
+from syops.ops.kinds import SPIKES, SYNAPTIC
 
 
 @dataclass(frozen=True, repr=False)

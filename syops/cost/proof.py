@@ -9,8 +9,9 @@ from typing import Any, Self
 from syops.ledger.ledger import Ledger
 from syops.ledger.rows import Row, ends, row_names
 from syops.ledger.steps import INPUT, PARAMETER, WRITE, History, Step, chain, leads_to
-from syops.ops.kinds import SYNAPTIC
-from syops.ops.values import ROUNDING, SPIKES, Number, ValueEvidence
+from syops.ops.classes import ROUNDING, ValueEvidence
+from syops.ops.kinds import SPIKES, SYNAPTIC
+from syops.ops.values import Number
 
 ARROW = "\u2190"
 

@@ -13,8 +13,7 @@ from syops.cost.pricing import price
 from syops.errors import SyopsValueError
 from syops.ledger.rows import Drive, Row
 from syops.ledger.samples import CountColumn, Moments, SampleCounts, Spread
-from syops.ops.kinds import SYNAPTIC
-from syops.ops.values import SPIKES
+from syops.ops.kinds import SPIKES, SYNAPTIC
 
 
 class SpreadUnknown(SyopsValueError):

@@ -9,8 +9,7 @@ from itertools import combinations, islice
 
 from syops.cost.figures import Figures
 from syops.ledger.rows import Operations, Row
-from syops.ops.kinds import SYNAPTIC
-from syops.ops.values import SPIKES
+from syops.ops.kinds import SPIKES, SYNAPTIC
 
 Levels = tuple[int, int, int]
 """A count over all samples: as measured, at firing rate 0, at firing rate 1."""

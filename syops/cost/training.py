@@ -31,8 +31,7 @@ from syops.cost.figures import Figures
 from syops.cost.pricing import millijoules
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.rows import Drive, Row, row_names
-from syops.ops.kinds import SYNAPTIC
-from syops.ops.values import SPIKES
+from syops.ops.kinds import SPIKES, SYNAPTIC
 
 Of = Literal["input", "weights", "left", "right"]
 """The factor whose gradient a product gives."""

@@ -17,8 +17,7 @@ from syops.cost.energy import EnergyModel
 from syops.cost.figures import Figures
 from syops.errors import first_of
 from syops.ledger.rows import Drive, Magnitudes, Operations, Row, Updates, ends, row_names
-from syops.ops.kinds import BATCH_DIMS, SYNAPTIC
-from syops.ops.values import SPIKES
+from syops.ops.kinds import BATCH_DIMS, SPIKES, SYNAPTIC
 from syops.units import joules, quantity
 
 ENOUGH = 32

@@ -13,8 +13,8 @@ from fractions import Fraction
 from itertools import zip_longest
 
 from syops.ledger.calls import ByValue
-from syops.ops.kinds import RESAMPLING, SYNAPTIC
-from syops.ops.values import LARGEST, SPIKES, Unit, ValueEvidence
+from syops.ops.classes import LARGEST, Unit, ValueEvidence
+from syops.ops.kinds import RESAMPLING, SPIKES, SYNAPTIC
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from itertools import count
 
-from syops.ops.values import LEARNED, SPIKES, Signal, ValueEvidence, evidence_of
+from syops.ops.classes import ValueEvidence, evidence_of
+from syops.ops.kinds import SPIKES
+from syops.ops.values import LEARNED, Signal
 
 INPUT, PARAMETER, WRITE = "input", "parameter", "write"
 """Steps that are no operators: what the model is given, what it learned, a write into a part."""

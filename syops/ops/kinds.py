@@ -36,3 +36,6 @@ RESAMPLING = ("upsample_", "grid_sampler_", "affine_grid")
 
 COUNTED = frozenset({*SYNAPTIC, "norm"})
 """The kinds that the headline figures are made of unless the user asks for more."""
+
+SPIKES = ("binary", "ternary", "scaled")
+"""The classes that make an operation an AC: {0,1}, {-1,0,1}, and {0,a} or {-a,0,a}."""

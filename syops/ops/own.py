@@ -24,7 +24,7 @@ TALLIES = tuple(kind for kind in KINDS if kind not in (*SYNAPTIC, "norm"))
 
 
 def own_rules(rules: Mapping[Any, Rule] | None) -> dict[Any, Rule]:
-    """The rules that the user gives, by the operators that torch's dispatcher sees.
+    """Return the rules that the user gives, by the operators that torch's dispatcher sees.
 
     Raises:
         SyopsTypeError: a key that is no operator, or a value that is no rule.
@@ -63,7 +63,7 @@ def _overloads(operator: Any) -> list[Any]:
 
 
 def _checked(name: str, rule: Rule) -> Rule:
-    """The rule, with errors that name its operator."""
+    """Return the rule, with errors that name its operator."""
 
     def signal(call: Call) -> Signal | list[Signal]:
         given = _asked(name, rule.signal, call)

@@ -11,18 +11,17 @@ from functools import partial
 import torch
 
 from syops.ops import dims
+from syops.ops.classes import LARGEST, common_divisor
 from syops.ops.ranges import MAX_VALUES
 from syops.ops.rule import Call, Cost, CostRule, Rule, Tally, analog, tallied
 from syops.ops.values import (
     ANALOG,
     EMPTY,
     INTEGER,
-    LARGEST,
     UNSCALED,
     Signal,
     TruthTable,
     averaged_scale,
-    common_divisor,
     constant,
     part_of,
     rescaled,

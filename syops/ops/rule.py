@@ -92,7 +92,7 @@ class Call:
 
 @cache
 def _argument(func: Any, name: str) -> tuple[int, Any] | None:
-    """The argument of that name in an operator's schema, and its place; None if there is none."""
+    """Return the argument of a name in an operator's schema, and its place; None without one."""
     arguments = enumerate(schema_of(func).arguments)
     return next((found for found in arguments if found[1].name == name), None)
 

@@ -49,7 +49,7 @@ def _interpolated(call: Call, taps: tuple[int, ...]) -> Sequence[Cost]:
 def taps_reached(
     size: int, out: int, taps: tuple[int, ...], aligned: bool, scale: float | None
 ) -> tuple[int, ...]:
-    """How many taps of all results read each position along one dimension.
+    """Return how many taps of all results read each position along one dimension.
 
     Args:
         size: positions of the input.

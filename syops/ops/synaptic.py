@@ -67,7 +67,7 @@ def convolution(
     transposed: bool = False,
     groups: int = 1,
 ) -> Product:
-    r"""The product of an operator that convolves, as `torch.nn.functional.conv2d` does.
+    r"""Describe an operator that convolves, as `torch.nn.functional.conv2d` does.
 
     Args:
         call: the call, whose result is [N, C_out, \*spatial].
@@ -111,7 +111,7 @@ def convolution(
 
 
 def linear(call: Call, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Product:
-    """The product of an operator that does ``x @ weight.T``, as `torch.nn.functional.linear` does.
+    """Describe an operator that does ``x @ weight.T``, as `torch.nn.functional.linear` does.
 
     Args:
         call: the call, whose result is [..., out].
@@ -180,7 +180,7 @@ def addmm_in_batches(call: Call) -> Sequence[Product | Tally]:
 
 
 def _with_bias(call: Call, product: Product) -> Sequence[Product | Tally]:
-    """A product with something added, so that its weights cannot be changed alone."""
+    """Return a product with something added, so that its weights cannot be changed alone."""
     if _adds_bias(call):
         return (replace(product, kernel=None),)
     return _added(call, replace(product, channel=None, kernel=None))
@@ -212,20 +212,20 @@ def addr(call: Call) -> Sequence[Product | Tally]:
 
 
 def _added(call: Call, product: Product) -> Sequence[Product | Tally]:
-    """A product with something added: that is a bias, unless the product is what is learned."""
+    """Return a product with something added: a bias, unless the product is what is learned."""
     if product.prepared and call.signal(call.args[0]) is not LEARNED:
         return product, Tally("add", "add", ac=product.written)
     return (product,)
 
 
 def _adds_bias(call: Call) -> bool:
-    """Whether what is added is a learned value per column: not a residual."""
+    """Return whether what is added is a learned value per column: not a residual."""
     added, columns = call.args[0], call.out.shape[-1]
     return call.signal(added) is LEARNED and added.numel() in (1, columns)
 
 
 def matmul(call: Call, left: Tensor, right: Tensor, outer: bool = False) -> Product:
-    """The product of an operator that does ``left @ right``.
+    """Describe an operator that does ``left @ right``.
 
     A factor that is learned is the weights; two activations are a product of both.
 
@@ -277,7 +277,7 @@ def matmul(call: Call, left: Tensor, right: Tensor, outer: bool = False) -> Prod
 
 
 def _is_matrix(weights: Tensor) -> bool:
-    """Whether all batches get the same weights."""
+    """Return whether all batches get the same weights."""
     return weights.dim() > 1 and weights.numel() == weights.shape[-1] * weights.shape[-2]
 
 

@@ -12,7 +12,7 @@ from syops.cost.figures import Figures
 from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.show.html import to_table_page
 from syops.show.json import json_text
-from syops.show.layers import warnings_in_words
+from syops.show.sentences import warnings_in_words
 from syops.show.table import Column
 from syops.show.tabular import Table, Tabular
 

@@ -13,7 +13,8 @@ from syops.cost.layer import Layer
 from syops.ops.kinds import COUNTED
 from syops.show.html import to_table_page
 from syops.show.json import json_text
-from syops.show.layers import priced_part, warnings_in_words
+from syops.show.layers import priced_part
+from syops.show.sentences import warnings_in_words
 from syops.show.table import Column, Kind, Value
 from syops.show.tabular import Table, Tabular
 

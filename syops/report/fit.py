@@ -9,7 +9,7 @@ from typing import Any
 from syops.cost.chips import LIMITS
 from syops.cost.fit import FitFigures, FitRow
 from syops.report.worked_out import WorkedOut
-from syops.show.layers import incomplete, warnings_in_words
+from syops.show.sentences import incomplete, warnings_in_words
 from syops.show.table import Column, Value
 from syops.show.tabular import Table
 from syops.units import quantity

@@ -8,7 +8,7 @@ from typing import Any
 
 from syops.cost.memory import MemoryFigures, MemoryRow
 from syops.report.worked_out import WorkedOut
-from syops.show.layers import break_even_in_words, incomplete, not_counted, warnings_in_words
+from syops.show.sentences import break_even_in_words, incomplete, not_counted, warnings_in_words
 from syops.show.table import Column, Value
 from syops.show.tabular import Table
 from syops.units import factor, joules

@@ -10,7 +10,7 @@ from syops.cost.figures import Figures
 from syops.cost.menu.estimates import Estimate, estimates
 from syops.cost.menu.setting import Setting
 from syops.report.worked_out import WorkedOut
-from syops.show.layers import warnings_in_words
+from syops.show.sentences import warnings_in_words
 from syops.show.table import Column
 from syops.show.tabular import Table
 from syops.units import factor, joules

@@ -9,7 +9,7 @@ from typing import Any
 from syops.cost.pricing import millijoules
 from syops.cost.training import BackwardProduct, TrainingFigures
 from syops.report.worked_out import WorkedOut
-from syops.show.layers import incomplete, warnings_in_words
+from syops.show.sentences import incomplete, warnings_in_words
 from syops.show.table import Column, Value
 from syops.show.tabular import Table
 from syops.units import joules

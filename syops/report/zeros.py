@@ -8,7 +8,7 @@ from typing import Any
 
 from syops.cost.zeros import ZeroFigures
 from syops.report.worked_out import WorkedOut
-from syops.show.layers import warnings_in_words
+from syops.show.sentences import warnings_in_words
 from syops.show.table import Column
 from syops.show.tabular import Table
 from syops.units import quantity

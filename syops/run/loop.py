@@ -28,7 +28,7 @@ from syops.trace.model import weight_dtype
 from syops.trace.neurons.library import SIGNALS
 from syops.trace.observer import Observer, until_known
 from syops.trace.plan.tree import Plans
-from syops.trace.restore import OnDevice, Random, left_as_found, plainly
+from syops.trace.restore import InEvalMode, OnDevice, Random, left_as_found, plainly
 from syops.trace.states import Lending
 
 
@@ -115,12 +115,13 @@ def count_batches(
 
     def watched() -> None:
         # States are lent when nobody else counts the model any more, which the observer ensures.
-        place, lending = OnDevice(tally.model, batches.home), Lending(tally.model)
-        left_as_found(lambda: counted(place, lending), place, lending)
+        place, mode = OnDevice(tally.model, batches.home), InEvalMode(tally.model)
+        lending = Lending(tally.model)
+        left_as_found(lambda: counted(place, mode, lending), place, mode, lending)
 
-    def counted(place: OnDevice, lending: Lending) -> None:
+    def counted(place: OnDevice, mode: InEvalMode, lending: Lending) -> None:
         place.begin()
-        lending.begin()
+        mode.begin()
         each = batches.each(counting, tally.notes)
         tally.at_batch = not batches.is_single
         try:
@@ -130,6 +131,7 @@ def count_batches(
                     found = _count(batch, batches.home, counting, observer, tally, lending)
                     tally.is_exact = True
                     ends = [follow(found) for follow in after]
+                    lending.put_back()
                     tally.batches += 1
                 if any(ends):
                     break

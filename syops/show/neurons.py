@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from syops.cost.neurons import NeuronFigures
-from syops.show.layers import warnings_in_words
+from syops.show.sentences import warnings_in_words
 from syops.show.table import Column
 from syops.show.tabular import Table
 from syops.units import quantity

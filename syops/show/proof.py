@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from syops.cost.proof import ARROW, Cause, Proof, ProofRow
 from syops.errors import first_of
 from syops.show.formats.text import wrap
-from syops.show.layers import input_in_words
+from syops.show.sentences import input_in_words
 
 _MAX_LINKS = 4
 

@@ -10,8 +10,8 @@ from typing import Any
 from syops.errors import SyopsValueError
 from syops.ledger.calls import ByValue
 from syops.ledger.rows import Drive, Magnitudes, Row, joined_magnitudes
+from syops.ops.classes import Seen, Unit, ValueEvidence
 from syops.ops.kinds import KINDS
-from syops.ops.values import Seen, Unit, ValueEvidence
 from syops.show.fields import LARGEST_NUMBER, Fields
 
 

@@ -15,17 +15,8 @@ from syops.cost.layer import Layer
 from syops.cost.pricing import PJ_PER_MJ
 from syops.ledger.provenance import short
 from syops.show.formats.cells import in_common_units, in_words
-from syops.show.layers import (
-    COLUMNS,
-    accuracy_in_words,
-    beside_figures,
-    constant_part,
-    dearest_column,
-    layer_table,
-    shown_columns,
-    spread_in_words,
-    values_of,
-)
+from syops.show.layers import COLUMNS, dearest_column, layer_table, shown_columns, values_of
+from syops.show.sentences import accuracy_in_words, beside_figures, constant_part, spread_in_words
 from syops.show.table import Column, Value
 from syops.show.tabular import Table
 from syops.show.tree import ModuleNode, layer_tree

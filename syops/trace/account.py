@@ -19,8 +19,8 @@ from syops.ledger.calls import ByValue
 from syops.ledger.ledger import Ledger
 from syops.ledger.rows import Drive, Magnitudes, Row, Updates, joined_magnitudes, merge_updates
 from syops.ledger.steps import Arrival, History
+from syops.ops.classes import Seen, Unit, ValueEvidence
 from syops.ops.fanout import FanOut
-from syops.ops.values import Seen, Unit, ValueEvidence
 from syops.trace.axes import BEFORE, NOWHERE, Axes, Place, Split
 from syops.trace.foldable import Folding
 from syops.trace.lineage import LayerKey, LayerResult, Padding

@@ -14,9 +14,10 @@ from syops.cost.later import Once
 from syops.errors import first_line
 from syops.ledger.ledger import Ledger
 from syops.ledger.rows import Drive, Row
+from syops.ops.classes import ValueEvidence
 from syops.ops.registry import Find, find
 from syops.ops.rule import input_tensors
-from syops.ops.values import ANALOG, ValueEvidence
+from syops.ops.values import ANALOG
 from syops.trace import meta as shadow
 from syops.trace.bounds import follow
 from syops.trace.neurons import NeuronSignal

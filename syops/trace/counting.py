@@ -12,8 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from syops.ops.classes import Unit
 from syops.ops.fanout import FanOut
-from syops.ops.values import Unit
 
 EXACT_IN_FLOAT32 = 2**24
 """Integers up to here are exact in float32; a sum of 20,000,001 ones is not."""

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from syops._torch import version_of
 from syops.ledger.rows import Row
+from syops.ops.classes import Unit
 from syops.ops.rule import Piece, Rule
-from syops.ops.values import Unit
 from syops.trace.axes import NOWHERE, Axes, Split
 
 PART: Piece = (-1, 0, 0)

@@ -13,21 +13,11 @@ from torch import Tensor
 
 from syops.ledger.rows import Row, Updates
 from syops.ledger.steps import Arrival
+from syops.ops.classes import Unit, ValueEvidence, evidence_of
 from syops.ops.fanout import FanOut
+from syops.ops.kinds import SPIKES
 from syops.ops.rule import Product
-from syops.ops.values import (
-    ANALOG,
-    EMPTY,
-    INTEGER,
-    SPIKES,
-    UNKNOWN,
-    Signal,
-    TruthTable,
-    Unit,
-    ValueEvidence,
-    evidence_of,
-    for_weights,
-)
+from syops.ops.values import ANALOG, EMPTY, INTEGER, UNKNOWN, Signal, TruthTable, for_weights
 from syops.trace.account import (
     Account,
     Declared,

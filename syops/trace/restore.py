@@ -14,6 +14,8 @@ import torch
 from torch import nn
 
 from syops._torch import Awaiting, Modes, compiler_is_loaded
+from syops.errors import SyopsTypeError, first_line
+from syops.trace.paths import paths_of
 
 T = TypeVar("T")
 
@@ -114,6 +116,87 @@ class Random:
         torch.set_rng_state(self.torch)
         if self.cuda is not None:
             torch.cuda.set_rng_state_all(self.cuda)
+
+
+class InEvalMode:
+    """Put a model into eval mode for a while.
+
+    A module may do more in ``train()`` than to set a flag: adapters merge their weights there. It
+    is called again in the end. What it leaves different from before is put back.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._own: list[tuple[nn.Module, bool]] = []
+        self._found: list[_Attributes] = []
+
+    def begin(self) -> None:
+        """Put the model into eval mode, if it is not.
+
+        Raises:
+            SyopsTypeError: a module does not let itself be put into eval mode.
+        """
+        modules = paths_of(self._model)
+        if not any(module.training for module in modules):
+            return
+        self._found = list(map(_Attributes.now, modules))
+        self._own = [(module, module.training) for module in modules if _has_own_train(module)]
+        try:
+            self._model.eval()
+        except Exception as error:
+            own = [path for module, path in modules.items() if _has_own_train(module)]
+            raise SyopsTypeError(
+                f"{', '.join(own) or 'model'}: eval() failed ({type(error).__name__}: "
+                f"{first_line(error)}), and a model is counted in eval mode; count the module that "
+                "it was made of"
+            ) from error
+        self._found = [found.changed() for found in self._found]
+
+    def put_back(self) -> None:
+        """Put the model back into the modes that it was in."""
+        try:
+            for module, training in self._own:
+                if module.training != training:
+                    module.train(training)
+        finally:
+            for found in self._found:
+                found.put_back()
+
+
+@dataclass(frozen=True)
+class _Attributes:
+    """Remember attributes of a module.
+
+    Attributes:
+        module: any module.
+        values: what it had.
+        others: the names of those that it had not; None for all but ``values``.
+    """
+
+    module: nn.Module
+    values: dict[str, Any]
+    others: frozenset[str] | None = None
+
+    @classmethod
+    def now(cls, module: nn.Module) -> _Attributes:
+        return cls(module, dict(vars(module)))
+
+    def changed(self) -> _Attributes:
+        """Return what has changed alone."""
+        now = vars(self.module)
+        values = {name: value for name, value in self.values.items() if now.get(name) is not value}
+        return _Attributes(self.module, values, frozenset(now.keys() - self.values.keys()))
+
+    def put_back(self) -> None:
+        now = vars(self.module)
+        others = now.keys() - self.values.keys() if self.others is None else self.others
+        now.update(self.values)
+        for name in others & now.keys():
+            del now[name]
+
+
+def _has_own_train(module: nn.Module) -> bool:
+    return "train" in vars(module) or type(module).train is not nn.Module.train
 
 
 class OnDevice:

@@ -1,4 +1,4 @@
-"""Lend a model copies of its states, reset before each batch, and put its own states back."""
+"""Lend a model copies of its states for each pass, reset, and put its own states back."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from enum import Enum
 from functools import lru_cache, partial
 from itertools import chain
+from operator import is_
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from syops._torch import CHILDREN, PARAMETERS, buffers_of, storage_identity
-from syops.errors import SyopsTypeError, first_line
 from syops.trace import neurons
 from syops.trace.neurons.library import is_from
 from syops.trace.paths import paths_of
@@ -23,11 +23,12 @@ from syops.trace.weights import applies_its_weights
 
 
 class Lending:
-    """Keep a model as found while forward passes run on copies of its states.
+    """Lend a model copies of its states for a pass.
 
     A state is any attribute of a module but its parameters: buffers, membrane potentials,
     counters, lists of spikes; also of a module that the model does not register, and of an object
-    that holds tensors. `put_back` gives the model its own ones again.
+    that holds tensors. What a pass does to them is lost when `put_back` gives the model its own
+    ones again; what anybody else does to these between two passes stays.
 
     Attributes:
         not_reset: a sentence for each module whose own method to reset it failed.
@@ -35,67 +36,57 @@ class Lending:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        holders = tuple(_holders(model))
-        self._found = [_Found(holder) for holder in holders]
-        own = paths_of(model)
-        self._modules = [
-            (own.get(holder, ""), holder)
-            for holder in holders
-            if isinstance(holder, nn.Module) and neurons.can_reset(holder)
-        ]
+        self._registered: dict[nn.Module, str] = {}
+        self._found: list[_Found] = []
+        self._resettable: list[tuple[str, nn.Module]] = []
+        self._shared: set[int] = set()
+        self._is_lent = False
         self.not_reset: tuple[str, ...] = ()
-        states = chain.from_iterable(_tensors(found.changeable) for found in self._found)
-        owners = Counter(storage_identity(tensor) for tensor in states)
-        self._shared = {storage for storage, tensors in owners.items() if tensors > 1}
-        self._switched: list[tuple[nn.Module, bool]] = []
-
-    def begin(self) -> None:
-        """Put the model into eval mode, if it is not.
-
-        Raises:
-            SyopsTypeError: a module does not let itself be put into eval mode.
-        """
-        modules = paths_of(self._model)
-        if not any(module.training for module in modules):
-            return
-        self._switched = [(module, module.training) for module in modules if _has_own_train(module)]
-        try:
-            self._model.eval()
-        except Exception as error:
-            own = [path for module, path in modules.items() if _has_own_train(module)]
-            raise SyopsTypeError(
-                f"{', '.join(own) or 'model'}: eval() failed ({type(error).__name__}: "
-                f"{first_line(error)}), and a model is counted in eval mode; count the module that "
-                "it was made of"
-            ) from error
 
     def put_back(self) -> None:
-        """Give the model back all that it had."""
-        try:
-            for module, training in self._switched:
-                if module.training != training:  # it may do more than to set a flag
-                    module.train(training)
-        finally:
+        """Give the model its own states again, if it has copies."""
+        if self._is_lent:
             for found in self._found:
                 found.put_back()
+            self._is_lent = False
 
     def renew(self) -> None:
         """Give the model fresh copies of its states, and reset those known how to be reset."""
-        copies: dict[Any, Any] = dict.fromkeys((("shared", s) for s in self._shared), True)
-        for found in self._found:
-            found.put_back()
-            found.lend(copies)
-        for module in paths_of(self._model):
+        self.put_back()
+        self._find()
+        self._lend(dict.fromkeys((("shared", s) for s in self._shared), True))
+        for module in self._registered:
             vars(module)["training"] = False
-        self.not_reset = neurons.reset(self._modules)
+        self.not_reset = neurons.reset(self._resettable)
 
     def shelter(self) -> None:
         """Give the model copies of its containers, so that it can be put back.
 
         For what runs on something else, and could only reach the model by accident.
         """
-        states = chain.from_iterable(_tensors(found.changeable) for found in self._found)
-        copies: dict[Any, Any] = {id(tensor): tensor for tensor in states}
+        self._find()
+        self._lend({id(tensor): tensor for tensor in self._states()})
+
+    def _find(self) -> None:
+        """Find the states of the model, unless it has changed nothing since they were found."""
+        registered = paths_of(self._model)
+        if registered == self._registered and all(found.is_current for found in self._found):
+            return
+        holders = tuple(_holders(self._model))
+        self._registered, self._found = registered, list(map(_Found, holders))
+        self._resettable = [
+            (registered.get(holder, ""), holder)
+            for holder in holders
+            if isinstance(holder, nn.Module) and neurons.can_reset(holder)
+        ]
+        owners = Counter(map(storage_identity, self._states()))
+        self._shared = {storage for storage, tensors in owners.items() if tensors > 1}
+
+    def _states(self) -> Iterator[Tensor]:
+        return chain.from_iterable(_tensors(found.changeable) for found in self._found)
+
+    def _lend(self, copies: dict[Any, Any]) -> None:
+        self._is_lent = True
         for found in self._found:
             found.lend(copies)
 
@@ -106,7 +97,7 @@ class _Found:
     def __init__(self, holder: object) -> None:
         self._holder = holder
         attributes = vars(holder)
-        self._size = len(attributes)
+        self._names, self._values = list(attributes), list(attributes.values())
         self._states = {name: value for name, value in attributes.items() if _is_state(name)}
         self.changeable = {
             name: value
@@ -114,10 +105,16 @@ class _Found:
             if type(value) not in _PLAIN and _is_changeable(value)
         }
 
+    @property
+    def is_current(self) -> bool:
+        """Whether it has the attributes that it was found with, and no others."""
+        attributes = vars(self._holder)
+        return list(attributes) == self._names and all(map(is_, attributes.values(), self._values))
+
     def put_back(self) -> None:
         attributes = vars(self._holder)
         attributes.update(self._states)
-        if len(attributes) != self._size:
+        if len(attributes) != len(self._names):
             for name in [n for n in attributes if n not in self._states and _is_state(n)]:
                 del attributes[name]
 
@@ -198,10 +195,6 @@ _NO_HOLDERS = (
     *(type, types.FunctionType, types.MethodType, types.ModuleType, partial, Enum),
     *(str, int, float, type(None)),
 )
-
-
-def _has_own_train(module: nn.Module) -> bool:
-    return "train" in vars(module) or type(module).train is not nn.Module.train
 
 
 @lru_cache(maxsize=4096)

@@ -145,6 +145,17 @@ def test_nothing_slow_is_imported_without_need(args):
     assert {*done.stderr.split()} <= {"click", "markupsafe", "syops"}
 
 
+def test_what_is_imported_is_not_searched_for_garbage():
+    program = (
+        "import gc, sys\nfrom syops.cli import main\n"
+        "try:\n    main(['bounds', 'dsnn_digits'])\nexcept SystemExit:\n    pass\n"
+        "print(gc.isenabled(), gc.get_freeze_count() > len(gc.get_objects()), file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stderr.split()[-2:] == ["True", "True"]
+
+
 def test_help_tells_every_command(syops):
     status, out, _ = syops()
     assert status == 0

@@ -21,7 +21,7 @@ from syops import get_model_bounds, get_model_syops
 from syops.cost import warnings
 from syops.ledger.rows import Drive, Updates
 from syops.models import calibrate, create_model, demo
-from syops.ops.values import Seen, ValueEvidence
+from syops.ops.classes import Seen, ValueEvidence
 from syops.report.comparison import compare
 from syops.report.gate import Limits, check
 from syops.report.report import Report

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from syops import Report, check_full_spike, get_model_bounds, get_model_syops
 from syops.cost.proof import values_of
-from syops.ops.values import Seen, TruthTable, ValueEvidence, common_divisor, evidence_of
+from syops.ops.classes import Seen, ValueEvidence, common_divisor, evidence_of
+from syops.ops.values import TruthTable
 
 
 class Then(nn.Module):

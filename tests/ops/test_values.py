@@ -13,7 +13,8 @@ from torch import nn
 
 from syops import get_model_syops
 from syops.ledger.ledger import Ledger
-from syops.ops.values import Opaque, Seen, TruthTable, ValueEvidence, evidence_of
+from syops.ops.classes import Seen, ValueEvidence, evidence_of
+from syops.ops.values import Opaque, TruthTable
 from syops.trace.observer import Observer
 from syops.trace.settings import Settings
 

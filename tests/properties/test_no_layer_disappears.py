@@ -24,8 +24,8 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.flop_counter import FlopCounterMode
 
 from syops import SyopsError, check_full_spike, get_model_bounds, get_model_syops
-from syops.ops.kinds import SYNAPTIC
-from syops.ops.values import ANALOG, INTEGER, LEARNED, SPIKES, Interval, TruthTable, kind_of
+from syops.ops.kinds import SPIKES, SYNAPTIC
+from syops.ops.values import ANALOG, INTEGER, LEARNED, Interval, TruthTable, kind_of
 from syops.trace.repeats import Value
 from tests.support.examples import random_examples, times
 from tests.support.forward import forward_pass

@@ -12,7 +12,7 @@ from syops.cost.energy import EnergyModel
 from syops.cost.profiles import get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
 from syops.ledger.rows import Drive, Row
-from syops.ops.values import ValueEvidence
+from syops.ops.classes import ValueEvidence
 from syops.report.comparison import compare
 from syops.report.report import Report
 from syops.show.formats.text import to_text

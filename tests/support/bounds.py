@@ -7,7 +7,7 @@ import json
 import pytest
 
 from syops import check_full_spike, get_model_bounds
-from syops.ops.values import SPIKES
+from syops.ops.kinds import SPIKES
 
 
 def rows_of(report):

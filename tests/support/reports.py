@@ -6,7 +6,7 @@ from fractions import Fraction
 from syops.cost.conventions import get_convention
 from syops.cost.energy import EnergyModel
 from syops.ledger.rows import Drive, Row
-from syops.ops.values import ValueEvidence
+from syops.ops.classes import ValueEvidence
 from syops.report.comparison import compare
 from syops.report.report import Report
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from syops import get_model_bounds, get_model_syops
 from syops.ledger.rows import Drive, Row
-from syops.ops.values import ValueEvidence
+from syops.ops.classes import ValueEvidence
 from syops.trace import ann
 
 

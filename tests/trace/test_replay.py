@@ -570,7 +570,7 @@ def test_no_copy_of_a_state_is_kept_in_memory():
 
     lent, alive = [], []
     get_model_syops(Buffered().eval(), batches(), progress=False)
-    assert alive == [1]  # the model's, until its own is put back
+    assert alive == [0]
 
 
 def test_plan_does_not_grow_without_end(monkeypatch):

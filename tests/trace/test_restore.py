@@ -20,7 +20,14 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import syops
-from syops import SyopsError, check_full_spike, count_syops, get_model_bounds, get_model_syops
+from syops import (
+    SyopsError,
+    check_full_spike,
+    count_syops,
+    fold_bn,
+    get_model_bounds,
+    get_model_syops,
+)
 from tests.support.examples import random_examples, times
 
 SIGNALS = times(120)
@@ -242,6 +249,45 @@ def test_custom_train_is_called_back():
     model.eval()
     get_model_syops(model, X)
     assert model[5].merged is True
+
+
+class LowRank(nn.Linear):
+    """A layer with an update of low rank, which is part of its weights in eval mode."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.down = nn.Parameter(torch.ones(1, self.in_features))
+        self.up = nn.Parameter(torch.ones(self.out_features, 1))
+        self.is_merged = False
+
+    def train(self, mode=True):
+        if self.is_merged is mode:
+            update = self.up.data @ self.down.data
+            self.weight.data += -update if mode else update
+            self.is_merged = not mode
+        return super().train(mode)
+
+    def forward(self, x):
+        y = super().forward(x)
+        return y if self.is_merged else y + (x @ self.down.T) @ self.up.T
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("batches", [1, 3])
+def test_weights_that_eval_merges_are_counted_merged_and_come_apart_again(training, batches):
+    model = nn.Sequential(LowRank(4, 3), nn.ReLU(), LowRank(3, 2))
+    with torch.no_grad():
+        for parameter in model.parameters():  # whole numbers: merging rounds nothing
+            parameter.fill_(2)
+    model.train(training)
+    before = [parameter.tolist() for parameter in model.parameters()]
+    report = get_model_syops(model, [torch.rand(5, 4)] * batches, input_signal="analog")
+    assert report.totals.mac == batches * 5 * (4 * 3 + 3 * 2)
+    assert [parameter.tolist() for parameter in model.parameters()] == before
+    assert [model[i].is_merged for i in (0, 2)] == [not training] * 2
+    assert model.training is training
+    fold_bn(model, torch.rand(5, 4))
+    assert [parameter.tolist() for parameter in model.parameters()] == before
 
 
 def test_mode_of_the_user_stays():

@@ -117,7 +117,7 @@ class PaperRow:
         return self.reading.ec
 
     def dc_inside(self, reading: Reading) -> bool | None:
-        """Whether the DC that the paper prints is possible, its rounding allowed for."""
+        """Return whether the DC that the paper prints is possible, its rounding allowed for."""
         if self.printed_dc is None:
             return None
         low, high = reading.ec

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from click import style
 
-from syops.ops.values import SPIKES
+from syops.ops.kinds import SPIKES
 from syops.show.formats.cells import Cells, in_words, padded, printable, width_of
 from syops.show.formats.format import Format
 from syops.show.table import TableData

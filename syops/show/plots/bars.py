@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from syops.cost.figures import Figures
 from syops.cost.layer import Layer, block_of
-from syops.show.layers import blocks, constant_part
+from syops.show.layers import blocks
 from syops.show.plots.axes import (
     AC,
     EC_LABEL,
@@ -23,6 +23,7 @@ from syops.show.plots.axes import (
     short,
     unit_of,
 )
+from syops.show.sentences import constant_part
 from syops.units import ENERGIES, joules
 
 MOST_LAYERS = 25

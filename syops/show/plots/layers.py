@@ -16,7 +16,6 @@ from syops.cost.figures import Figures
 from syops.cost.layer import Layer
 from syops.cost.neurons import NeuronFigures
 from syops.errors import SyopsLookupError, SyopsValueError
-from syops.show.layers import constant_part
 from syops.show.plots.axes import (
     AC,
     BAND,
@@ -41,6 +40,7 @@ from syops.show.plots.bars import bars_height, bars_of, energy_bars, rate_bars
 from syops.show.plots.modules import MODULES_HEIGHT, module_blocks
 from syops.show.plots.neurons import draw_neurons
 from syops.show.plots.steps import draw_steps, has_rates_over_time
+from syops.show.sentences import constant_part
 from syops.units import ENERGIES, joules, largest_end
 
 Plot: TypeAlias = Literal[
