@@ -26,18 +26,18 @@ from syops.trace.gauge import Cache, Gauge
 from syops.trace.live import Played, Tensors
 from syops.trace.outside import Outside
 from syops.trace.plan.events import (
-    Brought,
     Entered,
     Event,
     Executed,
     Given,
     Left,
     Met,
+    NeuronUpdated,
     New,
     Output,
+    ReadOut,
     Ref,
     TensorMetadata,
-    Told,
 )
 from syops.trace.plan.recorder import Recorder, operands_of
 from syops.trace.plan.register import Register
@@ -114,9 +114,9 @@ def _perform(
             for state in states:
                 analysis.tensors.put(state, UNKNOWN)
             analysis.begin(inputs, event.signals, event.time_axis, event.differ, event.axes)
-        case Told():
-            analysis.told(cast.tensor(event.tensor))
-        case Brought():
+        case ReadOut():
+            analysis.read_out(cast.tensor(event.tensor))
+        case NeuronUpdated():
             analysis.updated(event.updates, cast.tensor(event.x), event.lies)
         case Entered():
             where[:] = [(event.path, event.module)]

@@ -22,15 +22,15 @@ from syops.trace.live import Tensors
 from syops.trace.neurons.library import TimeIn
 from syops.trace.outside import Outside
 from syops.trace.plan.events import (
-    Brought,
     Ended,
     Entered,
     Executed,
     Given,
     Left,
     Met,
+    NeuronUpdated,
     Read,
-    Told,
+    ReadOut,
 )
 from syops.trace.plan.layers import LayerCall
 from syops.trace.plan.matching import Matching
@@ -114,10 +114,10 @@ class Replay:
         if not self._follows(Given, fits):
             self._departed().begin(given, signals, time_axis, differ, axes)
 
-    def told(self, tensor: Tensor) -> None:
+    def read_out(self, tensor: Tensor) -> None:
         """Check that values of a tensor become Python numbers here."""
-        if not self._follows(Told, lambda event: self._match.met(event.tensor, tensor)):
-            self._departed().told(tensor)
+        if not self._follows(ReadOut, lambda event: self._match.met(event.tensor, tensor)):
+            self._departed().read_out(tensor)
 
     def update(
         self,
@@ -130,7 +130,7 @@ class Replay:
         """Check a neuron's call, which brings its states forward; see `ForwardPass.update`."""
         path, _ = self._where[-1]
 
-        def fits(event: Brought) -> bool:
+        def fits(event: NeuronUpdated) -> bool:
             known = event.path, event.lies, event.steps, event.samples
             return (
                 known == (path, lies, steps, samples)
@@ -138,7 +138,7 @@ class Replay:
                 and self._are_states(event.states, states)
             )
 
-        if not self._follows(Brought, fits):
+        if not self._follows(NeuronUpdated, fits):
             self._departed().update(x, lies, steps, samples, states)
 
     def enter_neuron(self, tensors: Sequence[Tensor]) -> None:
