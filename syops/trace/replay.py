@@ -1,6 +1,6 @@
 """Replay what a pass taught: check each event against the plan, and take the planned readings.
 
-Where a pass departs from the plan, it is analysed from there on; see `syops.trace.rehearse`.
+Where a pass departs from the plan, it is analysed from there on; see `syops.trace.catch_up`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from syops._torch import tree_leaves
 from syops.ops.registry import Find
 from syops.ops.rule import Rule, tensors_in
 from syops.trace.axes import Axes
+from syops.trace.catch_up import catch_up
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Cache, Gauge
 from syops.trace.live import Tensors
@@ -37,7 +38,6 @@ from syops.trace.plan.matching import Matching
 from syops.trace.plan.recorder import Recorder, ended, operands_of
 from syops.trace.plan.register import Register, is_plain
 from syops.trace.plan.tree import PlanNode, Plans
-from syops.trace.rehearse import rehearse
 from syops.trace.rows import is_called_at
 from syops.trace.settling import Accounts
 from syops.trace.watch import Watch
@@ -334,7 +334,7 @@ class Replay:
         """Return the analysis of the pass, which knows of all events so far."""
         if self._analysis is None:
             self._plans.followed(to_its_end=False)
-            self._analysis = rehearse(
+            self._analysis = catch_up(
                 self._node,
                 self._begin,
                 self._register,

@@ -153,7 +153,7 @@ class Recorder:
     def _add(self, event: Event) -> None:
         """Add an event, unless a tensor in it shares memory though no operator made it a view.
 
-        A stand-in for it would not share that memory; see `syops.trace.rehearse`.
+        A stand-in for it would not share that memory; see `syops.trace.catch_up`.
         """
         if self.register.has_met_shared:
             self.give_up()
