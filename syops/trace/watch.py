@@ -34,7 +34,7 @@ class Listener(Protocol):
     ) -> Any:
         """Execute an operator, and return its result; ``rule``: what is known of it."""
 
-    def told(self, tensor: Tensor) -> None:
+    def read_out(self, tensor: Tensor) -> None:
         """Note that values of a tensor are about to become Python numbers."""
 
 
@@ -134,7 +134,7 @@ class Watch(DispatchMode):
 
     def _values_read(self, tensor: Tensor) -> None:
         if self.listener is not None:
-            self.listener.told(tensor)
+            self.listener.read_out(tensor)
 
 
 @cache
