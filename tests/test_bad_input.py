@@ -500,8 +500,8 @@ def test_missing_arguments_are_all_that_is_said(call):
     with pytest.raises(SyopsError) as raised:
         call(Loop(), X)
     assert re.fullmatch(
-        r"(batch 0.*: )?Loop\.forward takes \(x, mem\): missing a required argument: 'mem'; give an "
-        "example of each argument in a tuple, or call the model in your own loop, inside "
+        r"(batch 0.*: )?Loop\.forward takes \(x, mem\): missing a required argument: 'mem'; give "
+        "an example of each argument in a tuple, or call the model in your own loop, inside "
         "count_syops",
         str(raised.value),
     )
