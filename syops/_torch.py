@@ -355,7 +355,8 @@ def in_backward() -> bool:
     """Return whether this thread computes gradients now.
 
     Operators and modules that are run there are no part of a forward pass, also those that a
-    checkpoint runs once more. There is no public way to ask.
+    checkpoint runs once more, unless the forward itself asks for gradients. There is no public way
+    to ask.
     """
     return torch._C._current_graph_task_id() != -1
 

@@ -86,23 +86,23 @@ def get_model_syops(
             its states kept, such as 0 for [T, N, ...]; T is the number of slices. A model that
             takes back the states that it returned needs a loop of your own: see `count_syops`.
         convention: what counts as an AC and what as a MAC: "dst", that of the DST paper; another
-            one by name, a ``.toml`` file with one, or a `Convention`; see `get_convention`. It
-            changes nothing of what is measured: ``report.under(...)`` shows the same counts under
-            another one.
+            one by name, a ``.toml`` file with one, or a `Convention`; see `get_convention`. What is
+            measured does not depend on it: ``report.under(...)`` shows the same counts under
+            another convention.
         fold_bn: whether BatchNorms that can be folded into the layers before or after them cost
             nothing; by default as the convention says, as are the next two.
-        graded: "mac", or "ac" to count an integer input as many ACs as its magnitude is.
+        graded: "mac", or "ac" to count an integer input as as many ACs as its magnitude.
         ac: the count that is priced: "rate" (firing rate · dense, the paper's) or "events"
             (the fan-out of every spike).
         strict: an operator without a rule is an error instead of being listed.
-        values: also class each call by its values alone, as other tools do, so that the counts
-            can be seen under their conventions. It computes layers twice, and learns nothing from
-            one batch for the next.
+        values: also class each call by its values alone, as other tools do. The conventions of
+            these tools need it. It is slower: layers are computed twice, and what one batch taught
+            does not speed up the next.
         input_signal: "auto" (looked up in the data), "analog", "binary", "ternary" or "graded";
             or a list, one for each tensor that the model is called with.
         neurons: classes of modules that are neurons and cannot be watched from inside, such as a
-            fused kernel, with the signal of their first output: ``{FusedLIF: "binary"}``. What
-            they send is checked.
+            fused kernel, with the signal of their first output: ``{FusedLIF: "binary"}``. Their
+            outputs are checked.
         rules: what operators of your own cost, by the operator: ``{torch.ops.my.linear: rule}``;
             see `syops.ops`.
         prepare: turns a batch into what the model is called with: a tuple of arguments, a dict
@@ -111,41 +111,41 @@ def get_model_syops(
             layer or dtype of weights, such as ``{"conv1": "horowitz45-int8", "*": ...}``; see
             `get_energy_model`.
         output: the logits: a function of the model's output; or the index or name of a part of
-            it, such as ``"accumulated"``; or False to measure no accuracy. By default the one
-            tensor of the output that is [N, classes], or [T, N, classes], of which the mean over T
-            is taken. If there are several, a note says so instead of an accuracy. With ``unroll``
-            a function gets the list of all outputs; an index or name applies to each of them.
-        limit: samples to count at most; the last batch is cut.
+            it, such as ``"accumulated"``; or False to measure no accuracy. By default it is the
+            only tensor of the output with shape [N, classes], or [T, N, classes], of which the mean
+            over T is taken. If there are several, a note says so instead of an accuracy. With
+            ``unroll`` a function gets the list of all outputs; an index or name applies to each.
+        limit: the largest number of samples to count; the last batch is cut.
         spread: record how samples differ: ``report.spread`` has standard deviation, 95 %
             confidence interval, minimum and maximum of AC, MAC and DC over samples, and of each
             class where there are labels. The counts of each sample stay in memory as long as the
-            report does: about 24 bytes a layer.
+            report: about 24 bytes for each layer and sample.
         stop_when: end the count once half the 95 % confidence interval of the DC is at most this
             share of its mean, such as 0.01; after 32 samples at least. Implies ``spread``.
         keep_samples: an ``.npz`` file that gets AC, MAC and DC of each sample in each layer.
             Implies ``spread``.
         progress: a progress bar, with the DC so far; by default for several batches on a terminal.
         device: where to run; by default where the model is. Inputs are moved there.
-        checkpoint: a file to keep the count in. If it is there, the count goes on from it: the
-            batches that it has are read again and compared, not run. It stays when the count is
-            complete; then the same call returns its report.
-        checkpoint_seconds: between two checkpoints.
-        distributed: share the batches out to the processes of torch's default process group, which
-            is to be initialised: rank r of K takes batches r, r + K, ... of the loader, which is to
-            give all of them to each. The report is that of all, in every process. A checkpoint is
-            a file for each, such as ``count.0-of-2``.
-        zeros: measure zeros among inputs and weights of layers and among activations too, for
+        checkpoint: a file to keep the count in. If it exists, the count resumes from it: the
+            batches that it holds are read again and compared, not run. It is kept when the count is
+            complete; the same call then returns its report.
+        checkpoint_seconds: seconds between two checkpoints.
+        distributed: share the batches among the processes of torch's default process group, which
+            must be initialised. Rank r of K takes batches r, r + K, ... of the loader, which must
+            give all batches to each process. Every process gets the report of all batches. Each
+            has a checkpoint file of its own, such as ``count.0-of-2``.
+        zeros: also measure zeros among inputs and weights of layers and among activations, for
             `Report.zeros`. A count takes up to half as long again; see ``docs/zeros.md``.
-        neuron_rates: count the spikes of each neuron, for `Report.neuron_rates`: 8 bytes a neuron,
-            and one more read of what neurons send.
+        neuron_rates: count the spikes of each neuron, for `Report.neuron_rates`. It takes 8 bytes
+            for each neuron, and one more read of their outputs.
 
     Returns:
         the counts per layer and per sample, and the energy that follows.
 
     Raises:
         SyopsTypeError: a model or batch that cannot be used.
-        SyopsValueError: an argument out of range, an empty loader, NaN in what is looked at, a
-            neuron that sends other values than ``neurons`` says, a label that is no class; a
+        SyopsValueError: an argument out of range, an empty loader, NaN where values are looked at,
+            a neuron that sends other values than ``neurons`` says, a label that is not a class; a
             checkpoint of another model, other weights, data or conventions.
         SyopsLookupError: an unknown energy profile or convention; an output without the
             part that is named.
@@ -155,10 +155,10 @@ def get_model_syops(
         SyopsRuntimeError: distributed: there is no process group; another process has failed or
             died, or has read other batches.
 
-    An error at one batch of many names it, and has a report of those before it: ``error.report``.
-    One that is not syops' own, raised by a data set, says it in a note (``error.__notes__``).
-    Ctrl-C ends the count after the batch that is being counted; the `KeyboardInterrupt` has a
-    report too. A second one ends it at once, without.
+    An error at one batch of many names the batch, and holds a report of the batches before it:
+    ``error.report``. An error that a data set raises names the batch in a note
+    (``error.__notes__``). Ctrl-C ends the count after the current batch, and the
+    `KeyboardInterrupt` holds a report too. A second Ctrl-C ends it at once, without a report.
 
     Examples:
         >>> spikes = torch.eye(4)  # 4 samples, each with one spike in 4
@@ -240,12 +240,12 @@ def count_syops(
 ) -> Count:
     """Count the synaptic operations of the calls of a model that are made in a block.
 
-    For a loop over time-steps, or over batches, that is your own. Nothing is run besides, and
-    nothing is changed: the model stays in its mode, with its states and gradients. With
+    Use it around a loop of your own, over time-steps or over batches. Nothing else is run, and
+    nothing is changed: the model keeps its mode, its states and its gradients. With
     ``time_steps`` the calls are counted as if the loop were in the model: T calls are one batch.
-    Parts that are called apart from the model are counted too, and so are products with its
-    weights between the calls. What the block does besides, such as the loss and its gradients, is
-    not; nor is what other threads do, which is an error.
+    Parts of the model that are called on their own are counted too, and so are products with its
+    weights between the calls. Other work in the block, such as the loss and its gradients, is not
+    counted. A layer that runs in another thread is an error.
 
     Args:
         samples: in the whole block. By default the sizes of ``batch_dim`` at the first of each T
@@ -253,8 +253,8 @@ def count_syops(
         batch_dim: dimension of the first tensor that the model is called with that counts samples.
         time_steps: T, if each call is one time-step. By default each call is a batch of its own,
             and T is ``model.T``, if there is one.
-        input_signal: as of `get_model_syops`, of tensors that come from outside of the block. What
-            an earlier call gave, such as a membrane potential, is known.
+        input_signal: as in `get_model_syops`, for tensors from outside the block. The result of
+            an earlier call, such as a membrane potential, is known.
         model, convention, fold_bn, graded, ac, strict, values, neurons, rules, energy,
             spread, neuron_rates: see `get_model_syops`.
 
@@ -325,8 +325,8 @@ def get_model_bounds(
     Args:
         model: any module.
         inputs: the shape of the input, with its batch dimension, such as ``(1, 3, 224, 224)``; or
-            an example: a tensor, a tuple of arguments or a dict of keyword arguments, of which only
-            shapes, dtypes and what ``input_signal="auto"`` asks for are used.
+            an example: a tensor, a tuple of arguments or a dict of keyword arguments. Only its
+            shapes and dtypes are used, and its values for ``input_signal="auto"``.
         batch_dim: dimension of the first tensor that counts samples; [T, N, ...] input: 1. With
             ``unroll`` it is a dimension of the slice.
         time_steps: T; by default ``model.T`` if there is one.
@@ -334,12 +334,12 @@ def get_model_bounds(
         convention: see `get_model_syops`.
         fold_bn: whether BatchNorms that can be folded into the layers before or after them cost
             nothing; by default as the convention says, as is the next one.
-        graded: "mac", or "ac" to count an integer input as up to so many ACs as its largest
+        graded: "mac", or "ac" to count an integer input as at most as many ACs as its largest
             magnitude, where that is known.
         input_signal: what inputs hold: "analog", "binary", "ternary" or "graded" (integers without
-            a bound). "auto" reads it from an example, and the bounds hold for inputs of its class;
-            of a shape, of zeros or of ones alone nothing can be read: a layer that may get spikes
-            or not spans both. Or a list, one for each tensor that the model is called with.
+            a bound); or a list, one for each tensor that the model is called with. "auto" reads it
+            from an example, and the bounds hold for inputs of that class. From a shape, or from
+            zeros or ones alone, it cannot be read: the bounds then span both cases.
         neurons: classes of modules that are neurons and cannot be watched from inside, such as a
             fused kernel, with the signal of their output: ``{FusedLIF: "binary"}``.
         rules: what operators of your own cost, by the operator: ``{torch.ops.my.linear: rule}``;
@@ -392,7 +392,8 @@ def check_full_spike(
 ) -> Audit:
     """Prove that only spikes reach the synapses of a network, or say what else does, and why.
 
-    Runs as `get_model_bounds` does: what is found holds for all data and all weights.
+    The model is followed on the ``meta`` device, as in `get_model_bounds`, without data: the result
+    holds for all data and all weights.
 
     Args:
         allow: layers that need not be spike-only: "first" and "last", in the order of execution,
@@ -401,8 +402,8 @@ def check_full_spike(
             `get_model_bounds`.
 
     Returns:
-        the verdict; and for each synaptic layer the values that can arrive, with the operators
-        that made them where they are no spikes.
+        the verdict, and for each synaptic layer the values that can reach it. Where these are not
+        spikes, the operators that made them.
 
     Raises:
         SyopsTypeError, SyopsValueError, ForwardError: see `get_model_bounds`.

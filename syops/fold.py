@@ -69,20 +69,20 @@ class FoldPlan:
 def fold_bn(model: nn.Module, inputs: Any = None) -> nn.Module:
     """Return a copy of `model` in eval mode with batch norms folded into the layers around them.
 
-    A folded norm is an `nn.Identity` in the copy; `model` stays as it is. Folded are the norms
-    that a report of the same model on these inputs calls folded, Eq. 16 and 17. One warning names
-    the norms that are left, with the reasons.
+    In the copy a folded norm is an `nn.Identity`; `model` is not changed. The norms that are folded
+    (Eqs. 16 and 17) are those that a report of the same model on these inputs calls folded. One
+    warning names the norms that remain, and why.
 
     Args:
         model: any module.
         inputs: the shape of its input, with the batch dimension; or an example: a tensor, a tuple
-            of arguments or a dict of keyword arguments. Values matter only where the model
-            decides by them what it does, and hooks do not run without them: a norm is not folded
-            then where one stands between it and its layer.
+            of arguments or a dict of keyword arguments. An example is needed only if the model
+            branches on values. Without one, hooks do not run, and a norm with a hook between it
+            and its layer is not folded.
 
     Raises:
-        SyopsTypeError: `model` is no module, is scripted or cannot be copied; `inputs` are missing
-            or of another type.
+        SyopsTypeError: `model` is not a module, is scripted or cannot be copied; `inputs` are
+            missing or of another type.
         ForwardError: the model fails on `inputs`; names the layer.
 
     Examples:

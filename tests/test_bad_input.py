@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import re
 import stat
 import subprocess
 import sys
@@ -488,6 +489,22 @@ def test_newcomers_are_told_what_to_give(model, inputs, words):
     with pytest.raises(SyopsError, match=words) as raised:
         get_model_syops(model, inputs)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("call", [get_model_syops, get_model_bounds, check_full_spike])
+def test_missing_arguments_are_all_that_is_said(call):
+    class Loop(Forward):
+        def forward(self, x, mem):
+            return self.fc(x), mem
+
+    with pytest.raises(SyopsError) as raised:
+        call(Loop(), X)
+    assert re.fullmatch(
+        r"(batch 0.*: )?Loop\.forward takes \(x, mem\): missing a required argument: 'mem'; give "
+        "an example of each argument in a tuple, or call the model in your own loop, inside "
+        "count_syops",
+        str(raised.value),
+    )
 
 
 @pytest.mark.parametrize("call", [get_model_syops, get_model_bounds, check_full_spike])

@@ -68,7 +68,7 @@ from syops.report.report import Report
 )  # fmt: skip
 @click.option(
     "--spread", is_flag=True,
-    help="Report how samples differ: standard deviation, 95 % confidence interval, least and most.",
+    help="Report how samples differ: standard deviation, 95 % confidence interval, extremes.",
 )  # fmt: skip
 @click.option(
     "--stop-when", type=Real(0, 1, min_open=True, max_open=True), metavar="SHARE",
@@ -96,8 +96,8 @@ from syops.report.report import Report
 )  # fmt: skip
 @click.option(
     "--checkpoint", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-    help="Keep the count in FILE, and go on from it if it is there: after a crash or Ctrl-C the "
-    "same command ends with the counts of a run without it. FILE stays at the end.",
+    help="Keep the count in FILE, and resume from FILE if it exists. After a crash or Ctrl-C the "
+    "same command gives the same counts as an uninterrupted run. FILE is kept at the end.",
 )  # fmt: skip
 @click.option(
     "--checkpoint-seconds", type=Real(min=0), metavar="S", default=60,
@@ -105,8 +105,8 @@ from syops.report.report import Report
 )  # fmt: skip
 @click.option(
     "--distributed", is_flag=True,
-    help="Share the batches out to the processes of torchrun --nproc-per-node=K -m syops run ... "
-    "--distributed, on GPUs where there are any. The first one prints.",
+    help="Share the batches among the processes of torchrun --nproc-per-node=K -m syops run ... "
+    "--distributed, on GPUs where there are any. The first process prints.",
 )  # fmt: skip
 @click.option(
     "--sweep", type=Keyword(), metavar="NAME=V1,V2,...",
@@ -137,7 +137,8 @@ from syops.report.report import Report
 @SEEN_SIGNAL
 @click.option(
     "--ac", type=click.Choice(AC_COUNTS),
-    help="ACs that are priced: firing rate x dense count, or the synapses that spikes reached.  "
+    help="The count of ACs that is priced: firing rate x dense count, or the synapses that spikes "
+    "reached.  "
     "[default: as --convention says, which is rate]",
 )  # fmt: skip
 @display_options(DEPTH)

@@ -37,7 +37,7 @@ def demo(data: str, style: str) -> None:
     """Count trained networks on 450 handwritten digits, or on 10,000 images of clothes.
 
     A full-spike network (fsnn), the same with its auxiliary accumulation pathway (dsnn), and for
-    the digits SEW ResNet with ADD: how many answers are right, and what an answer costs.
+    the digits SEW ResNet with ADD. Shows how many answers are right and what one costs.
     """
     silence_torch()
     with for_good():

@@ -42,27 +42,27 @@ _COUNTING = ("keywords", "weights", "input_path", "data", "shape", "batch_dim", 
 @click.argument("file", type=FILE, required=False)
 @click.option(
     "--compare", metavar="NETWORK",
-    help="Price NETWORK under every profile and every other model of energy; models that do not "
-    "apply say why. It is a report that 'syops run --format json' wrote, or a MODEL as 'syops run' "
-    "takes it, which is counted with the options below.",
+    help="Price NETWORK under every profile and every other model of energy. A model that does not "
+    "apply says why. NETWORK is a report that 'syops run --format json' wrote, or a MODEL as "
+    "'syops run' takes it, which is counted with the options below.",
 )  # fmt: skip
 @click.option(
     "--queue", type=click.IntRange(0, 2**31 - 1), metavar="N",
-    help="Messages that a queue (FIFO) of spikes holds, of models that know memory.  "
+    help="Spikes that a queue (FIFO) holds, in the models that know memory.  "
     "[default: 1000]",
 )  # fmt: skip
 @click.option(
     "--bits", type=click.Choice([str(width) for width in WIDTHS]),
-    help="Bits of a weight and of a state, of models that know memory.  [default: those of their "
+    help="Bits of a weight and of a state, in the models that know memory.  [default: those of the "
     "dtype]",
 )  # fmt: skip
 @click.option(
     "--latency", type=Amount("time", read_time), metavar="TIME",
-    help="Time that an inference takes, such as 10ms: for so long a chip draws its power at rest.",
+    help="Time of an inference, such as 10ms: how long a chip draws its power at rest.",
 )  # fmt: skip
 @click.option(
     "--hops", nargs=2, type=Real(0, LARGEST), metavar="X Y",
-    help="Hops from core to core that a message makes on average in your mapping, east or west and "
+    help="Mean number of hops of a message from core to core in your mapping: east or west, and "
     "north or south.",
 )  # fmt: skip
 @KEYWORDS
@@ -83,7 +83,10 @@ def energy(
     display: Display,
     **counting: Any,
 ) -> None:
-    """List the energy profiles, with their sources: those of syops, or of a .toml FILE."""
+    """List the energy profiles with their sources, or price a network under every model.
+
+    Lists the profiles of syops, or those of a .toml FILE. With --compare NETWORK prices a network.
+    """
     if compare is None:
         _refuse(set(click.get_current_context().params) - {"file", "compare"}, "needs --compare")
         _list(file)

@@ -42,7 +42,7 @@ def fit(
     display: Display,
     **counting: Any,
 ) -> None:
-    """Say whether NETWORK fits a chip: which layers exceed a limit, and the cores needed at least.
+    """Say whether NETWORK fits a chip, which layers exceed a limit, and how few cores it needs.
 
     NETWORK is a report that 'syops run' or 'syops bounds' wrote with --format json, or a MODEL as
     they take it. Exit status: 0 if it fits, 1 if not, 2 if that cannot be told.

@@ -73,9 +73,9 @@ def models() -> None:
 def table2(style: str, output: Path | None) -> None:
     """Print Tables 2, 3 and 4 of the DST paper beside what the architectures alone determine.
 
-    Of each network both readings, BatchNorms folded and BatchNorms counted, and whether one is
-    equal to what is printed, at its precision. Of Tables 3 and 4 the interval EC, and whether the
-    printed DC lies inside. Counted without data, weights or arithmetic.
+    Table 2 has two readings of each network, with BatchNorms folded and with BatchNorms counted,
+    and says whether one of them equals the printed figure at its precision. Tables 3 and 4 have the
+    interval EC, and say whether the printed DC lies inside. Nothing needs data or weights.
     """
     if output is not None:
         check_writable(output)
@@ -93,7 +93,7 @@ def table2(style: str, output: Path | None) -> None:
 @click.argument("file", type=FILE, required=False)
 @click.option("--bibtex", is_flag=True, help="Print the BibTeX entries of the sources.")
 def conventions(file: Path | None, bibtex: bool) -> None:
-    """List what may count as an AC or a MAC, with sources and scope: of syops, or of a .toml FILE.
+    """List the conventions, those of syops or of a .toml FILE, with their sources and scope.
 
     'syops run --convention NAME' counts under one; a saved report is seen under another one by
     'syops compare REPORT --convention NAME'.

@@ -77,14 +77,15 @@ BATCH_DIM = click.option(
 )  # fmt: skip
 FOLD_BN = click.option(
     "--fold-bn/--no-fold-bn", default=None,
-    help="Fold BatchNorms into the layers before them, or count them as 2 MACs an element.  "
+    help="Fold BatchNorms into the layers before or after them where that is possible, or count "
+    "all of them as 2 MACs an element.  "
     "[default: as --convention says, which is to fold]",
 )  # fmt: skip
 
 
 FOLDED = click.option(
     "--fold-bn/--no-fold-bn", default=True,
-    help="Take BatchNorms to be folded into the layers before them, or to be executed.",
+    help="Fold BatchNorms into the layers before or after them where possible, or execute them.",
 )  # fmt: skip
 
 
@@ -123,12 +124,12 @@ BASELINES = click.option(
 )  # fmt: skip
 NONZERO = click.option(
     "--nonzero", type=Real(0, 1), metavar="SHARE",
-    help="Of --baselines: the share of the ANN's activations that are not zero, to add ANNs that "
+    help="With --baselines: the share of the ANN's activations that are not zero. Adds ANNs that "
     "skip zeros.",
 )  # fmt: skip
 ZEROS = click.option(
     "--zeros", is_flag=True,
-    help="Measure zeros among inputs, weights and activations, and show the work that is left "
+    help="Measure zeros among inputs, weights and activations, and show the work that remains "
     "without them: NeuroBench's metrics. Takes longer.",
 )  # fmt: skip
 NEURON_RATES = click.option(
@@ -138,7 +139,7 @@ NEURON_RATES = click.option(
 )  # fmt: skip
 GRADED = click.option(
     "--graded", type=click.Choice(choices.GRADED),
-    help="Count an integer that is not a spike as one MAC, or as ACs, as many as its magnitude.  "
+    help="Count an integer that is not a spike as one MAC, or as as many ACs as its magnitude.  "
     "[default: as --convention says, which is mac]",
 )  # fmt: skip
 
@@ -181,16 +182,16 @@ VERBOSE = click.option(
 )  # fmt: skip
 CAPTION = click.option(
     "--caption", metavar="LATEX",
-    help="Of --format latex: the caption, instead of the table's own.",
+    help="With --format latex: the caption, instead of the table's own.",
 )  # fmt: skip
 LABEL = click.option(
     "--label", metavar="NAME",
-    help="Of --format latex: what \\ref calls the table, such as tab:energy.",
+    help="With --format latex: the label that \\ref uses, such as tab:energy.",
 )  # fmt: skip
 NOTES = click.option(
     "--notes", metavar="LATEX",
-    help="Of --format latex: what stands below the table, instead of its sentences; '' for "
-    "nothing. Warnings stay.",
+    help="With --format latex: the text below the table, instead of its own sentences; '' for "
+    "none. Warnings stay.",
 )  # fmt: skip
 OUTPUT = click.option(
     "-o", "--output", metavar="FILE", help="Write to FILE instead of standard output.",

@@ -57,11 +57,11 @@ class Chip:
     """Hold the limits of a chip.
 
     Attributes:
-        name: what it is called in reports.
-        chip: what it is.
+        name: its name in reports.
+        chip: the chip in words.
         shares_cores: whether several layers may lie on one core.
-        limits: by name; see `LIMITS`.
-        sources: what states each of them.
+        limits: each limit by its name; see `LIMITS`.
+        sources: the source of each limit.
 
     Raises:
         SyopsValueError: a limit that is unknown, out of range, or without a source.
@@ -156,7 +156,7 @@ def list_chips() -> tuple[Chip, ...]:
 
 
 def get_chip(chip: str | os.PathLike[str] | Chip) -> Chip:
-    """Return the chip that is meant.
+    """Return the limits of a chip, by its name or file.
 
     Args:
         chip: a `Chip`; the name of one that ships with syops; a ``.toml`` file, with the name where

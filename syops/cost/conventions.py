@@ -147,7 +147,7 @@ AnyConvention = str | os.PathLike[str] | Convention
 
 
 def get_convention(convention: AnyConvention) -> Convention:
-    """Return the convention that is meant.
+    """Return a convention, by its name or file.
 
     Args:
         convention: a `Convention`; the name of one that ships with syops; or a ``.toml`` file,

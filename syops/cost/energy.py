@@ -29,26 +29,26 @@ _TEXTS = ("technology", "source", "includes")
 
 @dataclass(frozen=True)
 class EnergyModel:
-    """Energy of one operation, in picojoules.
+    """Hold the energy of one operation, in picojoules.
 
     A cost is given as a number of pJ, or as text with a unit: ``"23.6 pJ"``, ``"2.8e-12 J"``.
 
     Attributes:
-        name: what it is called in reports.
+        name: its name in reports.
         e_ac_pj: an accumulate (AC); on a neuromorphic processor a synaptic operation.
         e_mac_pj: a multiply-accumulate (MAC). None where it has no price: the MACs of a network are
             then left out of its energy, and a report says so.
         technology: process, voltage, precision.
         source: where the figures come from.
-        e_neuron_pj: a neuron update; None for that of a MAC. (Neuron updates are outside the
-            totals unless a report is asked for them.)
+        e_neuron_pj: a neuron update; None for the price of a MAC. Neuron updates are outside the
+            totals unless a report is asked for them.
         e_spike_pj: routing one spike to one layer.
-        spike_only: whether it processes nothing but spikes.
-        includes: what the figures take in beside arithmetic.
+        spike_only: whether the hardware processes spikes alone.
+        includes: what the prices take in besides arithmetic.
 
     Raises:
         SyopsTypeError: a cost that is neither a number nor text, or another field of a wrong type.
-        SyopsValueError: a cost that is negative, infinite or NaN, or whose unit is no energy.
+        SyopsValueError: a cost that is negative, infinite or NaN, or in a unit of something else.
 
     Examples:
         >>> EnergyModel("mine", e_ac_pj="30 fJ", e_mac_pj=0.23).e_ac_pj

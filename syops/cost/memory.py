@@ -56,18 +56,19 @@ class MemoryModel:
     """Price an access by the size of the memory.
 
     Attributes:
-        points: (bytes, pJ per byte), the smallest first; a straight line in between, and the cost
-            of the largest one above it: larger memories are taken for banks of that size. By
+        points: pairs of a size in bytes and a price in pJ per byte, the smallest size first.
+            Between two points the price lies on a straight line. Above the last point it is
+            constant, as a larger memory is taken for several banks of that size. By
             default SRAM at 45 nm: 10, 20 and 100 pJ for 8 bytes from 8 KiB, 32 KiB and 1 MiB
-            (Horowitz, ISSCC 2014), and nothing from no memory at all.
-        message_bytes: size of a spike in the queue of a layer.
-        queue: messages that a queue (FIFO) holds; 1000 in Lemaire et al. With 0 there is no queue,
-            whose accesses then cost as much as those to no memory at all.
-        bits: of a weight, a value and a state: 8, 16, 32 or 64. None is what their dtype has.
+            (Horowitz, ISSCC 2014), and 0 pJ at size 0.
+        message_bytes: bytes of a spike in the queue of a layer.
+        queue: spikes that a queue (FIFO) holds; 1000 in Lemaire et al. With 0 there is no queue,
+            and its accesses have the price at size 0.
+        bits: bits of a weight, a value and a state: 8, 16, 32 or 64. None: those of their dtype.
 
     Raises:
-        SyopsTypeError, SyopsValueError: points that are no rising sizes with costs of at least 0,
-            a message of less than a byte, a queue of less than 0, or other bits.
+        SyopsTypeError, SyopsValueError: points whose sizes do not rise or whose prices are
+            negative, a message of less than a byte, a queue of less than 0, or other bits.
 
     Examples:
         >>> dram = MemoryModel(points=((0, 162.5),))  # 1.3 nJ for 8 bytes, whatever the size

@@ -34,7 +34,7 @@ def get_energy_model(energy: Profile | Mapping[str, Profile] | EnergyMap) -> Ene
 
 
 def get_energy_model(energy: object) -> Energy:
-    """Return the energy model that is meant.
+    """Return an energy model, by its name, file or pattern.
 
     Args:
         energy: an `EnergyModel`; the name of a profile that ships with syops; a ``.toml`` file,
@@ -79,12 +79,18 @@ def list_energy_models() -> tuple[EnergyModel, ...]:
 
 
 def load_energy_models(path: str | os.PathLike[str]) -> dict[str, EnergyModel]:
-    """Read the profiles of a TOML file: a table for each, its name the heading.
+    """Read the energy profiles of a TOML file.
+
+    Args:
+        path: a file with a table for each profile; the heading is its name.
+
+    Returns:
+        the profiles by name.
 
     Raises:
         SyopsFileError: the file cannot be read.
-        SyopsTypeError, SyopsValueError: it is no TOML, holds no profile, or one that lacks a cost,
-            has an impossible one, or a key that means nothing.
+        SyopsTypeError, SyopsValueError: the file is not TOML or holds no profile; a profile lacks a
+            cost, has an impossible one, or has an unknown key.
 
     Example:
         >>> from pathlib import Path

@@ -56,7 +56,8 @@ def digit_events(T: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Return the digits as an event camera sees them, 16x16, in T frames of equally many events.
 
     Returns:
-        counts of events [N, T, 2, 16, 16] and labels [N], split as `digits`.
+        counts of events [N, T, 2, 16, 16] and labels [N], for training and for test; split as in
+        `digits`.
     """
     return tuple((_recorded(images, T), labels) for images, labels in digits())  # type: ignore[return-value]
 

@@ -21,7 +21,7 @@ Slicing: TypeAlias = Literal["number", "time"]
 
 
 class Events(NamedTuple):
-    """A stream in the order of time: times, columns, rows, polarities (0 or 1), all int64 [n]."""
+    """Hold events in the order of time: times, columns, rows, polarities (0, 1), all int64 [n]."""
 
     t: Tensor
     x: Tensor

@@ -55,7 +55,11 @@ class Epoch:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed all generators, and make torch use deterministic algorithms."""
+    """Seed all generators, and make torch use deterministic algorithms.
+
+    Args:
+        seed: for Python, NumPy and torch, on every device.
+    """
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
@@ -81,9 +85,10 @@ def fit(
 ) -> list[Epoch]:
     """Train ``model`` as the recipe says, with the loss of Eq. (12).
 
-    With a ``folder``, every epoch leaves there all that is needed to go on as if nothing had
-    happened (``checkpoint.pt``) and what came out so far (``history.json``). In a process group,
-    as ``torchrun`` makes it, the batches are shared out, and only the first process writes.
+    With a ``folder``, every epoch writes a checkpoint (``checkpoint.pt``), from which a training
+    resumes as if it had not been interrupted, and the results so far (``history.json``). In a
+    process group, such as ``torchrun`` makes, the processes share the batches, and only the first
+    one writes.
 
     Args:
         model: returns logits or `Streams` of them; it is moved to ``device``.
@@ -92,22 +97,23 @@ def fit(
         name: of the network; the checkpoint of another one is refused.
         seed: of the order of the data and of random temporal delete.
         folder: where checkpoints go.
-        resume: go on from the checkpoint in ``folder``.
+        resume: resume from the checkpoint in ``folder``.
         amp: automatic mixed precision: float16 on a GPU, bfloat16 on a CPU.
         device: where to run.
         workers: processes that load data.
         events: samples are frames [T, ...], and the network takes [T, N, ...].
         progress: a bar for each epoch.
-        on_epoch: called after each, such as to write scalars for TensorBoard.
+        on_epoch: called after each epoch, for example to write scalars for TensorBoard.
 
     Returns:
-        all epochs, those before a resume included.
+        all epochs, including those before a resume.
 
     Raises:
-        SyopsFileError: ``folder`` holds a checkpoint and ``resume`` is not set, or it is and there
-            is none that can be read.
-        SyopsValueError: an empty data set, labels that are no classes, T_train above the frames
-            of a sample or without any, a checkpoint of another network, recipe or seed.
+        SyopsFileError: ``folder`` holds a checkpoint and ``resume`` is not set; or ``resume`` is
+            set and there is no checkpoint that can be read.
+        SyopsValueError: an empty data set, a label that is not a class, a T_train above the number
+            of frames or for samples without frames, a checkpoint of another network, recipe or
+            seed.
         DivergedError: the loss or a weight became NaN or infinite.
 
     Example:
@@ -177,9 +183,10 @@ def evaluate(
     device: torch.device | str = "cpu",
     events: bool = False,
 ) -> dict[str, float]:
-    """Return the share of correct answers on ``test``, by stream; see `Epoch`. In eval mode.
+    """Return the share of correct answers on ``test`` by stream, in eval mode; see `Epoch`.
 
-    Raises `SyopsValueError` for labels that are no classes.
+    Raises:
+        SyopsValueError: a label is not a class.
 
     Example:
         >>> from torch.utils.data import TensorDataset

@@ -23,14 +23,14 @@ def dst_loss(
     paper.
 
     Args:
-        outputs: what a bundled network returns: logits [N, classes], or both `Streams` of them.
+        outputs: what a bundled network returns: logits [N, classes], or `Streams` of two such.
         target: labels [N].
         criterion: L_c.
         weights: of the spike and of the accumulated stream; one stream alone has weight 1.
 
     Raises:
-        SyopsTypeError: outputs of another kind.
-        SyopsValueError: labels that are no classes.
+        SyopsTypeError: ``outputs`` are neither a tensor nor `Streams`.
+        SyopsValueError: a label is not a class.
 
     Example:
         >>> import torch

@@ -17,12 +17,13 @@ from syops.models.jelly import base
 
 @dataclass(frozen=True)
 class BlockProbe:
-    """Hold what was recorded of one residual block.
+    """Hold the firing rates and the gradient of one residual block.
 
     Attributes:
-        path: of the block in its network.
+        path: path of the block in its network.
         rate_o: firing rate of its output o_l: the share of entries that are not zero.
-        rate_s: that of s_l, Eq. (10); of a block without a g it is no spike and has none.
+        rate_s: firing rate of s_l, Eq. (10); None for a block without a g, whose s_l is not a spike
+            tensor.
         gradient: the norm of dL/ds_l.
     """
 
@@ -37,18 +38,18 @@ def probe_blocks(
 ) -> list[BlockProbe]:
     """Return firing rates and gradient amplitudes of all blocks, from the first to the last.
 
-    Of one batch, with the loss of Eq. (12); Figures 5 to 8 of the paper are made of these. The
-    model's modes, buffers and gradients are left as they were.
+    They are those of one batch, with the loss of Eq. (12), as in Figures 5 to 8 of the paper. The
+    model's modes, buffers and gradients are not changed.
 
     Args:
         model: a bundled residual network.
         x: images [N, C, H, W] or frames [T, N, C, H, W].
         y: labels [N].
-        training: in train mode, as at a step of training, or else in eval mode, as in a test.
+        training: run in train mode, as in a training step; otherwise in eval mode, as in a test.
 
     Raises:
         SyopsTypeError: the model has no residual blocks of `syops.models.blocks`.
-        SyopsValueError: labels that are no classes.
+        SyopsValueError: a label is not a class.
 
     Example:
         >>> import torch

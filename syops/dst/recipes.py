@@ -14,7 +14,7 @@ from syops.errors import SyopsLookupError, SyopsTypeError, SyopsValueError, did_
 
 @dataclass(frozen=True)
 class Recipe:
-    """Say how a network is trained.
+    """Hold the hyper-parameters of a training.
 
     Attributes:
         epochs: passes through the training set.

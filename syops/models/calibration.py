@@ -12,10 +12,17 @@ from syops.trace.neurons import reset
 def calibrate(model: nn.Module, inputs: Tensor) -> None:
     """Set the running statistics of every BN in ``model`` to those of ``inputs``, in one pass.
 
-    In this pass each BN normalises with its batch statistics, all else is in eval mode. Weights,
-    training flags and momenta are left as found, neurons are reset. Raises
-    `SyopsValueError` for NaN or Inf in ``inputs`` and `ForwardError` if the model rejects them (the
-    statistics of the layers before the failing one are then set already).
+    In this pass each BN normalises with its batch statistics, and all else is in eval mode.
+    Weights, training flags and momenta are not changed; neurons are reset.
+
+    Args:
+        model: any module; its running statistics are replaced in place.
+        inputs: a batch, such as [N, C, H, W] or [T, N, C, H, W].
+
+    Raises:
+        SyopsValueError: ``inputs`` hold NaN or Inf.
+        ForwardError: the model rejects ``inputs``. The statistics of the layers before the failing
+            one are set already.
 
     Example:
         >>> network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))

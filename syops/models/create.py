@@ -71,33 +71,41 @@ def create_model(
 ) -> nn.Module:
     """Create a bundled network, in train mode as `torch.nn` does it.
 
-    Its weights are fresh, or those of the file ``weights``: a state dict (with the names documented
-    in the module of the topology) from ``torch.save``, or a .safetensors file.
+    Args:
+        name: one of `list_models`.
+        weights: a file with a state dict, from ``torch.save`` or .safetensors; its names are in the
+            module of the topology. By default the weights are fresh.
+        keywords: the settings of the network, by the start or end of its name:
 
-    Keywords of all: ``num_classes=1000`` and ``in_channels=3``; of the spiking ones ``T=4``
-    time-steps (6 with td-BN, 50 for ``preact_resnet18``) and those of `syops.models.parts.Neurons`:
-    ``neuron="IF"``, ``v_threshold=1.0``, ``detach_reset=True`` and ``surrogate``. The ``*_7b`` are
-    for 11 classes (wide: 10), 2 channels, T=16 and PLIF neurons. ``dsnn*``, ``fsnn*`` and ``sew_*``
-    have ``g``, the connection function: AND, IAND, OR or XOR (default IAND), for ``sew_*`` also ADD
-    (the default there); the former two have ``residual``, the spike stream of Eq. (10): "sew" or
-    "spiking". ``dsnn*`` returns the named tuple ``(spike, accumulated)``, the others a tensor.
-    It has ``classifier="separate"``, one for each stream, which start equal, or "shared" for one of
-    both; weights with one classifier give it to both streams.
+            * all: ``num_classes=1000``, ``in_channels=3``;
+            * spiking networks: ``T=4`` time-steps (6 with td-BN, 50 for ``preact_resnet18``), and
+              the settings of `syops.models.parts.Neurons`: ``neuron="IF"``, ``v_threshold=1.0``,
+              ``detach_reset=True`` and ``surrogate``;
+            * ``dsnn*``, ``fsnn*``: ``g="IAND"``, the connection function (AND, IAND, OR or XOR),
+              and ``residual``, the spike stream of Eq. (10): "sew" or "spiking";
+            * ``dsnn*``: ``classifier="separate"``, one for each stream, which start equal, or
+              "shared", one for both. Weights with one classifier fill both;
+            * ``sew_*``: ``g="ADD"``, or any other connection function;
+            * ``*_7b``: ``num_classes=11`` (wide: 10), ``in_channels=2``, ``T=16``, PLIF neurons;
+            * ``spikformer*``: ``neuron="LIF"``, ``g="ADD"``, ``aap=False``. ``aap=True`` needs
+              another g, and takes ``classifier``. ``spikformer_4_384`` has ``num_classes=10``, and
+              ``depth``, ``width``, ``heads`` and ``patch`` (4 or 16);
+            * ``*_digits``: ``blocks=8``, ``channels=16``, 10 classes, 1 input channel;
+            * ``*18_small``, for images of 28x28: ``channels=8`` in the first stage, 10 classes, 1
+              input channel.
 
-    ``spikformer*`` has ``neuron="LIF"``, ``g="ADD"`` and ``aap=False``; with ``aap=True`` (and
-    another g) it returns the named tuple, and has ``classifier`` too. ``spikformer_4_384`` has
-    ``num_classes=10``, and other sizes by ``depth``, ``width``, ``heads`` and ``patch`` (4 or 16).
-
-    ``*_digits`` are of any number of ``blocks=8``, of ``channels=16``; ``*18_small`` are for images
-    of 28x28, with ``channels=8`` in the first stage. Both have 10 classes and 1 channel.
+    Returns:
+        a module that takes images [N, C, H, W] or frames [T, N, C, H, W]. It returns logits
+        [N, classes]; with an AAP, the named tuple ``(spike, accumulated)`` of such logits.
 
     Raises:
         SyopsLookupError: an unknown name or keyword.
         SyopsValueError, SyopsTypeError: a bad value, or weights of another network.
         SyopsFileError: weights that cannot be read.
 
-    >>> create_model("dsnn_digits", blocks=2, T=6).T
-    6
+    Example:
+        >>> create_model("dsnn_digits", blocks=2, T=6).T
+        6
     """
     entry = entry_of(name)
     given: dict[str, Any] = dict(keywords)

@@ -33,18 +33,19 @@ def from_nir(graph: Any, *, dt: float = 1e-4, neurons: Neurons = "nir") -> NIRNe
     """Return a module that runs an NIR graph, to be counted with ``batch_dim=1``.
 
     Args:
-        graph: a ``nir.NIRGraph``, or a file of one.
+        graph: a ``nir.NIRGraph``, or the path of a file that holds one.
         dt: the time-step of neurons with time constants, in seconds.
-        neurons: what IF neurons do: "nir", or "sinabs" for several spikes a step and a floor.
+        neurons: how IF neurons behave: "nir" as NIR defines them; "sinabs" with several spikes in
+            a time-step and a lower limit of the potential.
 
     Returns:
-        a module that takes [T, N, ...] and returns [T, N, ...], without a state of its own.
+        a module that takes [T, N, ...] and returns [T, N, ...]. It keeps no state between calls.
 
     Raises:
         SyopsImportError: the package nir is not installed.
         SyopsFileError: the file cannot be read.
-        SyopsTypeError: no NIR graph.
-        SyopsValueError: a node of a kind that is not known, or a graph that cannot be run; names
+        SyopsTypeError: ``graph`` is not an NIR graph.
+        SyopsValueError: a node is of an unknown kind, or the graph cannot be run; the error names
             the node.
 
     Example:

@@ -18,9 +18,13 @@ from syops.models.parts import CLASSIFIERS, ResidualBlock, one_of, reset_neurons
 def detach_aap(model: nn.Module, *, copy_weights: bool = False) -> nn.Module:
     """Return the FSNN inside a DSNN: a new network without the AAP, whose output is ``spike``.
 
-    It shares the parameters and buffers of ``model``, which is left as it is, unless
-    ``copy_weights``; copy them to move one of both to another device or dtype. Raises
-    `SyopsValueError` if ``model`` has no AAP.
+    Args:
+        model: a network with an AAP; it is not changed.
+        copy_weights: copy the parameters and buffers instead of sharing them with ``model``. It is
+            needed to move one of the two to another device or dtype.
+
+    Raises:
+        SyopsValueError: ``model`` has no AAP.
 
     Example:
         >>> from syops.models import create_model
@@ -61,13 +65,18 @@ def attach_aap(
 ) -> nn.Module:
     """Return the DSNN around an FSNN: a new network with a fresh AAP, whose output are `Streams`.
 
-    The accumulated stream goes through a classifier of its own, which starts as a copy, or with
-    ``classifier="shared"`` through that of ``model``. None, the default, is "separate" in a bundled
-    network and "shared" in any other.
+    Neurons are not changed, even where ``dsnn*`` would refuse them (behind a sum, with a threshold
+    above 1).
 
-    All else it shares with ``model``, which is left as it is, unless ``copy_weights``. Neurons stay
-    what they are, also where ``dsnn*`` would refuse them (behind a sum, a threshold above 1).
-    Raises `SyopsValueError` if ``model`` has an AAP already, or its blocks cannot have one.
+    Args:
+        model: a network without an AAP; it is not changed.
+        copy_weights: copy the parameters and buffers instead of sharing them with ``model``.
+        classifier: "separate" gives the accumulated stream a classifier of its own, which starts as
+            a copy; "shared" gives it that of ``model``. None is "separate" for a bundled network
+            and "shared" for any other.
+
+    Raises:
+        SyopsValueError: ``model`` has an AAP already, or its blocks cannot have one.
 
     Example:
         >>> from syops.models import create_model
@@ -105,7 +114,9 @@ def zero_init_residual(model: nn.Module) -> None:
     blocks are silent instead. Without g the sum goes through a neuron, which hands spikes on only
     if it is an IF neuron with a threshold of at most 1; the blocks of ``preact_resnet18``, which
     normalise spikes first, and of ``plain_7b``, which have no shortcut, cannot be the identity.
-    Raises `SyopsValueError` if ``model`` has no residual blocks.
+
+    Raises:
+        SyopsValueError: ``model`` has no residual blocks.
 
     Example:
         >>> from syops.models import create_model

@@ -20,6 +20,8 @@ from torch import Tensor
 from syops.ops.fanout import FanOut
 from syops.ops.pooling import window_max, window_max_cost
 from syops.ops.rule import (
+    COMPARES,
+    COPY,
     Call,
     Cost,
     CostRule,
@@ -349,11 +351,11 @@ RULES: dict[str, Rule] = {
         ("relu6", "hardswish", "sigmoid", "elu", "celu", "leaky_relu", "prelu", "softmax",
          "threshold"),
     ),
-    **_rules(Free("compares"), ("clamp",)),
+    **_rules(COMPARES, ("clamp",)),
     **_rules(add_cost, ("add", "add_relu", "add_scalar", "add_scalar_relu")),
     **_rules(multiply_cost, ("mul", "mul_relu", "mul_scalar", "mul_scalar_relu")),
     **_rules(Free("moves values"), ("cat", "cat_relu")),
     **_rules(Free("looks values up"), ("embedding_byte", "embedding_4bit")),
-    "quantized::dropout": Rule(same, Free("a copy")),
+    "quantized::dropout": Rule(same, COPY),
 }  # fmt: skip
 """The rules of these operators."""

@@ -32,7 +32,7 @@ from syops.ops import (
     selection,
     synaptic,
 )
-from syops.ops.rule import Free, Rule, canonical, unknown
+from syops.ops.rule import COPY, VIEW, Free, Rule, canonical, unknown
 
 HOMES = (
     constants, moves, norms, pointwise, pooling, quantised, reductions, sampling, selection,
@@ -129,15 +129,15 @@ def _by_schema(func: Any) -> Rule | None:
     if reads_only_numbers(schema):
         return Rule(unknown, Free("takes no tensor"))
     if torch.Tag.inplace_view in func.tags:
-        return Rule(unknown, Free("a view"))
+        return Rule(unknown, VIEW)
     if _is_tagged(func, torch.Tag.view_copy):
-        return Rule(unknown, Free("a copy"))
+        return Rule(unknown, COPY)
     if schema.is_mutable:
         return None
     if returns_only_numbers(schema):
         return Rule(unknown, Free("makes no tensor"), tells=True)
     if all(returned.alias_info is not None for returned in schema.returns):
-        return Rule(unknown, Free("a view"))
+        return Rule(unknown, VIEW)
     return None
 
 

@@ -11,7 +11,7 @@ from syops.show.proof import render_proof
 
 @dataclass(frozen=True, repr=False)
 class Audit(Proof):
-    """What `check_full_spike` returns: a `Proof`, with ways to show it.
+    """Show which values reach each synaptic layer, as `check_full_spike` has proved it.
 
     Examples:
         >>> from torch import nn

@@ -58,7 +58,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Tabular):
-    """What `compare` returns.
+    """Show networks side by side, as `compare` puts them.
 
     Attributes:
         names: of the networks.
@@ -199,14 +199,17 @@ def compare(reports: Mapping[str, Report] | Iterable[Report], to: Reference = "a
     """Put networks side by side.
 
     Args:
-        reports: one for each network, by name or in a row; then each has the name of its model.
-            Those made without data (`get_model_bounds`) and with data may be mixed.
+        reports: a report for each network: a dict by name, or a list, where each has the name of
+            its model. Reports with data and without (`get_model_bounds`) may be mixed.
         to: what ``ratio`` compares the energy of a network with: "ann", the same network as an
             ANN (Eq. (6)), or "first", the first of the networks.
 
+    Returns:
+        the networks in a table, with notes on what was not counted alike.
+
     Raises:
-        SyopsTypeError: something that is no report.
-        SyopsValueError: no reports, or another ``to``.
+        SyopsTypeError: an element is not a report.
+        SyopsValueError: there are no reports, or ``to`` is neither "ann" nor "first".
 
     Examples:
         >>> from torch import nn

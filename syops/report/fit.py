@@ -35,7 +35,7 @@ _SHOWN = ("name", "neurons", "weights", "fan_in", "cores", "synops_per_core", "e
 
 @dataclass(frozen=True, repr=False)
 class Fit(FitFigures, WorkedOut):
-    """What `syops.report.report.Report.fit` returns: `FitFigures`, with ways to show them.
+    """Show whether a network fits a chip, as `syops.report.report.Report.fit` finds it.
 
     Example:
         >>> from torch import nn

@@ -34,7 +34,7 @@ _POSSIBLE = ("name", "kind", "signal", "ec_min_mj", "ec_max_mj")
 
 @dataclass(frozen=True, repr=False)
 class Memory(MemoryFigures, WorkedOut):
-    """What `syops.report.report.Report.memory` returns: `MemoryFigures`, with ways to show them.
+    """Show accesses to memory and their energy, as `syops.report.report.Report.memory` counts them.
 
     Examples:
         >>> import torch

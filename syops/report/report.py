@@ -54,7 +54,7 @@ _SUFFIXES = {each.suffix: name for name, each in FORMATS.items()}
 
 @dataclass(frozen=True, repr=False)
 class Report(Figures, Tabular):
-    """What `get_model_syops` and `get_model_bounds` return: `Figures`, with ways to show them.
+    """Show the counts and energies that `get_model_syops` and `get_model_bounds` return.
 
     Examples:
         >>> from torch import nn
@@ -480,7 +480,7 @@ class Report(Figures, Tabular):
 
 
 class MeasuredReport(Report):
-    """What `get_model_syops` returns: a `Report` of a run on data, whose ACs and DC are known.
+    """Show what `get_model_syops` counted on data: a `Report` whose ACs and DC are known.
 
     Examples:
         >>> import torch

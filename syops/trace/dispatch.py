@@ -121,7 +121,7 @@ class Dispatch:
         self._costs: Sequence[Cost] = ()
         """Of the operator that is being counted."""
 
-    def told(self, tensor: Tensor) -> None:
+    def read_out(self, tensor: Tensor) -> None:
         """Note that values of a tensor are about to become Python numbers."""
         if not self._is_in_caller:
             self._data.read_out(tensor)

@@ -181,11 +181,11 @@ class ForwardPass:
         finally:
             self.dispatch.execute = execute
 
-    def told(self, tensor: Tensor) -> None:
+    def read_out(self, tensor: Tensor) -> None:
         """Note that values of a tensor are about to become Python numbers."""
         if self._recorder is not None:
-            self._recorder.told(tensor)
-        self.dispatch.told(tensor)
+            self._recorder.read_out(tensor)
+        self.dispatch.read_out(tensor)
 
     def give(self, tensor: Tensor, signal: NeuronSignal | Shown) -> Record:
         """Record the values of a tensor that the model did not make."""
@@ -290,7 +290,7 @@ class ForwardPass:
         starts = all(map(self._is_as_reset, states))
         updates = Updates(path, 1, int(starts), steps, samples * steps)
         if self._recorder is not None:
-            self._recorder.brought(updates, x, lies, steps, samples, states)
+            self._recorder.updated(updates, x, lies, steps, samples, states)
         self.updated(updates, x, lies)
 
     def updated(self, updates: Updates, x: Tensor, lies: TimeIn | None) -> None:

@@ -1,6 +1,6 @@
 """Take readings of tensors on their device, and leave them there.
 
-`account.Readings` reads them, together, when a pass is over. `measure.py` decides which are taken,
+`readings.py` brings them over, together, when a pass is over. `measure.py` decides which are taken,
 `counting.py` has what they compute.
 """
 

@@ -6,7 +6,6 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -251,35 +250,48 @@ def time_axis(first: Tensor, batch_dim: int, steps: int | None) -> int | None:
 
 
 def explained(error: ForwardError, model: nn.Module, arguments: Arguments) -> ForwardError:
-    """Return the error with what is wrong with the arguments, where that is known."""
-    why = why_it_failed(model, arguments)
+    """Return the error with what is wrong with the arguments, where that is known.
+
+    Arguments that the model does not take are the whole reason: nothing else is said.
+    """
+    mismatch = _mismatch(model, arguments)
+    if mismatch and isinstance(error.__cause__, TypeError):
+        return ForwardError(mismatch)
+    why = mismatch or _other_dtypes(model, arguments)
     return ForwardError(f"{error}; {why}") if why else error
 
 
-def why_it_failed(model: nn.Module, arguments: Arguments) -> str:
-    """Return what is wrong with a model's arguments, and what to do; "" if nothing is known."""
+def _mismatch(model: nn.Module, arguments: Arguments) -> str:
+    """Return why arguments do not fit a model's forward, and what to do; "" if they fit."""
     args, kwargs = arguments
-    with suppress(TypeError, ValueError):
+    try:
         signature = inspect.signature(model.forward)
-        try:
-            signature.bind(*args, **kwargs)
-        except TypeError as error:
-            takes = f"its forward takes {signature}, but {error}"
-            if kwargs:
-                first = next(iter(kwargs))
-                return (
-                    f"{takes}; a dict is taken for keyword arguments, here {', '.join(kwargs)}: "
-                    f"say what the model is called with: prepare=lambda batch: batch[{first!r}]"
-                )
-            if "missing a required argument" in str(error):
-                return (
-                    f"{takes}; give an example of all of them in a tuple, or call the model in "
-                    "your own loop, inside count_syops"
-                )
+    except (TypeError, ValueError):  # of a builtin, say
+        return ""
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        takes = f"{type(model).__name__}.forward takes {signature}: {error}"
+        if kwargs:
+            first = next(iter(kwargs))
             return (
-                f"{takes}; a tuple is taken for several arguments: give the input alone, or a list "
-                "or DataLoader of (input, label) batches, whose labels are left out"
+                f"{takes}; a dict is taken for keyword arguments, here {', '.join(kwargs)}: "
+                f"say what the model is called with: prepare=lambda batch: batch[{first!r}]"
             )
+        if "missing a required argument" in str(error):
+            return (
+                f"{takes}; give an example of each argument in a tuple, or call the model in your "
+                "own loop, inside count_syops"
+            )
+        return (
+            f"{takes}; a tuple is taken for several arguments: give the input alone, or a list "
+            "or DataLoader of (input, label) batches, whose labels are left out"
+        )
+    return ""
+
+
+def _other_dtypes(model: nn.Module, arguments: Arguments) -> str:
+    """Return how the input differs in dtype from the weights; "" if it does not."""
     weights = {t.dtype for t in model.parameters() if t.is_floating_point()}
     given = {t.dtype for t in tensors_of(arguments) if t.is_floating_point()}
     if weights and given - weights:

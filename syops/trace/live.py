@@ -45,7 +45,7 @@ from syops.trace.states import tensors_of
 T = TypeVar("T")
 
 
-class Played(NamedTuple):
+class StoodFor(NamedTuple):
     """A tensor that a stand-in stood for: what tells it, and by how much its version is ahead."""
 
     key: int
@@ -399,15 +399,15 @@ class Tensors:
         else:
             self._records.pop(identity(tensor), None)
 
-    def recast(self, played: Mapping[int, Played]) -> None:
+    def rebind(self, stood_for: Mapping[int, StoodFor]) -> None:
         """Bind what is known of stand-ins to the tensors that they stood for.
 
-        ``played``: these, by the identity of the stand-in.
+        ``stood_for``: these, by the identity of the stand-in.
         """
         storages: dict[int, int] = {}
         records: dict[int, Record] = {}
         for key, record in self._records.items():
-            real = played.get(key)
+            real = stood_for.get(key)
             if real is not None:
                 storages[record.storage] = real.storage
                 key = real.key

@@ -1,6 +1,6 @@
 """Replay what a pass taught: check each event against the plan, and take the planned readings.
 
-Where a pass departs from the plan, it is analysed from there on; see `syops.trace.rehearse`.
+Where a pass departs from the plan, it is analysed from there on; see `syops.trace.catch_up`.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from syops._torch import tree_leaves
 from syops.ops.registry import Find
 from syops.ops.rule import Rule, tensors_in
 from syops.trace.axes import Axes
+from syops.trace.catch_up import catch_up
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Cache, Gauge
 from syops.trace.live import Tensors
 from syops.trace.neurons.library import TimeIn
 from syops.trace.outside import Outside
 from syops.trace.plan.events import (
-    Brought,
     Ended,
     Entered,
     Executed,
     Given,
     Left,
     Met,
+    NeuronUpdated,
     Read,
-    Told,
+    ReadOut,
 )
 from syops.trace.plan.layers import LayerCall
 from syops.trace.plan.matching import Matching
 from syops.trace.plan.recorder import Recorder, ended, operands_of
 from syops.trace.plan.register import Register, is_plain
 from syops.trace.plan.tree import PlanNode, Plans
-from syops.trace.rehearse import rehearse
 from syops.trace.rows import is_called_at
 from syops.trace.settling import Accounts
 from syops.trace.watch import Watch
@@ -114,10 +114,10 @@ class Replay:
         if not self._follows(Given, fits):
             self._departed().begin(given, signals, time_axis, differ, axes)
 
-    def told(self, tensor: Tensor) -> None:
+    def read_out(self, tensor: Tensor) -> None:
         """Check that values of a tensor become Python numbers here."""
-        if not self._follows(Told, lambda event: self._match.met(event.tensor, tensor)):
-            self._departed().told(tensor)
+        if not self._follows(ReadOut, lambda event: self._match.met(event.tensor, tensor)):
+            self._departed().read_out(tensor)
 
     def update(
         self,
@@ -130,7 +130,7 @@ class Replay:
         """Check a neuron's call, which brings its states forward; see `ForwardPass.update`."""
         path, _ = self._where[-1]
 
-        def fits(event: Brought) -> bool:
+        def fits(event: NeuronUpdated) -> bool:
             known = event.path, event.lies, event.steps, event.samples
             return (
                 known == (path, lies, steps, samples)
@@ -138,7 +138,7 @@ class Replay:
                 and self._are_states(event.states, states)
             )
 
-        if not self._follows(Brought, fits):
+        if not self._follows(NeuronUpdated, fits):
             self._departed().update(x, lies, steps, samples, states)
 
     def enter_neuron(self, tensors: Sequence[Tensor]) -> None:
@@ -334,7 +334,7 @@ class Replay:
         """Return the analysis of the pass, which knows of all events so far."""
         if self._analysis is None:
             self._plans.followed(to_its_end=False)
-            self._analysis = rehearse(
+            self._analysis = catch_up(
                 self._node,
                 self._begin,
                 self._register,

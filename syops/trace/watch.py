@@ -34,7 +34,7 @@ class Listener(Protocol):
     ) -> Any:
         """Execute an operator, and return its result; ``rule``: what is known of it."""
 
-    def told(self, tensor: Tensor) -> None:
+    def read_out(self, tensor: Tensor) -> None:
         """Note that values of a tensor are about to become Python numbers."""
 
 
@@ -43,7 +43,8 @@ class Watch(DispatchMode):
 
     Operators that only call others are told as those others.
 
-    While nobody listens, and for gradients, operators are executed and not told.
+    While nobody listens, and for gradients that the model does not ask for itself, operators are
+    executed and not told.
 
     Args:
         where: the modules that are being run, with their paths; the innermost one is the last.
@@ -72,6 +73,10 @@ class Watch(DispatchMode):
             self._reads is None or is_innermost_function(self._reads)
         )
 
+    @property
+    def _is_in_caller(self) -> bool:
+        return len(self._where) == 1
+
     def start(self) -> None:
         """Begin to watch."""
         if self._reads is not None:
@@ -97,7 +102,7 @@ class Watch(DispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if self.listener is None or in_backward():
+        if self.listener is None or (in_backward() and self._is_in_caller):
             return func(*args, **kwargs)
         detached, self._detached = self._detached, None
         if types and any(map(is_wrapper, types)):
@@ -134,7 +139,7 @@ class Watch(DispatchMode):
 
     def _values_read(self, tensor: Tensor) -> None:
         if self.listener is not None:
-            self.listener.told(tensor)
+            self.listener.read_out(tensor)
 
 
 @cache

@@ -194,6 +194,7 @@ INSTALLS = tuple(
         *(
             "syops/trace/restore.py",
             "syops/trace/observer.py",
+            "syops/trace/hooks.py",
             "syops/trace/calls.py",
             "syops/trace/states.py",
             "syops/trace/neurons/own.py",

@@ -96,14 +96,14 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReadOut:
     """Values leave a tensor for Python without an operator."""
 
     tensor: Met
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class NeuronUpdated:
     """A neuron is called, which brings its states forward in time.
 
     Attributes:
@@ -205,7 +205,7 @@ class Executed:
     reads: Sequence[Read] = ()
 
 
-Event = Given | Told | Brought | Entered | Left | Ended | Executed
+Event = Given | ReadOut | NeuronUpdated | Entered | Left | Ended | Executed
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,19 +17,19 @@ from syops.trace.axes import Axes
 from syops.trace.gauge import Cache
 from syops.trace.neurons.library import TimeIn
 from syops.trace.plan.events import (
-    Brought,
     Ended,
     Entered,
     Event,
     Executed,
     Given,
     Left,
+    NeuronUpdated,
     Output,
     Read,
+    ReadOut,
     ReadSource,
     Ref,
     TensorMetadata,
-    Told,
     metadata_of,
 )
 from syops.trace.plan.register import Register, is_plain
@@ -85,12 +85,12 @@ class Recorder:
             states, weights = self.register.meet_states(buffers), self.register.weights
             self._add(Given(met, states, tuple(signals), time_axis, differ, axes, weights))
 
-    def told(self, tensor: Tensor) -> None:
+    def read_out(self, tensor: Tensor) -> None:
         """Record that values of a tensor are about to become Python numbers."""
         if self._can_tell([tensor]):
-            self._add(Told(self.register.meet(tensor)))
+            self._add(ReadOut(self.register.meet(tensor)))
 
-    def brought(
+    def updated(
         self,
         updates: Updates,
         x: Tensor,
@@ -103,7 +103,7 @@ class Recorder:
         if self._can_tell((x, *states)):
             met = self.register.meet(x)
             kept = self.register.meet_states(states)
-            self._add(Brought(updates.path, met, lies, steps, samples, kept, updates))
+            self._add(NeuronUpdated(updates.path, met, lies, steps, samples, kept, updates))
 
     def entered(self, where: tuple[str, nn.Module], tensors: Sequence[Tensor]) -> None:
         """Record the start of a neuron's ``forward``."""
@@ -153,7 +153,7 @@ class Recorder:
     def _add(self, event: Event) -> None:
         """Add an event, unless a tensor in it shares memory though no operator made it a view.
 
-        A stand-in for it would not share that memory; see `syops.trace.rehearse`.
+        A stand-in for it would not share that memory; see `syops.trace.catch_up`.
         """
         if self.register.has_met_shared:
             self.give_up()

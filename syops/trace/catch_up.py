@@ -1,4 +1,4 @@
-"""Tell an analysis of the events that led up to here, with stand-ins for the tensors.
+"""Let an analysis catch up with the events of a pass so far, on stand-ins for its tensors.
 
 A pass that has kept to a plan was not analysed. Where it departs, its analysis has to know all
 that went before. It goes through the events once more: nothing of the model is run, operators
@@ -23,28 +23,28 @@ from syops.trace.axes import Split
 from syops.trace.counting import Weighting
 from syops.trace.forward import ForwardPass
 from syops.trace.gauge import Cache, Gauge
-from syops.trace.live import Played, Tensors
+from syops.trace.live import StoodFor, Tensors
 from syops.trace.outside import Outside
 from syops.trace.plan.events import (
-    Brought,
     Entered,
     Event,
     Executed,
     Given,
     Left,
     Met,
+    NeuronUpdated,
     New,
     Output,
+    ReadOut,
     Ref,
     TensorMetadata,
-    Told,
 )
 from syops.trace.plan.recorder import Recorder, operands_of
 from syops.trace.plan.register import Register
 from syops.trace.plan.tree import PlanNode
 
 
-def rehearse(
+def catch_up(
     node: PlanNode,
     begin: Callable[[Gauge, Recorder], ForwardPass],
     register: Register,
@@ -76,7 +76,7 @@ def rehearse(
         the analysis, which goes on from here.
     """
     here = list(where)
-    cast = _Cast(register.tensors)
+    stand_ins = _StandIns(register.tensors)
     taken = _Taken(gauge, caches)
     recorder = Recorder(node, register, taken.numbers)
     recorder.node = None  # these events are recorded
@@ -88,10 +88,10 @@ def rehearse(
         call_site, checks = dispatch.call_site, dispatch.checks
         try:
             for event in node.path():
-                _perform(event, analysis, cast, where, find, given)
+                _repeat(event, analysis, stand_ins, where, find, given)
         finally:
             where[:] = here
-        analysis.tensors.recast(cast.played(register))
+        analysis.tensors.rebind(stand_ins.stood_for(register))
     recorder.node = node if is_taught else None
     dispatch.outside, dispatch.call_site, dispatch.checks = outside, call_site, checks
     dispatch.measurements.gauge = taken.resumed(recorder)
@@ -99,45 +99,45 @@ def rehearse(
     return analysis
 
 
-def _perform(
+def _repeat(
     event: Event,
     analysis: ForwardPass,
-    cast: _Cast,
+    stand_ins: _StandIns,
     where: list[tuple[str, nn.Module]],
     find: Find,
     given: Sequence[Tensor],
 ) -> None:
-    """Tell the analysis of an event of the plan; ``given``: what the model was called with."""
+    """Let the analysis see an event of the plan; ``given``: what the model was called with."""
     match event:
         case Given():
-            inputs, states = cast.given(event.tensors, given), cast.all(event.states)
+            inputs, states = stand_ins.given(event.tensors, given), stand_ins.all(event.states)
             for state in states:
                 analysis.tensors.put(state, UNKNOWN)
             analysis.begin(inputs, event.signals, event.time_axis, event.differ, event.axes)
-        case Told():
-            analysis.told(cast.tensor(event.tensor))
-        case Brought():
-            analysis.updated(event.updates, cast.tensor(event.x), event.lies)
+        case ReadOut():
+            analysis.read_out(stand_ins.tensor(event.tensor))
+        case NeuronUpdated():
+            analysis.updated(event.updates, stand_ins.tensor(event.x), event.lies)
         case Entered():
             where[:] = [(event.path, event.module)]
-            analysis.enter_neuron(cast.all(event.tensors))
+            analysis.enter_neuron(stand_ins.all(event.tensors))
         case Left():
             where[:] = [(event.path, event.module)]
-            outputs, states = cast.all(event.outputs), cast.all(event.states)
+            outputs, states = stand_ins.all(event.outputs), stand_ins.all(event.states)
             analysis.leave_neuron(event.signal, outputs, states, event.kept, event.is_declared)
         case Executed():
             where[:] = [(event.path, event.module)]
             analysis.dispatch.call_site = lambda: event.site or ()
             analysis.dispatch.checks = lambda: event.checks
-            args, kwargs = cast.arguments((event.args, event.kwargs))
-            out = cast.results(event.out, operands_of(args, kwargs))
+            args, kwargs = stand_ins.arguments((event.args, event.kwargs))
+            out = stand_ins.results(event.out, operands_of(args, kwargs))
             analysis.executed(find(event.func), event.func, args, kwargs, out)
             for target in traits_of(event.func).written(args, kwargs):
                 increment_version(target)
 
 
-class _Cast:
-    """The stand-ins for the tensors that a pass has met. Parameters play themselves.
+class _StandIns:
+    """The stand-ins for the tensors that a pass has met. Parameters stand for themselves.
 
     Args:
         tensors: the parameters and buffers.
@@ -166,7 +166,7 @@ class _Cast:
 
     def given(self, met: Sequence[Met], tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return the stand-ins for the inputs of the model, which lie where these do."""
-        stand_ins = []
+        found = []
         for each, tensor in zip(met, tensors, strict=True):
             if isinstance(each, New):
                 start = int(tensor.storage_offset()) - int(each.metadata.offset)
@@ -174,47 +174,47 @@ class _Cast:
                 self._starts[storage_identity(stand_in)] = start
             else:
                 stand_in = self.tensor(each)
-            stand_ins.append(stand_in)
-        return stand_ins
+            found.append(stand_in)
+        return found
 
-    def arguments(self, told: Any) -> Any:
+    def arguments(self, planned: Any) -> Any:
         """Return the arguments of an operator."""
-        if isinstance(told, (Ref, New)):
-            return self.tensor(told)
-        if isinstance(told, dict):
-            return {name: self.arguments(item) for name, item in told.items()}
-        if isinstance(told, (list, tuple)):
-            return type(told)(map(self.arguments, told))
-        return told
+        if isinstance(planned, (Ref, New)):
+            return self.tensor(planned)
+        if isinstance(planned, dict):
+            return {name: self.arguments(item) for name, item in planned.items()}
+        if isinstance(planned, (list, tuple)):
+            return type(planned)(map(self.arguments, planned))
+        return planned
 
-    def results(self, told: Any, operands: Sequence[Tensor]) -> Any:
+    def results(self, planned: Any, operands: Sequence[Tensor]) -> Any:
         """Return the result of an operator."""
-        if isinstance(told, Ref):
+        if isinstance(planned, Ref):
             return (
-                self._tensors.of_name(told.id)
-                if isinstance(told.id, str)
-                else self._by_id[told.id - 1]
+                self._tensors.of_name(planned.id)
+                if isinstance(planned.id, str)
+                else self._by_id[planned.id - 1]
             )
-        if isinstance(told, Output):
-            if told.of is None:
-                return self._enter(_stand_in(told.metadata))
-            base = operands[told.of]
-            metadata = _moved(told.metadata, self._starts.get(storage_identity(base), 0))
+        if isinstance(planned, Output):
+            if planned.of is None:
+                return self._enter(_stand_in(planned.metadata))
+            base = operands[planned.of]
+            metadata = _moved(planned.metadata, self._starts.get(storage_identity(base), 0))
             view = base.as_strided(metadata.shape, metadata.stride, metadata.offset)
             return self._enter(view, self._version(base))
-        if isinstance(told, (list, tuple)):
-            return type(told)(self.results(item, operands) for item in told)
-        return told
+        if isinstance(planned, (list, tuple)):
+            return type(planned)(self.results(item, operands) for item in planned)
+        return planned
 
-    def played(self, register: Register) -> dict[int, Played]:
+    def stood_for(self, register: Register) -> dict[int, StoodFor]:
         """Return the tensor that each stand-in stood for."""
-        played = {}
+        stood_for = {}
         for key, entry in register.entries.items():
             if isinstance(entry.id, int):
                 shift = entry.version - self._versions[entry.id - 1]
                 stand_in = self._by_id[entry.id - 1]
-                played[identity(stand_in)] = Played(key, entry.ref, entry.storage, shift)
-        return played
+                stood_for[identity(stand_in)] = StoodFor(key, entry.ref, entry.storage, shift)
+        return stood_for
 
     def _enter(self, tensor: Tensor, version: int | None = None) -> Tensor:
         self._by_id.append(tensor)
