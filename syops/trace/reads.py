@@ -1,7 +1,8 @@
 """Notice functions of torch of which a dispatch mode sees nothing, or parts.
 
-Values leave the tensors of a model for Python or NumPy without an operator. A dispatch mode does not see ``x.tolist()``, ``x.numpy()`` and ``torch.tensor([x[0], x[1]])``. A
-tensor that the model makes of such numbers looks like a literal, but is data.
+Values leave the tensors of a model for Python or NumPy without an operator: by ``x.tolist()``,
+``x.numpy()`` and ``torch.tensor([x[0], x[1]])``. A tensor that the model makes of such numbers
+looks like a literal, but is data.
 """
 
 from __future__ import annotations
