@@ -361,6 +361,14 @@ def in_backward() -> bool:
     return torch._C._current_graph_task_id() != -1
 
 
+def is_transforming() -> bool:
+    """Return whether code runs that `torch.vmap` or `torch.func` transforms.
+
+    Tensors stand for others there. There is no public way to ask.
+    """
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
 def before_all_forward_hooks(hook: Callable[..., Any]) -> None:
     """Register a hook that is called before all others when a ``forward`` returns or fails.
 
