@@ -81,7 +81,7 @@ class Counts:
             figures are, wherever they come from.
 
     Raises:
-        SyopsValueError: an accuracy that is no share.
+        SyopsValueError: an accuracy that is not a share.
     """
 
     model: str
@@ -226,7 +226,7 @@ class Counts:
         ``one + two`` is the same, and ``sum(reports)`` that of many.
 
         Raises:
-            SyopsTypeError: something that is no report.
+            SyopsTypeError: something that is not a report.
             SyopsValueError: the reports are of different models, weights, conventions, energy
                 models or T. Where T was read from the data (``unroll``) it may differ; it is None
                 then.

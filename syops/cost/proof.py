@@ -203,9 +203,9 @@ def _row(
         if not row.drives:
             note = f"{row.operator} multiplies activations, none of them known to be spikes"
     elif others:
-        note = f"spike-driven; the other operand is no spike: {values_of(others[0])}"
+        note = f"spike-driven; the other operand is not a spike: {values_of(others[0])}"
     elif row.kind == "matmul" and len(row.drives) == 1:
-        note = "spike-driven; the other operand is no spike: real"
+        note = "spike-driven; the other operand is not a spike: real"
     return ProofRow(
         name, row.path, row.kind, row.operator, signal, values, verdict, exempt, causes, note
     )
@@ -328,7 +328,7 @@ def _scaled(value: Number, letter: str) -> str:
 _LACKS = {
     "pool": "averaging and sums over many values",
     "norm": "normalisation that is not folded",
-    "elementwise": "multiplication of values that are no spikes",
+    "elementwise": "multiplication of values that are not spikes",
     "activation": "activation functions",
 }
 

@@ -253,12 +253,12 @@ class Free:
 
 
 Piece = tuple[int, int, int] | None
-"""(dimension, start, stop) of a part of a tensor; None for one that is no interval."""
+"""(dimension, start, stop) of a part of a tensor; None for one that is not an interval."""
 
 ChannelRule = Callable[[Sequence[Any], Tensor, Tensor, int], int | None]
 """Where a dimension goes, from the arguments, the operand, a result and the dimension.
 
-None where it is no dimension any more. Positions along it stay as they are.
+None where it is not a dimension any more. Positions along it stay as they are.
 """
 PieceRule = Callable[[Sequence[Any], Tensor, Tensor, int], Piece]
 """Which part of the operand a result is: from arguments, operand, result, and which one it is."""

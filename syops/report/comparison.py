@@ -125,7 +125,7 @@ class Comparison(Tabular):
 
         Raises:
             SyopsLookupError: an unknown kind.
-            SyopsTypeError: ``ax`` is no matplotlib Axes.
+            SyopsTypeError: ``ax`` is not a matplotlib Axes.
             SyopsValueError: "accuracy" where none is known.
         """
         from syops.show.plots.networks import plot_comparison  # with matplotlib

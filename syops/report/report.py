@@ -111,7 +111,7 @@ class Report(Figures, Tabular):
 
         Raises:
             SyopsValueError: T is not known; a share that is none; a report without zeros.
-            SyopsTypeError: a share that is no number; no memory model.
+            SyopsTypeError: a share that is not a number; a model that is not a memory model.
         """
         return Baselines.of(self._own, MemoryModel() if memory is None else memory, nonzero)
 
@@ -384,7 +384,7 @@ class Report(Figures, Tabular):
 
         Raises:
             SyopsTypeError: no text.
-            SyopsValueError: the text is no report, a damaged one, or one of another schema
+            SyopsValueError: the text is not a report, is damaged, or is of another schema
                 version; says which.
         """
         if not isinstance(text, str | bytes):
@@ -449,7 +449,7 @@ class Report(Figures, Tabular):
 
         Raises:
             SyopsLookupError: an unknown kind.
-            SyopsTypeError: ``ax`` is no matplotlib Axes.
+            SyopsTypeError: ``ax`` is not a matplotlib Axes.
             SyopsValueError: firing rates without data or without known time-steps, no layer
                 inside the totals, or an unknown scale.
         """
