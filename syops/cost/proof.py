@@ -174,17 +174,17 @@ class Proof:
 
     @property
     def full_spike(self) -> bool:
-        """Whether only spikes reach all synapses but those of the exempt layers: proven."""
+        """Whether it is proven that only spikes reach the synapses of all layers but the exempt."""
         return not self.offending and not self.unknown
 
     @property
     def offending(self) -> tuple[ProofRow, ...]:
-        """The layers that are not exempt and that more than spikes reach, or may reach."""
+        """The layers that are not exempt, and that more than spikes reach or may reach."""
         return tuple(row for row in self.rows if row.offends)
 
     @property
     def refuted(self) -> bool:
-        """Whether more than spikes reach a layer that is not exempt, rather than may reach it."""
+        """Whether it is certain that more than spikes reach a layer that is not exempt."""
         return any(row.verdict != "unknown" for row in self.offending)
 
 

@@ -141,7 +141,7 @@ class Comparison(Tabular):
         write_text(Path(path), self.to_page(command))
 
     def to_page(self, command: str | None = None) -> str:
-        """Return what `save_html` writes."""
+        """Return the page that `save_html` writes."""
         return to_comparison_page(self.names, self.reports, self.rows, self.to_html(), command)
 
     @property
