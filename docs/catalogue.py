@@ -49,7 +49,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         overview = {title: f"{folder}.md"}
         sections = [s for part in config.nav or [] for s in part.values() if isinstance(s, list)]
         (section,) = (section for section in sections if overview in section)
-        section[section.index(overview)] = {title: [{"Overview": f"{folder}.md"}, *below]}
+        pages_of = [{f"All {title.lower()}": f"{folder}.md"}, *below]
+        section[section.index(overview)] = {title: pages_of}
     return files
 
 

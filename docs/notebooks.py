@@ -12,6 +12,17 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 _EXAMPLES = Path(__file__).parent.parent / "examples"
+_STYLE = """<style>
+:host {
+  --jp-layout-color0: var(--md-default-bg-color);
+  display: block; overflow-x: auto; position: relative; font-size: .65rem; margin: 1em 0
+}
+table { border-collapse: collapse; border: 0 }
+:is(th, td) { padding: .25em .7em; border: 0; border-bottom: 1px solid #8884 }
+caption { text-align: left; padding: .25em .7em }
+</style>""".replace("\n", " ")
+"""How tables without a style of their own are shown. What a notebook shows is a document by itself,
+so that the styles of the site do not reach into it: its details and tables looked broken."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -46,11 +57,8 @@ def _output(output: dict[str, Any]) -> Iterator[str]:
         yield f'<img alt="" src="data:image/png;base64,{"".join(data["image/png"]).strip()}">\n'
     elif "text/html" in data:
         lines = "".join(data["text/html"]).split("\n")
-        yield (
-            '<div style="overflow-x: auto; position: relative">'
-            + "".join(line.strip() + " " for line in lines if line.strip())
-            + "</div>\n"
-        )
+        shown = "".join(line.strip() + " " for line in lines if line.strip())
+        yield f'<div><template shadowrootmode="open">{_STYLE}{shown}</template></div>\n'
     else:
         text = "".join(output.get("text", data.get("text/plain", ())))
         yield f"```text\n{text.rstrip()}\n```\n"

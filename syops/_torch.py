@@ -48,7 +48,7 @@ TransposedConvolution = _ConvTransposeNd
 def identity(tensor: Tensor) -> int:
     """Return the address of a tensor's implementation: a key for what is known of the tensor.
 
-    ``id(tensor)`` is no such key. Torch may drop the Python object of a tensor that is still used
+    ``id(tensor)`` is not one. Torch may drop the Python object of a tensor that is still used
     inside of torch, and make another one later.
     """
     return tensor._cdata
@@ -354,10 +354,19 @@ class Modes:
 def in_backward() -> bool:
     """Return whether this thread computes gradients now.
 
-    Operators and modules that are run there are no part of a forward pass, also those that a
-    checkpoint runs once more. There is no public way to ask.
+    Operators and modules that are run there are not part of a forward pass, also those that a
+    checkpoint runs once more, unless the forward itself asks for gradients. There is no public way
+    to ask.
     """
     return torch._C._current_graph_task_id() != -1
+
+
+def is_transforming() -> bool:
+    """Return whether code runs that `torch.vmap` or `torch.func` transforms.
+
+    Tensors stand for others there. There is no public way to ask.
+    """
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def before_all_forward_hooks(hook: Callable[..., Any]) -> None:

@@ -194,6 +194,8 @@ def get_model_syops(
     check_limit(limit)
     check_truth("zeros", zeros)
     check_truth("spread", spread)
+    if progress is not None:
+        check_truth("progress", progress)
     network = counting.subject.model
     home = device_of(network) if device is None else given.device(device)
     if checkpoint is not None:

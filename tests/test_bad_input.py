@@ -492,6 +492,43 @@ def test_newcomers_are_told_what_to_give(model, inputs, words):
 
 
 @pytest.mark.parametrize("call", [get_model_syops, get_model_bounds, check_full_spike])
+@pytest.mark.parametrize("nested", [lambda each: each, lambda each: {"steps": [each]}])
+@pytest.mark.parametrize(
+    "lazy",
+    [
+        lambda layer, x: (layer(step) for step in x),
+        lambda layer, x: map(layer, x),
+        lambda layer, x: filter(None, map(layer, x)),
+        lambda layer, x: zip(map(layer, x), x, strict=True),
+    ],
+)
+def test_output_that_computes_when_it_is_read_is_refused(call, nested, lazy):
+    class Lazy(Forward):
+        def forward(self, x):
+            return nested(lazy(self.fc, x))
+
+    with pytest.raises(SyopsError, match="have its forward return a list"):
+        call(Lazy(), X)
+
+
+@pytest.mark.parametrize(("parts", "is_told"), [(1, False), (2, False), (3, True), (4, True)])
+def test_parts_of_a_batch_that_the_model_does_not_get_are_told(parts, is_told):
+    batches = [(X, *[torch.zeros(4, dtype=torch.int64)] * (parts - 1))] * 2
+    notes = " ".join(get_model_syops(Forward(), batches).notes)
+    assert (f"batches have {parts} parts, of which the model got the first one" in notes) == is_told
+    prepared = get_model_syops(Forward(), batches, prepare=lambda batch: batch[0])
+    assert "parts" not in " ".join(prepared.notes)
+
+
+def test_stop_iteration_in_prepare_does_not_end_the_count_in_silence():
+    def prepare(batch):
+        raise StopIteration
+
+    with pytest.raises(RuntimeError):
+        get_model_syops(Forward(), [X, X], prepare=prepare)
+
+
+@pytest.mark.parametrize("call", [get_model_syops, get_model_bounds, check_full_spike])
 def test_missing_arguments_are_all_that_is_said(call):
     class Loop(Forward):
         def forward(self, x, mem):
@@ -681,6 +718,7 @@ def _report(**told):
     [
         (lambda: _report(strict="no"), "strict must be True or False"),
         (lambda: _report(values=0), "values must be True or False"),
+        (lambda: _report(progress=3), "progress must be True or False"),
         (lambda: _report(neurons=3), "neurons must be a dict"),
         (lambda: _report(prepare=3), "prepare must be a function"),
         (lambda: _report().select(None), "kinds must be a kind or a list"),

@@ -314,7 +314,7 @@ def test_bundled_model_agrees():
     assert_same(model, folded, image(1, 3, 32, 32))
 
 
-# --- pairs that are no neighbours, or not at first sight ------------------------------------------
+# --- pairs that are not neighbours, or not at first sight ----------------------------------------
 
 
 class Listed(nn.Module):
@@ -423,10 +423,10 @@ def kept(s, x):
         (lambda s, x: s.bn(s.conv(x) + 1), "not the result"),
         (lambda s, x: s.bn(F.avg_pool2d(s.conv(x), 2)), "not the result"),
         (lambda s, x: s.bn(s.conv(x)[:, :, torch.tensor([4, 0, 0])]), "not the result"),
-        (lambda s, x: s.bn(F.conv2d(x, s.conv.weight * 2, s.conv.bias)), "no parameter"),
-        (lambda s, x: s.bn(F.conv2d(x, s.conv.weight, s.conv.bias * 2)), "no parameter"),
+        (lambda s, x: s.bn(F.conv2d(x, s.conv.weight * 2, s.conv.bias)), "not a parameter"),
+        (lambda s, x: s.bn(F.conv2d(x, s.conv.weight, s.conv.bias * 2)), "not a parameter"),
         (lambda s, x: s.bn(F.conv2d(x, s.conv.weight) + s.conv.bias.exp()[:, None, None]),
-         "no parameter"),
+         "not a parameter"),
         (lambda s, x: s.bn(y := s.conv(x)) + y, "also goes to add"),
         (lambda s, x: s.bn(y := s.conv(x)) + s.bn(y + s.conv.bias[:, None, None]), "is added"),
         (lambda s, x: (s.bn(y := s.conv(x)), y), "what the model returns"),
@@ -486,7 +486,7 @@ class Standardised(nn.Conv2d):
         (lambda s, x: s.bn(s.conv(x)) + s.b(s.conv(x)), {"b": nn.BatchNorm2d(4)}, "for each norm"),
         (lambda s, x: s.bn(y := s.conv(x)) + s.b(y), {"b": nn.BatchNorm2d(4)}, "goes to b"),
         (lambda s, x: s.bn(y := s.conv(x)) + s.b(y), {"b": conv(4, 4)}, "goes to convolution"),
-        (lambda s, x: s.bn(s.conv(x)), {"conv": Standardised(3, 4, 3)}, "no parameter"),
+        (lambda s, x: s.bn(s.conv(x)), {"conv": Standardised(3, 4, 3)}, "not a parameter"),
         (
             lambda s, x: s.bn(s.conv(x)) + s.conv.weight.sum(),
             {"conv": nn.utils.parametrizations.weight_norm(conv())},

@@ -168,7 +168,7 @@ def of_gradients(table: pd.DataFrame, alpha: float) -> Iterator[Claim]:
         return 0.1 < first / last < 10 if last else False
 
     for g in ("OR", "XOR", "IAND", "AND"):
-        # With AND s_l = 0 is no identity on spikes; on the AAP it is, as with any g.
+        # With AND s_l = 0 is not an identity on spikes; on the AAP it is, as with any g.
         blocks = "Blocks with s_l = 0" if g == "AND" else "Blocks that are the identity"
         yield claim(
             f"with DST, {g}, identity",

@@ -194,7 +194,7 @@ class ShownPart:
 
 
 _COLUMNS = {"memory": ACCESSES, "baselines": ANNS, "zeros": ZEROS, "neuron_rates": NEURONS}
-"""All columns of the tables that are no layers."""
+"""All columns of the tables that are not layers."""
 
 
 FORMAT = click.option(

@@ -38,7 +38,7 @@ class Substitutes:
         ignored: classes that are not counted.
 
     Raises:
-        SyopsTypeError: something that is no class, or no function.
+        SyopsTypeError: something that is not a class, or not a function.
     """
 
     def __init__(

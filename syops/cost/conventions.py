@@ -55,7 +55,7 @@ class Convention:
             "own".
         gets_wrong: where its figures mislead, or differ from those printed under it.
         bibtex: of the source, for a paper.
-        graded: inputs of integers that are no spikes: MACs; as many ACs as their magnitude; or
+        graded: inputs of integers that are not spikes: MACs; as many ACs as their magnitude; or
             "spikes", an AC for each that is not zero.
         ac: firing rate · dense count, or the fan-out of every spike.
         norms: "folded" where they can be, "counted" all, or "free".
@@ -214,7 +214,7 @@ def load_conventions(path: str | os.PathLike[str]) -> dict[str, Convention]:
 
     Raises:
         SyopsFileError: the file cannot be read.
-        SyopsTypeError, SyopsValueError: it is no TOML, holds no convention, or one with a key or a
+        SyopsTypeError, SyopsValueError: it is not TOML, holds no convention, or one with a key or a
             position of a switch that does not exist.
     """
     return _CONVENTIONS.load(path)

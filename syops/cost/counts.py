@@ -52,26 +52,26 @@ class Counts:
         energy: an `EnergyModel`, or an `EnergyMap` with one for each layer.
         time_steps: T, or None where it is not known.
         params: number of parameters of the model.
-        input_shape: of the first input of the first batch; of merged reports the larger one.
+        input_shape: shape of the first input of the first batch; of merged reports the larger.
         ann_rows: the same network as an ANN, of which `ann` makes a report; None where T is not
             known. They may come `later`.
         conventions: how it was counted: batch_dim, input_signal, and whose loop over time it was.
-        versions: of syops and the libraries it counted with; of merged reports all that differ.
+        versions: versions of syops and the libraries; merged reports list all that differ.
         unaccounted: operators without a rule and where they were met, with their calls.
         prepared: rows of work on weights alone, such as the product in ``linear(x, a @ b)`` or a
             normalisation of weights: done once for all samples, and so in no total.
-        updates: how far the neurons were brought forward in time, of libraries that tell.
+        updates: how far each neuron was brought forward in time, for the libraries that tell.
         notes: what a reader should know. They may come `later`.
         kinds: the kinds of rows inside the totals.
         passes: forward passes that were made: batches. 0 where that is not known.
         measured: whether spikes were counted. Without data there are O_mac, ``dense_ac`` and EC;
             firing rates, ACs, DC and what follows from them are None.
-        accuracy: share of the samples that the network gets right: of ``scores``, or as somebody
-            has told it: ``dataclasses.replace(report, accuracy=0.71)``, which replaces ``scores``.
+        accuracy: share of the samples that the network gets right, from ``scores``. An accuracy of
+            your own, ``dataclasses.replace(report, accuracy=0.71)``, removes ``scores``.
         scores: how often the network was right, by class, where the data had labels.
         ended: what ended the count before all data was counted; empty if nothing did.
-        convention: what the counts are taken for: ACs, MACs or nothing. See `under`.
-        recorded: what was measured besides, which some conventions need.
+        convention: what counts as an AC, as a MAC or as nothing; see `under`.
+        recorded: the optional measurements that were made, which some conventions need.
         modules: what the calls of modules look like by their values alone, where that was measured.
         zero_counts: the zeros that were met; None where they were not measured.
         neuron_layers: the spikes of each neuron; None where they were not counted.
@@ -81,7 +81,7 @@ class Counts:
             figures are, wherever they come from.
 
     Raises:
-        SyopsValueError: an accuracy that is no share.
+        SyopsValueError: an accuracy that is not a share.
     """
 
     model: str
@@ -191,15 +191,15 @@ class Counts:
         return replace(self, kinds=chosen)
 
     def priced(self, energy: Profile | Mapping[str, Profile]) -> Self:
-        """Return the same counts at other costs.
+        """Return the same counts at other prices.
 
         Args:
             energy: as for `get_model_syops`.
 
         Raises:
             SyopsLookupError, SyopsFileError, SyopsTypeError, SyopsValueError: see
-                `get_energy_model`; also a pattern that matches no layer, and a layer that none
-                matches.
+                `get_energy_model`. A pattern that matches no layer is an error too, and so is a
+                layer that no pattern matches.
         """
         model = get_energy_model(energy)
         check_energy(model, self.rows)
@@ -213,7 +213,7 @@ class Counts:
 
         Raises:
             SyopsLookupError, SyopsFileError, SyopsTypeError, SyopsValueError: see
-                `get_convention`; also a convention that needs what was not counted.
+                `get_convention`. A convention that needs what was not counted is an error too.
         """
         known = get_convention(convention)
         check_recorded(self.rows, known, self.recorded, self.model)
@@ -223,13 +223,13 @@ class Counts:
     def merge(self, other: Self) -> Self:
         """Return the report of both data sets together, exact and independent of the order.
 
-        ``one + two`` is the same, and ``sum(reports)`` that of many.
+        ``one + two`` does the same, and ``sum(reports)`` merges many.
 
         Raises:
-            SyopsTypeError: something that is no report.
+            SyopsTypeError: ``other`` is not a report.
             SyopsValueError: the reports are of different models, weights, conventions, energy
-                models or T. Where T was read from the data (``unroll``) it may differ; it is None
-                then.
+                models or T. T may differ if it was read from the data (``unroll``); the merged
+                report then has None.
         """
         if not isinstance(other, Counts):
             raise SyopsTypeError(f"a report is merged with another one, got {type(other).__name__}")
@@ -304,8 +304,7 @@ class Counts:
 
     @property
     def spread(self) -> Spread | None:
-        """How samples differ in ACs, MACs and DC; None where that is not known, see
-        `spread_reason`."""
+        """How samples differ in ACs, MACs and DC; None if not known: see `spread_reason`."""
         return self._spread[0]
 
     @property

@@ -102,7 +102,7 @@ class EnergyModel:
 
     @property
     def models(self) -> tuple[EnergyModel, ...]:
-        """Itself alone."""
+        """This model alone, in a tuple."""
         return (self,)
 
     def model_for(self, path: str, dtype: str) -> EnergyModel:

@@ -59,9 +59,9 @@ class Figures(Counts):
     def ec_mj(self) -> tuple[float, float]:
         """Estimated consumption in mJ per sample, Eq. (15): the energy at firing rates 0 and 1.
 
-        Without data, what may be ACs or MACs is left out of the lower end, and costs the dearer of
-        the two in the upper one. The upper end is infinite where integers without a bound count as
-        ACs (``graded="ac"``); it is printed as "none", and null in JSON.
+        Without data, operations that may be ACs or MACs are left out of the lower end, and have
+        the higher of the two prices in the upper end. The upper end is infinite if integers without
+        a bound count as ACs (``graded="ac"``); it is printed as "none", and is null in JSON.
         """
         return self._mj(self._sums.low), self._mj(self._sums.high)
 
@@ -72,14 +72,19 @@ class Figures(Counts):
 
     @property
     def complete(self) -> bool:
-        """Whether syops had a rule for every operator that was executed. The totals of an
-        incomplete report may be too small or too large."""
+        """Whether syops had a rule for every operator that was executed.
+
+        The totals of an incomplete report may be too small or too large.
+        """
         return not self.unaccounted
 
     @property
     def mean_rate(self) -> float | None:
-        """Firing rate that all spike-driven synapses see on average: `ac` / `dense_ac` of the
-        synaptic rows inside the totals. None without data, or where nothing is spike-driven."""
+        """Mean firing rate of all spike-driven synapses.
+
+        It is `ac` / `dense_ac` of the synaptic rows inside the totals. None without data, or if
+        nothing is spike-driven.
+        """
         counted = self._of(self.kinds & set(SYNAPTIC))
         dense = sum(each.dense_ac for each in counted)
         if not self.measured or not dense:
@@ -88,11 +93,12 @@ class Figures(Counts):
 
     @property
     def spikes_per_synapse(self) -> float | None:
-        """Spikes that arrive at a spike-driven synapse per sample, on average.
+        """Mean number of spikes that arrive at a spike-driven synapse, per sample.
 
-        The sum of all fan-outs over the connections, a weight of a convolution counting once for
-        each position of its output. None without data, where T is not known, where nothing is
-        spike-driven, or where one time-step does not execute all of it.
+        It is the sum of all fan-outs over the number of connections, where a weight of a
+        convolution counts once for each position of the output. None without data, if T is not
+        known, if nothing is spike-driven, or if one time-step does not execute every spike-driven
+        row.
         """
         if not self.measured or self.ann is None:
             return None
@@ -113,9 +119,9 @@ class Figures(Counts):
     def ann(self) -> Self | None:
         """The same network as an ANN: one time-step, every synaptic operation a MAC.
 
-        Normalisations cost what they do in the SNN, nothing where they are folded; neurons are
-        updated once. Its rows are those of the SNN, as far as one step executes them. None
-        where T is not known, and under the conventions of tools, which have none.
+        Norms cost as much as in the SNN, and nothing where they are folded; neurons are updated
+        once. The rows are those of the SNN that one time-step executes. None if T is not known,
+        and under the conventions of tools.
         """
         if self.ann_rows is None or self.convention.counter != "syops":
             return None
@@ -143,8 +149,10 @@ class Figures(Counts):
 
     @property
     def energy_ratio(self) -> float | None:
-        """E(SNN) / E(ANN), Eq. (6); None where T is not known, nothing was measured, or MACs have
-        no price."""
+        """E(SNN) / E(ANN), Eq. (6).
+
+        None if T is not known, nothing was measured, or MACs have no price.
+        """
         ann = self._ann_pj
         if not ann or not self.measured or self.unpriced:
             return None
@@ -154,10 +162,10 @@ class Figures(Counts):
     def break_even_rate(self) -> float | None:
         """The mean firing rate below which the SNN needs less energy than the ANN.
 
-        (E(ANN) - EC_min) / (EC_max - EC_min): with one energy model, (E(ANN) - E_mac · O_mac) /
-        (E_ac · dense AC). Not above 0: the SNN never does; above 1: it always does. Where a
-        product has two spike operands, its rate is that of coincidences. None where T is not
-        known, nothing is spike-driven, or MACs have no price.
+        It is (E(ANN) - EC_min) / (EC_max - EC_min); with one energy model for all layers,
+        (E(ANN) - E_mac · O_mac) / (E_ac · dense AC). At 0 or below, the SNN never needs less; above
+        1 it always does. For a product of two spike tensors it is a rate of coincidences. None if
+        T is not known, nothing is spike-driven, or MACs have no price.
         """
         ann, sums = self._ann_pj, self._sums
         if ann is None or sums.unpriced or sums.high == sums.low or self.totals.either:
@@ -170,11 +178,11 @@ class Figures(Counts):
 
     @property
     def offending(self) -> tuple[Layer, ...]:
-        """The synaptic layers that get more than spikes, or may without data, the first and the
-        last executed aside.
+        """The inner synaptic layers that get more than spikes, or, without data, may get more.
 
-        Of what was derived, that is a proof; an input, or the result of an operator without a
-        rule, was looked up in the data. `check_full_spike` also tells the causes.
+        Inner layers are all but the first and the last executed. The values that reach a layer
+        are proven from the operators; those of inputs, and of operators without a rule, are read
+        from the data. `check_full_spike` also names the causes.
         """
         exempt = ends(self.effective_rows)
         return tuple(
@@ -185,15 +193,17 @@ class Figures(Counts):
 
     @property
     def full_spike(self) -> bool:
-        """Whether all synaptic layers but the first and the last executed get spikes alone, for
-        certain."""
+        """Whether all inner synaptic layers get spikes alone, for certain; see `offending`."""
         return not self.offending
 
     @property
     def network_type(self) -> str:
-        """Full-spike "FSNN", mixed-precision "MPSNN" (other layers than the first and the last get
-        more than spikes), or "ANN" (no synaptic layer gets spikes); "unknown" where that depends
-        on layers of which it is not known without data."""
+        """The type of the network: "FSNN", "MPSNN", "ANN" or "unknown".
+
+        FSNN is full-spike: only spikes reach the inner layers. MPSNN is of mixed precision: other
+        values reach some of them. In an ANN no synaptic layer gets spikes. It is unknown if it
+        depends on values that are not known without data.
+        """
         types = {self._type(SPIKES), self._type((*SPIKES, "unknown"))}
         return types.pop() if len(types) == 1 else "unknown"
 

@@ -135,14 +135,14 @@ class FitFigures:
 
     @property
     def fits(self) -> bool | None:
-        """Whether nothing that was checked exceeds; None where that cannot be told."""
+        """Whether no limit that was checked is exceeded; None if that cannot be told."""
         if self.exceeds or any(row.exceeds for row in self.rows):
             return False
         return None if any(row.unknown for row in self.rows) or not self.rows else True
 
     @property
     def synops_per_core(self) -> float | None:
-        """Synaptic operations of the busiest core at one time-step, at least."""
+        """Lower bound of the synaptic operations of the busiest core at one time-step."""
         known = [row.synops_per_core for row in self.rows if row.synops_per_core is not None]
         return max(known, default=None)
 

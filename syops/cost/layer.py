@@ -73,9 +73,7 @@ ALL: Joined = {_BLOCK: lambda values, _: "; ".join(dict.fromkeys(filter(None, va
 
 @dataclass(frozen=True)
 class Layer:
-    """Hold one row of a report, or a block of several, with counts and energy per sample.
-
-    Each field says how that of a block follows from those of its layers; see `block_of`.
+    """Hold one row of a report, or a block of several rows, with counts and energy per sample.
 
     Attributes:
         name: the module's path, with the operator where one module has several rows.
@@ -83,28 +81,28 @@ class Layer:
         kind: "conv", "linear", "matmul", "recurrent"; "norm"; or, outside the totals unless
             asked for, "neuron", "add", "pool", "activation", "elementwise".
         operator: what was executed, such as "conv2d".
-        signal: class of the input: "binary", "ternary", "scaled", "graded", "analog"; "unknown"
-            without data, where it may be of any; "" for rows that are not synaptic.
+        signal: class of the input: "binary", "ternary", "scaled", "graded" or "analog"; "unknown"
+            if it depends on data that there is not; "" for rows that are not synaptic.
         calls: how often it was executed, over all samples.
-        params: number of parameters of the module, told by its first row.
-        rate: firing rate of the input, None where it is not a spike tensor.
-        dense: what a dense engine would do.
-        ac: accumulates, firing rate · dense.
-        ac_events: accumulates, the fan-out of every single spike.
+        params: number of parameters of the module, in its first row.
+        rate: firing rate of the input; None if it is not a spike tensor.
+        dense: operations of a dense engine.
+        ac: accumulates: firing rate · dense.
+        ac_events: accumulates: the sum of the fan-outs of all spikes.
         mac: multiply-accumulates.
         dc_mj: energy in mJ, at ``ac`` or ``ac_events`` as the conventions say.
-        share: of the network's DC.
+        share: share of the network's DC.
         dense_ac: accumulates at firing rate 1.
-        ec_mj: energy in mJ at the firing rates 0 and 1; infinite where no bound is known.
-        folded: the layer into which this normalisation was folded.
-        counted: whether it is inside the totals.
-        note: what a reader should know about it.
+        ec_mj: energy in mJ at the firing rates 0 and 1; infinite if there is no bound.
+        folded: the layer into which this norm was folded; None if it was not.
+        counted: whether the row is inside the totals.
+        note: what a reader should know about the row.
         unpriced: multiply-accumulates that have no price.
-        rates: ``rate`` at each time-step; None where it is not known which entries of the input
-            belong to which step, or where the layers of a block differ.
+        rates: ``rate`` at each time-step; None if it is not known which entries of the input
+            belong to which time-step, or if the layers of a block differ.
 
-    Where nothing was measured, rate, ac, ac_events, dc_mj and share are None. Where MACs have
-    no price, dc_mj and share are None, and ec_mj leaves them out.
+    If nothing was measured, rate, ac, ac_events, dc_mj and share are None. If MACs have no price,
+    dc_mj and share are None, and ec_mj leaves these MACs out.
     """
 
     name: str = field(metadata=FIRST)

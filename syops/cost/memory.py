@@ -272,8 +272,8 @@ class MemoryFigures:
         """Why memory may be counted twice, which stands before the figures; "" if it is not."""
         whole = more_than_arithmetic(self.report)
         return whole and (
-            f"A synaptic operation of {whole} is no mere arithmetic; with the memory model some of "
-            "it is counted twice"
+            f"A synaptic operation of {whole} is more than arithmetic; with the memory model some "
+            "of it is counted twice"
         )
 
     @cached_property

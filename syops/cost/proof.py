@@ -174,17 +174,17 @@ class Proof:
 
     @property
     def full_spike(self) -> bool:
-        """Whether only spikes reach all synapses but those of the exempt layers: proven."""
+        """Whether it is proven that only spikes reach the synapses of all layers but the exempt."""
         return not self.offending and not self.unknown
 
     @property
     def offending(self) -> tuple[ProofRow, ...]:
-        """The layers that are not exempt and that more than spikes reach, or may reach."""
+        """The layers that are not exempt, and that more than spikes reach or may reach."""
         return tuple(row for row in self.rows if row.offends)
 
     @property
     def refuted(self) -> bool:
-        """Whether more than spikes reach a layer that is not exempt, rather than may reach it."""
+        """Whether it is certain that more than spikes reach a layer that is not exempt."""
         return any(row.verdict != "unknown" for row in self.offending)
 
 
@@ -203,9 +203,9 @@ def _row(
         if not row.drives:
             note = f"{row.operator} multiplies activations, none of them known to be spikes"
     elif others:
-        note = f"spike-driven; the other operand is no spike: {values_of(others[0])}"
+        note = f"spike-driven; the other operand is not a spike: {values_of(others[0])}"
     elif row.kind == "matmul" and len(row.drives) == 1:
-        note = "spike-driven; the other operand is no spike: real"
+        note = "spike-driven; the other operand is not a spike: real"
     return ProofRow(
         name, row.path, row.kind, row.operator, signal, values, verdict, exempt, causes, note
     )
@@ -328,7 +328,7 @@ def _scaled(value: Number, letter: str) -> str:
 _LACKS = {
     "pool": "averaging and sums over many values",
     "norm": "normalisation that is not folded",
-    "elementwise": "multiplication of values that are no spikes",
+    "elementwise": "multiplication of values that are not spikes",
     "activation": "activation functions",
 }
 

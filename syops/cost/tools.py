@@ -35,7 +35,7 @@ def _as_spikingjelly(row: Row) -> Operations:
 def by_neurobench(rows: object, calls: Iterable[ModuleCalls], samples: int) -> list[Classed]:
     """Return the layers with the effective operations of `SynapticOperations`.
 
-    The model itself is no layer there, if it is one.
+    The model itself is not a layer there, if it is one.
     """
     return [
         (_row(each), _split(each, each.effective, each.look in TERNARY))

@@ -32,7 +32,7 @@ def save(folder: Path, identity: Mapping[str, Any], content: Mapping[str, Any]) 
 
 
 def refuse_to_overwrite(folder: Path) -> None:
-    """Raise `SyopsFileError` if there is a checkpoint in ``folder``, or it is no folder."""
+    """Raise `SyopsFileError` if there is a checkpoint in ``folder``, or it is not a folder."""
     if folder.exists() and not folder.is_dir():
         raise SyopsFileError(f"{folder} is a file: results need a folder")
     if (folder / NAME).exists():
@@ -56,7 +56,7 @@ def load(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
         saved, content = found["identity"], found["content"]
     except Exception as error:  # whatever a damaged file makes of torch.load
         raise SyopsFileError(
-            f"{path} is no checkpoint of a training, or damaged ({type(error).__name__})"
+            f"{path} is not a checkpoint of a training, or damaged ({type(error).__name__})"
         ) from error
     for key, value in identity.items():
         if saved.get(key) != value:

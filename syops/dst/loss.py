@@ -55,7 +55,7 @@ def dst_loss(
 
 def check_labels(target: Tensor, classes: int) -> None:
     """Raise `SyopsValueError` unless labels are from 0 to ``classes`` - 1."""
-    # What is no integer is no label, but something for a criterion such as the mean square.
+    # What is not an integer is not a label, but something for a criterion such as the mean square.
     if target.is_floating_point() or not target.numel():
         return
     low, high = (int(end) for end in target.aminmax())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from types import CodeType
 
@@ -67,36 +67,63 @@ class Ledger:
         return _numbered([row for _, row in self._prepared.in_order()])
 
 
+@dataclass(slots=True)
+class _Entry:
+    """Hold what was added under one key.
+
+    Attributes:
+        row: the sum.
+        place: the least in a pass.
+        met: the last pass that met it.
+    """
+
+    row: Row
+    place: int
+    met: int
+
+
 class _Sheet:
     """Add rows up by call site, and remember the least place of each in a pass."""
 
     def __init__(self) -> None:
-        self._rows: dict[_Key, Row] = {}
-        self._places: dict[_Key, int] = {}
-        self._met: dict[_Key, int] = {}
+        self._entries: dict[_Key, _Entry] = {}
+        self._pass = 0
+        self._met = 0
+        """Keys that this pass has met."""
+        self._in_order: list[tuple[Hashable, Row]] | None = None
 
     def begin(self) -> None:
-        self._met = {}
+        self._pass += 1
+        self._met = 0
 
     def add(self, row: Row, site: Hashable) -> None:
+        self._in_order = None
         key = row.family, site
-        place = self._met.setdefault(key, len(self._met))
-        known = self._rows.get(key)
-        self._rows[key] = row if known is None else known + row
-        self._places[key] = min(place, self._places.get(key, place))
+        entry = self._entries.get(key)  # once: code in the site takes long to hash
+        if entry is None:
+            self._entries[key] = _Entry(row, self._met, self._pass)
+            self._met += 1
+            return
+        entry.row += row
+        if entry.met != self._pass:
+            entry.met, entry.place = self._pass, min(entry.place, self._met)
+            self._met += 1
 
-    def in_order(self) -> list[tuple[Hashable, Row]]:
+    def in_order(self) -> Sequence[tuple[Hashable, Row]]:
         """Return the rows with their keys, in canonical order."""
-        named: list[tuple[Hashable, Row]] = []
+        if self._in_order is None:
+            self._in_order = sorted(self._named(), key=lambda each: _order(each[1]))
+        return self._in_order
+
+    def _named(self) -> Iterator[tuple[Hashable, Row]]:
+        """Yield the rows with their keys, each row with its place and the digest of its site."""
         same: Counter[tuple[_Family, str]] = Counter()
-        for (family, site), row in self._rows.items():
+        for (family, site), entry in self._entries.items():
             call = _digest(site)
             same[family, call] += 1
             if same[family, call] > 1:  # code that was made at run time, of one name
                 call = f"{call}-{same[family, call]}"
-            place = self._places[family, site]
-            named.append(((*family, site), replace(row, place=place, call=call)))
-        return sorted(named, key=lambda each: _order(each[1]))
+            yield (*family, site), replace(entry.row, place=entry.place, call=call)
 
 
 def merge_rows(left: Iterable[Row], right: Iterable[Row]) -> tuple[Row, ...]:

@@ -22,7 +22,7 @@ class NeuronLayer:
         entries: values that it sent.
         spikes: those that are not zero.
         graded: those that are integers, and neither -1, 0 nor 1.
-        analog: those that are no integers.
+        analog: those that are not integers.
         shapes: those that a sample has at a time-step, sorted; more than one if it changed, and
             none where it is not known which dimension has the samples.
         counts: the spikes of each neuron, in the order of the only one of ``shapes``; None where

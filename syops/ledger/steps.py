@@ -12,7 +12,7 @@ from syops.ops.kinds import SPIKES
 from syops.ops.values import LEARNED, Signal
 
 INPUT, PARAMETER, WRITE = "input", "parameter", "write"
-"""Steps that are no operators: what the model is given, what it learned, a write into a part."""
+"""Steps that are not operators: what the model is given, what it learned, a write into a part."""
 
 
 @dataclass(eq=False, slots=True)

@@ -149,7 +149,7 @@ def entry_of(name: str) -> CatalogueEntry:
     """Return what a name stands for.
 
     Raises:
-        SyopsTypeError: it is no text.
+        SyopsTypeError: it is not text.
         SyopsLookupError: there is no such network.
     """
     if not isinstance(name, str):

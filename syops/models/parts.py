@@ -118,8 +118,11 @@ def as_sequence(x: Any, weight: Tensor, smallest: int = 1) -> Tensor:
     """Return images [N, C, H, W] as a sequence of one step; return event data unchanged.
 
     C and the dtype are those that ``weight``, the first convolution's, needs; ``smallest`` is the
-    least height and width. Raises `SyopsTypeError` if ``x`` is no tensor, `SyopsValueError` if it
-    has another shape or dtype.
+    least height and width.
+
+    Raises:
+        SyopsTypeError: ``x`` is not a tensor.
+        SyopsValueError: ``x`` has another shape or dtype.
     """
     if not isinstance(x, Tensor):
         raise SyopsTypeError(f"the model's input is a {type(x).__name__}: expected a tensor")

@@ -19,7 +19,7 @@ def load_weights(model: nn.Module, file: str | os.PathLike[str]) -> None:
     """Load a state dict, from ``torch.save`` or safetensors, that fits ``model`` exactly.
 
     Raises `SyopsFileError` for a file that cannot be read, `SyopsValueError`, which names the
-    keys, for weights of another network, and `SyopsTypeError` for what is no path.
+    keys, for weights of another network, and `SyopsTypeError` for what is not a path.
     """
     if not isinstance(file, (str, os.PathLike)):
         raise SyopsTypeError(f"weights must be the path of a file, got {type(file).__name__}")
@@ -62,7 +62,7 @@ def _read_state(path: Path) -> dict[str, Any]:
     if not isinstance(state, Mapping):
         raise SyopsFileError(f"{path} holds {type(state).__name__}: expected a state dict")
     if not all(isinstance(key, str) for key in state):
-        raise SyopsFileError(f"{path} holds keys that are no names: expected a state dict")
+        raise SyopsFileError(f"{path} holds keys that are not names: expected a state dict")
     return dict(state)
 
 

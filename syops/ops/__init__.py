@@ -1,14 +1,14 @@
-"""Say of each operator what it costs and which values come out of it.
+"""Know what each operator costs, and which values come out of it.
 
-One record (`Rule`) for each operator, found by the operator's name; nobody outside of `ops` asks
-what an operator is called. To add an operator of torch, add an entry to ``RULES`` in the file that
-fits: `synaptic`, `sampling`, `norms`, `pointwise`, `selection`, `moves`, `reductions`, `pooling`,
-`quantised`, `constants`.
+There is one record (`Rule`) for each operator, found by the operator's name. No code outside of
+`ops` asks for the name of an operator. To add an operator of torch, add an entry to ``RULES`` in
+the file that fits: `synaptic`, `sampling`, `norms`, `pointwise`, `selection`, `moves`,
+`reductions`, `pooling`, `quantised`, `constants`.
 
-An operator of your own has a `Rule` with two functions of the `Call`: which values come out
-(`analog`, `binary`, `unknown`: looked at in the data), and what it costs. What it costs is a
-`Product` (`linear`, `matmul` and `convolution` make one), a `Tally` of work outside the synapses,
-a list of these, or `Free`:
+An operator of your own needs a `Rule` with two functions of the `Call`. The first says which
+values come out: `analog`, `binary`, or `unknown`, whose values are read from the data. The second
+says what the call costs: a list of `Product` (which `linear`, `matmul` and `convolution` make) and
+`Tally` (work outside the synapses). An operator that costs nothing has `Free` in its place:
 
 >>> import torch
 >>> from syops import get_model_syops
@@ -33,8 +33,8 @@ a list of these, or `Free`:
 >>> report.totals.ac_events
 320
 
-An operator that hands values on unread is one with ``moves=True``; `Rule` has more to say of those,
-such as where a dimension with channels goes.
+An operator that only passes values on has ``moves=True``. `Rule` has further attributes for such
+operators, for example where a dimension with channels goes.
 
 The rules of one call of `get_model_syops`, `get_model_bounds` or `check_full_spike` hold for that
 call alone.

@@ -52,7 +52,7 @@ FactorRule = Callable[[Call, Sequence[Factor]], Scale | None]
 
 
 def factors_of(call: Call, signals: Sequence[Signal]) -> list[Factor] | None:
-    """Return what the operands of a call are multiples of; None where one is no factor."""
+    """Return what the operands of a call are multiples of; None where one is not a factor."""
     if not any(isinstance(known, TruthTable) for known in signals):
         return None
     factors = []
@@ -67,7 +67,7 @@ def factors_of(call: Call, signals: Sequence[Signal]) -> list[Factor] | None:
 def factor_of(
     call: Call, tensor: Tensor, known: Signal, among: Sequence[Tensor] | None = None
 ) -> Factor | None:
-    """Return what an operand of a product is a multiple of; None where it is no factor.
+    """Return what an operand of a product is a multiple of; None where it is not a factor.
 
     ``among``: the other operands, which must have the shape of the result for the scale to lie
     along dimensions of it.

@@ -32,7 +32,7 @@ BATCH_NORM = "batch_norm"
 """The norm with statistics of the training data, in the column of operators."""
 
 RESAMPLING = ("upsample_", "grid_sampler_", "affine_grid")
-"""Operators whose coefficients are no weights: none of them is a first or last layer."""
+"""Operators whose coefficients are not weights: none of them is a first or last layer."""
 
 COUNTED = frozenset({*SYNAPTIC, "norm"})
 """The kinds that the headline figures are made of unless the user asks for more."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+from torch.nn import functional
+
 from syops.ops.constants import shares
 from syops.ops.rule import Call, Cost, Normalisation, Rule, Softmax, analog, canonical, tallied
 
@@ -80,7 +83,8 @@ RULES: dict[str, Rule] = {
     ),
     "_native_batch_norm_legit_no_training": Rule(analog, batch_norm_in_use_cost, counted=True),
     **dict.fromkeys(
-        ("native_layer_norm", "_fused_rms_norm"), Rule(analog, norm_cost, counted=True)
+        ("native_layer_norm", "rms_norm", "_fused_rms_norm"),
+        Rule(analog, norm_cost, counted=True),
     ),
     "native_group_norm": Rule(analog, group_norm_cost, counted=True),
     **dict.fromkeys(("_softmax", "softmax"), Rule(shares, softmax_cost, softens=Softmax.ANY)),
@@ -91,3 +95,6 @@ RULES: dict[str, Rule] = {
     "_thnn_fused_gru_cell": Rule(analog, gru_cost),
 }  # fmt: skip
 """The rules of these operators."""
+
+WHOLE = dict.fromkeys((torch.rms_norm, functional.rms_norm), torch.ops.aten.rms_norm.default)
+"""Functions that are one operator, by convention, though torch makes it of others on the CPU."""

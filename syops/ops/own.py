@@ -27,7 +27,7 @@ def own_rules(rules: Mapping[Any, Rule] | None) -> dict[Any, Rule]:
     """Return the rules that the user gives, by the operators that torch's dispatcher sees.
 
     Raises:
-        SyopsTypeError: a key that is no operator, or a value that is no rule.
+        SyopsTypeError: a key that is not an operator, or a value that is not a rule.
         SyopsValueError: a rule for an operator that only calls others, which would not be asked.
     """
     if rules is None:

@@ -4,7 +4,7 @@ A quantised tensor holds q, which stands for (q - zero_point) · scale. Its sign
 values that it stands for. Zero is represented exactly, so that spikes stay spikes: {0, 1} becomes
 {0, a} with one constant a.
 
-Packed weights are no tensors. They are unpacked to see their sizes and their dtype.
+Packed weights are not tensors. They are unpacked to see their sizes and their dtype.
 """
 
 from __future__ import annotations

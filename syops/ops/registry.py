@@ -54,6 +54,8 @@ OPAQUE = {
 }
 """Operators that are registered as if they called others, and compute themselves."""
 
+_WHOLE = frozenset(norms.WHOLE.values())
+
 
 @dataclass(frozen=True, slots=True)
 class HasCost:
@@ -114,7 +116,7 @@ def find(func: Any) -> Rule | None:
 
 def is_composite(func: Any) -> bool:
     """Return whether an operator does nothing but call others."""
-    return is_made_of_others(func) and canonical(func) not in OPAQUE
+    return is_made_of_others(func) and canonical(func) not in OPAQUE and func not in _WHOLE
 
 
 def _is_tagged(func: Any, tag: torch.Tag) -> bool:

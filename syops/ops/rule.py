@@ -228,7 +228,19 @@ class Normalisation:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Describe work outside the synapses, known from shapes; ``prepared``: as of a `Product`."""
+    """Describe work outside the synapses, whose operations follow from shapes.
+
+    Attributes:
+        kind: the kind of its row, such as "neuron", "add", "pool" or "activation".
+        operator: the name of its row.
+        ac: accumulates of the call.
+        mac: multiply-accumulates of the call.
+        prepared: it is work on weights alone, which need not be done for each sample.
+
+    Example:
+        >>> Tally("neuron", "fire", mac=128).mac
+        128
+    """
 
     kind: str
     operator: str
@@ -244,7 +256,15 @@ CostRule = Callable[[Call], Sequence[Cost]]
 
 @dataclass(frozen=True, slots=True)
 class Free:
-    """Say that an operator costs nothing, and why."""
+    """Say that an operator costs nothing, and why.
+
+    Attributes:
+        reason: why, in a few words.
+
+    Example:
+        >>> Free("a copy").reason
+        'a copy'
+    """
 
     reason: str
 
@@ -253,12 +273,12 @@ class Free:
 
 
 Piece = tuple[int, int, int] | None
-"""(dimension, start, stop) of a part of a tensor; None for one that is no interval."""
+"""(dimension, start, stop) of a part of a tensor; None for one that is not an interval."""
 
 ChannelRule = Callable[[Sequence[Any], Tensor, Tensor, int], int | None]
 """Where a dimension goes, from the arguments, the operand, a result and the dimension.
 
-None where it is no dimension any more. Positions along it stay as they are.
+None where it is not a dimension any more. Positions along it stay as they are.
 """
 PieceRule = Callable[[Sequence[Any], Tensor, Tensor, int], Piece]
 """Which part of the operand a result is: from arguments, operand, result, and which one it is."""
@@ -273,15 +293,18 @@ class Softmax(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Hold all that is known of one operator.
+    """Hold what is known of one operator: the values that it gives, and its cost.
+
+    Most rules need the first two attributes alone. All others are False or None by default.
 
     Attributes:
-        signal: the values that its results can hold: one signal for all of them, or one each.
-        cost: what it costs.
+        signal: a function of the `Call`: the values that its results can hold, as one signal for
+            all results or one for each. `analog`, `binary` and `unknown` are such functions.
+        cost: a function of the `Call`: a list of `Product` and `Tally`; or `Free`.
         moves: it moves or copies values without computing with them.
         counted: its cost is part of O_ac and O_mac.
 
-    Of operators that hand values on:
+    Attributes of operators that pass values on:
 
     Attributes:
         geometry: it changes nothing but the shape, also in place.
@@ -291,27 +314,29 @@ class Rule:
         joins: it puts its operands side by side.
         repeats: it may hand on several copies of one value.
         pads: it puts a border around its operand, which may be of width 0.
-        channel: where a dimension goes; None: it is followed no further.
-        piece: which part of its operand a result is; None: it is not told.
+        channel: where a dimension goes; None: the dimension is not followed further.
+        piece: which part of its operand a result is; None: that is not known.
 
-    Of operators that write or make values:
+    Attributes of operators that write or make values:
 
     Attributes:
-        overwrites: in place, it leaves nothing of what its target held.
-        places: in place, it puts values at some positions and reads no others.
-        lifts: it makes a tensor of a value of Python's.
-        tells: its result is a value of Python's, read out of tensors.
-        values: all that its results can hold, whatever it reads.
-        compares: its results tell on which side of a threshold values lie.
+        overwrites: in place, it leaves nothing of the values of its target.
+        places: in place, it writes values at some positions and does not read the others.
+        lifts: it makes a tensor from a value of Python.
+        tells: its result is a value of Python, read from tensors.
+        values: all values that its results can hold, whatever it reads.
+        compares: its results say on which side of a threshold values lie.
         symbol: how it is written between two operands.
-        adds: it adds one operand to another one; a learned one is a bias.
+        adds: it adds one operand to another; a learned operand is a bias.
         scales: it multiplies with a number, as an attention does.
         softens: it is a softmax.
-        observes: its other operands are statistics that tell how it rounds the first one, and
-            may be brought up to date: rounded weights are weights.
+        observes: its other operands are statistics, which decide how it rounds the first operand
+            and may be updated: rounded weights are weights.
+        own: it is a rule of the user, and may look at values.
 
-    Attributes:
-        own: it is the user's, and may look at values.
+    Example:
+        >>> Rule(lambda call: call.atoms.fresh((0, 1)), Free("a comparison")).cost.reason
+        'a comparison'
     """
 
     signal: SignalRule

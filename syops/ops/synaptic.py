@@ -227,7 +227,8 @@ def _adds_bias(call: Call) -> bool:
 def matmul(call: Call, left: Tensor, right: Tensor, outer: bool = False) -> Product:
     """Describe an operator that does ``left @ right``.
 
-    A factor that is learned is the weights; two activations are a product of both.
+    A factor that is learned takes the role of the weights. If both are activations, the product is
+    driven by both.
 
     Args:
         call: the call, whose result is [..., m, n].

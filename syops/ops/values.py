@@ -168,7 +168,7 @@ def averaged_scale(scale: Scale, unit: Fraction, how: str) -> Scale:
 
 
 def split(name: str) -> tuple[str, Fraction]:
-    """Return the part of a scale's name that is no fraction, and the fraction that the rest is."""
+    """Split the name of a scale into what is not a fraction, and the fraction."""
     fraction, by, _ = name.partition(" by ")
     return ("", Fraction(fraction)) if by and fraction[:1].isdigit() else (name, Fraction(1))
 

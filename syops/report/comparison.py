@@ -125,7 +125,7 @@ class Comparison(Tabular):
 
         Raises:
             SyopsLookupError: an unknown kind.
-            SyopsTypeError: ``ax`` is no matplotlib Axes.
+            SyopsTypeError: ``ax`` is not a matplotlib Axes.
             SyopsValueError: "accuracy" where none is known.
         """
         from syops.show.plots.networks import plot_comparison  # with matplotlib
@@ -141,7 +141,7 @@ class Comparison(Tabular):
         write_text(Path(path), self.to_page(command))
 
     def to_page(self, command: str | None = None) -> str:
-        """Return what `save_html` writes."""
+        """Return the page that `save_html` writes."""
         return to_comparison_page(self.names, self.reports, self.rows, self.to_html(), command)
 
     @property

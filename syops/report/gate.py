@@ -54,7 +54,7 @@ def check(
 
     A network is worse than the baseline if its DC (without data of both: the upper end of EC) is
     larger by more than ``tolerance``, a share of the baseline's, or if it is no longer full-spike.
-    ACs and MACs are not held against it one by one, as what turns MACs into ACs is no step back;
+    ACs and MACs are not held against it one by one, as what turns MACs into ACs is not a step back;
     only MACs that the energy leaves out, having no price, must not have grown either.
 
     Raises:

@@ -73,50 +73,61 @@ class Report(Figures, Tabular):
 
     @cached_property
     def warnings(self) -> tuple[Caution, ...]:
-        """What may mislead in these figures, the worst first; every format says it before them.
+        """Whatever may make these figures mislead, the worst first.
 
-        ``str`` of each is a sentence; its ``kind``, ``layers``, ``text`` and ``advice`` are for
-        programs. Among them is what the energy model cannot run, or has no price for.
+        Every format shows the warnings before the figures. ``str`` of a warning is a sentence; its
+        ``kind``, ``layers``, ``text`` and ``advice`` are for programs. The layers that the energy
+        model cannot run, or has no price for, are among them.
         """
         return tuple(find_cautions(self))
 
     def memory(self, model: MemoryModel | None = None) -> Memory:
-        """Return what the network reads and writes, and what that costs beside its arithmetic.
+        """Return the accesses of the network to memory, and their energy.
 
-        Weights, inputs and states, event by event where spikes drive a layer and for every
-        operation elsewhere; no part of the DC or the EC. See `syops.cost.memory` for the formula
-        and its source.
+        Accesses to weights, inputs and states are counted for each event where spikes drive a
+        layer, and for each operation elsewhere. Their energy is not part of the DC or the EC. See
+        `syops.cost.memory` for the formula and its source.
 
         Args:
             model: what an access costs; by default SRAM at 45 nm.
 
         Raises:
-            SyopsTypeError: no memory model.
+            SyopsTypeError: ``model`` is not a `MemoryModel`.
+
+        Example:
+            >>> from torch import nn
+            >>> from syops import get_model_bounds
+            >>> memory = get_model_bounds(nn.Linear(4, 3), (1, 4), input_signal="analog").memory()
+            >>> memory.rows[0].weights.reads  # one for each MAC
+            12.0
         """
         return Memory.of(self._own, MemoryModel() if model is None else model)
 
     def baselines(
         self, nonzero: float | Report | None = None, memory: MemoryModel | None = None
     ) -> Baselines:
-        """Return what the same network costs as an ANN of fp32, int8 and as few bits as T asks for.
+        """Return the energy of the same network as an ANN in fp32, in int8 and in as few bits as T
+        asks for.
 
-        Energy of each, of the arithmetic alone and with memory, and the firing rates below which
+        Each has its energy, of arithmetic alone and with memory, and the firing rate below which
         the SNN needs less. See `syops.cost.baselines` for the formulas and their sources.
 
         Args:
             nonzero: the share of the ANN's activations that are not zero, over all synaptic
-                operations: adds each baseline once more, as an ANN that skips zeros. Or the
-                report of an ANN that was counted with ``zeros=True``, which tells that share.
+                operations; or the report of an ANN that was counted with ``zeros=True``, from which
+                the share is taken. It adds each baseline once more, as an ANN that skips zeros.
             memory: what an access costs; by default SRAM at 45 nm.
 
         Raises:
-            SyopsValueError: T is not known; a share that is none; a report without zeros.
-            SyopsTypeError: a share that is no number; no memory model.
+            SyopsValueError: T is not known; ``nonzero`` is not between 0 and 1, or is a report
+                without zeros.
+            SyopsTypeError: ``nonzero`` is neither a number nor a report; ``memory`` is not a
+                `MemoryModel`.
         """
         return Baselines.of(self._own, MemoryModel() if memory is None else memory, nonzero)
 
     def conventions_table(self, conventions: str | Sequence[AnyConvention] = "all") -> Conventions:
-        """Return what this count comes to under several conventions, and why each differs.
+        """Return the figures of this count under several conventions, and why they differ.
 
         Args:
             conventions: "all" that ship with syops; names with commas between them; or a list of
@@ -124,14 +135,15 @@ class Report(Figures, Tabular):
 
         Raises:
             SyopsLookupError, SyopsFileError, SyopsTypeError, SyopsValueError: see
-                `get_convention`. One that needs what was not counted has no figures, and says so.
+                `get_convention`. A convention that needs what was not counted has no figures, and
+                says so.
         """
         return Conventions((self,), conventions_named(conventions))
 
     def methods(self) -> str:
-        """Return what a paper says of these figures: what was counted, how, with which constants.
+        """Return the paragraph that a paper needs under Methods, with the BibTeX of its sources.
 
-        A paragraph, and the BibTeX entries of the sources.
+        It says what was counted, how, and with which constants.
 
         Example:
             >>> from torch import nn
@@ -148,10 +160,11 @@ class Report(Figures, Tabular):
         return self if self.convention.counter == "syops" else self.under("dst")
 
     def zeros(self) -> ZeroReport:
-        """Return what zeros among inputs, weights and activations leave of the work.
+        """Return the work that remains without zeros among inputs, weights and activations.
 
-        Effective ACs and MACs, activation and connection sparsity, membrane updates and footprint,
-        as NeuroBench defines them; see `syops.cost.zeros`. Needs a count with ``zeros=True``.
+        The metrics are those of NeuroBench: effective ACs and MACs, activation and connection
+        sparsity, membrane updates and footprint; see `syops.cost.zeros`. The count must have been
+        made with ``zeros=True``.
 
         Raises:
             SyopsValueError: zeros were not measured.
@@ -159,10 +172,10 @@ class Report(Figures, Tabular):
         return ZeroReport.of(self)
 
     def neuron_rates(self) -> NeuronReport:
-        """Return how often neurons fire: rates of each layer of neurons and their distribution.
+        """Return how often neurons fire: rates of each layer of neurons, and their distribution.
 
-        Mean rates, at each time-step too, quartiles over neurons, and the shares that never and
-        always fire. Needs a count with ``neuron_rates=True``.
+        It has mean rates, also at each time-step, quartiles over neurons, and the shares of neurons
+        that never and that always fire. The count must have been made with ``neuron_rates=True``.
 
         Raises:
             SyopsValueError: the spikes of neurons were not counted.
@@ -172,7 +185,7 @@ class Report(Figures, Tabular):
     def to_neurobench(self) -> dict[str, Any]:
         """Return NeuroBench's metrics under its names, for ``json.dumps``.
 
-        Needs a count with ``zeros=True``; see `zeros`.
+        The count must have been made with ``zeros=True``; see `zeros`.
 
         Raises:
             SyopsValueError: zeros were not measured.
@@ -193,17 +206,17 @@ class Report(Figures, Tabular):
         limits: Sequence[str] = (),
         weight_bits: int | None = None,
     ) -> Fit:
-        """Hold the network against the limits of a chip; see `syops.cost.fit` for the bounds.
+        """Compare the network with the limits of a chip; see `syops.cost.fit` for the bounds.
 
         Args:
             chip: the name of one that ships with syops, a ``.toml`` file, or a `Chip`; see
                 `get_chip`.
             limits: the limits to check; by default all that sources state.
-            weight_bits: bits that weights are to have; by default those of their dtype.
+            weight_bits: bits of a weight on the chip; by default those of its dtype.
 
         Raises:
-            SyopsLookupError: a chip that does not exist, or a limit that no source states.
-            SyopsFileError, SyopsValueError: a file that cannot be read or holds no chip; bits out
+            SyopsLookupError: the chip does not exist, or no source states one of ``limits``.
+            SyopsFileError, SyopsValueError: the file cannot be read or holds no chip; bits are out
                 of range.
         """
         return Fit.of(self._own, get_chip(chip), limits, weight_bits)
@@ -215,22 +228,32 @@ class Report(Figures, Tabular):
         latency: float | str | None = None,
         hops: tuple[float, float] | None = None,
     ) -> EnergyMenu:
-        """Return what every energy profile and every other model of energy says of this network.
+        """Return the energy of this network under every profile and every other model of energy.
 
-        Models that do not apply refuse, and say why. The spread is the message.
+        A model that does not apply refuses the network, and says why. The models differ by orders
+        of magnitude: compare networks under one model, not models with one another.
 
         Args:
-            memory: the size of queues and the bits of weights and states in the models that know
-                memory, such as ``MemoryModel(queue=0, bits=8)``; what an access costs is theirs.
-            latency: of an inference, in ms or as text such as "10 ms", for what a chip draws at
-                rest.
-            hops: from core to core that a message makes on average in the user's mapping, east or
-                west and north or south.
+            memory: the size of queues and the bits of weights and states, for the models that know
+                memory: ``MemoryModel(queue=0, bits=8)``. The models have their own prices.
+            latency: the time of an inference, in ms or as text such as "10 ms", for the model that
+                prices the power of a chip at rest.
+            hops: the mean number of hops of a message from core to core in your mapping: east or
+                west, and north or south.
 
         Raises:
-            SyopsValueError: nothing was measured; a memory model with prices of its own; a number
-                that is negative or not finite.
-            SyopsTypeError: no memory model; no number.
+            SyopsValueError: nothing was measured; ``memory`` has prices of its own; a number is
+                negative or not finite.
+            SyopsTypeError: ``memory`` is not a `MemoryModel`; ``latency`` or ``hops`` are not
+                numbers.
+
+        Example:
+            >>> import torch
+            >>> from torch import nn
+            >>> from syops import get_model_syops
+            >>> menu = get_model_syops(nn.Linear(4, 3), torch.eye(4)).energy_menu()
+            >>> menu.estimates[0].name, f"{menu.estimates[0].energy_mj:.1e} mJ"
+            ('horowitz45-fp32', '2.7e-09 mJ')
         """
         return EnergyMenu.of(
             self._own,
@@ -242,26 +265,26 @@ class Report(Figures, Tabular):
         )
 
     def training(self, optimizer: Any = None) -> Training:
-        """Return what a training step costs: forward, backward and the optimiser.
+        """Return the cost of a training step: forward pass, backward pass and optimiser.
 
-        Which products of the backward pass are spike-driven follows from the forward pass; see
+        The forward pass decides which products of the backward pass are spike-driven; see
         `syops.cost.training`. The count must have been made with gradients, by `count_syops`
-        around the user's own step.
+        around a training step of your own.
 
         Args:
             optimizer: a ``torch.optim.SGD``, whose operations are added.
 
         Raises:
-            SyopsValueError: no gradients were recorded; an operator whose backward pass is not
-                known; an optimiser whose operations are not.
-            SyopsTypeError: no optimiser.
+            SyopsValueError: no gradients were recorded; the backward pass of an operator, or the
+                operations of the optimiser, are not known.
+            SyopsTypeError: ``optimizer`` is not an optimiser of torch.
         """
         return Training.of(self._own, optimizer)
 
     # Forms
 
     def table(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> Table:
-        """Lay the layers inside the totals out as plain data; see `Tabular.table`.
+        """Return the layers inside the totals as plain data; see `Tabular.table`.
 
         Args:
             depth: add up the rows that share the first ``depth`` components of their module path.
@@ -305,10 +328,10 @@ class Report(Figures, Tabular):
         return to_html(self.table(depth=depth, **arrangement))
 
     def to_csv(self, *, depth: int | None = None, **arrangement: Unpack[Arrangement]) -> str:
-        """Write every layer as CSV, those outside the totals and folded ones too.
+        """Return every layer as CSV, including folded layers and those outside the totals.
 
-        Figures are per sample and in full, energies in mJ. ``counted`` tells which rows are inside
-        the totals. The arguments are those of `table`; all columns by default.
+        Figures are per sample and in full, energies in mJ. The column ``counted`` says which rows
+        are inside the totals. The arguments are those of `table`; by default all columns.
         """
         return to_csv(self._data(depth=depth, **arrangement))
 
@@ -341,9 +364,9 @@ class Report(Figures, Tabular):
     def rates_frame(self) -> pd.DataFrame:
         """Return the firing rate of each spike-driven layer at each time-step as a pandas table.
 
-        A line is a layer inside the totals, a column a time-step. NaN where it is not known which
-        entries of a layer's input belong to which step; without columns where no layer has any.
-        ``layer.rates`` has the same.
+        A line is a layer inside the totals, a column a time-step. It holds NaN where it is not
+        known which entries of a layer's input belong to which time-step. If no layer has rates,
+        there are no columns. ``layer.rates`` has the same figures.
 
         Example:
             >>> import torch
@@ -356,13 +379,14 @@ class Report(Figures, Tabular):
         return rates_frame_of(self)
 
     def spread_frame(self) -> pd.DataFrame:
-        """Return how samples differ as a pandas table: all of them, and those of each class.
+        """Return how samples differ as a pandas table: a line for all, and one for each class.
 
-        ``samples``, and of ``ac``, ``mac`` and ``dc_pj`` mean, standard deviation, half of the 95 %
-        confidence interval, least and most. Classes are there where all samples have labels.
+        The columns are ``samples``, and of ``ac``, ``mac`` and ``dc_pj`` the mean, the standard
+        deviation, half of the 95 % confidence interval, the minimum and the maximum. There are
+        classes if all samples have labels.
 
         Raises:
-            SyopsValueError: it is not known how samples differ; says why.
+            SyopsValueError: it is not known how samples differ; the error says why.
 
         Example:
             >>> import torch
@@ -375,31 +399,31 @@ class Report(Figures, Tabular):
         return spread_frame_of(self)
 
     def to_json(self) -> str:
-        """Return the report as JSON; `from_json` gives an equal one back."""
+        """Return the report as JSON, from which `from_json` makes an equal report."""
         return to_json(self)
 
     @staticmethod
     def from_json(text: str) -> Report:
-        """Return a report from what `to_json` gave.
+        """Return the report that `to_json` wrote.
 
         Raises:
-            SyopsTypeError: no text.
-            SyopsValueError: the text is no report, a damaged one, or one of another schema
-                version; says which.
+            SyopsTypeError: ``text`` is not text.
+            SyopsValueError: ``text`` is not a report, is damaged, or is of another schema
+                version; the error says which.
         """
         if not isinstance(text, str | bytes):
             raise SyopsTypeError(f"a report is made of text, got {shown(text)}; load reads files")
         return _holding(figures_from_json(text))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it in the format that the suffix names, whole or not at all.
+        """Write the report to a file, in the format that the suffix names, whole or not at all.
 
         Args:
             path: ``.json`` holds everything, and `load` reads it; ``.csv``, ``.md``, ``.tex``,
                 ``.html`` (a page, see `save_html`) and ``.txt`` are for people and other programs.
 
         Raises:
-            SyopsValueError: another suffix.
+            SyopsValueError: the suffix is none of these.
             SyopsFileError: the file cannot be written.
         """
         suffix = Path(path).suffix.lower()
@@ -411,11 +435,11 @@ class Report(Figures, Tabular):
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Report:
-        """Read what `save` wrote, or ``syops run --format json``.
+        """Read a report that `save` or ``syops run --format json`` wrote.
 
         Raises:
             SyopsFileError: the file cannot be read.
-            SyopsValueError: it holds no report; names the file and says why.
+            SyopsValueError: the file does not hold a report; the error says why.
         """
         text = read_text(Path(path))
         try:
@@ -437,19 +461,19 @@ class Report(Figures, Tabular):
     ) -> Figure:
         """Draw the layers in the order in which they are executed, with energies per sample.
 
-        ``report.plot().savefig("energy.pdf")``. See `syops.show.plots.layers.plot_report`.
+        ``report.plot().savefig("energy.pdf")`` writes a file.
 
         Args:
-            kind: "energy" of each layer, "rates" (of firing), "rates_over_time" (time-steps ×
-                layers), "cumulative" energy, the energy of "modules", or, where the spikes of
-                neurons were counted, "neuron_rates" and "neuron_rates_over_time".
+            kind: "energy" of each layer, firing "rates", "rates_over_time" (time-steps ×
+                layers), "cumulative" energy, or the energy of "modules". If the spikes of neurons
+                were counted, also "neuron_rates" and "neuron_rates_over_time".
             ax: where to draw; by default in a new figure as wide as a page.
             ec: whether "energy" shows EC, which may be much longer than what was measured.
-            scale: of the energies of "energy", "linear" or "log".
+            scale: the scale of "energy", "linear" or "log".
 
         Raises:
             SyopsLookupError: an unknown kind.
-            SyopsTypeError: ``ax`` is no matplotlib Axes.
+            SyopsTypeError: ``ax`` is not a matplotlib Axes.
             SyopsValueError: firing rates without data or without known time-steps, no layer
                 inside the totals, or an unknown scale.
         """
@@ -467,12 +491,12 @@ class Report(Figures, Tabular):
             command: the command line that made the report, to be shown.
 
         Raises:
-            SyopsFileError: it cannot be written.
+            SyopsFileError: the file cannot be written.
         """
         write_text(Path(path), self.to_page(command))
 
     def to_page(self, command: str | None = None) -> str:
-        """Return what `save_html` writes."""
+        """Return the page that `save_html` writes."""
         return to_page(self, command)
 
     def _repr_html_(self) -> str:

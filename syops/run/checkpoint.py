@@ -107,7 +107,7 @@ def read(path: Path) -> Checkpoint | None:
     """Return the checkpoint in a file; None if there is no file.
 
     Raises:
-        SyopsFileError: the file cannot be read, is torn, or is no checkpoint of this version.
+        SyopsFileError: the file cannot be read, is torn, or is not a checkpoint of this version.
     """
     if not path.exists():
         return None
@@ -117,7 +117,7 @@ def read(path: Path) -> Checkpoint | None:
         head = Fields(parsed(line))
         version, digest = head.get("syops checkpoint"), head.text("sha256")
     except (ValueError, RecursionError) as error:
-        raise SyopsFileError(f"{path} is no checkpoint, or a torn one{instead}") from error
+        raise SyopsFileError(f"{path} is not a checkpoint, or a torn one{instead}") from error
     if version != VERSION:
         raise SyopsFileError(
             f"{path} is a checkpoint of version {shown(version)}, this syops reads {VERSION}; go "

@@ -14,7 +14,7 @@ from syops.trace import inputs as given
 
 
 def check_limit(limit: object) -> None:
-    """Refuse a limit that is no number of samples."""
+    """Refuse a limit that is not a number of samples."""
     if limit is None:
         return
     if isinstance(limit, bool) or not isinstance(limit, int):

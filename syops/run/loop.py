@@ -163,7 +163,7 @@ def _count(
         check_signal(name, tensor)
     shapes = tree_map(given.on_meta, called)
     lending.renew()
-    tally.notes.update(dict.fromkeys(lending.not_reset))
+    tally.notes.update(dict.fromkeys((*lending.not_reset, *_left_out(given_batch))))
     if not tally.ann.knows(shapes):
         observer.settle()
         tally.ann.prepare(tally.model, shapes, tally.ledger)
@@ -195,6 +195,16 @@ def _count(
         time_axis=axis,
         by_calls=subject.unroll is not None,
         settle=observer.settle,
+    )
+
+
+def _left_out(batch: given.Batch) -> tuple[str, ...]:
+    """Return a note on parts of a batch that are neither input nor labels, if there are any."""
+    if batch.parts < 3:
+        return ()
+    return (
+        f"batches have {batch.parts} parts, of which the model got the first one; if it takes "
+        "more, say so with prepare=, such as prepare=lambda batch: batch[:2]",
     )
 
 

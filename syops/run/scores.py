@@ -26,7 +26,7 @@ _CHOOSE = "say what the logits are with output= (in the command, --logits)"
 
 
 def check_output(output: object) -> None:
-    """Refuse what can be no part of an output."""
+    """Refuse what cannot be part of an output."""
     known = output is None or output is False or callable(output) or isinstance(output, int | str)
     if not known or output is True:
         raise SyopsTypeError(
@@ -169,7 +169,7 @@ class Answers:
                 f"labels: sample {before + place} (the first is 0) has the label "
                 f"{int(labels[place])}, and the output has the classes 0 to {classes - 1}; leave "
                 "such samples out, or give output=False (in the command, --logits none) if these "
-                "are no class labels"
+                "are not class labels"
             )
         labels = labels.to(logits.device, torch.int64)
         if self._counts is None or self._nans is None:
@@ -190,7 +190,7 @@ class Answers:
 
 
 def labels_of(found: CountedBatch) -> Tensor | None:
-    """Return what came with a batch as a tensor; None if that is no array."""
+    """Return what came with a batch as a tensor; None if that is not an array."""
     labels = found.labels
     if isinstance(labels, np.ndarray) and labels.dtype.kind in "iufb":
         return torch.from_numpy(np.array(labels))

@@ -33,7 +33,7 @@ class StopWhen:
         notes: gets what a reader should know of the end.
 
     Raises:
-        SyopsTypeError, SyopsValueError: ``share`` is no share.
+        SyopsTypeError, SyopsValueError: ``share`` is not a share.
     """
 
     def __init__(self, share: float, report: Callable[[], Figures], notes: dict[str, None]) -> None:

@@ -107,7 +107,7 @@ def figures_from_json(text: str, where: str = "") -> Figures:
         where: what to call it in errors: a file name.
 
     Raises:
-        SyopsValueError: the text is no report, a damaged one, or one of another schema version.
+        SyopsValueError: the text is not a report, is damaged, or is of another schema version.
     """
     name = where or "this"
     try:

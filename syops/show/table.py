@@ -46,7 +46,7 @@ _RENAMED = {"energy": "dc_mj", "energy_mj": "dc_mj", "rate": "mean_rate"}
 
 
 def check_count(name: str, value: object) -> None:
-    """Refuse an argument that is no number of rows or levels: an integer, at least 1."""
+    """Refuse an argument that is not a number of rows or levels: an integer, at least 1."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise SyopsTypeError(f"{name} must be an integer, got {value!r}")
     if value < 1:
@@ -150,7 +150,7 @@ class TableData:
     def index(self, name: str) -> int:
         """Return where a column is, by key or heading in any case: ``ec_max_mj``, ``EC_max``.
 
-        Raises `SyopsLookupError`, and `SyopsTypeError` for what is no text.
+        Raises `SyopsLookupError`, and `SyopsTypeError` for what is not text.
         """
         if not isinstance(name, str):
             raise SyopsTypeError(f"a column is named by its key or heading, got {name!r}")

@@ -67,7 +67,7 @@ class Tabular(ABC):
         top: int | None = None,
         units: Unit | Iterable[Unit] = "auto",
     ) -> Table:
-        """Lay the figures out as plain data, which every ``to_...`` makes text of.
+        """Return the figures as plain data, from which every ``to_...`` makes text.
 
         Args:
             columns: names in data such as "dc_mj", or headings such as "DC", in any case; several
@@ -86,12 +86,12 @@ class Tabular(ABC):
         return self._arranged(self._whole, columns=columns, sort=sort, top=top, units=units)
 
     def to_text(self, **arrangement: Unpack[Arrangement]) -> str:
-        """Write the table as text with all that it says, and nothing cut; `print` fits it to the
+        """Return the table as text, whole, with all its sentences; `print` fits it to the
         terminal and shows three sentences."""
         return f"{to_text(self.table(**arrangement))}\n"
 
     def to_markdown(self, **arrangement: Unpack[Arrangement]) -> str:
-        """Write a table for GitHub and the like, with its caption and notes."""
+        """Return a Markdown table, as GitHub reads it, with its caption and notes."""
         return to_markdown(self.table(**arrangement))
 
     def to_latex(
@@ -102,7 +102,7 @@ class Tabular(ABC):
         notes: bool | str = True,
         **arrangement: Unpack[Arrangement],
     ) -> str:
-        r"""Write a table with rules from booktabs, to ``\input`` in a paper.
+        r"""Return a LaTeX table with rules from booktabs, to ``\input`` in a paper.
 
         Args:
             caption: LaTeX instead of the table's own caption.
@@ -119,17 +119,17 @@ class Tabular(ABC):
         return to_latex(table, caption=caption, label=label, notes=notes)
 
     def to_html(self, **arrangement: Unpack[Arrangement]) -> str:
-        """Write a ``<table>`` to paste into a page."""
+        """Return a ``<table>`` to paste into a page of HTML."""
         return to_html(self.table(**arrangement))
 
     def to_csv(self, **arrangement: Unpack[Arrangement]) -> str:
-        """Write all columns as CSV, numbers in full; see `syops.show.formats.csv.to_csv`."""
+        """Return all columns as CSV, numbers in full; see `syops.show.formats.csv.to_csv`."""
         return to_csv(self._data(**arrangement))
 
     def to_format(
         self, name: str, *, command: str | None = None, **arrangement: Unpack[Arrangement]
     ) -> str:
-        """Write the figures in the format that ``--format`` calls so: "markdown", "json".
+        """Return the figures in a format that ``--format`` takes, such as "markdown" or "json".
 
         Args:
             name: a key of `syops.show.formats.FORMATS`.

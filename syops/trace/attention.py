@@ -103,7 +103,7 @@ def scale(tensors: Tensors, call: Call, record: Record | None) -> None:
 
 
 def _attending(name: str, product: Product, operands: tuple[Operand, ...]) -> Product:
-    """Return a product as one of an attention: what is learned in it is no weight of a layer."""
+    """Return a product as one of an attention: what is learned in it is not a weight of a layer."""
     return replace(
         product,
         kind="matmul",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -78,12 +79,23 @@ def magnitude_per_position(
     that is known. An entry is a multiple of the unit up
     to rounding, so that the nearest multiple is the one.
     """
+    is_single = x.dtype == torch.float32 and factor is None and largest is not None
+    if is_single and _is_told_in_float32(unit, largest):
+        multiples = x if unit == 1 else x.div(float(unit)).round_()
+        return _summed(multiples.abs(), spatial, largest, first)
     if factor is not None or unit != 1:
         size = float(unit) if factor is None else factor.reshape(()).to(torch.float64) * float(unit)
         multiples = (x.to(torch.float64) / size).round().abs()
         return _summed(multiples.nan_to_num(0, 0), spatial, largest=None, first=first)
     whole = x if x.dtype.is_floating_point else x.to(torch.int64)  # |-128| does not fit int8
     return _summed(whole.abs(), spatial, largest, first)
+
+
+@lru_cache
+def _is_told_in_float32(unit: Fraction, largest: int) -> bool:
+    """Return whether float32 tells up to so many multiples of a unit apart as float64 does."""
+    limits = torch.finfo(torch.float32)
+    return largest < 2**20 and limits.tiny <= unit and unit * largest <= limits.max
 
 
 def _summed(x: Tensor, spatial: int, largest: int | None, first: int = 0) -> Tensor:

@@ -136,7 +136,7 @@ class Dispatch:
 
     @property
     def _is_in_caller(self) -> bool:
-        """Whether code runs that calls the model, and is no part of it.
+        """Whether code runs that calls the model, and is not part of it.
 
         Of what that does only products with weights of the model are counted.
         """

@@ -139,10 +139,10 @@ def _why_not_backward(
     for layer in filter(None, direct):
         biases = {use.biases for use in _direct_uses(calls[layer])}
         if len(biases) > 1 or "" in biases.pop():
-            return f"something that is no parameter is added to results of {_name(layer)}"
+            return f"something that is not a parameter is added to results of {_name(layer)}"
     for base in {base.layer for base in _bases(calls[norm], folded)}:
         if base is None:
-            return "the weights before it are no parameter, or are applied in a way of their own"
+            return "the weights before it are not a parameter, or are applied in a way of their own"
         if base in fixed:
             return fixed[base]
         slots = calls[base][0].slots

@@ -113,7 +113,7 @@ class Folds:
         return self._tensors.name(tensor) == self._tensors.name(own) != ""
 
     def _slots_of(self, name: str, applied: Tensor, kernel: Kernel) -> Slots | None:
-        """Return where weights lie that a function applies; None if they are no whole parameter."""
+        """Return where the weights of a function lie; None if they are not a whole parameter."""
         weight = self._tensors.weight(name) if name else None
         if weight is None or storage_of(weight) != storage_of(applied):
             return None
@@ -199,7 +199,7 @@ class Folds:
     ) -> ResultView | None:
         """Return the view of a result that a learned value for each channel was added to.
 
-        The addition costs nothing once it is folded, and is no use of the result.
+        The addition costs nothing once it is folded, and is not a use of the result.
         """
         if len(records) != 2 or call.kwargs:
             return None
@@ -221,7 +221,7 @@ class Folds:
         return replace(view, biases=(*view.biases, self._tensors.name(bias)))
 
     def take(self, tensor: Tensor, what: str) -> None:
-        """Note that something that is no layer takes a tensor."""
+        """Note that something that is not a layer takes a tensor."""
         record = self._tensors.find(tensor)
         if record is not None:
             record.use(what)
@@ -230,7 +230,7 @@ class Folds:
     def read_weights(self, tensors: Iterable[Tensor], returned: bool = False) -> None:
         """Note that something else than their layer reads weights among these tensors.
 
-        Code that calls the model, such as an optimizer, is no part of what is folded, but for what
+        Code that calls the model, such as an optimizer, is not part of what is folded, but for what
         the model has ``returned`` to it.
         """
         if self._where[-1] is self._caller and not returned:

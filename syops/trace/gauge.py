@@ -87,9 +87,11 @@ class Gauge:
             cache[whole] = self._count(lambda: counting.total(per_position, first))
         if fan_out.uniform is not None:
             return cache[whole], None
-        return cache[whole], self._count(
-            lambda: counting.total(per_position * self._map(fan_out, x), first)
-        )
+        reached = weighting, fan_out, split
+        if reached not in cache:
+            weights = self._map(fan_out, x)
+            cache[reached] = self._count(lambda: counting.total(per_position * weights, first))
+        return cache[whole], cache[reached]
 
     def look(self, x: Tensor, cache: Cache) -> int:
         """Find the least and the largest value of ``x`` and whether all are integers."""

@@ -70,6 +70,26 @@ class ModuleHooks:
     def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         self.observer.on_leave(self, module, args, output)
 
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return HooksOfCopy, ()
+
+
+class HooksOfCopy:
+    """Take the place of hooks where a module is copied or saved while it is counted."""
+
+    def __init__(self) -> None:
+        self.observer = self
+
+    def enter(self, *_: Any) -> None:
+        """Do nothing: nobody observes the copy."""
+
+    leave = on_enter = on_leave = enter
+
+
+def is_idle(hook: Any) -> bool:
+    """Return whether a hook of a module does nothing, as those of a copy do."""
+    return isinstance(getattr(hook, "__self__", None), HooksOfCopy)
+
 
 class Hooks:
     """Put the hooks of an observer on a model, and remove them.

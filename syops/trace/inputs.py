@@ -29,12 +29,14 @@ class Batch(NamedTuple):
         labels: what came with it: the second of two elements, or ``labels`` of a dict.
         source: what the loader gave, of which the arguments were made.
         cut_from: how many samples the source has, where the arguments have fewer.
+        parts: how many the source has, where the model gets the first one and nobody said so.
     """
 
     arguments: Arguments
     labels: Any = None
     source: Any = None
     cut_from: int | None = None
+    parts: int = 1
 
 
 def device(name: torch.device | str) -> torch.device:
@@ -97,18 +99,16 @@ def batches(
     """Return what the model is to be called with, batch by batch; ``dtype``: see `with_tensors`."""
     single = is_single(inputs)
 
-    def prepared(batch: Any) -> Any:
+    def prepared(batch: Any) -> Batch:
+        parts, value = 1, batch
         if prepare is not None:
-            return prepare(batch)
-        if not single and isinstance(batch, (tuple, list)) and batch:
-            return batch[0]
-        return batch
+            value = prepare(batch)
+        elif not single and isinstance(batch, (tuple, list)) and batch:
+            parts, value = len(batch), batch[0]
+        arguments = called_with(with_tensors(value, dtype))
+        return Batch(arguments, labels_of(batch, single), batch, parts=parts)
 
-    each = iter([inputs] if single else inputs)
-    return (
-        Batch(called_with(with_tensors(prepared(batch), dtype)), labels_of(batch, single), batch)
-        for batch in each
-    )
+    return (prepared(batch) for batch in ([inputs] if single else inputs))
 
 
 def labels_of(batch: Any, single: bool) -> Any:

@@ -19,7 +19,7 @@ class DataReads:
     """Tell which numbers of Python may come from the data of the model.
 
     Attributes:
-        has_numbers: whether real numbers were read out of data, so that a number is no constant.
+        has_numbers: whether real numbers were read out of data, so that a number is not a constant.
     """
 
     def __init__(self, tensors: Tensors) -> None:
@@ -75,7 +75,7 @@ def signals_of(rule: Rule, call: Call, is_fixed: bool, outputs: Sequence[Tensor]
     """Return the signals of the results of an operator.
 
     An index, a mask, a condition or a draw makes a selection of weights data: what is not fixed
-    is no weight.
+    is not a weight.
     """
     known = rule.signal(call)
     signals = [known] * len(outputs) if isinstance(known, Signal) else list(known)

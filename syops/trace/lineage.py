@@ -20,7 +20,7 @@ from syops.ops.rule import Piece, Rule
 from syops.trace.axes import NOWHERE, Axes, Split
 
 PART: Piece = (-1, 0, 0)
-"""A part of a result that is no interval."""
+"""A part of a result that is not an interval."""
 
 
 @dataclass(frozen=True, slots=True)

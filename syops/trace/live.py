@@ -105,7 +105,7 @@ class Tensors:
 
     @property
     def _buffers(self) -> dict[str, Tensor]:
-        """The buffers that are no states; without statistics, of which no result depends on those
+        """The buffers that are not states; without statistics, of which no result depends on those
         of a norm while they are written, and no signal on those of a quantiser."""
         statistics = {
             path for module, path in paths_of(self._model).items() if isinstance(module, STATISTICS)

@@ -24,6 +24,7 @@ from syops._torch import (
     parameters_of,
 )
 from syops.trace.formulas import empty_like
+from syops.trace.hooks import is_idle
 from syops.trace.neurons import NeuronSignal, neuron_signal, reset, stand_still
 from syops.trace.neurons.library import is_from
 from syops.trace.paths import paths_of
@@ -315,7 +316,7 @@ def left_behind(model: nn.Module) -> frozenset[tuple[str, str]]:
         (path, name)
         for path, module in model.named_modules()
         for name in (PRE_HOOKS, HOOKS)
-        if not all(map(_is_torchs, hooks_of(module, name).values()))
+        if not all(_is_torchs(hook) or is_idle(hook) for hook in hooks_of(module, name).values())
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -12,8 +12,14 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from syops._torch import HOOKS, PRE_HOOKS, has_other_hooks, tree_map
-from syops.errors import ForwardError, SyopsError, SyopsRuntimeError, first_line
+from syops._torch import HOOKS, PRE_HOOKS, has_other_hooks, tree_leaves, tree_map
+from syops.errors import (
+    ForwardError,
+    SyopsError,
+    SyopsRuntimeError,
+    SyopsTypeError,
+    first_line,
+)
 from syops.ledger.calls import ModuleCalls, merge_calls
 from syops.ledger.ledger import Ledger
 from syops.ledger.steps import History
@@ -186,6 +192,7 @@ class Observer:
         try:
             watch.start()
             output = call(self._model, args, kwargs)
+            _refuse_iterators(output)
         except SyopsError:
             raise
         except Exception as error:
@@ -457,3 +464,13 @@ class Observer:
         """Return whether the module is the innermost one that is being run."""
         inside = self._pass is not None and threading.get_ident() == self._thread
         return inside and len(self._where) > 1 and self._where[-1][1] is module
+
+
+def _refuse_iterators(output: Any) -> None:
+    """Refuse what computes when it is read: by then, nobody watches."""
+    for leaf in tree_leaves(output):
+        if isinstance(leaf, Iterator):
+            raise SyopsTypeError(
+                f"the model returned a {type(leaf).__name__}, and what that computes when it is "
+                "read cannot be counted; have its forward return a list"
+            )

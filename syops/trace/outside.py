@@ -33,7 +33,7 @@ class Outside:
     def unseen(self, besides: Sequence[Tensor]) -> tuple[str, ...]:
         """Return the modules that read tensors which the model does not keep.
 
-        ``besides``: tensors that are no such ones either.
+        ``besides``: tensors that are not such tensors either.
         """
         if not self._read_in:
             return ()

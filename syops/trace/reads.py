@@ -1,7 +1,8 @@
-"""Notice that values leave the tensors of a model for Python or NumPy, which no operator does.
+"""Notice functions of torch of which a dispatch mode sees nothing, or parts.
 
-A dispatch mode does not see ``x.tolist()``, ``x.numpy()`` and ``torch.tensor([x[0], x[1]])``. A
-tensor that the model makes of such numbers looks like a literal, but is data.
+Values leave the tensors of a model for Python or NumPy without an operator: by ``x.tolist()``,
+``x.numpy()`` and ``torch.tensor([x[0], x[1]])``. A tensor that the model makes of such numbers
+looks like a literal, but is data.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 from torch.overrides import TorchFunctionMode
 
+from syops.ops.norms import WHOLE
 from syops.ops.rule import tensors_in
 
 _READING = {
@@ -24,14 +26,41 @@ _MAKING = {torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}
 _WATCHED = {*_READING, *_MAKING, Tensor.__getitem__, Tensor.__setitem__}
 
 
-class Reads(TorchFunctionMode):
-    """Call ``told`` with each tensor whose values are about to leave it."""
+class Wholes(TorchFunctionMode):
+    """Call ``run`` with the operator that a function is, though torch makes it of others.
 
-    def __init__(self, told: Callable[[Tensor], None]) -> None:
+    Attributes:
+        checks: whether torch reads values to check them, and lets none out.
+    """
+
+    def __init__(self, run: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> None:
         super().__init__()
-        self._on_read = told
+        self._run = run
         self.checks = False
-        """Whether torch reads values to check them, and lets none out."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        operator = WHOLE.get(func)
+        if operator is not None:
+            return self._run(operator, args, kwargs or {})
+        return func(*args, **kwargs) if kwargs else func(*args)
+
+
+class Reads(Wholes):
+    """Call ``told`` with each tensor whose values are about to leave it, too."""
+
+    def __init__(
+        self,
+        run: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
+        told: Callable[[Tensor], None],
+    ) -> None:
+        super().__init__(run)
+        self._on_read = told
 
     def __torch_function__(
         self,
@@ -49,7 +78,7 @@ class Reads(TorchFunctionMode):
                 return func(*args, **(kwargs or {}))
             finally:
                 self.checks = False
-        return func(*args, **kwargs) if kwargs else func(*args)
+        return super().__torch_function__(func, types, args, kwargs)
 
 
 def _has_classes(tensor: Tensor, num_classes: int = -1) -> bool:

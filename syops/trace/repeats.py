@@ -30,7 +30,7 @@ class Value(NamedTuple):
         copies: how many equal parts it has, or had before it was computed with.
         axis: the dimension along which they lie; None: in the first one, with the samples.
         is_sure: whether they need not be compared, as they were not computed with.
-        differ: they are time-steps of an input that are no copies.
+        differ: they are time-steps of an input that are not copies.
     """
 
     number: int

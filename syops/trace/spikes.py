@@ -171,7 +171,7 @@ def _add(sums: _Sums, x: Tensor, by_step: Tensor | None) -> None:
 
 
 def _look(sums: _Sums, x: Tensor, signal: NeuronSignal | None) -> None:
-    """Count the values that are no spikes, where that is not known before."""
+    """Count the values that are not spikes, where that is not known before."""
     if signal is ANALOG:
         sums.analog = sums.analog + x.numel()
     elif signal not in _PLAIN and x.dtype != torch.bool:

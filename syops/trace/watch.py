@@ -17,13 +17,14 @@ from syops._torch import (
     in_backward,
     is_innermost_dispatch,
     is_innermost_function,
+    is_transforming,
     parts_of,
 )
 from syops.errors import SyopsRuntimeError
 from syops.ops.registry import PARTS, Find
 from syops.ops.rule import Rule, tensors_in
 from syops.trace.neurons import by_parts
-from syops.trace.reads import Reads
+from syops.trace.reads import Reads, Wholes
 
 
 class Listener(Protocol):
@@ -43,7 +44,8 @@ class Watch(DispatchMode):
 
     Operators that only call others are told as those others.
 
-    While nobody listens, and for gradients, operators are executed and not told.
+    While nobody listens, and for gradients that the model does not ask for itself, operators are
+    executed and not told.
 
     Args:
         where: the modules that are being run, with their paths; the innermost one is the last.
@@ -57,25 +59,28 @@ class Watch(DispatchMode):
         self.is_on = False
         self._where = where
         self._find = find
-        self._reads = Reads(self._values_read) if reads else None
+        run = self._whole
+        self._functions = Reads(run, self._values_read) if reads else Wholes(run)
         self._detached: tuple[int, Tensor] | None = None
 
     @property
     def checks(self) -> bool:
         """Whether torch reads values now to check them, and lets none out."""
-        return self._reads is not None and self._reads.checks
+        return self._functions.checks
 
     @property
     def is_innermost(self) -> bool:
         """Whether no mode of the model's own was entered after this one."""
-        return is_innermost_dispatch(self) and (
-            self._reads is None or is_innermost_function(self._reads)
-        )
+        return is_innermost_dispatch(self) and is_innermost_function(self._functions)
+
+    @property
+    def _hears(self) -> Listener | None:
+        """The listener, if it is told: not of gradients that the model's caller asks for."""
+        return None if in_backward() and len(self._where) == 1 else self.listener
 
     def start(self) -> None:
         """Begin to watch."""
-        if self._reads is not None:
-            self._reads.__enter__()
+        self._functions.__enter__()
         self.__enter__()
         self.is_on = True
 
@@ -86,8 +91,8 @@ class Watch(DispatchMode):
             # An interrupt inside torch may have left others above: they are put back with the rest.
             if is_innermost_dispatch(self):
                 self.__exit__(None, None, None)
-            if self._reads is not None and is_innermost_function(self._reads):
-                self._reads.__exit__(None, None, None)
+            if is_innermost_function(self._functions):
+                self._functions.__exit__(None, None, None)
 
     def __torch_dispatch__(
         self,
@@ -97,7 +102,8 @@ class Watch(DispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if self.listener is None or in_backward():
+        listener = self._hears
+        if listener is None:
             return func(*args, **kwargs)
         detached, self._detached = self._detached, None
         if types and any(map(is_wrapper, types)):
@@ -111,11 +117,11 @@ class Watch(DispatchMode):
             if out is not NotImplemented:
                 return out
         if func is not DETACH:
-            return self.listener.operator(rule, func, args, kwargs)
+            return listener.operator(rule, func, args, kwargs)
         # The second call is on a result that has no version yet: it stands for the first.
         if detached is not None and identity(args[0]) == detached[0]:
             args = (detached[1],)
-        out = self.listener.operator(rule, func, args, kwargs)
+        out = listener.operator(rule, func, args, kwargs)
         self._detached = identity(out), args[0]
         return out
 
@@ -131,6 +137,18 @@ class Watch(DispatchMode):
             )
         with self:
             return kernel(*args, **kwargs)
+
+    def _whole(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Tell an operator as one that would be told by its parts."""
+        listener, tensors = self._hears, tensors_in((*args, *kwargs.values()))
+        is_plain = all(type(tensor) in (Tensor, nn.Parameter) for tensor in tensors)
+        if listener is None or not is_plain or is_transforming():
+            return func(*args, **kwargs)
+        self.listener = None
+        try:
+            return listener.operator(self._find(func), func, args, kwargs)
+        finally:
+            self.listener = listener
 
     def _values_read(self, tensor: Tensor) -> None:
         if self.listener is not None:

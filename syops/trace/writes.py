@@ -66,7 +66,7 @@ def taken_out(
 ) -> list[ResultView | Filling | None] | None:
     """Return what parts hold that are taken out of a tensor that results were written into.
 
-    None if it is no such tensor.
+    None if it is not such a tensor.
     """
     fillings = [(r.filling, r) for _, r in records if r and r.filling and r.view is None]
     if not fillings:

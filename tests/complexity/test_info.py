@@ -104,7 +104,7 @@ def test_the_convention_of_version_005_gives_its_numbers():
     assert counts[1:3].tolist() == pytest.approx([ac, (linear + 2 * norm) / 4])
     assert counts[0] == pytest.approx((2 * linear + 2 * norm + 2 * 6) / 4)
     assert params == 21
-    # One rate a call, 1 where it is no spike: of the norm always, of the linear layer once.
+    # One rate a call, 1 where it is not a spike: of the norm always, of the linear layer once.
     with torch.no_grad():
         sent = [float(model(x)[0].mean()) for x in (spikes, spikes + 0.5) if not model[2].reset()]
     assert counts[3] == pytest.approx(100 * (0.5 + 1 + 1 + 1 + sum(sent)) / 4)

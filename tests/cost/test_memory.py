@@ -265,7 +265,7 @@ def test_memory_needs_sizes_in_the_report():
     memory = report.memory()
     assert memory.ann is memory.energy_ratio is None
     assert "T is not known" in str(memory)
-    assert "loihi is no mere arithmetic" in " ".join(
+    assert "loihi is more than arithmetic" in " ".join(
         report.priced("loihi").memory().to_text().split()
     )
 

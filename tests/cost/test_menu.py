@@ -191,15 +191,15 @@ def test_spikes_of_neurons_are_exact_where_they_were_counted():
 
 
 def test_memory_is_not_added_to_what_takes_it_in(small):
-    """A synaptic operation of a chip is no mere arithmetic, and MACs have no price there."""
+    """A synaptic operation of a chip is more than arithmetic, and MACs have no price there."""
     on_chip = small[0].priced("loihi")
     for name in ("lemaire-interpolated", "lemaire-regression", "lemaire-width"):
         assert "priced as loihi" in energy(on_chip, name).refused
     assert energy(on_chip, "step").energy_mj == energy(small[0], "step").energy_mj
-    said = "A synaptic operation of loihi is no mere arithmetic"
+    said = "A synaptic operation of loihi is more than arithmetic"
     assert said in on_chip.baselines().to_text()
     assert said in on_chip.memory().to_text()
-    assert "no mere arithmetic" not in small[0].baselines().to_text()
+    assert "more than arithmetic" not in small[0].baselines().to_text()
 
 
 def test_power_at_rest_counts_for_the_latency(small):
@@ -230,7 +230,7 @@ def test_bad_settings(small, given, error, said):
 
 
 class Bare(nn.Module):
-    """Weights that are no module's own: their biases are not told apart by number."""
+    """Weights that are not a module's own: their biases are not told apart by number."""
 
     def __init__(self, *biases):
         super().__init__()

@@ -93,7 +93,7 @@ def test_with_add_other_than_spikes_reach_the_blocks_whatever_the_data(name, ima
 
 
 def test_both_streams_of_a_dsnn_are_told_apart_by_their_signals():
-    """Spikes in the spike stream; what the accumulation pathway adds up is no spike tensor."""
+    """Spikes in the spike stream; what the accumulation pathway adds up is not a spike tensor."""
     torch.manual_seed(0)
     report = get_model_syops(create_model("dsnn18", T=2), torch.randn(1, 3, 32, 32))
     signals = hidden_signals(report)

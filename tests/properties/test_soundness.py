@@ -140,7 +140,7 @@ def shifted_in_place(a: Tensor, b: Tensor) -> Tensor:
 
 
 def delayed(a: Tensor, b: Tensor) -> Tensor:
-    """The first column may get everywhere, so this is no shift by one."""
+    """The first column may get everywhere, so this is not a shift by one."""
     made = torch.cat([a, b.expand(a.shape)], -1)
     before = made[..., :-1].clone()
     made[..., 1:] = made[..., :-1]
@@ -430,7 +430,7 @@ def test_max_pool_is_not_a_move():
     ],
 )
 def test_write_of_a_tensor_into_itself(write, values):
-    """Which is no trouble where elements are read before they are written, or others are."""
+    """Which does no harm where elements are read before they are written, or others are."""
 
     class Written(nn.Module):
         def __init__(self) -> None:

@@ -206,13 +206,13 @@ def test_allow_must_be_first_or_last(allow):
         check_full_spike(Net(lambda net, x: x), (2, 8), allow=allow)
 
 
-def test_spikformer_notes_the_operand_that_is_no_spike():
+def test_spikformer_notes_the_operand_that_is_not_a_spike():
     audit = check_full_spike(on_meta("spikformer_4_384", g="IAND"), (1, 3, 32, 32))
     assert audit.full_spike
-    noted = [row for row in audit.rows if "no spike" in row.note]
+    noted = [row for row in audit.rows if "not a spike" in row.note]
     assert len(noted) == 4
     assert all(row.kind == "matmul" and row.verdict == "spike" for row in noted)
-    assert "multiplication of values that are no spikes" in {lack.what for lack in audit.lacks}
+    assert "multiplication of values that are not spikes" in {lack.what for lack in audit.lacks}
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_causes_in_a_loop_are_listed_once(function, causes):
 
 
 def test_scaled_spikes_end_the_chain_of_causes():
-    """{0, 1} and {0, 0.5} at one layer are no spikes, though each of them is."""
+    """{0, 1} and {0, 0.5} at one layer are not spikes, though each of them is."""
 
     def function(net, state, x):
         spikes = net.sn(x)

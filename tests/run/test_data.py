@@ -79,7 +79,7 @@ def test_several_arrays_are_arguments_by_name(files):
         ({"a": X, "b": X[:2]}, "a 7, b 2"),
         ({"x": X[:0]}, "equally many samples"),
         ({"x": np.array(1.0)}, "no dimension 0"),
-        ({"x": np.array(["a"])}, "no array of numbers"),
+        ({"x": np.array(["a"])}, "not an array of numbers"),
     ],
 )
 def test_arrays_that_do_not_fit(tmp_path, arrays, text):

@@ -133,7 +133,7 @@ def test_a_file_that_was_cut_off_is_named(report, tmp_path, share):
         ('{"schema": "2"}', "schema version '2'"),
         ('{"schema": 1, "model": "x"}', "schema version 1, this syops reads 2"),
         ('{"schema": 2, "model": "x"}', "damaged report: accuracy is missing"),
-        ('{"schema": 2, "samples": NaN}', "holds NaN, which is no number"),
+        ('{"schema": 2, "samples": NaN}', "holds NaN, which is not a number"),
         ('{"schema": 2, "samples": -Infinity}', "holds -Infinity"),
     ],
 )

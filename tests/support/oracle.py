@@ -130,7 +130,7 @@ def linear(active: np.ndarray, out_features: int) -> Count:
 
 
 def matmul(left: np.ndarray, right: np.ndarray) -> Count:
-    """[..., m, k] @ [..., k, n]. A factor that is no spike tensor: ones in its place."""
+    """[..., m, k] @ [..., k, n]. A factor that is not a spike tensor: ones in its place."""
     batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     a = np.broadcast_to(left, batch + left.shape[-2:])
     b = np.broadcast_to(right, batch + right.shape[-2:])
@@ -144,7 +144,7 @@ def matmul(left: np.ndarray, right: np.ndarray) -> Count:
 
 @dataclass
 class Totals:
-    """What a whole network should come to. Anything that is no AC is a MAC, at its dense count."""
+    """What a whole network should come to. All that is not an AC is a MAC, at its dense count."""
 
     ac: Fraction = field(default_factory=Fraction)
     ac_events: int = 0

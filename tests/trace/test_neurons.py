@@ -324,7 +324,7 @@ def test_modules_with_a_reset_of_their_own(cls):
 
 
 class Initialises(nn.Linear):
-    """What its `reset` does is no reset of states."""
+    """What its `reset` does is not a reset of states."""
 
     how = staticmethod(lambda layer: layer.reset_parameters())
 

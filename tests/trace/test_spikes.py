@@ -162,7 +162,7 @@ def test_several_steps_a_call_and_replayed_batches():
 
 
 class Sizes(nn.Module):
-    """Neurons on images of any size; one that is not called, one that is no spiking one."""
+    """Neurons on images of any size; one that is not called, one that is not a spiking one."""
 
     def __init__(self):
         super().__init__()

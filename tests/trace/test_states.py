@@ -168,7 +168,7 @@ def test_state_by_hand():
     assert row.rate == 3 / 16
 
 
-# What is no state, or is counted without a second run
+# What is not a state, or is counted without a second run
 
 
 class Counts(nn.Module):

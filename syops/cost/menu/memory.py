@@ -16,7 +16,7 @@ def _accesses(report: Figures, model: MemoryModel, law: Callable[[Access], float
     whole = more_than_arithmetic(report)
     if whole:
         raise Refused(
-            f"the report is priced as {whole}, whose operations are no mere arithmetic: "
+            f"the report is priced as {whole}, whose operations are more than arithmetic: "
             "priced('horowitz45-fp32') first"
         )
     figures = MemoryFigures.of(report, model)

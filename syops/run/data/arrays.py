@@ -114,9 +114,9 @@ def read_parts(path: Path) -> Parts:
     for name, part in found.items():
         kind = part.dtype.kind if isinstance(part, np.ndarray) else "f"
         if not isinstance(part, np.ndarray | Tensor) or kind not in "biuf":
-            raise SyopsFileError(f"{path}: {name} is no array of numbers")
+            raise SyopsFileError(f"{path}: {name} is not an array of numbers")
         if isinstance(part, Tensor) and (part.layout != torch.strided or part.is_complex()):
-            raise SyopsFileError(f"{path}: {name} is no dense tensor of real numbers")
+            raise SyopsFileError(f"{path}: {name} is not a dense tensor of real numbers")
     return found
 
 

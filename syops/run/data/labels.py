@@ -18,7 +18,7 @@ def as_labels(labels: Any, samples: int, where: object) -> np.ndarray | None:
         where: what the samples were read from.
 
     Raises:
-        SyopsValueError: there are more or fewer labels than samples, or they are no integers.
+        SyopsValueError: there are more or fewer labels than samples, or they are not integers.
     """
     if labels is None:
         return None

@@ -18,7 +18,7 @@ def to_csv(table: TableData) -> str:
     another unit (``ac_g``: operations in G). A text that a spreadsheet would take for a formula
     begins with an apostrophe. An interval takes two columns (``ec_min_mj``,
     ``ec_max_mj``). What is not known is left empty, as is an upper end that does not exist. There
-    is no total, so that a column can be added up.
+    is not a total, so that a column can be added up.
     """
     out = io.StringIO()
     rows = ([_inert(value) for value in row] for row in csv_rows(table))

@@ -149,7 +149,7 @@ def _wrapped(texts: Iterable[str], width: int) -> str:
 def wrap(line: str, width: int = WIDTH) -> str:
     """Return a text whose long lines are continued in the next ones, indented by two columns.
 
-    Hyphens are no breaks: "--time-steps" stays an option that can be copied.
+    Hyphens are not breaks: "--time-steps" stays an option that can be copied.
     """
     indent = " " * (len(line) - len(line.lstrip()) + 2)
     return textwrap.fill(

@@ -39,7 +39,7 @@ WIDTH = 7.2
 """Of a figure in inches: that of a page's text, so that fonts keep their size in print."""
 
 PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}
-"""Names are no formulas."""
+"""Names are not formulas."""
 
 HEIGHT = 2.9
 TEXT = 9

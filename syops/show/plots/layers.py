@@ -87,7 +87,7 @@ def plot_report(
 
     Raises:
         SyopsLookupError: an unknown kind.
-        SyopsTypeError: ``ax`` is no matplotlib Axes.
+        SyopsTypeError: ``ax`` is not a matplotlib Axes.
         SyopsValueError: firing rates of a report without data, a report without layers, or an
             unknown scale.
     """

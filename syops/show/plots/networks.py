@@ -54,7 +54,7 @@ def plot_comparison(
 
     Raises:
         SyopsLookupError: an unknown kind.
-        SyopsTypeError: ``ax`` is no matplotlib Axes.
+        SyopsTypeError: ``ax`` is not a matplotlib Axes.
         SyopsValueError: "accuracy" where none is known.
     """
     known = [network for network in networks if network.accuracy is not None]

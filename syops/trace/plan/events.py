@@ -32,7 +32,7 @@ class TensorMetadata(NamedTuple):
     device: torch.device
 
     def fits(self, tensor: Tensor, start: int = 0) -> bool:
-        """Return whether the values of a tensor, which is no sparse one, lie so.
+        """Return whether the values of a tensor, which is not a sparse one, lie so.
 
         ``start``: the place in its memory from which the offset is told; see `Register.starts`.
         """
