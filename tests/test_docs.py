@@ -229,6 +229,12 @@ def test_every_public_name_is_in_the_reference():
     assert sorted(listed) == sorted(syops.__all__)
 
 
+def test_examples_in_docstrings_are_shown_as_code():
+    """Under "Example:" the reference shows them as quotations of quotations."""
+    for path in (ROOT / "syops").rglob("*.py"):
+        assert not re.search(r"^ +Example:\n +>>>", path.read_text("utf-8"), re.M), path
+
+
 def test_readme_is_short():
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 150
 

@@ -116,7 +116,7 @@ def fit(
             seed.
         DivergedError: the loss or a weight became NaN or infinite.
 
-    Example:
+    Examples:
         >>> from dataclasses import replace
         >>> from torch.utils.data import TensorDataset
         >>> from syops.dst import get_recipe
@@ -188,7 +188,7 @@ def evaluate(
     Raises:
         SyopsValueError: a label is not a class.
 
-    Example:
+    Examples:
         >>> from torch.utils.data import TensorDataset
         >>> evaluate(nn.Identity(), TensorDataset(torch.eye(3), torch.tensor([0, 1, 1])))
         {'spike': 0.6666666666666666}

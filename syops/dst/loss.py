@@ -32,7 +32,7 @@ def dst_loss(
         SyopsTypeError: ``outputs`` are neither a tensor nor `Streams`.
         SyopsValueError: a label is not a class.
 
-    Example:
+    Examples:
         >>> import torch
         >>> logits, labels = torch.zeros(4, 10), torch.arange(4)
         >>> both = dst_loss(Streams(logits, logits), labels)

@@ -129,7 +129,7 @@ def get_recipe(name: str) -> Recipe:
     Raises:
         SyopsLookupError: an unknown name.
 
-    Example:
+    Examples:
         >>> get_recipe("digits").T
         4
     """

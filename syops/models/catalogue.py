@@ -139,8 +139,9 @@ _ENTRIES = dict((*_resnets(), *_small(), *_seven_b(), *_digits(), *_spikformers(
 def list_models() -> tuple[str, ...]:
     """Return the names that `create_model` knows.
 
-    >>> [name for name in list_models() if name.startswith("preact")]
-    ['preact_resnet18']
+    Examples:
+        >>> [name for name in list_models() if name.startswith("preact")]
+        ['preact_resnet18']
     """
     return tuple(_ENTRIES)
 
@@ -169,8 +170,9 @@ def input_shape(name: str, in_channels: int | None = None) -> tuple[int, int, in
     Raises:
         SyopsLookupError: an unknown name.
 
-    >>> input_shape("dsnn_7b")
-    (2, 128, 128)
+    Examples:
+        >>> input_shape("dsnn_7b")
+        (2, 128, 128)
     """
     channels, size = entry_of(name).image
     return channels if in_channels is None else in_channels, size, size
