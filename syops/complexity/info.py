@@ -87,7 +87,7 @@ def get_model_complexity_info(
             be used.
         ForwardError: the model failed on the input.
 
-    Example:
+    Examples:
         >>> loader = [(torch.eye(4), None)]
         >>> get_model_complexity_info(nn.Linear(4, 3), (4,), loader)
         Linear(15, 100.000% Params, 3.0 Ops, 100.000% ACs, 0.0 Ops, 0.000% MACs, 25.000% Spike Rate)

@@ -66,7 +66,7 @@ class Chip:
     Raises:
         SyopsValueError: a limit that is unknown, out of range, or without a source.
 
-    Example:
+    Examples:
         >>> get_chip("loihi").limits["neurons_per_core"]
         1024
     """
@@ -148,7 +148,7 @@ class Chip:
 def list_chips() -> tuple[Chip, ...]:
     """Return the chips that ship with syops.
 
-    Example:
+    Examples:
         >>> [chip.name for chip in list_chips()]
         ['loihi', 'loihi2', 'truenorth', 'speck']
     """
@@ -168,7 +168,7 @@ def get_chip(chip: str | os.PathLike[str] | Chip) -> Chip:
         SyopsFileError: a file that cannot be read.
         SyopsValueError: a file that holds no chips, or an impossible limit.
 
-    Example:
+    Examples:
         >>> get_chip("speck").cores
         9
     """

@@ -69,7 +69,7 @@ class Convention:
         SyopsTypeError: a text that is none.
         SyopsValueError: a switch that has no such position.
 
-    Example:
+    Examples:
         >>> get_convention("exact").ac
         'events'
         >>> Convention(name="mine", graded="ac").norms
@@ -108,7 +108,7 @@ class Convention:
         Raises:
             SyopsValueError: a switch that has no such position.
 
-        Example:
+        Examples:
             >>> get_convention("dst").but(graded="ac", ac=None).name
             'dst, graded=ac'
         """
@@ -159,7 +159,7 @@ def get_convention(convention: AnyConvention) -> Convention:
         SyopsValueError, SyopsTypeError: a file that holds no convention, or a wrong one; anything
             else.
 
-    Example:
+    Examples:
         >>> get_convention("ilif").graded
         'ac'
     """
@@ -202,7 +202,7 @@ def chosen(
 def list_conventions() -> tuple[Convention, ...]:
     """Return the conventions that ship with syops, the default first.
 
-    Example:
+    Examples:
         >>> [each.name for each in list_conventions()][:2]
         ['dst', 'exact']
     """

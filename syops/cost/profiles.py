@@ -48,7 +48,7 @@ def get_energy_model(energy: object) -> Energy:
         SyopsValueError: a file that holds no profiles, or one with an impossible cost.
         SyopsTypeError: none of the above.
 
-    Example:
+    Examples:
         >>> get_energy_model("horowitz45-fp32").e_mac_pj
         4.6
         >>> get_energy_model({"conv1": "horowitz45-int8", "*": "horowitz45-fp32"}).name
@@ -71,7 +71,7 @@ def get_energy_model(energy: object) -> Energy:
 def list_energy_models() -> tuple[EnergyModel, ...]:
     """Return the profiles that ship with syops, the default first.
 
-    Example:
+    Examples:
         >>> list_energy_models()[0].name
         'horowitz45-fp32'
     """
@@ -92,7 +92,7 @@ def load_energy_models(path: str | os.PathLike[str]) -> dict[str, EnergyModel]:
         SyopsTypeError, SyopsValueError: the file is not TOML or holds no profile; a profile lacks a
             cost, has an impossible one, or has an unknown key.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder:

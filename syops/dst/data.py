@@ -36,7 +36,7 @@ def digits() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         images [N, 1, 8, 8] between 0 and 1 and labels [N], for training and for test; the split is
         a fixed one, with as many of each digit in both.
 
-    Example:
+    Examples:
         >>> (images, labels), test = digits()
         >>> images.shape, len(test[1])
         (torch.Size([1347, 1, 8, 8]), 450)
@@ -72,7 +72,7 @@ def get_data(name: str, T: int, root: Path | None = None) -> Pair:
     """Return a data set by the name of its recipe.
 
     Args:
-        name: of a recipe, see `syops.dst.RECIPES`.
+        name: the name of a recipe; see `syops.dst.RECIPES`.
         T: frames into which streams of events are cut.
         root: the folder that holds the data; the digits need none.
 
@@ -81,7 +81,7 @@ def get_data(name: str, T: int, root: Path | None = None) -> Pair:
         SyopsImportError: the library that reads this data set is not installed.
         SyopsFileError: the folder does not exist, is not given, or does not hold this data set.
 
-    Example:
+    Examples:
         >>> train, test = get_data("digits", T=4)
         >>> len(train), len(test)
         (1347, 450)

@@ -55,9 +55,9 @@ def saccade_events(
         threshold: change of log(0.1 + intensity) that makes an event.
 
     Raises:
-        SyopsValueError: another shape, intensities outside of [0, 1], or a number below its least.
+        SyopsValueError: ``image`` is not [H, W], or not in [0, 1]; a number is too small.
 
-    Example:
+    Examples:
         >>> events = saccade_events(torch.eye(4), steps=3)
         >>> int(events.t.min()) >= 1 and int(events.t.max()) <= 3
         True
@@ -104,9 +104,9 @@ def integrate(events: Events, T: int, size: tuple[int, int], by: Slicing = "numb
         counts [T, 2, H, W], float32, by polarity.
 
     Raises:
-        SyopsValueError: T below 1, another ``by``, or an event outside of the frame.
+        SyopsValueError: T is below 1, ``by`` is unknown, or an event lies outside of the frame.
 
-    Example:
+    Examples:
         >>> events = saccade_events(torch.eye(4))
         >>> frames = integrate(events, T=2, size=(4, 4))
         >>> frames.shape, int(frames.sum()) == len(events.t)
@@ -143,7 +143,7 @@ def random_temporal_delete(
     Raises:
         SyopsValueError: ``T_train`` is not between 1 and T.
 
-    Example:
+    Examples:
         >>> frames = torch.arange(8)
         >>> kept = random_temporal_delete(frames, T_train=3)
         >>> len(kept), bool((kept.diff() > 0).all())

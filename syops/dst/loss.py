@@ -26,13 +26,14 @@ def dst_loss(
         outputs: what a bundled network returns: logits [N, classes], or `Streams` of two such.
         target: labels [N].
         criterion: L_c.
-        weights: of the spike and of the accumulated stream; one stream alone has weight 1.
+        weights: the weights of the spike stream and of the accumulated stream; a single stream has
+            weight 1.
 
     Raises:
         SyopsTypeError: ``outputs`` are neither a tensor nor `Streams`.
         SyopsValueError: a label is not a class.
 
-    Example:
+    Examples:
         >>> import torch
         >>> logits, labels = torch.zeros(4, 10), torch.arange(4)
         >>> both = dst_loss(Streams(logits, logits), labels)

@@ -51,7 +51,7 @@ def probe_blocks(
         SyopsTypeError: the model has no residual blocks of `syops.models.blocks`.
         SyopsValueError: a label is not a class.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from syops.models import create_model
         >>> network = create_model("dsnn_digits", blocks=2)

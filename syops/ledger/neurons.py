@@ -30,7 +30,7 @@ class NeuronLayer:
         steps: entries and spikes at each time-step; None where those of some passes are not known,
             or their number differs.
 
-    Example:
+    Examples:
         >>> layer = NeuronLayer("lif", "LIF", 2, 8, 3, 0, 0, ((2,),), array("q", [0, 3]))
         >>> layer.times, layer.tally, layer.histogram(4)
         (4, {0: 1, 3: 1}, (1, 0, 0, 1))

@@ -23,7 +23,7 @@ class Provenance:
         data: of the samples that were counted: the sum of their SHA-256 modulo 2^256. It depends
             neither on their order nor on how they were split; None where it is not known.
 
-    Example:
+    Examples:
         >>> one, two = Provenance(data=f"{3:064x}"), Provenance(data=f"{2**256 - 2:064x}")
         >>> int((one + two).data, 16)
         1

@@ -110,7 +110,7 @@ class Moments:
         total, squares: sums of the values and of their squares.
         least, most: the extreme values.
 
-    Example:
+    Examples:
         >>> moments = Moments.of([Fraction(1), Fraction(3)])
         >>> moments.mean, round(moments.deviation, 4), round(moments.half_width, 2)
         (2.0, 1.4142, 12.71)

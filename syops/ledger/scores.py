@@ -23,7 +23,7 @@ class Scores:
     Raises:
         SyopsValueError: no sample at all, more classes in one list, or more right than there are.
 
-    Example:
+    Examples:
         >>> scores = Scores(samples=(2, 2), correct=(2, 1), correct_top5=(2, 2))
         >>> scores.accuracy, scores + scores == Scores((4, 4), (4, 2), (4, 4))
         (0.75, True)

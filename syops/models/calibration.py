@@ -24,7 +24,7 @@ def calibrate(model: nn.Module, inputs: Tensor) -> None:
         ForwardError: the model rejects ``inputs``. The statistics of the layers before the failing
             one are set already.
 
-    Example:
+    Examples:
         >>> network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
         >>> calibrate(network, torch.tensor([[0.0, 0.0], [1.0, 1.0]]))
         >>> torch.allclose(network[1].running_mean, network[0](torch.full((1, 2), 0.5)))

@@ -139,8 +139,9 @@ _ENTRIES = dict((*_resnets(), *_small(), *_seven_b(), *_digits(), *_spikformers(
 def list_models() -> tuple[str, ...]:
     """Return the names that `create_model` knows.
 
-    >>> [name for name in list_models() if name.startswith("preact")]
-    ['preact_resnet18']
+    Examples:
+        >>> [name for name in list_models() if name.startswith("preact")]
+        ['preact_resnet18']
     """
     return tuple(_ENTRIES)
 
@@ -163,14 +164,15 @@ def input_shape(name: str, in_channels: int | None = None) -> tuple[int, int, in
     """Return channels, height and width of what the paper feeds a network.
 
     Args:
-        name: of a bundled network.
-        in_channels: where it was created with another number of them.
+        name: the name of a bundled network.
+        in_channels: the number of channels, if the network was created with another one.
 
     Raises:
         SyopsLookupError: an unknown name.
 
-    >>> input_shape("dsnn_7b")
-    (2, 128, 128)
+    Examples:
+        >>> input_shape("dsnn_7b")
+        (2, 128, 128)
     """
     channels, size = entry_of(name).image
     return channels if in_channels is None else in_channels, size, size

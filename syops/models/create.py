@@ -103,7 +103,7 @@ def create_model(
         SyopsValueError, SyopsTypeError: a bad value, or weights of another network.
         SyopsFileError: weights that cannot be read.
 
-    Example:
+    Examples:
         >>> create_model("dsnn_digits", blocks=2, T=6).T
         6
     """

@@ -48,7 +48,7 @@ def from_nir(graph: Any, *, dt: float = 1e-4, neurons: Neurons = "nir") -> NIRNe
         SyopsValueError: a node is of an unknown kind, or the graph cannot be run; the error names
             the node.
 
-    Example:
+    Examples:
         >>> import nir, numpy as np
         >>> from syops import get_model_syops
         >>> graph = nir.NIRGraph.from_list(

@@ -26,7 +26,7 @@ def detach_aap(model: nn.Module, *, copy_weights: bool = False) -> nn.Module:
     Raises:
         SyopsValueError: ``model`` has no AAP.
 
-    Example:
+    Examples:
         >>> from syops.models import create_model
         >>> detach_aap(create_model("dsnn_digits", blocks=2))(torch.zeros(1, 1, 8, 8)).shape
         torch.Size([1, 10])
@@ -78,7 +78,7 @@ def attach_aap(
     Raises:
         SyopsValueError: ``model`` has an AAP already, or its blocks cannot have one.
 
-    Example:
+    Examples:
         >>> from syops.models import create_model
         >>> dsnn = attach_aap(create_model("fsnn_digits", blocks=2))
         >>> dsnn(torch.zeros(1, 1, 8, 8))._fields
@@ -118,7 +118,7 @@ def zero_init_residual(model: nn.Module) -> None:
     Raises:
         SyopsValueError: ``model`` has no residual blocks.
 
-    Example:
+    Examples:
         >>> from syops.models import create_model
         >>> network = create_model("fsnn_digits", blocks=2)
         >>> zero_init_residual(network)

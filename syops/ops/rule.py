@@ -237,7 +237,7 @@ class Tally:
         mac: multiply-accumulates of the call.
         prepared: it is work on weights alone, which need not be done for each sample.
 
-    Example:
+    Examples:
         >>> Tally("neuron", "fire", mac=128).mac
         128
     """
@@ -261,7 +261,7 @@ class Free:
     Attributes:
         reason: why, in a few words.
 
-    Example:
+    Examples:
         >>> Free("a copy").reason
         'a copy'
     """
@@ -334,7 +334,7 @@ class Rule:
             and may be updated: rounded weights are weights.
         own: it is a rule of the user, and may look at values.
 
-    Example:
+    Examples:
         >>> Rule(lambda call: call.atoms.fresh((0, 1)), Free("a comparison")).cost.reason
         'a comparison'
     """

@@ -39,7 +39,7 @@ _POSSIBLE = tuple(name for name in _MEASURED if not name.endswith("ratio"))
 class Baselines(BaselineFigures, WorkedOut):
     """What `syops.report.report.Report.baselines` returns: figures, with ways to show them.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from syops import get_model_syops

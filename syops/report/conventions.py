@@ -53,7 +53,7 @@ class Conventions(Tabular):
         reports: of the networks.
         conventions: what they are seen under.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from syops import get_model_syops

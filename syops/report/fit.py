@@ -37,7 +37,7 @@ _SHOWN = ("name", "neurons", "weights", "fan_in", "cores", "synops_per_core", "e
 class Fit(FitFigures, WorkedOut):
     """Show whether a network fits a chip, as `syops.report.report.Report.fit` finds it.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> from syops import get_model_bounds
         >>> report = get_model_bounds(nn.Linear(300, 2000), (1, 300), input_signal="binary")

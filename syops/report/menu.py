@@ -38,7 +38,7 @@ class EnergyMenu(WorkedOut):
         estimates: one for each model.
         setting: what the user says of the hardware.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from syops import get_model_syops

@@ -23,7 +23,7 @@ BINS = 20
 class NeuronReport(NeuronFigures, WorkedOut):
     """What `syops.report.report.Report.neuron_rates` returns: figures, with ways to show them.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from syops import get_model_syops

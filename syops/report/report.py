@@ -94,7 +94,7 @@ class Report(Figures, Tabular):
         Raises:
             SyopsTypeError: ``model`` is not a `MemoryModel`.
 
-        Example:
+        Examples:
             >>> from torch import nn
             >>> from syops import get_model_bounds
             >>> memory = get_model_bounds(nn.Linear(4, 3), (1, 4), input_signal="analog").memory()
@@ -145,7 +145,7 @@ class Report(Figures, Tabular):
 
         It says what was counted, how, and with which constants.
 
-        Example:
+        Examples:
             >>> from torch import nn
             >>> from syops import get_model_bounds
             >>> text = get_model_bounds(nn.Linear(4, 3), (1, 4)).methods()
@@ -190,7 +190,7 @@ class Report(Figures, Tabular):
         Raises:
             SyopsValueError: zeros were not measured.
 
-        Example:
+        Examples:
             >>> import torch
             >>> from torch import nn
             >>> from syops import get_model_syops
@@ -247,7 +247,7 @@ class Report(Figures, Tabular):
             SyopsTypeError: ``memory`` is not a `MemoryModel`; ``latency`` or ``hops`` are not
                 numbers.
 
-        Example:
+        Examples:
             >>> import torch
             >>> from torch import nn
             >>> from syops import get_model_syops
@@ -368,7 +368,7 @@ class Report(Figures, Tabular):
         known which entries of a layer's input belong to which time-step. If no layer has rates,
         there are no columns. ``layer.rates`` has the same figures.
 
-        Example:
+        Examples:
             >>> import torch
             >>> from syops import get_model_syops
             >>> events = torch.stack([torch.zeros(2, 4), torch.ones(2, 4), torch.eye(4)[:2]])
@@ -388,7 +388,7 @@ class Report(Figures, Tabular):
         Raises:
             SyopsValueError: it is not known how samples differ; the error says why.
 
-        Example:
+        Examples:
             >>> import torch
             >>> from syops import get_model_syops
             >>> labelled = [(torch.eye(4), torch.tensor([0, 0, 1, 1]))]

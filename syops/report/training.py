@@ -35,7 +35,7 @@ _SUMS = (
 class Training(TrainingFigures, WorkedOut):
     """What `syops.report.report.Report.training` returns: figures, with ways to show them.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from syops import count_syops

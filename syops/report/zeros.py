@@ -35,7 +35,7 @@ _METRICS = (
 class ZeroReport(ZeroFigures, WorkedOut):
     """What `syops.report.report.Report.zeros` returns: figures, with ways to show them.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from syops import get_model_syops

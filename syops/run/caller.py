@@ -34,7 +34,7 @@ from syops.trace.restore import left_as_found, plainly
 class Count:
     """Watch the calls of a model, and report what they cost; see `syops.count_syops`.
 
-    Example:
+    Examples:
         >>> from syops import count_syops
         >>> layer = nn.Linear(4, 3)
         >>> with count_syops(layer) as count:

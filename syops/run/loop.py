@@ -164,6 +164,8 @@ def _count(
     shapes = tree_map(given.on_meta, called)
     lending.renew()
     tally.notes.update(dict.fromkeys((*lending.not_reset, *_left_out(given_batch))))
+    if lending.has_changed:
+        tally.ann.refuse("the model was changed between two batches")
     if not tally.ann.knows(shapes):
         observer.settle()
         tally.ann.prepare(tally.model, shapes, tally.ledger)

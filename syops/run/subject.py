@@ -41,6 +41,7 @@ class Subject:
         neurons: the signals of neuron classes that the user names.
         rules: the rules of the user's own, by the operator.
         steps: T, or None where it is not known.
+        is_told: whether the user said what T is.
         unroll: calls the network for each time-step of its input; None: it is called once.
         by_calls: a call of the network is one time-step.
     """
@@ -50,6 +51,7 @@ class Subject:
     neurons: Mapping[type, NeuronSignal]
     rules: Mapping[Any, Rule]
     steps: int | None
+    is_told: bool
     unroll: Unroll | None = None
     by_calls: bool = False
 
@@ -67,11 +69,12 @@ class Subject:
         signals, own = declared_signals(neurons), own_rules(rules)
         check_model(model)
         network = getattr(model, "_orig_mod", model)  # what torch.compile wraps
-        steps = time_steps_of(network, time_steps)
+        steps, is_told = time_steps_of(network, time_steps), time_steps is not None
         if unroll is None:
-            return cls(network, batch_dim, signals, own, steps, by_calls=by_calls)
-        steps = None if time_steps is None else steps  # a ``model.T`` is not what the input has
-        return cls(network, batch_dim, signals, own, steps, Unroll.of(unroll), by_calls=True)
+            return cls(network, batch_dim, signals, own, steps, is_told, by_calls=by_calls)
+        steps = steps if is_told else None  # a ``model.T`` is not what the input has
+        called = Unroll.of(unroll)
+        return cls(network, batch_dim, signals, own, steps, is_told, called, by_calls=True)
 
     @property
     def name(self) -> str:
@@ -112,7 +115,7 @@ class Subject:
         """Return the dimension of a batch that counts time-steps, if one does."""
         if self.unroll is not None:
             return self.unroll.axis(batch)
-        return given.time_axis(given.first_tensor(batch), self.batch_dim, self.steps)
+        return given.time_axis(given.first_tensor(batch), self.batch_dim, self.steps_of(batch))
 
     def axes(self, batch: given.Arguments, by_sample: bool = False) -> Axes:
         """Return where the time-steps, and samples, of a batch's first tensor are.
@@ -125,7 +128,7 @@ class Subject:
         if self.unroll is not None:
             time = self.unroll.axis(batch)
         elif len(shape) > 1 and self.batch_dim % len(shape) == 1:
-            time = 0 if self.steps in (None, shape[0]) else None
+            time = 0 if self.steps_of(batch) in (None, shape[0]) else None
         known = None if time is None else along(shape, time, shape[time])
         dim = self.batch_axis(batch) % len(shape) if by_sample and shape else None
         if dim is None or shape[dim] == 1:
@@ -133,13 +136,14 @@ class Subject:
         return Axes(known, along(shape, dim, shape[dim]))
 
     def steps_of(self, batch: given.Arguments) -> int | None:
-        """Return T of a batch.
+        """Return T of a batch: the user may set ``model.T`` anew before each.
 
         Raises:
             SyopsValueError: ``time_steps`` is another number than the time-steps of the batch.
         """
         if self.unroll is None:
-            return self.steps
+            follows = not (self.is_told or self.by_calls)
+            return time_steps_of(self.model, None) if follows else self.steps
         steps = self.unroll.steps(batch)
         if self.steps not in (None, steps):
             raise SyopsValueError(

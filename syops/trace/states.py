@@ -32,10 +32,12 @@ class Lending:
 
     Attributes:
         not_reset: a sentence for each module whose own method to reset it failed.
+        has_changed: whether the model is another one than when its states were lent first.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
+        self.has_changed = False
         self._registered: dict[nn.Module, str] = {}
         self._found: list[_Found] = []
         self._resettable: list[tuple[str, nn.Module]] = []
@@ -72,6 +74,7 @@ class Lending:
         registered = paths_of(self._model)
         if registered == self._registered and all(found.is_current for found in self._found):
             return
+        self.has_changed = bool(self._found)
         holders = tuple(_holders(self._model))
         self._registered, self._found = registered, list(map(_Found, holders))
         self._resettable = [
@@ -97,7 +100,7 @@ class _Found:
     def __init__(self, holder: object) -> None:
         self._holder = holder
         attributes = vars(holder)
-        self._names, self._values = list(attributes), list(attributes.values())
+        self._attributes = dict(attributes)
         self._states = {name: value for name, value in attributes.items() if _is_state(name)}
         self.changeable = {
             name: value
@@ -108,13 +111,13 @@ class _Found:
     @property
     def is_current(self) -> bool:
         """Whether it has the attributes that it was found with, and no others."""
-        attributes = vars(self._holder)
-        return list(attributes) == self._names and all(map(is_, attributes.values(), self._values))
+        now, then = vars(self._holder), self._attributes
+        return now.keys() == then.keys() and all(map(is_, map(now.get, then), then.values()))
 
     def put_back(self) -> None:
         attributes = vars(self._holder)
         attributes.update(self._states)
-        if len(attributes) != len(self._names):
+        if len(attributes) != len(self._attributes):
             for name in [n for n in attributes if n not in self._states and _is_state(n)]:
                 del attributes[name]
 

@@ -117,3 +117,57 @@ def test_states_of_a_pass_are_gone_between_batches_but_not_for_the_output():
 
     get_model_syops(model, batches(), output=logits)
     assert seen == [4, 0] * 3
+
+
+class Repeats(nn.Module):
+    """Apply a layer ``depth`` times at each of T time-steps."""
+
+    T, depth = 2, 1
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x):
+        for _ in range(self.T * self.depth):
+            self.fc(x)
+        return x
+
+
+def set_between(model, **attributes):
+    yield X
+    for name, value in attributes.items():
+        setattr(model, name, value)
+    yield X
+
+
+def test_t_that_is_set_between_batches_is_not_told_as_one():
+    model = Repeats()
+    report = get_model_syops(model, set_between(model, T=3))
+    assert report.totals.mac == (2 + 3) * 4 * 4
+    assert report.time_steps is None
+    told = Repeats()
+    assert get_model_syops(told, set_between(told, T=3), time_steps=2).time_steps == 2
+
+
+@pytest.mark.parametrize(
+    ("attributes", "is_known"), [({}, True), ({"depth": 1}, True), ({"depth": 5}, False)]
+)
+def test_ratio_to_the_ann_of_a_network_that_was_changed_is_refused(attributes, is_known):
+    model = Repeats()
+    model.depth = 1
+    report = get_model_syops(model, set_between(model, **attributes))
+    assert (report.energy_ratio is not None) == is_known
+    assert any("changed between two batches" in note for note in report.notes) != is_known
+
+
+def test_forward_that_deletes_and_adds_attributes_has_not_changed_its_model():
+    class Forgets(Repeats):
+        def forward(self, x):
+            del self.depth
+            self.depth, self.seen = 1, x
+            return super().forward(x)
+
+    model = Forgets()
+    model.depth = 1
+    assert get_model_syops(model, [X] * 3).energy_ratio is not None

@@ -28,7 +28,7 @@ class Setting:
         SyopsTypeError, SyopsValueError: another sort of value, prices of memory, or a negative or
             infinite number.
 
-    Example:
+    Examples:
         >>> Setting(latency_ms=0.5, hops=(1.5, 0)).hops
         (1.5, 0)
     """

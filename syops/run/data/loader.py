@@ -48,7 +48,7 @@ class Loader:
         shuffle: in a random order, which depends on the seed alone.
         seed: of the order.
 
-    Example:
+    Examples:
         >>> data = [(torch.zeros(4), label) for label in (1, 0, 1)]
         >>> [(list(x.shape), y.tolist()) for x, y in Loader(data, batch_size=2)]
         [([2, 4], [1, 0]), ([1, 4], [1])]
