@@ -95,7 +95,7 @@ def magnitude_per_position(
 def _is_told_in_float32(unit: Fraction, largest: int) -> bool:
     """Return whether float32 tells up to so many multiples of a unit apart as float64 does."""
     limits = torch.finfo(torch.float32)
-    return largest < 2**20 and limits.tiny <= unit and unit * largest <= limits.max
+    return largest < 2**16 and limits.tiny <= unit and unit * largest <= limits.max
 
 
 def _summed(x: Tensor, spatial: int, largest: int | None, first: int = 0) -> Tensor:
