@@ -79,7 +79,7 @@ def get_model_syops(
             input. The second of two, or ``labels`` of a dict, are labels: if they are integers, one
             for each sample, the accuracy is measured in the same pass. NumPy arrays are made
             tensors; those of float64 get the dtype of the model's weights.
-        batch_dim: dimension of the first tensor that counts samples; [T, N, ...] input: 1. With
+        batch_dim: dimension of the first tensor that counts samples: 1 for [T, N, ...]. With
             ``unroll`` it is a dimension of the slice.
         time_steps: T; by default ``model.T`` if there is one.
         unroll: call the model once for each slice of its first tensor along this dimension, with
@@ -329,7 +329,7 @@ def get_model_bounds(
         inputs: the shape of the input, with its batch dimension, such as ``(1, 3, 224, 224)``; or
             an example: a tensor, a tuple of arguments or a dict of keyword arguments. Only its
             shapes and dtypes are used, and its values for ``input_signal="auto"``.
-        batch_dim: dimension of the first tensor that counts samples; [T, N, ...] input: 1. With
+        batch_dim: dimension of the first tensor that counts samples: 1 for [T, N, ...]. With
             ``unroll`` it is a dimension of the slice.
         time_steps: T; by default ``model.T`` if there is one.
         unroll: see `get_model_syops`.

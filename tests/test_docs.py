@@ -17,7 +17,8 @@ from click.testing import CliRunner
 from matplotlib.figure import Figure
 from torch import nn
 
-import syops
+import syops.dst
+import syops.models
 from syops.api import get_model_bounds, get_model_syops
 from syops.cli import cli
 from syops.cost.conventions import list_conventions
@@ -225,8 +226,13 @@ def test_every_convention_and_energy_model_has_a_page():
 
 
 def test_every_public_name_is_in_the_reference():
-    listed = re.findall(r"^::: syops\.(\w+)$", (DOCS / "api.md").read_text("utf-8"), re.M)
-    assert sorted(listed) == sorted(syops.__all__)
+    listed = re.findall(r"^::: (syops\.[\w.]+)$", (DOCS / "api.md").read_text("utf-8"), re.M)
+    assert len(listed) == len({*listed})
+    public = {f"syops.{name}" for name in syops.__all__}
+    for package in (syops.models, syops.dst):
+        names = set(package.__all__) - set(syops.__all__)
+        public |= {f"{package.__name__}.{name}" for name in names}
+    assert public <= {*listed}
 
 
 def test_examples_in_docstrings_are_shown_as_code():

@@ -72,7 +72,7 @@ def get_data(name: str, T: int, root: Path | None = None) -> Pair:
     """Return a data set by the name of its recipe.
 
     Args:
-        name: of a recipe, see `syops.dst.RECIPES`.
+        name: the name of a recipe; see `syops.dst.RECIPES`.
         T: frames into which streams of events are cut.
         root: the folder that holds the data; the digits need none.
 

@@ -55,7 +55,7 @@ def saccade_events(
         threshold: change of log(0.1 + intensity) that makes an event.
 
     Raises:
-        SyopsValueError: another shape, intensities outside of [0, 1], or a number below its least.
+        SyopsValueError: ``image`` is not [H, W], or not in [0, 1]; a number is too small.
 
     Examples:
         >>> events = saccade_events(torch.eye(4), steps=3)
@@ -104,7 +104,7 @@ def integrate(events: Events, T: int, size: tuple[int, int], by: Slicing = "numb
         counts [T, 2, H, W], float32, by polarity.
 
     Raises:
-        SyopsValueError: T below 1, another ``by``, or an event outside of the frame.
+        SyopsValueError: T is below 1, ``by`` is unknown, or an event lies outside of the frame.
 
     Examples:
         >>> events = saccade_events(torch.eye(4))

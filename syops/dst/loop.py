@@ -39,7 +39,7 @@ class Epoch:
     Attributes:
         epoch: from 0.
         lr: learning rate.
-        losses: of every step.
+        losses: the loss of every step.
         accuracy: on the test set, by stream: "spike" and, with an AAP, "accumulated".
     """
 
@@ -50,7 +50,7 @@ class Epoch:
 
     @property
     def loss(self) -> float:
-        """The mean of all steps."""
+        """The mean loss of all steps."""
         return sum(self.losses) / len(self.losses)
 
 
@@ -94,8 +94,8 @@ def fit(
         model: returns logits or `Streams` of them; it is moved to ``device``.
         train, test: pairs of an input and a label.
         recipe: the hyper-parameters.
-        name: of the network; the checkpoint of another one is refused.
-        seed: of the order of the data and of random temporal delete.
+        name: the name of the network; a checkpoint of another network is refused.
+        seed: a seed for the order of the data and for random temporal delete.
         folder: where checkpoints go.
         resume: resume from the checkpoint in ``folder``.
         amp: automatic mixed precision: float16 on a GPU, bfloat16 on a CPU.

@@ -26,7 +26,8 @@ def dst_loss(
         outputs: what a bundled network returns: logits [N, classes], or `Streams` of two such.
         target: labels [N].
         criterion: L_c.
-        weights: of the spike and of the accumulated stream; one stream alone has weight 1.
+        weights: the weights of the spike stream and of the accumulated stream; a single stream has
+            weight 1.
 
     Raises:
         SyopsTypeError: ``outputs`` are neither a tensor nor `Streams`.

@@ -25,7 +25,7 @@ class Recipe:
             ``period`` epochs).
         period, gamma: see ``schedule``; a period of 0 is as long as all epochs.
         optimizer: "sgd" (with momentum 0.9) or "adamw".
-        weight_decay: of the optimiser.
+        weight_decay: weight decay of the optimiser.
         T_train: frames left of T by random temporal delete; None: all.
         clip: largest norm of the gradient; None: any.
         streams: the weights of both losses of Eq. (12) in the course of training: "equal", as in
@@ -121,10 +121,11 @@ RECIPES: dict[str, Recipe] = {
     "digits": Recipe(epochs=12, lr=0.2, batch_size=32, T=4, clip=5.0),
     "digit-events": Recipe(epochs=10, lr=0.2, batch_size=16, T=4, clip=5.0),
 }
+"""The recipes by name: those of the paper's Table 5, and two for the digits."""
 
 
 def get_recipe(name: str) -> Recipe:
-    """Return a recipe of Table 5, or of the digits.
+    """Return a recipe by its name: one of the paper's Table 5, or one for the digits.
 
     Raises:
         SyopsLookupError: an unknown name.

@@ -164,8 +164,8 @@ def input_shape(name: str, in_channels: int | None = None) -> tuple[int, int, in
     """Return channels, height and width of what the paper feeds a network.
 
     Args:
-        name: of a bundled network.
-        in_channels: where it was created with another number of them.
+        name: the name of a bundled network.
+        in_channels: the number of channels, if the network was created with another one.
 
     Raises:
         SyopsLookupError: an unknown name.

@@ -78,7 +78,9 @@ class Reads(Wholes):
                 return func(*args, **(kwargs or {}))
             finally:
                 self.checks = False
-        return super().__torch_function__(func, types, args, kwargs)
+        elif func in WHOLE:
+            return super().__torch_function__(func, types, args, kwargs)
+        return func(*args, **kwargs) if kwargs else func(*args)
 
 
 def _has_classes(tensor: Tensor, num_classes: int = -1) -> bool:

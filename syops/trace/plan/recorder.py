@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from syops.trace.plan.events import (
     Executed,
     Given,
     Left,
+    Met,
     NeuronUpdated,
     Output,
     Read,
@@ -184,8 +186,9 @@ class Recorder:
         operands, results = operands_of(*arguments), tensors_in((out,))
         if not self._can_tell((*operands, *results)):
             return
-        meet = self.register.meet
-        args, kwargs = _with_each(arguments, (lambda x: meet(x, True)) if is_literal else meet)
+        meet: Callable[[Tensor], Met] = self.register.meet
+        meet = partial(self.register.meet, literal=True) if is_literal else meet
+        args, kwargs = _with_each(arguments[0], meet), _with_each(arguments[1], meet)
         told = _with_each(out, lambda x: self._result(x, operands))
         if _lies_before(told) or _retyped(told, operands) or self._writes_outside(func, arguments):
             self.give_up()
@@ -325,5 +328,5 @@ def _with_each(value: Any, told: Callable[[Tensor], Any]) -> Any:
     if isinstance(value, dict):
         return {name: _with_each(item, told) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_with_each(item, told) for item in value)
+        return type(value)([_with_each(item, told) for item in value])
     return value
