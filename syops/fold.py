@@ -140,7 +140,7 @@ def _without_values(model: nn.Module, shape: Any) -> tuple[LayerTrail, ...]:
 
 def _with_values(model: nn.Module, called_with: given.Arguments) -> tuple[LayerTrail, ...]:
     observer, home = Observer(model, Ledger(), Settings()), device_of(model)
-    args, kwargs = tree_map(lambda leaf: given.usable(leaf, home), called_with)
+    args, kwargs = tree_map(lambda leaf: given.plain(given.usable(leaf, home)), called_with)
     signals = [SIGNALS["analog"]] * len(given.tensors_of((args, kwargs)))
 
     def watched() -> tuple[LayerTrail, ...]:

@@ -17,7 +17,7 @@ from syops.cost.energy import EnergyModel
 from syops.cost.figures import Figures
 from syops.errors import first_of
 from syops.ledger.rows import Drive, Magnitudes, Operations, Row, Updates, ends, row_names
-from syops.ops.kinds import BATCH_DIMS, SPIKES, SYNAPTIC
+from syops.ops.kinds import BATCH_DIMS, SPARSE, SPIKES, SYNAPTIC
 from syops.units import joules, quantity
 
 ENOUGH = 32
@@ -72,6 +72,7 @@ def find_cautions(report: Figures) -> Iterator[Caution]:
     yield from _graded(report, rows)
     yield from _batched(report, [named for named in rows if named[1].kind in report.kinds])
     yield from _rounded(report, [named for named in rows if named[1].kind in report.kinds])
+    yield from _sparse(report, [named for named in rows if named[1].kind in report.kinds])
     yield from _chip(report, [named for named in rows if named[1].kind in report.kinds])
 
 
@@ -383,6 +384,19 @@ def _rounded(report: Figures, rows: list[Named]) -> Iterator[Caution]:
             f"(--energy {pattern}=horowitz45-int8 --energy {rest})"
             if pattern
             else "if they need few bits, price them so: energy='horowitz45-int8'",
+        )
+
+
+def _sparse(report: Figures, rows: list[Named]) -> Iterator[Caution]:
+    """Warn of sparse matrices, such as the adjacency of a graph, that are counted as dense ones."""
+    layers = tuple(name for name, row, _ in rows if row.note == SPARSE)
+    if layers:
+        yield Caution(
+            "sparse",
+            layers,
+            "entries that a sparse matrix lacks are counted as synapses, as zeros in a dense one "
+            f"are: {first_of(layers)}",
+            "where they are skipped, the share of entries that the matrix has is left",
         )
 
 

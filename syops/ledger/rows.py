@@ -229,6 +229,7 @@ class Row:
             drives,
             joint_ac,
             joint_events,
+            note=self.note,
             weight=self.weight,
             dtype=self.dtype,
             weights=self.weights,

@@ -39,3 +39,6 @@ COUNTED = frozenset({*SYNAPTIC, "norm"})
 
 SPIKES = ("binary", "ternary", "scaled")
 """The classes that make an operation an AC: {0,1}, {-1,0,1}, and {0,a} or {-a,0,a}."""
+
+SPARSE = "a sparse matrix, counted as a dense one"
+"""Note of a row whose weights lie in a sparse matrix: entries that it lacks count as zeros."""

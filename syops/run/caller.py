@@ -26,6 +26,7 @@ from syops.trace.calls import Calls
 from syops.trace.input_signals import check_signal, signal_of_each
 from syops.trace.neurons import NeuronSignal
 from syops.trace.neurons.library import SIGNALS
+from syops.trace.observer import lazy_part
 from syops.trace.paths import paths_of
 from syops.trace.repeats import differ
 from syops.trace.restore import left_as_found, plainly
@@ -157,6 +158,11 @@ class Loop:
 
     def returned(self, module: nn.Module, output: Any) -> None:
         """Note that it has returned."""
+        if lazy := lazy_part(output):
+            self._tally.notes[
+                f"the model, or a part of it, returned a {lazy}: of what that computes when it is "
+                "read, layers and products with weights alone are counted; return a list instead"
+            ] = None
         if module is self._tally.model:
             with self.observer.aside():
                 self._spoiled.update(dict.fromkeys(sorted(self.observer.returned(output))))

@@ -7,14 +7,14 @@ show how far the count is, to end it early.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
-from syops._torch import tree_map
+from syops._torch import tree_leaves, tree_map
 from syops.errors import ForwardError
 from syops.run import fingerprint
 from syops.run.interrupts import held_back
@@ -152,7 +152,7 @@ def _count(
     lending: Lending,
 ) -> CountedBatch:
     """Check one batch, run the model on it, and add what was counted to ``tally``."""
-    batch = tree_map(lambda leaf: given.usable(leaf, home), given_batch.arguments)
+    batch = tree_map(lambda leaf: given.plain(given.usable(leaf, home)), given_batch.arguments)
     args, kwargs = batch
     subject = counting.subject
     steps, called = subject.steps_of(batch), subject.one_call(batch)
@@ -163,7 +163,7 @@ def _count(
         check_signal(name, tensor)
     shapes = tree_map(given.on_meta, called)
     lending.renew()
-    tally.notes.update(dict.fromkeys((*lending.not_reset, *_left_out(given_batch))))
+    tally.notes.update(dict.fromkeys((*lending.not_reset, *_told_of(given_batch))))
     if lending.has_changed:
         tally.ann.refuse("the model was changed between two batches")
     if not tally.ann.knows(shapes):
@@ -200,14 +200,19 @@ def _count(
     )
 
 
-def _left_out(batch: given.Batch) -> tuple[str, ...]:
-    """Return a note on parts of a batch that are neither input nor labels, if there are any."""
-    if batch.parts < 3:
-        return ()
-    return (
-        f"batches have {batch.parts} parts, of which the model got the first one; if it takes "
-        "more, say so with prepare=, such as prepare=lambda batch: batch[:2]",
-    )
+def _told_of(batch: given.Batch) -> Iterator[str]:
+    """Yield notes on what the model does not get as the loader gave it."""
+    if batch.parts > 2:
+        yield (
+            f"batches have {batch.parts} parts, of which the model got the first one; if it takes "
+            "more, say so with prepare=, such as prepare=lambda batch: batch[:2]"
+        )
+    own = filter(given.is_of_own_class, tree_leaves(batch.arguments))
+    for name in sorted({type(tensor).__name__ for tensor in own}):
+        yield (
+            f"the model got inputs of the class {name} as plain tensors: what becomes of others "
+            "cannot be followed"
+        )
 
 
 def _again(lending: Lending, generators: Random) -> None:

@@ -141,6 +141,11 @@ def offset_of(tensor: Tensor) -> int:
     return int(tensor.storage_offset()) if tensor.layout == torch.strided else 0
 
 
+def strides_of(tensor: Tensor) -> tuple[int, ...]:
+    """Return how far apart the elements of a tensor lie; () for a sparse tensor."""
+    return tensor.stride() if tensor.layout == torch.strided else ()
+
+
 def layout_of(tensor: Tensor) -> Layout:
     """Return where the elements of a tensor lie."""
     return Layout(offset_of(tensor), tuple(tensor.shape), tensor.stride())

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -116,6 +117,8 @@ class Folds:
         """Return where the weights of a function lie; None if they are not a whole parameter."""
         weight = self._tensors.weight(name) if name else None
         if weight is None or storage_of(weight) != storage_of(applied):
+            return None
+        if weight.layout != torch.strided:
             return None
         bias = ""
         if kernel.bias is not None:

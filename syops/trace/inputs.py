@@ -187,6 +187,21 @@ def usable(leaf: Any, home: torch.device | None) -> Any:
     return moved.clone() if moved.is_inference() else moved
 
 
+def is_of_own_class(leaf: Any) -> bool:
+    """Return whether it is a tensor of a class that only adds to torch's.
+
+    Each result of such a tensor is copied into one more of its class behind the dispatcher.
+    """
+    if not isinstance(leaf, Tensor) or isinstance(leaf, nn.Parameter):
+        return False
+    return type(leaf) is not Tensor and type(leaf).__torch_dispatch__ is Tensor.__torch_dispatch__
+
+
+def plain(leaf: Any) -> Any:
+    """Return a tensor of torch's class in place of one of the user's own, on the same memory."""
+    return leaf.as_subclass(Tensor) if is_of_own_class(leaf) else leaf
+
+
 def check_layout(tensor: Tensor) -> None:
     """Refuse tensors whose inside cannot be watched."""
     if tensor.is_nested and tensor.layout == torch.strided:
@@ -199,7 +214,7 @@ def check_layout(tensor: Tensor) -> None:
 def on_meta(leaf: Any) -> Any:
     if isinstance(leaf, Tensor):
         check_layout(leaf)
-    return leaf.to("meta") if isinstance(leaf, Tensor) else leaf
+    return plain(leaf).to("meta") if isinstance(leaf, Tensor) else leaf
 
 
 def first_tensor(arguments: Arguments) -> Tensor:

@@ -34,7 +34,13 @@ from torch import Tensor, nn
 from syops._torch import STATISTICS, identity, version_of, weak_reference
 from syops.ops.rule import Derivation
 from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal, TruthTable
-from syops.trace.aliasing import covers_storage, offset_of, overlaps_itself, storage_of
+from syops.trace.aliasing import (
+    covers_storage,
+    offset_of,
+    overlaps_itself,
+    storage_of,
+    strides_of,
+)
 from syops.trace.axes import BEFORE
 from syops.trace.filling import Filling
 from syops.trace.lineage import Padding, ResultView
@@ -310,7 +316,7 @@ class Tensors:
             version_of(base if base is not None and is_view else tensor) + written,
             storage,
             tensor.shape,
-            tensor.stride(),
+            strides_of(tensor),
             tensor.dtype,
             signal,
             view,
@@ -369,7 +375,7 @@ class Tensors:
             if old.version != version_of(tensor) or old.dtype != tensor.dtype:
                 self._records[key] = old.after_write(UNKNOWN, old.version)
                 continue
-            same = covers and (old.shape, old.stride) == (tensor.shape, tensor.stride())
+            same = covers and (old.shape, old.stride) == (tensor.shape, strides_of(tensor))
             parts = (signal,) if covers else (old.signal, signal)
             joined = signal if same else self.atoms.joined(parts)
             if joined is LEARNED and not fixed:  # a constant, but one that data told

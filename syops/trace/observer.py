@@ -192,7 +192,11 @@ class Observer:
         try:
             watch.start()
             output = call(self._model, args, kwargs)
-            _refuse_iterators(output)
+            if lazy := lazy_part(output):
+                raise SyopsTypeError(
+                    f"the model returned a {lazy}, and what that computes when it is read cannot "
+                    "be counted; have its forward return a list"
+                )
         except SyopsError:
             raise
         except Exception as error:
@@ -466,11 +470,7 @@ class Observer:
         return inside and len(self._where) > 1 and self._where[-1][1] is module
 
 
-def _refuse_iterators(output: Any) -> None:
-    """Refuse what computes when it is read: by then, nobody watches."""
-    for leaf in tree_leaves(output):
-        if isinstance(leaf, Iterator):
-            raise SyopsTypeError(
-                f"the model returned a {type(leaf).__name__}, and what that computes when it is "
-                "read cannot be counted; have its forward return a list"
-            )
+def lazy_part(output: Any) -> str:
+    """Return the class of a part of an output that computes when it is read; "" without any."""
+    parts = (leaf for leaf in tree_leaves(output) if isinstance(leaf, Iterator))
+    return next((type(part).__name__ for part in parts), "")

@@ -18,6 +18,7 @@ from torch import Tensor
 from syops.ops.rule import Call, Rule
 from syops.ops.traits import Traits
 from syops.ops.values import LEARNED, Signal, TruthTable
+from syops.trace.aliasing import strides_of
 from syops.trace.live import Tensors
 from syops.trace.record import Record
 
@@ -133,7 +134,7 @@ class Repeats:
                 is_learned = False
                 read.append(record.value)
             elif signal is LEARNED and (name := self._tensors.name(tensor)):
-                read.append((name, tensor.shape, tensor.stride()))
+                read.append((name, tensor.shape, strides_of(tensor)))
             else:
                 return None
         return None if is_learned else read

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from syops._torch import MODULE_CALL
 from syops.ledger.rows import Row
+from syops.ops.kinds import SPARSE
 from syops.ops.rule import Cost, Normalisation, Product, Tally, tensors_in
 
 CallSite = tuple[tuple[Any, int], ...]
@@ -39,12 +40,14 @@ def row_of(cost: Cost, path: str, params: int, out: Any, rounded: bool = False) 
     weight_shape: tuple[int, ...] = ()
     result_shape: tuple[int, ...] = ()
     backward = (0, 0)
+    note = ""
     match cost:
         case Product():
             kind, dense, weight, written = cost.kind, cost.dense, cost.weight, cost.written
             if cost.applied is not None:
                 dtype, weights = cost.applied.dtype, cost.applied.numel()
                 weight_shape = tuple(cost.applied.shape) if len(cost.operands) < 2 else ()
+                note = "" if cost.applied.layout == torch.strided else SPARSE
             backward = _backward(cost)
             if kind == "conv":
                 result_shape = tuple(out.shape[1:])
@@ -67,6 +70,7 @@ def row_of(cost: Cost, path: str, params: int, out: Any, rounded: bool = False) 
         weight=weight,
         dtype=_name(dtype),
         weights=weights,
+        note=note,
         written=written,
         weight_shape=weight_shape,
         result_shape=result_shape,

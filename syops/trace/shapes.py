@@ -15,8 +15,13 @@ from syops.trace.formulas import by_formula
 
 
 def on_meta(tensor: Tensor) -> Tensor:
-    """Return a tensor without values; a single number that is not a parameter is remembered."""
-    empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+    """Return a tensor without values; a single number that is not a parameter is remembered.
+
+    A dense one stands for a sparse one.
+    """
+    is_strided = tensor.layout == torch.strided
+    stride = tensor.stride() if is_strided else torch.empty(tensor.shape, device="meta").stride()
+    empty = torch.empty_strided(tensor.shape, stride, dtype=tensor.dtype, device="meta")
     if isinstance(tensor, nn.Parameter):
         return nn.Parameter(empty, requires_grad=tensor.requires_grad)
     number = getattr(tensor, "number", None)

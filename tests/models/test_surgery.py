@@ -214,7 +214,7 @@ def test_weights_that_do_not_fit(tmp_path):
 
 def test_a_state_dict_without_names_and_arguments_of_other_types(tmp_path):
     torch.save({5: torch.zeros(2)}, tmp_path / "weights.pt")
-    with pytest.raises(SyopsFileError, match="no names"):
+    with pytest.raises(SyopsFileError, match="not names"):
         create_model("fsnn18", num_classes=3, weights=tmp_path / "weights.pt")
     with pytest.raises(SyopsTypeError, match="weights must be the path"):
         create_model("fsnn18", weights=5)

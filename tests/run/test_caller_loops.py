@@ -239,3 +239,22 @@ def test_each_call_a_batch_of_its_own(plan):
     assert without_steps(outside) == without_steps(inside)  # each call has time-steps of its own
     assert outside.samples == plan["steps"] * plan["samples"]
     assert outside.energy_ratio is None
+
+
+def test_generator_that_the_model_returns_is_told_in_a_note():
+    class Yields(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 3)
+
+        def forward(self, x):
+            for step in x:
+                spikes = (step > 0).float()
+                yield self.fc(spikes), spikes @ spikes.t()
+
+    model = Yields()
+    with count_syops(model, samples=2) as count:
+        for _ in model(torch.ones(3, 2, 4)):
+            pass
+    assert count.report.totals.ac_events == 3 * 2 * 4 * 3
+    assert any("returned a generator" in note for note in count.report.notes)

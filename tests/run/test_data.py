@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from syops import get_model_syops
+from syops import get_model_bounds, get_model_syops
 from syops.dst.clips import Clips
 from syops.dst.events import Events, integrate
 from syops.errors import SyopsError, SyopsFileError, SyopsValueError
@@ -268,3 +268,37 @@ def test_memory_stays_flat_over_many_samples():
     report = get_model_syops(nn.Linear(8, 4), batches())
     assert sum(report.scores.samples) == report.samples == 30_000
     assert seen[-1] - seen[1] < 2 * 2**20
+
+
+class Named(torch.Tensor):
+    """A tensor as libraries have for images: results are of its class, too."""
+
+
+class Hooked(torch.Tensor):
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+class Dropped(torch.Tensor):
+    """Results are plain, as those of torchvision's are."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", [Named, Hooked, Dropped])
+@pytest.mark.parametrize("wrapped", [lambda x: x, lambda x: [x] * 3, lambda x: {"input": x}])
+def test_inputs_of_a_class_of_the_users_count_as_plain_ones(kind, wrapped):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    x = torch.rand(2, 3, 5, 5)
+    report = get_model_syops(model, wrapped(x.as_subclass(kind)))
+    batches = len(wrapped(x)) if isinstance(wrapped(x), list) else 1
+    assert report.totals.mac == batches * 2 * 9 * (4 * 3 * 9 + 2 * 4)  # the norm is folded
+    assert report.totals == get_model_syops(model, wrapped(x)).totals
+    assert any(f"of the class {kind.__name__}" in note for note in report.notes)
+    bounds = get_model_bounds(model, x.as_subclass(kind), input_signal="analog")
+    assert bounds.totals == get_model_bounds(model, x, input_signal="analog").totals
