@@ -31,9 +31,10 @@ from syops.ledger.calls import ModuleCalls, merge_calls
 from syops.ledger.ledger import merge_rows, pairs
 from syops.ledger.neurons import NeuronLayer, merge_neurons
 from syops.ledger.provenance import Provenance, merge_versions
-from syops.ledger.rows import Operations, Row, Updates, merge_updates, row_names
+from syops.ledger.rows import Operations, Row, row_names
 from syops.ledger.samples import Spread
 from syops.ledger.scores import Scores
+from syops.ledger.updates import Updates, merge_updates
 from syops.ledger.zeros import ZeroCounts
 from syops.ops.kinds import COUNTED, KINDS, Kind
 

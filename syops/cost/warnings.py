@@ -16,7 +16,8 @@ from syops.cost.conventions import MAGNITUDES
 from syops.cost.energy import EnergyModel
 from syops.cost.figures import Figures
 from syops.errors import first_of
-from syops.ledger.rows import Drive, Magnitudes, Operations, Row, Updates, ends, row_names
+from syops.ledger.rows import Drive, Magnitudes, Operations, Row, ends, row_names
+from syops.ledger.updates import Updates
 from syops.ops.kinds import BATCH_DIMS, SPARSE, SPIKES, SYNAPTIC
 from syops.units import joules, quantity
 

@@ -9,8 +9,9 @@ from hashlib import blake2b
 from types import CodeType
 
 from syops.ledger.calls import ModuleCalls
-from syops.ledger.rows import Row, Updates
+from syops.ledger.rows import Row
 from syops.ledger.samples import SampleCounts
+from syops.ledger.updates import Updates
 
 _Family = tuple[str, str, str, str]
 _Key = tuple[_Family, Hashable]

@@ -19,9 +19,9 @@ from syops.cost.warnings import find_cautions
 from syops.errors import SyopsError, SyopsValueError, shown
 from syops.ledger.calls import Look, ModuleCalls
 from syops.ledger.provenance import HEXADECIMAL, Provenance
-from syops.ledger.rows import Updates
 from syops.ledger.samples import Moments, Spread
 from syops.ledger.scores import Scores
+from syops.ledger.updates import Updates
 from syops.ledger.zeros import ZeroCounts, ZeroKind, Zeros
 from syops.ops.kinds import KINDS
 from syops.show.counts import neurons_from_json, neurons_to_json

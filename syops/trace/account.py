@@ -17,8 +17,9 @@ from functools import cache
 from syops.errors import SyopsValueError
 from syops.ledger.calls import ByValue
 from syops.ledger.ledger import Ledger
-from syops.ledger.rows import Drive, Magnitudes, Row, Updates, joined_magnitudes, merge_updates
+from syops.ledger.rows import Drive, Magnitudes, Row, joined_magnitudes
 from syops.ledger.steps import Arrival, History
+from syops.ledger.updates import Updates, merge_updates
 from syops.ops.classes import Seen, Unit, ValueEvidence
 from syops.ops.fanout import FanOut
 from syops.trace.axes import BEFORE, NOWHERE, Axes, Place, Split

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from syops._torch import tree_leaves
-from syops.ledger.rows import Updates, merge_updates
 from syops.ledger.steps import INPUT, History, Step
+from syops.ledger.updates import Updates, merge_updates
 from syops.ops.rule import Rule
 from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Shown, TruthTable, kind_of
 from syops.trace.axes import NOWHERE, Axes, along

@@ -11,8 +11,9 @@ from collections.abc import Hashable, Iterable
 import torch
 from torch import Tensor
 
-from syops.ledger.rows import Row, Updates
+from syops.ledger.rows import Row
 from syops.ledger.steps import Arrival
+from syops.ledger.updates import Updates
 from syops.ops.classes import Unit, ValueEvidence, evidence_of
 from syops.ops.fanout import FanOut
 from syops.ops.kinds import SPIKES

@@ -19,7 +19,8 @@ from torch import nn
 
 from syops import get_model_bounds, get_model_syops
 from syops.cost import warnings
-from syops.ledger.rows import Drive, Updates
+from syops.ledger.rows import Drive
+from syops.ledger.updates import Updates
 from syops.models import calibrate, create_model, demo
 from syops.ops.classes import Seen, ValueEvidence
 from syops.report.comparison import compare

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from syops.ledger.rows import Updates
+from syops.ledger.updates import Updates
 from syops.trace.axes import Axes
 from syops.trace.neurons.library import TimeIn
 from syops.trace.rows import CallSite

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from syops._torch import marks_of, storage_identity
-from syops.ledger.rows import Updates
+from syops.ledger.updates import Updates
 from syops.ops.rule import tensors_in
 from syops.ops.traits import traits_of
 from syops.trace.account import Account
