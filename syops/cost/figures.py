@@ -24,7 +24,11 @@ class Figures(Counts):
 
     @property
     def ac(self) -> float | None:
-        """O_ac: accumulates per sample, Σ firing rate · dense."""
+        """O_ac: accumulates per sample, Σ firing rate · dense.
+
+        Conventions with ``ac="events"`` print and price `ac_events` instead; `priced_ac` is the one
+        that holds.
+        """
         return float(self.totals.ac / self.samples) if self.measured else None
 
     @property
@@ -34,7 +38,7 @@ class Figures(Counts):
 
     @property
     def priced_ac(self) -> float | None:
-        """The accumulates that the DC is made of: `ac` or `ac_events`, as the convention says."""
+        """The O_ac that tables print and the DC prices: `ac` or `ac_events`, by the convention."""
         return self.ac_events if self.convention.ac == "events" else self.ac
 
     @property
@@ -51,7 +55,8 @@ class Figures(Counts):
     def dc_mj(self) -> float | None:
         """Dynamic consumption in mJ per sample, Eq. (7): E_ac · O_ac + E_mac · O_mac.
 
-        MACs without a price are left out; `warnings` names their layers.
+        O_ac is `priced_ac`, O_mac is `mac`. MACs without a price are left out; `warnings` names
+        their layers.
         """
         return self._mj(self._sums.dc) if self.measured else None
 

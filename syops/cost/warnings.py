@@ -255,17 +255,22 @@ def _repeated(report: Figures, rows: list[Named]) -> Iterator[Caution]:
         return
     once = replace(report, rows=tuple(map(_once, report.rows)))
     if once.dc_mj is None or report.dc_mj is None:
-        low, high = map(joules, once.ec_mj)
-        before, now = " to ".join(map(joules, report.ec_mj)), f"EC would be {low} to {high}"
+        what, now, before = "EC", _range(*once.ec_mj), _range(*report.ec_mj)
     else:
-        before, now = joules(report.dc_mj), f"DC would be {joules(once.dc_mj)}"
+        what, now, before = "DC", joules(once.dc_mj), joules(report.dc_mj)
+    if now == before:  # what is saved cannot be seen
+        return
     yield Caution(
         "repeated",
         layers,
         f"the input is the same at every time-step at {first_of(layers)}; computed once a sample, "
-        f"{now} instead of {before}",
+        f"{what} would be {now} instead of {before}",
         "to save this, compute it once, before the loop over time-steps, and repeat the result",
     )
+
+
+def _range(low: float, high: float) -> str:
+    return f"{joules(low)} to {joules(high)}"
 
 
 def _is_repeated(row: Row) -> bool:
@@ -280,6 +285,7 @@ def _once(row: Row) -> Row:
     return replace(
         row,
         dense=row.dense - row.repeated,
+        repeated=0,
         drives=tuple(_scaled(drive, share) for drive in row.drives),
         unnormalised=tuple(_scaled(drive, share) for drive in row.unnormalised),
     )

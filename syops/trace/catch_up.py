@@ -37,6 +37,7 @@ from syops.trace.plan.events import (
     Output,
     ReadOut,
     Ref,
+    Sent,
     TensorMetadata,
 )
 from syops.trace.plan.recorder import Recorder, operands_of
@@ -118,6 +119,9 @@ def _repeat(
             analysis.read_out(stand_ins.tensor(event.tensor))
         case NeuronUpdated():
             analysis.updated(event.updates, stand_ins.tensor(event.x), event.lies)
+        case Sent():
+            where[:] = [(event.path, event.module)]
+            analysis.sent(stand_ins.all(event.outputs), event.kept)
         case Entered():
             where[:] = [(event.path, event.module)]
             analysis.enter_neuron(stand_ins.all(event.tensors))

@@ -28,6 +28,7 @@ from syops.trace.learned import DataReads, reads_learned, signals_of
 from syops.trace.lineage import LayerResult, Padding, ResultView, views_after
 from syops.trace.live import Tensors
 from syops.trace.measure import Measurements
+from syops.trace.neurons import is_one_neuron
 from syops.trace.outside import Outside
 from syops.trace.paths import Paths
 from syops.trace.plan.recorder import Recorder
@@ -120,6 +121,7 @@ class Dispatch:
         self.execute = executed if settings.values else executed_on_meta
         self._history = history
         self._with_params: set[int] = set()
+        self._are_neurons: dict[nn.Module, bool] = {}
         self._axes = ("time", "samples") if settings.by_sample else ("time",)
         self._costs: Sequence[Cost] = ()
         """Of the operator that is being counted."""
@@ -136,6 +138,12 @@ class Dispatch:
             return 0
         self._with_params.add(id(module))
         return sum(parameter.numel() for parameter in own)
+
+    def _is_neuron(self, module: nn.Module) -> bool:
+        known = self._are_neurons.get(module)
+        if known is None:
+            known = self._are_neurons[module] = is_one_neuron(module)
+        return known
 
     @property
     def _is_in_caller(self) -> bool:
@@ -474,6 +482,8 @@ class Dispatch:
         if self._recorder is not None:
             self._recorder.called_at(site)
         if isinstance(cost, Tally):
+            if cost.kind != "pool" and self._is_neuron(module):  # its work is told as updates
+                return None
             row = row_of(cost, path, 0, call.out)
             self.measurements.tally(row, site, prepared or cost.prepared)
             return None

@@ -329,6 +329,21 @@ class ForwardPass:
         signal = self.tensors.signal(state)
         return signal is LEARNED or is_constant(signal)
 
+    def sent(self, outputs: Sequence[Tensor], kept: int) -> None:
+        """Count the updates of a neuron that is watched inside when its ``forward`` returns.
+
+        Args:
+            outputs: what it returned: what it sends, and the states that its caller keeps.
+            kept: the number of variables that it keeps itself.
+        """
+        path, neuron = self._where[-1]
+        if self._recorder is not None:
+            self._recorder.sent(self._where[-1], outputs, kept)
+        if outputs:
+            states = max(kept, len(outputs) - 1)
+            row = neuron_row(path, type(neuron).__name__, 0, outputs[0], states)
+            self._measurements.tally(row, None)
+
     def enter_neuron(self, tensors: Sequence[Tensor]) -> None:
         """Note that a neuron, which is not watched inside, is called with these tensors."""
         if self._recorder is not None:

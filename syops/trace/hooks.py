@@ -16,7 +16,7 @@ from syops._torch import (
     without_forward_hook,
 )
 from syops.errors import SyopsRuntimeError
-from syops.trace.neurons import NeuronSignal, library_of, updating
+from syops.trace.neurons import NeuronSignal, is_one_neuron, library_of, updating
 from syops.trace.paths import paths_of
 from syops.trace.weights import applies_its_weights
 
@@ -51,6 +51,7 @@ class ModuleHooks:
         neuron: the values that it sends, if it is a neuron that is not watched inside.
         library: the adapter of its library, if it brings states forward in time.
         keeper: the adapter of the library that it is of, if any.
+        is_watched_neuron: whether it is a neuron that is watched inside.
         is_layer: whether it only applies its weights, as a layer of torch does.
     """
 
@@ -62,6 +63,7 @@ class ModuleHooks:
         self.neuron = neuron
         self.library = updating(module)
         self.keeper = library_of(module)
+        self.is_watched_neuron = neuron is None and is_one_neuron(module)
         self.is_layer = applies_its_weights(module) and neuron is self.library is None
 
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

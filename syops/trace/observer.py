@@ -405,10 +405,14 @@ class Observer:
         """Record what a neuron sends."""
         if self._spikes is not None:
             self._spikes.sent(module, hooks.neuron, output)
-        if hooks.neuron is None:
-            return
         assert self._pass is not None
         assert self._watch is not None
+        if hooks.is_watched_neuron and self._watch.is_on:
+            listener, self._watch.listener = self._watch.listener, None
+            self._pass.sent(tensors_in((output,)), kept(hooks.keeper, module))
+            self._watch.listener = listener
+        if hooks.neuron is None:
+            return
         self._inside_neurons -= 1
         self._pass.leave_neuron(
             hooks.neuron,

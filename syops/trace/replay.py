@@ -32,6 +32,7 @@ from syops.trace.plan.events import (
     NeuronUpdated,
     Read,
     ReadOut,
+    Sent,
 )
 from syops.trace.plan.layers import LayerCall
 from syops.trace.plan.matching import Matching
@@ -140,6 +141,17 @@ class Replay:
 
         if not self._follows(NeuronUpdated, fits):
             self._departed().update(x, lies, steps, samples, states)
+
+    def sent(self, outputs: Sequence[Tensor], kept: int) -> None:
+        """Check what a neuron that is watched inside returns; see `ForwardPass.sent`."""
+        path, _ = self._where[-1]
+
+        def fits(event: Sent) -> bool:
+            known = event.path, event.kept
+            return known == (path, kept) and self._match.all(event.outputs, outputs)
+
+        if not self._follows(Sent, fits):
+            self._departed().sent(outputs, kept)
 
     def enter_neuron(self, tensors: Sequence[Tensor]) -> None:
         """Check the start of a neuron's ``forward`` with these tensors."""

@@ -19,6 +19,7 @@ from torch import nn
 
 from syops import get_model_bounds, get_model_syops
 from syops.cost import warnings
+from syops.cost.energy import EnergyModel
 from syops.ledger.rows import Drive
 from syops.ledger.updates import Updates
 from syops.models import calibrate, create_model, demo
@@ -383,6 +384,14 @@ def test_image_repeated_before_the_stem(how):
     report = get_model_syops(Stem(INSIDE[how]).eval(), IMAGE)
     report = replace(report, rows=tuple(row for row in report.rows if "conv" in row.path))
     check_repeated(report, [4 * 3 * 36 * 4 * 9, 4 * 3 * 16 * 4 * 4 * 9])
+
+
+def test_a_repeated_input_without_anything_to_save_is_no_warning():
+    report = get_model_syops(Stem(INSIDE["loop"]).eval(), IMAGE)
+    assert "repeated" in kinds(report)
+    free = EnergyModel("free", e_ac_pj=1, e_mac_pj=0)
+    for each in (report.under("sdt"), report.priced(free)):
+        assert "repeated" not in kinds(each)
 
 
 @pytest.mark.parametrize("how", INSIDE)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from syops import count_syops, get_model_bounds, get_model_syops
 
@@ -74,3 +75,33 @@ def test_gradient_of_the_caller_is_not_counted(way):
         for _ in range(3):
             model(SPIKES).sum().backward()
     assert count.report.totals.ac_events == 3 * PRODUCTS * 5 * OUT
+
+
+class Descends(nn.Module):
+    """Return the gradient of its own output with respect to the input, as energy models do."""
+
+    def __init__(self, checkpointed):
+        super().__init__()
+        self.first, self.last = nn.Linear(IN, OUT), nn.Linear(OUT, 3)
+        self.checkpointed = checkpointed
+
+    def output(self, x):
+        return self.last(self.first(x).relu())
+
+    def forward(self, x):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_(True)
+            made = checkpoint(self.output, x, use_reentrant=False) if self.checkpointed else None
+            y = self.output(x) if made is None else made
+            return torch.autograd.grad(y.square().sum(), x)[0]
+
+
+@pytest.mark.parametrize("batches", [1, 2, 3, 5])
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_gradient_through_layers_is_counted_alike_in_every_batch(checkpointed, batches):
+    """A checkpoint runs once more what is before the input of its last layer."""
+    torch.manual_seed(0)
+    report = get_model_syops(Descends(checkpointed), [torch.rand(2, IN)] * batches)
+    first, last = 2 * IN * OUT, 2 * OUT * 3
+    assert report.totals.mac == batches * (2 * (first + last) + first * checkpointed)
+    assert report.totals.ac_events == 0

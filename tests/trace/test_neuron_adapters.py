@@ -162,7 +162,8 @@ def test_rows_of_a_neuron_that_is_watched_from_inside(counted):
     found = counted["recurrent"]
     assert found["rows"]["fc2"] == ["linear", 5 * 6 * 3, found["spikes"] * 3 / 2, 0]
     assert found["rows"]["sn.back"] == ["linear", 4 * 6 * 6, 0, 4 * 6 * 6]
-    assert all(kind != "neuron" for kind, *_ in found["rows"].values())
+    assert found["rows"]["sn"] == ["neuron", 5 * 6, 0, 5 * 6]
+    assert found["rows"].keys() == {"fc1", "sn.back", "sn", "fc2"}
 
 
 @pytest.mark.parametrize(("name", "calls"), [("sequence", 1), ("steps", 5), ("recurrent", 5)])

@@ -214,6 +214,88 @@ def assert_independent_of_what_ran_before(make):
     assert_as_before(net, before)
 
 
+# Updates
+
+
+NO_NEURONS = ("norse: SequentialState", "norse: SpikeLatency", "norse: SpikesToTimes")
+
+
+@random_examples
+@pytest.mark.parametrize(
+    "name", some([name for name in NEURONS if not name.startswith(NO_NEURONS)], one_of=3)
+)
+def test_updates_are_the_neurons_times_the_time_steps(name):
+    x = torch.rand(5, 3, SIZE, generator=torch.Generator().manual_seed(0)) * 3
+    for how, make in made_of(name).items():
+        if how == "flat, T":  # takes samples for time-steps
+            continue
+        net = make()
+        one = get_model_syops(net, x, batch_dim=1)
+        several = get_model_syops(net, [x, x.flip(0), x * 0, x * 2], batch_dim=1)
+        bounds = get_model_bounds(net, tuple(x.shape), batch_dim=1)
+        for report in (one, several, bounds):
+            found = [row.dense for row in report.layers if row.kind == "neuron"]
+            assert found == [5 * SIZE], how
+
+
+class Handing(nn.Module):
+    """A network that keeps the states of its neuron; ``steps``: how many it takes a call."""
+
+    def __init__(self, sn, out=SIZE):
+        super().__init__()
+        self.fc1, self.sn, self.fc2 = nn.Linear(SIZE, SIZE), sn, nn.Linear(out, 4)
+        self.steps = 5
+
+    def forward(self, x):
+        states, sent = (), []
+        for step in x[: self.steps]:
+            spikes, *states = self.sn(self.fc1(step), *states)
+            sent.append(self.fc2(spikes))
+        return sum(sent)
+
+
+@pytest.mark.parametrize(
+    ("sn", "states", "inside"),
+    [
+        (lambda: snntorch.Leaky(beta=0.9), 1, 0),
+        (lambda: snntorch.Lapicque(beta=0.9), 1, 0),
+        (lambda: snntorch.Synaptic(alpha=0.9, beta=0.8), 2, 0),
+        (lambda: snntorch.Alpha(alpha=0.9, beta=0.8), 3, 0),
+        (lambda: snntorch.RLeaky(beta=0.9, linear_features=SIZE), 2, SIZE),
+        (norse.LIFCell, 2, 0),
+        (lambda: norse.LIFRecurrentCell(SIZE, 9), 3, SIZE + 9),
+    ],
+)
+def test_updates_of_neurons_whose_states_the_caller_keeps(sn, states, inside):
+    torch.manual_seed(0)
+    neuron = sn()
+    size = getattr(neuron, "hidden_size", SIZE)
+    net, x = Handing(neuron, int(size)), torch.rand(5, 3, SIZE) * 3
+    report = get_model_syops(net, x, batch_dim=1)
+    (row,) = [row for row in report.rows if row.kind == "neuron"]
+    assert (row.path, row.calls, row.dense) == ("sn", 5, 5 * 3 * size)
+    assert row.written == row.dense * states
+    others = [r for r in report.rows if r.path.startswith("sn") and r.kind != "neuron"]
+    assert sum(r.dense for r in others) == 5 * 3 * size * inside
+    assert {r.kind for r in others} <= {"linear"}
+
+
+def test_updates_where_a_batch_takes_fewer_time_steps():
+    net = Handing(snntorch.Leaky(beta=0.9))
+    batches = [torch.rand(steps, 3, SIZE) for steps in (5, 5, 5, 2, 2, 5, 3)]
+    report = get_model_syops(net, batches, batch_dim=1)
+    (row,) = [row for row in report.rows if row.kind == "neuron"]
+    assert (row.calls, row.dense) == (27, 27 * 3 * SIZE)
+
+
+@pytest.mark.parametrize("sn", [lambda: snntorch.Leaky(beta=0.9), norse.LIFCell])
+def test_energy_models_that_price_updates_know_neurons_of_other_libraries(sn):
+    net, x = Handing(sn()), torch.rand(5, 3, SIZE) * 3
+    menu = get_model_syops(net, (x > 1).float(), batch_dim=1).energy_menu()
+    refused = {each.name for each in menu.estimates if each.refused}
+    assert refused == {"lemaire-2022", "spikesim", "speck-at-rest"}  # each for another reason
+
+
 # Modules of the user's own
 
 

@@ -18,8 +18,9 @@ from syops.trace.neurons import own
 from syops.trace.neurons.library import Library, NeuronSignal
 
 __all__ = [
-    *("LIBRARIES", "Library", "NeuronSignal", "by_parts", "can_reset", "kept", "library_of"),
-    *("neuron_signal", "reset", "stand_still", "state_tensors", "takes_a_sequence", "updating"),
+    *("LIBRARIES", "Library", "NeuronSignal", "by_parts", "can_reset", "is_one_neuron", "kept"),
+    *("library_of", "neuron_signal", "reset", "stand_still", "state_tensors"),
+    *("takes_a_sequence", "updating"),
 ]
 
 
@@ -43,6 +44,18 @@ def library_of(module: nn.Module) -> Library | None:
 def updating(module: nn.Module) -> Library | None:
     """Return the adapter that knows how far a call brings states of a module forward."""
     return next((library for library in LIBRARIES if library.is_neuron(module)), None)
+
+
+def is_one_neuron(module: nn.Module) -> bool:
+    """Return whether a module is a neuron of a library, and has no other one inside."""
+    return _sends_spikes(module) and not any(
+        _sends_spikes(part) for part in module.modules() if part is not module
+    )
+
+
+def _sends_spikes(module: nn.Module) -> bool:
+    library = updating(module)
+    return library is not None and library.sends_spikes(module)
 
 
 def neuron_signal(

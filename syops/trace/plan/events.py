@@ -125,6 +125,23 @@ class NeuronUpdated:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """A neuron that is looked into returns.
+
+    Attributes:
+        path: the neuron's.
+        outputs: what it returns.
+        kept: how many variables it keeps itself.
+        module: the neuron.
+    """
+
+    path: str
+    outputs: tuple[Met, ...]
+    kept: int
+    module: nn.Module = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Entered:
     """A neuron takes these tensors, and is not looked into."""
 
@@ -205,7 +222,7 @@ class Executed:
     reads: Sequence[Read] = ()
 
 
-Event = Given | ReadOut | NeuronUpdated | Entered | Left | Ended | Executed
+Event = Given | ReadOut | NeuronUpdated | Sent | Entered | Left | Ended | Executed
 
 
 @dataclass(frozen=True, slots=True)

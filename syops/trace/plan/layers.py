@@ -87,6 +87,7 @@ class Layer:
             or not match.met(self.x, x)
             or torch.is_autocast_enabled(x.device.type)
             or torch.is_inference_mode_enabled()
+            or torch.is_grad_enabled()  # autograd keeps tensors that the layer makes inside
         ):
             return False
         weights = _weights(module)

@@ -31,6 +31,7 @@ from syops.trace.plan.events import (
     ReadOut,
     ReadSource,
     Ref,
+    Sent,
     TensorMetadata,
     metadata_of,
 )
@@ -106,6 +107,12 @@ class Recorder:
             met = self.register.meet(x)
             kept = self.register.meet_states(states)
             self._add(NeuronUpdated(updates.path, met, lies, steps, samples, kept, updates))
+
+    def sent(self, where: tuple[str, nn.Module], outputs: Sequence[Tensor], kept: int) -> None:
+        """Record what a neuron that is watched inside returns; see `ForwardPass.sent`."""
+        if self._can_tell(outputs):
+            path, module = where
+            self._add(Sent(path, tuple(map(self.register.meet, outputs)), kept, module))
 
     def entered(self, where: tuple[str, nn.Module], tensors: Sequence[Tensor]) -> None:
         """Record the start of a neuron's ``forward``."""
