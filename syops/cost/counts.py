@@ -71,6 +71,9 @@ class Counts:
             your own, ``dataclasses.replace(report, accuracy=0.71)``, removes ``scores``.
         scores: how often the network was right, by class, where the data had labels.
         ended: what ended the count before all data was counted; empty if nothing did.
+        dependent: passes that read what an earlier one had computed; known of calls that a loop of
+            the user's makes.
+        in_training: dropouts and norms that were in training mode, by name.
         convention: what counts as an AC, as a MAC or as nothing; see `under`.
         recorded: the optional measurements that were made, which some conventions need.
         modules: what the calls of modules look like by their values alone, where that was measured.
@@ -113,6 +116,8 @@ class Counts:
     provenance: Provenance = field(default=Provenance(), compare=False)
     sample_table: SampleTable | None = field(default=None, repr=False, compare=False)
     held_spread: Spread | None = field(default=None, repr=False, compare=False)
+    dependent: int = 0
+    in_training: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         accuracy = self.accuracy
@@ -257,6 +262,8 @@ class Counts:
             updates=merge_updates(*self.updates, *other.updates),
             notes=tuple(sorted({*self.notes, *other.notes})),
             ended=tuple(sorted({*self.ended, *other.ended})),
+            dependent=self.dependent + other.dependent,
+            in_training=tuple(sorted({*self.in_training, *other.in_training})),
             input_shape=max(self.input_shape, other.input_shape),
             ann_rows=ann,
             **_answers(self, other),

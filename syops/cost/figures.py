@@ -137,6 +137,8 @@ class Figures(Counts):
             unaccounted={},
             prepared=(),
             updates=(),
+            dependent=0,
+            in_training=(),
             notes=("The same network as an ANN: one time-step, every synaptic operation a MAC",),
             measured=True,
             accuracy=None,

@@ -61,6 +61,8 @@ def find_cautions(report: Figures) -> Iterator[Caution]:
     ]
     yield from _partial(report)
     yield from _incomplete(report)
+    yield from _dependent(report)
+    yield from _in_training(report, rows)
     yield from _one_step(report)
     yield from _steps_inside(report)
     yield from _reset_at_every_step(report)
@@ -113,9 +115,45 @@ def _steps(report: Figures) -> int | None:
     return report.input_shape[0] if report.time_steps is None and has_time else report.time_steps
 
 
+def _by_calls(report: Figures) -> bool:
+    """Return whether each call of the model was counted as one time-step."""
+    return report.conventions.get("time_loop") == "caller" or "unroll" in report.conventions
+
+
+def _dependent(report: Figures) -> Iterator[Caution]:
+    """Warn of calls that were counted as samples of their own and know of earlier ones."""
+    if report.dependent and not _by_calls(report):
+        yield Caution(
+            "dependent",
+            (),
+            f"{report.dependent} of {report.passes} calls of the model go on from an earlier one, "
+            "with states or results of it, but each was counted as samples of its own, so that "
+            "every figure is that of one call",
+            "if T calls are the time-steps of one batch, pass time_steps=T; else reset the states "
+            "before each call",
+        )
+
+
+def _in_training(report: Figures, rows: list[Named]) -> Iterator[Caution]:
+    if not report.in_training:
+        return
+    names = {name for name, row, _ in rows if row.kind == "norm" and row.path in report.in_training}
+    cost = sum(layer.dc_mj or 0 for layer in report.layers if layer.name in names)
+    share = f", which cost {cost / report.dc_mj:.1%} of DC" if report.dc_mj and cost else ""
+    yield Caution(
+        "training",
+        report.in_training,
+        "counted in training mode, in which dropouts drop and BatchNorms cannot be folded: "
+        f"{first_of(report.in_training)}{share}",
+        "call model.eval() before the block, unless it is training that you count",
+    )
+
+
 def _one_step(report: Figures) -> Iterator[Caution]:
     steps = _steps(report)
     layers = _neurons(report, lambda neuron: 0 < neuron.steps <= report.passes)
+    if steps is None and not report.dependent and len(layers) == len(report.updates):
+        yield from _one_step_of_many(report, layers)
     if layers and steps is not None and steps > 1:
         yield Caution(
             "one_step",
@@ -126,6 +164,20 @@ def _one_step(report: Figures) -> Iterator[Caution]:
             f"time_steps={steps}) as count: ..., or give a [T, N, ...] input and unroll=0; neurons "
             'of spikingjelly take all steps at once with step_mode="m"; if there is one step, pass '
             "time_steps=1",
+        )
+
+
+def _one_step_of_many(report: Figures, layers: tuple[str, ...]) -> Iterator[Caution]:
+    """Warn that one time-step was counted, where nobody says that there is no other."""
+    if layers:
+        yield Caution(
+            "one_step",
+            layers,
+            "one time-step was counted, as each call of the model updates its neurons once: "
+            f"{first_of(layers)}",
+            "if the first dimension of the input is time, pass unroll=0 (--unroll 0); if your "
+            "code calls the model once a step, count that loop: with count_syops(model, "
+            "time_steps=T) as count: ...; if there is one step, pass time_steps=1",
         )
 
 

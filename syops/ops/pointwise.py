@@ -30,6 +30,7 @@ from syops.ops.values import (
     Signal,
     TruthTable,
     constant,
+    is_constant,
     is_integer,
     kind_of,
     rescaled,
@@ -104,10 +105,7 @@ class Pointwise:
 
     def _opaque(self, call: Call, signals: Sequence[Signal]) -> Signal:
         """Return the signal of a result of which no table can be made."""
-        if LEARNED in signals and all(
-            known is LEARNED or (isinstance(known, TruthTable) and not known.atoms)
-            for known in signals
-        ):
+        if LEARNED in signals and all(known is LEARNED or is_constant(known) for known in signals):
             return LEARNED
         if call.out.dtype == torch.bool:
             return call.atoms.fresh((0, 1))

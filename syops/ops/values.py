@@ -118,6 +118,11 @@ def constant(value: Number) -> TruthTable:
     return TruthTable((), (value,))
 
 
+def is_constant(signal: Signal) -> bool:
+    """Return whether every element has one known value, as that of literals."""
+    return isinstance(signal, TruthTable) and not signal.atoms
+
+
 def kind_of(signal: Signal) -> TruthTable | Opaque:
     """Return a signal without the ends of an interval, and without what an example showed."""
     if isinstance(signal, Shown):

@@ -72,6 +72,8 @@ def build_report(
         updates=ledger.updates,
         notes=later(lambda: tuple(filter(None, (*notes, as_ann().note, unseen)))),
         ended=tally.ended,
+        dependent=tally.dependent,
+        in_training=tally.in_training,
         passes=ledger.passes,
         measured=kind is MeasuredReport,
         scores=scores,

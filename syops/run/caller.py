@@ -24,6 +24,7 @@ from syops.trace.axes import NOWHERE, Axes
 from syops.trace.bounds import states_of
 from syops.trace.calls import Calls
 from syops.trace.input_signals import check_signal, signal_of_each
+from syops.trace.model import in_training
 from syops.trace.neurons import NeuronSignal
 from syops.trace.neurons.library import SIGNALS
 from syops.trace.observer import lazy_part
@@ -186,8 +187,8 @@ class Loop:
             self._close()
         if not self._tally.ledger.passes:
             raise SyopsValueError(
-                f"nothing is counted yet: no {self._steps} calls of the model, one for each "
-                "time-step, are complete"
+                f"nothing is counted yet: time_steps={self._steps} calls of the model are one "
+                f"batch, and {self._calls[True] or self._calls[False]} were made"
                 if self._steps > 1
                 else "nothing is counted: the model was not called in the block"
             )
@@ -214,9 +215,14 @@ class Loop:
         if self.observer.is_open and not self._is_complete and self._calls[True]:
             called = self._calls[True]
             self.observer.drop()
+            before = self._tally.ledger.passes
             raise SyopsValueError(
                 f"time_steps={self._steps} says that so many calls of the model are one batch, but "
-                f"the last batch had {called}; the report has those before it"
+                + (
+                    f"the last batch had {called}; the report has those before it"
+                    if before
+                    else f"there were {called}, so that nothing is counted"
+                )
             )
         if self.observer.is_open:
             self._close()
@@ -247,11 +253,9 @@ class Loop:
         """Note at the first call what is to be said of the model, and find its states."""
         tally = self._tally
         tally.first = shapes
-        if any(part.training for part in tally.model.modules()):
-            tally.notes[
-                "the model was counted in training mode, as it is: dropout is active, and "
-                "normalisations by the statistics of the batch cannot be folded"
-            ] = None
+        tally.in_training = in_training(tally.model)
+        if not tally.in_training and any(part.training for part in tally.model.modules()):
+            tally.notes["the model was counted in training mode, as it is"] = None
         own = getattr(tally.model, "T", None)
         if self._steps > 1 and own == self._steps:
             tally.notes[
@@ -273,6 +277,8 @@ class Loop:
         if self._spoiled:
             self.observer.drop()
             return
+        if not tally.samples:
+            tally.dependent += self.observer.of_earlier(self._samples)
         self.observer.close(self._samples)
         tally.steps.add(self._counting.subject.steps)
         if self._shapes is None:

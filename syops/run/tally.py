@@ -35,6 +35,8 @@ class CountSoFar:
         states: the buffers that it leaves out, as they are states.
         spikes: those of each neuron, where they are counted.
         data: the sum of the fingerprints of all samples; None where that is not known.
+        dependent: passes that read what an earlier one had computed, where calls are watched.
+        in_training: the modules that were counted in training mode and do other work there.
     """
 
     model: nn.Module
@@ -54,6 +56,8 @@ class CountSoFar:
     states: frozenset[str] = frozenset()
     spikes: Spikes | None = None
     data: int | None = 0
+    dependent: int = 0
+    in_training: tuple[str, ...] = ()
 
     @property
     def batch(self) -> int:

@@ -65,7 +65,7 @@ class Calls(Observer):
         caller: Caller,
         spikes: Spikes | None = None,
     ) -> None:
-        super().__init__(model, ledger, settings, spikes=spikes)
+        super().__init__(model, ledger, replace(settings, by_calls=True), spikes=spikes)
         self._caller = caller
         self._modes = ExitStack()
         self._known: Tensors | None = None
@@ -177,6 +177,10 @@ class Calls(Observer):
         del self._where[1:]
         if self._watch is not None:
             self._watch.listener = None
+
+    def of_earlier(self, samples: int) -> bool:
+        """Return whether the pass has read what an earlier one computed for so many samples."""
+        return any(samples in shape for shape in self._analysed.dispatch.of_earlier)
 
     def knows(self, tensor: Tensor) -> bool:
         """Return whether anything is known of the values of a tensor in this pass."""

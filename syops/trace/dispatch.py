@@ -16,7 +16,7 @@ from syops.ops.quantised import makes_few_values
 from syops.ops.recipes import recipe_of
 from syops.ops.rule import Call, Cost, Normalisation, Product, Rule, Tally, tensors_in
 from syops.ops.traits import Traits, traits_of
-from syops.ops.values import ANALOG, EMPTY, LEARNED, UNKNOWN, Signal, constant
+from syops.ops.values import ANALOG, EMPTY, LEARNED, UNKNOWN, Signal, constant, is_constant
 from syops.trace.aliasing import overlap
 from syops.trace.attention import attend, in_attention, scale
 from syops.trace.axes import Operands, Place, after
@@ -85,6 +85,7 @@ class Dispatch:
         measurements: what was counted.
         folds: the results of layers, and what reads them.
         unaccounted: the operators without a rule, in order.
+        of_earlier: the shapes of tensors of an earlier pass that the model has read.
     """
 
     def __init__(
@@ -115,6 +116,8 @@ class Dispatch:
         self._where = where
         self._caller = where[0]
         self._strict = settings.strict
+        self._follows_calls = settings.by_calls
+        self.of_earlier: set[torch.Size] = set()
         self.execute = executed if settings.values else executed_on_meta
         self._history = history
         self._with_params: set[int] = set()
@@ -214,6 +217,8 @@ class Dispatch:
             self._computed(rule, traits, call, before)
         if before.fixed:
             self._mark_fixed(traits, call, before)
+        elif self._follows_calls:
+            self._mark_computed(rule, call, before)
         self._follow_axes(rule, call, before)
         if numbered is not None and rule is not None:
             self.repeats.after(rule, traits, call, numbered)
@@ -269,6 +274,30 @@ class Dispatch:
         )
         for record in records:
             record.fixed, record.parts, record.rounded = True, parts, rounded
+
+    def _mark_computed(self, rule: Rule | None, call: Call, before: Before) -> None:
+        """Mark what the model computes of data, and note what it reads of an earlier pass.
+
+        Who calls the model, and what moves values alone, hands on both marks.
+        """
+        hands_on = self._is_in_caller or (rule is not None and rule.moves)
+        targets = {id(target) for target, _ in before.writes}
+        replaced = targets if rule is not None and (rule.overwrites or rule.moves) else set()
+        read = [r for x, r in before.records if r is not None and id(x) not in replaced]
+        earlier = [record for record in read if record.earlier]
+        if not self._is_in_caller:
+            self.of_earlier.update(record.shape for record in earlier)
+            for x, record in before.records:  # a write into a view of a state tells of the state
+                if record is None and self.tensors.known(x) == (None, UNKNOWN):
+                    self.tensors.put(x, UNKNOWN)
+        computed = not hands_on or any(record.computed for record in read)
+        for tensor in call.outputs:
+            record = self.tensors.latest(tensor)
+            if not is_constant(record.signal):  # zeros_like(x)
+                record.computed, record.earlier = computed, hands_on and bool(earlier)
+        for _, aliases in before.writes:
+            for _, record in self.tensors.rewritten(aliases):
+                record.computed |= computed
 
     def _unknown(self, call: Call, before: Before) -> None:
         """Name an operator without a rule, and have its results looked at in the data.

@@ -11,7 +11,7 @@ from syops._torch import tree_leaves
 from syops.ledger.steps import INPUT, History, Step
 from syops.ledger.updates import Updates, merge_updates
 from syops.ops.rule import Rule
-from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Shown, TruthTable, kind_of
+from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Shown, is_constant, kind_of
 from syops.trace.axes import NOWHERE, Axes, along
 from syops.trace.dispatch import Dispatch
 from syops.trace.foldable import decide
@@ -145,6 +145,7 @@ class ForwardPass:
                 differ; None where no dimension does.
             axes: where the time-steps and samples of the tensors are, of which it is not known.
         """
+        self._note_earlier(given)
         for place, (tensor, signal) in enumerate(zip(given, signals, strict=True)):
             is_new = self.tensors.find(tensor) is None
             record, known = self.tensors.known(tensor)
@@ -287,6 +288,7 @@ class ForwardPass:
             states: its states.
         """
         path, _ = self._where[-1]
+        self._note_earlier(states)
         starts = all(map(self._is_as_reset, states))
         updates = Updates(path, 1, int(starts), steps, samples * steps)
         if self._recorder is not None:
@@ -309,12 +311,23 @@ class ForwardPass:
         elif first == 0 and lies is not None:
             record.time = along(x.shape, lies.dim, updates.steps, lies.inside)
 
+    def _note_earlier(self, tensors: Sequence[Tensor]) -> None:
+        """Note which of them an earlier pass has computed."""
+        known = [record for x in tensors if (record := self.tensors.find(x)) is not None]
+        self.dispatch.of_earlier.update(record.shape for record in known if record.earlier)
+
     def _is_as_reset(self, state: Tensor) -> bool:
-        """Return whether a state is a literal, or has not been written into in this pass."""
+        """Return whether a state is a literal, or has not been written into in this pass.
+
+        What an earlier pass computed is neither.
+        """
+        record = self.tensors.find(state)
+        if record is not None and record.earlier:
+            return False
         if any(state is buffer for buffer in self.tensors.buffered):
             return not self.tensors.was_written(state)
         signal = self.tensors.signal(state)
-        return signal is LEARNED or (isinstance(signal, TruthTable) and not signal.atoms)
+        return signal is LEARNED or is_constant(signal)
 
     def sent(self, outputs: Sequence[Tensor], kept: int) -> None:
         """Count the updates of a neuron that is watched inside when its ``forward`` returns.
@@ -375,6 +388,7 @@ class ForwardPass:
         given = [(t, ANALOG) for t in (*unknown, *outputs[1:])] + [(t, signal) for t in outputs[:1]]
         for tensor, known in given:
             record = self.give(tensor, known)
+            record.computed = True
             if self._history is not None:
                 record.step = Step(name, path, record.signal, self._into_neuron)
         if outputs:

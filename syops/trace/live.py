@@ -145,6 +145,7 @@ class Tensors:
                 fresh = self.atoms.fresh(tuple(signal.support))
                 signal = replace(fresh, scale=signal.scale)
             record = self._records[key] = old.after_write(signal, old.version, fixed=old.fixed)
+            record.earlier = old.computed or old.earlier
             self._on_storage.setdefault(record.storage, set()).add(key)
 
     def was_written(self, tensor: Tensor) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from syops._torch import BatchNorm
 from syops.choices import Signal, choice
 from syops.errors import SyopsTypeError, SyopsValueError, shown
 from syops.trace.neurons.library import SIGNALS, NeuronSignal
@@ -96,6 +97,22 @@ def _holding_nan(weights: Mapping[str, Tensor]) -> str:
         for name in tensors
     }
     return next((n for n, t in weights.items() if n in suspects and t.isnan().any()), "")
+
+
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+
+
+def in_training(model: nn.Module) -> tuple[str, ...]:
+    """Return the paths of the dropouts and norms that are in training mode, and differ by it."""
+    return tuple(
+        path or type(model).__name__
+        for module, path in paths_of(model).items()
+        if module.training
+        and (
+            (isinstance(module, _DROPOUTS) and module.p > 0)
+            or (isinstance(module, BatchNorm) and module.track_running_stats)
+        )
+    )
 
 
 def weight_dtype(model: nn.Module) -> torch.dtype:

@@ -67,6 +67,10 @@ class Record:
     """Where its samples are, where that is known and wanted."""
     mixed: bool = False
     """Whether several samples had a part in all of it, where samples are followed."""
+    computed: bool = False
+    """Whether the model computed it in this pass, or other code computed it of such a tensor."""
+    earlier: bool = False
+    """Whether it was computed so in an earlier pass."""
     value: Any = None
     """Which `Value` it holds, where inputs and weights alone made it, before any neuron."""
 

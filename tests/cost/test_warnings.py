@@ -100,9 +100,12 @@ def test_steps_are_counted_not_calls(mode):
     assert kinds(report) == ["repeated"]
 
 
-def test_no_claim_and_T_1_do_not_warn_of_one_update():
+def test_one_update_where_T_is_not_told():
     x = torch.rand(3, 5)
-    assert kinds(get_model_syops(Stepwise(), x)) == []
+    warning = named(get_model_syops(Stepwise(), x), "one_step")
+    assert warning.layers == ("sn",)
+    assert warning.text.startswith("one time-step was counted")
+    assert "unroll=0" in warning.advice
     assert kinds(get_model_syops(Stepwise(), x, time_steps=1)) == []
 
 
@@ -189,7 +192,8 @@ COUNTS = [get_model_syops, get_model_bounds]
 def test_one_update_of_a_neuron_of_any_library(make, call, count):
     report = count(Loop(make(), call, loop=1), torch.rand(3, 5), time_steps=4)
     assert named(report, "one_step").layers == ("sn",)
-    assert kinds(count(Loop(make(), call, loop=1), torch.rand(3, 5))) == []
+    assert kinds(count(Loop(make(), call, loop=1), torch.rand(3, 5))) == ["one_step"]
+    assert kinds(count(Loop(make(), call, loop=1), torch.rand(3, 5), time_steps=1)) == []
 
 
 @pytest.mark.parametrize("count", COUNTS)

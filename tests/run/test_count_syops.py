@@ -85,10 +85,10 @@ def test_loop_in_the_model_and_batches_in_the_caller():
 
 def test_report_in_the_block_has_complete_batches(net):
     with count_syops(net, time_steps=2) as count:
-        with pytest.raises(SyopsValueError, match="no 2 calls of the model"):
+        with pytest.raises(SyopsValueError, match="time_steps=2 calls of the model are one batch"):
             _ = count.report
         net(X[0])
-        with pytest.raises(SyopsValueError, match="no 2 calls of the model"):
+        with pytest.raises(SyopsValueError, match="time_steps=2 calls of the model are one batch"):
             _ = count.report
         net(X[1])
         assert count.report.samples == 3
@@ -305,7 +305,10 @@ def test_training_leaves_the_same_weights():
         assert torch.equal(tensor, plain.state_dict()[name]), name
     assert (found.samples, found.passes) == (3, 1)
     assert next(row for row in found.rows if row.kind == "norm").mac == 2 * 4 * 3 * 8
-    assert found.notes[0].startswith("the model was counted in training mode")
+    (warning,) = [each for each in found.warnings if each.kind == "training"]
+    assert warning.layers == ("1", "2")
+    norm = next(layer for layer in found.layers if layer.kind == "norm")
+    assert f"{norm.dc_mj / found.dc_mj:.1%} of DC" in warning.text
     assert net.training
 
 
