@@ -356,7 +356,7 @@ def get_model_bounds(
             from an example, and the bounds hold for inputs of that class. From a shape, or from
             zeros or ones alone, it cannot be read: the bounds then span both cases.
         neurons: classes of modules that are neurons and cannot be watched from inside, such as a
-            fused kernel, with the signal of their output: ``{FusedLIF: "binary"}``.
+            fused kernel, with the signal of their first output: ``{FusedLIF: "binary"}``.
         rules: what operators of your own cost, by the operator: ``{torch.ops.my.linear: rule}``;
             see `syops.ops`.
         energy: a profile, a ``.toml`` file with one, an `EnergyModel`, or a dict of these by
