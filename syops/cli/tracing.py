@@ -11,7 +11,7 @@ from syops.choices import ENDS, InputSignal
 from syops.cli.aside import prints_aside
 from syops.cli.help import command
 from syops.cli.imports import for_good
-from syops.cli.networks import fed, named, sample_dim, sizes, structure
+from syops.cli.networks import assumed, fed, named, sample_dim, sizes, structure
 from syops.cli.options import (
     BASELINES,
     BATCH_DIM,
@@ -74,7 +74,7 @@ def bounds(
     with for_good():
         from syops.api import get_model_bounds
 
-    with prints_aside():
+    with prints_aside(), assumed(model, shape):
         network = structure(model, keywords)
         report = get_model_bounds(
             network,
@@ -127,7 +127,7 @@ def audit(
         from syops.api import check_full_spike
 
     ends = [end for end in ENDS if end in allow]
-    with prints_aside():
+    with prints_aside(), assumed(model, shape):
         network = structure(model, keywords)
         found = check_full_spike(
             network,

@@ -23,6 +23,8 @@ from syops._torch import (
     hooks_of,
     parameters_of,
 )
+from syops.errors import SyopsRuntimeError, first_line
+from syops.ops.rule import input_tensors
 from syops.trace.formulas import empty_like
 from syops.trace.hooks import is_idle
 from syops.trace.neurons import NeuronSignal, neuron_signal, reset, stand_still
@@ -44,16 +46,36 @@ class SilentNeuron(nn.Module):
     silent_signal: NeuronSignal
     """The values that the neuron gives."""
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        x = input_tensors(args, kwargs)[0]
         stand_still(self, x)
         return empty_like(x)
+
+
+class DeclaredNeuron(SilentNeuron):
+    """Stand for a neuron that the user declares: return what its ``forward`` does.
+
+    One that cannot run without values, and is called with one tensor, stands still.
+    """
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super(SilentNeuron, self).forward(*args, **kwargs)
+        except Exception as error:  # whatever a kernel raises where there are no values
+            if len(args) + len(kwargs) > 1:
+                raise SyopsRuntimeError(
+                    f"neurons: {type(self).__name__} takes states and cannot run without values "
+                    f"({first_line(error)}), so that it is not known what it returns; give its "
+                    "kernel a fake one (register_fake)"
+                ) from error
+            return super().forward(*args, **kwargs)
 
 
 class Shadow:
     """Hold a copy of a model on ``meta``: its structure, without values and memory.
 
-    Neurons stand still: those that are known, and ``neurons``. Hooks are left behind, but for
-    those by which torch itself prunes weights and normalises them.
+    Known neurons stand still; ``neurons`` run where they can. Hooks are left behind, but for those
+    by which torch itself prunes weights and normalises them.
 
     Attributes:
         module: the copy.
@@ -162,13 +184,13 @@ class _Shadowing:
     """Make a deep copy in which tensors lie on ``meta``, neurons stand still and hooks are gone.
 
     ``memo`` is that of `copy.deepcopy`, which copies what is neither a module, a tensor nor a
-    plain container: most of a model's attributes need no copy. Inside neurons, which do not run,
+    plain container: most of a model's attributes need no copy. Inside neurons that do not run,
     such things are shared: a kernel, say.
     """
 
     def __init__(self, model: nn.Module, neurons: Mapping[type, NeuronSignal]) -> None:
         self._neurons = neurons
-        self._silenced: dict[tuple[type, NeuronSignal], type] = {}
+        self._silenced: dict[tuple[type, type, NeuronSignal], type] = {}
         self.memo: dict[int, Any] = {}
         # First of all, so that whatever refers to one of them in its own way finds the copy.
         modules = paths_of(model)
@@ -191,15 +213,30 @@ class _Shadowing:
         kind, signal = type(module), neuron_signal(module, self._neurons)
         if signal is None:
             return kind
-        made = self._silenced.get((kind, signal))
+        is_known = neuron_signal(module) is not None
+        return self._silent(SilentNeuron if is_known else DeclaredNeuron, kind, signal)
+
+    def _silent(self, base: type, kind: type, signal: NeuronSignal) -> type:
+        """Return a class of neurons of some kind that stand still."""
+        made = self._silenced.get((base, kind, signal))
         if made is None:
             attributes = {"silent_signal": signal, "__module__": kind.__module__}
-            made = type(kind.__name__, (SilentNeuron, kind), attributes)
-            self._silenced[kind, signal] = made
+            made = type(kind.__name__, (base, kind), attributes)
+            self._silenced[base, kind, signal] = made
         return made
 
     def _fill(self, module: nn.Module, copied: nn.Module) -> None:
-        is_silent = isinstance(copied, SilentNeuron)
+        if not isinstance(copied, DeclaredNeuron):
+            self._fill_in(module, copied, share=isinstance(copied, SilentNeuron))
+            return
+        try:
+            self._fill_in(module, copied, share=False)
+        except Exception:  # a kernel that cannot be copied; what shares it must not run
+            if not isinstance(module, SilentNeuron):
+                copied.__class__ = self._silent(SilentNeuron, type(module), copied.silent_signal)
+            self._fill_in(module, copied, share=True)
+
+    def _fill_in(self, module: nn.Module, copied: nn.Module, share: bool) -> None:
         attributes = vars(copied)
         for name, attribute in vars(module).items():
             kind = type(attribute)
@@ -211,7 +248,7 @@ class _Shadowing:
                 own = ((key, self.of(hook)) for key, hook in attribute.items() if _is_torchs(hook))
                 attributes[name] = OrderedDict(own)
             else:
-                attributes[name] = self.of(attribute, share=is_silent)
+                attributes[name] = self.of(attribute, share)
 
     def of(self, value: Any, share: bool = False) -> Any:
         """Return the copy of anything; ``share`` what is neither a tensor nor a plain container."""

@@ -346,7 +346,7 @@ class Observer:
             watch.stop()  # it is not looked into
         listener, watch.listener = watch.listener, None  # nor is what is asked of it here
         try:
-            tensors = tensors_in(inputs)
+            tensors = input_tensors(args, kwargs)
             if hooks.library is not None and tensors and not tensors[0].is_nested:
                 steps, samples = hooks.library.layout(module, tensors[0])
                 states = tensors[1:] or tensors_in(hooks.library.states(module).values())
@@ -409,14 +409,14 @@ class Observer:
         assert self._watch is not None
         if hooks.is_watched_neuron and self._watch.is_on:
             listener, self._watch.listener = self._watch.listener, None
-            self._pass.sent(tensors_in((output,)), kept(hooks.keeper, module))
+            self._pass.sent(input_tensors((output,), {}), kept(hooks.keeper, module))
             self._watch.listener = listener
         if hooks.neuron is None:
             return
         self._inside_neurons -= 1
         self._pass.leave_neuron(
             hooks.neuron,
-            tensors_in((output,)),
+            input_tensors((output,), {}),
             state_tensors(hooks.keeper, module),
             kept(hooks.keeper, module),
             type(module) in self._settings.neurons,

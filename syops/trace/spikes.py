@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from syops._torch import unwatched
 from syops.ledger.neurons import NeuronLayer
-from syops.ops.rule import tensors_in
+from syops.ops.rule import input_tensors
 from syops.ops.values import ANALOG
 from syops.trace import counting
 from syops.trace.neurons import NeuronSignal, updating
@@ -92,7 +92,7 @@ class Spikes:
             signal: the values that it can send, if that is known.
             output: all that it returned.
         """
-        tensors = tensors_in((output,)) if module in self._paths else []
+        tensors = input_tensors((output,), {}) if module in self._paths else []
         if not tensors:
             return
         sums = self._pass.setdefault(module, _Sums())
