@@ -9,7 +9,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from syops.choices import ENDS, AcCount, End, Graded, InputSignal, Signal, check_truth, choice
+from syops.choices import (
+    ENDS,
+    AcCount,
+    End,
+    Graded,
+    InputSignal,
+    Signal,
+    check_truth,
+    checks_keywords,
+    choice,
+)
 from syops.cost.conventions import AnyConvention, chosen
 from syops.cost.profiles import Profile, get_energy_model
 from syops.errors import SyopsTypeError, SyopsValueError
@@ -35,6 +45,7 @@ from syops.trace.input_signals import signal_names
 from syops.trace.restore import device_of, plainly
 
 
+@checks_keywords
 def get_model_syops(
     model: nn.Module,
     inputs: Any,
@@ -221,6 +232,7 @@ def get_model_syops(
     return work.count()
 
 
+@checks_keywords
 def count_syops(
     model: nn.Module,
     *,
@@ -304,6 +316,7 @@ def count_syops(
     return Count(counting, samples, call)
 
 
+@checks_keywords
 def get_model_bounds(
     model: nn.Module,
     inputs: Any,
@@ -380,6 +393,7 @@ def get_model_bounds(
     return build_report(Report, tally, subject, energy_model, known, conventions, call=call)
 
 
+@checks_keywords
 def check_full_spike(
     model: nn.Module,
     inputs: Any,

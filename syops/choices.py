@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, TypeAlias, TypeVar, get_args
+import inspect
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Literal, ParamSpec, TypeAlias, TypeVar, get_args
 
 from syops.errors import SyopsTypeError, SyopsValueError, did_you_mean
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 Graded: TypeAlias = Literal["mac", "ac"]
 """How an integer input that is not a spike is counted."""
@@ -60,3 +63,23 @@ def choice(name: str, value: object, known: Iterable[T]) -> T:
     listed = ", ".join(map(str, words))
     hint = did_you_mean(value, map(str, words)).rstrip()
     raise SyopsValueError(f"{name} must be one of {listed}; got {value!r}{hint and f'; {hint}'}")
+
+
+def checks_keywords(function: Callable[P, T]) -> Callable[P, T]:
+    """Have a function refuse a keyword that it does not take by an error that names a close one.
+
+    Raises:
+        SyopsTypeError: at its call.
+    """
+    known = tuple(inspect.signature(function).parameters)
+
+    @wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        if unknown := next((name for name in kwargs if name not in known), None):
+            raise SyopsTypeError(
+                f"{function.__name__} has no argument {unknown!r}; "
+                f"{did_you_mean(unknown, known)}known: {', '.join(known)}"
+            )
+        return function(*args, **kwargs)
+
+    return called

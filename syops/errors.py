@@ -71,14 +71,29 @@ def first_of(names: Collection[str], most: int = 6) -> str:
     return ", ".join(list(names)[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+_FEW = 6
+"""Names that a question lists."""
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """Return a question that names what is closest to a name, and a space; "" if nothing is close.
+    """Return a question that names what a name may stand for, and a space; "" if nothing is close.
+
+    That is all names of which it is a part, if they are few, or else the closest one. Capitals do
+    not matter.
 
     >>> did_you_mean("dsn18", ["dsnn18", "fsnn18"])
     "did you mean 'dsnn18'? "
+    >>> did_you_mean("SNN", ["dsnn18", "fsnn18", "resnet18"])
+    "did you mean 'dsnn18' or 'fsnn18'? "
     """
-    close = difflib.get_close_matches(str(name), list(known), n=1)
-    return f"did you mean {close[0]!r}? " if close else ""
+    said = str(name).lower()
+    lowered = {each.lower(): each for each in known}
+    wider = [each for each in lowered if said in each] if len(said) > 2 else []
+    close = wider if 0 < len(wider) <= _FEW else difflib.get_close_matches(said, lowered, n=1)
+    if not close:
+        return ""
+    *others, last = (repr(lowered[each]) for each in close)
+    return f"did you mean {', '.join(others)}{' or ' if others else ''}{last}? "
 
 
 def first_line(error: BaseException) -> str:

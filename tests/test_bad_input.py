@@ -31,6 +31,7 @@ from syops import (
     Report,
     check_full_spike,
     compare,
+    count_syops,
     get_model_bounds,
     get_model_syops,
     load_energy_models,
@@ -734,3 +735,31 @@ def test_arguments_of_another_type_are_named(call, words):
     with pytest.raises(SyopsError, match=words) as raised:
         call()
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda net: get_model_syops(net, (1, 4), timesteps=4), "'timesteps'; did you mean 'time_"),
+        (lambda net: count_syops(net, sample=4), "count_syops has no argument 'sample'; did you"),
+        (lambda net: get_model_bounds(net, (1, 4)).under("STD"), "did you mean 'sdt'"),
+        (lambda net: get_model_bounds(net, (1, 4)).under("DST"), "did you mean 'dst'"),
+        (
+            lambda net: get_model_bounds(net, (1, 4), energy="horowitz"),
+            "did you mean 'horowitz45-fp32', 'horowitz45-fp16', ",
+        ),
+    ],
+)
+def test_words_that_are_almost_right(call, words):
+    with pytest.raises(SyopsError) as error:
+        call(nn.Linear(4, 3))
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("trace", [get_model_bounds, check_full_spike])
+def test_shape_without_batch_dimension_is_told(trace):
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 3))
+    with pytest.raises(SyopsError, match=r"no batch dimension, .* \(1, 1, 8, 8\)$"):
+        trace(net, (1, 8, 8))
+    with pytest.raises(SyopsError, match="if the input is right"):
+        trace(net, (1, 9, 8))

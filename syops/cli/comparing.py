@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from syops.cli.aside import prints_aside
 from syops.cli.help import command, completes
 from syops.cli.imports import for_good
-from syops.cli.networks import fed, named, sample_dim, sizes, structure
+from syops.cli.networks import assumed, fed, named, sample_dim, sizes, structure
 from syops.cli.options import CONVENTION, ENERGY, FILE, FOLD_BN, GRADED, GRAPH, KEYWORDS, SHAPE
 from syops.cli.output import Display, display_options, warn
 from syops.cost.conventions import DEFAULT, Convention
@@ -136,15 +136,16 @@ def read_report(
             with for_good():
                 from syops.api import get_model_bounds
 
-            found = get_model_bounds(
-                structure(network, keywords),
-                sizes(network, keywords, shape),
-                input_signal=fed(network),
-                batch_dim=sample_dim(network),
-                energy=energy,
-                convention=convention,
-                **counting,
-            )
+            with assumed(network, shape):
+                found = get_model_bounds(
+                    structure(network, keywords),
+                    sizes(network, keywords, shape),
+                    input_signal=fed(network),
+                    batch_dim=sample_dim(network),
+                    energy=energy,
+                    convention=convention,
+                    **counting,
+                )
             report = named(found, network)
         return replace(report, model=label or report.model)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +15,7 @@ from syops.cli.aside import prints_aside, silence_torch
 from syops.cli.imports import for_good
 from syops.cli.options import GRAPH
 from syops.cli.output import command_line
-from syops.errors import did_you_mean
+from syops.errors import ForwardError, did_you_mean
 from syops.models import input_shape, list_models
 from syops.report.audit import Audit
 from syops.report.report import Report
@@ -67,6 +68,20 @@ def sizes(
         return shape
     shape = shape or sample_shape(model, keywords)
     return (1, *shape) if len(shape) in (1, 3) else shape
+
+
+@contextmanager
+def assumed(model: str, shape: tuple[int, ...] | None) -> Iterator[None]:
+    """Say in an error of MODEL that the shape of its input was not given, where it was not."""
+    try:
+        yield
+    except ForwardError as error:
+        if shape is not None or model in list_models() or model.endswith(GRAPH):
+            raise
+        sizes = "x".join(map(str, sample_shape(model, ())))
+        raise ForwardError(
+            f"{model}: without --input-shape the input is 1x{sizes}, which may not suit it: {error}"
+        ) from error.__cause__
 
 
 def sample_dim(model: str, batch_dim: int = 0) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -13,7 +14,7 @@ from syops.choices import Signal
 from syops.cli.aside import prints_aside, silence_torch
 from syops.cli.distributed import Place
 from syops.cli.imports import for_good
-from syops.cli.networks import declared, sample_dim, sample_shape
+from syops.cli.networks import assumed, declared, sample_dim, sample_shape
 from syops.cli.output import note
 from syops.errors import SyopsError, SyopsValueError, first_line
 from syops.models import list_models
@@ -112,7 +113,8 @@ class Run:
         kept = self.kept_for(value)
         if kept is not None and kept.exists():
             note(f"{kept} is there: its batches are read and compared, and not counted again")
-        with prints_aside():
+        is_drawn = self.data is None and self.input_path is None
+        with prints_aside(), assumed(model, self.shape) if is_drawn else nullcontext():
             report = get_model_syops(
                 network,
                 batches,

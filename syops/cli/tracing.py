@@ -11,7 +11,7 @@ from syops.choices import ENDS, InputSignal, Signal
 from syops.cli.aside import prints_aside
 from syops.cli.help import command
 from syops.cli.imports import for_good
-from syops.cli.networks import declared, fed, named, sample_dim, sizes, structure
+from syops.cli.networks import assumed, declared, fed, named, sample_dim, sizes, structure
 from syops.cli.options import (
     BASELINES,
     BATCH_DIM,
@@ -77,7 +77,7 @@ def bounds(
     with for_good():
         from syops.api import get_model_bounds
 
-    with prints_aside():
+    with prints_aside(), assumed(model, shape):
         network = structure(model, keywords)
         report = get_model_bounds(
             network,
@@ -133,7 +133,7 @@ def audit(
         from syops.api import check_full_spike
 
     ends = [end for end in ENDS if end in allow]
-    with prints_aside():
+    with prints_aside(), assumed(model, shape):
         network = structure(model, keywords)
         found = check_full_spike(
             network,

@@ -85,7 +85,7 @@ class Keeping:
         each = iter(batches)
         if self.begun is None:
             return each
-        report, found = self.begun.report, 0
+        report, found, samples = self.begun.report, 0, 0
         for number in range(self.begun.batches):
             try:
                 batch = next(each, None)
@@ -93,11 +93,16 @@ class Keeping:
                 error.add_note(f"syops: this was raised at batch {number}, which {self.path} has")
                 raise
             if batch is None:
-                raise SyopsValueError(
-                    f"{self.path} is the checkpoint of other data: it holds the count of "
-                    f"{self.begun.batches} batches, and there are {number}"
-                )
-            found += of_batch(batch, subject.samples_of(batch.arguments), subject) or 0
+                break
+            of_this = subject.samples_of(batch.arguments)
+            samples += of_this
+            found += of_batch(batch, of_this, subject) or 0
+        if samples != report.samples:
+            raise SyopsValueError(
+                f"{self.path} is the checkpoint of other data or batches: its "
+                f"{self.begun.batches} batches hold {report.samples} samples, and as many hold "
+                f"{samples} now. Give the batch size that it was begun with"
+            )
         if fingerprint(found) != report.provenance.data:
             raise SyopsValueError(
                 f"{self.path} is the checkpoint of other data: its {report.samples} samples are "

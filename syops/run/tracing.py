@@ -7,9 +7,10 @@ from typing import Any
 
 from syops._torch import tree_map
 from syops.choices import InputSignal
-from syops.errors import ForwardError
+from syops.errors import ForwardError, SyopsError
 from syops.ledger.ledger import Ledger
 from syops.ledger.steps import History
+from syops.ops.values import UNKNOWN
 from syops.run.subject import Subject
 from syops.trace import inputs as given
 from syops.trace.bounds import trace
@@ -64,5 +65,23 @@ def trace_on_meta(subject: Subject, inputs: Any, names: tuple[InputSignal, ...])
     try:
         states = plainly(traced)
     except ForwardError as error:
+        if given.is_shape(inputs) and _runs_on_one(subject, shapes):
+            raise ForwardError(
+                f"inputs: the shape {tuple(inputs)} has no batch dimension, which comes first: "
+                f"{(1, *inputs)}"
+            ) from error.__cause__
         raise subject.explained(error, shapes) from error.__cause__
     return Trace(called, ledger, history, states, told if "auto" in names else names, steps)
+
+
+def _runs_on_one(subject: Subject, sample: given.Arguments) -> bool:
+    """Return whether the network runs on a batch that holds one sample: what it failed on."""
+    if subject.batch_dim or subject.unroll is not None:
+        return False
+    batch: given.Arguments = tree_map(lambda leaf: leaf.unsqueeze(0), sample)
+    told = subject.model, batch, [UNKNOWN], Ledger(), subject.settings, None
+    try:
+        plainly(lambda: trace(*told))
+    except SyopsError:
+        return False
+    return True

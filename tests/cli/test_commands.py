@@ -246,7 +246,7 @@ def test_untrained_weights_are_warned_of_once_on_stderr(syops):
     _, out, err = syops("run", "clinets:Net", "--input", "x.npy")
     assert err.startswith("syops: note:")
     assert err.count("\n") == err.count("not representative") == 1
-    assert "note" not in out
+    assert "not representative" not in out
 
 
 def test_output_formats(syops, report, trained):
@@ -627,8 +627,8 @@ def test_a_small_bundled_network(report):
 
 def test_output_goes_to_a_file_instead(syops, trained, here):
     expected = syops("run", *trained, "--verbose")[1]
-    assert "more with --verbose" in syops("run", *trained)[1]
-    assert "more with --verbose" not in expected
+    assert "more notes with --verbose" in syops("run", *trained)[1]
+    assert "more notes with --verbose" not in expected
     (here / "out.txt").write_text("old")
     status, out, _ = syops("run", *trained, "-o", "out.txt")
     assert (status, out) == (0, "")
@@ -703,6 +703,10 @@ def bad_files():
         (["run", "nowhere:Net"], ["nowhere"]),
         (["run", "clinets:broken"], ["clinets:broken", "RuntimeError: no such luck"]),
         (["run", "clinets:complains"], ["first line second line"]),
+        (["run", "clinets:Net"], ["without --input-shape the input is 1x3x224x224"]),
+        (["bounds", "clinets:Net"], ["without --input-shape the input is 1x3x224x224"]),
+        (["audit", "clinets:Net"], ["without --input-shape the input is 1x3x224x224"]),
+        (["compare", "clinets:Net"], ["without --input-shape the input is 1x3x224x224"]),
         (["run", "clinets.py"], ["unknown model", "package.module:callable"]),
         (["run", "clinets.py:Net"], ["clinets.py is a path", "package.module:callable"]),
         (["bounds", "./clinets:Net"], ["./clinets is a path", "package.module:callable"]),

@@ -279,6 +279,13 @@ def test_other_data_is_refused(file):
     assert file.read_bytes() == content
 
 
+def test_another_batch_size_is_named(file):
+    begun(file)
+    smaller = [(x[:2], y[:2]) for x, y in loader()]
+    with pytest.raises(SyopsValueError, match="Give the batch size that it was begun with"):
+        get_model_syops(net(), smaller, checkpoint=file)
+
+
 def test_torn_files_are_named_and_left_alone(file):
     begun(file)
     content = file.read_bytes()

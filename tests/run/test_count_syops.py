@@ -105,6 +105,11 @@ def test_last_batch_of_too_few_calls(net):
     assert count.report.samples == 3
 
 
+def test_only_batch_of_too_few_calls(net):
+    with pytest.raises(SyopsValueError, match=r"but there were 2, so that nothing is counted$"):
+        called(net, X[:2], count_syops(net, time_steps=10))
+
+
 def test_calls_of_one_batch_with_different_samples(net):
     with pytest.raises(SyopsValueError, match="has 3 samples and another one 2"):
         called(net, [X[0], X[1, :2]], count_syops(net, time_steps=2))

@@ -271,7 +271,7 @@ def test_three_sentences_below_a_table_and_the_rest_on_request():
     table = replace(TABLE, summary=("one", "two\n  = 2"), notes=("three", "four", "five"))
     below = to_text(table, verbose=False).partition("c        ")[2]
     assert re.findall("one|two|three|four|five", below) == ["one", "two", "three"]
-    assert below.endswith("2 more with --verbose, or to_text() in Python")
+    assert below.endswith("2 more notes with --verbose, or to_text() in Python")
     assert to_text(table).endswith("four\nfive")
 
 

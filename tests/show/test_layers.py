@@ -82,7 +82,7 @@ Break-even firing rate with the ANN: 0.800; measured: 0.200
 Folded into the layers before them, at no cost: 1 BatchNorm
 Outside the totals, as in the paper: neuron 1.50 k MAC, add 2.50 k AC
 """
-MORE = "\n\n4 more with --verbose, or to_text() in Python"
+MORE = "\n\n4 more notes with --verbose, or to_text() in Python"
 
 
 def line_of(text, start):

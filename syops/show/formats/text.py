@@ -64,7 +64,8 @@ def to_text(
     if room is not None:
         notes = notes[: max(room - len(summary), 0)]
     hidden = len(table.summary) + len(table.notes) - len(summary) - len(notes)
-    more = [f"{hidden} more with --verbose, or to_text() in Python"] if hidden else []
+    notes_more = f"{hidden} more note{'s' * (hidden > 1)}"
+    more = [f"{notes_more} with --verbose, or to_text() in Python"] if hidden else []
     parts = (
         _wrapped(texts, min(width or WIDTH, WIDTH))
         for texts in ([table.caption], table.warnings, summary, notes, more)
