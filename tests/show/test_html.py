@@ -615,6 +615,8 @@ def test_the_page_prints_with_headings_on_every_page(visit):
 @in_chromium
 def test_names_of_layers_have_room_in_print(visit):
     page = visit(net_page())
+    page.set_viewport_size({"width": 390, "height": 844})  # the table scrolls here
+    page.wait_for_selector(".layers .wide")
     page.emulate_media(media="print")
     styles = page.locator(".layers tbody th").evaluate_all(
         "cells => cells.map(cell => getComputedStyle(cell).minWidth)"
