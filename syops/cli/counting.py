@@ -27,6 +27,7 @@ from syops.cli.options import (
     MEMORY,
     MODEL,
     NEURON_RATES,
+    NEURONS,
     NONZERO,
     SEEN_SHAPE,
     SEEN_SIGNAL,
@@ -135,6 +136,7 @@ from syops.report.report import Report
 @ZEROS
 @NEURON_RATES
 @SEEN_SIGNAL
+@NEURONS
 @click.option(
     "--ac", type=click.Choice(AC_COUNTS),
     help="The count of ACs that is priced: firing rate x dense count, or the synapses that spikes "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -9,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from syops.choices import InputSignal
+from syops.choices import InputSignal, Signal
 from syops.cli.aside import prints_aside, silence_torch
 from syops.cli.imports import for_good
 from syops.cli.options import GRAPH
 from syops.cli.output import command_line
-from syops.errors import ForwardError
+from syops.errors import ForwardError, did_you_mean
 from syops.models import input_shape, list_models
 from syops.report.audit import Audit
 from syops.report.report import Report
@@ -91,6 +92,32 @@ def sample_dim(model: str, batch_dim: int = 0) -> int:
 def fed(model: str, said: tuple[InputSignal, ...] = ()) -> tuple[InputSignal, ...]:
     """Return what the input holds: as the user says, else real numbers if the paper says so."""
     return said or ("analog" if model in list_models() else "auto",)
+
+
+def declared(
+    network: nn.Module, neurons: tuple[tuple[str, Signal], ...]
+) -> dict[type[nn.Module], Signal]:
+    """Return the classes of neurons that the user names, with what they send.
+
+    Raises:
+        click.UsageError: no class of a module has such a name, or several have.
+    """
+    kinds = defaultdict(set)
+    for kind in map(type, network.modules()):
+        for name in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}"):
+            kinds[name].add(kind)
+    found = {}
+    for name, signal in neurons:
+        if name not in kinds:
+            raise click.UsageError(
+                f"--neuron: no module of MODEL is a {name!r}{did_you_mean(name, kinds)}"
+            )
+        kind, *others = kinds[name]
+        if others:
+            full = sorted(f"{each.__module__}.{each.__qualname__}" for each in kinds[name])
+            raise click.UsageError(f"--neuron: {name!r} is {' and '.join(full)}: say which")
+        found[kind] = signal
+    return found
 
 
 def named(result: Result, model: str) -> Result:

@@ -66,10 +66,32 @@ class Keyword(click.ParamType):
             return name, literal
 
 
+class Declared(click.ParamType):
+    """The name of a class of neurons, and what they send."""
+
+    name = "class=signal"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, choices.Signal]:
+        name, _, sent = value.rpartition("=")
+        signal = next((each for each in choices.SIGNALS if each == sent), None)
+        if not name or signal is None:
+            known = ", ".join(choices.SIGNALS)
+            self.fail(f"{value!r} is not CLASS=SIGNAL, with a signal of {known}.", param, ctx)
+        return name, signal
+
+
 MODEL = click.argument("model", shell_complete=completes(list_models))
 KEYWORDS = click.option(
     "--set", "keywords", type=Keyword(), multiple=True, metavar="NAME=VALUE",
     help="Argument of MODEL, such as T=6 or g=OR; a Python literal or a string. Repeatable.",
+)  # fmt: skip
+NEURONS = click.option(
+    "--neuron", "neurons", type=Declared(), multiple=True, metavar="CLASS=SIGNAL",
+    help="What the neurons of a class of MODEL send, if they cannot be watched from inside or "
+    "their values cannot be derived: analog, binary, ternary or graded, such as Leaky=binary. A "
+    "run checks it. Repeatable.",
 )  # fmt: skip
 BATCH_DIM = click.option(
     "--batch-dim", default=0, metavar="DIM",

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
+from syops.choices import Signal
 from syops.cli.aside import prints_aside, silence_torch
 from syops.cli.distributed import Place
 from syops.cli.imports import for_good
-from syops.cli.networks import assumed, sample_dim, sample_shape
+from syops.cli.networks import assumed, declared, sample_dim, sample_shape
 from syops.cli.output import note
 from syops.errors import SyopsError, SyopsValueError, first_line
 from syops.models import list_models
@@ -32,7 +33,7 @@ class Run:
     Attributes:
         counting: arguments of `syops.get_model_syops` that are as the user gave them.
         weights, input_path, data, labels, transform, shuffle, workers, logits, shape, batch_size,
-            batch_dim, unroll, seed, checkpoint, distributed: the options of these names.
+            batch_dim, unroll, neurons, seed, checkpoint, distributed: the options of these names.
     """
 
     weights: Path | None = None
@@ -47,6 +48,7 @@ class Run:
     batch_size: int | None = None
     batch_dim: int = 0
     unroll: int | None = None
+    neurons: tuple[tuple[str, Signal], ...] = ()
     seed: int = 0
     checkpoint: Path | None = None
     distributed: bool = False
@@ -118,6 +120,7 @@ class Run:
                 batches,
                 batch_dim=batch_dim,
                 unroll=self.unroll,
+                neurons=declared(network, self.neurons),
                 output=_output(self.logits),
                 checkpoint=kept,
                 distributed=self.distributed,

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from syops.choices import ENDS, InputSignal
+from syops.choices import ENDS, InputSignal, Signal
 from syops.cli.aside import prints_aside
 from syops.cli.help import command
 from syops.cli.imports import for_good
-from syops.cli.networks import assumed, fed, named, sample_dim, sizes, structure
+from syops.cli.networks import assumed, declared, fed, named, sample_dim, sizes, structure
 from syops.cli.options import (
     BASELINES,
     BATCH_DIM,
@@ -24,6 +24,7 @@ from syops.cli.options import (
     KEYWORDS,
     MEMORY,
     MODEL,
+    NEURONS,
     NONZERO,
     OUTPUT,
     SHAPE,
@@ -40,6 +41,7 @@ from syops.files import check_writable
 @KEYWORDS
 @SHAPE
 @UNSEEN_SIGNAL
+@NEURONS
 @BATCH_DIM
 @TIME_STEPS
 @UNROLL
@@ -56,6 +58,7 @@ def bounds(
     keywords: tuple[tuple[str, Any], ...],
     shape: tuple[int, ...] | None,
     input_signal: tuple[InputSignal, ...],
+    neurons: tuple[tuple[str, Signal], ...],
     unroll: int | None,
     batch_dim: int,
     memory: bool,
@@ -80,6 +83,7 @@ def bounds(
             network,
             sizes(model, keywords, shape, unroll),
             input_signal=fed(model, input_signal),
+            neurons=declared(network, neurons),
             unroll=unroll,
             batch_dim=sample_dim(model, batch_dim),
             **counting,
@@ -92,6 +96,7 @@ def bounds(
 @KEYWORDS
 @SHAPE
 @UNSEEN_SIGNAL
+@NEURONS
 @BATCH_DIM
 @UNROLL
 @FOLDED
@@ -106,6 +111,7 @@ def audit(
     keywords: tuple[tuple[str, Any], ...],
     shape: tuple[int, ...] | None,
     input_signal: tuple[InputSignal, ...],
+    neurons: tuple[tuple[str, Signal], ...],
     unroll: int | None,
     batch_dim: int,
     allow: tuple[str, ...],
@@ -134,6 +140,7 @@ def audit(
             sizes(model, keywords, shape, unroll),
             allow=ends,
             input_signal=fed(model, input_signal),
+            neurons=declared(network, neurons),
             unroll=unroll,
             batch_dim=sample_dim(model, batch_dim),
             **tracing,

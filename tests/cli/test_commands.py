@@ -40,6 +40,18 @@ class Net(nn.Module):
             y = self.out(self.spike(self.hidden(x)))
         return y
 
+class Fire(nn.Module):
+    def forward(self, x, v):
+        return x / 2 + 0.5, v
+
+class Stateful(Net):
+    def __init__(self):
+        super().__init__()
+        self.spike = Fire()
+    def forward(self, x):
+        spikes, _ = self.spike(self.hidden(x), x)
+        return self.out(spikes)
+
 class Image(nn.Module):
     def __init__(self, channels=3):
         super().__init__()
@@ -127,6 +139,22 @@ def trained(here):
     torch.save(weights(), "net.pt")
     np.save("x.npy", np.array([[1.0, 0.3], [0.75, 1.0]]))
     return "clinets:Net", "--weights", "net.pt", "--input", "x.npy"
+
+
+@pytest.mark.parametrize("name", ["Fire", "clinets.Fire"])
+def test_neuron_declares_what_a_class_sends(syops, report, here, name):
+    np.save("spikes.npy", np.ones((2, 2)))
+    torch.save(weights(), "net.pt")
+    shape, declared = ("--input-shape", "2"), ("--neuron", f"{name}=binary")
+    network = "clinets:Stateful"
+    assert syops("audit", network, *shape, "--allow", "first")[0] == 1
+    assert syops("audit", network, *shape, "--allow", "first", *declared)[0] == 0
+    status, out, err = syops("bounds", network, *shape, *declared, "--format", "json")
+    assert status == 0, err
+    assert Report.from_json(out).mac == 2 * 2
+    args = "--weights", "net.pt", "--input", "spikes.npy"
+    assert report(network, *args).mac == 2 * 5  # ones are taken for spikes
+    assert report(network, *args, *declared).mac == 0
 
 
 # --- starting, help, lists --------------------------------------------------------------------
@@ -731,6 +759,12 @@ def bad_files():
         ),
         (["run", "clinets:Net", "--input", "two.npz", "--batch-size", "1"], ["--batch-size"]),
         (["run", "clinets:Net", "--input", "x.npy", "--unroll", "2"], ["unroll=2", "(2, 2)"]),
+        (["run", "clinets:Net", "--neuron", "Spike"], ["'Spike' is not CLASS=SIGNAL", "binary"]),
+        (["run", "clinets:Net", "--neuron", "Spik=binary"], ["'Spik'", "did you mean 'Spike'"]),
+        (
+            ["run", "clinets:Stateful", "--input", "x.npy", "--neuron", "Fire=binary"],
+            ["spike (Fire)", "binary"],
+        ),
         (["run", "clinets:Net", "--unroll", "0"], ["--unroll needs --input or --data"]),
         (["bounds", "clinets:Net", "--unroll", "0"], ["--unroll needs --input-shape"]),
         (["run", "fsnn18", "--input", "x.npy", "--unroll", "0"], ["leave --unroll out"]),

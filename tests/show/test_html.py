@@ -613,6 +613,19 @@ def test_the_page_prints_with_headings_on_every_page(visit):
 
 
 @in_chromium
+def test_names_of_layers_have_room_in_print(visit):
+    page = visit(net_page())
+    page.set_viewport_size({"width": 390, "height": 844})  # the table scrolls here
+    page.wait_for_selector(".layers .wide")
+    page.emulate_media(media="print")
+    styles = page.locator(".layers tbody th").evaluate_all(
+        "cells => cells.map(cell => getComputedStyle(cell).minWidth)"
+    )
+    assert styles
+    assert all(float(width.removesuffix("px")) >= 120 for width in styles)
+
+
+@in_chromium
 def test_each_network_of_a_comparison_is_folded_sorted_and_searched_by_itself(visit):
     page = visit(compare({"one": NET, "two": BOUNDS}).to_page())
     assert rows_of(page) == []

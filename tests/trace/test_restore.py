@@ -17,6 +17,7 @@ import pytest
 import torch
 from spikingjelly.activation_based import layer, neuron
 from torch import nn
+from torch.nn.modules import module as modules
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import syops
@@ -108,6 +109,7 @@ def modes():
         torch.is_inference_mode_enabled(),
         torch.backends.mha.get_fastpath_enabled(),
         torch.utils._python_dispatch._is_in_torch_dispatch_mode,
+        *map(list, (modules._global_forward_hooks, modules._global_forward_hooks_always_called)),
         sys.modules["torch._dynamo.eval_frame"]._stance,
     )
 
