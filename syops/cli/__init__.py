@@ -14,12 +14,13 @@ from typing import Any, NoReturn
 import click
 
 from syops.cli import comparing, counting, demo, energy, hardware, listing, tracing
+from syops.cli.imports import ProcessArguments
 from syops.errors import SyopsError, SyopsFileError, first_line, shown, with_type
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command; every error is one line on stderr and exit status 2."""
-    args = sys.argv[1:] if args is None else args
+    args = ProcessArguments(sys.argv[1:]) if args is None else args
     try:
         sys.exit(cli.main(args=args, prog_name="syops", standalone_mode=False, obj=args))
     except click.Abort:

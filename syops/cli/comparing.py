@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from syops.cli.aside import prints_aside
 from syops.cli.help import command, completes
-from syops.cli.imports import for_good
+from syops.cli.imports import keeping_imports
 from syops.cli.networks import assumed, fed, named, sample_dim, sizes, structure
 from syops.cli.options import CONVENTION, ENERGY, FILE, FOLD_BN, GRADED, GRAPH, KEYWORDS, SHAPE
 from syops.cli.output import Display, display_options, warn
@@ -133,7 +133,7 @@ def read_report(
             report = report.under(convention) if _is_asked("convention") else report
             report = report.priced(energy) if _is_asked("energy") else report
         else:
-            with for_good():
+            with keeping_imports():
                 from syops.api import get_model_bounds
 
             with assumed(network, shape):

@@ -8,7 +8,7 @@ import click
 
 from syops.cli.aside import silence_torch
 from syops.cli.help import command
-from syops.cli.imports import for_good
+from syops.cli.imports import keeping_imports
 from syops.cli.output import emit, show
 from syops.show.table import Column
 from syops.show.tabular import Table
@@ -40,7 +40,7 @@ def demo(data: str, style: str) -> None:
     the digits SEW ResNet with ADD. Shows how many answers are right and what one costs.
     """
     silence_torch()
-    with for_good():
+    with keeping_imports():
         from syops.models.demo import rows
 
     found = rows(data)

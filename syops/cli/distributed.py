@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syops.cli.imports import for_good
+from syops.cli.imports import keeping_imports
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +55,7 @@ def joined(wanted: bool) -> Iterator[Place]:
             "torchrun --nproc-per-node=K -m syops run ... --distributed"
         )
 
-    with for_good():
+    with keeping_imports():
         import torch
         import torch.distributed as dist
 

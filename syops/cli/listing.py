@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from syops.cli.help import command
-from syops.cli.imports import for_good
+from syops.cli.imports import keeping_imports
 from syops.cli.options import FILE, OUTPUT
 from syops.cli.output import emit, show
 from syops.cost.conventions import TEXTS, list_conventions, load_conventions
@@ -43,7 +43,7 @@ _DATA: dict[str, Callable[[TableData], str]] = {"csv": to_csv, "json": _records}
 @command("syops models")
 def models() -> None:
     """List the bundled networks, with their parameters and time-steps."""
-    with for_good():
+    with keeping_imports():
         import torch
 
         from syops.models.create import create_model

@@ -12,7 +12,7 @@ import click
 
 from syops.choices import InputSignal, Signal
 from syops.cli.aside import prints_aside, silence_torch
-from syops.cli.imports import for_good
+from syops.cli.imports import keeping_imports
 from syops.cli.options import GRAPH
 from syops.cli.output import command_line
 from syops.errors import ForwardError, did_you_mean
@@ -28,7 +28,7 @@ Result = TypeVar("Result", Report, Audit)
 
 def structure(model: str, keywords: tuple[tuple[str, Any], ...]) -> nn.Module:
     """Return a network of which no values are wanted."""
-    with for_good():
+    with keeping_imports():
         import torch
 
         from syops.cli.loading import load_model

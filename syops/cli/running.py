@@ -13,7 +13,7 @@ import click
 from syops.choices import Signal
 from syops.cli.aside import prints_aside, silence_torch
 from syops.cli.distributed import Place
-from syops.cli.imports import for_good
+from syops.cli.imports import keeping_imports
 from syops.cli.networks import assumed, declared, sample_dim, sample_shape
 from syops.cli.output import note
 from syops.errors import SyopsError, SyopsValueError, first_line
@@ -77,7 +77,7 @@ class Run:
             place: that of this process.
             value: what makes it different from others that are counted, such as "T=4".
         """
-        with for_good():
+        with keeping_imports():
             import torch
 
             from syops.api import get_model_syops

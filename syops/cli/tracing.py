@@ -10,7 +10,7 @@ import click
 from syops.choices import ENDS, InputSignal, Signal
 from syops.cli.aside import prints_aside
 from syops.cli.help import command
-from syops.cli.imports import for_good
+from syops.cli.imports import keeping_imports
 from syops.cli.networks import assumed, declared, fed, named, sample_dim, sizes, structure
 from syops.cli.options import (
     BASELINES,
@@ -74,7 +74,7 @@ def bounds(
     """
     view = ShownPart(memory, baselines, nonzero)
     view.check(display)
-    with for_good():
+    with keeping_imports():
         from syops.api import get_model_bounds
 
     with prints_aside(), assumed(model, shape):
@@ -129,7 +129,7 @@ def audit(
         raise click.UsageError("--allow none goes with no other --allow")
     if output is not None:
         check_writable(output)
-    with for_good():
+    with keeping_imports():
         from syops.api import check_full_spike
 
     ends = [end for end in ENDS if end in allow]

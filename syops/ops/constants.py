@@ -24,7 +24,7 @@ def ones(call: Call) -> Signal:
 
 def full(call: Call) -> Signal:
     """Return the signal of one value everywhere."""
-    value = call.arg("fill_value", call.arg("value", call.arg("s")))
+    value = call.arg("fill_value", call.arg("value", call.arg("s", None)))
     if isinstance(value, torch.Tensor):
         return converted(value, call.signal(value), call.out, call.atoms)
     return call.constant(value)
@@ -60,13 +60,13 @@ def binary(call: Call) -> Signal:
 
 def randint(call: Call) -> Signal:
     """Return the signal of random whole numbers."""
-    low, high = call.arg("low", 0), call.arg("high")
+    low, high = call.arg("low", 0), call.arg("high", None)
     return call.atoms.fresh(tuple(range(low, high))) if high - low <= MAX_VALUES else INTEGER
 
 
 def dropout_cost(call: Call) -> Sequence[Cost]:
     """1 MAC per element in training; else 0."""
-    if call.arg("train") is False:
+    if call.arg("train", None) is False:
         return ()
     return tallied(call, "elementwise", mac=call.args[0].numel())
 

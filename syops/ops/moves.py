@@ -118,14 +118,14 @@ def gather(call: Call) -> Signal:
 
 def repeated(call: Call) -> Signal:
     """Return the signal of values that are repeated; of positions, if only numbers are given."""
-    return gather(call) if isinstance(call.arg("self"), Tensor) else INTEGER
+    return gather(call) if isinstance(call.arg("self", None), Tensor) else INTEGER
 
 
 def overwritten(call: Call) -> Signal:
     """Return the signal of a tensor that got new values at some positions."""
-    if any(call.arg(name) for name in ("accumulate", "reduce")):
+    if any(call.arg(name, None) for name in ("accumulate", "reduce")):
         return ANALOG
-    values = call.arg("value") if not isinstance(call.arg("value"), Tensor) else None
+    values = call.arg("value", None) if not isinstance(call.arg("value", None), Tensor) else None
     source = call.constant(values) if values is not None else call.signal(call.tensors[-1])
     return call.atoms.joined((call.signal(call.args[0]), source))
 
@@ -148,9 +148,9 @@ def join(call: Call, along: ChannelRule) -> Signal:
 def written_cost(call: Call) -> Sequence[Cost]:
     """1 AC per value that is added to one that was there, 1 MAC if multiplied; else 0."""
     how = call.arg("reduce", "")
-    if not call.arg("accumulate") and how not in ("add", "multiply"):
+    if not call.arg("accumulate", None) and how not in ("add", "multiply"):
         return ()
-    index = call.arg("index", call.arg("indices"))
+    index = call.arg("index", call.arg("indices", None))
     values = index.numel() if isinstance(index, Tensor) else _indexed(call, index)
     if how == "multiply":
         return tallied(call, "pool", mac=values)

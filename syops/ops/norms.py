@@ -23,7 +23,7 @@ def batch_norm_in_use_cost(call: Call) -> Sequence[Cost]:
 
 
 def _batch_norm(call: Call, by_batch: bool) -> Sequence[Cost]:
-    x, fixed = call.args[0], call.arg("running_mean") is not None and not by_batch
+    x, fixed = call.args[0], call.arg("running_mean", None) is not None and not by_batch
     return (Normalisation("batch_norm", x.numel(), x, affine=fixed, apart=(1,)),)
 
 

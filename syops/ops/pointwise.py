@@ -190,7 +190,7 @@ def _exact_quotient(call: Call, signals: Sequence[Signal]) -> bool:
 
 def _exact_power(call: Call, signals: Sequence[Signal]) -> bool:
     """Return whether a power is exact: a small number of multiplications."""
-    exponent = call.arg("exponent")
+    exponent = call.arg("exponent", None)
     return not isinstance(exponent, Tensor) and exponent in (0, 1, 2, 3)
 
 
@@ -201,7 +201,7 @@ def _exact_product_added(call: Call, signals: Sequence[Signal]) -> bool:
 
 def _exact_mixture(call: Call, signals: Sequence[Signal]) -> bool:
     """Return whether ``lerp`` is exact."""
-    weight = call.arg("weight")
+    weight = call.arg("weight", None)
     return _fits(call, signals, (3, 1 if isinstance(weight, Tensor) else weight))
 
 

@@ -94,15 +94,15 @@ def averaged(call: Call, windows: set[tuple[int, int]]) -> Signal:
 def average_windows(call: Call, rank: int) -> set[tuple[int, int]]:
     """Return how many entries the windows of a pooling have, with the divisor of each."""
     inputs, outputs = call.args[0].shape[-rank:], call.out.shape[-rank:]
-    if call.arg("kernel_size") is None:
+    if call.arg("kernel_size", None) is None:
         along = [_adaptive_windows(*sizes) for sizes in zip(inputs, outputs, strict=True)]
         return {(math.prod(w), math.prod(w)) for w in itertools.product(*along)}
-    kernel = _each(call.arg("kernel_size"), rank)
-    stride = _each(call.arg("stride") or kernel, rank)
+    kernel = _each(call.arg("kernel_size", None), rank)
+    stride = _each(call.arg("stride", None) or kernel, rank)
     padding = _each(call.arg("padding", 0), rank)
     shapes = zip(inputs, outputs, kernel, stride, padding, strict=True)
     padded = call.arg("count_include_pad", True)
-    override = call.arg("divisor_override")
+    override = call.arg("divisor_override", None)
     windows = set()
     for combined in itertools.product(*(_padded_windows(*shape) for shape in shapes)):
         terms = math.prod(entries for entries, _ in combined)
@@ -139,7 +139,7 @@ def _cost(rank: int) -> CostRule:
 
     def average_pool_cost(call: Call) -> Sequence[Cost]:
         """1 AC per value in a window; the windows of adaptive pooling cover the input once."""
-        kernel, entries = call.arg("kernel_size"), call.args[0].numel()
+        kernel, entries = call.arg("kernel_size", None), call.args[0].numel()
         if kernel is not None:
             entries = call.out.numel() * math.prod(_each(kernel, rank))
         return tallied(call, "pool", "avg_pool", ac=entries)

@@ -67,7 +67,7 @@ def quantised(call: Call) -> Signal:
 
 def _ends(call: Call) -> tuple[int, int]:
     """Return the least and the largest q."""
-    low, high = call.arg("quant_min"), call.arg("quant_max")
+    low, high = call.arg("quant_min", None), call.arg("quant_max", None)
     if low is not None:
         return low, high
     if call.out.dtype == torch.qint32:
@@ -185,11 +185,11 @@ def matmul_cost(call: Call) -> Sequence[Cost]:
 
 def recurrent_cost(call: Call, gates: int) -> Sequence[Cost]:
     """Every weight matrix times what it is applied to; the hidden state is analog."""
-    x, hx = call.args[0], call.arg("hx")
+    x, hx = call.args[0], call.arg("hx", None)
     state = hx[0] if isinstance(hx, (list, tuple)) else hx
-    layers, both = call.arg("num_layers"), 1 + call.arg("bidirectional")
+    layers, both = call.arg("num_layers", None), 1 + call.arg("bidirectional", None)
     hidden, inputs = state.shape[-1], x.shape[-1]
-    dtype = torch.float16 if call.arg("dtype") == torch.float16 else torch.qint8
+    dtype = torch.float16 if call.arg("dtype", None) == torch.float16 else torch.qint8
     steps = x.numel() // inputs
     costs: list[Cost] = []
     for layer in range(layers):
@@ -202,10 +202,10 @@ def recurrent_cost(call: Call, gates: int) -> Sequence[Cost]:
 
 def cell_cost(call: Call, gates: int) -> Sequence[Cost]:
     """Both weight matrices times what they are applied to; the hidden state is analog."""
-    x, state = call.args[0], call.arg("hx")
+    x, state = call.args[0], call.arg("hx", None)
     state = state[0] if isinstance(state, (list, tuple)) else state
     outputs = gates * state.shape[-1]
-    weight = call.arg("w_ih").unpack()[0]
+    weight = call.arg("w_ih", None).unpack()[0]
     steps = x.numel() // max(1, x.shape[-1])
     operands = (Operand(x, FanOut(outputs)),)
     return _matrices(steps, outputs, x.shape[-1], state.shape[-1], operands, weight.dtype)

@@ -208,7 +208,7 @@ def clamped(lowest: str, highest: str) -> EndsRule:
     def rule(call: Call, hulls: Hulls) -> Ends:
         ends = hulls.at(0)
         for name, cut in ((lowest, larger), (highest, smaller)):
-            limit = call.arg(name) if name else None
+            limit = call.arg(name, None) if name else None
             ends = ends if limit is None else cut(ends, hulls.of(limit))
         return ends
 

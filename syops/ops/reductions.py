@@ -25,7 +25,7 @@ from syops.ops.values import (
 
 def counts(call: Call) -> Signal:
     """Return the signal of numbers of values; of sums of weights, where these are given."""
-    return ANALOG if call.arg("weights") is not None else INTEGER
+    return ANALOG if call.arg("weights", None) is not None else INTEGER
 
 
 def total(call: Call) -> Signal:
@@ -150,7 +150,7 @@ def exponential_cost(call: Call) -> Sequence[Cost]:
 
 def added_cost(call: Call) -> Sequence[Cost]:
     """1 AC per value that is added to others, 1 MAC if multiplied, 0 if compared."""
-    source = call.arg("source", call.arg("data"))
+    source = call.arg("source", call.arg("data", None))
     return _added(call, source.numel())
 
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, Never
 
 import torch
 from torch import Tensor
 
 from syops._torch import schema_of, tree_leaves
+from syops.errors import SyopsLookupError, did_you_mean
 from syops.ops.fanout import FanOut
 from syops.ops.values import ANALOG, LEARNED, UNKNOWN, Atoms, Signal, constant
 
@@ -26,6 +27,10 @@ class Derivation:
 
     name: str
     values: tuple[int, ...] = ()
+
+
+_NEEDED: Any = object()
+"""In place of a default: an argument has to exist."""
 
 
 @dataclass(slots=True)
@@ -59,17 +64,30 @@ class Call:
     def signal(self, tensor: Tensor) -> Signal:
         return self.signals[id(tensor)]
 
-    def arg(self, name: str, default: Any = None) -> Any:
-        """Return the argument called ``name`` in the operator's schema."""
+    def arg(self, name: str, default: Any = _NEEDED) -> Any:
+        """Return the argument called ``name`` in the operator's schema.
+
+        Raises:
+            SyopsLookupError: there is none of that name, and no ``default``.
+        """
         if name in self.kwargs:
             return self.kwargs[name]
         found = _argument(self.func, name)
         if found is None:
-            return default
+            return self._without(name) if default is _NEEDED else default
         position, argument = found
         if position < len(self.args):
             return self.args[position]
-        return argument.default_value if argument.has_default_value() else default
+        if argument.has_default_value():
+            return argument.default_value
+        return None if default is _NEEDED else default
+
+    def _without(self, name: str) -> Never:
+        known = [argument.name for argument in schema_of(self.func).arguments]
+        raise SyopsLookupError(
+            f"{self.func.name()} has no argument {name!r}; {did_you_mean(name, known)}"
+            f"known: {', '.join(known) or 'none'}"
+        )
 
     def constant(self, value: Any) -> Signal:
         """Return the signal of a Python number as it is found in the result's dtype.

@@ -34,10 +34,10 @@ def cubic_cost(call: Call) -> Sequence[Cost]:
 def _interpolated(call: Call, taps: tuple[int, ...]) -> Sequence[Cost]:
     x, out = call.args[0], call.out
     rank = x.dim() - 2
-    aligned = call.arg("align_corners")
-    scales = [call.arg(f"scales_{axis}") for axis in "dhw"[3 - rank :]]
+    aligned = call.arg("align_corners", None)
+    scales = [call.arg(f"scales_{axis}", None) for axis in "dhw"[3 - rank :]]
     if rank == 1:
-        scales = [call.arg("scales")]
+        scales = [call.arg("scales", None)]
     sizes = zip(x.shape[2:], out.shape[2:], scales, strict=True)
     reached = tuple(taps_reached(n, m, taps, aligned, scale) for n, m, scale in sizes)
     dense = out.numel() * len(taps) ** rank
@@ -119,9 +119,9 @@ def _distances(call: Call, operator: str) -> Sequence[Cost]:
 def bag_cost(call: Call) -> Sequence[Cost]:
     """1 AC per value that is looked up and added; with weights 1 MAC; for the maximum 0."""
     table, indices = call.args[:2]
-    if call.arg("mode") == 2:
+    if call.arg("mode", None) == 2:
         return ()
-    scales, padding = call.arg("per_sample_weights"), call.arg("padding_idx")
+    scales, padding = call.arg("per_sample_weights", None), call.arg("padding_idx", None)
     reached = FanOut(table.shape[1])
     if scales is not None:
         operand = Operand(scales, reached)

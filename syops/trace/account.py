@@ -22,10 +22,11 @@ from syops.ledger.steps import Arrival, History
 from syops.ledger.updates import Updates, merge_updates
 from syops.ops.classes import Seen, Unit, ValueEvidence
 from syops.ops.fanout import FanOut
+from syops.ops.values import INTEGER
 from syops.trace.axes import BEFORE, NOWHERE, Axes, Place, Split
 from syops.trace.foldable import Folding
 from syops.trace.lineage import LayerKey, LayerResult, Padding
-from syops.trace.neurons.library import SIGNALS, NeuronSignal
+from syops.trace.neurons.library import SIGNALS
 from syops.trace.readings import Readings
 from syops.trace.repeats import Again
 
@@ -131,31 +132,50 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What a neuron sent whose signal the user told; ``look`` is a place in the readings."""
+    """What the user said that a tensor holds, by ``neurons=`` or by a rule.
 
-    neuron: str
-    signal: NeuronSignal
+    Attributes:
+        who: what made the tensor.
+        values: those that it can hold, in order; none: any integers.
+        look: a place in the readings.
+        by_rule: a rule says so.
+    """
+
+    who: str
+    values: tuple[float, ...]
     look: int
+    by_rule: bool = False
 
     def check(self, readings: Readings) -> None:
-        """Raise SyopsValueError if it sent anything else."""
+        """Raise SyopsValueError if it holds anything else."""
         low, high, whole = readings.look(self.look)
-        name = next(name for name, signal in SIGNALS.items() if signal == self.signal)
         if not (math.isfinite(low) and math.isfinite(high)):
-            sent, instead = "NaN or infinite values", "check the data and the weights"
-        elif not whole:
-            sent, instead = f"values from {low:.4g} to {high:.4g} that are not all whole", "analog"
-        elif isinstance(self.signal, tuple) and not (
-            self.signal[0] <= low and high <= self.signal[-1]
-        ):
-            sent = f"values from {low:g} to {high:g}"
+            held, instead = "NaN or infinite values", ""
+        elif not whole and all(value == int(value) for value in self.values):
+            held, instead = f"values from {low:.4g} to {high:.4g} that are not all whole", "analog"
+        elif self.values and not (self.values[0] <= low and high <= self.values[-1]):
+            held = f"values from {low + 0:g} to {high + 0:g}"  # no -0
             instead = "ternary" if low >= -1 and high <= 1 else "graded"
         else:
             return
-        if instead in SIGNALS:
-            instead = f"declare {instead!r}, or leave it out to have it watched from inside"
-        raise SyopsValueError(
-            f"{self.neuron}: neurons= declares it {name!r}, but it sent {sent}; {instead}"
+        told, advice = self._by_rule() if self.by_rule else self._by_neurons(instead)
+        if not instead:
+            advice = "check the data and the weights"
+        raise SyopsValueError(f"{self.who}: {told} {held}; {advice}")
+
+    def _by_rule(self) -> tuple[str, str]:
+        """Return how to begin and to end the error."""
+        said = f"{{{', '.join(f'{value:g}' for value in self.values)}}}"
+        return (
+            f"its rule in rules= says {said if self.values else 'integers'}, but it gave",
+            "give it the signal analog, or unknown to have its values looked at",
+        )
+
+    def _by_neurons(self, instead: str) -> tuple[str, str]:
+        name = next(name for name, signal in SIGNALS.items() if signal in (self.values, INTEGER))
+        return (
+            f"neurons= declares it {name!r}, but it sent",
+            f"declare {instead!r}, or leave it out to have it watched from inside",
         )
 
 
@@ -165,7 +185,7 @@ class Account:
 
     Attributes:
         pending: the costs, in order.
-        declared: the neurons whose signals are to be checked.
+        declared: what the user said of tensors, to be checked.
         has_states: buffers have changed, so what looked like weights may have been a state.
         folding: which normalisations can be folded.
         updates: of the states of neurons.
@@ -189,7 +209,7 @@ class Account:
 
         Raises:
             SyopsValueError: a tensor that was looked at holds NaN or an infinite value; a neuron
-                sent values that it was not declared to send.
+                or an operator of the user's gave values that it was not declared to give.
         """
         for declared in self.declared:
             declared.check(readings)

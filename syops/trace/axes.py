@@ -228,7 +228,7 @@ def _part(layout: Layout, dim: int, start: int, stop: int, out: Tensor) -> Place
 
 def _reduced(call: Call, source: Tensor, layout: Layout, out: Tensor) -> Layout | None:
     """Return the layout once some dimensions are summed up."""
-    dims = call.arg("dim")
+    dims = call.arg("dim", None)
     if dims is None or not out.dim():
         return None
     gone = {int(d) % source.dim() for d in (dims if isinstance(dims, (list, tuple)) else [dims])}

@@ -37,7 +37,7 @@ from syops.trace.repeats import Repeats
 from syops.trace.rows import CallSites, row_of
 from syops.trace.settings import Settings
 from syops.trace.shapes import executed_on_meta
-from syops.trace.watch import Watch
+from syops.trace.watch import Watch, inside
 from syops.trace.weights import RECURRENT
 from syops.trace.writes import fill, overwrite, taken_out
 
@@ -215,6 +215,8 @@ class Dispatch:
             self._moved(rule, traits, call, before)
         else:
             self._computed(rule, traits, call, before)
+        if rule is not None and rule.own:
+            self._check_own(call)
         if before.fixed:
             self._mark_fixed(traits, call, before)
         elif self._follows_calls:
@@ -274,6 +276,16 @@ class Dispatch:
         )
         for record in records:
             record.fixed, record.parts, record.rounded = True, parts, rounded
+
+    def _check_own(self, call: Call) -> None:
+        """Have what a rule of the user's says of results, and of what drives them, checked."""
+        who = f"{call.func.name()} in {self._where[-1][0] or 'the model'}"
+        products = [cost for cost in self._costs if isinstance(cost, Product)]
+        driving = [(o.tensor, o.signal) for cost in products for o in cost.operands if o.signal]
+        results = [(tensor, self.tensors.signal(tensor)) for tensor in call.outputs]
+        for tensor, signal in (*results, *driving):
+            sent = inside(tensor) or [tensor]
+            self.measurements.declared(who, signal, sent, by_rule=True)
 
     def _mark_computed(self, rule: Rule | None, call: Call, before: Before) -> None:
         """Mark what the model computes of data, and note what it reads of an earlier pass.

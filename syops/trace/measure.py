@@ -6,6 +6,7 @@ decided afterwards; see `syops.trace.account`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable
 
 import torch
@@ -18,7 +19,16 @@ from syops.ops.classes import Unit, ValueEvidence, evidence_of
 from syops.ops.fanout import FanOut
 from syops.ops.kinds import SPIKES
 from syops.ops.rule import Product
-from syops.ops.values import ANALOG, EMPTY, INTEGER, UNKNOWN, Signal, TruthTable, for_weights
+from syops.ops.values import (
+    ANALOG,
+    EMPTY,
+    INTEGER,
+    UNKNOWN,
+    Signal,
+    TruthTable,
+    for_weights,
+    kind_of,
+)
 from syops.trace.account import (
     Account,
     Declared,
@@ -137,13 +147,29 @@ class Measurements:
             known = self._known[key] = Known(row, site, prepared)
         self._pending.append(known)
 
-    def declared(self, neuron: str, signal: NeuronSignal, sent: Iterable[Tensor]) -> None:
-        """Measure what a declared neuron sent; it is checked when the pass is over."""
-        if not self._values or signal is ANALOG:
+    def declared(
+        self, who: str, signal: Signal | NeuronSignal, sent: Iterable[Tensor], by_rule: bool = False
+    ) -> None:
+        """Measure what the user said of tensors; it is checked when the pass is over.
+
+        What may be any real number, or is in units that are not known, cannot be checked.
+        """
+        if not self._values:
+            return
+        if isinstance(signal, TruthTable):
+            values = tuple(sorted(signal.support))
+            if signal.scale or not values or not all(map(math.isfinite, values)):
+                return
+        elif isinstance(signal, tuple):
+            values = signal
+        elif kind_of(signal) is INTEGER:
+            values = ()
+        else:
             return
         for tensor in sent:
             if tensor.numel():
-                self._declared.append(Declared(neuron, signal, self.gauge.look(tensor, {})))
+                look = self.gauge.look(tensor, {})
+                self._declared.append(Declared(who, values, look, by_rule))
 
     def padding(self, source: Tensor) -> Padding | None:
         """Return what is to be remembered of a tensor that is being padded."""

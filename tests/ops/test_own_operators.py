@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from syops import SyopsError, check_full_spike, get_model_bounds, get_model_syops
-from syops.errors import SyopsRuntimeError, SyopsTypeError, SyopsValueError
+from syops import SyopsError, check_full_spike, count_syops, get_model_bounds, get_model_syops
+from syops.errors import SyopsLookupError, SyopsRuntimeError, SyopsTypeError, SyopsValueError
 from syops.ops import (
     Free,
     Product,
@@ -19,6 +19,7 @@ from syops.ops import (
     matmul,
     unknown,
 )
+from syops.ops.values import INTEGER
 from tests import ROOT
 
 
@@ -288,3 +289,68 @@ def test_an_operator_without_a_fake_kernel_is_named():
         with pytest.raises(SyopsError, match=f"{told}.*register_fake") as caught:
             without_values(Net(), (4, 4))
         assert ".;" not in str(caught.value)
+
+
+INTEGERS = Rule(lambda call: INTEGER, Free("a test"))
+SAID = [
+    (FIRE, 1.0, None),
+    (FIRE, 0.5, "says {0, 1}, but it gave values from 0 to 0.5 that are not all whole"),
+    (FIRE, 2.0, "says {0, 1}, but it gave values from 0 to 2; give it the signal analog"),
+    (FIRE, -1.0, "says {0, 1}, but it gave values from -1 to 0"),
+    (FIRE, float("nan"), "but it gave NaN or infinite values; check the data"),
+    (INTEGERS, 3.0, None),
+    (INTEGERS, 0.5, "says integers, but it gave values from 0 to 0.5 that are not all whole"),
+    (Rule(analog, Free("a test")), 0.5, None),
+    (Rule(unknown, Free("a test")), 0.5, None),
+]
+
+
+@torch.library.custom_op("own_operators::send", mutates_args=())
+def send(x: torch.Tensor, size: float) -> torch.Tensor:
+    return (x > 0).to(x.dtype) * size if size == size else x * size
+
+
+@send.register_fake
+def _(x, size):
+    return torch.empty_like(x)
+
+
+class Sending(nn.Module):
+    def __init__(self, size):
+        super().__init__()
+        self.size, self.fc = size, nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.fc(send(x, self.size))
+
+
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize(("rule", "size", "words"), SAID)
+def test_results_are_what_a_rule_says(rule, size, words, watched):
+    net, rules = nn.Sequential(Sending(size)).eval(), {send: rule}
+
+    def count():
+        if not watched:
+            return get_model_syops(net, [X, X, X], rules=rules)
+        with count_syops(net, rules=rules) as counted:
+            net(X)
+        return counted.report
+
+    if words is None:
+        assert count().layers[-1].calls in (1, 3)
+    else:
+        with pytest.raises(SyopsValueError) as error:
+            count()
+        assert "own_operators::send in 0: its rule in rules= " in str(error.value)
+        assert words in str(error.value)
+    get_model_bounds(net, (4, 8), rules=rules)  # without values nothing can be checked
+
+
+def test_an_argument_that_an_operator_lacks_is_named():
+    rule = Rule(analog, lambda call: linear(call, call.arg("input"), call.arg("weight")))
+    with pytest.raises(SyopsLookupError) as error:
+        get_model_syops(Own(), X, rules={project: rule, fire: FIRE})
+    assert "own_operators::project has no argument 'input'" in str(error.value)
+    assert "known: x, weight" in str(error.value)
+    rule = Rule(analog, lambda call: [] if call.arg("bias", None) is None else None)
+    assert get_model_syops(Own(), X, rules={project: rule, fire: FIRE}).mac == 0
