@@ -379,11 +379,14 @@ def before_all_forward_hooks(hook: Callable[..., Any]) -> None:
 
 
 def without_forward_hook(hook: Callable[..., Any]) -> None:
-    """Remove a hook for all modules, if it is there; its handle may have been lost."""
+    """Remove a hook for all modules, if it is there; its handle may have been lost.
+
+    The table by which it is found is the last, so that it can be removed after an interrupt.
+    """
     for key, held in list(modules._global_forward_hooks.items()):
         if held == hook:
-            modules._global_forward_hooks.pop(key, None)
             modules._global_forward_hooks_always_called.pop(key, None)
+            modules._global_forward_hooks.pop(key, None)
 
 
 # Operators
