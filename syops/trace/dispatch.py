@@ -351,7 +351,7 @@ class Dispatch:
         operands = list(zip(call.tensors, handed, strict=True))
         moved = views_after(rule, traits.name, call.args, operands, outputs)
         held = taken_out(before.records, outputs, traits.name) or moved
-        padding = self._padding(rule, call, before, outputs)
+        padding = self._padding(rule, call, before, signals[0])
         base, first = before.records[0] if before.records else (None, None)
         for place, (tensor, signal, holds) in enumerate(zip(outputs, signals, held, strict=True)):
             written = bool(before.writes)
@@ -366,17 +366,16 @@ class Dispatch:
         if self.folds.unnormalised and not before.writes and any(held):
             self.folds.move_unnormalised(rule, call, outputs, watched=self._watch)
 
-    def _padding(
-        self, rule: Rule, call: Call, before: Before, outputs: Sequence[Tensor]
-    ) -> Padding | None:
+    def _padding(self, rule: Rule, call: Call, before: Before, signal: Signal) -> Padding | None:
         """Return whether the results are a padded tensor, and of what."""
         if not before.records:
             return None
         source, record = before.records[0]
-        if rule.in_order:
+        keeps = rule.casts and record is not None and record.signal == signal
+        if rule.in_order or (keeps and call.out.is_floating_point()):
             return record.padding if record else None
         crops = rule.pads and min(call.args[1], default=0) < 0
-        grows = rule.pads and all(out.numel() > source.numel() for out in outputs)
+        grows = rule.pads and all(out.numel() > source.numel() for out in call.outputs)
         padding = self.measurements.padding(source) if grows and not crops else None
         for _, other in before.records:
             if other is not None and other.padding is not None:
