@@ -71,11 +71,11 @@ class Lending:
 
     def _find(self) -> None:
         """Find the states of the model, unless it has changed nothing since they were found."""
-        registered = paths_of(self._model)
-        if registered == self._registered and all(found.is_current for found in self._found):
+        registered, holders = paths_of(self._model), tuple(_holders(self._model))
+        is_same = registered == self._registered and all(each.is_current for each in self._found)
+        if is_same and list(map(id, holders)) == [id(each.holder) for each in self._found]:
             return
-        self.has_changed = bool(self._found)
-        holders = tuple(_holders(self._model))
+        self.has_changed |= bool(self._found) and not is_same
         self._registered, self._found = registered, list(map(_Found, holders))
         self._resettable = [
             (registered.get(holder, ""), holder)
@@ -98,7 +98,7 @@ class _Found:
     """Remember one module, or an object that holds tensors, as it was found."""
 
     def __init__(self, holder: object) -> None:
-        self._holder = holder
+        self.holder = holder
         attributes = vars(holder)
         self._attributes = dict(attributes)
         self._states = {name: value for name, value in attributes.items() if _is_state(name)}
@@ -111,18 +111,18 @@ class _Found:
     @property
     def is_current(self) -> bool:
         """Whether it has the attributes that it was found with, and no others."""
-        now, then = vars(self._holder), self._attributes
+        now, then = vars(self.holder), self._attributes
         return now.keys() == then.keys() and all(map(is_, map(now.get, then), then.values()))
 
     def put_back(self) -> None:
-        attributes = vars(self._holder)
+        attributes = vars(self.holder)
         attributes.update(self._states)
         if len(attributes) != len(self._attributes):
             for name in [n for n in attributes if n not in self._states and _is_state(n)]:
                 del attributes[name]
 
     def lend(self, copies: dict[Any, Any]) -> None:
-        attributes = vars(self._holder)
+        attributes = vars(self.holder)
         for name, value in self.changeable.items():
             attributes[name] = _copied(value, copies)
 

@@ -171,3 +171,34 @@ def test_forward_that_deletes_and_adds_attributes_has_not_changed_its_model():
     model = Forgets()
     model.depth = 1
     assert get_model_syops(model, [X] * 3).energy_ratio is not None
+
+
+class _Trace:
+    def __init__(self):
+        self.sum = torch.zeros(4)
+
+
+class _Traced(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.traces = [_Trace()]
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x):
+        for trace in self.traces:
+            trace.sum += 1
+        return self.fc((x > self.traces[-1].sum).float())
+
+
+def test_objects_that_a_list_gets_between_batches_are_put_back():
+    model = _Traced()
+
+    def batches():
+        for number in range(4):
+            if number == 2:
+                model.traces.append(_Trace())
+            yield torch.full((1, 4), 1.5)
+
+    report = get_model_syops(model, batches(), input_signal="analog")
+    assert [trace.sum.tolist() for trace in model.traces] == [[0.0] * 4] * 2
+    assert {layer.path: layer.rate for layer in report.layers}["fc"] == 1
