@@ -27,8 +27,8 @@ class Lending:
 
     A state is any attribute of a module but its parameters: buffers, membrane potentials,
     counters, lists of spikes; also of a module that the model does not register, and of an object
-    that holds tensors. What a pass does to them is lost when `put_back` gives the model its own
-    ones again; what anybody else does to these between two passes stays.
+    that holds tensors, or does so after a pass. What a pass does to them is lost when `put_back`
+    gives the model its own ones again; what anybody else does to these between two passes stays.
 
     Attributes:
         not_reset: a sentence for each module whose own method to reset it failed.
@@ -40,6 +40,7 @@ class Lending:
         self.has_changed = False
         self._registered: dict[nn.Module, str] = {}
         self._found: list[_Found] = []
+        self._empty: list[_Empty] = []
         self._resettable: list[tuple[str, nn.Module]] = []
         self._shared: set[int] = set()
         self._is_lent = False
@@ -50,6 +51,8 @@ class Lending:
         if self._is_lent:
             for found in self._found:
                 found.put_back()
+            for empty in self._empty:
+                empty.put_back()
             self._is_lent = False
 
     def renew(self) -> None:
@@ -71,7 +74,8 @@ class Lending:
 
     def _find(self) -> None:
         """Find the states of the model, unless it has changed nothing since they were found."""
-        registered, holders = paths_of(self._model), tuple(_holders(self._model))
+        registered, (holders, empty) = paths_of(self._model), _holders(self._model)
+        self._empty = list(map(_Empty, empty))
         is_same = registered == self._registered and all(each.is_current for each in self._found)
         if is_same and list(map(id, holders)) == [id(each.holder) for each in self._found]:
             return
@@ -127,13 +131,50 @@ class _Found:
             attributes[name] = _copied(value, copies)
 
 
-def _holders(model: nn.Module) -> Iterator[object]:
-    """Yield what has states: the modules first, then what can be reached from their attributes."""
+class _Empty:
+    """Remember an object without tensors: a pass may put its first ones there."""
+
+    def __init__(self, holder: object) -> None:
+        self._holder = holder
+        self._attributes = dict(vars(holder))
+        self._containers = [
+            (value, copy.copy(value))
+            for value in self._attributes.values()
+            if type(value) in _CONTAINERS
+        ]
+        self._is_filled = False
+
+    def put_back(self) -> None:
+        self._is_filled = self._is_filled or _holds_tensors(self._holder)
+        if self._is_filled:
+            for container, found in self._containers:
+                _refill(container, found)
+            attributes = vars(self._holder)
+            attributes.update(self._attributes)
+            for name in [name for name in attributes if name not in self._attributes]:
+                del attributes[name]
+
+
+def _refill(container: Any, found: Any) -> None:
+    """Give a container what it held."""
+    container.clear()
+    (container.extend if isinstance(container, (list, deque)) else container.update)(found)
+
+
+def _holders(model: nn.Module) -> tuple[list[object], list[object]]:
+    """Return what has states, and the objects beside it that have none yet.
+
+    The modules are first, then comes what can be reached from their attributes.
+    """
+    found, empty = list[object](), list[object]()
     todo: deque[object] = deque(paths_of(model))
     met = set(map(id, todo))
     while todo:
         holder = todo.popleft()
-        yield holder
+        if not isinstance(holder, nn.Module) and not _holds_tensors(holder):
+            empty.append(holder)
+            continue
+        found.append(holder)
         states = [
             value
             for name, value in vars(holder).items()
@@ -144,10 +185,11 @@ def _holders(model: nn.Module) -> Iterator[object]:
                 for part in value.modules() if isinstance(value, nn.Module) else (value,):
                     met.add(id(part))
                     todo.append(part)
+    return found, empty
 
 
 def _reached(value: Any) -> Iterator[object]:
-    """Yield the modules, and the objects with tensors of their own, in a state."""
+    """Yield the modules, and the objects with attributes, in a state."""
     match _sort(value):
         case "mapping":
             for item in value.values():
@@ -157,15 +199,16 @@ def _reached(value: Any) -> Iterator[object]:
                 yield from _reached(item)
         case "module":
             yield value
-        case "object" if _holds_tensors(value):
+        case "object" if isinstance(getattr(value, "__dict__", None), dict):
             yield value
 
 
 def _holds_tensors(value: Any) -> bool:
     """Return whether an object of the user's own has tensors, or containers of them."""
-    held = getattr(value, "__dict__", None)
-    return isinstance(held, dict) and any(
-        next(_tensors(item), None) is not None for item in held.values() if _is_changeable(item)
+    return any(
+        next(_tensors(item), None) is not None
+        for item in vars(value).values()
+        if _is_changeable(item)
     )
 
 
@@ -214,10 +257,11 @@ def _is_changeable(value: Any) -> bool:
         return not isinstance(value, nn.Parameter)
     if isinstance(value, tuple):
         return not _PLAIN.issuperset(map(type, value)) and any(map(_is_changeable, value))
-    return type(value) in (*_MAPPINGS, list, deque, set)
+    return type(value) in _CONTAINERS
 
 
 _MAPPINGS = (dict, OrderedDict, defaultdict)
+_CONTAINERS = (*_MAPPINGS, list, deque, set)
 
 
 def _copied(value: Any, copies: dict[Any, Any]) -> Any:

@@ -1,5 +1,7 @@
 """States that a model keeps in buffers or attributes are data from the first time-step on."""
 
+import copy
+
 import numpy as np
 import pytest
 import snntorch
@@ -284,3 +286,68 @@ def test_model_that_overwrites_its_input_runs_once():
     expected = x * 0.5**STEPS
     assert runs_of(net, x) == 1
     assert torch.equal(x, expected)
+
+
+class Holder:
+    """What a neuron keeps, outside of its module; it has no tensors before the first pass."""
+
+    def __init__(self):
+        self.potential = None
+        self.history = []
+        self.named = {}
+        self.calls = 0
+
+
+def _in_an_attribute(holder, current):
+    before = 0 if holder.potential is None else holder.potential
+    holder.potential = before + current
+    return holder.potential
+
+
+def _in_a_list(holder, current):
+    holder.history.append(current)
+    return sum(holder.history)
+
+
+def _in_a_dict(holder, current):
+    holder.named["v"] = holder.named.get("v", 0) + current
+    return holder.named["v"]
+
+
+def _in_a_new_attribute(holder, current):
+    holder.added = getattr(holder, "added", 0) + current
+    return holder.added
+
+
+class Outside(nn.Module):
+    """Fire once three inputs came; what is kept of them is in an object of the user's."""
+
+    def __init__(self, keep, wrap):
+        super().__init__()
+        self.keep, self.held = keep, wrap(Holder())
+        self.fc = nn.Linear(4, 2)
+
+    @property
+    def holder(self):
+        held = self.held
+        while not isinstance(held, Holder):
+            held = held[0]
+        return held
+
+    def forward(self, x):
+        self.holder.calls += 1
+        return self.fc((self.keep(self.holder, x) >= 2.5).float())
+
+
+@pytest.mark.parametrize("wrap", [lambda h: h, lambda h: [h], lambda h: {0: (h,)}])
+@pytest.mark.parametrize("keep", [_in_an_attribute, _in_a_list, _in_a_dict, _in_a_new_attribute])
+def test_objects_that_get_their_first_tensors_in_a_pass(keep, wrap):
+    model, x = Outside(keep, wrap), torch.ones(2, 4)
+    before = {name: copy.copy(value) for name, value in vars(model.holder).items()}
+    history = model.holder.history
+    report = get_model_syops(model, [x] * 4, time_steps=1)
+    assert report.totals.ac_events == 0  # each batch starts without potential
+    for run in (check_full_spike, get_model_bounds):
+        run(model, (2, 4))
+    assert vars(model.holder) == before
+    assert model.holder.history is history
