@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FanOut:
     """Fan-out of every position of an input tensor.
 
@@ -20,7 +20,7 @@ class FanOut:
     factor: int
     spatial: tuple[tuple[int, ...], ...] = ()
 
-    @property
+    @cached_property
     def uniform(self) -> int | None:
         """The fan-out where it is the same everywhere, else None."""
         if all(len(set(counts)) <= 1 for counts in self.spatial):
