@@ -65,7 +65,7 @@ class Calls(Observer):
         caller: Caller,
         spikes: Spikes | None = None,
     ) -> None:
-        super().__init__(model, ledger, replace(settings, by_calls=True), spikes=spikes)
+        super().__init__(model, ledger, replace(settings, by_caller=True), spikes=spikes)
         self._caller = caller
         self._modes = ExitStack()
         self._known: Tensors | None = None
@@ -180,7 +180,7 @@ class Calls(Observer):
 
     def of_earlier(self, samples: int) -> bool:
         """Return whether the pass has read what an earlier one computed for so many samples."""
-        return any(samples in shape for shape in self._analysed.dispatch.of_earlier)
+        return any(samples in shape for shape in self._analysed.dispatch.earlier.shapes)
 
     def knows(self, tensor: Tensor) -> bool:
         """Return whether anything is known of the values of a tensor in this pass."""

@@ -16,10 +16,10 @@ from syops.ops.quantised import makes_few_values
 from syops.ops.recipes import recipe_of
 from syops.ops.rule import Call, Cost, Normalisation, Product, Rule, Tally, tensors_in
 from syops.ops.traits import Traits, traits_of
-from syops.ops.values import ANALOG, EMPTY, LEARNED, UNKNOWN, Signal, constant, is_constant
+from syops.ops.values import ANALOG, EMPTY, LEARNED, UNKNOWN, Signal, constant
 from syops.trace.aliasing import overlap
 from syops.trace.attention import attend, in_attention, scale
-from syops.trace.axes import Operands, Place, after
+from syops.trace.earlier import Earlier
 from syops.trace.filling import Filling
 from syops.trace.folds import Folds, Made
 from syops.trace.gauge import Gauge
@@ -31,6 +31,7 @@ from syops.trace.measure import Measurements
 from syops.trace.neurons import is_one_neuron
 from syops.trace.outside import Outside
 from syops.trace.paths import Paths
+from syops.trace.places import follow
 from syops.trace.plan.recorder import Recorder
 from syops.trace.record import Before
 from syops.trace.repeats import Repeats
@@ -85,7 +86,7 @@ class Dispatch:
         measurements: what was counted.
         folds: the results of layers, and what reads them.
         unaccounted: the operators without a rule, in order.
-        of_earlier: the shapes of tensors of an earlier pass that the model has read.
+        earlier: what the model has read that an earlier pass computed.
     """
 
     def __init__(
@@ -116,8 +117,8 @@ class Dispatch:
         self._where = where
         self._caller = where[0]
         self._strict = settings.strict
-        self._follows_calls = settings.by_calls
-        self.of_earlier: set[torch.Size] = set()
+        self._follows_calls = settings.by_caller
+        self.earlier = Earlier(tensors)
         self.execute = executed if settings.values else executed_on_meta
         self._history = history
         self._with_params: set[int] = set()
@@ -220,8 +221,9 @@ class Dispatch:
         if before.fixed:
             self._mark_fixed(traits, call, before)
         elif self._follows_calls:
-            self._mark_computed(rule, call, before)
-        self._follow_axes(rule, call, before)
+            self.earlier.mark(rule, call, before, self._is_in_caller)
+        costs, self._costs = self._costs, ()  # they would keep tensors alive
+        follow(self.tensors, self._axes, rule, call, before, costs)
         if numbered is not None and rule is not None:
             self.repeats.after(rule, traits, call, numbered)
         if self._history is not None:
@@ -229,42 +231,6 @@ class Dispatch:
         if self._recorder is not None:
             self._recorder.analysed()
         return out
-
-    def _follow_axes(self, rule: Rule | None, call: Call, before: Before) -> None:
-        """Record where the time-steps and samples of the results are."""
-        costs, self._costs = self._costs, ()
-        records = before.records
-        if before.writes and rule is not None and (rule.overwrites or rule.moves):
-            gone = [target for target, _ in before.writes]
-            records = [each for each in records if not any(each[0] is target for target in gone)]
-        for axis in self._axes:
-            placed: list[tuple[Tensor, Place]] = []
-            others: list[Tensor] = []
-            for x, record in records:
-                place = None if record is None else getattr(record, axis)
-                if place is not None:
-                    placed.append((x, place))
-                elif not (record.fixed if record else call.signals[id(x)] is LEARNED):
-                    others.append(x)
-            if not placed:
-                continue
-            operands = Operands(tuple(placed), tuple(others))
-            found = after(rule, call, costs, operands, in_order=axis == "time")
-            for tensor, place in zip(call.outputs, found, strict=True):
-                setattr(self.tensors.latest(tensor), axis, place)
-        if "samples" in self._axes and not before.fixed:
-            self._follow_mixtures(call, before)
-
-    def _follow_mixtures(self, call: Call, before: Before) -> None:
-        """Mark results that were made of several samples: x.mean(0), and x - x.mean(0) after it."""
-        records = [record for _, record in before.records if record is not None]
-        has_mixed = any(record.mixed for record in records)
-        has_apart = any(record.samples is not None for record in records)
-        for tensor in call.outputs:
-            record = self.tensors.latest(tensor)
-            if has_mixed:
-                record.samples = None
-            record.mixed = has_mixed or (has_apart and record.samples is None)
 
     def _mark_fixed(self, traits: Traits, call: Call, before: Before) -> None:
         """Mark results that are made without data and chance, and note of which parameters."""
@@ -286,30 +252,6 @@ class Dispatch:
         for tensor, signal in (*results, *driving):
             sent = inside(tensor) or [tensor]
             self.measurements.declared(who, signal, sent, by_rule=True)
-
-    def _mark_computed(self, rule: Rule | None, call: Call, before: Before) -> None:
-        """Mark what the model computes of data, and note what it reads of an earlier pass.
-
-        Who calls the model, and what moves values alone, hands on both marks.
-        """
-        hands_on = self._is_in_caller or (rule is not None and rule.moves)
-        targets = {id(target) for target, _ in before.writes}
-        replaced = targets if rule is not None and (rule.overwrites or rule.moves) else set()
-        read = [r for x, r in before.records if r is not None and id(x) not in replaced]
-        earlier = [record for record in read if record.earlier]
-        if not self._is_in_caller:
-            self.of_earlier.update(record.shape for record in earlier)
-            for x, record in before.records:  # a write into a view of a state tells of the state
-                if record is None and self.tensors.known(x) == (None, UNKNOWN):
-                    self.tensors.put(x, UNKNOWN)
-        computed = not hands_on or any(record.computed for record in read)
-        for tensor in call.outputs:
-            record = self.tensors.latest(tensor)
-            if not is_constant(record.signal):  # zeros_like(x)
-                record.computed, record.earlier = computed, hands_on and bool(earlier)
-        for _, aliases in before.writes:
-            for _, record in self.tensors.rewritten(aliases):
-                record.computed |= computed
 
     def _unknown(self, call: Call, before: Before) -> None:
         """Name an operator without a rule, and have its results looked at in the data.

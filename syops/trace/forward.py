@@ -145,7 +145,7 @@ class ForwardPass:
                 differ; None where no dimension does.
             axes: where the time-steps and samples of the tensors are, of which it is not known.
         """
-        self._note_earlier(given)
+        self.dispatch.earlier.read(given)
         for place, (tensor, signal) in enumerate(zip(given, signals, strict=True)):
             is_new = self.tensors.find(tensor) is None
             record, known = self.tensors.known(tensor)
@@ -288,7 +288,7 @@ class ForwardPass:
             states: its states.
         """
         path, _ = self._where[-1]
-        self._note_earlier(states)
+        self.dispatch.earlier.read(states)
         starts = all(map(self._is_as_reset, states))
         updates = Updates(path, 1, int(starts), steps, samples * steps)
         if self._recorder is not None:
@@ -310,11 +310,6 @@ class ForwardPass:
             record.time = first
         elif first == 0 and lies is not None:
             record.time = along(x.shape, lies.dim, updates.steps, lies.inside)
-
-    def _note_earlier(self, tensors: Sequence[Tensor]) -> None:
-        """Note which of them an earlier pass has computed."""
-        known = [record for x in tensors if (record := self.tensors.find(x)) is not None]
-        self.dispatch.of_earlier.update(record.shape for record in known if record.earlier)
 
     def _is_as_reset(self, state: Tensor) -> bool:
         """Return whether a state is a literal, or has not been written into in this pass.

@@ -25,6 +25,9 @@ _READING = {
 _MAKING = {torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}
 _WATCHED = {*_READING, *_MAKING, Tensor.__getitem__, Tensor.__setitem__}
 
+Run = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+"""What executes an operator on these arguments and keyword arguments."""
+
 
 class Wholes(TorchFunctionMode):
     """Call ``run`` with the operator that a function is, though torch makes it of others.
@@ -33,7 +36,7 @@ class Wholes(TorchFunctionMode):
         checks: whether torch reads values to check them, and lets none out.
     """
 
-    def __init__(self, run: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> None:
+    def __init__(self, run: Run) -> None:
         super().__init__()
         self._run = run
         self.checks = False
@@ -52,15 +55,11 @@ class Wholes(TorchFunctionMode):
 
 
 class Reads(Wholes):
-    """Call ``told`` with each tensor whose values are about to leave it, too."""
+    """Call ``on_read`` with each tensor whose values are about to leave it, too."""
 
-    def __init__(
-        self,
-        run: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any],
-        told: Callable[[Tensor], None],
-    ) -> None:
+    def __init__(self, run: Run, on_read: Callable[[Tensor], None]) -> None:
         super().__init__(run)
-        self._on_read = told
+        self._on_read = on_read
 
     def __torch_function__(
         self,

@@ -23,7 +23,7 @@ class Settings:
         hooked: the modules, each with "_forward_hooks" or "_forward_pre_hooks", that have hooks
             which do not run here: they may do anything with what goes in or comes out.
         by_sample: the samples of a batch are told apart.
-        by_calls: other code calls the model, and what one call computes may reach a later one.
+        by_caller: other code calls the model, and what one call computes may reach a later one.
     """
 
     strict: bool = False
@@ -34,4 +34,4 @@ class Settings:
     states: frozenset[str] = frozenset()
     hooked: frozenset[tuple[str, str]] = frozenset()
     by_sample: bool = False
-    by_calls: bool = False
+    by_caller: bool = False
