@@ -171,10 +171,8 @@ def _holders(model: nn.Module) -> tuple[list[object], list[object]]:
     met = set(map(id, todo))
     while todo:
         holder = todo.popleft()
-        if not isinstance(holder, nn.Module) and not _holds_tensors(holder):
-            empty.append(holder)
-            continue
-        found.append(holder)
+        is_empty = not isinstance(holder, nn.Module) and not _holds_tensors(holder)
+        (empty if is_empty else found).append(holder)
         states = [
             value
             for name, value in vars(holder).items()

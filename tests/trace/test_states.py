@@ -1,6 +1,7 @@
 """States that a model keeps in buffers or attributes are data from the first time-step on."""
 
 import copy
+import types
 
 import numpy as np
 import pytest
@@ -331,7 +332,7 @@ class Outside(nn.Module):
     def holder(self):
         held = self.held
         while not isinstance(held, Holder):
-            held = held[0]
+            held = held.held if isinstance(held, types.SimpleNamespace) else held[0]
         return held
 
     def forward(self, x):
@@ -339,7 +340,15 @@ class Outside(nn.Module):
         return self.fc((self.keep(self.holder, x) >= 2.5).float())
 
 
-@pytest.mark.parametrize("wrap", [lambda h: h, lambda h: [h], lambda h: {0: (h,)}])
+WRAPS = {
+    "itself": lambda holder: holder,
+    "list": lambda holder: [holder],
+    "dict": lambda holder: {0: (holder,)},
+    "object": lambda holder: types.SimpleNamespace(held=types.SimpleNamespace(held=holder)),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
 @pytest.mark.parametrize("keep", [_in_an_attribute, _in_a_list, _in_a_dict, _in_a_new_attribute])
 def test_objects_that_get_their_first_tensors_in_a_pass(keep, wrap):
     model, x = Outside(keep, wrap), torch.ones(2, 4)
