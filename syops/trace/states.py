@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from functools import lru_cache, partial
 from itertools import chain
@@ -189,16 +189,19 @@ def _holders(model: nn.Module) -> tuple[list[object], list[object]]:
 def _reached(value: Any) -> Iterator[object]:
     """Yield the modules, and the objects with attributes, in a state."""
     match _sort(value):
-        case "mapping":
-            for item in value.values():
-                yield from _reached(item)
-        case "sequence" if not _PLAIN.issuperset(map(type, value)):
-            for item in value:
+        case "mapping" | "sequence":
+            for item in _items(value):
                 yield from _reached(item)
         case "module":
             yield value
         case "object" if isinstance(getattr(value, "__dict__", None), dict):
             yield value
+
+
+def _items(container: Any) -> Iterable[Any]:
+    """Return what a container holds; nothing if these are numbers and text alone, however many."""
+    items = container.values() if isinstance(container, dict) else container
+    return () if _PLAIN.issuperset(map(type, items)) else items
 
 
 def _holds_tensors(value: Any) -> bool:
@@ -338,11 +341,8 @@ def _held(value: Any) -> Iterator[Tensor]:
     match _sort(value):
         case "tensor":
             yield value
-        case "mapping":
-            for item in value.values():
-                yield from _held(item)
-        case "sequence":
-            for item in value:
+        case "mapping" | "sequence":
+            for item in _items(value):
                 yield from _held(item)
 
 
