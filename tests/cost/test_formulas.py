@@ -18,6 +18,8 @@ from tests import ROOT
 pytest.importorskip("spikingjelly.activation_based")
 from spikingjelly.activation_based import functional, layer, neuron  # noqa: E402
 
+from tests.support.chains import chain  # noqa: E402
+
 T, N = 4, 2
 MODELS = {model.name: model for model in menu_models()}
 LAWS = ("lemaire-interpolated", "lemaire-regression", "lemaire-width")
@@ -93,22 +95,6 @@ def test_pages_show_the_formula(model):
 # A chain of two convolutions and a linear layer
 
 
-def chain():
-    torch.manual_seed(0)
-    network = nn.Sequential(
-        layer.Conv2d(2, 6, 3, padding=1, stride=2),
-        neuron.IFNode(),
-        layer.Conv2d(6, 4, 5, padding=2, groups=2, bias=False),
-        neuron.LIFNode(),
-        layer.Flatten(),
-        layer.Linear(144, 7),
-    )
-    for parameter in network.parameters():
-        parameter.data.abs_()
-    functional.set_step_mode(network, "m")
-    return network.eval()
-
-
 def data(spiking):
     values = torch.rand(T, N, 2, 12, 12, generator=torch.Generator().manual_seed(1))
     return (values < 0.4).float() if spiking else values
@@ -139,7 +125,7 @@ def spikes_of(x):
 @pytest.mark.parametrize("queue", [1000, 3])
 @pytest.mark.parametrize("spiking", [True, False])
 def test_chain(spiking, queue, bits):
-    network, memory = chain(), MemoryModel(queue=queue, bits=bits)
+    network, memory = chain(neuron.IFNode, neuron.LIFNode), MemoryModel(queue=queue, bits=bits)
     report = counted(network, data(spiking))
     x, second, third = inputs_of(network, data(spiking))
     width = 4 if bits is None else bits // 8
@@ -236,7 +222,7 @@ def test_chain(spiking, queue, bits):
 
 @pytest.mark.parametrize("hops", [None, (1.5, 2)])
 def test_processors(hops):
-    network = chain()
+    network = chain(neuron.IFNode, neuron.LIFNode)
     report = counted(network, data(True))
     x, second, third = inputs_of(network, data(True))
     events = [
@@ -356,7 +342,7 @@ def test_norms_and_products_of_spikes():
 
 @pytest.mark.parametrize("spiking", [True, False])
 def test_energies_do_not_depend_on_the_size_of_a_batch(spiking):
-    network = chain()
+    network = chain(neuron.IFNode, neuron.LIFNode)
     told = [
         [each.energy_mj for each in counted(network, data(spiking), size).energy_menu().estimates]
         for size in (1, N)

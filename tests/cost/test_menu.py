@@ -22,26 +22,12 @@ from tests import ROOT
 activation_based = pytest.importorskip("spikingjelly.activation_based")
 from spikingjelly.activation_based import functional, layer, neuron  # noqa: E402
 
+from tests.support.chains import chain  # noqa: E402
+
 counters = pytest.importorskip("spikingjelly.activation_based.op_counter")
 
 T = 4
 MODELS = {model.name: model for model in estimates.menu_models()}
-
-
-def chain(node):
-    torch.manual_seed(0)
-    network = nn.Sequential(
-        layer.Conv2d(2, 6, 3, padding=1, stride=2),
-        node(),
-        layer.Conv2d(6, 4, 5, padding=2, groups=2, bias=False),
-        node(),
-        layer.Flatten(),
-        layer.Linear(144, 7),
-    )
-    for parameter in network.parameters():
-        parameter.data.abs_()
-    functional.set_step_mode(network, "m")
-    return network.eval()
 
 
 def data(kind, *shape):
@@ -63,7 +49,7 @@ def energy(report, name, memory=None):
     [(neuron.IFNode, "real", 1000), (neuron.LIFNode, "spikes", 1000), (neuron.IFNode, "spikes", 9)],
 )
 def test_lemaire_and_step_are_what_spikingjelly_computes(node, kind, queue):
-    network, x = chain(node), data(kind, 2, 12, 12)
+    network, x = chain(node, node), data(kind, 2, 12, 12)
     memory = MemoryModel(queue=queue)
     # Not strict, as a Flatten is refused otherwise.
     config = counters.LemaireEnergyConfig(strict=False, snn_fifo_capacity_elements=queue)
